@@ -1,0 +1,15 @@
+#pragma once
+// Broken invariants. Debug builds stop at once. Release builds count (metric fiberd_bugs_total), log file and line, and
+// go on: a server that can still serve should.
+#include <cstdint>
+#include <source_location>
+
+namespace fiberd {
+
+void report_bug(const char* what, std::source_location where = std::source_location::current()) noexcept;
+[[nodiscard]] std::uint64_t bug_count() noexcept;
+
+}  // namespace fiberd
+
+/// Evaluates to true when the condition is broken, so that a caller can leave: `if (FIBERD_BUG_IF(x < 0)) return;`
+#define FIBERD_BUG_IF(condition) (__builtin_expect(!!(condition), 0) ? (::fiberd::report_bug(#condition), true) : false)

@@ -1,0 +1,41 @@
+#pragma once
+// The clock seam. All time in the runtime is monotonic nanoseconds from here; the simulation replaces the source.
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+namespace fiberd {
+
+/// Monotonic time in nanoseconds. Thread-safe; never parks. Under a Simulation: virtual time.
+[[nodiscard]] std::int64_t monotonic_now() noexcept;
+
+/// Wall clock, for logs and HTTP dates only.
+[[nodiscard]] std::chrono::system_clock::time_point wall_now() noexcept;
+
+/// A point in monotonic time by which a wait must end. `never()` waits without limit.
+class Deadline {
+ public:
+  constexpr Deadline() noexcept = default;
+  [[nodiscard]] static constexpr Deadline never() noexcept { return Deadline(); }
+  [[nodiscard]] static constexpr Deadline at(std::int64_t monotonic_ns) noexcept { return Deadline(monotonic_ns); }
+  /// `d` from now; saturates, and a negative `d` is already past.
+  [[nodiscard]] static Deadline in(std::chrono::nanoseconds d) noexcept {
+    const std::int64_t now = monotonic_now();
+    return d.count() > kNever - now ? never() : Deadline(now + d.count());
+  }
+  [[nodiscard]] constexpr std::int64_t ns() const noexcept { return ns_; }
+  [[nodiscard]] constexpr bool is_never() const noexcept { return ns_ == kNever; }
+  [[nodiscard]] constexpr Deadline earlier(Deadline o) const noexcept { return ns_ < o.ns_ ? *this : o; }
+  friend constexpr bool operator==(Deadline, Deadline) noexcept = default;
+
+ private:
+  static constexpr std::int64_t kNever = INT64_MAX;
+  explicit constexpr Deadline(std::int64_t ns) noexcept : ns_(ns) {}
+  std::int64_t ns_ = kNever;
+};
+
+/// Replaces monotonic_now() for this process; nullptr restores the kernel's clock. Used by the simulation only.
+using ClockSource = std::int64_t (*)() noexcept;
+void set_clock_source(ClockSource source) noexcept;
+
+}  // namespace fiberd

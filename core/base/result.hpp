@@ -1,0 +1,25 @@
+#pragma once
+// Result<T>: a value or a std::error_code. tl::expected is the published implementation of C++23's
+// std::expected (Debian: libexpected-dev); the alias keeps the switch to the standard one to this file.
+#include <system_error>
+#include <tl/expected.hpp>
+
+namespace fiberd {
+
+template <class T>
+using Result = tl::expected<T, std::error_code>;
+
+/// Makes the error side of a Result: `return fail(std::errc::invalid_argument);`
+template <class E>
+[[nodiscard]] tl::unexpected<std::error_code> fail(E code) {
+  return tl::unexpected<std::error_code>(make_error_code(code));
+}
+[[nodiscard]] inline tl::unexpected<std::error_code> fail(std::error_code code) {
+  return tl::unexpected<std::error_code>(code);
+}
+/// From a leaf system call's `-errno`.
+[[nodiscard]] inline tl::unexpected<std::error_code> fail_errno(int negative_errno) {
+  return tl::unexpected<std::error_code>(std::error_code(-negative_errno, std::system_category()));
+}
+
+}  // namespace fiberd

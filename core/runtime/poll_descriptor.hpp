@@ -1,0 +1,60 @@
+#pragma once
+// PollDescriptor: a descriptor's readiness, as waits and as an idle callback. How it works: poll_word.hpp, poller.hpp.
+#include <cstdint>
+#include <system_error>
+
+#include "core/base/intrusive_list.hpp"
+#include "core/base/result.hpp"
+#include "core/runtime/timer.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::runtime {
+
+class Poller;
+struct PollDescriptorAccess;
+
+enum class Direction : std::uint8_t { read, write };
+
+/// Called when an idle descriptor becomes readable, times out or is closed by closing the Poller. Runs inside the
+/// scheduler, not on a fiber: must not park or throw; it typically calls spawn().
+struct IdleHandler {
+  void (*on_ready)(void* argument) noexcept = nullptr;
+  /// The idle deadline passed. The descriptor has left the idle state; the callee owns it now.
+  void (*on_timeout)(void* argument) noexcept = nullptr;
+  void* argument = nullptr;
+};
+
+/// Type-stable: the memory of a closed one is reused only for another PollDescriptor, and stale events are recognised
+/// by generation. Registered with epoll (edge-triggered, both directions) on the first wait, not at open: a connection
+/// that is answered and closed without waiting never costs an epoll_ctl.
+class PollDescriptor {
+ public:
+  /// Takes over readiness of `fd` (non-blocking; the caller keeps owning and closing the descriptor itself).
+  /// `fd` must stay open until close(). Error: not_enough_memory.
+  [[nodiscard]] static Result<PollDescriptor*> open(int fd) noexcept;
+  /// Wakes all waits with std::errc::operation_canceled (Wake::canceled) and gives the object back. Call before the
+  /// descriptor itself is closed. Once; no other call may begin after it.
+  void close() noexcept;
+
+  /// Parks until `direction` may make progress. Spurious wake-ups are possible, lost ones are not. Errors: timed_out,
+  /// operation_canceled (also when shut down from another fiber), or what epoll_ctl said. At most one waiter per
+  /// direction at a time (BUG otherwise).
+  [[nodiscard]] std::error_code wait(Direction direction, WaitReason reason, Deadline deadline = Deadline::never(),
+                                     Cancellation* cancellation = nullptr) noexcept;
+
+  /// From any fiber: makes present and future waits fail with operation_canceled. The object stays valid until close().
+  void shutdown() noexcept;
+  [[nodiscard]] bool is_shut_down() const noexcept;
+
+  /// Goes idle: no fiber, no stack. When the descriptor becomes readable (or already is: returns false then and the
+  /// caller should read), `handler` runs once and the descriptor is active again. `deadline` → on_timeout.
+  /// Exactly one of: false returned, on_ready, on_timeout, or a successful claim_idle() by someone else.
+  [[nodiscard]] bool go_idle(const IdleHandler& handler, Deadline deadline) noexcept;
+  /// Takes an idle descriptor away from its handler (drain, reclaim, reload): true for exactly one caller, and then
+  /// neither on_ready nor on_timeout will run.
+  [[nodiscard]] bool claim_idle() noexcept;
+
+  [[nodiscard]] int fd() const noexcept;
+};
+
+}  // namespace fiberd::runtime

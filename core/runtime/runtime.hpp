@@ -1,0 +1,113 @@
+#pragma once
+// Runtime: the scheduler as an object, and the calls a fiber makes on it. How it works: scheduler.cpp.
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <string_view>
+#include <type_traits>
+
+#include "core/base/result.hpp"
+#include "core/base/unique_function.hpp"
+#include "core/fiber/guard_mode.hpp"
+#include "core/runtime/mem_stats.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::runtime {
+
+struct Options {
+  unsigned gomaxprocs = 0;  ///< Processors; 0: environment GOMAXPROCS, cgroup quota, affinity (see gomaxprocs.hpp)
+  std::size_t stack_size = 256 * 1024;  ///< bytes reserved per fiber; a multiple of the page size, 16 KiB … 64 MiB
+  fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
+  unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
+  unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
+};
+
+/// Asked by spawn before a fiber exists; a non-zero code refuses and becomes spawn's error. Must not park.
+using AdmissionHook = std::error_code (*)(std::string_view name) noexcept;
+
+class Scheduler;
+
+/// One scheduler with its threads. Several may exist one after the other; fibers belong to the one that spawned them.
+class Runtime {
+ public:
+  /// Starts the machines. Errors: invalid_argument (an option out of range), not_enough_memory, threads exhausted.
+  [[nodiscard]] static Result<std::unique_ptr<Runtime>> start(const Options& options = {});
+  /// Waits until every fiber has ended (parked fibers included), then stops the threads.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Runs `fn` on a new fiber of this runtime and blocks the calling *thread* until it ends. Not from a fiber.
+  /// An exception that leaves `fn` is rethrown here.
+  void run(UniqueFunction fn, std::source_location where = std::source_location::current());
+
+  /// spawn() for threads outside the runtime. Thread-safe.
+  [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
+                                   std::source_location where = std::source_location::current());
+
+  /// Changes the number of Processors, 1 … 256. No fiber, timer or descriptor is lost. Thread-safe; blocks the thread.
+  void set_gomaxprocs(unsigned n);
+  [[nodiscard]] unsigned gomaxprocs() const noexcept;
+  void set_admission_hook(AdmissionHook hook) noexcept;
+
+  [[nodiscard]] MemStats read_mem_stats() const;
+  [[nodiscard]] Scheduler& scheduler() noexcept { return *scheduler_; }
+
+ private:
+  explicit Runtime(std::unique_ptr<Scheduler> scheduler) noexcept;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+/// Starts `fn` on a new fiber. `name` must outlive the fiber (a literal). Callable on a fiber of a runtime.
+/// Errors: what the admission hook returned; not_enough_memory when stacks, maps or memory are out. `fn` is then
+/// destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and counted.
+[[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
+                                 std::source_location where = std::source_location::current());
+
+/// Lets the other runnable fibers go first.
+void yield() noexcept;
+
+/// Called by runtime operations that did not have to park: a fiber that never parks is made to yield after 64 such
+/// calls or 100 µs. May yield.
+void spend_budget() noexcept;
+
+/// Sleeps. Returns success, or std::errc::operation_canceled.
+std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation = nullptr) noexcept;
+
+/// True on a fiber.
+[[nodiscard]] bool on_fiber() noexcept;
+
+/// Monotonic ns, read at most once per scheduling round: cheap, up to some 100 µs old on a busy Processor.
+[[nodiscard]] std::int64_t coarse_now() noexcept;
+
+/// Keeps the calling fiber on its Processor while it lives: it is neither stolen nor handed off. Nests.
+class [[nodiscard]] Pin {
+ public:
+  Pin() noexcept;
+  ~Pin();
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+};
+
+/// Brackets a call that blocks the thread: the Processor is handed to another machine at once, and at the end the
+/// fiber queues for a Processor again. On a pinned fiber it does nothing.
+class [[nodiscard]] BlockingSection {
+ public:
+  BlockingSection() noexcept;
+  ~BlockingSection();
+  BlockingSection(const BlockingSection&) = delete;
+  BlockingSection& operator=(const BlockingSection&) = delete;
+};
+template <std::invocable F>
+decltype(auto) blocking_section(F&& fn) {
+  const BlockingSection section;
+  return std::forward<F>(fn)();
+}
+
+/// Statistics of the current runtime (call on a fiber) — see Runtime::read_mem_stats for other threads.
+[[nodiscard]] MemStats read_mem_stats();
+
+}  // namespace fiberd::runtime
