@@ -1,17 +1,18 @@
 #pragma once
 // PollDescriptor: a descriptor's readiness, as waits and as an idle callback. How it works: poll_word.hpp, poller.hpp.
+#include <atomic>
 #include <cstdint>
 #include <system_error>
 
-#include "core/base/intrusive_list.hpp"
+#include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/runtime/poll_word.hpp"
 #include "core/runtime/timer.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::runtime {
 
 class Poller;
-struct PollDescriptorAccess;
 
 enum class Direction : std::uint8_t { read, write };
 
@@ -27,7 +28,7 @@ struct IdleHandler {
 /// Type-stable: the memory of a closed one is reused only for another PollDescriptor, and stale events are recognised
 /// by generation. Registered with epoll (edge-triggered, both directions) on the first wait, not at open: a connection
 /// that is answered and closed without waiting never costs an epoll_ctl.
-class PollDescriptor {
+class PollDescriptor : private Timer {  // the idle deadline's node
  public:
   /// Takes over readiness of `fd` (non-blocking; the caller keeps owning and closing the descriptor itself).
   /// `fd` must stay open until close(). Error: not_enough_memory.
@@ -54,7 +55,27 @@ class PollDescriptor {
   /// neither on_ready nor on_timeout will run.
   [[nodiscard]] bool claim_idle() noexcept;
 
-  [[nodiscard]] int fd() const noexcept;
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+
+ private:
+  friend class PollDescriptorPool;
+  friend class TimerHeap;
+  friend void deliver_to_descriptor(void*, std::uint16_t, std::uint32_t) noexcept;
+  PollDescriptor() noexcept;
+  static void on_idle_timer(Timer& timer) noexcept;
+  std::error_code ensure_registered(Direction direction) noexcept;
+  void deliver(std::uint32_t events) noexcept;
+
+  PollWord words_[2];
+  IdleHandler idle_;
+  std::atomic<std::int64_t> idle_deadline_{0};
+  Poller* poller_ = nullptr;
+  PollDescriptor* next_free_ = nullptr;
+  std::atomic<std::uint32_t> generation_{1};       // of the object's use, as epoll's user data carries it
+  std::uint32_t idle_generation_ = 0;
+  int fd_ = -1;
+  Lock register_lock_;
+  std::atomic<std::uint8_t> registered_{0};        // bit 0: in epoll, for reading; bit 1: for writing too
 };
 
 }  // namespace fiberd::runtime

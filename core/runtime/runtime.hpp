@@ -23,6 +23,7 @@ struct Options {
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
   unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
   unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
+  std::uint64_t random_seed = 0;   ///< 0: from the kernel
 };
 
 /// Asked by spawn before a fiber exists; a non-zero code refuses and becomes spawn's error. Must not park.

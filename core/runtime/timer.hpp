@@ -36,12 +36,18 @@ class Timer {
   friend class TimerHeap;
   std::atomic<std::int64_t> wanted_{Deadline::never().ns()};
   std::atomic<std::int64_t> heap_time_{0};
-  std::atomic<TimerHeap*> heap_{nullptr};
+  std::atomic<TimerHeap*> heap_{nullptr};       // where it hangs now
+  std::atomic<TimerHeap*> last_heap_{nullptr};  // where its callback may be running
   std::uint32_t index_ = 0;
   Callback callback_ = nullptr;
 
  public:
-  Ticket ticket;  ///< the wait to end with Wake::timeout when there is no callback; written before arm()
+  /// The wait to end with Wake::timeout when there is no callback; written by its fiber before arm().
+  struct AtomicTicket {
+    std::atomic<std::uint64_t> value{0};
+    void store(Ticket t) noexcept { value.store(t.value, std::memory_order_release); }
+    [[nodiscard]] Ticket load() const noexcept { return Ticket{value.load(std::memory_order_acquire)}; }
+  } ticket;
 };
 
 }  // namespace fiberd::runtime

@@ -1,0 +1,34 @@
+#pragma once
+// Fiber: Go's G. Type-stable: its memory is never given back while its scheduler lives, so a stale Ticket is harmless.
+#include <cstdint>
+#include <source_location>
+#include <string_view>
+
+#include "core/base/unique_function.hpp"
+#include "core/fiber/context.hpp"
+#include "core/fiber/stack_pool.hpp"
+#include "core/runtime/status_word.hpp"
+#include "core/runtime/timer.hpp"
+
+namespace fiberd::runtime {
+
+struct Fiber {
+  // Touched by every switch.
+  StatusWord status;
+  fiber::SavedContext context;
+  Fiber* next = nullptr;             ///< global queue, free lists
+  fiber::Stack* stack = nullptr;     ///< bound at the first run
+  std::int64_t runnable_since = 0;   ///< ns, when this switch is sampled for the latency histogram; else 0
+  std::uint32_t index = 0;           ///< in the all-fibers table, from 1
+  std::uint16_t pins = 0;
+  std::uint16_t pin_slot = 0;
+  // Touched by waits with a deadline, by spawn and at the end.
+  Timer timer;
+  void* locals = nullptr;            ///< fiber-local storage
+  UniqueFunction function;
+  std::string_view name;
+  std::source_location where;
+  std::uint64_t id = 0;              ///< as Go's goid: unique among all fibers of the process
+};
+
+}  // namespace fiberd::runtime

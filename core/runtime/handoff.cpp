@@ -1,0 +1,243 @@
+// Replacing Processors: hand-off of a held one, blocking sections, changes of GOMAXPROCS.
+//
+// A machine cannot be made to let go of its Processor at a safe moment from outside; so nothing is taken from it. The
+// Processor is marked retired and stays with its machine (the fiber goes on using its caches and counters, owner as
+// before), while a new Processor with a machine of its own takes the Slot: the Poller, the timers, the pinned fibers.
+// The retired queue stays visible to thieves. At its next entry into the runtime the machine drains what is left into
+// the global queue, gives its caches back and waits for another assignment.
+//
+// Only structure_lock_ holders retire or assign. Processor objects are never freed, so a thief with an old pointer
+// reads a queue that is at worst empty or somebody else's.
+#include <signal.h>
+
+#include "core/base/bug.hpp"
+#include "core/base/log.hpp"
+#include "core/metric/shard.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+std::error_code Scheduler::prepare_slot(unsigned index) {
+  if (slots_[index] != nullptr) return {};
+  auto slot = std::make_unique<Slot>();
+  slot->index = index;
+  if (kind_ == Kind::real) {
+    if (const Result<void> opened = slot->poller.open(); !opened) return opened.error();
+    for (AcceptorRecord* a = acceptors_.front(); a != nullptr; a = acceptors_.after(*a))
+      if (!a->suspended)
+        if (const std::error_code error = slot->poller.add_acceptor(*a)) return error;
+  }
+  slots_[index] = std::move(slot);
+  if (slot_count_.load(std::memory_order_relaxed) <= index) slot_count_.store(index + 1, std::memory_order_release);
+  return {};
+}
+
+Processor* Scheduler::new_processor(Slot& slot) noexcept {
+  Processor* p = free_processors_;
+  if (p != nullptr) {
+    free_processors_ = p->next_free;
+  } else {
+    auto owned = std::unique_ptr<Processor>(new (std::nothrow) Processor(options_.random_seed + processors_.size()));
+    if (owned == nullptr) return nullptr;
+    p = owned.get();
+    processors_.push_back(std::move(owned));
+  }
+  p->slot = &slot;
+  p->shard = metric::ShardAllocator::acquire();
+  p->now = monotonic_now();
+  p->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
+  p->pinned.store(false, std::memory_order_relaxed);
+  p->stuck.store(false, std::memory_order_relaxed);
+  p->retired.store(false, std::memory_order_release);
+  p->by_sysmon = false;
+  p->seen_tick = p->tick.load(std::memory_order_relaxed);
+  p->seen_since = p->now;
+  return p;
+}
+
+Machine* Scheduler::idle_machine() noexcept {
+  if (spare_machines_ != nullptr) {
+    Machine* const m = spare_machines_;
+    spare_machines_ = m->next;
+    m->next = nullptr;
+    return m;
+  }
+  auto owned = std::unique_ptr<Machine>(new (std::nothrow) Machine);
+  if (owned == nullptr) return nullptr;
+  Machine* const m = owned.get();
+  m->scheduler = this;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  // Faults stay deliverable: the overflow report needs them.
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&m->thread, nullptr, &Scheduler::machine_main, m);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return nullptr;
+  machines_.push_back(std::move(owned));
+  return m;
+}
+
+void Scheduler::assign(Machine& m, Processor& p) noexcept {
+  p.slot->processor.store(&p, std::memory_order_release);
+  m.assigned.store(&p, std::memory_order_release);
+  m.wakeups.fetch_add(1, std::memory_order_release);
+  m.wakeups.notify_one();
+}
+
+bool Scheduler::wait_for_processor(Machine& m) noexcept {
+  for (;;) {
+    const std::uint32_t seen = m.wakeups.load(std::memory_order_acquire);
+    if (Processor* const p = m.assigned.exchange(nullptr, std::memory_order_acq_rel)) {
+      m.processor = p;
+      thread_locals()->shard = p->shard;
+      return true;
+    }
+    if (stopping_.load(std::memory_order_acquire)) return false;
+    m.wakeups.wait(seen, std::memory_order_acquire);
+  }
+}
+
+bool Scheduler::add_retired(Processor& p) noexcept {
+  for (auto& place : retired_) {
+    if (place.load(std::memory_order_relaxed) != nullptr) continue;
+    place.store(&p, std::memory_order_release);
+    retired_count_.fetch_add(1, std::memory_order_seq_cst);
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::remove_retired(Processor& p) noexcept {
+  for (auto& place : retired_) {
+    if (place.load(std::memory_order_relaxed) != &p) continue;
+    place.store(nullptr, std::memory_order_release);
+    retired_count_.fetch_sub(1, std::memory_order_seq_cst);
+    return;
+  }
+}
+
+/// Under structure_lock_. Puts a new Processor in the place of `p`, which a machine keeps.
+bool Scheduler::replace(Processor& p) noexcept {
+  if (p.retired.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return false;
+  if (retired_count_.load(std::memory_order_relaxed) == kMaxRetired) return false;
+  Processor* const fresh = new_processor(*p.slot);
+  Machine* const m = fresh != nullptr ? idle_machine() : nullptr;
+  if (m == nullptr) {
+    if (fresh != nullptr) {
+      metric::ShardAllocator::release(fresh->shard);
+      fresh->next_free = free_processors_;
+      free_processors_ = fresh;
+    }
+    return false;
+  }
+  add_retired(p);
+  p.retired.store(true, std::memory_order_seq_cst);
+  handoffs_.fetch_add(1, std::memory_order_relaxed);
+  assign(*m, *fresh);
+  return true;
+}
+
+bool Scheduler::hand_off_own() noexcept {
+  if (kind_ == Kind::simulated) return false;
+  Processor& p = *Machine::current_machine()->processor;
+  const LockGuard guard(structure_lock_);
+  return replace(p);
+}
+
+/// On g0 of the machine that has the retired Processor.
+void Scheduler::leave_processor(Machine& m) noexcept {
+  Processor& p = *m.processor;
+  // A token that came with a wake-up is passed on, like the work.
+  bool moved = m.spinning;
+  if (m.spinning) {
+    m.spinning = false;
+    idle_.stop_spinning();
+  }
+  if (Fiber* const f = p.runnext.exchange(nullptr, std::memory_order_acq_rel)) {
+    push_global(*f);
+    moved = true;
+  }
+  while (Fiber* const f = p.queue.pop()) {
+    push_global(*f);
+    moved = true;
+  }
+  stacks_->flush(p.stacks);
+  give_back_fibers(p, 0);
+  m.processor = nullptr;
+  thread_locals()->shard = 0;
+  {
+    const LockGuard guard(structure_lock_);
+    remove_retired(p);
+    if (p.by_sysmon) sysmon_handoffs_.fetch_sub(1, std::memory_order_relaxed);
+    Processor* self = &p;
+    p.slot->processor.compare_exchange_strong(self, nullptr, std::memory_order_acq_rel);
+    metric::ShardAllocator::release(p.shard);
+    p.phase.store(Processor::Phase::free, std::memory_order_relaxed);
+    p.next_free = free_processors_;
+    free_processors_ = &p;
+    if (!stopping_.load(std::memory_order_relaxed)) {
+      m.next = spare_machines_;
+      spare_machines_ = &m;
+    }
+  }
+  if (moved && work_anywhere()) wake_helper();
+}
+
+void Scheduler::set_gomaxprocs(unsigned n) {
+  n = std::min(std::max(n, 1U), kMaxProcessors);
+  std::vector<Slot*> leaving;
+  {
+    const LockGuard guard(structure_lock_);
+    const unsigned before = gomaxprocs_.load(std::memory_order_relaxed);
+    // Pollers beyond the old number were watched by the remaining ones.
+    for (unsigned i = before; i < slot_count_.load(std::memory_order_relaxed) && before != 0; ++i)
+      slots_[i % before]->poller.release(slots_[i]->poller);
+    unsigned started = 0;
+    for (unsigned i = before; i < n; ++i) {
+      if (const std::error_code error = prepare_slot(i)) {
+        log(LogLevel::error, "GOMAXPROCS " + std::to_string(n) + ": Processor " + std::to_string(i) +
+                                 " cannot be set up: " + error.message());
+        break;
+      }
+      Slot& slot = *slots_[i];
+      Processor* const p = new_processor(slot);
+      Machine* const m = p != nullptr ? idle_machine() : nullptr;
+      if (m == nullptr) {
+        log(LogLevel::error, "GOMAXPROCS " + std::to_string(n) + ": no thread for Processor " + std::to_string(i));
+        if (p != nullptr) {
+          metric::ShardAllocator::release(p->shard);
+          p->next_free = free_processors_;
+          free_processors_ = p;
+        }
+        break;
+      }
+      assign(*m, *p);
+      ++started;
+    }
+    const unsigned now = n < before ? n : before + started;
+    gomaxprocs_.store(now, std::memory_order_release);
+    for (unsigned i = now; i < before; ++i) {
+      Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
+      if (p == nullptr || p->retired.load(std::memory_order_relaxed)) continue;
+      if (!add_retired(*p)) continue;
+      p->retired.store(true, std::memory_order_seq_cst);
+      leaving.push_back(slots_[i].get());
+    }
+    for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed); ++i)
+      slots_[i % now]->poller.adopt(slots_[i]->poller);
+  }
+  // Sleepers among those that leave must notice; and pinned fibers queued at a place that is gone must move.
+  for (Slot* const slot : leaving) {
+    for (int i = 0; i < 1000 && slot->poller.sleeping.load(std::memory_order_seq_cst); ++i) {
+      slot->poller.wake();
+      const timespec pause{0, 100'000};
+      nanosleep(&pause, nullptr);
+    }
+    while (Fiber* const f = pop_pinned(*slot)) push_pinned(*f);
+  }
+  wake_helper();
+}
+
+}  // namespace fiberd::runtime

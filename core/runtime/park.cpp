@@ -1,0 +1,179 @@
+// Waits, yields, pins: what a fiber does to itself. The protocol is explained in status_word.hpp.
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/runtime/scheduler.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::int64_t kSlice = 100'000;
+
+std::string_view to_string(WaitReason reason) noexcept {
+  static constexpr std::array<std::string_view, static_cast<std::size_t>(WaitReason::count_)> kNames{
+      "none",    "sleep", "io_read",   "io_write",  "accept",     "connect", "resolve", "blocking", "service", "mutex",
+      "condition", "semaphore", "wait_group", "channel", "select", "join",    "pool",    "file",     "test"};
+  const auto i = static_cast<std::size_t>(reason);
+  return i < kNames.size() ? kNames[i] : "unknown";
+}
+
+std::error_code to_error(Wake wake) noexcept {
+  switch (wake) {
+    case Wake::timeout: return std::make_error_code(std::errc::timed_out);
+    case Wake::canceled: return std::make_error_code(std::errc::operation_canceled);
+    case Wake::none:
+    case Wake::ready: break;
+  }
+  return {};
+}
+
+static Fiber& current_fiber() noexcept { return *Machine::current_machine()->current; }
+
+Ticket prepare_park(WaitReason reason) noexcept {
+  Fiber& f = current_fiber();
+  return Ticket{(std::uint64_t{f.index} << 32U) | f.status.begin_park(reason)};
+}
+
+Wake abandon_park(Ticket ticket) noexcept {
+  Fiber& f = current_fiber();
+  if (FIBERD_BUG_IF(ticket.fiber_index() != f.index)) return Wake::none;
+  return f.status.abandon_park();
+}
+
+Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber& f = *m.current;
+  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
+  if (f.status.notified()) return f.status.abandon_park();
+
+  CancelNode node;
+  if (cancellation != nullptr) {
+    node.ticket = ticket;
+    if (!cancellation->link(node)) {
+      const Wake already = f.status.abandon_park();
+      return already != Wake::none ? already : Wake::canceled;
+    }
+  }
+  const bool timed = !deadline.is_never();
+  if (timed && deadline.ns() <= m.processor->now) {
+    if (cancellation != nullptr) cancellation->unlink(node);
+    const Wake already = f.status.abandon_park();
+    return already != Wake::none ? already : Wake::timeout;
+  }
+  if (timed) {
+    f.timer.ticket.store(ticket);
+    f.timer.arm(deadline);
+  }
+  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  Scheduler::leave(After::park);
+  if (timed) f.timer.disarm();
+  if (cancellation != nullptr) cancellation->unlink(node);
+  return f.status.cause();
+}
+
+bool wake(Ticket ticket, Wake cause) noexcept {
+  Scheduler* const s = Scheduler::instance();
+  Fiber& f = s->fiber_at(ticket.fiber_index());
+  switch (f.status.wake(ticket.sequence(), cause)) {
+    case StatusWord::WakeResult::lost: return false;
+    case StatusWord::WakeResult::deferred: return true;
+    case StatusWord::WakeResult::enqueue: s->ready(f, true); return true;
+  }
+  return false;
+}
+
+bool Cancellation::cancel() noexcept {
+  const LockGuard guard(lock_);
+  if (canceled_.exchange(true, std::memory_order_acq_rel)) return false;
+  while (CancelNode* const node = waiters_.pop_front()) wake(node->ticket, Wake::canceled);
+  return true;
+}
+
+bool Cancellation::link(CancelNode& node) noexcept {
+  if (canceled()) return false;
+  const LockGuard guard(lock_);
+  if (canceled()) return false;
+  waiters_.push_back(node);
+  return true;
+}
+
+void Cancellation::unlink(CancelNode& node) noexcept {
+  // Under the lock even when it looks unlinked: cancel() may still be using the node.
+  const LockGuard guard(lock_);
+  if (node.linked()) List<CancelNode>::remove(node);
+}
+
+void enter_runtime() noexcept {
+  Machine& m = *Machine::current_machine();
+  if (m.processor->retired.load(std::memory_order_relaxed) && m.current->pins == 0) [[unlikely]]
+    Scheduler::leave(After::yield);
+}
+
+void yield() noexcept { Scheduler::leave(After::yield); }
+
+void spend_budget() noexcept {
+  Machine* const m = Machine::current_machine();
+  if (m == nullptr || m->current == nullptr) return;
+  Processor& p = *m->processor;
+  if (p.retired.load(std::memory_order_relaxed)) [[unlikely]] {
+    enter_runtime();
+    return;
+  }
+  // The clock is read every eighth call only: reading it costs as much as a small operation.
+  if ((--p.budget & 7) != 0) return;
+  bool spent = p.budget <= 0;
+  if (!spent) {
+    const std::int64_t now = monotonic_now();
+    p.now = now;
+    if (p.slice_start > now || p.slice_tick != p.tick.load(std::memory_order_relaxed)) {
+      p.slice_start = now;
+      p.slice_tick = p.tick.load(std::memory_order_relaxed);
+    }
+    spent = now - p.slice_start >= kSlice;
+  }
+  if (!spent) return;
+  p.stats.budget_yields.add();
+  Scheduler::leave(After::yield);
+}
+
+std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {
+  if (duration.count() <= 0) {
+    if (cancellation != nullptr && cancellation->canceled()) return to_error(Wake::canceled);
+    yield();
+    return {};
+  }
+  const Wake w = park_until(prepare_park(WaitReason::sleep), Deadline::in(duration), cancellation);
+  return w == Wake::canceled ? to_error(w) : std::error_code{};
+}
+
+bool on_fiber() noexcept {
+  const Machine* const m = Machine::current_machine();
+  return m != nullptr && m->current != nullptr;
+}
+
+std::int64_t coarse_now() noexcept {
+  const Machine* const m = Machine::current_machine();
+  return m != nullptr && m->processor != nullptr ? m->processor->now : monotonic_now();
+}
+
+Pin::Pin() noexcept {
+  enter_runtime();
+  Machine& m = *Machine::current_machine();
+  if (m.current->pins++ == 0) {
+    m.current->pin_slot = static_cast<std::uint16_t>(m.processor->slot->index);
+    m.processor->pinned.store(true, std::memory_order_seq_cst);
+  }
+}
+
+Pin::~Pin() {
+  Machine& m = *Machine::current_machine();
+  if (--m.current->pins == 0) m.processor->pinned.store(false, std::memory_order_relaxed);
+}
+
+BlockingSection::BlockingSection() noexcept {
+  Machine& m = *Machine::current_machine();
+  if (m.current->pins == 0) m.scheduler->hand_off_own();
+}
+
+BlockingSection::~BlockingSection() { enter_runtime(); }
+
+}  // namespace fiberd::runtime

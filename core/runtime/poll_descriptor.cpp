@@ -1,0 +1,170 @@
+#include "core/runtime/poll_descriptor.hpp"
+
+#include <sys/epoll.h>
+
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/runtime/poll_registration.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+/// All PollDescriptors of the process, in blocks that are never freed: an event that epoll still holds for a closed
+/// descriptor must find memory that is a PollDescriptor.
+class PollDescriptorPool {
+ public:
+  PollDescriptor* take() noexcept {
+    const LockGuard guard(lock_);
+    if (free_ == nullptr) {
+      auto* const block = new (std::nothrow) PollDescriptor[kBlock];
+      if (block == nullptr) return nullptr;
+      for (std::size_t i = kBlock; i-- > 0;) {
+        block[i].next_free_ = free_;
+        free_ = &block[i];
+      }
+    }
+    PollDescriptor* const d = free_;
+    free_ = d->next_free_;
+    return d;
+  }
+  void give_back(PollDescriptor& d) noexcept {
+    const LockGuard guard(lock_);
+    d.next_free_ = free_;
+    free_ = &d;
+  }
+  static PollDescriptorPool& instance() noexcept {
+    static PollDescriptorPool* const pool = new PollDescriptorPool;
+    return *pool;
+  }
+
+ private:
+  static constexpr std::size_t kBlock = 64;
+  Lock lock_;
+  PollDescriptor* free_ = nullptr;
+};
+
+static constexpr std::uint8_t kRead = 1;
+static constexpr std::uint8_t kWrite = 2;
+
+PollDescriptor::PollDescriptor() noexcept : Timer(&PollDescriptor::on_idle_timer) {}
+
+Result<PollDescriptor*> PollDescriptor::open(int fd) noexcept {
+  PollDescriptor* const d = PollDescriptorPool::instance().take();
+  if (d == nullptr) return fail(std::errc::not_enough_memory);
+  d->fd_ = fd;
+  d->poller_ = nullptr;
+  d->registered_.store(0, std::memory_order_relaxed);
+  for (PollWord& word : d->words_) word.reset();
+  return d;
+}
+
+void PollDescriptor::shutdown() noexcept {
+  for (PollWord& word : words_)
+    if (const Ticket t = word.close()) wake(t, Wake::canceled);
+}
+
+bool PollDescriptor::is_shut_down() const noexcept { return words_[0].closed(); }
+
+void PollDescriptor::close() noexcept {
+  // The generation first: events from here on are stale.
+  const std::uint32_t g = generation_.load(std::memory_order_relaxed);
+  generation_.store(g == 0x7fff ? 1 : g + 1, std::memory_order_seq_cst);
+  shutdown();
+  cancel();
+  // epoll forgets the descriptor by itself when it is closed.
+  if (registered_.load(std::memory_order_relaxed) != 0) poller_->descriptors.fetch_sub(1, std::memory_order_relaxed);
+  PollDescriptorPool::instance().give_back(*this);
+}
+
+std::error_code PollDescriptor::ensure_registered(Direction direction) noexcept {
+  const std::uint8_t wanted = direction == Direction::read ? kRead : kRead | kWrite;
+  if ((registered_.load(std::memory_order_acquire) & wanted) == wanted) return {};
+  const LockGuard guard(register_lock_);
+  const std::uint8_t present = registered_.load(std::memory_order_relaxed);
+  if ((present & wanted) == wanted) return {};
+  if (present == 0) poller_ = &Scheduler::instance()->poller_for_caller();
+  // EPOLLOUT only once somebody waits for it: at registration an empty socket would report a writable edge for nothing.
+  const std::uint32_t mask = EPOLLIN | EPOLLRDHUP | EPOLLET | ((wanted & kWrite) != 0 ? EPOLLOUT : 0U);
+  const std::error_code error = poller_->add_descriptor(
+      fd_, this, static_cast<std::uint16_t>(generation_.load(std::memory_order_relaxed)), mask, present != 0);
+  if (!error) registered_.store(present | wanted, std::memory_order_release);
+  return error;
+}
+
+std::error_code PollDescriptor::wait(Direction direction, WaitReason reason, Deadline deadline,
+                                     Cancellation* cancellation) noexcept {
+  if (const std::error_code error = ensure_registered(direction)) return error;
+  PollWord& word = words_[static_cast<unsigned>(direction)];
+  const Ticket ticket = prepare_park(reason);
+  switch (word.begin_wait(ticket)) {
+    case PollWord::Begin::waiting: break;
+    case PollWord::Begin::ready: (void)abandon_park(ticket); return {};
+    case PollWord::Begin::closed: (void)abandon_park(ticket); return to_error(Wake::canceled);
+    case PollWord::Begin::busy:
+      (void)abandon_park(ticket);
+      report_bug("two fibers wait for the same direction of a descriptor");
+      return std::make_error_code(std::errc::device_or_resource_busy);
+  }
+  const Wake w = park_until(ticket, deadline, cancellation);
+  if (w != Wake::ready) {
+    word.withdraw(ticket);
+    return to_error(w);
+  }
+  return word.end_ready() ? std::error_code{} : to_error(Wake::canceled);
+}
+
+bool PollDescriptor::go_idle(const IdleHandler& handler, Deadline deadline) noexcept {
+  if (ensure_registered(Direction::read)) return false;  // the caller's read will find the same trouble
+  idle_ = handler;
+  idle_generation_ = idle_generation_ % 0xfff'ffffU + 1;
+  const bool timed = !deadline.is_never();
+  idle_deadline_.store(deadline.ns(), std::memory_order_relaxed);
+  if (timed) arm(deadline);
+  // From the moment this succeeds the object belongs to whoever claims it.
+  return words_[0].go_idle(idle_generation_);
+}
+
+bool PollDescriptor::claim_idle() noexcept {
+  const std::uint32_t generation = words_[0].idle_generation();
+  return generation != 0 && words_[0].claim_idle(generation);
+}
+
+void PollDescriptor::on_idle_timer(Timer& timer) noexcept {
+  auto& d = static_cast<PollDescriptor&>(timer);
+  const std::uint32_t generation = d.words_[0].idle_generation();
+  if (generation == 0) return;  // active; going idle again arms the timer again
+  const std::int64_t deadline = d.idle_deadline_.load(std::memory_order_relaxed);
+  if (deadline > monotonic_now()) {
+    timer.arm(Deadline::at(deadline));
+    return;
+  }
+  if (!d.words_[0].claim_idle(generation)) return;
+  const IdleHandler handler = d.idle_;
+  handler.on_timeout(handler.argument);
+}
+
+void PollDescriptor::deliver(std::uint32_t events) noexcept {
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+    const PollWord::Notified n = words_[1].notify();
+    if (n.ticket) wake(n.ticket);
+  }
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
+  const PollWord::Notified n = words_[0].notify();
+  if (n.ticket) {
+    wake(n.ticket);
+  } else if (n.start_idle) {
+    const IdleHandler handler = idle_;
+    handler.on_ready(handler.argument);
+  }
+}
+
+void deliver_to_descriptor(void* descriptor, std::uint16_t generation, std::uint32_t events) noexcept {
+  auto& d = *static_cast<PollDescriptor*>(descriptor);
+  if (d.generation_.load(std::memory_order_seq_cst) == generation) d.deliver(events);
+}
+
+}  // namespace fiberd::runtime

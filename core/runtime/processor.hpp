@@ -1,0 +1,91 @@
+#pragma once
+// Processor (P) and Slot. A Slot is one of the GOMAXPROCS places: it keeps what must survive when its Processor is
+// replaced (Poller, timers, the queue of pinned fibers). A Processor is what one machine works with at a time.
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "core/base/cache_line.hpp"
+#include "core/base/lock.hpp"
+#include "core/base/random.hpp"
+#include "core/fiber/stack_pool.hpp"
+#include "core/runtime/fiber.hpp"
+#include "core/runtime/mem_stats.hpp"
+#include "core/runtime/poller.hpp"
+#include "core/runtime/run_queue.hpp"
+
+namespace fiberd::runtime {
+
+/// A counter with one writer: no read-modify-write instruction.
+class OwnedCounter {
+ public:
+  void add(std::uint64_t n = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct Slot;
+class Machine;
+
+struct ProcessorStats {
+  OwnedCounter created, ended, panicked, refused, switches, steals, budget_yields;
+  std::array<OwnedCounter, static_cast<std::size_t>(WaitReason::count_)> parks;
+  std::array<OwnedCounter, kLatencyBounds.size()> latency;
+  OwnedCounter latency_sum;
+};
+
+class alignas(kCacheLine) Processor {
+ public:
+  enum class Phase : std::uint8_t { free, scheduling, running, sleeping };
+
+  explicit Processor(std::uint64_t seed) noexcept : random(seed) {}
+
+  // Written by the owner at every switch, read by sysmon.
+  std::atomic<std::uint64_t> tick{0};
+  std::atomic<Phase> phase{Phase::free};
+  std::atomic<bool> pinned{false};   ///< the running fiber may not be handed off
+  std::atomic<bool> stuck{false};    ///< sysmon: the running fiber has not left for a period
+  /// Replaced, or its place is gone: its machine leaves it at the next entry into the runtime. Never goes back to
+  /// false while a machine has it.
+  std::atomic<bool> retired{false};
+  std::atomic<Fiber*> runnext{nullptr};
+  std::uint32_t runnext_streak = 0;
+  std::int32_t budget = 0;
+  std::int64_t slice_start = 0;
+  std::uint64_t slice_tick = 0;
+  std::int64_t now = 0;              ///< monotonic time of this scheduling round
+  Slot* slot = nullptr;
+  Fiber* free_fibers = nullptr;
+  std::uint32_t free_count = 0;
+  std::uint32_t shard = 0;
+  std::uint32_t ready_count = 0;     ///< for sampling the latency
+  std::uint64_t next_id = 0;
+  std::uint64_t last_id = 0;
+  fiber::StackCache stacks;
+  Random random;
+  BasicRunQueue<Fiber> queue;
+  ProcessorStats stats;
+
+  // sysmon's notes
+  bool by_sysmon = false;
+  std::uint64_t seen_tick = 0;
+  std::int64_t seen_since = 0;
+  Processor* next_free = nullptr;
+};
+
+struct Slot {
+  unsigned index = 0;
+  std::atomic<Processor*> processor{nullptr};
+  Poller poller;
+  /// Fibers pinned to this place that became runnable.
+  std::atomic<std::uint32_t> pinned_count{0};
+  Lock pinned_lock;
+  Fiber* pinned_head = nullptr;
+  Fiber* pinned_tail = nullptr;
+};
+
+}  // namespace fiberd::runtime

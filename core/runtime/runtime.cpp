@@ -1,0 +1,179 @@
+// Runtime: the public face of the scheduler, and its start and stop.
+#include "core/runtime/runtime.hpp"
+
+#include <signal.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <exception>
+#include <semaphore>
+
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/runtime/gomaxprocs.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static std::atomic<Scheduler*> living{nullptr};
+
+Scheduler* Scheduler::instance() noexcept { return living.load(std::memory_order_acquire); }
+
+static std::uint64_t kernel_seed() noexcept {
+  std::uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = static_cast<std::uint64_t>(monotonic_now());
+  return seed;
+}
+
+static Options with_seed(Options options, std::uint64_t seed) {
+  if (seed != 0) options.random_seed = seed;
+  if (options.random_seed == 0) options.random_seed = kernel_seed();
+  return options;
+}
+
+Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
+    : options_(with_seed(options, seed)), kind_(kind), external_(0), sim_random_(options_.random_seed) {
+  processors_.reserve(kMaxProcessors + kMaxRetired);
+}
+
+Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kind kind, std::uint64_t seed) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
+      options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
+      options.gomaxprocs > kMaxProcessors)
+    return fail(std::errc::invalid_argument);
+  std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
+  auto stacks = fiber::StackPool::create({.stack_size = options.stack_size,
+                                          .mode = options.stack_guards,
+                                          .caches = kMaxProcessors + kMaxRetired + 1});
+  if (!stacks) return fail(stacks.error());
+  s->stacks_ = std::move(*stacks);
+  s->blocking_ = std::make_unique<BlockingPool>(options.blocking_threads, kind == Kind::simulated);
+  s->service_ = std::make_unique<ServiceThread>();
+  Scheduler* none = nullptr;
+  if (!living.compare_exchange_strong(none, s.get(), std::memory_order_acq_rel))
+    return fail(std::errc::device_or_resource_busy);
+  s->registered_ = true;
+  return s;
+}
+
+std::error_code Scheduler::start_threads() {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &ignore, nullptr);
+  const unsigned wanted = options_.gomaxprocs != 0 ? options_.gomaxprocs : std::min(default_gomaxprocs(), kMaxProcessors);
+  if (const std::error_code error = [&] {
+        const LockGuard guard(structure_lock_);
+        return prepare_slot(0);
+      }())
+    return error;
+  set_gomaxprocs(wanted);
+  if (gomaxprocs() != wanted) return std::make_error_code(std::errc::resource_unavailable_try_again);
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&sysmon_thread_, nullptr, &Scheduler::sysmon_main, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return {error, std::system_category()};
+  sysmon_started_ = true;
+  return {};
+}
+
+void Scheduler::wait_until_no_fibers() {
+  draining_.store(true, std::memory_order_seq_cst);
+  for (;;) {
+    const std::uint32_t seen = end_events_.load(std::memory_order_acquire);
+    if (live_fibers() == 0) break;
+    end_events_.wait(seen, std::memory_order_acquire);
+  }
+  draining_.store(false, std::memory_order_relaxed);
+}
+
+void Scheduler::stop_threads() {
+  std::vector<Machine*> machines;
+  {
+    const LockGuard guard(structure_lock_);
+    stopping_.store(true, std::memory_order_seq_cst);
+    for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i)
+      if (Processor* const p = slots_[i]->processor.load(std::memory_order_relaxed))
+        p->retired.store(true, std::memory_order_seq_cst);
+    for (const auto& m : machines_) machines.push_back(m.get());
+  }
+  if (sysmon_started_) {
+    wake_sysmon();
+    pthread_join(sysmon_thread_, nullptr);
+    sysmon_started_ = false;
+  }
+  for (Machine* const m : machines) {
+    m->wakeups.fetch_add(1, std::memory_order_release);
+    m->wakeups.notify_one();
+  }
+  for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i) slots_[i]->poller.wake();
+  for (Machine* const m : machines) pthread_join(m->thread, nullptr);
+  gomaxprocs_.store(1, std::memory_order_relaxed);
+}
+
+Scheduler::~Scheduler() {
+  blocking_.reset();
+  service_.reset();
+  if (registered_) living.store(nullptr, std::memory_order_release);
+}
+
+BlockingPool& current_blocking_pool() noexcept { return Scheduler::instance()->blocking_pool(); }
+ServiceThread& current_service_thread() noexcept { return Scheduler::instance()->service_thread(); }
+
+// ---------------------------------------------------------------------------------------------- Runtime
+
+Runtime::Runtime(std::unique_ptr<Scheduler> scheduler) noexcept : scheduler_(std::move(scheduler)) {}
+
+Result<std::unique_ptr<Runtime>> Runtime::start(const Options& options) {
+  auto scheduler = Scheduler::create(options, Scheduler::Kind::real);
+  if (!scheduler) return fail(scheduler.error());
+  if (const std::error_code error = (*scheduler)->start_threads()) {
+    (*scheduler)->stop_threads();
+    return fail(error);
+  }
+  return std::unique_ptr<Runtime>(new Runtime(std::move(*scheduler)));
+}
+
+Runtime::~Runtime() {
+  scheduler_->wait_until_no_fibers();
+  scheduler_->stop_threads();
+}
+
+void Runtime::run(UniqueFunction fn, std::source_location where) {
+  struct Shared {
+    std::binary_semaphore done{0};
+    std::exception_ptr exception;
+  } shared;
+  UniqueFunction wrapped([&shared, function = std::move(fn)]() mutable {
+    try {
+      function();
+      function.reset();
+    } catch (...) {
+      shared.exception = std::current_exception();
+    }
+    shared.done.release();
+  });
+  if (const std::error_code error = scheduler_->spawn("run", wrapped, where)) throw std::system_error(error);
+  shared.done.acquire();
+  if (shared.exception) std::rethrow_exception(std::exchange(shared.exception, nullptr));
+}
+
+Result<void> Runtime::spawn(std::string_view name, UniqueFunction fn, std::source_location where) {
+  if (const std::error_code error = scheduler_->spawn(name, fn, where)) return fail(error);
+  return {};
+}
+
+Result<void> spawn(std::string_view name, UniqueFunction fn, std::source_location where) {
+  if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where)) return fail(error);
+  return {};
+}
+
+void Runtime::set_gomaxprocs(unsigned n) { scheduler_->set_gomaxprocs(n); }
+unsigned Runtime::gomaxprocs() const noexcept { return scheduler_->gomaxprocs(); }
+void Runtime::set_admission_hook(AdmissionHook hook) noexcept { scheduler_->set_admission_hook(hook); }
+MemStats Runtime::read_mem_stats() const { return scheduler_->read_mem_stats(); }
+
+}  // namespace fiberd::runtime

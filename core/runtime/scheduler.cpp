@@ -1,0 +1,430 @@
+// The scheduler: fibers (G) on machines (M) with Processors (P), after Go's proc.go.
+//
+// Exactly GOMAXPROCS Processors are in force; fibers run only on a machine that has one. A Processor owns a ring of
+// runnable fibers and a `runnext` place for the fiber that was readied last (it is hot, and it makes a ping-pong of two
+// fibers cost no queueing); after 16 turns through runnext the head of the ring goes first, so that a pair cannot
+// starve the rest. Every 61st turn looks at the global queue, the pinned queue and, if 100 µs went by, at the poller.
+//
+// Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
+// stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
+// it switch to the machine's own stack, g0, which looks further: timers, global queue, poller, stealing, sleeping
+// (find_runnable). What remains to be done for the fiber that left (commit its park, queue it, free it) is done by
+// whoever runs next on that machine, in finish_switch(): only then are its registers saved.
+//
+// Sleeping happens inside the Processor's own Poller, so bytes for its descriptors wake it without a detour. The idle
+// protocol is in idle_set.hpp, the wake-up of one wait in status_word.hpp, the ring in run_queue.hpp; each has a model.
+//
+// A Processor is never taken from a machine; it is *replaced* (handoff.cpp): marked retired, while a new Processor gets
+// its Slot (Poller, timers, pinned fibers). The machine with the retired one finds out at its next entry into the
+// runtime. Until then thieves see the retired one's queue too, so nothing in it waits for that entry.
+//
+// Rejected: releasing the Processor while sleeping, as Go does (a sleeper would have to compete for one on every
+// wake-up); one epoll for all (every event wakes the wrong thread half of the time, and its lock is shared); a
+// run-to-completion scheduler without stealing (one 5 ms handler stalls every connection of its thread).
+#include "core/runtime/scheduler.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/cpu_relax.hpp"
+#include "core/fiber/fault_handler.hpp"
+#include "core/metric/shard.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::uint32_t kFairTick = 61;
+static constexpr std::uint32_t kRunnextStreak = 16;
+static constexpr std::int32_t kBudget = 64;
+static constexpr std::int64_t kPollInterval = 100'000;
+
+// ---------------------------------------------------------------------------------------------- queues
+
+void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
+  tail->next = nullptr;
+  const LockGuard guard(global_lock_);
+  (global_tail_ != nullptr ? global_tail_->next : global_head_) = head;
+  global_tail_ = tail;
+  global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
+}
+
+void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
+
+void Scheduler::push_pinned(Fiber& f) noexcept {
+  const unsigned n = gomaxprocs();
+  Slot& slot = *slots_[f.pin_slot < n ? f.pin_slot : f.pin_slot % n];
+  {
+    const LockGuard guard(slot.pinned_lock);
+    f.next = nullptr;
+    (slot.pinned_tail != nullptr ? slot.pinned_tail->next : slot.pinned_head) = &f;
+    slot.pinned_tail = &f;
+    slot.pinned_count.fetch_add(1, std::memory_order_seq_cst);
+  }
+  if (slot.poller.sleeping.load(std::memory_order_seq_cst)) slot.poller.wake();
+}
+
+Fiber* Scheduler::pop_pinned(Slot& slot) noexcept {
+  if (slot.pinned_count.load(std::memory_order_seq_cst) == 0) return nullptr;
+  const LockGuard guard(slot.pinned_lock);
+  Fiber* const f = slot.pinned_head;
+  if (f == nullptr) return nullptr;
+  slot.pinned_head = f->next;
+  if (slot.pinned_head == nullptr) slot.pinned_tail = nullptr;
+  slot.pinned_count.fetch_sub(1, std::memory_order_relaxed);
+  return f;
+}
+
+void Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
+  Fiber* to_ring = &f;
+  if (next) to_ring = p.runnext.exchange(&f, std::memory_order_acq_rel);
+  if (to_ring == nullptr || p.queue.push(to_ring)) return;
+  // Full: half of the ring goes to the global queue, where everybody finds it.
+  std::array<Fiber*, decltype(p.queue)::capacity() / 2> half;
+  const std::uint32_t n = p.queue.take_half(half);
+  for (std::uint32_t i = 1; i < n; ++i) half[i - 1]->next = half[i];
+  if (n != 0) half[n - 1]->next = to_ring;
+  push_global_list(n != 0 ? half[0] : to_ring, to_ring, n + 1);
+}
+
+void Scheduler::ready(Fiber& f, bool next) noexcept {
+  Machine* const m = Machine::current_machine();
+  if (kind_ == Kind::simulated) [[unlikely]] {
+    sim_queue_.push_back(&f);
+    return;
+  }
+  if (f.pins != 0) [[unlikely]] {
+    push_pinned(f);
+    return;
+  }
+  Processor* const p = m != nullptr ? m->processor : nullptr;
+  if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
+    if ((++p->ready_count & 63U) == 0) f.runnable_since = monotonic_now();
+    push_local(*p, f, next && m->current != nullptr);
+  } else {
+    push_global(f);
+  }
+  wake_helper();
+}
+
+void Scheduler::wake_helper() noexcept {
+  const unsigned index = idle_.claim_sleeper();
+  if (index != IdleSet::kNone) slots_[index]->poller.wake();
+}
+
+bool Scheduler::work_anywhere() const noexcept {
+  if (global_size_.load(std::memory_order_seq_cst) != 0) return true;
+  for (unsigned i = 0, n = slot_count_.load(std::memory_order_acquire); i < n; ++i) {
+    const Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
+    if (p != nullptr && p->queue.size() != 0) return true;
+  }
+  if (retired_count_.load(std::memory_order_acquire) == 0) return false;
+  return std::any_of(retired_.begin(), retired_.end(), [](const std::atomic<Processor*>& r) {
+    const Processor* const p = r.load(std::memory_order_acquire);
+    return p != nullptr && (p->queue.size() != 0 || p->runnext.load(std::memory_order_relaxed) != nullptr);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- picking
+
+Fiber* Scheduler::pop_local(Processor& p) noexcept {
+  if (p.runnext.load(std::memory_order_relaxed) != nullptr) {
+    if (p.runnext_streak < kRunnextStreak || p.queue.size() == 0) {
+      ++p.runnext_streak;
+      if (Fiber* const f = p.runnext.exchange(nullptr, std::memory_order_acq_rel)) return f;
+    }
+  }
+  p.runnext_streak = 0;
+  return p.queue.pop();
+}
+
+/// On a fiber's stack: the next fiber if nothing special is due.
+Fiber* Scheduler::pick_fast(Processor& p) noexcept {
+  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed) + 1;
+  p.tick.store(tick, std::memory_order_relaxed);
+  if (p.retired.load(std::memory_order_relaxed) || tick % kFairTick == 0 ||
+      p.slot->pinned_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return nullptr;
+  return pop_local(p);
+}
+
+Fiber* Scheduler::pop_global(Processor& p) noexcept {
+  if (global_size_.load(std::memory_order_relaxed) == 0) return nullptr;
+  const LockGuard guard(global_lock_);
+  const std::uint32_t size = global_size_.load(std::memory_order_relaxed);
+  if (size == 0) return nullptr;
+  std::uint32_t n = std::min<std::uint32_t>(size / gomaxprocs() + 1, size);
+  n = std::min(n, p.queue.capacity() / 2);
+  Fiber* const first = global_head_;
+  std::uint32_t taken = 1;
+  global_head_ = first->next;
+  for (; taken < n; ++taken) {
+    Fiber* const f = global_head_;
+    Fiber* const after = f->next;
+    if (!p.queue.push(f)) break;
+    global_head_ = after;
+  }
+  if (global_head_ == nullptr) global_tail_ = nullptr;
+  global_size_.store(size - taken, std::memory_order_seq_cst);
+  return first;
+}
+
+Fiber* Scheduler::steal_from(Processor& thief, Processor& victim, bool runnext_too) noexcept {
+  if (const std::uint32_t n = victim.queue.steal_half(thief.queue); n != 0) {
+    thief.stats.steals.add(n);
+    return thief.queue.pop();
+  }
+  if (!runnext_too) return nullptr;
+  Fiber* f = victim.runnext.load(std::memory_order_acquire);
+  if (f == nullptr || !victim.runnext.compare_exchange_strong(f, nullptr, std::memory_order_acq_rel)) return nullptr;
+  thief.stats.steals.add();
+  return f;
+}
+
+Fiber* Scheduler::steal(Machine& m) noexcept {
+  Processor& p = *m.processor;
+  for (unsigned i = 0; retired_count_.load(std::memory_order_acquire) != 0 && i < kMaxRetired; ++i)
+    if (Processor* const victim = retired_[i].load(std::memory_order_acquire))
+      if (Fiber* const f = steal_from(p, *victim, true)) return f;
+  const unsigned n = slot_count_.load(std::memory_order_acquire);
+  for (unsigned round = 0; round < 4; ++round) {
+    const unsigned start = p.random.below(n);
+    for (unsigned i = 0; i < n; ++i) {
+      Slot& slot = *slots_[(start + i) % n];
+      Processor* const victim = slot.processor.load(std::memory_order_acquire);
+      if (victim == nullptr || victim == &p) continue;
+      if (slot.poller.timers.earliest() <= p.now && slot.poller.timers.run(p.now) != 0)
+        if (Fiber* const f = pop_local(p)) return f;
+      // What a running Processor has in runnext it will most likely run in a moment: take it only when its fiber has
+      // not left for so long that sysmon noticed.
+      const bool stuck = round == 3 && victim->phase.load(std::memory_order_relaxed) == Processor::Phase::running &&
+                         victim->stuck.load(std::memory_order_relaxed);
+      if (Fiber* const f = steal_from(p, *victim, stuck)) return f;
+    }
+    cpu_relax();
+  }
+  return nullptr;
+}
+
+std::int64_t Scheduler::run_timers(Slot& slot, std::int64_t now) noexcept {
+  // Places beyond GOMAXPROCS keep their timers; the remaining ones look after them.
+  std::int64_t earliest = INT64_MAX;
+  const unsigned step = gomaxprocs();
+  for (unsigned i = slot.index, n = slot_count_.load(std::memory_order_acquire); i < n; i += step) {
+    TimerHeap& heap = slots_[i]->poller.timers;
+    if (heap.earliest() <= now) heap.run(now);
+    earliest = std::min(earliest, heap.earliest());
+  }
+  return earliest;
+}
+
+unsigned Scheduler::poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept {
+  const int n = poller.wait(m.events, timeout);
+  if (timeout == 0) poller.last_poll.store(m.processor->now, std::memory_order_relaxed);
+  return n > 0 ? poller.deliver(m.events, n) : 0;
+}
+
+/// Before the last spinner sleeps: looks into the Pollers whose Processors run.
+unsigned Scheduler::poll_stale(Machine& m) noexcept {
+  unsigned found = 0;
+  for (unsigned i = 0, n = slot_count_.load(std::memory_order_acquire); i < n; ++i) {
+    Slot& slot = *slots_[i];
+    if (&slot == m.processor->slot || slot.poller.sleeping.load(std::memory_order_relaxed)) continue;
+    if (m.processor->now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPollInterval)
+      found += poll(m, slot.poller, 0);
+  }
+  return found;
+}
+
+Fiber* Scheduler::find_runnable(Machine& m) noexcept {
+  if (kind_ == Kind::simulated) return pick_simulated(m);
+  Processor& p = *m.processor;
+  Slot& slot = *p.slot;
+  Fiber* f = nullptr;
+  while (f == nullptr) {
+    if (p.retired.load(std::memory_order_acquire)) break;
+    p.now = monotonic_now();
+    (void)run_timers(slot, p.now);
+    if ((f = pop_pinned(slot)) != nullptr) break;
+    if (p.tick.load(std::memory_order_relaxed) % kFairTick == 0) {
+      p.tick.store(p.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      if (p.now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPollInterval) poll(m, slot.poller, 0);
+      if ((f = pop_global(p)) != nullptr) break;
+    }
+    if ((f = pop_local(p)) != nullptr) break;
+    if ((f = pop_global(p)) != nullptr) break;
+    if (work_anywhere()) {
+      if (poll(m, slot.poller, 0) != 0 && (f = pop_local(p)) != nullptr) break;
+      if (m.spinning || idle_.try_spin()) {
+        m.spinning = true;
+        if ((f = steal(m)) != nullptr) break;
+      }
+    }
+    sleep(m);
+  }
+  if (m.spinning) {
+    m.spinning = false;
+    idle_.stop_spinning();
+    // Somebody may have queued work and left the waking to us.
+    if (work_anywhere()) wake_helper();
+  }
+  return f;
+}
+
+void Scheduler::sleep(Machine& m) noexcept {
+  Processor& p = *m.processor;
+  Slot& slot = *p.slot;
+  const bool last_spinner = m.spinning;
+  idle_.enter(slot.index);
+  slot.poller.sleeping.store(true, std::memory_order_seq_cst);
+  if (last_spinner) {
+    m.spinning = false;
+    idle_.stop_spinning();
+  }
+  const std::int64_t earliest = run_timers(slot, p.now);
+  bool stay = p.queue.size() == 0 && !work_anywhere() && !p.retired.load(std::memory_order_seq_cst) &&
+              slot.pinned_count.load(std::memory_order_seq_cst) == 0;
+  if (stay && last_spinner) stay = poll_stale(m) == 0;
+  int events = 0;
+  if (stay) {
+    p.phase.store(Processor::Phase::sleeping, std::memory_order_relaxed);
+    events = slot.poller.wait(m.events, earliest == INT64_MAX ? earliest : std::max<std::int64_t>(earliest - p.now, 0));
+    p.phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
+  }
+  slot.poller.sleeping.store(false, std::memory_order_relaxed);
+  // If a waker took us out of the set, it gave us the spinning token.
+  if (!idle_.leave(slot.index)) m.spinning = true;
+  if (sysmon_sleeping_.load(std::memory_order_relaxed) != 0) wake_sysmon();
+  p.now = monotonic_now();
+  slot.poller.last_poll.store(p.now, std::memory_order_relaxed);
+  if (events > 0) slot.poller.deliver(m.events, events);
+}
+
+// ---------------------------------------------------------------------------------------------- switching
+
+static void record_latency(Processor& p, Fiber& f) noexcept {
+  const auto latency = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - f.runnable_since, 0));
+  f.runnable_since = 0;
+  std::size_t bucket = 0;
+  while (latency > kLatencyBounds[bucket]) ++bucket;
+  p.stats.latency[bucket].add();
+  p.stats.latency_sum.add(latency);
+}
+
+void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
+  Processor& p = *m.processor;
+  m.current = &f;
+  f.status.set_owned(State::running);
+  p.budget = kBudget;
+  p.stats.switches.add();
+  const bool pinned = f.pins != 0;
+  if (p.pinned.load(std::memory_order_relaxed) != pinned) p.pinned.store(pinned, std::memory_order_relaxed);
+  if (f.runnable_since != 0) [[unlikely]]
+    record_latency(p, f);
+  if (f.stack == nullptr) {
+    f.stack = stacks_->acquire(p.stacks);
+    fiber::init_context(f.context, stacks_->top(*f.stack), f.stack->base, &Scheduler::fiber_main, nullptr);
+  }
+}
+
+void Scheduler::finish_switch() noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber* const f = m.previous;
+  if (f == nullptr) return;
+  m.previous = nullptr;
+  Scheduler& s = *m.scheduler;
+  switch (m.after) {
+    case After::none: return;
+    case After::park:
+      if (!f->status.commit_park()) s.ready(*f, true);
+      return;
+    case After::yield:
+      f->status.set_owned(State::runnable);
+      s.ready(*f, false);
+      return;
+    case After::end:
+      fiber::destroy_context(f->context);
+      s.stacks_->release(m.processor->stacks, f->stack);
+      f->stack = nullptr;
+      s.recycle(*m.processor, *f);
+      return;
+  }
+}
+
+void Scheduler::leave(After after) noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber& self = *m.current;
+  m.previous = &self;
+  m.after = after;
+  Fiber* const next = m.scheduler->kind_ == Kind::real ? pick_fast(*m.processor) : nullptr;
+  if (next != nullptr) {
+    m.scheduler->begin_run(m, *next);
+    fiber::switch_context(self.context, next->context, m.eh, after == After::end);
+  } else {
+    m.current = nullptr;
+    fiber::switch_context(self.context, m.g0, m.eh, after == After::end);
+  }
+  finish_switch();
+}
+
+void* Scheduler::machine_main(void* argument) noexcept {
+  auto& m = *static_cast<Machine*>(argument);
+  pthread_setname_np(pthread_self(), "fiberd-m");
+  m.eh = fiber::thread_eh_globals();
+  const fiber::SignalStack signal_stack;
+  m.scheduler->run_machine(m);
+  return nullptr;
+}
+
+void Scheduler::run_machine(Machine& m) noexcept {
+  thread_locals()->machine = &m;
+  fiber::init_thread_context(m.g0);
+  for (;;) {
+    if (m.processor != nullptr && m.processor->retired.load(std::memory_order_acquire)) leave_processor(m);
+    if (m.processor == nullptr && !wait_for_processor(m)) break;
+    Fiber* const f = find_runnable(m);
+    if (f == nullptr) continue;
+    begin_run(m, *f);
+    m.processor->phase.store(Processor::Phase::running, std::memory_order_relaxed);
+    fiber::switch_context(m.g0, f->context, m.eh, false);
+    m.processor->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
+    finish_switch();
+  }
+  thread_locals()->machine = nullptr;
+}
+
+void Scheduler::for_each_fiber(const std::function<void(const Fiber&, State)>& visit) {
+  for (std::uint32_t i = 1, n = table_.size(); i < n; ++i) {
+    Fiber& f = table_.at(i);
+    const State before = f.status.state();
+    if (before == State::idle) continue;
+    const bool held = f.status.begin_scan();
+    visit(f, held ? State::parked : f.status.state());
+    if (held && f.status.end_scan()) ready(f, false);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- timers, pollers
+
+Poller& Scheduler::poller_for_caller() noexcept {
+  const Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->processor != nullptr) return m->processor->slot->poller;
+  return slots_[0]->poller;
+}
+
+TimerHeap& Scheduler::timer_heap_for_caller() noexcept { return instance()->poller_for_caller().timers; }
+
+void Scheduler::timer_became_first(TimerHeap& heap) noexcept {
+  // Its own Processor is awake and looks before it sleeps; a sleeper must be told.
+  Scheduler& s = *instance();
+  for (unsigned i = 0, n = s.slot_count_.load(std::memory_order_acquire); i < n; ++i) {
+    Slot& slot = *s.slots_[i];
+    if (&slot.poller.timers != &heap) continue;
+    Poller& polled_by = s.slots_[i % s.gomaxprocs()]->poller;
+    if (polled_by.sleeping.load(std::memory_order_seq_cst)) polled_by.wake();
+    return;
+  }
+}
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,213 @@
+#pragma once
+// Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
+// head of scheduler.cpp. The parts: scheduler.cpp (find and run), spawn.cpp (birth and death of a fiber), park.cpp
+// (waits), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp, stats.cpp.
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "core/base/intrusive_list.hpp"
+#include "core/base/lock.hpp"
+#include "core/base/result.hpp"
+#include "core/fiber/stack_pool.hpp"
+#include "core/runtime/acceptor.hpp"
+#include "core/runtime/blocking_pool.hpp"
+#include "core/runtime/fiber_table.hpp"
+#include "core/runtime/idle_set.hpp"
+#include "core/runtime/machine.hpp"
+#include "core/runtime/processor.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/service_thread.hpp"
+
+namespace fiberd::runtime {
+
+inline constexpr unsigned kMaxProcessors = 256;
+inline constexpr unsigned kMaxRetired = 128;
+
+class Scheduler {
+ public:
+  /// Virtual: no threads and no epoll; the simulation drives it on the calling thread.
+  enum class Kind : std::uint8_t { real, simulated };
+
+  [[nodiscard]] static Result<std::unique_ptr<Scheduler>> create(const Options& options, Kind kind,
+                                                                 std::uint64_t seed = 0);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  /// The one scheduler of the process that lives now.
+  [[nodiscard]] static Scheduler* instance() noexcept;
+
+  [[nodiscard]] std::error_code start_threads();
+  void wait_until_no_fibers();
+  void stop_threads();
+
+  // ---- spawn.cpp
+  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, std::source_location where);
+  [[nodiscard]] std::uint64_t live_fibers() const noexcept;
+  void set_admission_hook(AdmissionHook hook) noexcept { admission_.store(hook, std::memory_order_release); }
+
+  // ---- scheduler.cpp
+  /// Queues a runnable fiber. `next`: it should run as soon as the present one leaves.
+  void ready(Fiber& fiber, bool next) noexcept;
+  /// On a fiber: switches to the next one. Returns when this fiber runs again, maybe on another thread.
+  static void leave(After after) noexcept;
+  static void finish_switch() noexcept;
+  [[nodiscard]] Fiber& fiber_at(std::uint32_t index) const noexcept { return table_.at(index); }
+  /// Visits every fiber that is alive; a parked one is held still meanwhile. `visit` must not park.
+  void for_each_fiber(const std::function<void(const Fiber&, State)>& visit);
+
+  // ---- timers and pollers
+  [[nodiscard]] static TimerHeap& timer_heap_for_caller() noexcept;
+  static void timer_became_first(TimerHeap& heap) noexcept;
+  [[nodiscard]] Poller& poller_for_caller() noexcept;
+
+  // ---- handoff.cpp
+  void set_gomaxprocs(unsigned n);
+  [[nodiscard]] unsigned gomaxprocs() const noexcept { return gomaxprocs_.load(std::memory_order_acquire); }
+  /// Gives the caller's Processor to another machine. False when that is not possible now.
+  bool hand_off_own() noexcept;
+
+  // ---- stats.cpp
+  [[nodiscard]] MemStats read_mem_stats() const;
+  /// Deepest stack of any fiber alive or cached, bytes; walks page tables.
+  [[nodiscard]] std::size_t stack_high_water() const;
+
+  // ---- helpers of other rooms
+  [[nodiscard]] BlockingPool& blocking_pool() noexcept { return *blocking_; }
+  [[nodiscard]] ServiceThread& service_thread() noexcept { return *service_; }
+  [[nodiscard]] const fiber::StackPool& stack_pool() const noexcept { return *stacks_; }
+
+  // ---- simulation.cpp
+  /// Runs fibers on the calling thread until none is left. False: deadlock (all wait, no timer).
+  [[nodiscard]] bool run_simulated() noexcept;
+
+ private:
+  friend class AcceptorRegistration;
+  friend void enter_runtime() noexcept;
+  friend void spend_budget() noexcept;
+  explicit Scheduler(const Options& options, Kind kind, std::uint64_t seed);
+
+  // scheduler.cpp
+  static void* machine_main(void* machine) noexcept;
+  void run_machine(Machine& m) noexcept;
+  Fiber* find_runnable(Machine& m) noexcept;
+  static Fiber* pick_fast(Processor& p) noexcept;
+  static Fiber* pop_local(Processor& p) noexcept;
+  Fiber* pop_global(Processor& p) noexcept;
+  Fiber* pop_pinned(Slot& slot) noexcept;
+  Fiber* steal(Machine& m) noexcept;
+  Fiber* steal_from(Processor& thief, Processor& victim, bool runnext_too) noexcept;
+  void sleep(Machine& m) noexcept;
+  unsigned poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept;
+  unsigned poll_stale(Machine& m) noexcept;
+  void begin_run(Machine& m, Fiber& f) noexcept;
+  void push_local(Processor& p, Fiber& f, bool next) noexcept;
+  void push_global(Fiber& f) noexcept;
+  void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
+  void push_pinned(Fiber& f) noexcept;
+  void wake_helper() noexcept;
+  [[nodiscard]] bool work_anywhere() const noexcept;
+  [[nodiscard]] std::int64_t run_timers(Slot& slot, std::int64_t now) noexcept;
+  Fiber* pick_simulated(Machine& m) noexcept;
+
+  // spawn.cpp
+  static void fiber_main(void* argument) noexcept;
+  static void run_function(Fiber& f) noexcept;
+  Fiber* take_free_fiber(Processor& p) noexcept;
+  void recycle(Processor& p, Fiber& f) noexcept;
+  void give_back_fibers(Processor& p, std::uint32_t keep) noexcept;
+  std::uint64_t next_id(Processor& p) noexcept;
+
+  // handoff.cpp
+  Processor* new_processor(Slot& slot) noexcept;
+  [[nodiscard]] bool replace(Processor& p) noexcept;
+  [[nodiscard]] Machine* idle_machine() noexcept;
+  static void assign(Machine& m, Processor& p) noexcept;
+  void leave_processor(Machine& m) noexcept;
+  [[nodiscard]] bool wait_for_processor(Machine& m) noexcept;
+  bool add_retired(Processor& p) noexcept;
+  void remove_retired(Processor& p) noexcept;
+  std::error_code prepare_slot(unsigned index);
+
+  // sysmon.cpp
+  static void* sysmon_main(void* scheduler) noexcept;
+  void sysmon() noexcept;
+  bool sysmon_round(std::int64_t now, Poller::Events& events) noexcept;
+  void sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
+  void wake_sysmon() noexcept;
+
+  const Options options_;
+  const Kind kind_;
+  std::atomic<AdmissionHook> admission_{nullptr};
+  std::atomic<unsigned> gomaxprocs_{0};
+  std::atomic<bool> draining_{false};   // somebody waits for the last fiber
+  std::atomic<bool> stopping_{false};   // machines leave
+  std::atomic<std::uint32_t> end_events_{0};
+
+  IdleSet idle_;
+  FiberTable table_;
+  std::unique_ptr<fiber::StackPool> stacks_;
+
+  // Global queue
+  mutable Lock global_lock_;
+  Fiber* global_head_ = nullptr;
+  Fiber* global_tail_ = nullptr;
+  std::atomic<std::uint32_t> global_size_{0};
+
+  // Free fibers beyond the Processors' own lists
+  Lock free_lock_;
+  Fiber* free_fibers_ = nullptr;
+  std::atomic<std::uint64_t> next_id_{1};
+
+  // Threads outside the machines (sysmon, service thread, main) share this stand-in for a Processor.
+  Lock external_lock_;
+  Processor external_;
+
+  // Slots, Processors, machines. Slots and Processors are never freed while the scheduler lives: thieves and sysmon
+  // read them without a lock.
+  mutable Lock structure_lock_;
+  std::array<std::unique_ptr<Slot>, kMaxProcessors> slots_;
+  std::atomic<unsigned> slot_count_{0};
+  std::vector<std::unique_ptr<Processor>> processors_;
+  Processor* free_processors_ = nullptr;
+  std::array<std::atomic<Processor*>, kMaxRetired> retired_{};
+  std::atomic<unsigned> retired_count_{0};
+  std::atomic<unsigned> sysmon_handoffs_{0};
+  std::atomic<std::uint64_t> handoffs_{0};
+  std::vector<std::unique_ptr<Machine>> machines_;
+  Machine* spare_machines_ = nullptr;
+  List<AcceptorRecord> acceptors_;
+  std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_;
+
+  // sysmon
+  pthread_t sysmon_thread_{};
+  bool sysmon_started_ = false;
+  bool registered_ = false;
+  std::atomic<std::uint32_t> sysmon_sleeping_{0};
+  std::int64_t last_trim_ = 0;
+
+  std::unique_ptr<BlockingPool> blocking_;
+  std::unique_ptr<ServiceThread> service_;
+
+  // Simulation
+  Random sim_random_;
+  std::vector<Fiber*> sim_queue_;
+  std::int64_t sim_now_ = 0;
+  friend class Simulation;
+  static std::int64_t simulated_clock() noexcept;
+};
+
+/// At every entry into the runtime from a fiber: a fiber whose Processor was given away goes to the back of the global
+/// queue and continues on a Processor that is still in force.
+void enter_runtime() noexcept;
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,111 @@
+#include "core/runtime/simulation.hpp"
+
+#include <array>
+#include <exception>
+#include <system_error>
+
+#include "core/base/clock.hpp"
+#include "core/fiber/backtrace.hpp"
+#include "core/fiber/context.hpp"
+#include "core/metric/shard.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+std::int64_t Scheduler::simulated_clock() noexcept { return instance()->sim_now_; }
+
+Fiber* Scheduler::pick_simulated(Machine& m) noexcept {
+  Processor& p = *m.processor;
+  TimerHeap& timers = slots_[0]->poller.timers;
+  for (;;) {
+    p.now = sim_now_;
+    if (!sim_queue_.empty()) {
+      const std::uint32_t i = sim_random_.below(static_cast<std::uint32_t>(sim_queue_.size()));
+      Fiber* const f = sim_queue_[i];
+      sim_queue_[i] = sim_queue_.back();
+      sim_queue_.pop_back();
+      // Time passes while fibers run, too; otherwise a deadline could never come between two runnable fibers.
+      sim_now_ += sim_random_.below(1000);
+      timers.run(sim_now_);
+      return f;
+    }
+    const std::int64_t next = timers.earliest();
+    if (next == INT64_MAX) return nullptr;
+    sim_now_ = std::max(sim_now_, next);
+    timers.run(sim_now_);
+  }
+}
+
+bool Scheduler::run_simulated() noexcept {
+  Machine m;
+  m.scheduler = this;
+  m.eh = fiber::thread_eh_globals();
+  {
+    const LockGuard guard(structure_lock_);
+    (void)prepare_slot(0);
+    m.processor = new_processor(*slots_[0]);
+    slots_[0]->processor.store(m.processor, std::memory_order_release);
+    gomaxprocs_.store(1, std::memory_order_release);
+  }
+  Machine* const outer = thread_locals()->machine;
+  const std::uint32_t outer_shard = thread_locals()->shard;
+  thread_locals()->machine = &m;
+  thread_locals()->shard = m.processor->shard;
+  fiber::init_thread_context(m.g0);
+  while (Fiber* const f = find_runnable(m)) {
+    begin_run(m, *f);
+    fiber::switch_context(m.g0, f->context, m.eh, false);
+    finish_switch();
+  }
+  thread_locals()->machine = outer;
+  thread_locals()->shard = outer_shard;
+  metric::ShardAllocator::release(m.processor->shard);
+  return live_fibers() == 0;
+}
+
+static std::string describe(const Scheduler& s, const Fiber& f, State state) {
+  std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
+                     std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
+                     std::to_string(f.where.line());
+  if (state != State::parked || f.stack == nullptr) return line;
+  const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
+  std::array<std::uintptr_t, 32> frames{};
+  const std::size_t n =
+      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack->base),
+                         reinterpret_cast<std::uintptr_t>(s.stack_pool().top(*f.stack)), frames);
+  for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
+  return line;
+}
+
+Simulation::Outcome Simulation::run(UniqueFunction main) {
+  auto created = Scheduler::create({.stack_size = 256 * 1024, .stack_guards = fiber::GuardMode::canary},
+                                   Scheduler::Kind::simulated, seed_ + 1);
+  if (!created) throw std::system_error(created.error());
+  Scheduler& s = **created;
+  s.sim_now_ = 1'000'000'000;
+  set_clock_source(&Scheduler::simulated_clock);
+  std::exception_ptr exception;
+  UniqueFunction wrapped([&exception, &main] {
+    try {
+      main();
+    } catch (...) {
+      exception = std::current_exception();
+    }
+  });
+  Outcome outcome;
+  // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
+  const std::error_code refused = s.spawn("main", wrapped, std::source_location::current());
+  if (!refused) outcome.deadlock = !s.run_simulated();
+  if (outcome.deadlock)
+    s.for_each_fiber([&](const Fiber& f, State state) { outcome.report += describe(s, f, state) + "\n"; });
+  const MemStats stats = s.read_mem_stats();
+  outcome.fibers = stats.fibers_created;
+  outcome.switches = stats.switches;
+  outcome.elapsed_ns = s.sim_now_ - 1'000'000'000;
+  set_clock_source(nullptr);
+  if (refused) throw std::system_error(refused);
+  if (exception) std::rethrow_exception(exception);
+  return outcome;
+}
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,199 @@
+// Birth and death of a fiber.
+//
+// spawn binds no stack: a thousand fibers that are spawned at once and end without waiting all run on the same hot
+// stack, one after the other. What spawn takes is a *credit* for one (stack_pool.hpp), so that lack of stacks is an error at
+// spawn, where somebody can answer it, and never at the first run, where nobody can.
+//
+// A fiber that ends and finds a fiber that never ran next in its queue becomes that fiber: the new one inherits stack
+// and context, and no switch happens at all.
+#include <cxxabi.h>
+
+#include <exception>
+#include <string>
+#include <typeinfo>
+
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/fiber/backtrace.hpp"
+#include "core/fiber/local.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::uint32_t kFreeFibers = 256;
+static constexpr std::uint64_t kIdBlock = 1024;
+
+std::uint64_t Scheduler::next_id(Processor& p) noexcept {
+  if (p.next_id == p.last_id) {
+    p.next_id = next_id_.fetch_add(kIdBlock, std::memory_order_relaxed);
+    p.last_id = p.next_id + kIdBlock;
+  }
+  return p.next_id++;
+}
+
+Fiber* Scheduler::take_free_fiber(Processor& p) noexcept {
+  if (p.free_fibers == nullptr) {
+    {
+      const LockGuard guard(free_lock_);
+      while (free_fibers_ != nullptr && p.free_count < kFreeFibers / 2) {
+        Fiber* const f = free_fibers_;
+        free_fibers_ = f->next;
+        f->next = p.free_fibers;
+        p.free_fibers = f;
+        ++p.free_count;
+      }
+    }
+    if (p.free_fibers == nullptr) {
+      p.free_fibers = table_.grow();
+      for (const Fiber* f = p.free_fibers; f != nullptr; f = f->next) ++p.free_count;
+    }
+    if (p.free_fibers == nullptr) return nullptr;
+  }
+  Fiber* const f = p.free_fibers;
+  p.free_fibers = f->next;
+  --p.free_count;
+  return f;
+}
+
+void Scheduler::give_back_fibers(Processor& p, std::uint32_t keep) noexcept {
+  const LockGuard guard(free_lock_);
+  while (p.free_count > keep) {
+    Fiber* const f = p.free_fibers;
+    p.free_fibers = f->next;
+    --p.free_count;
+    f->next = free_fibers_;
+    free_fibers_ = f;
+  }
+}
+
+void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
+  f.status.set_owned(State::idle);
+  stacks_->unreserve(p.stacks);
+  f.next = p.free_fibers;
+  p.free_fibers = &f;
+  if (++p.free_count > 2 * kFreeFibers) give_back_fibers(p, kFreeFibers);
+  p.stats.ended.add();
+  if (draining_.load(std::memory_order_seq_cst)) {
+    end_events_.fetch_add(1, std::memory_order_release);
+    end_events_.notify_all();
+  }
+}
+
+std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, std::source_location where) {
+  Machine* const m = Machine::current_machine();
+  const bool local = m != nullptr && m->processor != nullptr;
+  const AdmissionHook hook = admission_.load(std::memory_order_acquire);
+  std::error_code refused;
+  if (hook != nullptr) refused = hook(name);
+
+  Fiber* f = nullptr;
+  {
+    if (!local) external_lock_.lock();
+    Processor& p = local ? *m->processor : external_;
+    if (!refused) {
+      if (const Result<void> credit = stacks_->reserve(p.stacks); !credit) refused = credit.error();
+    }
+    if (!refused && (f = take_free_fiber(p)) == nullptr) {
+      stacks_->unreserve(p.stacks);
+      refused = std::make_error_code(std::errc::not_enough_memory);
+    }
+    if (f != nullptr) {
+      p.stats.created.add();
+      f->id = next_id(p);
+    } else {
+      p.stats.refused.add();
+    }
+    if (!local) external_lock_.unlock();
+  }
+  if (f == nullptr) return refused;
+  f->name = name;
+  f->where = where;
+  f->function = std::move(function);
+  f->status.set_owned(State::runnable);
+  ready(*f, true);
+  if (local && m->current != nullptr) enter_runtime();
+  return {};
+}
+
+std::uint64_t Scheduler::live_fibers() const noexcept {
+  // Ends are read before births: a fiber is never counted as ended and not as created, so 0 means 0.
+  std::uint64_t ended = external_.stats.ended.get();
+  const LockGuard guard(structure_lock_);
+  for (const auto& p : processors_) ended += p->stats.ended.get();
+  std::uint64_t created = external_.stats.created.get();
+  for (const auto& p : processors_) created += p->stats.created.get();
+  return created - ended;
+}
+
+static std::string describe_exception() {
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    int status = 0;
+    char* const demangled = abi::__cxa_demangle(typeid(e).name(), nullptr, nullptr, &status);
+    std::string text = (status == 0 ? demangled : typeid(e).name()) + std::string(": ") + e.what();
+    std::free(demangled);  // NOLINT: the ABI hands out malloc'ed memory
+    return text;
+  } catch (...) {
+    return "exception of unknown type";
+  }
+}
+
+static void report_panic(const Fiber& f) noexcept {
+  try {
+    std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" spawned at " +
+                       f.where.file_name() + ":" + std::to_string(f.where.line()) +
+                       " ended by an exception: " + describe_exception() + "; thrown at:" + fiber::throw_site_trace();
+    log(LogLevel::error, line);
+  } catch (...) {
+    log(LogLevel::error, "a fiber ended by an exception, and memory to describe it is out");
+  }
+}
+
+void Scheduler::run_function(Fiber& f) noexcept {
+  try {
+    f.function();
+  } catch (...) {
+    report_panic(f);
+    Machine::current_machine()->processor->stats.panicked.add();
+  }
+  // What the callable owns is destroyed here, still on the fiber: destructors may park.
+  try {
+    f.function.reset();
+    fiber::destroy_locals(f.locals);
+  } catch (...) {
+    report_panic(f);
+  }
+}
+
+void Scheduler::fiber_main(void* /*argument*/) noexcept {
+  finish_switch();
+  for (;;) {
+    Fiber& self = *Machine::current_machine()->current;
+    run_function(self);
+    Machine& m = *Machine::current_machine();
+    Scheduler& s = *m.scheduler;
+    Processor& p = *m.processor;
+    Fiber* const next = s.kind_ == Kind::real ? pick_fast(p) : nullptr;
+    if (next == nullptr || next->stack != nullptr) {
+      m.previous = &self;
+      m.after = After::end;
+      if (next != nullptr) {
+        s.begin_run(m, *next);
+      } else {
+        m.current = nullptr;
+      }
+      fiber::switch_context(self.context, next != nullptr ? next->context : m.g0, m.eh, true);
+      report_bug("a fiber that ended was resumed");
+      std::abort();
+    }
+    next->stack = self.stack;
+    next->context = self.context;
+    self.stack = nullptr;
+    s.recycle(p, self);
+    s.begin_run(m, *next);
+  }
+}
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,72 @@
+// Snapshots of the scheduler: sums over Processors, those in force and those that were.
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static void add_counters(MemStats& out, const ProcessorStats& stats) noexcept {
+  out.fibers_ended += stats.ended.get();
+  out.fibers_created += stats.created.get();
+  out.fibers_panicked += stats.panicked.get();
+  out.spawns_refused += stats.refused.get();
+  out.switches += stats.switches.get();
+  out.steals += stats.steals.get();
+  out.budget_yields += stats.budget_yields.get();
+  for (std::size_t i = 0; i < out.parks.size(); ++i) out.parks[i] += stats.parks[i].get();
+  for (std::size_t i = 0; i < out.latency_buckets.size(); ++i) out.latency_buckets[i] += stats.latency[i].get();
+  out.latency_sum_ns += stats.latency_sum.get();
+}
+
+MemStats Scheduler::read_mem_stats() const {
+  MemStats out;
+  out.gomaxprocs = gomaxprocs();
+  {
+    const LockGuard guard(structure_lock_);
+    add_counters(out, external_.stats);
+    for (const auto& p : processors_) {
+      add_counters(out, p->stats);
+      const bool in_use = p->phase.load(std::memory_order_relaxed) != Processor::Phase::free;
+      if (in_use) out.local_queue_depth += p->queue.size() + (p->runnext.load(std::memory_order_relaxed) != nullptr);
+      if (p->phase.load(std::memory_order_relaxed) == Processor::Phase::running) ++out.fibers_running;
+    }
+    unsigned spare = 0;
+    for (const Machine* m = spare_machines_; m != nullptr; m = m->next) ++spare;
+    out.machines = static_cast<unsigned>(machines_.size()) - spare;
+    for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i) {
+      const Poller& poller = slots_[i]->poller;
+      out.poll_calls += poller.polls.load(std::memory_order_relaxed);
+      out.poll_events += poller.events.load(std::memory_order_relaxed);
+      out.poll_wakeups += poller.wakeups.load(std::memory_order_relaxed);
+      out.poll_descriptors += static_cast<std::uint64_t>(
+          std::max<std::int64_t>(poller.descriptors.load(std::memory_order_relaxed), 0));
+      out.timers_armed += poller.timers.size();
+      out.timers_fired += poller.timers.fired();
+    }
+  }
+  out.global_queue_depth = global_size_.load(std::memory_order_relaxed);
+  out.handoffs = handoffs_.load(std::memory_order_relaxed);
+  out.processors_idle = idle_.count();
+  // Counters are read one after the other while fibers come and go: the differences are held at zero.
+  const std::uint64_t live = out.fibers_created > out.fibers_ended ? out.fibers_created - out.fibers_ended : 0;
+  out.fibers_running = std::min(out.fibers_running, live);
+  out.fibers_runnable = std::min(out.local_queue_depth + out.global_queue_depth, live - out.fibers_running);
+  out.fibers_waiting = live - out.fibers_running - out.fibers_runnable;
+
+  const fiber::StackPool::Stats stacks = stacks_->stats();
+  out.stacks_in_use = stacks.in_use;
+  out.stacks_cached = stacks.cached;
+  out.stack_bytes_reserved = stacks.reserved_bytes;
+  out.stacks_unguarded = stacks.unguarded;
+  out.guard_kind = stacks.guard_kind;
+  if (blocking_ != nullptr) {
+    const BlockingPool::Stats blocking = blocking_->stats();
+    out.blocking_threads = blocking.threads;
+    out.blocking_busy = blocking.busy;
+    out.blocking_queued = blocking.queued;
+    out.blocking_jobs = blocking.jobs;
+  }
+  return out;
+}
+
+MemStats read_mem_stats() { return Scheduler::instance()->read_mem_stats(); }
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,104 @@
+// sysmon: the thread that looks after what the Processors cannot see while they run.
+//
+// Every millisecond while any Processor runs (it sleeps when all do): polls Pollers that nobody polled for 1 ms, fires
+// their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for 10 ms while
+// other work waits and no Processor is idle, and trims unused stacks once a second. It runs no fibers.
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/clock.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::int64_t kPeriod = 1'000'000;
+static constexpr std::int64_t kHeldTooLong = 10'000'000;
+static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
+static constexpr unsigned kIdleRounds = 20;
+
+void* Scheduler::sysmon_main(void* scheduler) noexcept {
+  pthread_setname_np(pthread_self(), "fiberd-sysmon");
+  static_cast<Scheduler*>(scheduler)->sysmon();
+  return nullptr;
+}
+
+void Scheduler::sysmon() noexcept {
+  const auto events = std::make_unique<Poller::Events>();
+  unsigned idle_rounds = 0;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const bool active = sysmon_round(monotonic_now(), *events);
+    idle_rounds = active ? 0 : idle_rounds + 1;
+    if (idle_rounds < kIdleRounds) {
+      const timespec pause{0, kPeriod};
+      nanosleep(&pause, nullptr);
+      continue;
+    }
+    idle_rounds = 0;
+    sysmon_sleeping_.store(1, std::memory_order_seq_cst);
+    // Somebody who woke up before the store does not wake us; hence a limit, and a look at the trim list.
+    if (idle_.count() == gomaxprocs() && !stopping_.load(std::memory_order_seq_cst)) {
+      const timespec limit{1, 0};
+      syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, 1, &limit, nullptr, 0);
+    }
+    sysmon_sleeping_.store(0, std::memory_order_relaxed);
+  }
+}
+
+void Scheduler::wake_sysmon() noexcept {
+  if (sysmon_sleeping_.exchange(0, std::memory_order_acq_rel) != 0)
+    syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+/// True when some Processor is not asleep.
+bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept {
+  const unsigned n = slot_count_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < n; ++i) sysmon_look_after(*slots_[i], now, events);
+  if (now - last_trim_ >= kTrimPeriod) {
+    last_trim_ = now;
+    stacks_->trim();
+  }
+  if (work_anywhere()) wake_helper();
+  return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
+}
+
+void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept {
+  Processor* const p = slot.processor.load(std::memory_order_acquire);
+  const bool orphan = p == nullptr || p->retired.load(std::memory_order_relaxed);
+  if (!orphan && slot.poller.sleeping.load(std::memory_order_relaxed)) {
+    p->stuck.store(false, std::memory_order_relaxed);
+    return;
+  }
+  if (now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
+    const int count = slot.poller.wait(events, 0);
+    slot.poller.last_poll.store(now, std::memory_order_relaxed);
+    if (count > 0) slot.poller.deliver(events, count);
+    slot.poller.timers.run(now);
+  }
+  if (orphan) return;
+  const std::uint64_t tick = p->tick.load(std::memory_order_relaxed);
+  if (tick != p->seen_tick || p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
+    p->seen_tick = tick;
+    p->seen_since = now;
+    p->stuck.store(false, std::memory_order_relaxed);
+    return;
+  }
+  p->stuck.store(true, std::memory_order_relaxed);
+  const bool waiting = p->runnext.load(std::memory_order_relaxed) != nullptr || work_anywhere() ||
+                       slot.pinned_count.load(std::memory_order_relaxed) != 0;
+  if (!waiting) return;
+  if (idle_.any_idle()) {
+    wake_helper();
+    return;
+  }
+  if (now - p->seen_since < kHeldTooLong || p->pinned.load(std::memory_order_seq_cst) ||
+      sysmon_handoffs_.load(std::memory_order_relaxed) >= options_.handoff_max)
+    return;
+  const LockGuard guard(structure_lock_);
+  if (slot.processor.load(std::memory_order_relaxed) != p || !replace(*p)) return;
+  p->by_sysmon = true;
+  sysmon_handoffs_.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace fiberd::runtime

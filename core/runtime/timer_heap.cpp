@@ -1,0 +1,173 @@
+#include "core/runtime/timer_heap.hpp"
+
+#include "core/base/cpu_relax.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::int64_t kSequenceBits = 10;
+static constexpr std::int64_t kSequenceMask = (std::int64_t{1} << kSequenceBits) - 1;
+
+Timer::~Timer() {
+  if (heap_.load(std::memory_order_relaxed) != nullptr) cancel();
+}
+
+void Timer::arm(Deadline deadline) noexcept {
+  if (deadline.is_never()) {
+    disarm();
+    return;
+  }
+  std::int64_t wanted = deadline.ns();
+  if (callback_ == nullptr) {
+    wanted = wanted > INT64_MAX - 2 * kSequenceMask ? INT64_MAX - kSequenceMask - 1 : wanted + kSequenceMask;
+    wanted = (wanted & ~kSequenceMask) | (static_cast<std::int64_t>(ticket.load().sequence()) & kSequenceMask);
+  }
+  wanted_.store(wanted, std::memory_order_seq_cst);
+  for (;;) {
+    TimerHeap* heap = heap_.load(std::memory_order_seq_cst);
+    if (heap != nullptr && heap_time_.load(std::memory_order_relaxed) <= wanted) return;
+    TimerHeap* const target = heap != nullptr ? heap : &Scheduler::timer_heap_for_caller();
+    bool first = false;
+    {
+      const LockGuard guard(target->lock_);
+      TimerHeap* const present = heap_.load(std::memory_order_relaxed);
+      if (present != nullptr && present != target) continue;  // it moved meanwhile
+      first = target->insert(*this);
+    }
+    if (first) Scheduler::timer_became_first(*target);
+    return;
+  }
+}
+
+void Timer::cancel() noexcept {
+  wanted_.store(Deadline::never().ns(), std::memory_order_seq_cst);
+  for (TimerHeap* heap = heap_.load(std::memory_order_seq_cst); heap != nullptr;
+       heap = heap_.load(std::memory_order_seq_cst)) {
+    const LockGuard guard(heap->lock_);
+    if (heap_.load(std::memory_order_relaxed) == heap) heap->remove(*this);
+  }
+  // The callback may run right now on another thread; or on this one, when it closes its own owner.
+  const TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+  if (callback_ == nullptr || last == nullptr) return;
+  while (last->firing_.load(std::memory_order_seq_cst) == this &&
+         last->firing_thread_.load(std::memory_order_relaxed) != thread_locals())
+    cpu_relax();
+}
+
+bool TimerHeap::insert(Timer& timer) noexcept {
+  // What is inserted is what is wanted now, not what was wanted when the caller decided to insert.
+  const std::int64_t time = timer.wanted_.load(std::memory_order_seq_cst);
+  const bool present = timer.heap_.load(std::memory_order_relaxed) == this;
+  if (present && heap_[timer.index_].time <= time) return false;
+  if (!present) {
+    heap_.push_back({time, &timer});
+    timer.index_ = static_cast<std::uint32_t>(heap_.size() - 1);
+    count_.store(heap_.size(), std::memory_order_relaxed);
+  }
+  heap_[timer.index_].time = time;
+  timer.heap_time_.store(time, std::memory_order_relaxed);
+  timer.last_heap_.store(this, std::memory_order_release);
+  timer.heap_.store(this, std::memory_order_seq_cst);
+  sift_up(timer.index_);
+  const bool first = heap_.front().timer == &timer;
+  publish();
+  return first;
+}
+
+void TimerHeap::remove(Timer& timer) noexcept {
+  erase(timer.index_);
+  timer.heap_.store(nullptr, std::memory_order_seq_cst);
+  publish();
+}
+
+std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
+  if (earliest() > now || running_.exchange(true, std::memory_order_acquire)) return 0;
+  std::uint64_t fired = 0;
+  lock_.lock();
+  while (!heap_.empty() && heap_.front().time <= now) {
+    Timer& timer = *heap_.front().timer;
+    erase(0);
+    timer.heap_.store(nullptr, std::memory_order_seq_cst);
+    std::int64_t wanted = timer.wanted_.load(std::memory_order_seq_cst);
+    if (wanted == INT64_MAX) continue;
+    if (wanted > now) {
+      insert(timer);
+      continue;
+    }
+    // The callback's owner waits for `firing_` in cancel(): it must be set before the deadline is claimed.
+    firing_thread_.store(thread_locals(), std::memory_order_relaxed);
+    firing_.store(&timer, std::memory_order_seq_cst);
+    if (!timer.wanted_.compare_exchange_strong(wanted, INT64_MAX, std::memory_order_seq_cst)) {
+      firing_.store(nullptr, std::memory_order_release);
+      // Re-armed or disarmed at this moment; whoever armed it saw it out of the heap and inserts it, or we do.
+      if (timer.wanted_.load(std::memory_order_seq_cst) != INT64_MAX &&
+          timer.heap_.load(std::memory_order_relaxed) == nullptr)
+        insert(timer);
+      continue;
+    }
+    publish();
+    lock_.unlock();
+    ++fired;
+    fired_.store(fired_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (timer.callback_ != nullptr) {
+      timer.callback_(timer);
+    } else {
+      const Ticket ticket = timer.ticket.load();
+      if ((static_cast<std::int64_t>(ticket.sequence()) & kSequenceMask) == (wanted & kSequenceMask))
+        wake(ticket, Wake::timeout);
+    }
+    firing_.store(nullptr, std::memory_order_release);
+    lock_.lock();
+  }
+  publish();
+  lock_.unlock();
+  running_.store(false, std::memory_order_release);
+  return fired;
+}
+
+void TimerHeap::place(std::size_t at, Entry entry) noexcept {
+  heap_[at] = entry;
+  entry.timer->index_ = static_cast<std::uint32_t>(at);
+}
+
+void TimerHeap::sift_up(std::size_t at) noexcept {
+  const Entry entry = heap_[at];
+  while (at > 0) {
+    const std::size_t parent = (at - 1) / 4;
+    if (heap_[parent].time <= entry.time) break;
+    place(at, heap_[parent]);
+    at = parent;
+  }
+  place(at, entry);
+}
+
+void TimerHeap::sift_down(std::size_t at) noexcept {
+  const Entry entry = heap_[at];
+  for (;;) {
+    const std::size_t first = at * 4 + 1;
+    if (first >= heap_.size()) break;
+    std::size_t least = first;
+    for (std::size_t child = first + 1; child < heap_.size() && child < first + 4; ++child)
+      if (heap_[child].time < heap_[least].time) least = child;
+    if (heap_[least].time >= entry.time) break;
+    place(at, heap_[least]);
+    at = least;
+  }
+  place(at, entry);
+}
+
+void TimerHeap::erase(std::size_t at) noexcept {
+  const Entry last = heap_.back();
+  heap_.pop_back();
+  count_.store(heap_.size(), std::memory_order_relaxed);
+  if (at == heap_.size()) return;
+  place(at, last);
+  sift_up(at);
+  sift_down(last.timer->index_);
+}
+
+void TimerHeap::publish() noexcept {
+  earliest_.store(heap_.empty() ? INT64_MAX : heap_.front().time, std::memory_order_release);
+}
+
+}  // namespace fiberd::runtime

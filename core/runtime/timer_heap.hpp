@@ -1,0 +1,60 @@
+#pragma once
+// TimerHeap: the timers of one Poller, an intrusive 4-ary heap under a lock that its Processor finds free.
+//
+// The arm/expire race. arm() stores the wanted deadline, then reads whether the node is in a heap; the heap, when it
+// pops a node, first says "in no heap", then reads the wanted deadline. Both are sequentially consistent, so either the
+// heap sees the new deadline and re-inserts, or arm() sees that the node is out and inserts it: a deadline is never lost.
+//
+// The ticket race. A fiber's node is armed again and again for different waits. The low bits of the wanted time carry
+// the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted time by
+// CAS: a claim therefore belongs to one wait, and a ticket whose sequence does not match it is not woken early.
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/base/lock.hpp"
+#include "core/runtime/timer.hpp"
+
+namespace fiberd::runtime {
+
+class TimerHeap {
+ public:
+  TimerHeap() = default;
+  TimerHeap(const TimerHeap&) = delete;
+  TimerHeap& operator=(const TimerHeap&) = delete;
+
+  /// Earliest time in the heap, INT64_MAX when empty. Lock-free.
+  [[nodiscard]] std::int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
+  /// Fires everything due at `now`. Wakes fibers and calls callbacks with no lock held. Returns how many fired; 0 when another thread is at
+  /// it already.
+  std::uint64_t run(std::int64_t now) noexcept;
+  /// Nodes in the heap; those disarmed lazily included.
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t fired() const noexcept { return fired_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class Timer;
+  struct Entry {
+    std::int64_t time;
+    Timer* timer;
+  };
+  /// True when the timer became the earliest of the heap.
+  bool insert(Timer& timer) noexcept;
+  void remove(Timer& timer) noexcept;
+  void place(std::size_t at, Entry entry) noexcept;
+  void sift_up(std::size_t at) noexcept;
+  void sift_down(std::size_t at) noexcept;
+  void erase(std::size_t at) noexcept;
+  void publish() noexcept;
+
+  Lock lock_;
+  std::atomic<std::int64_t> earliest_{INT64_MAX};
+  std::atomic<std::uint64_t> count_{0};
+  std::atomic<std::uint64_t> fired_{0};
+  std::vector<Entry> heap_;
+  std::atomic<bool> running_{false};                    // one thread at a time fires
+  std::atomic<const Timer*> firing_{nullptr};           // its callback runs now, on firing_thread_
+  std::atomic<const ThreadLocals*> firing_thread_{nullptr};
+};
+
+}  // namespace fiberd::runtime
