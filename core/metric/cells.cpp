@@ -1,0 +1,72 @@
+#include "core/metric/cells.hpp"
+
+#include <cstdlib>
+#include <new>
+
+namespace fiberd::metric {
+
+Cells::~Cells() {
+  for (auto& slot : shards_) {
+    Shard* shard = slot.load(std::memory_order_acquire);
+    if (shard == nullptr) continue;
+    for (auto& segment : shard->segments) std::free(segment.load(std::memory_order_relaxed));
+    delete shard;
+  }
+}
+
+CellId Cells::allocate(std::uint32_t n) {
+  constexpr CellId kLimit = CellId{1} << 31U;
+  if (n > kLimit - next_) throw std::bad_alloc();
+  const CellId first = next_;
+  // The first and the last cell may lie in neighbouring segments; all between belong to one of them or are walked too.
+  for (CellId id = first; id < first + n; id += 1U << kFirstBits)
+    if (!ensure(0, id)) throw std::bad_alloc();
+  if (n > 0 && !ensure(0, first + n - 1)) throw std::bad_alloc();
+  next_ += n;
+  return first;
+}
+
+bool Cells::ensure(ShardId shard, CellId id) noexcept {
+  // Publishing by CAS: the owner of the shard is alone on this path, but registration and shard 0 need not be.
+  Shard* s = shards_[shard].load(std::memory_order_acquire);
+  if (s == nullptr) {
+    auto* fresh = new (std::nothrow) Shard;
+    if (fresh == nullptr) return false;
+    if (shards_[shard].compare_exchange_strong(s, fresh, std::memory_order_acq_rel)) {
+      s = fresh;
+      bytes_.fetch_add(sizeof(Shard), std::memory_order_relaxed);
+    } else {
+      delete fresh;
+    }
+  }
+  const Place p = place(id);
+  Cell* segment = s->segments[p.segment].load(std::memory_order_acquire);
+  if (segment != nullptr) return true;
+  // All-zero bytes are a valid atomic<uint64_t>; calloc leaves large segments to the kernel's zero page.
+  auto* fresh = static_cast<Cell*>(std::calloc(p.size, sizeof(Cell)));
+  if (fresh == nullptr) return false;
+  if (s->segments[p.segment].compare_exchange_strong(segment, fresh, std::memory_order_acq_rel)) {
+    bytes_.fetch_add(p.size * sizeof(Cell), std::memory_order_relaxed);
+  } else {
+    std::free(fresh);
+  }
+  return true;
+}
+
+void Cells::add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept {
+  if (ensure(shard, id)) {
+    Cell* cell = find(shard, id);
+    cell->store(cell->load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
+  } else {
+    find(0, id)->fetch_add(delta, std::memory_order_relaxed);
+  }
+}
+
+std::uint64_t Cells::sum(CellId id) const noexcept {
+  std::uint64_t total = 0;
+  for (ShardId shard = 0; shard < kMaxShards; ++shard)
+    if (const Cell* cell = find(shard, id)) total += cell->load(std::memory_order_relaxed);
+  return total;
+}
+
+}  // namespace fiberd::metric
