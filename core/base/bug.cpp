@@ -10,7 +10,7 @@ namespace fiberd {
 
 static std::atomic<std::uint64_t> bugs{0};
 
-void report_bug(const char* what, std::source_location where) noexcept {
+void report_bug(const char* what, SourceLocation where) noexcept {
   bugs.fetch_add(1, std::memory_order_relaxed);
   char line[512];
   const int n = std::snprintf(line, sizeof line, "BUG: %s at %s:%u in %s", what, where.file_name(),

@@ -2,11 +2,12 @@
 // Broken invariants. Debug builds stop at once. Release builds count (metric fiberd_bugs_total), log file and line, and
 // go on: a server that can still serve should.
 #include <cstdint>
-#include <source_location>
+
+#include "core/base/source_location.hpp"
 
 namespace fiberd {
 
-void report_bug(const char* what, std::source_location where = std::source_location::current()) noexcept;
+void report_bug(const char* what, SourceLocation where = SourceLocation::current()) noexcept;
 [[nodiscard]] std::uint64_t bug_count() noexcept;
 
 }  // namespace fiberd

@@ -24,11 +24,11 @@
 // keep the optimiser from reasoning about a body that it cannot read.
 
 #if defined(__clang__)
-#define FIBERD_NAKED                                                                                        \
+#define FIBERD_NAKED                                                                                     \
   __attribute__((naked, noinline, no_instrument_function, no_sanitize("address", "thread", "undefined"), \
                  visibility("hidden"), used))
 #else
-#define FIBERD_NAKED                                                                                      \
+#define FIBERD_NAKED                                                                                            \
   __attribute__((naked, noinline, noipa, no_instrument_function, no_sanitize("address", "thread", "undefined"), \
                  visibility("hidden"), used))
 #endif
@@ -129,7 +129,8 @@ void switch_frames_boost(SavedContext& from, SavedContext& to) noexcept {
 }  // namespace detail
 
 void init_context(SavedContext& context, void* stack_top, void* stack_bottom, Entry entry, void* argument) noexcept {
-  const auto size = static_cast<std::size_t>(static_cast<std::byte*>(stack_top) - static_cast<std::byte*>(stack_bottom));
+  const auto size =
+      static_cast<std::size_t>(static_cast<std::byte*>(stack_top) - static_cast<std::byte*>(stack_bottom));
   context = SavedContext{};
 #if defined(FIBERD_ASAN)
   context.stack_bottom = stack_bottom;

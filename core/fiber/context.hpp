@@ -14,8 +14,8 @@
 //   * The sanitizers' idea of the current stack.
 //
 // Two forms of the jump on the same frame. Ours ends in `ret`, so the processor's return predictor stays in step with
-// the code: 11 ns against 71 ns for jump_fcontext, which ends in `jmp`. Ours is x86-64 only; elsewhere switch_context is
-// switch_context_boost. The two forms must not be mixed on contexts that switch between each other.
+// the code: 11 ns against 71 ns for jump_fcontext, which ends in `jmp`. Ours is x86-64 only; elsewhere switch_context
+// is switch_context_boost. The two forms must not be mixed on contexts that switch between each other.
 //
 // Nothing here may be cached across a switch: not a thread's address (errno, pthread_self), not `thread_eh`.
 #include <cstddef>

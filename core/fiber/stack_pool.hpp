@@ -18,7 +18,8 @@
 
 namespace fiberd::fiber {
 
-/// One stack's descriptor. Lives in its slab's array, never in the stack's memory: an unused stack has no resident page.
+/// One stack's descriptor. Lives in its slab's array, never in the stack's memory: an unused stack has no resident
+/// page.
 struct Stack {
   std::byte* base = nullptr;  ///< lowest usable byte, above the guard
   Stack* next = nullptr;
@@ -40,6 +41,7 @@ struct StackCache {
 class StackPool {
  public:
   static constexpr std::uint32_t kSlabStacks = 1024;
+  static constexpr std::uint32_t kColours = 32;
   static constexpr std::uint32_t kCacheMax = 64;
   static constexpr std::uint32_t kCreditMax = 64;
   static constexpr std::uint32_t kCreditBatch = 32;
@@ -49,7 +51,7 @@ class StackPool {
   struct Options {
     std::size_t stack_size = 256 * 1024;  ///< bytes of address space a stack, guard included; see create()
     GuardMode mode = GuardMode::automatic;
-    unsigned caches = 1;                          ///< how many StackCaches will be used at most at any time
+    unsigned caches = 1;  ///< how many StackCaches will be used at most at any time
     std::size_t max_stacks = std::size_t{1} << 24U;
     const char* max_map_count_path = "/proc/sys/vm/max_map_count";  ///< another file in tests
   };
@@ -81,24 +83,29 @@ class StackPool {
   }
   /// Gives one credit back, after the stack it stands for was released (or never acquired).
   void unreserve(StackCache& cache) noexcept {
-    if (++cache.credits > kCreditMax) [[unlikely]] unreserve_slow(cache);
+    if (++cache.credits > credit_max_.load(std::memory_order_relaxed)) [[unlikely]]
+      unreserve_slow(cache);
   }
   /// A stack for a fiber that holds a credit. Never fails, never null.
   [[nodiscard]] Stack* acquire(StackCache& cache) noexcept {
     Stack* stack = cache.head;
-    if (stack == nullptr) [[unlikely]] stack = acquire_slow(cache);
+    if (stack == nullptr) [[unlikely]]
+      stack = acquire_slow(cache);
     else {
       cache.head = stack->next;
       cache.count.store(cache.count.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     }
-    if (!stack->guarded) [[unlikely]] write_canary(*stack);
+    if (!stack->guarded) [[unlikely]]
+      write_canary(*stack);
     return stack;
   }
   /// The fiber that used `stack` has switched away for the last time.
   void release(StackCache& cache, Stack* stack) noexcept {
-    if (!stack->guarded) [[unlikely]] check_canary(*stack);
+    if (!stack->guarded) [[unlikely]]
+      check_canary(*stack);
     const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
-    if (count >= cache.capacity) [[unlikely]] return release_slow(cache, stack);
+    if (count >= cache.capacity) [[unlikely]]
+      return release_slow(cache, stack);
     stack->next = cache.head;
     cache.head = stack;
     cache.count.store(count + 1, std::memory_order_relaxed);
@@ -112,7 +119,7 @@ class StackPool {
 
   /// The highest usable address, coloured: 32 steps of 64 bytes by index, at most 1/8 of the stack. Multiple of 64.
   [[nodiscard]] std::byte* top(const Stack& stack) const noexcept {
-    return stack.base + usable_ - (stack.index & colour_mask_) * std::size_t{64};
+    return stack.base + usable_ - stack.index % kColours * std::size_t{64};
   }
   /// One past the stack's last byte, above the colour.
   [[nodiscard]] std::byte* end(const Stack& stack) const noexcept { return stack.base + usable_; }
@@ -122,7 +129,8 @@ class StackPool {
   [[nodiscard]] Stats stats() const;
   /// Resident bytes of all stacks, by mincore(2): expensive (tens of ns a page of address space).
   [[nodiscard]] std::size_t resident_bytes() const noexcept;
-  /// Bytes from the deepest page ever touched (since the last trim of it) to the end. Racy for a running fiber, harmless.
+  /// Bytes from the deepest page ever touched (since the last trim of it) to the end. Racy for a running fiber,
+  /// harmless.
   [[nodiscard]] std::size_t high_water(const Stack& stack) const noexcept;
   /// The stack whose guard page holds `address`, or nullptr. Async-signal-safe.
   [[nodiscard]] const Stack* find_guard_hit(const void* address) const noexcept;
@@ -164,7 +172,6 @@ class StackPool {
   std::size_t page_;
   std::size_t stack_size_;
   std::size_t usable_;
-  std::uint32_t colour_mask_;
   GuardMode mode_;
   GuardKind kind_ = GuardKind::guard_install;
   std::uint64_t max_stacks_;

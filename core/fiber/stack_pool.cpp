@@ -1,0 +1,477 @@
+// The pool of stacks.
+//
+// Address space. A slab is one mapping of 1,024 stacks, never unmapped while the pool lives, without reservation and
+// without huge pages: with them the first touch of a stack makes 256 KiB resident instead of 4 KiB. Each stack's lowest
+// page is its guard. Stacks are "carved" from slabs in order: carving installs the guard and makes the stack known.
+//
+// Guards. MADV_GUARD_INSTALL (kernel 6.13) marks the page in the page table and needs no mapping of its own, so a
+// million fit. mprotect splits the slab: two mappings a stack, and the kernel allows vm.max_map_count of them in all.
+// We stop a little short of that (kMapsLeft), because malloc and thread creation need maps too and fail badly without.
+//
+// Credits. spawn() must fail when no stack can be had, but stacks are bound only at the first run (a fiber that waits
+// in a queue holds none, so the same few hot stacks serve many short fibers). Hence credits, and one invariant:
+//
+//     carved ≥ credits given + active caches × capacity of a cache
+//
+// A fiber in acquire() holds a credit and no stack, so stacks in use < credits given; other caches hold at most their
+// capacity; so the rest, at least one, is in the caller's own cache or in the pool. The only other place is trim()'s
+// hands, and there acquire() waits for trim_mutex_. A cache starts with capacity 0 and works straight on the pool until
+// the invariant allows it more: carving for every possible cache at start would cost milliseconds and page tables.
+//
+// Near the limit (`exhausted_`) credits are given out one at a time and come back at once, so that none rest unused in
+// the cache of an idle Processor. Stacks may: that is why a cache's capacity is at most a quarter of the limit over
+// all.
+//
+// Free lists. `warm_` is LIFO and hot; `cold_` has no resident page. trim() moves from warm to cold what the least
+// length of warm_ since the last trim() proves to be unneeded. Rejected: MADV_DONTNEED in release() (it and the
+// re-touch cost 4–60 µs); MADV_FREE (resident numbers would lie, and a stack's pages are reused too soon to matter).
+
+#include "core/fiber/stack_pool.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+#include "core/base/bug.hpp"
+#include "core/base/log.hpp"
+
+namespace fiberd::fiber {
+
+namespace {
+
+constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, newer than Debian 12's headers
+constexpr std::size_t kMinStack = 16 * 1024;
+constexpr std::size_t kMaxStack = 64 * 1024 * 1024;
+constexpr std::uint64_t kDefaultMaxMapCount = 65530;
+constexpr std::uint64_t kMapsLeft = 1024;
+constexpr std::uint64_t kMapsPerStack = 2;
+constexpr std::size_t kTrimBatch = 64;
+constexpr std::size_t kCanarySize = 128;  // right below Stack::base, in what would be the guard page
+constexpr int kCanaryByte = 0xc5;
+
+/// True when FIBERDEBUG, a comma separated list, holds `setting`.
+bool debug_setting(std::string_view setting) noexcept {
+  const char* value = std::getenv("FIBERDEBUG");
+  std::string_view rest = value != nullptr ? value : "";
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    if (rest.substr(0, comma) == setting) return true;
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return false;
+}
+
+/// How many stacks mprotect may guard; the kernel's default where the file cannot be read.
+std::uint64_t read_mprotect_limit(const char* path) noexcept {
+  unsigned long long maps = kDefaultMaxMapCount;
+  if (std::FILE* file = std::fopen(path, "re"); file != nullptr) {
+    if (std::fscanf(file, "%llu", &maps) != 1) maps = kDefaultMaxMapCount;
+    std::fclose(file);
+  }
+  return (maps - std::min<std::uint64_t>(kMapsLeft, maps / 8)) / kMapsPerStack;
+}
+
+/// Leaf system calls: no errno in code that might be inlined into a function that parks.
+[[gnu::noinline]] int advise(std::byte* address, std::size_t length, int advice) noexcept {
+  return madvise(address, length, advice) == 0 ? 0 : -errno;
+}
+[[gnu::noinline]] std::byte* map_slab(std::size_t length) noexcept {
+  void* p =
+      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  return p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
+}
+
+}  // namespace
+
+struct StackPool::Slab {
+  std::byte* memory = nullptr;
+  std::array<Stack, kSlabStacks> stacks;
+};
+
+void StackPool::FreeList::push_front(Stack& stack) noexcept {
+  stack.previous = nullptr;
+  stack.next = head;
+  (head != nullptr ? head->previous : tail) = &stack;
+  head = &stack;
+  ++count;
+}
+
+void StackPool::FreeList::push_back(Stack& stack) noexcept {
+  stack.next = nullptr;
+  stack.previous = tail;
+  (tail != nullptr ? tail->next : head) = &stack;
+  tail = &stack;
+  ++count;
+}
+
+Stack* StackPool::FreeList::pop_front() noexcept {
+  Stack* stack = head;
+  if (stack == nullptr) return nullptr;
+  head = stack->next;
+  (head != nullptr ? head->previous : tail) = nullptr;
+  low_water = std::min(low_water, --count);
+  return stack;
+}
+
+Stack* StackPool::FreeList::pop_back() noexcept {
+  Stack* stack = tail;
+  if (stack == nullptr) return nullptr;
+  tail = stack->previous;
+  (tail != nullptr ? tail->next : head) = nullptr;
+  low_water = std::min(low_water, --count);
+  return stack;
+}
+
+// --- creation ---
+
+Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (options.stack_size < kMinStack || options.stack_size > kMaxStack || options.stack_size % page != 0 ||
+      options.stack_size < 4 * page || options.caches == 0 || options.max_stacks == 0 ||
+      options.max_stacks > UINT32_MAX)
+    return fail(std::errc::invalid_argument);
+
+  std::unique_ptr<StackPool> pool(new StackPool(options, page));
+  std::uint64_t guardable = pool->max_stacks_;
+  if (debug_setting("guard=none")) {
+    pool->kind_ = GuardKind::canary;
+    guardable = 0;
+  } else if (debug_setting("guard=mprotect") || !pool->probe_guard_install()) {
+    pool->kind_ = GuardKind::mprotect;
+    pool->mprotect_limit_ = read_mprotect_limit(options.max_map_count_path);
+    guardable = std::min(guardable, pool->mprotect_limit_);
+  }
+  if (options.mode == GuardMode::require && guardable == 0) return fail(std::errc::not_supported);
+
+  const std::uint64_t limit = options.mode == GuardMode::canary ? pool->max_stacks_ : guardable;
+  pool->cache_capacity_ =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(kCacheMax, limit / (std::uint64_t{4} * options.caches)));
+  return pool;
+}
+
+StackPool::StackPool(const Options& options, std::size_t page)
+    : page_(page),
+      stack_size_(options.stack_size),
+      usable_(options.stack_size - page),
+      mode_(options.mode),
+      max_stacks_(options.max_stacks),
+      slabs_(std::make_unique<std::atomic<Slab*>[]>((options.max_stacks + kSlabStacks - 1) / kSlabStacks)) {
+  static_assert(kColours * 64 <= kMinStack / 8);
+}
+
+StackPool::~StackPool() {
+  for (std::size_t i = 0; i < slab_count_.load(std::memory_order_relaxed); ++i) {
+    Slab* slab = slabs_[i].load(std::memory_order_relaxed);
+    munmap(slab->memory, kSlabStacks * stack_size_);
+    delete slab;
+  }
+}
+
+bool StackPool::probe_guard_install() const noexcept {
+  std::byte* page = map_slab(page_);
+  if (page == nullptr) return false;
+  const bool ok = advise(page, page_, kMadvGuardInstall) == 0;
+  munmap(page, page_);
+  return ok;
+}
+
+// --- growth, under grow_mutex_ ---
+
+bool StackPool::add_slab() noexcept {
+  const std::size_t length = kSlabStacks * stack_size_;
+  auto* slab = new (std::nothrow) Slab;
+  if (slab == nullptr) return false;
+  slab->memory = map_slab(length);
+  if (slab->memory == nullptr) {
+    delete slab;
+    return false;
+  }
+  // EINVAL: a kernel without huge pages, which is as good.
+  if (const int r = advise(slab->memory, length, MADV_NOHUGEPAGE); r != 0 && r != -EINVAL) {
+    munmap(slab->memory, length);
+    delete slab;
+    return false;
+  }
+  const std::size_t n = slab_count_.load(std::memory_order_relaxed);
+  slabs_[n].store(slab, std::memory_order_release);
+  slab_count_.store(n + 1, std::memory_order_release);
+  return true;
+}
+
+StackPool::GuardResult StackPool::install_guard(std::byte* page) noexcept {
+  if (kind_ == GuardKind::guard_install && advise(page, page_, kMadvGuardInstall) == 0) return GuardResult::guarded;
+  if (kind_ == GuardKind::mprotect && mprotected_ < mprotect_limit_ && mprotect(page, page_, PROT_NONE) == 0) {
+    ++mprotected_;
+    return GuardResult::guarded;
+  }
+  if (mode_ != GuardMode::canary) return GuardResult::failed;
+  if (unguarded_++ == 0)
+    log(LogLevel::warning, "stacks: no more guard pages can be had; new stacks carry a canary instead");
+  return GuardResult::unguarded;
+}
+
+std::uint32_t StackPool::carve(std::uint32_t wanted) noexcept {
+  std::uint32_t made = 0;
+  std::array<Stack*, kCarveBatch> fresh;
+  while (made < std::min(wanted, kCarveBatch)) {
+    const std::uint64_t index = carved_ + made;
+    if (index >= max_stacks_) break;
+    const std::size_t slab_index = index / kSlabStacks;
+    if (slab_index == slab_count_.load(std::memory_order_relaxed) && !add_slab()) break;
+    Slab* slab = slabs_[slab_index].load(std::memory_order_relaxed);
+    const std::size_t within = index % kSlabStacks;
+    std::byte* low = slab->memory + within * stack_size_;
+    const GuardResult guard = install_guard(low);
+    if (guard == GuardResult::failed) break;
+    Stack& stack = slab->stacks[within];
+    stack.index = static_cast<std::uint32_t>(index);
+    stack.guarded = guard == GuardResult::guarded;
+    stack.base = low + page_;
+    fresh[made++] = &stack;
+  }
+  carved_ += made;
+  const LockGuard guard(list_lock_);
+  for (std::uint32_t i = 0; i < made; ++i) cold_.push_back(*fresh[i]);
+  return made;
+}
+
+bool StackPool::ensure_carved(std::uint64_t target) noexcept {
+  while (carved_ < target)
+    if (carve(kCarveBatch) == 0) {
+      set_exhausted(true);
+      return false;
+    }
+  return true;
+}
+
+void StackPool::set_exhausted(bool exhausted) noexcept {
+  exhausted_ = exhausted;
+  credit_max_.store(exhausted ? 0 : kCreditMax, std::memory_order_relaxed);
+}
+
+bool StackPool::activate(StackCache& cache) noexcept {
+  if (cache_capacity_ == 0 || exhausted_ || !ensure_carved(credits_ + (active_ + 1) * cache_capacity_)) return false;
+  ++active_;
+  cache.capacity = cache_capacity_;
+  cache.next = active_list_;
+  active_list_ = &cache;
+  return true;
+}
+
+// --- credits ---
+
+Result<void> StackPool::reserve_slow(StackCache& cache) {
+  const std::lock_guard guard(grow_mutex_);
+  if (cache.capacity == 0) (void)activate(cache);  // works without, if slower
+  for (const std::uint32_t batch : {exhausted_ ? 1U : kCreditBatch, 1U})
+    if (ensure_carved(credits_ + batch + active_ * cache_capacity_)) {
+      credits_ += batch;
+      cache.credits = batch - 1;
+      return {};
+    }
+  return fail(std::errc::not_enough_memory);
+}
+
+void StackPool::unreserve_slow(StackCache& cache) noexcept {
+  const std::lock_guard guard(grow_mutex_);
+  const std::uint32_t keep = exhausted_ ? 0 : kCreditMax / 2;
+  credits_ -= cache.credits - std::min(keep, cache.credits);
+  cache.credits = std::min(keep, cache.credits);
+  // A quarter free again: back to batches. A later failure to carve says otherwise.
+  if (exhausted_ && credits_ + active_ * cache_capacity_ < carved_ - carved_ / 4) set_exhausted(false);
+}
+
+// --- stacks ---
+
+Stack* StackPool::take_batch(StackCache& cache) noexcept {
+  const std::uint32_t wanted = std::clamp(cache.capacity, 1U, kAcquireBatch);
+  const LockGuard guard(list_lock_);
+  Stack* first = nullptr;
+  for (std::uint32_t i = 0; i < wanted; ++i) {
+    Stack* stack = warm_.pop_front();
+    // Cold stacks are taken one at a time: a cache full of them would spread the work over more pages than needed.
+    if (stack == nullptr && first == nullptr) stack = cold_.pop_front();
+    if (stack == nullptr) break;
+    if (first == nullptr) {
+      first = stack;
+    } else {
+      stack->next = cache.head;
+      cache.head = stack;
+      cache.count.store(cache.count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+  }
+  return first;
+}
+
+Stack* StackPool::acquire_slow(StackCache& cache) noexcept {
+  Stack* stack = take_batch(cache);
+  if (stack == nullptr) {
+    const std::lock_guard guard(trim_mutex_);  // what is missing is in trim()'s hands
+    stack = take_batch(cache);
+  }
+  if (stack == nullptr) {
+    report_bug("a stack was acquired without a credit");
+    std::abort();
+  }
+  return stack;
+}
+
+void StackPool::release_slow(StackCache& cache, Stack* stack) noexcept {
+  if (cache.capacity == 0) {
+    const std::lock_guard guard(grow_mutex_);
+    (void)activate(cache);
+  }
+  std::uint32_t count = cache.count.load(std::memory_order_relaxed);
+  if (count < cache.capacity) {  // just activated
+    stack->next = cache.head;
+    cache.head = stack;
+    cache.count.store(count + 1, std::memory_order_relaxed);
+    return;
+  }
+  const LockGuard guard(list_lock_);
+  for (; count > cache.capacity / 2; --count) {
+    Stack* spare = cache.head;
+    cache.head = spare->next;
+    warm_.push_front(*spare);
+  }
+  if (cache.capacity == 0) {
+    warm_.push_front(*stack);
+  } else {
+    stack->next = cache.head;
+    cache.head = stack;
+    ++count;
+  }
+  cache.count.store(count, std::memory_order_relaxed);
+}
+
+void StackPool::flush(StackCache& cache) noexcept {
+  const std::lock_guard guard(grow_mutex_);
+  {
+    const LockGuard list_guard(list_lock_);
+    while (Stack* stack = cache.head) {
+      cache.head = stack->next;
+      warm_.push_front(*stack);
+    }
+    cache.count.store(0, std::memory_order_relaxed);
+  }
+  credits_ -= cache.credits;
+  cache.credits = 0;
+  if (cache.capacity == 0) return;
+  cache.capacity = 0;
+  --active_;
+  StackCache** link = &active_list_;
+  while (*link != &cache) link = &(*link)->next;
+  *link = cache.next;
+  cache.next = nullptr;
+}
+
+void StackPool::trim() noexcept {
+  for (;;) {
+    const std::lock_guard guard(trim_mutex_);
+    std::array<Stack*, kTrimBatch> batch;
+    std::size_t n = 0;
+    {
+      const LockGuard list_guard(list_lock_);
+      // pop_back lowers the count, so remember what the low-water mark leaves to take.
+      const std::uint64_t unneeded = warm_.low_water;
+      for (; n < kTrimBatch && n < unneeded; ++n) batch[n] = warm_.pop_back();
+      warm_.low_water = n == 0 ? warm_.count : unneeded - n;
+    }
+    if (n == 0) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < n; ++i)
+      if (advise(batch[i]->base, usable_, MADV_DONTNEED) != 0) ++kept;  // locked memory: it stays resident
+    {
+      const LockGuard list_guard(list_lock_);
+      for (std::size_t i = 0; i < n; ++i) cold_.push_front(*batch[i]);
+    }
+    if (kept != 0) return;
+  }
+}
+
+void StackPool::write_canary(const Stack& stack) const noexcept {
+  std::memset(stack.base - kCanarySize, kCanaryByte, kCanarySize);
+}
+
+void StackPool::check_canary(const Stack& stack) const noexcept {
+  for (std::size_t i = 1; i <= kCanarySize; ++i)
+    if (stack.base[-static_cast<std::ptrdiff_t>(i)] != std::byte{kCanaryByte}) {
+      report_bug("stack overflow: a fiber wrote below its unguarded stack");
+      return;
+    }
+}
+
+// --- what can be seen ---
+
+StackPool::Stats StackPool::stats() const {
+  Stats stats;
+  const std::lock_guard guard(grow_mutex_);
+  stats.carved = carved_;
+  stats.credits = credits_;
+  stats.unguarded = unguarded_;
+  stats.guard_kind = unguarded_ != 0 ? GuardKind::canary : kind_;
+  stats.reserved_bytes = slab_count_.load(std::memory_order_relaxed) * kSlabStacks * stack_size_;
+  for (const StackCache* cache = active_list_; cache != nullptr; cache = cache->next)
+    stats.cached += cache->count.load(std::memory_order_relaxed);
+  {
+    const LockGuard list_guard(list_lock_);
+    stats.cached += warm_.count + cold_.count;
+  }
+  stats.cached = std::min(stats.cached, carved_);  // the caches' counts were read one after the other
+  stats.in_use = carved_ - stats.cached;
+  return stats;
+}
+
+std::size_t StackPool::resident_bytes() const noexcept {
+  std::array<unsigned char, 4096> pages;
+  std::size_t resident = 0;
+  const std::size_t slabs = slab_count_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < slabs; ++i) {
+    std::byte* at = slabs_[i].load(std::memory_order_acquire)->memory;
+    for (std::size_t left = kSlabStacks * stack_size_; left != 0;) {
+      const std::size_t length = std::min(left, pages.size() * page_);
+      if (mincore(at, length, pages.data()) == 0)
+        resident += static_cast<std::size_t>(std::count_if(pages.begin(),
+                                                           pages.begin() + static_cast<std::ptrdiff_t>(length / page_),
+                                                           [](unsigned char c) { return (c & 1U) != 0; }));
+      at += length;
+      left -= length;
+    }
+  }
+  return resident * page_;
+}
+
+std::size_t StackPool::high_water(const Stack& stack) const noexcept {
+  std::array<unsigned char, 256> pages;
+  for (std::size_t offset = 0; offset < usable_;) {
+    const std::size_t length = std::min(usable_ - offset, pages.size() * page_);
+    if (mincore(stack.base + offset, length, pages.data()) != 0) return 0;
+    for (std::size_t i = 0; i < length / page_; ++i)
+      if ((pages[i] & 1U) != 0) return usable_ - offset - i * page_;
+    offset += length;
+  }
+  return 0;
+}
+
+const Stack* StackPool::find_guard_hit(const void* address) const noexcept {
+  const auto a = reinterpret_cast<std::uintptr_t>(address);
+  const std::size_t slabs = slab_count_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < slabs; ++i) {
+    const Slab* slab = slabs_[i].load(std::memory_order_acquire);
+    const std::uintptr_t offset = a - reinterpret_cast<std::uintptr_t>(slab->memory);
+    if (offset >= kSlabStacks * stack_size_) continue;
+    const Stack& stack = slab->stacks[offset / stack_size_];
+    return offset % stack_size_ < page_ && stack.base != nullptr && stack.guarded ? &stack : nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace fiberd::fiber
