@@ -1,0 +1,31 @@
+#include "core/metric/status_counters.hpp"
+
+#include <exception>
+
+#include "core/base/bug.hpp"
+
+namespace fiberd::metric {
+
+StatusCounters::StatusCounters(Registry& registry, Family& requests, Family& durations, std::string_view listener,
+                               std::string_view route)
+    : registry_(registry),
+      requests_(requests),
+      durations_(registry.histogram(durations, {listener, route})),
+      listener_(listener),
+      route_(route) {}
+
+Counter* StatusCounters::make(std::size_t slot) noexcept {
+  try {
+    const std::string code = slot == kOther ? "other" : std::to_string(kCodes[slot]);
+    Counter* made = &registry_.counter(requests_, {listener_, route_, code});
+    // Two first answers race to the same counter, since the registry returns one series per label values.
+    Counter* expected = nullptr;
+    counters_[slot].compare_exchange_strong(expected, made, std::memory_order_acq_rel, std::memory_order_acquire);
+    return made;
+  } catch (const std::exception& e) {
+    report_bug(e.what());
+    return nullptr;
+  }
+}
+
+}  // namespace fiberd::metric

@@ -1,0 +1,64 @@
+#pragma once
+// StatusCounters: what one route of one listener counts for each answer: its status code and its duration.
+//
+// The hot path is: index by code, add. A counter is made on its code's first answer (through the registry, which locks
+// once per route and code) and published by CAS; from then on no lock is taken. Making all of them up front would
+// export some sixty zero series a route.
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/metric/registry.hpp"
+
+namespace fiberd::metric {
+
+class StatusCounters {
+ public:
+  /// `requests` has the labels (listener, route, code), `durations` (listener, route). Throws as Registry does.
+  StatusCounters(Registry& registry, Family& requests, Family& durations, std::string_view listener,
+                 std::string_view route);
+  StatusCounters(const StatusCounters&) = delete;
+  StatusCounters& operator=(const StatusCounters&) = delete;
+
+  /// Counts one answer. Codes outside IANA's HTTP status registry (RFC 9110, section 16.2) count as "other".
+  /// Thread-safe; never parks. When a counter's first use finds no memory, fiberd_bugs_total counts the loss.
+  void record(unsigned code, std::uint64_t duration_ns) noexcept {
+    const std::size_t slot = slot_of(code);
+    Counter* counter = counters_[slot].load(std::memory_order_acquire);
+    if (counter == nullptr) [[unlikely]]
+      counter = make(slot);
+    if (counter != nullptr) counter->add();
+    durations_.observe(duration_ns);
+  }
+
+  static constexpr std::array<std::uint16_t, 62> kCodes{
+      100, 101, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307,
+      308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422,
+      423, 424, 425, 426, 428, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511};
+
+ private:
+  static constexpr std::size_t kOther = kCodes.size();
+  static constexpr unsigned kLow = 100;
+  static constexpr unsigned kHigh = 600;
+  static constexpr std::array<std::uint8_t, kHigh - kLow> kSlots = [] {
+    std::array<std::uint8_t, kHigh - kLow> slots{};
+    slots.fill(static_cast<std::uint8_t>(kOther));
+    for (std::size_t i = 0; i < kCodes.size(); ++i) slots[kCodes[i] - kLow] = static_cast<std::uint8_t>(i);
+    return slots;
+  }();
+  [[nodiscard]] static std::size_t slot_of(unsigned code) noexcept {
+    return code >= kLow && code < kHigh ? kSlots[code - kLow] : kOther;
+  }
+  Counter* make(std::size_t slot) noexcept;
+
+  Registry& registry_;
+  Family& requests_;
+  Histogram& durations_;
+  std::string listener_;
+  std::string route_;
+  std::array<std::atomic<Counter*>, kCodes.size() + 1> counters_{};
+};
+
+}  // namespace fiberd::metric
