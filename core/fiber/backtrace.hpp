@@ -1,0 +1,38 @@
+#pragma once
+// Backtraces by frame pointers: cheap, bounded, usable on a parked fiber and in a signal handler. All of fiberd is
+// compiled with frame pointers; frames of libraries without them are skipped or end the walk, never break it.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace fiberd::fiber {
+
+/// A stack's extent: [bottom, top).
+struct StackBounds {
+  std::uintptr_t bottom = 0;
+  std::uintptr_t top = 0;
+};
+
+/// Supplied by the runtime: the bounds of the calling fiber's stack, or false when the thread runs on its own stack.
+/// Must not park or allocate.
+using StackBoundsHook = bool (*)(StackBounds& bounds) noexcept;
+void set_stack_bounds_hook(StackBoundsHook hook) noexcept;
+
+/// Bounds of the stack the caller runs on. On a thread's own stack the first call reads them from the system (slow).
+[[nodiscard]] StackBounds current_stack_bounds() noexcept;
+
+/// Writes code addresses, innermost first: `rip` itself (unless 0), then the return addresses found from `rbp` on.
+/// Reads memory only inside [stack_bottom, stack_top), whose owner must not run meanwhile (or be the caller).
+/// Returns how many were written. Async-signal-safe.
+[[nodiscard]] std::size_t walk_frames(std::uintptr_t rbp, std::uintptr_t rip, std::uintptr_t stack_bottom,
+                                      std::uintptr_t stack_top, std::span<std::uintptr_t> out) noexcept;
+
+/// The caller's own backtrace, beginning with the place of the call.
+[[nodiscard]] std::size_t capture_backtrace(std::span<std::uintptr_t> out) noexcept;
+
+/// "function+0x1f (module)" for a return address, else "0x55d0c0ffee (module)". Allocates. Names of the executable's
+/// own functions need it to be linked with -rdynamic.
+[[nodiscard]] std::string symbolize(std::uintptr_t return_address);
+
+}  // namespace fiberd::fiber

@@ -1,0 +1,158 @@
+// In the handler the fiber's stack is full and the heap may be locked: it runs on the alternate stack, formats by hand
+// into a fixed buffer and uses write(2). backtrace_symbols_fd does not allocate (it calls dladdr, which takes the
+// loader's lock; a fault inside the loader could hang there, so the report's first line is written before).
+#include "core/fiber/fault_handler.hpp"
+
+#include <execinfo.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "core/base/log.hpp"
+#include "core/fiber/backtrace.hpp"
+
+namespace fiberd::fiber {
+
+namespace {
+
+/// A line put together without allocation; what does not fit is cut.
+class SafeLine {
+ public:
+  SafeLine& text(std::string_view s) noexcept {
+    const std::size_t n = std::min(s.size(), buffer_.size() - length_);
+    std::memcpy(buffer_.data() + length_, s.data(), n);
+    length_ += n;
+    return *this;
+  }
+  SafeLine& number(std::uint64_t value, unsigned base = 10) noexcept {
+    std::array<char, 20> digits;
+    std::size_t at = digits.size();
+    do digits[--at] = "0123456789abcdef"[value % base];
+    while ((value /= base) != 0);
+    return text({digits.data() + at, digits.size() - at});
+  }
+  void write_to(int fd) const noexcept {
+    // stderr is all there is; if it fails the abort still says something.
+    [[maybe_unused]] const ssize_t written = write(fd, buffer_.data(), length_);
+  }
+
+ private:
+  std::array<char, 1024> buffer_;
+  std::size_t length_ = 0;
+};
+
+std::atomic<DescribeOverflow> describe_overflow{nullptr};
+struct sigaction previous_segv;
+struct sigaction previous_bus;
+
+void report_overflow(const void* address, const OverflowInfo& info, const ucontext_t& context) noexcept {
+  SafeLine line;
+  line.text("fiberd: stack overflow: fiber ").number(info.fiber_id).text(" \"").text(info.name);
+  line.text("\" spawned at ").text(info.file).text(":").number(info.line);
+  line.text(", stack ").number(info.stack_size).text(" bytes, fault at 0x");
+  line.number(reinterpret_cast<std::uintptr_t>(address), 16).text("\n").write_to(STDERR_FILENO);
+
+  std::uintptr_t rbp = 0;
+  std::uintptr_t rip = 0;
+#if defined(__x86_64__)
+  rbp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RBP]);
+  rip = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+  rbp = context.uc_mcontext.regs[29];
+  rip = context.uc_mcontext.pc;
+#endif
+  std::array<std::uintptr_t, 32> frames;
+  const std::size_t n = walk_frames(rbp, rip, info.stack_bottom, info.stack_top, frames);
+  static_assert(sizeof(void*) == sizeof(std::uintptr_t));
+  std::array<void*, 32> pointers;
+  for (std::size_t i = 0; i < n; ++i) pointers[i] = reinterpret_cast<void*>(frames[i]);
+  backtrace_symbols_fd(pointers.data(), static_cast<int>(n), STDERR_FILENO);
+}
+
+void on_fault(int signal, siginfo_t* what, void* context) noexcept {
+  const int saved_errno = errno;
+  // si_code > 0: the kernel saw a fault, and si_addr is one. Else somebody sent the signal.
+  if (what->si_code > 0) {
+    OverflowInfo info;
+    const DescribeOverflow describe = describe_overflow.load(std::memory_order_acquire);
+    if (describe != nullptr && describe(what->si_addr, info)) {
+      report_overflow(what->si_addr, info, *static_cast<const ucontext_t*>(context));
+      std::abort();
+    }
+  }
+  // Not ours: back to what was there before; the instruction faults again under it.
+  sigaction(signal, signal == SIGSEGV ? &previous_segv : &previous_bus, nullptr);
+  if (what->si_code <= 0) raise(signal);  // pending until we return
+  errno = saved_errno;
+}
+
+int install(int signal, struct sigaction& previous) noexcept {
+  struct sigaction action {};
+  action.sa_sigaction = &on_fault;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigfillset(&action.sa_mask);
+  return sigaction(signal, &action, &previous) == 0 ? 0 : -errno;
+}
+
+}  // namespace
+
+Result<void> install_fault_handler(DescribeOverflow describe) noexcept {
+  static std::mutex mutex;
+  static bool installed = false;
+  const std::lock_guard guard(mutex);
+  describe_overflow.store(describe, std::memory_order_release);
+  if (installed) return {};
+  if (const int r = install(SIGSEGV, previous_segv); r != 0) return fail_errno(r);
+  if (const int r = install(SIGBUS, previous_bus); r != 0) return fail_errno(r);
+  installed = true;
+  return {};
+}
+
+SignalStack::SignalStack() noexcept {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+#if defined(AT_MINSIGSTKSZ)
+  const std::size_t frame = std::max<std::size_t>(getauxval(AT_MINSIGSTKSZ), 2048);
+#else
+  const std::size_t frame = 4096;
+#endif
+  size_ = (4 * frame + 16 * 1024 + page - 1) / page * page;
+  mapped_ = size_ + page;
+  void* p = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (p != MAP_FAILED && mprotect(p, page, PROT_NONE) == 0) {
+    stack_t stack{};
+    stack_t previous{};
+    stack.ss_sp = static_cast<std::byte*>(p) + page;
+    stack.ss_size = size_;
+    if (sigaltstack(&stack, &previous) == 0) {
+      memory_ = static_cast<std::byte*>(p);
+      previous_ = previous.ss_sp;
+      previous_size_ = previous.ss_size;
+      previous_flags_ = previous.ss_flags;
+      return;
+    }
+  }
+  if (p != MAP_FAILED) munmap(p, mapped_);
+  log(LogLevel::warning, "no alternate signal stack for a thread: a stack overflow there will not be reported");
+}
+
+SignalStack::~SignalStack() {
+  if (memory_ == nullptr) return;
+  stack_t stack{};
+  stack.ss_sp = previous_;
+  stack.ss_size = previous_size_;
+  stack.ss_flags = previous_ == nullptr ? SS_DISABLE : previous_flags_ & SS_DISABLE;
+  sigaltstack(&stack, nullptr);
+  munmap(memory_, mapped_);
+}
+
+}  // namespace fiberd::fiber
