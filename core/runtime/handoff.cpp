@@ -213,6 +213,8 @@ void Scheduler::set_gomaxprocs(unsigned n) {
         }
         break;
       }
+      // Before the machine runs: it divides by the number.
+      gomaxprocs_.store(i + 1, std::memory_order_release);
       assign(*m, *p);
       ++started;
     }

@@ -99,19 +99,19 @@ std::error_code PollDescriptor::wait(Direction direction, WaitReason reason, Dea
                                      Cancellation* cancellation) noexcept {
   if (const std::error_code error = ensure_registered(direction)) return error;
   PollWord& word = words_[static_cast<unsigned>(direction)];
-  const Ticket ticket = prepare_park(reason);
-  switch (word.begin_wait(ticket)) {
+  const Ticket mine = prepare_park(reason);
+  switch (word.begin_wait(mine)) {
     case PollWord::Begin::waiting: break;
-    case PollWord::Begin::ready: (void)abandon_park(ticket); return {};
-    case PollWord::Begin::closed: (void)abandon_park(ticket); return to_error(Wake::canceled);
+    case PollWord::Begin::ready: (void)abandon_park(mine); return {};
+    case PollWord::Begin::closed: (void)abandon_park(mine); return to_error(Wake::canceled);
     case PollWord::Begin::busy:
-      (void)abandon_park(ticket);
+      (void)abandon_park(mine);
       report_bug("two fibers wait for the same direction of a descriptor");
       return std::make_error_code(std::errc::device_or_resource_busy);
   }
-  const Wake w = park_until(ticket, deadline, cancellation);
+  const Wake w = park_until(mine, deadline, cancellation);
   if (w != Wake::ready) {
-    word.withdraw(ticket);
+    word.withdraw(mine);
     return to_error(w);
   }
   return word.end_ready() ? std::error_code{} : to_error(Wake::canceled);

@@ -1,0 +1,254 @@
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "core/base/log.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
+
+using namespace fiberd;
+using namespace fiberd::runtime;
+
+static std::unique_ptr<Runtime> start(unsigned processors, Options options = {}) {
+  options.gomaxprocs = processors;
+  auto rt = Runtime::start(options);
+  if (!rt) throw std::system_error(rt.error());
+  return std::move(*rt);
+}
+
+TEST_CASE("a fiber runs and the runtime stops cleanly", "[scheduler]") {
+  for (unsigned processors : {1U, 2U, 4U}) {
+    bool ran = false;
+    auto rt = start(processors);
+    rt->run([&] { ran = on_fiber(); });
+    rt.reset();
+    CHECK(ran);
+    CHECK_FALSE(on_fiber());
+  }
+}
+
+TEST_CASE("an exception of run() reaches the caller's thread", "[scheduler]") {
+  auto rt = start(1);
+  CHECK_THROWS_AS(rt->run([] { throw std::runtime_error("here"); }), std::runtime_error);
+}
+
+TEST_CASE("every spawned fiber runs exactly once", "[scheduler]") {
+  for (unsigned processors : {1U, 2U, 4U}) {
+    constexpr int kFibers = 3000;
+    std::vector<std::atomic<int>> runs(kFibers);
+    {
+      auto rt = start(processors);
+      rt->run([&] {
+        for (int i = 0; i < kFibers; ++i)
+          (void)spawn("counter", [&runs, i] {
+            if (i % 3 == 0) yield();
+            runs[static_cast<std::size_t>(i)].fetch_add(1);
+          });
+      });
+    }
+    int wrong = 0;
+    for (auto& r : runs) wrong += r.load() != 1;
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("two fibers that yield take turns", "[scheduler]") {
+  std::vector<int> order;
+  {
+    auto rt = start(1);
+    rt->run([&] {
+      for (int id : {1, 2})
+        (void)spawn("turn", [&order, id] {
+          for (int i = 0; i < 5; ++i) {
+            order.push_back(id);
+            yield();
+          }
+        });
+    });
+  }
+  REQUIRE(order.size() == 10);
+  for (std::size_t i = 2; i < order.size(); ++i) CHECK(order[i] == order[i - 2]);
+}
+
+TEST_CASE("a throwing fiber ends alone, logged and counted", "[scheduler]") {
+  static std::atomic<int> errors;
+  errors = 0;
+  set_log_sink([](LogLevel level, std::string_view line) noexcept {
+    if (level == LogLevel::error && line.find("\"bad\"") != std::string_view::npos &&
+        line.find("on purpose") != std::string_view::npos && line.find("scheduler_test.cpp") != std::string_view::npos)
+      ++errors;
+  });
+  auto rt = start(2);
+  rt->run([] { (void)spawn("bad", [] { throw std::runtime_error("on purpose"); }); });
+  bool after = false;
+  rt->run([&] { after = true; });
+  for (int i = 0; i < 10000 && rt->read_mem_stats().fibers_panicked == 0; ++i) std::this_thread::yield();
+  CHECK(rt->read_mem_stats().fibers_panicked == 1);
+  rt.reset();
+  set_log_sink(nullptr);
+  CHECK(after);
+  CHECK(errors == 1);
+}
+
+TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {
+  auto rt = start(1);
+  rt->set_admission_hook([](std::string_view name) noexcept {
+    return name == "refused" ? std::make_error_code(std::errc::resource_unavailable_try_again) : std::error_code{};
+  });
+  std::error_code refused;
+  bool ran = false;
+  bool destroyed = false;
+  rt->run([&] {
+    auto token = std::shared_ptr<void>(nullptr, [&](void*) { destroyed = true; });
+    auto r = spawn("refused", [&ran, token = std::move(token)] { ran = true; });
+    if (!r) refused = r.error();
+  });
+  CHECK(refused == std::errc::resource_unavailable_try_again);
+  CHECK_FALSE(ran);
+  CHECK(destroyed);
+  CHECK(rt->read_mem_stats().spawns_refused == 1);
+}
+
+TEST_CASE("runnext cannot starve the queue", "[scheduler]") {
+  // Two fibers wake each other for ever through runnext; a third one in the queue must still run.
+  std::atomic<bool> third{false};
+  {
+    auto rt = start(1);
+    rt->run([&] {
+      static Ticket tickets[2];
+      tickets[0] = tickets[1] = {};
+      for (std::size_t me : {std::size_t{0}, std::size_t{1}})
+        (void)spawn("pingpong", [&third, me] {
+          for (int i = 0; i < 100'000 && !third; ++i) {
+            tickets[me] = prepare_park(WaitReason::test);
+            const Ticket mine = tickets[me];
+            if (tickets[1 - me]) wake(tickets[1 - me]);
+            (void)park_until(mine, Deadline::in(std::chrono::milliseconds(50)));
+          }
+        });
+      yield();
+      (void)spawn("third", [&] { third = true; });
+      yield();
+    });
+  }
+  CHECK(third);
+}
+
+TEST_CASE("a fiber that never parks yields by its budget", "[scheduler]") {
+  std::atomic<bool> other{false};
+  int calls = 0;
+  {
+    auto rt = start(1);
+    rt->run([&] {
+      (void)spawn("other", [&] { other = true; });
+      for (; calls < 1000 && !other; ++calls) spend_budget();
+    });
+  }
+  CHECK(other);
+  CHECK(calls <= 64);
+}
+
+TEST_CASE("work is stolen by an idle Processor", "[scheduler]") {
+  std::atomic<int> at_once{0};
+  std::atomic<int> most{0};
+  auto rt = start(2);
+  rt->run([&] {
+    for (int i = 0; i < 2; ++i)
+      (void)spawn("busy", [&] {
+        const int n = ++at_once;
+        int seen = most.load();
+        while (n > seen && !most.compare_exchange_weak(seen, n)) {
+        }
+        const std::int64_t end = monotonic_now() + 2'000'000'000;
+        while (most.load() < 2 && monotonic_now() < end) {
+        }
+        --at_once;
+      });
+  });
+  rt.reset();
+  CHECK(most == 2);
+}
+
+TEST_CASE("a held Processor is replaced and the others go on", "[scheduler]") {
+  std::atomic<bool> other{false};
+  bool seen = false;
+  auto rt = start(1);
+  rt->run([&] {
+    (void)spawn("other", [&] { other = true; });
+    const std::int64_t end = monotonic_now() + 5'000'000'000;
+    while (!other.load() && monotonic_now() < end) {
+    }
+    seen = other.load();
+    yield();
+  });
+  CHECK(seen);
+  CHECK(rt->read_mem_stats().handoffs >= 1);
+}
+
+TEST_CASE("a pinned fiber is not handed off", "[scheduler]") {
+  std::atomic<bool> other{false};
+  bool seen = true;
+  auto rt = start(1);
+  rt->run([&] {
+    const Pin pin;
+    (void)spawn("other", [&] { other = true; });
+    const std::int64_t end = monotonic_now() + 60'000'000;
+    while (!other.load() && monotonic_now() < end) {
+    }
+    seen = other.load();
+  });
+  CHECK_FALSE(seen);
+  CHECK(rt->read_mem_stats().handoffs == 0);
+}
+
+TEST_CASE("a blocking section hands the Processor off at once", "[scheduler]") {
+  std::atomic<bool> other{false};
+  bool seen = false;
+  auto rt = start(1);
+  rt->run([&] {
+    (void)spawn("other", [&] { other = true; });
+    blocking_section([&] {
+      for (int i = 0; i < 5'000'000 && !other.load(); ++i) std::this_thread::yield();
+    });
+    seen = other.load();
+  });
+  CHECK(seen);
+}
+
+TEST_CASE("GOMAXPROCS goes up and down under load and loses nothing", "[scheduler]") {
+  std::atomic<int> done{0};
+  auto rt = start(2);
+  for (int i = 0; i < 200; ++i)
+    REQUIRE(rt->spawn("worker", [&] {
+      for (int k = 0; k < 200; ++k) {
+        if (k % 8 == 0)
+          (void)sleep_for(std::chrono::microseconds(50));
+        else
+          yield();
+      }
+      ++done;
+    }));
+  for (unsigned n : {1U, 4U, 2U, 8U, 1U, 3U, 2U}) {
+    rt->set_gomaxprocs(n);
+    CHECK(rt->gomaxprocs() == n);
+  }
+  rt.reset();
+  CHECK(done == 200);
+}
+
+TEST_CASE("statistics add up", "[scheduler]") {
+  auto rt = start(2);
+  rt->run([] {
+    for (int i = 0; i < 100; ++i) (void)spawn("s", [] { (void)sleep_for(std::chrono::microseconds(1)); });
+  });
+  for (int i = 0; i < 100000 && rt->read_mem_stats().fibers_ended != 101; ++i) std::this_thread::yield();
+  const MemStats s = rt->read_mem_stats();
+  CHECK(s.fibers_created == 101);
+  CHECK(s.fibers_ended == 101);
+  CHECK(s.fibers_waiting == 0);
+  CHECK(s.switches >= 101);
+  CHECK(s.parks[static_cast<std::size_t>(WaitReason::sleep)] == 100);
+  CHECK(s.gomaxprocs == 2);
+}

@@ -1,0 +1,144 @@
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/simulation.hpp"
+#include "core/runtime/wait.hpp"
+
+using namespace fiberd;
+using namespace fiberd::runtime;
+using namespace std::chrono_literals;
+
+static std::unique_ptr<Runtime> start(unsigned processors) {
+  auto rt = Runtime::start({.gomaxprocs = processors});
+  if (!rt) throw std::system_error(rt.error());
+  return std::move(*rt);
+}
+
+TEST_CASE("a wake before the park is not lost", "[wait]") {
+  Wake w = Wake::none;
+  start(1)->run([&] {
+    const Ticket t = prepare_park(WaitReason::test);
+    wake(t);
+    w = park_until(t);
+  });
+  CHECK(w == Wake::ready);
+}
+
+TEST_CASE("a stale ticket wakes nobody", "[wait]") {
+  bool first = false;
+  bool second = true;
+  Wake later = Wake::none;
+  start(1)->run([&] {
+    const Ticket t = prepare_park(WaitReason::test);
+    first = wake(t);
+    (void)park_until(t);
+    const Ticket next = prepare_park(WaitReason::test);
+    second = wake(t);
+    later = park_until(next, Deadline::in(1ms));
+  });
+  CHECK(first);
+  CHECK_FALSE(second);
+  CHECK(later == Wake::timeout);
+}
+
+TEST_CASE("deadlines: past, near, beaten by a wake", "[wait]") {
+  Wake past = Wake::none;
+  Wake near = Wake::none;
+  Wake beaten = Wake::none;
+  std::int64_t waited = 0;
+  start(2)->run([&] {
+    past = park_until(prepare_park(WaitReason::test), Deadline::at(1));
+    const std::int64_t begin = monotonic_now();
+    near = park_until(prepare_park(WaitReason::test), Deadline::in(5ms));
+    waited = monotonic_now() - begin;
+    const Ticket t = prepare_park(WaitReason::test);
+    (void)spawn("waker", [t] { wake(t); });
+    beaten = park_until(t, Deadline::in(10s));
+  });
+  CHECK(past == Wake::timeout);
+  CHECK(near == Wake::timeout);
+  CHECK(waited >= 5'000'000);
+  CHECK(beaten == Wake::ready);
+}
+
+TEST_CASE("cancellation: before, during, and none after a wake", "[wait]") {
+  Wake before = Wake::none;
+  Wake during = Wake::none;
+  Wake woken = Wake::none;
+  start(2)->run([&] {
+    Cancellation done;
+    done.cancel();
+    before = park_until(prepare_park(WaitReason::test), Deadline::never(), &done);
+    Cancellation c;
+    (void)spawn("canceler", [&c] { c.cancel(); });
+    during = park_until(prepare_park(WaitReason::test), Deadline::never(), &c);
+    const Ticket t = prepare_park(WaitReason::test);
+    wake(t);
+    woken = park_until(t, Deadline::at(1), &done);
+  });
+  CHECK(before == Wake::canceled);
+  CHECK(during == Wake::canceled);
+  CHECK(woken == Wake::ready);
+}
+
+TEST_CASE("wake, time-out and cancellation from three threads: one winner, nobody lost", "[wait]") {
+  std::atomic<int> outcomes[4]{};
+  std::atomic<int> won{0};
+  constexpr int kRounds = 2000;
+  start(2)->run([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      Cancellation c;
+      std::atomic<int> left{2};
+      const Ticket main = prepare_park(WaitReason::test);
+      (void)abandon_park(main);
+      const Ticket t = prepare_park(WaitReason::test);
+      std::thread waker;
+      (void)spawn("wake", [&, t] {
+        won += wake(t) ? 1 : 0;
+        --left;
+      });
+      (void)spawn("cancel", [&] {
+        c.cancel();
+        --left;
+      });
+      const Wake w = park_until(t, Deadline::in(std::chrono::microseconds(i % 20)), &c);
+      ++outcomes[static_cast<unsigned>(w)];
+      while (left != 0) yield();
+    }
+  });
+  CHECK(outcomes[0] == 0);
+  CHECK(outcomes[1] + outcomes[2] + outcomes[3] == kRounds);
+  CHECK(won == outcomes[1]);
+}
+
+TEST_CASE("sleep obeys duration and cancellation", "[wait]") {
+  std::error_code slept;
+  std::error_code canceled;
+  std::int64_t took = 0;
+  start(1)->run([&] {
+    const std::int64_t begin = monotonic_now();
+    slept = sleep_for(3ms);
+    took = monotonic_now() - begin;
+    Cancellation c;
+    (void)spawn("cancel", [&c] { c.cancel(); });
+    canceled = sleep_for(10s, &c);
+  });
+  CHECK_FALSE(slept);
+  CHECK(took >= 3'000'000);
+  CHECK(canceled == std::errc::operation_canceled);
+}
+
+TEST_CASE("many sleepers wake in the order of their deadlines", "[wait]") {
+  std::vector<int> order;
+  start(1)->run([&] {
+    for (int i : {5, 1, 4, 2, 3})
+      (void)spawn("sleeper", [&order, i] {
+        (void)sleep_for(std::chrono::milliseconds(4 * i));
+        order.push_back(i);
+      });
+    (void)sleep_for(60ms);
+  });
+  CHECK(order == std::vector<int>{1, 2, 3, 4, 5});
+}
