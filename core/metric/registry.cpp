@@ -200,7 +200,7 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
       if (series.histogram) {
         sample.buckets = series.histogram->buckets();
         for (const std::uint64_t n : sample.buckets) sample.count += n;
-        sample.sum = static_cast<double>(series.histogram->sum()) * family->spec.scale;
+        sample.sum = static_cast<double>(series.histogram->sum()) / family->spec.divisor;
       }
     };
     for (const auto& [labels, series] : family->by_labels) add(labels, *series);

@@ -33,7 +33,7 @@ struct FamilySpec {
   std::vector<std::string> labels{};   ///< [a-zA-Z_][a-zA-Z0-9_]*, not `le`, not starting with two underscores
   std::size_t max_series = 1'000;      ///< beyond it: the overflow series; > 0
   std::vector<std::uint64_t> bounds{}; ///< histograms: ascending; empty means kLatencyBoundsNs
-  double scale = 1e-9;                 ///< histograms: exported unit per unit of `bounds` (ns → s)
+  double divisor = 1e9;                ///< histograms: units of `bounds` in one exported unit (ns in a second)
 };
 
 /// One series at one moment.

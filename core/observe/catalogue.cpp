@@ -1,0 +1,143 @@
+#include "core/observe/catalogue.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace fiberd::observe {
+
+namespace {
+
+using enum metric::Type;
+using enum Source;
+
+constexpr MetricInfo kCatalogue[] = {
+    // Scheduler
+    {"fiberd_sched_gomaxprocs", gauge, runtime, {}, "processors", "Processors that may run fibers at the same time."},
+    {"fiberd_sched_processors_idle", gauge, runtime, {}, "processors", "Processors without work."},
+    {"fiberd_sched_machines", gauge, runtime, {}, "threads", "Scheduler threads, handed-off ones included."},
+    {"fiberd_sched_switches_total", counter, runtime, {}, "switches", "Switches from the scheduler to a fiber."},
+    {"fiberd_sched_steals_total", counter, runtime, {}, "fibers", "Fibers taken from another processor's queue."},
+    {"fiberd_sched_handoffs_total", counter, runtime, {}, "handoffs",
+     "Processors replaced because a fiber held them too long or blocked."},
+    {"fiberd_sched_budget_yields_total", counter, runtime, {}, "yields",
+     "Yields forced on fibers that did not park within their budget."},
+    {"fiberd_sched_parks_total", counter, runtime, {"reason"}, "parks", "Waits of fibers, by reason."},
+    {"fiberd_sched_queue_depth", gauge, runtime, {"queue"}, "fibers",
+     "Runnable fibers queued: local (sum over processors) or global."},
+    {"fiberd_sched_latency_seconds", histogram, runtime, {}, "seconds",
+     "Time fibers spend runnable before they run; one switch in 64 is sampled."},
+    // Fibers
+    {"fiberd_fibers", gauge, runtime, {"state"}, "fibers", "Fibers alive, by state: runnable, running, waiting."},
+    {"fiberd_fibers_created_total", counter, runtime, {}, "fibers", "Fibers spawned."},
+    {"fiberd_fibers_ended_total", counter, runtime, {}, "fibers", "Fibers that ended, by exception or not."},
+    {"fiberd_fibers_panicked_total", counter, runtime, {}, "fibers", "Fibers ended by an exception that left them."},
+    {"fiberd_fibers_refused_total", counter, runtime, {}, "fibers",
+     "Spawns refused by the admission hook or for want of stacks or memory."},
+    // Stacks
+    {"fiberd_stacks", gauge, runtime, {"state"}, "stacks", "Fiber stacks: in_use or cached for reuse."},
+    {"fiberd_stack_bytes", gauge, runtime, {"kind"}, "bytes",
+     "Bytes of fiber stacks: reserved (address space) or resident (memory)."},
+    {"fiberd_stack_high_water_bytes", gauge, runtime, {}, "bytes", "Deepest use of one fiber stack seen so far."},
+    {"fiberd_stacks_unguarded", gauge, runtime, {}, "stacks", "Stacks without a guard page (canary only)."},
+    {"fiberd_stack_guard_info", gauge, runtime, {"mode"}, "1",
+     "Stack guards in force: guard_install, mprotect or canary."},
+    // Poller and timers
+    {"fiberd_poller_calls_total", counter, runtime, {}, "calls", "Calls of epoll_wait."},
+    {"fiberd_poller_events_total", counter, runtime, {}, "events", "Events that epoll_wait returned."},
+    {"fiberd_poller_descriptors", gauge, runtime, {}, "descriptors", "Descriptors registered with the pollers."},
+    {"fiberd_poller_wakeups_total", counter, runtime, {}, "wakeups", "Sleeping processors woken through an eventfd."},
+    {"fiberd_timers_armed", gauge, runtime, {}, "timers", "Timers in the heaps."},
+    {"fiberd_timers_fired_total", counter, runtime, {}, "timers", "Timers that fired."},
+    // Blocking pool
+    {"fiberd_blocking_threads", gauge, runtime, {}, "threads", "Threads of the blocking pool."},
+    {"fiberd_blocking_busy", gauge, runtime, {}, "threads", "Threads of the blocking pool that run a job."},
+    {"fiberd_blocking_queued", gauge, runtime, {}, "jobs", "Jobs that wait for a thread of the blocking pool."},
+    {"fiberd_blocking_jobs_total", counter, runtime, {}, "jobs", "Jobs the blocking pool has run."},
+    // Daemon
+    {"fiberd_bugs_total", counter, process, {}, "bugs", "Broken invariants found (each is logged); always 0 in health."},
+    {"fiberd_build_info", gauge, process, {"version", "compiler"}, "1", "What is running."},
+    {metric::kSeriesRefused, counter, registry, {"family"}, "requests",
+     "Requests for a series that the family's bound on label values sent to 'other'.", 10'000},
+    {"fiberd_access_log_dropped_total", counter, registry, {"listener"}, "lines",
+     "Access log lines dropped because the writer fell behind."},
+    {"fiberd_config_reloads_total", counter, registry, {"result"}, "reloads", "Reloads, by result: ok or refused."},
+    // Listeners
+    {"fiberd_listener_connections", gauge, registry, {"listener"}, "connections", "Connections open."},
+    {"fiberd_listener_connections_idle", gauge, registry, {"listener"}, "connections",
+     "Keep-alive connections that wait for a request without a fiber."},
+    {"fiberd_listener_accepted_total", counter, registry, {"listener"}, "connections", "Connections accepted."},
+    {"fiberd_listener_refused_total", counter, registry, {"listener", "reason"}, "connections",
+     "Connections closed before they were served, by reason."},
+    {"fiberd_listener_accept_errors_total", counter, registry, {"listener", "error"}, "errors",
+     "Failed accepts, by error."},
+    {"fiberd_listener_received_bytes_total", counter, registry, {"listener"}, "bytes", "Bytes read from clients."},
+    {"fiberd_listener_sent_bytes_total", counter, registry, {"listener"}, "bytes", "Bytes written to clients."},
+    // HTTP
+    {"fiberd_http_requests_total", counter, registry, {"listener", "route", "code"}, "requests",
+     "Requests answered, by status code.", 20'000},
+    {"fiberd_http_request_duration_seconds", histogram, registry, {"listener", "route"}, "seconds",
+     "Time from the end of a request's head to the end of its answer."},
+    {"fiberd_http_requests_in_flight", gauge, registry, {"listener"}, "requests", "Requests being answered."},
+    {"fiberd_http_refused_total", counter, registry, {"listener", "reason"}, "requests",
+     "Requests refused before a handler saw them, by reason."},
+    {"fiberd_http_handler_exceptions_total", counter, registry, {"listener", "route"}, "exceptions",
+     "Exceptions that left a handler; each was answered 500 or ended its connection."},
+    // Process: the names that every Prometheus client library uses
+    {"process_cpu_seconds_total", counter, process, {}, "seconds", "User and system CPU time."},
+    {"process_resident_memory_bytes", gauge, process, {}, "bytes", "Resident memory."},
+    {"process_virtual_memory_bytes", gauge, process, {}, "bytes", "Virtual memory."},
+    {"process_open_fds", gauge, process, {}, "descriptors", "Open file descriptors."},
+    {"process_max_fds", gauge, process, {}, "descriptors", "Limit of open file descriptors."},
+    {"process_threads", gauge, process, {}, "threads", "OS threads."},
+    {"process_start_time_seconds", gauge, process, {}, "seconds", "Start of the process, Unix time."},
+};
+
+}  // namespace
+
+std::span<const MetricInfo> catalogue() noexcept { return kCatalogue; }
+
+const MetricInfo* find_metric(std::string_view name) noexcept {
+  const auto found = std::ranges::find(catalogue(), name, &MetricInfo::name);
+  return found == catalogue().end() ? nullptr : &*found;
+}
+
+metric::Family& register_metric(metric::Registry& registry, std::string_view name) {
+  const MetricInfo* info = find_metric(name);
+  if (info == nullptr || info->source != Source::registry)
+    throw std::invalid_argument("observe: the catalogue has no family '" + std::string(name) + "' to register");
+  metric::FamilySpec spec{.name = std::string(name),
+                          .help = std::string(info->help),
+                          .type = info->type,
+                          .max_series = info->max_series};
+  for (const std::string_view label : info->labels)
+    if (!label.empty()) spec.labels.emplace_back(label);
+  return registry.family(spec);
+}
+
+void register_catalogue(metric::Registry& registry) {
+  for (const MetricInfo& info : catalogue())
+    if (info.source == Source::registry) register_metric(registry, info.name);
+}
+
+std::string render_metrics_markdown() {
+  std::string out =
+      "# Metrics\n\n"
+      "Served as `/metrics` on the admin listener in Prometheus' text format 0.0.4. This page is generated from\n"
+      "core/observe/catalogue.cpp; a test holds it against the code. Durations are seconds, sizes bytes. Label values\n"
+      "are bounded: beyond a family's limit (1,000 series unless noted), and for values over 128 bytes or not UTF-8,\n"
+      "samples go to the series whose labels read `other`, and `fiberd_metric_series_refused_total` counts them.\n\n"
+      "| name | type | labels | unit | meaning |\n|---|---|---|---|---|\n";
+  for (const MetricInfo& info : catalogue()) {
+    std::string labels;
+    for (const std::string_view label : info.labels)
+      if (!label.empty()) labels.append(labels.empty() ? "`" : ", `").append(label).append("`");
+    out.append("| `").append(info.name).append("` | ").append(metric::to_string(info.type)).append(" | ");
+    out.append(labels).append(" | ").append(info.unit).append(" | ").append(info.help);
+    if (info.source == Source::registry && info.max_series != 1'000)
+      out.append(" At most ").append(std::to_string(info.max_series)).append(" series.");
+    out.append(" |\n");
+  }
+  return out;
+}
+
+}  // namespace fiberd::observe

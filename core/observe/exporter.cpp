@@ -1,0 +1,188 @@
+#include "core/observe/exporter.hpp"
+
+#include <prometheus/text_serializer.h>
+
+#include <initializer_list>
+#include <limits>
+#include <locale>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "core/base/bug.hpp"
+#include "core/base/log.hpp"
+#include "core/observe/catalogue.hpp"
+#include "core/observe/process_stats.hpp"
+
+namespace fiberd::observe {
+
+namespace {
+
+prometheus::MetricType type_of(metric::Type type) noexcept {
+  switch (type) {
+    case metric::Type::counter: return prometheus::MetricType::Counter;
+    case metric::Type::gauge: return prometheus::MetricType::Gauge;
+    case metric::Type::histogram: return prometheus::MetricType::Histogram;
+  }
+  return prometheus::MetricType::Untyped;
+}
+
+/// Fills a Prometheus histogram. `counts` has one element more than `bounds`: what exceeds them all.
+void fill_histogram(prometheus::ClientMetric::Histogram& out, std::span<const std::uint64_t> bounds,
+                    std::span<const std::uint64_t> counts, double divisor, double sum) {
+  std::uint64_t cumulative = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    cumulative += counts[i];
+    out.bucket.push_back({cumulative, i < bounds.size() ? static_cast<double>(bounds[i]) / divisor
+                                                        : std::numeric_limits<double>::infinity()});
+  }
+  out.sample_count = cumulative;
+  out.sample_sum = sum;
+}
+
+/// Collects families whose name, help, type and labels come from the catalogue.
+class Page {
+ public:
+  explicit Page(std::vector<prometheus::MetricFamily>& out) : out_(out) {}
+
+  /// Begins a family; samples follow. A name the catalogue lacks is an error of this file, found by its test.
+  Page& family(std::string_view name) {
+    info_ = find_metric(name);
+    if (info_ == nullptr) throw std::logic_error("observe: '" + std::string(name) + "' is not in the catalogue");
+    out_.push_back({std::string(name), std::string(info_->help), type_of(info_->type), {}});
+    return *this;
+  }
+  template <class N>
+  Page& sample(N number, std::initializer_list<std::string_view> labels = {}) {
+    prometheus::ClientMetric m;
+    std::size_t i = 0;
+    for (const std::string_view value : labels)
+      m.label.push_back({std::string(info_->labels.at(i++)), std::string(value)});
+    (info_->type == metric::Type::counter ? m.counter.value : m.gauge.value) = static_cast<double>(number);
+    out_.back().metric.push_back(std::move(m));
+    return *this;
+  }
+  void histogram(prometheus::ClientMetric::Histogram histogram) {
+    prometheus::ClientMetric m;
+    m.histogram = std::move(histogram);
+    out_.back().metric.push_back(std::move(m));
+  }
+
+ private:
+  std::vector<prometheus::MetricFamily>& out_;
+  const MetricInfo* info_ = nullptr;
+};
+
+void add_scheduler(Page& page, const runtime::MemStats& s) {
+  page.family("fiberd_sched_gomaxprocs").sample(s.gomaxprocs);
+  page.family("fiberd_sched_processors_idle").sample(s.processors_idle);
+  page.family("fiberd_sched_machines").sample(s.machines);
+  page.family("fiberd_sched_switches_total").sample(s.switches);
+  page.family("fiberd_sched_steals_total").sample(s.steals);
+  page.family("fiberd_sched_handoffs_total").sample(s.handoffs);
+  page.family("fiberd_sched_budget_yields_total").sample(s.budget_yields);
+  page.family("fiberd_sched_parks_total");
+  for (std::size_t i = 1; i < s.parks.size(); ++i)  // 0 is WaitReason::none: nobody waits for it
+    page.sample(s.parks[i], {runtime::to_string(static_cast<runtime::WaitReason>(i))});
+  page.family("fiberd_sched_queue_depth")
+      .sample(s.local_queue_depth, {"local"})
+      .sample(s.global_queue_depth, {"global"});
+  prometheus::ClientMetric::Histogram latency;
+  const std::span<const std::uint64_t> bounds(runtime::kLatencyBounds);
+  fill_histogram(latency, bounds.first(bounds.size() - 1), s.latency_buckets, 1e9,
+                 static_cast<double>(s.latency_sum_ns) / 1e9);
+  page.family("fiberd_sched_latency_seconds").histogram(std::move(latency));
+  page.family("fiberd_fibers")
+      .sample(s.fibers_runnable, {"runnable"})
+      .sample(s.fibers_running, {"running"})
+      .sample(s.fibers_waiting, {"waiting"});
+  page.family("fiberd_fibers_created_total").sample(s.fibers_created);
+  page.family("fiberd_fibers_ended_total").sample(s.fibers_ended);
+  page.family("fiberd_fibers_panicked_total").sample(s.fibers_panicked);
+  page.family("fiberd_fibers_refused_total").sample(s.spawns_refused);
+}
+
+void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
+  page.family("fiberd_stacks").sample(s.stacks_in_use, {"in_use"}).sample(s.stacks_cached, {"cached"});
+  page.family("fiberd_stack_bytes")
+      .sample(s.stack_bytes_reserved, {"reserved"})
+      .sample(s.stack_bytes_resident, {"resident"});
+  page.family("fiberd_stack_high_water_bytes").sample(s.stack_high_water);
+  page.family("fiberd_stacks_unguarded").sample(s.stacks_unguarded);
+  page.family("fiberd_stack_guard_info").sample(1, {fiber::to_string(s.guard_kind)});
+  page.family("fiberd_poller_calls_total").sample(s.poll_calls);
+  page.family("fiberd_poller_events_total").sample(s.poll_events);
+  page.family("fiberd_poller_descriptors").sample(s.poll_descriptors);
+  page.family("fiberd_poller_wakeups_total").sample(s.poll_wakeups);
+  page.family("fiberd_timers_armed").sample(s.timers_armed);
+  page.family("fiberd_timers_fired_total").sample(s.timers_fired);
+  page.family("fiberd_blocking_threads").sample(s.blocking_threads);
+  page.family("fiberd_blocking_busy").sample(s.blocking_busy);
+  page.family("fiberd_blocking_queued").sample(s.blocking_queued);
+  page.family("fiberd_blocking_jobs_total").sample(s.blocking_jobs);
+}
+
+void add_process(Page& page, const std::string& version) {
+  page.family("fiberd_bugs_total").sample(bug_count());
+  page.family("fiberd_build_info").sample(1, {version, __VERSION__});
+  const Result<ProcessStats> stats = read_process_stats();
+  if (!stats) log(LogLevel::warning, "metrics: /proc cannot be read: " + stats.error().message());
+  const auto add = [&](std::string_view name, auto ProcessStats::*member) {
+    page.family(name);
+    if (stats) page.sample((*stats).*member);
+  };
+  add("process_cpu_seconds_total", &ProcessStats::cpu_seconds);
+  add("process_resident_memory_bytes", &ProcessStats::resident_bytes);
+  add("process_virtual_memory_bytes", &ProcessStats::virtual_bytes);
+  add("process_open_fds", &ProcessStats::open_fds);
+  add("process_max_fds", &ProcessStats::max_fds);
+  add("process_threads", &ProcessStats::threads);
+  add("process_start_time_seconds", &ProcessStats::start_time_seconds);
+}
+
+prometheus::MetricFamily convert(const metric::FamilySnapshot& family) {
+  const metric::FamilySpec& spec = family.spec;
+  prometheus::MetricFamily out{spec.name, spec.help, type_of(spec.type), {}};
+  out.metric.reserve(family.samples.size());
+  for (const metric::Sample& sample : family.samples) {
+    prometheus::ClientMetric& m = out.metric.emplace_back();
+    for (std::size_t i = 0; i < spec.labels.size(); ++i) m.label.push_back({spec.labels[i], sample.labels[i]});
+    switch (spec.type) {
+      case metric::Type::counter: m.counter.value = sample.value; break;
+      case metric::Type::gauge: m.gauge.value = sample.value; break;
+      case metric::Type::histogram:
+        fill_histogram(m.histogram, spec.bounds, sample.buckets, spec.divisor, sample.sum);
+        break;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Exporter::Exporter(metric::Registry& registry, std::function<runtime::MemStats()> mem_stats, std::string version)
+    : registry_(registry), mem_stats_(std::move(mem_stats)), version_(std::move(version)) {
+  register_catalogue(registry_);
+}
+
+std::vector<prometheus::MetricFamily> Exporter::Collect() const {
+  std::vector<prometheus::MetricFamily> out;
+  Page page(out);
+  if (mem_stats_) {
+    const runtime::MemStats stats = mem_stats_();
+    add_scheduler(page, stats);
+    add_memory_and_waits(page, stats);
+  }
+  for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));
+  add_process(page, version_);
+  return out;
+}
+
+std::string Exporter::render() const {
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  prometheus::TextSerializer().Serialize(text, Collect());
+  return std::move(text).str();
+}
+
+}  // namespace fiberd::observe

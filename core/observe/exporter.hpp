@@ -1,0 +1,37 @@
+#pragma once
+// Exporter: the page that Prometheus scrapes.
+#include <prometheus/collectable.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/metric/registry.hpp"
+#include "core/runtime/mem_stats.hpp"
+
+namespace fiberd::observe {
+
+class Exporter final : public prometheus::Collectable {
+ public:
+  /// `registry` must outlive the exporter; the catalogue's families are registered in it. `mem_stats` is called once
+  /// a scrape (runtime statistics are left out when it is empty). `version` is fiberd_build_info's.
+  explicit Exporter(metric::Registry& registry, std::function<runtime::MemStats()> mem_stats = {},
+                    std::string version = "dev");
+
+  /// All families: registry, runtime, process. Thread-safe; takes locks, so not for a request's hot path.
+  /// When /proc cannot be read, the process_* families have no samples and the reason is logged.
+  [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
+
+  /// The page in Prometheus' text format. Thread-safe. Throws std::bad_alloc and what `mem_stats` or a callback throws.
+  [[nodiscard]] std::string render() const;
+
+  static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+ private:
+  metric::Registry& registry_;
+  std::function<runtime::MemStats()> mem_stats_;
+  std::string version_;
+};
+
+}  // namespace fiberd::observe

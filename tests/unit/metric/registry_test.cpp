@@ -1,0 +1,164 @@
+#include "core/metric/registry.hpp"
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <stdexcept>
+#include <thread>
+
+#include "core/metric/status_counters.hpp"
+
+using namespace fiberd::metric;
+
+namespace {
+
+const FamilySnapshot* find(const std::vector<FamilySnapshot>& all, std::string_view name) {
+  for (const auto& family : all)
+    if (family.spec.name == name) return &family;
+  return nullptr;
+}
+double value(const Registry& registry, std::string_view name, const std::vector<std::string>& labels) {
+  const auto all = registry.snapshot();
+  if (const FamilySnapshot* family = find(all, name))
+    for (const Sample& sample : family->samples)
+      if (sample.labels == labels) return sample.value;
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("one series per label values", "[metric]") {
+  Registry registry;
+  Family& f = registry.family({.name = "requests_total", .help = "h", .labels = {"a", "b"}});
+  CHECK(&registry.family({.name = "requests_total", .help = "h", .labels = {"a", "b"}}) == &f);
+  Counter& c = registry.counter(f, {"x", "y"});
+  CHECK(&registry.counter(f, {"x", "y"}) == &c);
+  CHECK(&registry.counter(f, {"y", "x"}) != &c);
+  c.add(3);
+  CHECK(value(registry, "requests_total", {"x", "y"}) == 3);
+  CHECK(value(registry, "requests_total", {"y", "x"}) == 0);
+}
+
+TEST_CASE("misuse of the registry is refused", "[metric]") {
+  Registry registry;
+  Family& f = registry.family({.name = "a_total", .help = "h", .labels = {"l"}});
+  CHECK_THROWS_AS(registry.gauge(f, {"x"}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.counter(f), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "a_total", .help = "h"}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "1a", .help = "h"}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "", .help = "h"}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "b", .help = "h", .labels = {"le"}}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "b", .help = "h", .labels = {"x", "x"}}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "b", .help = "h", .type = Type::histogram, .bounds = {2, 2}}),
+                  std::invalid_argument);
+}
+
+TEST_CASE("label values are bounded", "[metric]") {
+  Registry registry;
+  Family& f = registry.family({.name = "a_total", .help = "h", .labels = {"l"}, .max_series = 10});
+  for (int i = 0; i < 100; ++i) registry.counter(f, {std::to_string(i)}).add();
+  CHECK(value(registry, "a_total", {"9"}) == 1);
+  CHECK(value(registry, "a_total", {"10"}) == -1);
+  CHECK(value(registry, "a_total", {"other"}) == 90);
+  CHECK(value(registry, kSeriesRefused, {"a_total"}) == 90);
+  Family& g = registry.family({.name = "b_total", .help = "h", .labels = {"l"}});
+  const std::string longest(kMaxLabelValue, 'a');
+  for (const std::string& bad : {longest + "a", std::string("\xff"), std::string("\xc0\x80"),
+                                 std::string("\xed\xa0\x80"), std::string("\xf4\x90\x80\x80"), std::string("\xe2\x82")})
+    registry.counter(g, {bad}).add();
+  for (const std::string& good : {longest, std::string("\xe2\x82\xac"), std::string("\xf0\x9f\x98\x80"), std::string()})
+    registry.counter(g, {good}).add();
+  CHECK(value(registry, "b_total", {"other"}) == 6);
+  CHECK(value(registry, "b_total", {longest}) == 1);
+  CHECK(value(registry, "b_total", {""}) == 1);
+}
+
+TEST_CASE("gauges go both ways", "[metric]") {
+  Registry registry;
+  Gauge& g = registry.gauge(registry.family({.name = "g", .help = "h", .type = Type::gauge}));
+  g.add(5);
+  std::thread([&] {
+    fiberd::thread_locals()->shard = 9;
+    g.sub(7);
+  }).join();
+  CHECK(g.value() == -2);
+  CHECK(value(registry, "g", {}) == -2);
+  Gauge& s = registry.gauge(registry.family({.name = "s", .help = "h", .type = Type::gauge}));
+  s.set(4);
+  s.set(-1);
+  CHECK(s.value() == -1);
+}
+
+TEST_CASE("histograms", "[metric]") {
+  Registry registry;
+  Family& f = registry.family(
+      {.name = "h_bytes", .help = "h", .type = Type::histogram, .bounds = {10, 100}, .divisor = 1});
+  Histogram& h = registry.histogram(f);
+  for (const std::uint64_t v : {0U, 10U, 11U, 100U, 101U, 1'000'000U}) h.observe(v);
+  const auto all = registry.snapshot();
+  const Sample& sample = find(all, "h_bytes")->samples.at(0);
+  CHECK(sample.buckets == std::vector<std::uint64_t>{2, 2, 2});
+  CHECK(sample.count == 6);
+  CHECK(sample.sum == 1'000'222);
+}
+
+TEST_CASE("a callback is read at each snapshot until its handle goes", "[metric]") {
+  Registry registry;
+  Family& f = registry.family({.name = "c", .help = "h", .type = Type::gauge, .labels = {"l"}});
+  double source = 1.5;
+  {
+    CallbackHandle handle = registry.callback(f, {"x"}, [&] { return source; });
+    CHECK(value(registry, "c", {"x"}) == 1.5);
+    source = 2.5;
+    const CallbackHandle moved = std::move(handle);
+    CHECK(value(registry, "c", {"x"}) == 2.5);
+    CHECK_THROWS_AS(registry.callback(f, {"x"}, [] { return 0.0; }), std::invalid_argument);
+  }
+  CHECK(value(registry, "c", {"x"}) == -1);
+}
+
+TEST_CASE("status counters", "[metric]") {
+  Registry registry;
+  Family& requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}});
+  Family& durations =
+      registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = {"listener", "route"}});
+  StatusCounters status(registry, requests, durations, "web", "/*");
+  for (const unsigned code : {200U, 200U, 404U, 99U, 299U, 600U, 0U}) status.record(code, 1'000'000);
+  CHECK(value(registry, "r_total", {"web", "/*", "200"}) == 2);
+  CHECK(value(registry, "r_total", {"web", "/*", "404"}) == 1);
+  CHECK(value(registry, "r_total", {"web", "/*", "other"}) == 4);
+  CHECK(value(registry, "r_total", {"web", "/*", "500"}) == -1);
+  const auto all = registry.snapshot();
+  CHECK(find(all, "d_seconds")->samples.at(0).count == 7);
+  CHECK(find(all, "d_seconds")->samples.at(0).sum == Approx(0.007));
+}
+
+TEST_CASE("snapshots and registrations while increments run", "[metric]") {
+  Registry registry;
+  Family& requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}});
+  Family& durations =
+      registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = {"listener", "route"}});
+  StatusCounters status(registry, requests, durations, "web", "/");
+  constexpr unsigned kThreads = 8;
+  constexpr unsigned kRounds = 20'000;
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < kThreads; ++t)
+    threads.emplace_back([&, t] {
+      const ShardId shard = t % 2 == 0 ? ShardAllocator::acquire() : 0;
+      fiberd::thread_locals()->shard = shard;
+      for (unsigned i = 0; i < kRounds; ++i) status.record(200 + i % 8, i);
+      fiberd::thread_locals()->shard = 0;
+      ShardAllocator::release(shard);
+    });
+  std::uint64_t last = 0;
+  bool grows = true;
+  for (int i = 0; i < 100; ++i) {
+    const auto all = registry.snapshot();
+    const Sample& d = find(all, "d_seconds")->samples.at(0);
+    grows = grows && d.count >= last;
+    last = d.count;
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(grows);
+  for (unsigned code = 200; code < 208; ++code)
+    CHECK(value(registry, "r_total", {"web", "/", std::to_string(code)}) == kThreads * kRounds / 8);
+}
