@@ -1,8 +1,14 @@
 #include "core/base/thread_locals.hpp"
 
 #if defined(__x86_64__)
+// Named by inline assembly only, which link-time optimisation does not read: it must neither drop nor rename it.
+#if defined(__clang__)
+#define FIBERD_KEEP __attribute__((used, visibility("default")))
+#else
+#define FIBERD_KEEP __attribute__((used, externally_visible, visibility("default")))
+#endif
 extern "C" {
-__thread fiberd::ThreadLocals fiberd_thread_locals __attribute__((tls_model("initial-exec")));
+FIBERD_KEEP __thread fiberd::ThreadLocals fiberd_thread_locals __attribute__((tls_model("initial-exec")));
 }
 #else
 namespace fiberd {
