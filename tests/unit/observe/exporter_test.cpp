@@ -1,0 +1,130 @@
+#include "core/observe/exporter.hpp"
+
+#include <prometheus/metric_family.h>
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "core/metric/status_counters.hpp"
+#include "core/observe/catalogue.hpp"
+
+using namespace fiberd;
+
+namespace {
+
+std::string repository_file(const std::string& path) {
+  std::string root = __FILE__;
+  root.resize(root.rfind("tests/unit/"));
+  std::ifstream in(root + path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+runtime::MemStats some_stats() {
+  runtime::MemStats s;
+  s.gomaxprocs = 3;
+  s.fibers_waiting = 17;
+  s.parks[static_cast<std::size_t>(runtime::WaitReason::io_read)] = 5;
+  s.latency_buckets[0] = 2;
+  s.latency_buckets[11] = 1;
+  s.latency_sum_ns = 2'000'000'000;
+  s.guard_kind = fiber::GuardKind::mprotect;
+  return s;
+}
+
+void use_some(metric::Registry& registry) {
+  metric::StatusCounters status(registry, observe::register_metric(registry, "fiberd_http_requests_total"),
+                                observe::register_metric(registry, "fiberd_http_request_duration_seconds"), "web",
+                                "/a\"\\\n*");
+  status.record(200, 300'000);
+  status.record(404, 20'000'000'000);
+  registry.gauge(observe::register_metric(registry, "fiberd_listener_connections"), {"web"}).add(2);
+}
+
+}  // namespace
+
+TEST_CASE("every exported family is in the catalogue and the other way round", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry, some_stats, "1.2.3");
+  std::set<std::string> exported;
+  std::set<std::string> listed;
+  for (const auto& family : exporter.Collect()) {
+    CHECK(exported.insert(family.name).second);
+    const observe::MetricInfo* info = observe::find_metric(family.name);
+    if (info != nullptr) CHECK(family.help == info->help);
+  }
+  for (const auto& info : observe::catalogue()) CHECK(listed.emplace(info.name).second);
+  CHECK(exported == listed);
+}
+
+TEST_CASE("the page says what was counted", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry, some_stats, "1.2.3");
+  use_some(registry);
+  const std::string page = exporter.render();
+  for (const char* line : {
+           "fiberd_sched_gomaxprocs 3\n", "fiberd_fibers{state=\"waiting\"} 17\n",
+           "fiberd_sched_parks_total{reason=\"io_read\"} 5\n", "fiberd_stack_guard_info{mode=\"mprotect\"} 1\n",
+           "fiberd_sched_latency_seconds_count 3\n", "fiberd_sched_latency_seconds_sum 2\n",
+           "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n", "fiberd_listener_connections{listener=\"web\"} 2\n",
+           "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",code=\"404\"} 1\n",
+           "fiberd_build_info{version=\"1.2.3\",compiler=", "\nprocess_open_fds ", "\nprocess_start_time_seconds 1"}) {
+    INFO(line);
+    CHECK(page.find(line) != std::string::npos);
+  }
+  // Bounds read as an operator wrote them, and buckets are cumulative.
+  CHECK(page.find("le=\"0.0005\"} 1\n") != std::string::npos);
+  CHECK(page.find("le=\"10\"} 1\n") != std::string::npos);
+  CHECK(page.find("le=\"+Inf\"} 2\n") != std::string::npos);
+}
+
+TEST_CASE("without runtime statistics the rest is exported", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry);
+  const std::string page = exporter.render();
+  CHECK(page.find("fiberd_sched_") == std::string::npos);
+  CHECK(page.find("process_threads 1\n") != std::string::npos);
+}
+
+TEST_CASE("only the catalogue's own families can be registered from it", "[observe]") {
+  metric::Registry registry;
+  CHECK_THROWS_AS(observe::register_metric(registry, "no_such_total"), std::invalid_argument);
+  CHECK_THROWS_AS(observe::register_metric(registry, "fiberd_fibers"), std::invalid_argument);
+}
+
+TEST_CASE("promtool finds nothing to say", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry, some_stats, "1.2.3");
+  use_some(registry);
+  char path[] = "/tmp/fiberd-metrics-XXXXXX";
+  const int fd = mkstemp(path);
+  REQUIRE(fd >= 0);
+  FILE* file = fdopen(fd, "w");
+  REQUIRE(file != nullptr);
+  const std::string page = exporter.render();
+  CHECK(std::fwrite(page.data(), 1, page.size(), file) == page.size());
+  std::fclose(file);
+  FILE* tool = popen((std::string("promtool check metrics 2>&1 <") + path).c_str(), "r");
+  REQUIRE(tool != nullptr);
+  std::string said;
+  char buffer[512];
+  while (std::fgets(buffer, sizeof buffer, tool) != nullptr) said += buffer;
+  CHECK(pclose(tool) == 0);
+  CHECK(said == "");
+  std::remove(path);
+}
+
+TEST_CASE("docs/metrics.md is generated from the catalogue", "[observe]") {
+  // To renew it: FIBERD_UPDATE_DOCS=1 in the environment of this test.
+  if (std::getenv("FIBERD_UPDATE_DOCS") != nullptr) {
+    std::string root = __FILE__;
+    root.resize(root.rfind("tests/unit/"));
+    std::ofstream(root + "docs/metrics.md") << observe::render_metrics_markdown();
+  }
+  CHECK(repository_file("docs/metrics.md") == observe::render_metrics_markdown());
+}
