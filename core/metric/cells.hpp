@@ -6,9 +6,9 @@
 //   prefix, no shared cache line. Readers may be late by the adds in flight, never wrong afterwards.
 // - Cells of one shard lie next to each other in the order of their registration, so the counters of one request touch
 //   few cache lines.
-// - Memory is taken per shard on its first add, in segments that double (512 cells, then 512, 1,024, …): three shards do
-//   not pay for 512, and a cell never moves, so nobody needs a lock to find it. Large segments come from mmap by way of
-//   calloc, so their untouched pages cost nothing.
+// - Memory is taken per shard on its first add, in segments that double (512 cells, then 512, 1,024, ...): three
+//   shards do not pay for 512, and a cell never moves, so nobody needs a lock to find it. Large segments come from
+//   mmap by way of calloc, so their untouched pages cost nothing.
 // - Shard 0 is allocated at registration; when memory is out, an owned shard's add goes there with fetch_add, and
 //   counts stay exact.
 //

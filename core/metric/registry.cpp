@@ -9,9 +9,12 @@ namespace fiberd::metric {
 
 std::string_view to_string(Type type) noexcept {
   switch (type) {
-    case Type::counter: return "counter";
-    case Type::gauge: return "gauge";
-    case Type::histogram: return "histogram";
+    case Type::counter:
+      return "counter";
+    case Type::gauge:
+      return "gauge";
+    case Type::histogram:
+      return "histogram";
   }
   return "unknown";
 }
@@ -31,7 +34,7 @@ class Family {
     std::vector<std::string> labels;
     std::function<double()> read;
   };
-  FamilySpec spec;  // never changes: histograms point into its bounds
+  FamilySpec spec;                       // never changes: histograms point into its bounds
   std::deque<Registry::Series> storage;  // stable addresses
   std::map<std::vector<std::string>, Registry::Series*> by_labels;
   std::vector<Callback> callbacks;
@@ -51,8 +54,11 @@ bool valid_name(std::string_view name, bool colon) {
 bool valid_utf8(std::string_view s) {
   for (std::size_t i = 0; i < s.size();) {
     const auto lead = static_cast<unsigned char>(s[i]);
-    const unsigned length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3
-                          : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    const unsigned length = lead < 0x80                   ? 1
+                            : lead >= 0xC2 && lead < 0xE0 ? 2
+                            : lead >= 0xE0 && lead < 0xF0 ? 3
+                            : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                          : 0;
     if (length == 0 || s.size() - i < length) return false;
     for (unsigned k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(s[i + k]) & 0xC0U) != 0x80) return false;
@@ -114,7 +120,9 @@ Family& Registry::family_locked(const FamilySpec& spec) {
   return *families_.emplace(std::move(name), std::make_unique<Family>(std::move(full))).first->second;
 }
 
-Counter& Registry::counter(Family& family, LabelValues values) { return *series(family, Type::counter, values).counter; }
+Counter& Registry::counter(Family& family, LabelValues values) {
+  return *series(family, Type::counter, values).counter;
+}
 Gauge& Registry::gauge(Family& family, LabelValues values) { return *series(family, Type::gauge, values).gauge; }
 Histogram& Registry::histogram(Family& family, LabelValues values) {
   return *series(family, Type::histogram, values).histogram;
@@ -154,9 +162,15 @@ Registry::Series& Registry::make_locked(Family& family) {
   const CellId first = cells_.allocate(n);
   Series& made = family.storage.emplace_back();
   switch (family.spec.type) {
-    case Type::counter: made.counter.emplace(cells_, first); break;
-    case Type::gauge: made.gauge.emplace(cells_, first); break;
-    case Type::histogram: made.histogram.emplace(cells_, first, family.spec.bounds); break;
+    case Type::counter:
+      made.counter.emplace(cells_, first);
+      break;
+    case Type::gauge:
+      made.gauge.emplace(cells_, first);
+      break;
+    case Type::histogram:
+      made.histogram.emplace(cells_, first, family.spec.bounds);
+      break;
   }
   return made;
 }
@@ -190,7 +204,8 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
   const std::scoped_lock lock(mutex_);
   std::vector<FamilySnapshot> result;
   result.reserve(families_.size());
-  for (const auto& [name, family] : families_) {
+  for (const auto& entry : families_) {
+    const Family* family = entry.second.get();  // clang 14 captures no structured binding
     FamilySnapshot& out = result.emplace_back(FamilySnapshot{family->spec, {}});
     const auto add = [&](const std::vector<std::string>& labels, const Series& series) {
       Sample& sample = out.samples.emplace_back();
@@ -204,8 +219,7 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
       }
     };
     for (const auto& [labels, series] : family->by_labels) add(labels, *series);
-    for (const auto& callback : family->callbacks)
-      out.samples.push_back({callback.labels, callback.read(), {}, 0, 0});
+    for (const auto& callback : family->callbacks) out.samples.push_back({callback.labels, callback.read(), {}, 0, 0});
   }
   return result;
 }

@@ -27,13 +27,13 @@ enum class Type : std::uint8_t { counter, gauge, histogram };
 [[nodiscard]] std::string_view to_string(Type type) noexcept;
 
 struct FamilySpec {
-  std::string name;                    ///< [a-zA-Z_:][a-zA-Z0-9_:]*
+  std::string name;  ///< [a-zA-Z_:][a-zA-Z0-9_:]*
   std::string help;
   Type type = Type::counter;
-  std::vector<std::string> labels{};   ///< [a-zA-Z_][a-zA-Z0-9_]*, not `le`, not starting with two underscores
-  std::size_t max_series = 1'000;      ///< beyond it: the overflow series; > 0
-  std::vector<std::uint64_t> bounds{}; ///< histograms: ascending; empty means kLatencyBoundsNs
-  double divisor = 1e9;                ///< histograms: units of `bounds` in one exported unit (ns in a second)
+  std::vector<std::string> labels{};    ///< [a-zA-Z_][a-zA-Z0-9_]*, not `le`, not starting with two underscores
+  std::size_t max_series = 1'000;       ///< beyond it: the overflow series; > 0
+  std::vector<std::uint64_t> bounds{};  ///< histograms: ascending; empty means kLatencyBoundsNs
+  double divisor = 1e9;                 ///< histograms: units of `bounds` in one exported unit (ns in a second)
 };
 
 /// One series at one moment.

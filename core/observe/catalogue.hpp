@@ -13,9 +13,9 @@ namespace fiberd::observe {
 
 /// Where a family's samples come from.
 enum class Source : std::uint8_t {
-  runtime,   ///< runtime::MemStats, at scrape
-  process,   ///< /proc, at scrape
-  registry   ///< counted by the rooms that own them, in the metric::Registry
+  runtime,  ///< runtime::MemStats, at scrape
+  process,  ///< /proc, at scrape
+  registry  ///< counted by the rooms that own them, in the metric::Registry
 };
 
 struct MetricInfo {

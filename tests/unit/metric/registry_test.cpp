@@ -90,8 +90,8 @@ TEST_CASE("gauges go both ways", "[metric]") {
 
 TEST_CASE("histograms", "[metric]") {
   Registry registry;
-  Family& f = registry.family(
-      {.name = "h_bytes", .help = "h", .type = Type::histogram, .bounds = {10, 100}, .divisor = 1});
+  Family& f =
+      registry.family({.name = "h_bytes", .help = "h", .type = Type::histogram, .bounds = {10, 100}, .divisor = 1});
   Histogram& h = registry.histogram(f);
   for (const std::uint64_t v : {0U, 10U, 11U, 100U, 101U, 1'000'000U}) h.observe(v);
   const auto all = registry.snapshot();

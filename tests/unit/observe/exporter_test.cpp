@@ -67,13 +67,13 @@ TEST_CASE("the page says what was counted", "[observe]") {
   const observe::Exporter exporter(registry, some_stats, "1.2.3");
   use_some(registry);
   const std::string page = exporter.render();
-  for (const char* line : {
-           "fiberd_sched_gomaxprocs 3\n", "fiberd_fibers{state=\"waiting\"} 17\n",
-           "fiberd_sched_parks_total{reason=\"io_read\"} 5\n", "fiberd_stack_guard_info{mode=\"mprotect\"} 1\n",
-           "fiberd_sched_latency_seconds_count 3\n", "fiberd_sched_latency_seconds_sum 2\n",
-           "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n", "fiberd_listener_connections{listener=\"web\"} 2\n",
-           "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",code=\"404\"} 1\n",
-           "fiberd_build_info{version=\"1.2.3\",compiler=", "\nprocess_open_fds ", "\nprocess_start_time_seconds 1"}) {
+  for (const char* line :
+       {"fiberd_sched_gomaxprocs 3\n", "fiberd_fibers{state=\"waiting\"} 17\n",
+        "fiberd_sched_parks_total{reason=\"io_read\"} 5\n", "fiberd_stack_guard_info{mode=\"mprotect\"} 1\n",
+        "fiberd_sched_latency_seconds_count 3\n", "fiberd_sched_latency_seconds_sum 2\n",
+        "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n", "fiberd_listener_connections{listener=\"web\"} 2\n",
+        "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",code=\"404\"} 1\n",
+        "fiberd_build_info{version=\"1.2.3\",compiler=", "\nprocess_open_fds ", "\nprocess_start_time_seconds 1"}) {
     INFO(line);
     CHECK(page.find(line) != std::string::npos);
   }
