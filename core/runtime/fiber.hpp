@@ -1,9 +1,10 @@
 #pragma once
 // Fiber: Go's G. Type-stable: its memory is never given back while its scheduler lives, so a stale Ticket is harmless.
+#include <atomic>
 #include <cstdint>
-#include <source_location>
 #include <string_view>
 
+#include "core/base/source_location.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/context.hpp"
 #include "core/fiber/stack_pool.hpp"
@@ -17,7 +18,7 @@ struct Fiber {
   StatusWord status;
   fiber::SavedContext context;
   Fiber* next = nullptr;             ///< global queue, free lists
-  fiber::Stack* stack = nullptr;     ///< bound at the first run
+  std::atomic<fiber::Stack*> stack{nullptr};  ///< bound at the first run; atomic for those who only look
   std::int64_t runnable_since = 0;   ///< ns, when this switch is sampled for the latency histogram; else 0
   std::uint32_t index = 0;           ///< in the all-fibers table, from 1
   std::uint16_t pins = 0;
@@ -27,7 +28,7 @@ struct Fiber {
   void* locals = nullptr;            ///< fiber-local storage
   UniqueFunction function;
   std::string_view name;
-  std::source_location where;
+  SourceLocation where;
   std::uint64_t id = 0;              ///< as Go's goid: unique among all fibers of the process
 };
 

@@ -39,8 +39,8 @@ struct MemStats {
   std::uint64_t stacks_in_use = 0;
   std::uint64_t stacks_cached = 0;
   std::uint64_t stack_bytes_reserved = 0;  ///< address space
-  std::uint64_t stack_bytes_resident = 0;  ///< measured with mincore over the slabs: expensive, see fill_resident
-  std::uint64_t stack_high_water = 0;      ///< deepest stack seen, bytes
+  std::uint64_t stack_bytes_resident = 0;  ///< by mincore(2); only when asked for
+  std::uint64_t stack_high_water = 0;      ///< deepest of up to 4,096 stacks in use, bytes; only when asked for
   std::uint64_t stacks_unguarded = 0;
   fiber::GuardKind guard_kind = fiber::GuardKind::guard_install;
   // Poller and timers

@@ -54,6 +54,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kin
   if (!living.compare_exchange_strong(none, s.get(), std::memory_order_acq_rel))
     return fail(std::errc::device_or_resource_busy);
   s->registered_ = true;
+  if (const Result<void> hooks = install_hooks(); !hooks) return fail(hooks.error());
   return s;
 }
 
@@ -142,7 +143,7 @@ Runtime::~Runtime() {
   scheduler_->stop_threads();
 }
 
-void Runtime::run(UniqueFunction fn, std::source_location where) {
+void Runtime::run(UniqueFunction fn, SourceLocation where) {
   struct Shared {
     std::binary_semaphore done{0};
     std::exception_ptr exception;
@@ -161,12 +162,12 @@ void Runtime::run(UniqueFunction fn, std::source_location where) {
   if (shared.exception) std::rethrow_exception(std::exchange(shared.exception, nullptr));
 }
 
-Result<void> Runtime::spawn(std::string_view name, UniqueFunction fn, std::source_location where) {
+Result<void> Runtime::spawn(std::string_view name, UniqueFunction fn, SourceLocation where) {
   if (const std::error_code error = scheduler_->spawn(name, fn, where)) return fail(error);
   return {};
 }
 
-Result<void> spawn(std::string_view name, UniqueFunction fn, std::source_location where) {
+Result<void> spawn(std::string_view name, UniqueFunction fn, SourceLocation where) {
   if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where)) return fail(error);
   return {};
 }
@@ -174,6 +175,6 @@ Result<void> spawn(std::string_view name, UniqueFunction fn, std::source_locatio
 void Runtime::set_gomaxprocs(unsigned n) { scheduler_->set_gomaxprocs(n); }
 unsigned Runtime::gomaxprocs() const noexcept { return scheduler_->gomaxprocs(); }
 void Runtime::set_admission_hook(AdmissionHook hook) noexcept { scheduler_->set_admission_hook(hook); }
-MemStats Runtime::read_mem_stats() const { return scheduler_->read_mem_stats(); }
+MemStats Runtime::read_mem_stats(bool measure_stacks) const { return scheduler_->read_mem_stats(measure_stacks); }
 
 }  // namespace fiberd::runtime

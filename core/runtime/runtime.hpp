@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <source_location>
 #include <string_view>
 #include <type_traits>
 
+#include "core/base/source_location.hpp"
 #include "core/base/result.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
@@ -43,18 +43,20 @@ class Runtime {
 
   /// Runs `fn` on a new fiber of this runtime and blocks the calling *thread* until it ends. Not from a fiber.
   /// An exception that leaves `fn` is rethrown here.
-  void run(UniqueFunction fn, std::source_location where = std::source_location::current());
+  void run(UniqueFunction fn, SourceLocation where = SourceLocation::current());
 
   /// spawn() for threads outside the runtime. Thread-safe.
   [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
-                                   std::source_location where = std::source_location::current());
+                                   SourceLocation where = SourceLocation::current());
 
   /// Changes the number of Processors, 1 … 256. No fiber, timer or descriptor is lost. Thread-safe; blocks the thread.
   void set_gomaxprocs(unsigned n);
   [[nodiscard]] unsigned gomaxprocs() const noexcept;
   void set_admission_hook(AdmissionHook hook) noexcept;
 
-  [[nodiscard]] MemStats read_mem_stats() const;
+  /// A snapshot. `measure_stacks` also asks the kernel for the resident and deepest stack bytes: a page-table walk,
+  /// some milliseconds for a thousand stacks.
+  [[nodiscard]] MemStats read_mem_stats(bool measure_stacks = false) const;
   [[nodiscard]] Scheduler& scheduler() noexcept { return *scheduler_; }
 
  private:
@@ -66,7 +68,7 @@ class Runtime {
 /// Errors: what the admission hook returned; not_enough_memory when stacks, maps or memory are out. `fn` is then
 /// destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and counted.
 [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
-                                 std::source_location where = std::source_location::current());
+                                 SourceLocation where = SourceLocation::current());
 
 /// Lets the other runnable fibers go first.
 void yield() noexcept;
@@ -109,6 +111,6 @@ decltype(auto) blocking_section(F&& fn) {
 }
 
 /// Statistics of the current runtime (call on a fiber) — see Runtime::read_mem_stats for other threads.
-[[nodiscard]] MemStats read_mem_stats();
+[[nodiscard]] MemStats read_mem_stats(bool measure_stacks = false);
 
 }  // namespace fiberd::runtime

@@ -322,9 +322,10 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   if (p.pinned.load(std::memory_order_relaxed) != pinned) p.pinned.store(pinned, std::memory_order_relaxed);
   if (f.runnable_since != 0) [[unlikely]]
     record_latency(p, f);
-  if (f.stack == nullptr) {
-    f.stack = stacks_->acquire(p.stacks);
-    fiber::init_context(f.context, stacks_->top(*f.stack), f.stack->base, &Scheduler::fiber_main, nullptr);
+  if (f.stack.load(std::memory_order_relaxed) == nullptr) {
+    fiber::Stack* const stack = stacks_->acquire(p.stacks);
+    f.stack.store(stack, std::memory_order_release);
+    fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
   }
 }
 
@@ -345,8 +346,7 @@ void Scheduler::finish_switch() noexcept {
       return;
     case After::end:
       fiber::destroy_context(f->context);
-      s.stacks_->release(m.processor->stacks, f->stack);
-      f->stack = nullptr;
+      s.stacks_->release(m.processor->stacks, f->stack.exchange(nullptr, std::memory_order_relaxed));
       s.recycle(*m.processor, *f);
       return;
   }

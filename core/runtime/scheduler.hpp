@@ -8,13 +8,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "core/base/intrusive_list.hpp"
+#include "core/base/source_location.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/fiber/stack_pool.hpp"
@@ -47,11 +47,12 @@ class Scheduler {
   [[nodiscard]] static Scheduler* instance() noexcept;
 
   [[nodiscard]] std::error_code start_threads();
+  [[nodiscard]] static Result<void> install_hooks() noexcept;
   void wait_until_no_fibers();
   void stop_threads();
 
   // ---- spawn.cpp
-  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, std::source_location where);
+  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where);
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
   void set_admission_hook(AdmissionHook hook) noexcept { admission_.store(hook, std::memory_order_release); }
 
@@ -77,7 +78,7 @@ class Scheduler {
   bool hand_off_own() noexcept;
 
   // ---- stats.cpp
-  [[nodiscard]] MemStats read_mem_stats() const;
+  [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
   /// Deepest stack of any fiber alive or cached, bytes; walks page tables.
   [[nodiscard]] std::size_t stack_high_water() const;
 

@@ -67,12 +67,12 @@ static std::string describe(const Scheduler& s, const Fiber& f, State state) {
   std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
                      std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
                      std::to_string(f.where.line());
-  if (state != State::parked || f.stack == nullptr) return line;
+  if (state != State::parked || f.stack.load(std::memory_order_acquire) == nullptr) return line;
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
   const std::size_t n =
-      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack->base),
-                         reinterpret_cast<std::uintptr_t>(s.stack_pool().top(*f.stack)), frames);
+      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack.load(std::memory_order_acquire)->base),
+                         reinterpret_cast<std::uintptr_t>(s.stack_pool().end(*f.stack.load(std::memory_order_acquire))), frames);
   for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
   return line;
 }
@@ -94,11 +94,11 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   });
   Outcome outcome;
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
-  const std::error_code refused = s.spawn("main", wrapped, std::source_location::current());
+  const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
   if (outcome.deadlock)
     s.for_each_fiber([&](const Fiber& f, State state) { outcome.report += describe(s, f, state) + "\n"; });
-  const MemStats stats = s.read_mem_stats();
+  const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;
   outcome.elapsed_ns = s.sim_now_ - 1'000'000'000;

@@ -15,8 +15,9 @@
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
-#include "core/fiber/backtrace.hpp"
+#include "core/fiber/throw_trace.hpp"
 #include "core/fiber/local.hpp"
+#include "core/fiber/throw_trace.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -80,7 +81,7 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   }
 }
 
-std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, std::source_location where) {
+std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where) {
   Machine* const m = Machine::current_machine();
   const bool local = m != nullptr && m->processor != nullptr;
   const AdmissionHook hook = admission_.load(std::memory_order_acquire);
@@ -176,7 +177,7 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
     Scheduler& s = *m.scheduler;
     Processor& p = *m.processor;
     Fiber* const next = s.kind_ == Kind::real ? pick_fast(p) : nullptr;
-    if (next == nullptr || next->stack != nullptr) {
+    if (next == nullptr || next->stack.load(std::memory_order_relaxed) != nullptr) {
       m.previous = &self;
       m.after = After::end;
       if (next != nullptr) {
@@ -188,9 +189,8 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
       report_bug("a fiber that ended was resumed");
       std::abort();
     }
-    next->stack = self.stack;
+    next->stack.store(self.stack.exchange(nullptr, std::memory_order_relaxed), std::memory_order_release);
     next->context = self.context;
-    self.stack = nullptr;
     s.recycle(p, self);
     s.begin_run(m, *next);
   }

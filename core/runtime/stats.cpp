@@ -16,7 +16,7 @@ static void add_counters(MemStats& out, const ProcessorStats& stats) noexcept {
   out.latency_sum_ns += stats.latency_sum.get();
 }
 
-MemStats Scheduler::read_mem_stats() const {
+MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   MemStats out;
   out.gomaxprocs = gomaxprocs();
   {
@@ -57,6 +57,10 @@ MemStats Scheduler::read_mem_stats() const {
   out.stack_bytes_reserved = stacks.reserved_bytes;
   out.stacks_unguarded = stacks.unguarded;
   out.guard_kind = stacks.guard_kind;
+  if (measure_stacks) {
+    out.stack_bytes_resident = stacks_->resident_bytes();
+    out.stack_high_water = stack_high_water();
+  }
   if (blocking_ != nullptr) {
     const BlockingPool::Stats blocking = blocking_->stats();
     out.blocking_threads = blocking.threads;
@@ -67,6 +71,20 @@ MemStats Scheduler::read_mem_stats() const {
   return out;
 }
 
-MemStats read_mem_stats() { return Scheduler::instance()->read_mem_stats(); }
+std::size_t Scheduler::stack_high_water() const {
+  // Deeper than this the walk costs more than it tells: a page-table look-up a stack.
+  static constexpr std::uint32_t kSampled = 4096;
+  std::size_t deepest = 0;
+  std::uint32_t seen = 0;
+  for (std::uint32_t i = 1, n = table_.size(); i < n && seen < kSampled; ++i) {
+    const fiber::Stack* const stack = table_.at(i).stack.load(std::memory_order_acquire);
+    if (stack == nullptr) continue;
+    ++seen;
+    deepest = std::max(deepest, stacks_->high_water(*stack));
+  }
+  return deepest;
+}
+
+MemStats read_mem_stats(bool measure_stacks) { return Scheduler::instance()->read_mem_stats(measure_stacks); }
 
 }  // namespace fiberd::runtime

@@ -54,6 +54,13 @@ void Timer::cancel() noexcept {
     cpu_relax();
 }
 
+TimerHeap::~TimerHeap() {
+  for (const Entry& e : heap_) {
+    e.timer->heap_.store(nullptr, std::memory_order_relaxed);
+    e.timer->last_heap_.store(nullptr, std::memory_order_relaxed);
+  }
+}
+
 bool TimerHeap::insert(Timer& timer) noexcept {
   // What is inserted is what is wanted now, not what was wanted when the caller decided to insert.
   const std::int64_t time = timer.wanted_.load(std::memory_order_seq_cst);

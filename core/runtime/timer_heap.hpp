@@ -20,6 +20,8 @@ namespace fiberd::runtime {
 class TimerHeap {
  public:
   TimerHeap() = default;
+  /// Lets its timers go: nodes may outlive the scheduler.
+  ~TimerHeap();
   TimerHeap(const TimerHeap&) = delete;
   TimerHeap& operator=(const TimerHeap&) = delete;
 

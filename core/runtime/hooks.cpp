@@ -1,0 +1,53 @@
+// What the fiber room asks of the runtime: whose stack this is, whose locals, who overflowed.
+#include "core/fiber/backtrace.hpp"
+#include "core/fiber/fault_handler.hpp"
+#include "core/fiber/local.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static const Fiber* current_fiber() noexcept {
+  const Machine* const m = Machine::current_machine();
+  return m != nullptr ? m->current : nullptr;
+}
+
+static bool fiber_stack_bounds(fiber::StackBounds& bounds) noexcept {
+  const Fiber* const f = current_fiber();
+  const fiber::Stack* const stack = f != nullptr ? f->stack.load(std::memory_order_relaxed) : nullptr;
+  if (stack == nullptr) return false;
+  const fiber::StackPool& pool = Scheduler::instance()->stack_pool();
+  bounds.bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+  bounds.top = reinterpret_cast<std::uintptr_t>(pool.end(*stack));
+  return true;
+}
+
+static void*& fiber_local_root() noexcept {
+  Machine* const m = Machine::current_machine();
+  return m != nullptr && m->current != nullptr ? m->current->locals : fiber::thread_local_root();
+}
+
+static bool describe_overflow(const void* address, fiber::OverflowInfo& info) noexcept {
+  const Scheduler* const s = Scheduler::instance();
+  if (s == nullptr) return false;
+  const fiber::Stack* const stack = s->stack_pool().find_guard_hit(address);
+  if (stack == nullptr) return false;
+  info.stack_size = s->stack_pool().usable_size();
+  info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+  info.stack_top = reinterpret_cast<std::uintptr_t>(s->stack_pool().end(*stack));
+  info.name = "unknown";
+  const Fiber* const f = current_fiber();
+  if (f == nullptr || f->stack.load(std::memory_order_relaxed) != stack) return true;
+  info.fiber_id = f->id;
+  info.name = f->name;
+  info.file = f->where.file_name();
+  info.line = static_cast<std::uint32_t>(f->where.line());
+  return true;
+}
+
+Result<void> Scheduler::install_hooks() noexcept {
+  fiber::set_stack_bounds_hook(&fiber_stack_bounds);
+  fiber::set_local_root_hook(&fiber_local_root);
+  return fiber::install_fault_handler(&describe_overflow);
+}
+
+}  // namespace fiberd::runtime
