@@ -1,0 +1,344 @@
+#include "core/http/guard.hpp"
+
+#include <algorithm>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+
+#include <bit>
+#endif
+
+#include "core/http/host.hpp"
+
+namespace fiberd::http {
+namespace {
+
+constexpr std::uint64_t kMaxContentLength = INT64_MAX;  // a body of more bytes than off_t counts cannot be meant
+
+inline const char* skip(const char* p, const char* end, std::uint8_t bits) noexcept {
+  while (p != end && is_class(*p, bits)) ++p;
+  return p;
+}
+
+/// To the first byte that may not stand in a field value. Values are most of a head, so sixteen bytes at a time.
+inline const char* skip_value(const char* p, const char* end) noexcept {
+#if defined(__SSE2__)
+  const __m128i highest_control = _mm_set1_epi8(0x1f);
+  const __m128i del = _mm_set1_epi8(0x7f);
+  while (end - p >= 16) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, highest_control), v);
+    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(control, _mm_cmpeq_epi8(v, del))));
+    if (mask == 0) {
+      p += 16;
+      continue;
+    }
+    p += std::countr_zero(mask);
+    if (*p != '\t') return p;
+    ++p;
+  }
+#endif
+  return skip(p, end, chars::kValue);
+}
+
+}  // namespace
+
+HeadGuard::HeadGuard(const HeadLimits& limits) noexcept : limits_(limits) {  // NOLINT: fields_ is set as it fills
+  limits_.header_fields = std::min<std::uint32_t>(limits_.header_fields, kMaxHeaderFields);
+}
+
+void HeadGuard::reset() noexcept {
+  pos_ = 0;
+  mark_ = 0;
+  state_ = State::start;
+  reason_ = Reject::none;
+  head_ = Head();
+}
+
+Verdict HeadGuard::refuse(Reject reason, std::size_t at) noexcept {
+  state_ = State::refused;
+  reason_ = reason;
+  pos_ = at;
+  return Verdict::refused;
+}
+
+Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
+  if (state_ == State::complete) return Verdict::complete;
+  if (state_ == State::refused) return Verdict::refused;
+  const char* p = message + pos_;
+  const char* const end = message + std::min<std::size_t>(size, limits_.header_size);
+  const auto at = [message](const char* q) noexcept { return static_cast<std::uint32_t>(q - message); };
+
+  while (p < end) {
+    switch (state_) {
+      case State::start:
+        if (*p == '\r' && p == message) {
+          ++p;
+          state_ = State::start_lf;
+          break;
+        }
+        mark_ = at(p);
+        state_ = State::method;
+        [[fallthrough]];
+      case State::method: {
+        p = skip(p, end, chars::kToken);
+        const std::uint32_t length = at(p) - mark_;
+        if (length > kMaxMethodSize) return refuse(Reject::method_too_long, mark_ + kMaxMethodSize);
+        if (p == end) break;
+        if (length == 0) return refuse(Reject::bad_request_line, at(p));
+        if (*p != ' ') return refuse(Reject::bad_method, at(p));
+        head_.method_begin = mark_;
+        head_.method_size = length;
+        head_.method = method_from({message + mark_, length});
+        ++p;
+        mark_ = at(p);
+        state_ = State::target;
+        break;
+      }
+      case State::start_lf:
+        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
+        ++p;
+        state_ = State::start;
+        break;
+      case State::target: {
+        p = skip(p, end, chars::kTarget);
+        const std::uint32_t length = at(p) - mark_;
+        if (length > limits_.target_size) return refuse(Reject::target_too_long, mark_ + limits_.target_size);
+        if (p == end) break;
+        if (*p == '\r' || *p == '\n') return refuse(Reject::http09, at(p));
+        if (*p != ' ') return refuse(Reject::bad_target, at(p));
+        if (length == 0) return refuse(Reject::bad_request_line, at(p));
+        head_.target_begin = mark_;
+        head_.target_size = length;
+        ++p;
+        mark_ = at(p);
+        state_ = State::version;
+        break;
+      }
+      case State::version: {
+        if (at(p) == mark_ && end - p >= 9 && std::memcmp(p, "HTTP/1.1\r", 9) == 0) {
+          p += 9;
+          head_.version = Version::http11;
+          state_ = State::request_line_lf;
+          break;
+        }
+        const std::uint32_t i = at(p) - mark_;
+        if (i < 5) {
+          if (*p != "HTTP/"[i]) return refuse(Reject::bad_version, at(p));
+        } else if (i == 5 || i == 7) {
+          if (!is_class(*p, chars::kDigit)) return refuse(Reject::bad_version, at(p));
+          (i == 5 ? major_ : minor_) = *p;
+        } else if (i == 6) {
+          if (*p != '.') return refuse(Reject::bad_version, at(p));
+        } else {
+          if (*p != '\r') return refuse(*p == '\n' ? Reject::bad_line_end : Reject::bad_version, at(p));
+          // 0.9 never carried a version in its request line, so this is no client that a 505 could teach.
+          if (major_ == '0' && minor_ == '9') return refuse(Reject::http09, at(p));
+          if (major_ != '1' || (minor_ != '0' && minor_ != '1')) return refuse(Reject::unsupported_version, at(p));
+          head_.version = minor_ == '1' ? Version::http11 : Version::http10;
+          state_ = State::request_line_lf;
+        }
+        ++p;
+        break;
+      }
+      case State::request_line_lf: {
+        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
+        if (const Reject r = check_target(message); r != Reject::none) return refuse(r, at(p));
+        ++p;
+        state_ = State::field_start;
+        break;
+      }
+      case State::field_start:
+        if (*p == '\r') {
+          ++p;
+          state_ = State::end_lf;
+          break;
+        }
+        if (*p == ' ' || *p == '\t') return refuse(Reject::obs_fold, at(p));
+        if (*p == '\n') return refuse(Reject::bad_line_end, at(p));
+        if (head_.field_count == limits_.header_fields) return refuse(Reject::too_many_fields, at(p));
+        mark_ = at(p);
+        state_ = State::name;
+        [[fallthrough]];
+      case State::name: {
+        p = skip(p, end, chars::kToken);
+        if (p == end) break;
+        const std::uint32_t length = at(p) - mark_;
+        if (*p != ':' || length == 0) {
+          const bool space = length != 0 && (*p == ' ' || *p == '\t');
+          return refuse(space ? Reject::space_before_colon : Reject::bad_field_name, at(p));
+        }
+        fields_[head_.field_count] = {mark_, length, 0, 0};
+        ++p;
+        state_ = State::before_value;
+        break;
+      }
+      case State::before_value:
+        if (*p == ' ' || *p == '\t') {
+          ++p;
+          break;
+        }
+        mark_ = at(p);
+        state_ = State::value;
+        [[fallthrough]];
+      case State::value: {
+        p = skip_value(p, end);
+        if (p == end) break;
+        if (*p != '\r') return refuse(*p == '\n' ? Reject::bad_line_end : Reject::bad_field_value, at(p));
+        const char* last = p;
+        while (last != message + mark_ && (last[-1] == ' ' || last[-1] == '\t')) --last;
+        fields_[head_.field_count].value_begin = mark_;
+        fields_[head_.field_count].value_size = at(last) - mark_;
+        ++p;
+        state_ = State::value_lf;
+        break;
+      }
+      case State::value_lf: {
+        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
+        const Reject r = check_field(message, fields_[head_.field_count]);
+        if (r != Reject::none) return refuse(r, at(p));
+        ++head_.field_count;
+        ++p;
+        state_ = State::field_start;
+        break;
+      }
+      case State::end_lf:
+        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
+        if (const Reject r = check_end(); r != Reject::none) return refuse(r, at(p));
+        pos_ = at(p) + 1;
+        state_ = State::complete;
+        return Verdict::complete;
+      case State::complete:
+      case State::refused:
+        return Verdict::refused;  // not reached: both left above
+    }
+  }
+  pos_ = at(p);
+  if (pos_ >= limits_.header_size) {
+    return refuse(state_ <= State::request_line_lf ? Reject::target_too_long : Reject::head_too_large, pos_);
+  }
+  return Verdict::need_more;
+}
+
+Reject HeadGuard::check_target(const char* message) noexcept {
+  const std::string_view target(message + head_.target_begin, head_.target_size);
+  head_.path_begin = head_.target_begin;
+  if (head_.method == Method::connect) {
+    if (!is_valid_connect_target(target)) return Reject::bad_target;
+    head_.form = TargetForm::authority;
+    head_.authority_begin = head_.target_begin;
+    head_.authority_size = head_.target_size;
+    head_.path_begin = head_.target_begin + head_.target_size;
+    return Reject::none;
+  }
+  if (target.front() == '/') {
+    head_.form = TargetForm::origin;
+    return Reject::none;
+  }
+  if (target == "*") {
+    head_.form = TargetForm::asterisk;
+    return head_.method == Method::options ? Reject::none : Reject::bad_target;
+  }
+  std::size_t scheme = 0;
+  if (target.size() > 7 && equals_lower(target.substr(0, 7), "http://")) scheme = 7;
+  if (target.size() > 8 && equals_lower(target.substr(0, 8), "https://")) scheme = 8;
+  if (scheme == 0) return Reject::bad_target;
+  const std::size_t stop = std::min(target.find_first_of("/?", scheme), target.size());
+  // Userinfo is an error in a URI from outside (RFC 9110 section 4.2.4); '@' is no host character, so it fails here.
+  if (!is_valid_authority(target.substr(scheme, stop - scheme))) return Reject::bad_target;
+  head_.form = TargetForm::absolute;
+  head_.authority_begin = head_.target_begin + static_cast<std::uint32_t>(scheme);
+  head_.authority_size = static_cast<std::uint32_t>(stop - scheme);
+  head_.path_begin = head_.target_begin + static_cast<std::uint32_t>(stop);
+  return Reject::none;
+}
+
+Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexcept {
+  const std::string_view name(message + field.name_begin, field.name_size);
+  const std::string_view value(message + field.value_begin, field.value_size);
+  switch (name.size()) {
+    case 4:
+      if (!equals_lower(name, "host")) break;
+      if (head_.has_host) return Reject::duplicate_host;
+      if (!is_valid_authority(value)) return Reject::bad_host;
+      head_.has_host = true;
+      if (head_.form == TargetForm::origin || head_.form == TargetForm::asterisk) {
+        head_.authority_begin = field.value_begin;
+        head_.authority_size = field.value_size;
+      }
+      break;
+    case 6:
+      if (!equals_lower(name, "expect")) break;
+      // 1.0 knew no expectations: a server must ignore this one (RFC 9110 section 10.1.1).
+      if (head_.version == Version::http10) break;
+      if (!equals_lower(value, "100-continue")) return Reject::bad_expectation;
+      head_.expect_continue = true;
+      break;
+    case 10:
+      if (equals_lower(name, "connection")) return check_connection(value);
+      break;
+    case 14:
+      if (equals_lower(name, "content-length")) return check_content_length(value);
+      break;
+    case 17:
+      if (equals_lower(name, "transfer-encoding")) return check_transfer_encoding(value);
+      break;
+    default:
+      break;
+  }
+  return Reject::none;
+}
+
+Reject HeadGuard::check_connection(std::string_view value) noexcept {
+  TokenList list(value);
+  std::string_view option;
+  while (list.next(option)) {
+    if (equals_lower(option, "close")) head_.connection_close = true;
+    if (equals_lower(option, "keep-alive")) head_.connection_keep_alive = true;
+  }
+  return Reject::none;
+}
+
+Reject HeadGuard::check_content_length(std::string_view value) noexcept {
+  if (head_.has_content_length) return Reject::duplicate_content_length;
+  // 20 digits hold every accepted number and bound the leading zeros.
+  if (value.empty() || value.size() > 20) return Reject::bad_content_length;
+  std::uint64_t length = 0;
+  for (const char c : value) {
+    if (!is_class(c, chars::kDigit)) return Reject::bad_content_length;
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    if (length > (kMaxContentLength - digit) / 10) return Reject::bad_content_length;
+    length = length * 10 + digit;
+  }
+  head_.has_content_length = true;
+  head_.content_length = length;
+  return head_.chunked ? Reject::length_and_chunked : Reject::none;
+}
+
+Reject HeadGuard::check_transfer_encoding(std::string_view value) noexcept {
+  if (head_.version == Version::http10) return Reject::transfer_encoding_in_http10;
+  if (head_.chunked) return Reject::duplicate_transfer_encoding;
+  if (!equals_lower(value, "chunked")) {
+    // token *( "," token ) whose last and only the last is `chunked`: certain end, unknown coding.
+    const std::size_t comma = value.rfind(',');
+    if (comma == std::string_view::npos || !equals_lower(trim(value.substr(comma + 1)), "chunked")) {
+      return Reject::bad_transfer_encoding;
+    }
+    TokenList codings(value.substr(0, comma));
+    std::string_view coding;
+    bool any = false;
+    while (codings.next(coding)) {
+      if (!is_token(coding) || equals_lower(coding, "chunked")) return Reject::bad_transfer_encoding;
+      any = true;
+    }
+    return any ? Reject::unknown_transfer_coding : Reject::bad_transfer_encoding;
+  }
+  head_.chunked = true;
+  return head_.has_content_length ? Reject::length_and_chunked : Reject::none;
+}
+
+Reject HeadGuard::check_end() noexcept {
+  return head_.version == Version::http11 && !head_.has_host ? Reject::missing_host : Reject::none;
+}
+
+}  // namespace fiberd::http

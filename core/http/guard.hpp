@@ -1,0 +1,125 @@
+#pragma once
+// HeadGuard: the byte-wise guard that every request head passes before llhttp sees it.
+//
+// llhttp, even strict, lets through what request smuggling is made of: folded lines, a bare LF, two spaces, empty
+// names, two Host fields, `Transfer-Encoding: gzip, chunked`, HTTP/0.9 and 2.0. The guard accepts one spelling of each
+// thing and refuses the rest, so that no two readers of an accepted head can differ about where it ends.
+//
+// Invariants
+//  - A state machine over bytes: the verdict and the number of bytes consumed depend on the bytes alone, never on how
+//    they were split into calls. Every decision is taken at a byte, and limits are checked before the byte that follows.
+//  - The message lies contiguous in a buffer of the caller. The guard keeps offsets, so the buffer may move between
+//    calls, and looks back only inside its own message.
+//  - Memory is bounded: a fixed array of fields, nothing allocated.
+//
+// Decisions
+//  - One empty line (CRLF) before the request line is skipped (RFC 9112 section 2.2); a second is refused.
+//  - Targets: visible ASCII without '"', '#', '<', '>' and '\'. The other characters that RFC 3986 excludes
+//    ("[]^`{|}") are accepted because browsers send them bare in queries, and no reader frames by them.
+//  - `Transfer-Encoding: <other>, chunked` has a certain end but an unknown coding: 501 (RFC 9112 section 6.1). All
+//    else that is not exactly `chunked` is 400.
+//  - Rejected: a guard that works line by line. It would keep a garbage byte waiting until its line ends, that is until
+//    the header time-out.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "core/http/message.hpp"
+#include "core/http/reject.hpp"
+
+namespace fiberd::http {
+
+/// The inline array's size: no configuration may ask for more fields.
+inline constexpr std::size_t kMaxHeaderFields = 256;
+/// Longer method tokens are 501 (RFC 9112 section 3).
+inline constexpr std::size_t kMaxMethodSize = 32;
+
+struct HeadLimits {
+  std::uint32_t header_size = 16 * 1024;  ///< bytes of a whole head, request line and last CRLF included
+  std::uint32_t header_fields = 100;      ///< field lines, at most kMaxHeaderFields
+  std::uint32_t target_size = 8 * 1024;   ///< bytes of the request-target
+};
+
+enum class Verdict : std::uint8_t { need_more, complete, refused };
+
+/// Not thread-safe; reusable after reset().
+class HeadGuard {
+ public:
+  explicit HeadGuard(const HeadLimits& limits = {}) noexcept;
+
+  /// Forgets the message; O(1).
+  void reset() noexcept;
+  /// Goes on from where the last call ended. `message` holds the message from its first byte, all bytes seen so far and
+  /// any more that arrived; bytes behind the head are not looked at. After `refused` or `complete` it returns the same
+  /// until reset().
+  Verdict advance(const char* message, std::size_t size) noexcept;
+
+  /// Bytes of the head when complete, else bytes looked at.
+  [[nodiscard]] std::size_t consumed() const noexcept { return pos_; }
+  [[nodiscard]] Reject reason() const noexcept { return reason_; }
+  /// Whether the first byte of a request line has been seen: idle time ends here and header time begins.
+  [[nodiscard]] bool started() const noexcept { return state_ != State::start && state_ != State::start_lf; }
+
+  // What a complete head says. Offsets are from the first byte of the message.
+  struct Head {
+    std::uint32_t method_begin = 0;
+    std::uint32_t method_size = 0;
+    std::uint32_t target_begin = 0;
+    std::uint32_t target_size = 0;
+    std::uint32_t authority_begin = 0;  ///< of an absolute-form or authority-form target, else of Host
+    std::uint32_t authority_size = 0;
+    std::uint32_t path_begin = 0;  ///< where the path of the target starts; at its end when it has none
+    std::uint32_t field_count = 0;
+    std::uint64_t content_length = 0;
+    Method method = Method::unknown;
+    TargetForm form = TargetForm::origin;
+    Version version = Version::http11;
+    bool has_host = false;
+    bool has_content_length = false;
+    bool chunked = false;
+    bool connection_close = false;
+    bool connection_keep_alive = false;
+    bool expect_continue = false;
+  };
+  [[nodiscard]] const Head& head() const noexcept { return head_; }
+  [[nodiscard]] const FieldSpan* fields() const noexcept { return fields_.data(); }
+
+ private:
+  enum class State : std::uint8_t {
+    start,
+    start_lf,
+    method,
+    target,
+    version,
+    request_line_lf,
+    field_start,
+    name,
+    before_value,
+    value,
+    value_lf,
+    end_lf,
+    complete,
+    refused
+  };
+
+  Verdict refuse(Reject reason, std::size_t at) noexcept;
+  [[nodiscard]] Reject check_target(const char* message) noexcept;
+  [[nodiscard]] Reject check_field(const char* message, const FieldSpan& field) noexcept;
+  [[nodiscard]] Reject check_content_length(std::string_view value) noexcept;
+  [[nodiscard]] Reject check_transfer_encoding(std::string_view value) noexcept;
+  [[nodiscard]] Reject check_connection(std::string_view value) noexcept;
+  [[nodiscard]] Reject check_end() noexcept;
+
+  HeadLimits limits_;
+  std::size_t pos_ = 0;
+  std::uint32_t mark_ = 0;  // first byte of the token being read
+  State state_ = State::start;
+  Reject reason_ = Reject::none;
+  char major_ = 0;
+  char minor_ = 0;
+  Head head_;
+  std::array<FieldSpan, kMaxHeaderFields> fields_;  // the first field_count are set
+};
+
+}  // namespace fiberd::http

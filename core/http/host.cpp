@@ -1,0 +1,67 @@
+#include "core/http/host.hpp"
+
+#include <arpa/inet.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "core/http/characters.hpp"
+
+namespace fiberd::http {
+namespace {
+
+bool is_port(std::string_view digits) noexcept {
+  if (digits.size() > 5) return false;
+  unsigned value = 0;
+  for (const char c : digits) {
+    if (!is_class(c, chars::kDigit)) return false;
+    value = value * 10 + static_cast<unsigned>(c - '0');
+  }
+  return value <= 65535;
+}
+
+bool is_ipv6(std::string_view text) noexcept {
+  char copy[INET6_ADDRSTRLEN];
+  if (text.empty() || text.size() >= sizeof copy) return false;
+  std::memcpy(copy, text.data(), text.size());
+  copy[text.size()] = '\0';
+  in6_addr address;
+  return ::inet_pton(AF_INET6, copy, &address) == 1;
+}
+
+bool is_reg_name(std::string_view name) noexcept {
+  if (name.empty()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (is_class(name[i], chars::kRegName)) continue;
+    if (name[i] != '%' || name.size() - i < 3 || hex_value(name[i + 1]) < 0 || hex_value(name[i + 2]) < 0) return false;
+    i += 2;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string_view host_without_port(std::string_view authority) noexcept {
+  if (!authority.empty() && authority.front() == '[') {
+    const std::size_t close = authority.find(']');
+    return close == std::string_view::npos ? authority : authority.substr(0, close + 1);
+  }
+  return authority.substr(0, authority.find(':'));
+}
+
+bool is_valid_authority(std::string_view authority) noexcept {
+  const std::string_view host = host_without_port(authority);
+  const std::string_view rest = authority.substr(host.size());
+  if (!rest.empty() && (rest.front() != ':' || !is_port(rest.substr(1)))) return false;
+  if (host.size() >= 2 && host.front() == '[') {
+    return host.back() == ']' && is_ipv6(host.substr(1, host.size() - 2));
+  }
+  return is_reg_name(host);
+}
+
+bool is_valid_connect_target(std::string_view authority) noexcept {
+  const std::string_view host = host_without_port(authority);
+  return is_valid_authority(authority) && authority.size() > host.size() + 1;
+}
+
+}  // namespace fiberd::http

@@ -1,0 +1,16 @@
+#pragma once
+// Syntax of Host and of a target's authority.
+#include <string_view>
+
+namespace fiberd::http {
+
+/// uri-host [ ":" port ] of RFC 9110 section 7.2, with two narrowings: the host may not be empty (RFC 9110 section
+/// 4.2.1 forbids it for http and https) and holds no comma, which a peer could read as a list. IP literals are IPv6
+/// only. Ports are 0..65535 and may be empty.
+[[nodiscard]] bool is_valid_authority(std::string_view authority) noexcept;
+/// As above, and the port is there and not empty: the target of CONNECT (RFC 9112 section 3.2.3).
+[[nodiscard]] bool is_valid_connect_target(std::string_view authority) noexcept;
+/// The host without its port; an IP literal keeps its brackets.
+[[nodiscard]] std::string_view host_without_port(std::string_view authority) noexcept;
+
+}  // namespace fiberd::http

@@ -1,0 +1,101 @@
+#include "core/http/parser.hpp"
+
+#include <llhttp.h>
+
+#include <cstring>
+#include <string_view>
+
+static_assert(LLHTTP_STRICT_MODE == 1, "llhttp's lenient mode accepts what the guard's cross-check relies on");
+
+namespace fiberd::http {
+namespace {
+
+struct SecondOpinion {
+  std::uint16_t flags = 0;
+  std::uint64_t content_length = 0;
+  std::uint8_t major = 0;
+  std::uint8_t minor = 0;
+  bool complete = false;
+};
+
+int on_headers_complete(llhttp_t* parser) {
+  auto* opinion = static_cast<SecondOpinion*>(parser->data);
+  opinion->flags = parser->flags;
+  opinion->content_length = parser->content_length;
+  opinion->major = parser->http_major;
+  opinion->minor = parser->http_minor;
+  opinion->complete = true;
+  return 1;  // no body: the message ends here for llhttp; BodyDecoder reads what follows
+}
+
+constexpr llhttp_settings_t make_settings() {
+  llhttp_settings_t settings{};
+  settings.on_headers_complete = on_headers_complete;
+  return settings;
+}
+constexpr llhttp_settings_t kSettings = make_settings();
+
+bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head& head) noexcept {
+  SecondOpinion opinion;
+  llhttp_t parser;
+  llhttp_init(&parser, HTTP_REQUEST, &kSettings);
+  parser.data = &opinion;
+  const char* rest = message;
+  llhttp_errno_t error = HPE_OK;
+  if (head.method == Method::unknown) {
+    // llhttp knows a fixed list, some of it from other protocols (SOURCE, PRI); any token is a method to us.
+    error = llhttp_execute(&parser, "GET", 3);
+    rest = message + head.method_begin + head.method_size;
+  }
+  if (error == HPE_OK) error = llhttp_execute(&parser, rest, size - static_cast<std::size_t>(rest - message));
+  // CONNECT and `Connection: upgrade` end paused for a tunnel. We open none: the guard's framing holds.
+  if (error != HPE_OK && error != HPE_PAUSED_UPGRADE) return false;
+  const bool chunked = (opinion.flags & F_CHUNKED) != 0;
+  const bool length = (opinion.flags & F_CONTENT_LENGTH) != 0;
+  return opinion.complete && chunked == head.chunked && length == head.has_content_length &&
+         (!length || opinion.content_length == head.content_length) && opinion.major == 1 &&
+         opinion.minor == (head.version == Version::http11 ? 1 : 0);
+}
+
+}  // namespace
+
+Verdict RequestParser::parse(const char* message, std::size_t size) noexcept {
+  if (verdict_ != Verdict::need_more) return verdict_;
+  verdict_ = guard_.advance(message, size);
+  if (verdict_ == Verdict::complete && !llhttp_agrees(message, guard_.consumed(), guard_.head())) {
+    disagreed_ = true;
+    verdict_ = Verdict::refused;
+  }
+  return verdict_;
+}
+
+Request RequestParser::request(const char* message) const noexcept {
+  const HeadGuard::Head& head = guard_.head();
+  Request r;
+  r.method = head.method;
+  r.version = head.version;
+  r.form = head.form;
+  r.framing = head.chunked ? Framing::chunked : head.has_content_length ? Framing::length : Framing::none;
+  r.content_length = head.content_length;
+  r.keep_alive = !head.connection_close && (head.version == Version::http11 || head.connection_keep_alive);
+  r.expect_continue = head.expect_continue && r.has_body();
+  r.method_text = {message + head.method_begin, head.method_size};
+  r.target = {message + head.target_begin, head.target_size};
+  r.host = {message + head.authority_begin, head.authority_size};
+  r.headers = headers(message);
+
+  const std::string_view path_and_query = r.target.substr(head.path_begin - head.target_begin);
+  const auto* mark =
+      static_cast<const char*>(std::memchr(path_and_query.data(), '?', path_and_query.size()));
+  if (mark == nullptr) {
+    r.path = path_and_query;
+  } else {
+    const auto path_size = static_cast<std::size_t>(mark - path_and_query.data());
+    r.path = path_and_query.substr(0, path_size);
+    r.query = path_and_query.substr(path_size + 1);
+  }
+  if (r.path.empty() && head.form == TargetForm::absolute) r.path = "/";
+  return r;
+}
+
+}  // namespace fiberd::http

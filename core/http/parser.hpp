@@ -1,0 +1,49 @@
+#pragma once
+// RequestParser: one HTTP/1 head out of a buffer, zero-copy. The guard decides; llhttp (strict) reads every accepted
+// head a second time and must come to the same framing, else the request is refused.
+//
+// The buffer belongs to the caller and holds the message from its first byte. With pipelining the next message begins
+// at `message + consumed() + its body`: reset() and parse from there.
+#include <cstddef>
+#include <cstdint>
+
+#include "core/http/guard.hpp"
+#include "core/http/message.hpp"
+
+namespace fiberd::http {
+
+/// Not thread-safe. Never allocates. About 4.2 KiB, of which a request touches 16 bytes per field.
+class RequestParser {
+ public:
+  explicit RequestParser(const HeadLimits& limits = {}) noexcept : guard_(limits) {}
+
+  /// Ready for the next message; O(1).
+  void reset() noexcept {
+    guard_.reset();
+    verdict_ = Verdict::need_more;
+    disagreed_ = false;
+  }
+  /// `message` points at the first byte of the message and `size` counts what is there now; it may have moved and must
+  /// have grown or stayed since the last call. Bytes behind the head are not touched.
+  Verdict parse(const char* message, std::size_t size) noexcept;
+
+  /// Bytes of the head, valid after `complete`: the body starts here.
+  [[nodiscard]] std::size_t consumed() const noexcept { return guard_.consumed(); }
+  /// Why, after `refused`. The connection can not be used again: nobody knows where the next message begins.
+  [[nodiscard]] Reject reason() const noexcept { return disagreed_ ? Reject::parser_disagrees : guard_.reason(); }
+  /// Whether a request has begun; until then the connection is idle.
+  [[nodiscard]] bool started() const noexcept { return guard_.started(); }
+  /// The request, after `complete`. Views into `message`, and into this parser for the fields.
+  [[nodiscard]] Request request(const char* message) const noexcept;
+  /// The fields anew when the buffer has moved.
+  [[nodiscard]] HeaderView headers(const char* message) const noexcept {
+    return {message, guard_.fields(), guard_.head().field_count};
+  }
+
+ private:
+  HeadGuard guard_;
+  Verdict verdict_ = Verdict::need_more;
+  bool disagreed_ = false;
+};
+
+}  // namespace fiberd::http
