@@ -195,16 +195,15 @@ std::vector<std::string> handlers_of_many_fibers(Form form) {
 }
 
 std::vector<std::string> thread_keeps_its_own_handler(Form form) {
-  return run(
-      form,
-      {[] {
-         EXPECT(std::current_exception() == nullptr);
-         for (int i = 0; i < 20; ++i) throw_hop_rethrow<std::runtime_error>("one");
-       },
-       [] {
-         for (int i = 0; i < 20; ++i) throw_hop_rethrow<std::out_of_range>("two");
-       }},
-      true);
+  return run(form,
+             {[] {
+                EXPECT(std::current_exception() == nullptr);
+                for (int i = 0; i < 20; ++i) throw_hop_rethrow<std::runtime_error>("one");
+              },
+              [] {
+                for (int i = 0; i < 20; ++i) throw_hop_rethrow<std::out_of_range>("two");
+              }},
+             true);
 }
 
 void nest(int depth) {
