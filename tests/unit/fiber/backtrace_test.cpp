@@ -1,5 +1,7 @@
 #include "core/fiber/backtrace.hpp"
 
+#include <gnu/libc-version.h>
+
 #include <array>
 #include <catch2/catch.hpp>
 #include <stdexcept>
@@ -39,8 +41,8 @@ TEST_CASE("the caller's backtrace begins with the caller", "[fiber][backtrace]")
 
 TEST_CASE("addresses get names or numbers", "[fiber][backtrace]") {
   // A function of a shared library is always known.
-  const std::string known = symbolize(reinterpret_cast<std::uintptr_t>(&std::fopen) + 1);
-  CHECK(known.find("fopen") != std::string::npos);
+  const std::string known = symbolize(reinterpret_cast<std::uintptr_t>(&gnu_get_libc_version) + 1);
+  CHECK(known.find("gnu_get_libc_version+0x1") == 0);
   CHECK(known.find("libc") != std::string::npos);
   CHECK(symbolize(0x10) == "0x10");
   CHECK(symbolize(0) == "0x0");
