@@ -1,0 +1,169 @@
+#include "core/runtime/cgroup.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "core/base/log.hpp"
+
+namespace fiberd::runtime {
+namespace {
+
+struct Group {
+  int version = 0;
+  std::string mount;      // directory of the mount point
+  std::string directory;  // of the process's own group: `mount` or below it
+};
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  while (true) {
+    const std::size_t at = text.find(separator);
+    parts.emplace_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+bool lists(std::string_view comma_list, std::string_view wanted) {
+  const auto parts = split(comma_list, ',');
+  return std::find(parts.begin(), parts.end(), wanted) != parts.end();
+}
+
+// The kernel writes space, tab, newline and backslash in mountinfo as \ooo.
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    if (text[i] == '\\' && i + 3 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 4, value, 8).ptr == text.data() + i + 4 && value < 256) {
+      out.push_back(static_cast<char>(value));
+      i += 3;
+    } else {
+      out.push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+struct Membership {
+  int version = 0;
+  std::string path;
+};
+
+std::optional<Membership> membership(const CgroupPaths& paths, std::string_view controller) {
+  std::ifstream in(paths.proc_self + "/cgroup");
+  std::optional<Membership> found;
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t first = line.find(':');
+    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string_view controllers = std::string_view(line).substr(first + 1, second - first - 1);
+    if (lists(controllers, controller)) return Membership{1, line.substr(second + 1)};
+    if (controllers.empty() && line.compare(0, first, "0") == 0) found = Membership{2, line.substr(second + 1)};
+  }
+  return found;
+}
+
+std::optional<Group> find_group(const CgroupPaths& paths, std::string_view controller) {
+  const std::optional<Membership> member = membership(paths, controller);
+  if (!member) return std::nullopt;
+  std::ifstream in(paths.proc_self + "/mountinfo");
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    const auto before = split(std::string_view(line).substr(0, dash), ' ');
+    const auto after = split(std::string_view(line).substr(dash + 3), ' ');
+    if (before.size() < 5 || after.size() < 3) continue;
+    if (member->version == 2 ? after[0] != "cgroup2" : after[0] != "cgroup" || !lists(after[2], controller)) continue;
+    const std::string root = unescape(before[3]);
+    Group group{member->version, paths.root + unescape(before[4]), {}};
+    group.directory = group.mount;
+    const std::string prefix = root == "/" ? "" : root;
+    const std::string& path = member->path;
+    const bool below = path.compare(0, prefix.size(), prefix) == 0 &&
+                       (path.size() == prefix.size() || path[prefix.size()] == '/') &&
+                       (path + '/').find("/../") == std::string::npos;
+    if (below) {
+      group.directory += path.substr(prefix.size());
+      while (group.directory.size() > group.mount.size() && group.directory.back() == '/') group.directory.pop_back();
+    }
+    return group;
+  }
+  return std::nullopt;
+}
+
+/// The file's first line; nullopt when there is none, which is usual: a root group has no limits.
+std::optional<std::string> first_line(const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  if (!in || !std::getline(in, line)) return std::nullopt;
+  return line;
+}
+
+template <class T>
+std::optional<T> number(std::string_view text, const std::string& file) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size()) return value;
+  log(LogLevel::warning, "cgroup: \"" + std::string(text) + "\" in " + file + " is not a number; it is passed over");
+  return std::nullopt;
+}
+
+std::optional<double> quota_at(int version, const std::string& directory) {
+  std::optional<std::int64_t> quota;
+  std::optional<std::int64_t> period;
+  if (version == 2) {
+    const std::string file = directory + "/cpu.max";
+    const auto line = first_line(file);
+    if (!line) return std::nullopt;
+    const auto parts = split(*line, ' ');
+    if (parts[0] == "max") return std::nullopt;
+    quota = number<std::int64_t>(parts[0], file);
+    period = parts.size() > 1 ? number<std::int64_t>(parts[1], file) : std::optional<std::int64_t>(100'000);
+  } else {
+    const std::string quota_file = directory + "/cpu.cfs_quota_us";
+    const std::string period_file = directory + "/cpu.cfs_period_us";
+    const auto quota_line = first_line(quota_file);
+    const auto period_line = first_line(period_file);
+    if (!quota_line || !period_line) return std::nullopt;
+    quota = number<std::int64_t>(*quota_line, quota_file);
+    period = number<std::int64_t>(*period_line, period_file);
+  }
+  if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;  // -1: no quota
+  return static_cast<double>(*quota) / static_cast<double>(*period);
+}
+
+std::optional<std::uint64_t> memory_at(int version, const std::string& directory) {
+  // Version 1 writes "no limit" as the largest multiple of the page size that a long holds.
+  constexpr std::uint64_t kUnlimited = 0x7fff'ffff'ffff'0000U;
+  const std::string file = directory + (version == 2 ? "/memory.max" : "/memory.limit_in_bytes");
+  const auto line = first_line(file);
+  if (!line || *line == "max") return std::nullopt;
+  const auto value = number<std::uint64_t>(*line, file);
+  return value && *value < kUnlimited ? value : std::nullopt;
+}
+
+template <class Read>
+auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> decltype(read(0, std::string())) {
+  decltype(read(0, std::string())) result;
+  const std::optional<Group> group = find_group(paths, controller);
+  if (!group) return result;
+  for (std::string directory = group->directory;;) {
+    if (const auto value = read(group->version, directory); value && (!result || *value < *result)) result = value;
+    if (directory.size() <= group->mount.size()) return result;
+    directory.resize(std::max(directory.find_last_of('/'), group->mount.size()));
+  }
+}
+
+}  // namespace
+
+std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }
+std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths) {
+  return least(paths, "memory", memory_at);
+}
+
+}  // namespace fiberd::runtime

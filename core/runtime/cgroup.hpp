@@ -1,0 +1,30 @@
+#pragma once
+// What the control groups of Linux allow this process: CPU quota and memory, versions 1 and 2.
+//
+// A limit may stand on any ancestor, so the whole path from the process's own group up to the mount is read and the
+// least value counts. Where the group lies is said by two files together: /proc/self/cgroup gives the path inside the
+// hierarchy, /proc/self/mountinfo where (and from which sub path on: containers) that hierarchy is mounted. In a
+// hybrid set-up a controller that stands in a version-1 line is ruled by version 1. A path that is not below the
+// mount's root (cgroup namespaces print "/.." paths) is read at the mount point itself: that is what can be seen.
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace fiberd::runtime {
+
+/// Where to look; tests set both.
+struct CgroupPaths {
+  std::string proc_self = "/proc/self";  ///< directory with `cgroup` and `mountinfo`
+  std::string root;                      ///< put before each mount point
+};
+
+/// The least CPU quota over the hierarchy, in CPUs (1.5: 150 ms in each 100 ms); nullopt: none. Reads files: blocks the
+/// thread for a moment. A value that cannot be parsed is logged and passed over. Source: Linux, cgroup-v2 "cpu.max",
+/// cgroup-v1 sched-bwc "cpu.cfs_quota_us".
+[[nodiscard]] std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths = {});
+
+/// The least memory limit over the hierarchy, in bytes; nullopt: none. As cgroup_cpu_quota. Source: cgroup-v2
+/// "memory.max", cgroup-v1 "memory.limit_in_bytes".
+[[nodiscard]] std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths = {});
+
+}  // namespace fiberd::runtime

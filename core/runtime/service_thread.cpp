@@ -1,0 +1,118 @@
+#include "core/runtime/service_thread.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "core/base/log.hpp"
+
+namespace fiberd::runtime {
+
+namespace asio = boost::asio;
+
+struct ServiceThread::Impl {
+  struct Signal {
+    explicit Signal(asio::io_context& context) : set(context) {}
+    asio::signal_set set;  // touched by the service thread only, once it is armed
+    std::function<void(int)> callback;
+  };
+
+  static void* thread_main(void* impl);
+  void arm(Signal& signal);
+
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  std::mutex mutex;  // guards what follows, and each Signal's callback
+  std::map<int, Signal> signals;
+  bool started = false;
+  pthread_t thread{};
+};
+
+ServiceThread::ServiceThread() : impl_(std::make_unique<Impl>()) {}
+
+ServiceThread::~ServiceThread() {
+  impl_->work.reset();
+  impl_->context.stop();
+  if (impl_->started) pthread_join(impl_->thread, nullptr);
+}
+
+asio::io_context& ServiceThread::io_context() noexcept { return impl_->context; }
+
+void* ServiceThread::Impl::thread_main(void* impl) {
+  pthread_setname_np(pthread_self(), "fiberd-service");
+  asio::io_context& context = static_cast<Impl*>(impl)->context;
+  while (!context.stopped()) {
+    try {
+      context.run();
+    } catch (const std::exception& e) {
+      log(LogLevel::error, std::string("a handler on the service thread threw: ") + e.what());
+    } catch (...) {
+      log(LogLevel::error, "a handler on the service thread threw an exception of unknown type");
+    }
+  }
+  return nullptr;
+}
+
+std::error_code ServiceThread::start() noexcept {
+  const std::lock_guard held(impl_->mutex);
+  if (impl_->started) return {};
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&impl_->thread, nullptr, &Impl::thread_main, impl_.get());
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return {error, std::system_category()};
+  impl_->started = true;
+  return {};
+}
+
+void ServiceThread::Impl::arm(Signal& signal) {
+  signal.set.async_wait([this, &signal](const boost::system::error_code& error, int signo) {
+    if (error) return;  // the set is being destroyed
+    std::function<void(int)> callback;
+    {
+      const std::lock_guard held(mutex);
+      callback = signal.callback;
+    }
+    arm(signal);  // first: a callback that throws must not end the listening
+    if (callback) callback(signo);
+  });
+}
+
+std::error_code ServiceThread::on_signal(int signo, std::function<void(int)> callback) {
+  if (const std::error_code error = start()) return error;
+  const std::lock_guard held(impl_->mutex);
+  if (const auto known = impl_->signals.find(signo); known != impl_->signals.end()) {
+    known->second.callback = std::move(callback);
+    return {};
+  }
+  const auto added = impl_->signals.try_emplace(signo, impl_->context).first;
+  Impl::Signal& signal = added->second;
+  boost::system::error_code error;
+  signal.set.add(signo, error);
+  if (error) {
+    impl_->signals.erase(added);
+    return error;
+  }
+  signal.callback = std::move(callback);
+  impl_->arm(signal);
+  // Somebody must have it unblocked: main may be blocking it.
+  asio::post(impl_->context, [signo] {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, signo);
+    pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
+  });
+  return {};
+}
+
+}  // namespace fiberd::runtime
