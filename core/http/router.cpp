@@ -145,6 +145,11 @@ RouteMatch Router::match(Method method, std::string_view host, std::string_view 
     match.kind = RouteMatch::Kind::not_implemented;
     return match;
   }
+  if (method == Method::connect) {  // its target has no path; no route of ours is a tunnel
+    match.kind = RouteMatch::Kind::method_not_allowed;
+    match.allow = all_ | MethodSet::of(Method::options);
+    return match;
+  }
   if (path == "*") {
     match.kind = RouteMatch::Kind::options;
     match.allow = all_ | MethodSet::of(Method::options);

@@ -1,0 +1,95 @@
+#pragma once
+// Exchange: one request and its answer, as a handler sees them. Code that reads as if it blocked; every wait obeys the
+// connection's time-outs and ends when the connection is closed or the server stops hard.
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <system_error>
+
+#include "core/base/clock.hpp"
+#include "core/base/result.hpp"
+#include "core/http/body_decoder.hpp"
+#include "core/http/message.hpp"
+#include "core/http/reject.hpp"
+#include "core/http/response.hpp"
+
+namespace fiberd::http {
+
+class Connection;
+
+/// Not thread-safe: used by the fiber that serves the request, during Handler::serve only.
+class Exchange {
+ public:
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  /// Views hold until serve() returns.
+  [[nodiscard]] const Request& request() const noexcept { return request_; }
+  /// The request's path, percent-decoded once and without dot segments.
+  [[nodiscard]] std::string_view path() const noexcept { return path_; }
+  /// For a prefix route: the part of path() below it, without a leading slash.
+  [[nodiscard]] std::string_view rest() const noexcept { return path_.substr(rest_); }
+  /// By when the head of the answer must be committed (`timeouts.request`).
+  [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
+
+  // ---- request body
+
+  /// The next piece of the body, zero-copy; empty at its end. Sends 100 Continue first if the client waits for it. The
+  /// view holds until the next call. Waits at most `timeouts.body` for progress. After an error the answer, if none was
+  /// committed, is the server's: 400, 408, 413 by cause.
+  [[nodiscard]] Result<std::string_view> read_body();
+
+  // ---- answer: exactly one of respond, respond_file, or begin … write … end
+
+  /// All at once. To HEAD the same call: the body is left out by itself. Errors: invalid_argument (a field that would
+  /// split the message), or the connection's.
+  std::error_code respond(unsigned status, std::string_view content_type, std::string_view body,
+                          std::span<const Field> fields = {});
+  std::error_code respond(const PreparedResponse& prepared);
+  /// `count` bytes of `fd` from `offset`, by sendfile. A file that turns out shorter ends the connection.
+  std::error_code respond_file(unsigned status, std::string_view content_type, int fd, std::uint64_t offset,
+                               std::uint64_t count, std::span<const Field> fields = {});
+  /// Streaming. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length exactly
+  /// content_length bytes must follow.
+  std::error_code begin(ResponseHead head);
+  std::error_code write(std::string_view data);
+  std::error_code end();
+
+  /// The head of the answer is on its way; it can not be changed into another.
+  [[nodiscard]] bool committed() const noexcept { return status_ != 0; }
+
+ private:
+  friend class Connection;
+  Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
+  std::error_code commit(ResponseHead& head);
+
+  Connection& connection_;
+  const Request& request_;
+  std::string_view path_;
+  std::size_t rest_ = 0;
+  Deadline deadline_;
+  BodyDecoder decoder_;
+  Reject refused_ = Reject::none;
+  unsigned status_ = 0;
+  bool keep_alive_ = true;
+  bool continue_sent_ = false;
+  bool ended_ = false;
+  bool head_only_ = false;
+  BodyKind kind_ = BodyKind::length;
+  std::uint64_t left_ = 0;        // of a body with known length
+  std::uint64_t body_bytes_ = 0;  // sent
+};
+
+/// Answers requests of one route. One object serves all connections at once, on several threads: it must be const in
+/// effect or lock. An error means that the connection is lost; an exception that leaves serve() is logged, counted and
+/// answered 500.
+class Handler {
+ public:
+  Handler() = default;
+  Handler(const Handler&) = delete;
+  Handler& operator=(const Handler&) = delete;
+  virtual ~Handler() = default;
+  virtual std::error_code serve(Exchange& exchange) = 0;
+};
+
+}  // namespace fiberd::http

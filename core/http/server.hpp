@@ -1,0 +1,127 @@
+#pragma once
+// Server: HTTP/1.1 connections of one listener, from accept to close. The life of a connection: connection.cpp.
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/clock.hpp"
+#include "core/base/intrusive_list.hpp"
+#include "core/base/lock.hpp"
+#include "core/base/result.hpp"
+#include "core/http/exchange.hpp"
+#include "core/http/router.hpp"
+#include "core/http/workspace.hpp"
+#include "core/metric/metrics.hpp"
+#include "core/metric/status_counters.hpp"
+#include "core/net/endpoint.hpp"
+
+namespace fiberd::http {
+
+class Connection;
+
+struct Timeouts {
+  std::chrono::nanoseconds header = std::chrono::seconds(10);   ///< accept or first byte → end of head
+  std::chrono::nanoseconds body = std::chrono::seconds(30);     ///< no progress of the request's body
+  std::chrono::nanoseconds request = std::chrono::seconds(60);  ///< end of head → head of the answer committed
+  std::chrono::nanoseconds write = std::chrono::seconds(30);    ///< no progress of the answer
+  std::chrono::nanoseconds idle = std::chrono::seconds(60);     ///< between requests
+};
+
+/// What the access log is told of each answer. Views hold during the call only.
+struct AccessRecord {
+  const net::Endpoint* peer;       ///< nullptr when unknown
+  std::string_view method;
+  std::string_view target;
+  std::string_view user_agent;
+  std::string_view referer;
+  Version version;
+  unsigned status;
+  std::uint64_t body_bytes;
+  std::uint64_t duration_ns;
+};
+
+/// Called on the connection's fiber; must not park.
+struct AccessLogHook {
+  void (*write)(void* argument, const AccessRecord& record) noexcept = nullptr;
+  void* argument = nullptr;
+};
+
+/// Counters of a server; each may be null (not counted).
+struct ServerMetrics {
+  metric::Gauge* active = nullptr;  ///< connections that are being served now
+  metric::Gauge* idle = nullptr;    ///< connections without fiber and buffers
+  std::array<metric::Counter*, static_cast<std::size_t>(Reject::count_)> rejects{};
+  metric::Counter* header_timeouts = nullptr;
+  metric::Counter* body_timeouts = nullptr;
+  metric::Counter* write_timeouts = nullptr;
+  metric::Counter* idle_timeouts = nullptr;
+  metric::Counter* request_timeouts = nullptr;
+  metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber could be had
+  metric::Counter* panics = nullptr;          ///< handlers that threw
+  metric::StatusCounters* unrouted = nullptr; ///< answers that no route gave: 400, 404, 405, 501, …
+};
+
+struct Route {
+  RouteSpec spec;
+  std::shared_ptr<Handler> handler;
+  std::optional<std::uint64_t> body_size;                  ///< instead of ServerOptions::body_size
+  std::optional<std::chrono::nanoseconds> request_timeout; ///< instead of Timeouts::request
+  metric::StatusCounters* counters = nullptr;
+};
+
+struct ServerOptions {
+  Timeouts timeouts;
+  HeadLimits head;
+  std::uint64_t body_size = 1024 * 1024;
+  std::string server_name;  ///< Server field; empty: none
+  AccessLogHook access_log;
+  ServerMetrics metrics;
+};
+
+/// Thread-safe. Must outlive its connections: stop() first.
+class Server {
+ public:
+  /// Errors: as Router::make; invalid_argument for a route without handler.
+  [[nodiscard]] static Result<std::unique_ptr<Server>> make(ServerOptions options, std::vector<Route> routes);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Called when a connection ended, so that its listener may count it off. Must not park.
+  using OnClosed = void (*)(void* argument) noexcept;
+
+  /// Takes over an accepted, non-blocking socket. Never parks: may be called in the scheduler. When no fiber or memory
+  /// can be had the connection is closed and counted.
+  void serve(int fd, OnClosed on_closed, void* argument) noexcept;
+
+  /// Stops: idle connections are closed at once, others after the request they are in, whose answer says
+  /// `Connection: close`. Parks until all are gone or the deadline, then closes the rest. Returns how many were cut.
+  /// On a fiber.
+  std::size_t stop(Deadline deadline);
+
+  [[nodiscard]] std::size_t connections() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class Connection;
+  friend class Exchange;
+  Server(ServerOptions options, std::vector<Route> routes, Router router);
+  void add(Connection& connection) noexcept;
+  void remove(Connection& connection) noexcept;
+
+  ServerOptions options_;
+  std::vector<Route> routes_;
+  Router router_;
+  WorkspacePool workspaces_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::size_t> count_{0};
+  Lock lock_;
+  List<Connection> connections_;
+};
+
+}  // namespace fiberd::http
