@@ -10,6 +10,9 @@
 extern "C" {
 FIBERD_KEEP __thread fiberd::ThreadLocals fiberd_thread_locals __attribute__((tls_model("initial-exec")));
 }
+namespace fiberd {
+const char thread_locals_anchor = 0;
+}
 #else
 namespace fiberd {
 static thread_local ThreadLocals locals;

@@ -24,6 +24,10 @@ struct ThreadLocals {
 #if defined(__x86_64__)
 extern "C" __thread ThreadLocals fiberd_thread_locals __attribute__((tls_model("initial-exec")));
 
+// A reference that link-time optimisation sees too, so that the variable's object is taken from its archive.
+extern const char thread_locals_anchor;
+[[gnu::used]] inline const char* const thread_locals_reference = &thread_locals_anchor;
+
 [[gnu::always_inline]] inline ThreadLocals* thread_locals() noexcept {
   ThreadLocals* p;
   asm volatile("movq %%fs:0, %0\n\taddq fiberd_thread_locals@gottpoff(%%rip), %0" : "=r"(p) : : "cc");

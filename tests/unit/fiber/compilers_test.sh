@@ -6,20 +6,25 @@ set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-sources="$root/tests/unit/fiber/migration_cases.cpp $root/core/fiber/context.cpp $root/core/fiber/backtrace.cpp
-  $root/core/fiber/throw_trace.cpp $root/core/base/thread_locals.cpp"
+library="core/fiber/context core/fiber/backtrace core/fiber/throw_trace core/base/thread_locals"
 for compiler in g++ clang++; do
-  for mode in "-O2" "-O2 -flto" "-O3"; do
-    objects=
-    for source in $sources; do
-      object="$build/$(basename "$source" .cpp).o"
+  # An archiver that can index intermediate code.
+  case $compiler in
+    g++) archiver=gcc-ar ;;
+    *) archiver=$("$compiler" -print-prog-name=llvm-ar) ;;
+  esac
+  for mode in "-O2" "-O2 -flto"; do
+    flags="-std=c++20 $mode -fno-omit-frame-pointer -pthread -Wall -Wextra -Wconversion -Wshadow -Werror -I$root"
+    rm -f "$build"/*
+    for source in $library; do
       # shellcheck disable=SC2086 # several flags in one word
-      "$compiler" -std=c++20 $mode -fno-omit-frame-pointer -pthread -Wall -Wextra -Wconversion -Wshadow -Werror \
-        -DFIBERD_STANDALONE -I"$root" -c "$source" -o "$object"
-      objects="$objects $object"
+      "$compiler" $flags -c "$root/$source.cpp" -o "$build/$(basename "$source").o"
     done
+    # An archive, as the real build has it: what no intermediate code refers to is not taken from it.
+    "$archiver" rcs "$build/library.a" "$build"/*.o
     # shellcheck disable=SC2086
-    "$compiler" $mode -pthread $objects -lboost_context -ldl -o "$build/migration"
+    "$compiler" $flags -DFIBERD_STANDALONE "$root/tests/unit/fiber/migration_cases.cpp" "$build/library.a" \
+      -lboost_context -ldl -o "$build/migration"
     "$build/migration" || { echo "FAILED: $compiler $mode"; exit 1; }
     echo "ok: $compiler $mode"
   done
