@@ -1,0 +1,90 @@
+#include "core/http/response.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace fiberd;
+using namespace fiberd::http;
+
+namespace {
+constexpr std::string_view kDate = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+std::string head_text(const ResponseHead& head) {
+  std::array<char, 1024> room{};
+  const auto written = write_head(room, head, kDate);
+  if (!written) return "error: " + written.error().message();
+  return {room.data(), written->size};
+}
+bool refused(const ResponseHead& head) { return head_text(head).starts_with("error"); }
+}  // namespace
+
+TEST_CASE("response: heads", "[http]") {
+  CHECK(head_text({.content_length = 13, .server = "fiberd", .content_type = "text/plain"}) ==
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: fiberd\r\nContent-Type: text/plain\r\n"
+        "Content-Length: 13\r\n\r\n");
+  CHECK(head_text({.status = 404, .keep_alive = false}) ==
+        "HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  CHECK(head_text({.body = BodyKind::chunked}).ends_with("GMT\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  CHECK(head_text({.body = BodyKind::chunked, .version = Version::http10}).ends_with("GMT\r\nConnection: close\r\n\r\n"));
+  CHECK(head_text({.version = Version::http10}).ends_with("Connection: keep-alive\r\n\r\n"));
+  for (const unsigned status : {103U, 204U}) {
+    CHECK(head_text({.status = status, .content_length = 5}).ends_with("GMT\r\n\r\n"));
+    CHECK(head_text({.status = status, .body = BodyKind::chunked}).ends_with("GMT\r\n\r\n"));
+  }
+  CHECK(head_text({.status = 304, .content_length = 5}).ends_with("GMT\r\nContent-Length: 5\r\n\r\n"));
+  CHECK(head_text({.status = 304, .send_content_length = false}).ends_with("GMT\r\n\r\n"));
+}
+
+TEST_CASE("response: nothing is ever split", "[http]") {
+  using namespace std::string_view_literals;
+  for (const std::string_view value : {"a\r\nX: y"sv, "a\nb"sv, "a\rb"sv, "a\0b"sv, "\x7f"sv}) {
+    const Field field{"Location", value};
+    CHECK(refused({.fields = {&field, 1}}));
+    CHECK(refused({.server = value}));
+    CHECK(refused({.content_type = value}));
+  }
+  for (const std::string_view name : {""sv, "a b"sv, "a:"sv, "a\r\n"sv, "Content-Length"sv, "transfer-encoding"sv,
+                                      "DATE"sv, "Connection"sv}) {
+    const Field field{name, "1"};
+    CHECK(refused({.fields = {&field, 1}}));
+  }
+  CHECK(refused({.status = 99}));
+  CHECK(refused({.status = 600}));
+  const Field fine{"Location", "/new"};
+  const std::string text = head_text({.status = 308, .fields = {&fine, 1}});
+  CHECK(text.find("\r\nLocation: /new\r\n") != std::string::npos);
+  std::array<char, 1024> room{};
+  for (std::size_t n = 0; n < text.size(); ++n) {
+    const auto r = write_head({room.data(), n}, {.status = 308, .fields = {&fine, 1}}, kDate);
+    if (r || r.error() != std::errc::no_buffer_space) FAIL("wrote into " << n << " bytes");
+  }
+}
+
+TEST_CASE("response: prepared equals written", "[http]") {
+  const ResponseHead head{.server = "fiberd", .content_type = "text/plain"};
+  const auto prepared = PreparedResponse::make(head, "Hello, World!");
+  REQUIRE(prepared);
+  for (const bool keep : {false, true}) {
+    for (const Version version : {Version::http10, Version::http11}) {
+      for (const bool with_body : {false, true}) {
+        std::string text(prepared->size(version, keep, with_body), '\0');
+        prepared->write(text.data(), version, keep, with_body, kDate);
+        ResponseHead same = head;
+        same.content_length = 13;
+        same.version = version;
+        same.keep_alive = keep;
+        CHECK(text == head_text(same) + (with_body ? "Hello, World!" : ""));
+      }
+    }
+  }
+  const auto empty = PreparedResponse::make({.status = 204}, "ignored");
+  REQUIRE(empty);
+  CHECK(empty->body_size() == 0);
+  CHECK_FALSE(PreparedResponse::make({.server = "a\r\nb"}, ""));
+}
+
+TEST_CASE("response: chunk heads", "[http]") {
+  char out[kChunkHeadMax];
+  CHECK(std::string_view(out, write_chunk_head(out, 1)) == "1\r\n");
+  CHECK(std::string_view(out, write_chunk_head(out, 0x1a2b)) == "1a2b\r\n");
+  CHECK(std::string_view(out, write_chunk_head(out, UINT64_MAX)) == "ffffffffffffffff\r\n");
+}

@@ -1,0 +1,79 @@
+#include "core/http/router.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace fiberd::http;
+using Kind = RouteMatch::Kind;
+
+namespace {
+constexpr MethodSet only(Method m) { return MethodSet::of(m); }
+}  // namespace
+
+TEST_CASE("router: exact beats the longest prefix", "[http]") {
+  const auto router = Router::make({{.path = "/"},
+                                    {.path = "/a/*"},
+                                    {.path = "/a/b/*"},
+                                    {.path = "/a/b/c"},
+                                    {.path = "/a/"},
+                                    {.path = "/files/*"}});
+  REQUIRE(router);
+  const auto at = [&](std::string_view path) { return router->match(Method::get, "x", path); };
+  CHECK(at("/").index == 0);
+  CHECK(at("/a/x").index == 1);
+  CHECK(at("/a/b").index == 1);
+  CHECK(at("/a/b/").index == 2);
+  CHECK(at("/a/b/x/y").index == 2);
+  CHECK(at("/a/b/c").index == 3);
+  CHECK(at("/a/b/c/").index == 2);
+  CHECK(at("/a/").index == 4);
+  CHECK(at("/files/x").rest == 7);
+  CHECK(at("/a").kind == Kind::not_found);
+  CHECK(at("/files").kind == Kind::not_found);
+  CHECK(at("/x").kind == Kind::not_found);
+  CHECK(at("").kind == Kind::not_found);
+}
+
+TEST_CASE("router: methods, Allow and 501", "[http]") {
+  const auto router = Router::make({{.path = "/a", .methods = only(Method::get)},
+                                    {.path = "/a", .methods = only(Method::post)},
+                                    {.path = "/*", .methods = only(Method::put)}});
+  REQUIRE(router);
+  CHECK(router->match(Method::get, "", "/a").index == 0);
+  CHECK(router->match(Method::head, "", "/a").index == 0);
+  CHECK(router->match(Method::post, "", "/a").index == 1);
+  CHECK(router->match(Method::put, "", "/a").index == 2);
+  const RouteMatch refused = router->match(Method::patch, "", "/a");
+  CHECK(refused.kind == Kind::method_not_allowed);
+  CHECK(AllowValue(refused.allow).text() == "GET, HEAD, POST, PUT, OPTIONS");
+  CHECK(AllowValue(router->match(Method::get, "", "/b").allow).text() == "PUT, OPTIONS");
+  CHECK(router->match(Method::options, "", "/a").kind == Kind::options);
+  CHECK(router->match(Method::options, "", "*").kind == Kind::options);
+  CHECK(router->match(Method::trace, "", "/a").kind == Kind::method_not_allowed);
+  CHECK(router->match(Method::connect, "", "").kind == Kind::method_not_allowed);
+  CHECK(router->match(Method::unknown, "", "/nowhere").kind == Kind::not_implemented);
+}
+
+TEST_CASE("router: hosts", "[http]") {
+  const auto router = Router::make({{.path = "/a"},
+                                    {.path = "/*", .host = "API.example.com"},
+                                    {.path = "/a", .host = "b.example", .methods = only(Method::post)},
+                                    {.path = "/v6", .host = "[::1]:80"}});
+  REQUIRE(router);
+  CHECK(router->match(Method::get, "x", "/a").index == 0);
+  CHECK(router->match(Method::get, "api.EXAMPLE.com:8080", "/a").index == 1);
+  CHECK(router->match(Method::get, "api.example.comx", "/a").index == 0);
+  CHECK(router->match(Method::get, "b.example", "/a").index == 0);
+  CHECK(router->match(Method::post, "b.example", "/a").index == 2);
+  CHECK(router->match(Method::get, "[::1]", "/v6").index == 3);
+  CHECK(router->match(Method::get, "x", "/v6").kind == Kind::not_found);
+}
+
+TEST_CASE("router: refused tables", "[http]") {
+  for (const char* path : {"", "a", "/a*", "/*/b", "/a/*/*", "/a\r\n"}) {
+    INFO(path);
+    CHECK_FALSE(Router::make({{.path = path}}));
+  }
+  CHECK_FALSE(Router::make({{.path = "/a"}, {.path = "/a"}}));
+  CHECK_FALSE(Router::make({{.path = "/a", .methods = MethodSet()}}));
+  CHECK(Router::make({}));
+}
