@@ -53,7 +53,6 @@ constexpr std::size_t kMaxStack = 64 * 1024 * 1024;
 constexpr std::uint64_t kDefaultMaxMapCount = 65530;
 constexpr std::uint64_t kMapsLeft = 1024;
 constexpr std::uint64_t kMapsPerStack = 2;
-constexpr std::size_t kTrimBatch = 64;
 constexpr std::size_t kCanarySize = 128;  // right below Stack::base, in what would be the guard page
 constexpr int kCanaryByte = 0xc5;
 
@@ -373,28 +372,28 @@ void StackPool::flush(StackCache& cache) noexcept {
   cache.next = nullptr;
 }
 
-void StackPool::trim() noexcept {
-  for (;;) {
+bool StackPool::trim() noexcept {
+  for (std::uint32_t done = 0; done < kTrimMax; done += kTrimBatch) {
     const std::lock_guard guard(trim_mutex_);
     std::array<Stack*, kTrimBatch> batch;
     std::size_t n = 0;
     {
       const LockGuard list_guard(list_lock_);
-      // pop_back lowers the count, so remember what the low-water mark leaves to take.
       const std::uint64_t unneeded = warm_.low_water;
       for (; n < kTrimBatch && n < unneeded; ++n) batch[n] = warm_.pop_back();
-      warm_.low_water = n == 0 ? warm_.count : unneeded - n;
+      // What is left to take of this period; when nothing is, the next period begins.
+      warm_.low_water = n < kTrimBatch ? warm_.count : unneeded - n;
     }
-    if (n == 0) return;
-    std::size_t kept = 0;
     for (std::size_t i = 0; i < n; ++i)
-      if (advise(batch[i]->base, usable_, MADV_DONTNEED) != 0) ++kept;  // locked memory: it stays resident
+      // It fails on memory that somebody locked: that stays resident, and is as free as any other.
+      (void)advise(batch[i]->base, usable_, MADV_DONTNEED);
     {
       const LockGuard list_guard(list_lock_);
       for (std::size_t i = 0; i < n; ++i) cold_.push_front(*batch[i]);
     }
-    if (kept != 0) return;
+    if (n < kTrimBatch) return false;
   }
+  return true;
 }
 
 void StackPool::write_canary(const Stack& stack) const noexcept {

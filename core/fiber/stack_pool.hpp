@@ -47,6 +47,8 @@ class StackPool {
   static constexpr std::uint32_t kCreditBatch = 32;
   static constexpr std::uint32_t kCarveBatch = 64;
   static constexpr std::uint32_t kAcquireBatch = 16;
+  static constexpr std::uint32_t kTrimBatch = 64;
+  static constexpr std::uint32_t kTrimMax = 256;
 
   struct Options {
     std::size_t stack_size = 256 * 1024;  ///< bytes of address space a stack, guard included; see create()
@@ -113,9 +115,9 @@ class StackPool {
   /// Gives all stacks and credits of a cache back. By its owner, or when it has none any more.
   void flush(StackCache& cache) noexcept;
 
-  /// Gives memory of pooled stacks that were not needed since the previous call back to the kernel. For sysmon: makes
-  /// system calls; any thread.
-  void trim() noexcept;
+  /// Gives memory of pooled stacks that were not needed since the last complete trim back to the kernel, at most
+  /// kTrimMax stacks (a few hundred µs of system calls). True when there is more to do: call again soon. Any thread.
+  bool trim() noexcept;
 
   /// The highest usable address, coloured: 32 steps of 64 bytes by index, at most 1/8 of the stack. Multiple of 64.
   [[nodiscard]] std::byte* top(const Stack& stack) const noexcept {

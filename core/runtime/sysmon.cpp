@@ -55,10 +55,8 @@ void Scheduler::wake_sysmon() noexcept {
 bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept {
   const unsigned n = slot_count_.load(std::memory_order_acquire);
   for (unsigned i = 0; i < n; ++i) sysmon_look_after(*slots_[i], now, events);
-  if (now - last_trim_ >= kTrimPeriod) {
-    last_trim_ = now;
-    stacks_->trim();
-  }
+  // A trim that has more to do goes on in the next round.
+  if (now - last_trim_ >= kTrimPeriod && !stacks_->trim()) last_trim_ = now;
   if (work_anywhere()) wake_helper();
   return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
 }
