@@ -28,7 +28,7 @@ void parse(benchmark::State& state, const std::string& text) {
     benchmark::DoNotOptimize(parser.parse(text.data(), text.size()));
     benchmark::DoNotOptimize(parser.request(text.data()).path.size());
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<std::size_t>(state.iterations()) * text.size()));
 }
 void guard(benchmark::State& state, const std::string& text) {
   HeadGuard g;
@@ -36,7 +36,7 @@ void guard(benchmark::State& state, const std::string& text) {
     g.reset();
     benchmark::DoNotOptimize(g.advance(text.data(), text.size()));
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<std::size_t>(state.iterations()) * text.size()));
 }
 void whole_request(benchmark::State& state) {
   const Router router = *Router::make({{.path = "/"}, {.path = "/echo"}, {.path = "/files/*"}});

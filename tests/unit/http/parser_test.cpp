@@ -63,7 +63,7 @@ TEST_CASE("parser: an early error needs no end of line", "[http]") {
 }
 
 TEST_CASE("llhttp is built in strict mode", "[http]") {
-  // Lenient llhttp takes a tab in a target and a method's trailing garbage; strict does not.
+  // Lenient llhttp takes a tab in a target; strict does not.
   llhttp_settings_t settings;
   llhttp_settings_init(&settings);
   llhttp_t parser;
