@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a compiler may wrongly keep across a switch depends on the compiler and on how much it sees: the migration cases
-# are built here by g++ and clang++, at -O2 and with link-time optimisation, and run. A compiler that is not installed is
-# an error: the test would be silent about it otherwise.
+# are built here by g++ and clang++, at -O2 and with link-time optimisation, and run. A compiler that is not installed
+# is an error: the test would be silent about it otherwise.
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 build=$(mktemp -d)
