@@ -1,0 +1,54 @@
+#include "core/context/waits.hpp"
+
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::context {
+
+std::error_code to_error(runtime::Wake how, const Context& ctx, Deadline own) noexcept {
+  switch (how) {
+    case runtime::Wake::canceled: {
+      const std::error_code error = ctx.err();
+      return error ? error : make_error_code(errc::canceled);
+    }
+    case runtime::Wake::timeout:
+      if (!ctx.deadline().is_never() && ctx.deadline().ns() <= own.ns()) {
+        // The wait's timer was first; the context must not look alive to who has just been told that its time is up.
+        detail::expire(ctx);
+        return ctx.err();
+      }
+      return std::make_error_code(std::errc::timed_out);
+    case runtime::Wake::none:
+    case runtime::Wake::ready:
+      break;
+  }
+  return {};
+}
+
+std::error_code park_until(runtime::Ticket ticket, const Context& ctx, Deadline own) noexcept {
+  // The context's own timer would end the wait, too; passing its deadline makes it exact where that timer's Poller is
+  // late, and costs one store.
+  return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.cancellation()), ctx, own);
+}
+
+std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept {
+  if (const std::error_code error = ctx.err()) return error;
+  if (duration.count() <= 0) {
+    runtime::yield();
+    return {};
+  }
+  const Deadline end = Deadline::in(duration);
+  const runtime::Wake how = runtime::park_until(runtime::prepare_park(runtime::WaitReason::sleep),
+                                                end.earlier(ctx.deadline()), ctx.cancellation());
+  if (how == runtime::Wake::timeout && end.ns() < ctx.deadline().ns()) return {};
+  return to_error(how, ctx, end);
+}
+
+runtime::UseFiber use_fiber(const Context& ctx) noexcept {
+  return runtime::UseFiber{ctx.deadline(), ctx.cancellation(),
+                           [](const void* argument, runtime::Wake how) noexcept {
+                             return to_error(how, *static_cast<const Context*>(argument));
+                           },
+                           &ctx};
+}
+
+}  // namespace fiberd::context

@@ -1,0 +1,146 @@
+#include "core/runtime/gomaxprocs.hpp"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+using namespace fiberd::runtime;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A made-up /proc/self and cgroup tree.
+class FakeHost {
+ public:
+  FakeHost() {
+    std::string pattern = (fs::temp_directory_path() / "fiberd-cgroup-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    dir_ = pattern;
+    fs::create_directories(dir_ / "proc");
+  }
+  FakeHost(const FakeHost&) = delete;
+  FakeHost& operator=(const FakeHost&) = delete;
+  ~FakeHost() {
+    std::error_code ignored;
+    fs::remove_all(dir_, ignored);
+  }
+  void write(const std::string& path, const std::string& text) const {
+    const fs::path file = dir_ / path;
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  [[nodiscard]] CgroupPaths paths() const { return {(dir_ / "proc").string(), (dir_ / "root").string()}; }
+  [[nodiscard]] CpuSources sources(unsigned affinity) const { return {nullptr, 0, paths(), affinity}; }
+
+ private:
+  fs::path dir_;
+};
+
+constexpr const char* kV2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+constexpr const char* kV1 =
+    "30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+    "31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+    "32 30 0:28 / /sys/fs/cgroup/memory rw shared:10 - cgroup cgroup rw,memory\n"
+    "33 30 0:29 / /sys/fs/cgroup/unified rw shared:11 - cgroup2 cgroup2 rw\n";
+
+}  // namespace
+
+TEST_CASE("the environment wins, then the configuration", "[gomaxprocs]") {
+  const FakeHost host;
+  CpuSources sources = host.sources(8);
+  sources.environment = "3";
+  sources.configured = 5;
+  CHECK(detect_gomaxprocs(sources).gomaxprocs == 3);
+  CHECK(detect_gomaxprocs(sources).source == "environment");
+  sources.environment = nullptr;
+  CHECK(detect_gomaxprocs(sources).gomaxprocs == 5);
+  CHECK(detect_gomaxprocs(sources).source == "configuration");
+  sources.configured = 0;
+  CHECK(detect_gomaxprocs(sources).gomaxprocs == 8);
+  CHECK(detect_gomaxprocs(sources).source == "affinity");
+  CHECK(detect_gomaxprocs(sources).warning.empty());
+}
+
+TEST_CASE("an invalid environment is passed over and said", "[gomaxprocs]") {
+  const FakeHost host;
+  for (const char* bad : {"0", "-1", "two", "3x", " 3", "99999999999"}) {
+    CpuSources sources = host.sources(4);
+    sources.environment = bad;
+    const CpuLimits limits = detect_gomaxprocs(sources);
+    CHECK(limits.gomaxprocs == 4);
+    CHECK(limits.source == "affinity");
+    CHECK(limits.warning.find(bad) != std::string::npos);
+  }
+  CpuSources empty = host.sources(4);
+  empty.environment = "";
+  CHECK(detect_gomaxprocs(empty).warning.empty());
+}
+
+TEST_CASE("version 2: the least quota over the hierarchy, rounded up", "[gomaxprocs]") {
+  const FakeHost host;
+  host.write("proc/cgroup", "0::/system.slice/fiberd.service\n");
+  host.write("proc/mountinfo", kV2);
+  host.write("root/sys/fs/cgroup/system.slice/fiberd.service/cpu.max", "max 100000\n");
+  host.write("root/sys/fs/cgroup/system.slice/cpu.max", "250000 100000\n");
+  CHECK(cgroup_cpu_quota(host.paths()) == 2.5);
+  CHECK(detect_gomaxprocs(host.sources(8)).gomaxprocs == 3);
+  CHECK(detect_gomaxprocs(host.sources(8)).source == "cgroup quota 2.50");
+  CHECK(detect_gomaxprocs(host.sources(2)).gomaxprocs == 2);
+  CHECK(detect_gomaxprocs(host.sources(2)).source == "affinity");
+  host.write("root/sys/fs/cgroup/system.slice/fiberd.service/cpu.max", "20000 100000\n");
+  CHECK(detect_gomaxprocs(host.sources(8)).gomaxprocs == 1);
+}
+
+TEST_CASE("version 1 and hybrid", "[gomaxprocs]") {
+  const FakeHost host;
+  host.write("proc/cgroup", "12:memory:/a\n4:cpu,cpuacct:/a/b\n1:name=systemd:/x\n0::/ignored\n");
+  host.write("proc/mountinfo", kV1);
+  host.write("root/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", "-1\n");
+  host.write("root/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us", "100000\n");
+  CHECK_FALSE(cgroup_cpu_quota(host.paths()));
+  host.write("root/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "150000\n");
+  host.write("root/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "50000\n");
+  host.write("root/sys/fs/cgroup/unified/ignored/cpu.max", "10000 100000\n");
+  CHECK(cgroup_cpu_quota(host.paths()) == 3.0);
+  host.write("root/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK_FALSE(cgroup_memory_limit(host.paths()));
+  host.write("root/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+  CHECK(cgroup_memory_limit(host.paths()) == std::uint64_t{1} << 30U);
+}
+
+TEST_CASE("containers: the mount starts at a sub path; or names a path it does not hold", "[gomaxprocs]") {
+  const FakeHost host;
+  host.write("proc/cgroup", "0::/docker/abc/child\n");
+  host.write("proc/mountinfo", "30 23 0:26 /docker/abc /sys/fs/cgro\\040up rw - cgroup2 cgroup2 rw\n");
+  host.write("root/sys/fs/cgro up/cpu.max", "400000 100000\n");
+  host.write("root/sys/fs/cgro up/child/cpu.max", "200000 100000\n");
+  CHECK(cgroup_cpu_quota(host.paths()) == 2.0);
+  for (const char* path : {"0::/docker/abcdef\n", "0::/../../other\n", "0::/\n"}) {
+    host.write("proc/cgroup", path);
+    CHECK(cgroup_cpu_quota(host.paths()) == 4.0);
+  }
+}
+
+TEST_CASE("memory, version 2; values that make no sense", "[gomaxprocs]") {
+  const FakeHost host;
+  host.write("proc/cgroup", "0::/a/b\n");
+  host.write("proc/mountinfo", kV2);
+  CHECK_FALSE(cgroup_memory_limit(host.paths()));
+  host.write("root/sys/fs/cgroup/a/b/memory.max", "max\n");
+  CHECK_FALSE(cgroup_memory_limit(host.paths()));
+  host.write("root/sys/fs/cgroup/a/memory.max", "268435456\n");
+  CHECK(cgroup_memory_limit(host.paths()) == 268435456U);
+  host.write("root/sys/fs/cgroup/a/b/cpu.max", "many 100000\n");
+  CHECK_FALSE(cgroup_cpu_quota(host.paths()));
+  host.write("root/sys/fs/cgroup/a/b/cpu.max", "100000 0\n");
+  CHECK_FALSE(cgroup_cpu_quota(host.paths()));
+}
+
+TEST_CASE("this machine has a CPU", "[gomaxprocs]") {
+  CHECK(affinity_cpus() >= 1);
+  CHECK(default_gomaxprocs() >= 1);
+}
