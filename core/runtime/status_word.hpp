@@ -67,8 +67,9 @@ class BasicStatusWord {
     return state_of(word_.load(std::memory_order_acquire)) == State::notified;
   }
   /// Back to running without having left. Returns the winner of the wait, none if nobody woke it.
+  /// Acquires what the waker wrote before it, also where it was faster than this call.
   Wake abandon_park() noexcept {
-    std::uint64_t w = word_.load(std::memory_order_relaxed);
+    std::uint64_t w = word_.load(std::memory_order_acquire);
     if (state_of(w) == State::parking &&
         word_.compare_exchange_strong(w, with_state(w, State::running), std::memory_order_acq_rel,
                                       std::memory_order_acquire))
@@ -78,7 +79,8 @@ class BasicStatusWord {
   }
   /// After the switch: parking → parked (true), or a waker was faster and the caller must queue the fiber (false).
   [[nodiscard]] bool commit_park() noexcept {
-    std::uint64_t w = word_.load(std::memory_order_relaxed);
+    // Acquire: a waker that was faster published its results through this word and nothing else.
+    std::uint64_t w = word_.load(std::memory_order_acquire);
     if (state_of(w) == State::parking &&
         word_.compare_exchange_strong(w, with_state(w, State::parked), std::memory_order_acq_rel,
                                       std::memory_order_acquire))
