@@ -39,20 +39,20 @@ class Exchange {
   /// committed, is the server's: 400, 408, 413 by cause.
   [[nodiscard]] Result<std::string_view> read_body();
 
-  // ---- answer: exactly one of respond, respond_file, or begin … write … end
+  // ---- answer: respond, or begin … write … end
 
   /// All at once. To HEAD the same call: the body is left out by itself. Errors: invalid_argument (a field that would
   /// split the message), or the connection's.
   std::error_code respond(unsigned status, std::string_view content_type, std::string_view body,
                           std::span<const Field> fields = {});
   std::error_code respond(const PreparedResponse& prepared);
-  /// `count` bytes of `fd` from `offset`, by sendfile. A file that turns out shorter ends the connection.
-  std::error_code respond_file(unsigned status, std::string_view content_type, int fd, std::uint64_t offset,
-                               std::uint64_t count, std::span<const Field> fields = {});
   /// Streaming. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length exactly
   /// content_length bytes must follow.
   std::error_code begin(ResponseHead head);
   std::error_code write(std::string_view data);
+  /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Error io_error: the file turned out
+  /// shorter; return it, and the connection ends.
+  std::error_code write_file(int fd, std::uint64_t offset, std::uint64_t count);
   std::error_code end();
 
   /// The head of the answer is on its way; it can not be changed into another.
@@ -76,6 +76,7 @@ class Exchange {
   bool ended_ = false;
   bool head_only_ = false;
   BodyKind kind_ = BodyKind::length;
+  std::uint32_t body_room_ = 0;   // where in the input buffer the body is read to; 0: not yet known
   std::uint64_t left_ = 0;        // of a body with known length
   std::uint64_t body_bytes_ = 0;  // sent
 };

@@ -58,6 +58,7 @@ Result<PollDescriptor*> PollDescriptor::open(int fd) noexcept {
   d->fd_ = fd;
   d->poller_ = nullptr;
   d->registered_.store(0, std::memory_order_relaxed);
+  d->hung_up_.store(false, std::memory_order_relaxed);
   for (PollWord& word : d->words_) word.reset();
   return d;
 }
@@ -148,6 +149,8 @@ void PollDescriptor::on_idle_timer(Timer& timer) noexcept {
 }
 
 void PollDescriptor::deliver(std::uint32_t events) noexcept {
+  // Before anybody is woken by it.
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_.store(true, std::memory_order_release);
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
     const PollWord::Notified n = words_[1].notify();
     if (n.ticket) wake(n.ticket);

@@ -56,6 +56,9 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   [[nodiscard]] bool claim_idle() noexcept;
 
   [[nodiscard]] int fd() const noexcept { return fd_; }
+  /// An event so far said that the peer closed or that there is an error: reading will not block any more, and no
+  /// further edge may come.
+  [[nodiscard]] bool hung_up() const noexcept { return hung_up_.load(std::memory_order_acquire); }
 
  private:
   friend class PollDescriptorPool;
@@ -75,6 +78,7 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   std::uint32_t idle_generation_ = 0;
   int fd_ = -1;
   Lock register_lock_;
+  std::atomic<bool> hung_up_{false};
   std::atomic<std::uint8_t> registered_{0};        // bit 0: in epoll, for reading; bit 1: for writing too
 };
 

@@ -1,0 +1,413 @@
+// The life of a connection.
+//
+//   accepted ──start──▶ active ──go_idle──▶ idle ──bytes──▶ active … ──▶ closed
+//                                             └─deadline, stop──▶ closed
+//
+// Active: a fiber runs run(); it owns the Connection and a Workspace. Idle: nobody runs; the Connection is what is left
+// (no stack, no buffer), and whoever wins the descriptor's poll word owns it next: the Poller with bytes, the idle
+// timer, or stop(). Nothing of the object may be touched after go_idle() succeeded.
+//
+// One read, one send: all complete requests that a read brought are answered into the output buffer, and it is sent
+// when no further complete request is there. After a short read nothing more is in the socket, so the connection goes
+// idle without asking the kernel again; bytes that arrive in between make a new edge, which go_idle() sees.
+//
+// The buffer: [head][body being read] …; the head stays in place while its handler runs, since the request's views
+// point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next message.
+//
+// Doubt about a message's end is answered once, with Connection: close; then the client's bytes are discarded for a
+// bounded time (linger) so that a reset does not destroy the answer before it is read.
+#include "core/http/connection.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "core/base/bug.hpp"
+#include "core/base/log.hpp"
+#include "core/fiber/throw_trace.hpp"
+#include "core/http/path.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http {
+
+static constexpr std::int64_t kLinger = 1'000'000'000;
+static constexpr std::size_t kLingerBytes = std::size_t{1024} * 1024;
+static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
+
+static void count(metric::Counter* counter) noexcept {
+  if (counter != nullptr) counter->add();
+}
+
+static Deadline after(std::chrono::nanoseconds d) noexcept { return Deadline::at(runtime::coarse_now() + d.count()); }
+
+static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
+  return {reinterpret_cast<std::byte*>(data), size};
+}
+static std::span<const std::byte> bytes(std::string_view data) noexcept {
+  return {reinterpret_cast<const std::byte*>(data.data()), data.size()};
+}
+
+// ---------------------------------------------------------------------------------------------- states
+
+void Connection::start() noexcept {
+  const Result<void> spawned = runtime::spawn("http", [this] { run(); });
+  if (spawned) return;
+  count(server_.options_.metrics.spawn_refused);
+  finish();
+}
+
+void Connection::restart_claimed() noexcept {
+  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
+  start();
+}
+
+void Connection::finish() noexcept {
+  stream_.close();
+  if (on_closed_ != nullptr) on_closed_(closed_argument_);
+  server_.remove(*this);  // deletes
+}
+
+/// True: the connection is no longer ours. False: bytes are there already; read.
+bool Connection::go_idle() noexcept {
+  metric::Gauge* const idle = server_.options_.metrics.idle;
+  static constexpr auto kReady = [](void* argument) noexcept {
+    auto& c = *static_cast<Connection*>(argument);
+    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
+    c.start();
+  };
+  static constexpr auto kTimeout = [](void* argument) noexcept {
+    auto& c = *static_cast<Connection*>(argument);
+    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
+    count(c.server_.options_.metrics.idle_timeouts);
+    c.finish();
+  };
+  server_.workspaces_.release(ws_);
+  ws_ = nullptr;
+  if (idle != nullptr) idle->add();
+  // A client that has sent nothing yet is still within its header time-out.
+  const Timeouts& t = server_.options_.timeouts;
+  if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, after(requests_ == 0 ? t.header : t.idle))) return true;
+  if (idle != nullptr) idle->sub();
+  ws_ = server_.workspaces_.acquire();
+  if (ws_ != nullptr) {
+    ws_->parser.reset();
+    return false;
+  }
+  count(server_.options_.metrics.spawn_refused);
+  finish();
+  return true;
+}
+
+void Connection::run() noexcept {
+  ws_ = server_.workspaces_.acquire();
+  if (ws_ == nullptr) {
+    count(server_.options_.metrics.spawn_refused);
+    finish();
+    return;
+  }
+  metric::Gauge* const active = server_.options_.metrics.active;
+  if (active != nullptr) active->add();
+  begin_ = end_ = out_size_ = 0;
+  head_deadline_ = 0;
+  ws_->parser.reset();
+  Step step = read_more();
+  while (step == Step::go_on) {
+    const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
+    if (verdict == Verdict::complete) {
+      step = serve_request();
+      ws_->parser.reset();
+    } else if (verdict == Verdict::refused) {
+      step = refuse(ws_->parser.reason());
+    } else {
+      step = flush() ? Step::close : read_more();
+    }
+  }
+  if (active != nullptr) active->sub();
+  if (step == Step::gone) return;
+  (void)flush();
+  if (step == Step::linger) linger();
+  server_.workspaces_.release(ws_);
+  ws_ = nullptr;
+  finish();
+}
+
+/// No complete head is in the buffer, and no answer waits for its send: reads, or goes idle.
+Connection::Step Connection::read_more() noexcept {
+  const bool started = ws_->parser.started();
+  if (begin_ != 0) {
+    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (!started && end_ == 0) {
+    head_deadline_ = 0;
+    // While stopping the socket is asked once more: what a client sent before it could know is still answered.
+    if (!server_.stopping_.load(std::memory_order_relaxed) && stream_.drained() && go_idle()) return Step::gone;
+  }
+  for (;;) {
+    Result<std::size_t> n = stream_.try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
+    if (!n && n.error() == std::errc::operation_would_block) {
+      if (end_ == 0) {
+        if (server_.stopping_.load(std::memory_order_relaxed)) return Step::linger;
+        if (go_idle()) return Step::gone;
+        continue;
+      }
+      if (head_deadline_ == 0) head_deadline_ = after(server_.options_.timeouts.header).ns();
+      n = stream_.read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+      if (!n && n.error() == std::errc::timed_out) {
+        count(server_.options_.metrics.header_timeouts);
+        return refuse(408);
+      }
+    }
+    if (!n || *n == 0) return Step::close;
+    end_ += static_cast<std::uint32_t>(*n);
+    return Step::go_on;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- requests
+
+Connection::Step Connection::serve_request() noexcept {
+  const std::int64_t begin = monotonic_now();
+  const Request request = ws_->parser.request(ws_->in + begin_);
+  begin_ += static_cast<std::uint32_t>(ws_->parser.consumed());
+  head_deadline_ = 0;
+  ++requests_;
+
+  Exchange ex(*this, request);
+  ex.head_only_ = request.method == Method::head;
+  ex.keep_alive_ = request.keep_alive && !server_.stopping_.load(std::memory_order_relaxed);
+  RouteMatch match;
+  const Route* route = nullptr;
+  std::error_code error;
+  NormalisedPath path{Reject::none, request.path};
+  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
+    path = normalise_path(request.path, {ws_->path, server_.options_.head.target_size});
+  ex.path_ = path.path;
+  if (path.reason != Reject::none) {
+    count(server_.options_.metrics.rejects[static_cast<std::size_t>(path.reason)]);
+  } else {
+    match = server_.router_.match(request.method, request.host, path.path);
+    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
+  }
+  const std::uint64_t body_limit =
+      route != nullptr && route->body_size ? *route->body_size : server_.options_.body_size;
+  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
+
+  if (path.reason != Reject::none) {
+    error = answer_error(ex, status_of(path.reason));
+  } else if (!body_fits) {
+    count(server_.options_.metrics.rejects[static_cast<std::size_t>(ex.decoder_.reason())]);
+    ex.keep_alive_ = false;
+    error = answer_error(ex, status_of(ex.decoder_.reason()));
+  } else if (route == nullptr) {
+    error = answer_unrouted(ex, match);
+  } else {
+    ex.rest_ = match.rest;
+    ex.deadline_ = Deadline::at(
+        begin + (route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request).count());
+    call_handler(ex, *route);
+    if (!ex.ended_) error = std::make_error_code(std::errc::connection_aborted);
+  }
+  const bool body_done = !error && finish_body(ex);
+  account(ex, route, begin);
+  if (error) return Step::close;
+  if (!body_done) return Step::linger;
+  return ex.keep_alive_ ? Step::go_on : Step::linger;
+}
+
+/// Runs the handler and sees to it that a head was committed and the answer ended; else the connection must close.
+void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
+  std::error_code error;
+  bool panicked = false;
+  try {
+    error = route.handler->serve(ex);
+  } catch (const std::exception& e) {
+    panicked = true;
+    try {
+      log(LogLevel::error, "handler of " + route.spec.path + " threw: " + e.what() + "; thrown at:" +
+                               fiber::throw_site_trace());
+    } catch (...) {
+      log(LogLevel::error, "a handler threw, and memory to describe it is out");
+    }
+  } catch (...) {
+    panicked = true;
+    log(LogLevel::error, "a handler threw something that is no std::exception");
+  }
+  if (panicked) count(server_.options_.metrics.panics);
+  if (ex.ended_) return;
+  if (ex.committed()) {
+    // The client must see that the body is incomplete: no last chunk, and the connection closes.
+    ex.keep_alive_ = false;
+    return;
+  }
+  unsigned status = 500;
+  if (!panicked) {
+    if (ex.refused_ != Reject::none) {
+      status = status_of(ex.refused_);
+      ex.keep_alive_ = false;
+    } else if (error == std::errc::timed_out) {
+      // The body did not come in time, or the handler gave up at its deadline.
+      const bool by_client = !ex.decoder_.done();
+      count(by_client ? server_.options_.metrics.body_timeouts : server_.options_.metrics.request_timeouts);
+      status = by_client ? 408 : 503;
+      ex.keep_alive_ = false;
+    } else if (error) {
+      ex.keep_alive_ = false;
+      status = 500;
+    } else {
+      report_bug("a handler returned without an answer");
+    }
+  }
+  (void)answer_error(ex, status);
+}
+
+std::error_code Connection::answer_error(Exchange& ex, unsigned status) noexcept {
+  char body[64];
+  const std::string_view phrase = reason_phrase(status);
+  const std::size_t size = std::min(phrase.size(), sizeof body - 5);
+  body[0] = static_cast<char>('0' + status / 100);
+  body[1] = static_cast<char>('0' + status / 10 % 10);
+  body[2] = static_cast<char>('0' + status % 10);
+  body[3] = ' ';
+  std::memcpy(body + 4, phrase.data(), size);
+  body[4 + size] = '\n';
+  return ex.respond(status, "text/plain; charset=utf-8", {body, size + 5});
+}
+
+std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
+  switch (match.kind) {
+    case RouteMatch::Kind::not_implemented: return answer_error(ex, 501);
+    case RouteMatch::Kind::method_not_allowed: {
+      const AllowValue allow(match.allow);
+      const Field field{"Allow", allow.text()};
+      return ex.respond(405, "text/plain; charset=utf-8", "405 Method Not Allowed\n", {&field, 1});
+    }
+    case RouteMatch::Kind::options: {
+      const AllowValue allow(match.allow);
+      const Field field{"Allow", allow.text()};
+      return ex.respond(204, {}, {}, {&field, 1});
+    }
+    case RouteMatch::Kind::not_found:
+    case RouteMatch::Kind::route: break;
+  }
+  return answer_error(ex, 404);
+}
+
+/// The head cannot be understood: there is no request, and where the next one begins nobody knows.
+Connection::Step Connection::refuse(Reject reason) noexcept {
+  count(server_.options_.metrics.rejects[static_cast<std::size_t>(reason)]);
+  return refuse(status_of(reason));
+}
+
+Connection::Step Connection::refuse(unsigned status) noexcept {
+  const Request none;
+  Exchange ex(*this, none);
+  ex.keep_alive_ = false;
+  const std::int64_t begin = monotonic_now();
+  const std::error_code error = answer_error(ex, status);
+  account(ex, nullptr, begin);
+  return error ? Step::close : Step::linger;
+}
+
+/// Reads what the handler left of the body. False: it cannot be had at a bearable price, so the connection must close.
+bool Connection::finish_body(Exchange& ex) noexcept {
+  if (ex.decoder_.done()) return true;
+  // A client that waits for 100 Continue and got a final answer may send the body or not: the end is unknown.
+  if (ex.request_.expect_continue && !ex.continue_sent_) {
+    ex.keep_alive_ = false;
+    return false;
+  }
+  if (ex.decoder_.remaining() > kDrainBytes) {
+    ex.keep_alive_ = false;
+    return false;
+  }
+  const std::uint64_t before = ex.decoder_.received();
+  while (!ex.decoder_.done()) {
+    const Result<std::string_view> piece = ex.read_body();
+    if (!piece || ex.decoder_.received() - before > kDrainBytes) {
+      ex.keep_alive_ = false;
+      return false;
+    }
+  }
+  return true;
+}
+
+metric::StatusCounters* Connection::counters_of(const Route* route) const noexcept {
+  return route != nullptr ? route->counters : server_.options_.metrics.unrouted;
+}
+
+void Connection::account(const Exchange& ex, const Route* route, std::int64_t begin) noexcept {
+  const unsigned status = ex.status_ != 0 ? ex.status_ : 499;  // nginx's code for "the client left first"
+  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - begin, 0));
+  if (metric::StatusCounters* const c = counters_of(route)) c->record(status, duration);
+  const AccessLogHook& hook = server_.options_.access_log;
+  if (hook.write == nullptr) return;
+  const Request& r = ex.request_;
+  const net::Endpoint peer = stream_.peer();
+  hook.write(hook.argument, {.peer = &peer,
+                             .method = r.method_text,
+                             .target = r.target,
+                             .user_agent = r.headers.find("user-agent"),
+                             .referer = r.headers.find("referer"),
+                             .version = r.version,
+                             .status = status,
+                             .body_bytes = ex.body_bytes_,
+                             .duration_ns = duration});
+}
+
+/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
+/// kernel answer with a reset, which may overtake the answer.
+void Connection::linger() noexcept {
+  if (end_ == begin_ && stream_.drained() && requests_ != 0) {
+    // Nothing of the client is in flight as far as we know: an orderly close loses nothing.
+    return;
+  }
+  stream_.shutdown_write();
+  const Deadline deadline = Deadline::at(monotonic_now() + kLinger);
+  for (std::size_t discarded = 0; discarded < kLingerBytes;) {
+    const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), deadline);
+    if (!n || *n == 0) return;
+    discarded += *n;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- output
+
+std::error_code Connection::write_failed(std::error_code error) noexcept {
+  if (error == std::errc::timed_out) count(server_.options_.metrics.write_timeouts);
+  return error;
+}
+
+std::error_code Connection::send(std::string_view data) noexcept {
+  while (!data.empty()) {
+    const Result<std::size_t> n = stream_.write_some(bytes(data), after(server_.options_.timeouts.write));
+    if (!n) return write_failed(n.error());
+    data.remove_prefix(*n);
+  }
+  return {};
+}
+
+std::error_code Connection::flush(bool more) noexcept {
+  if (out_size_ == 0) return {};
+  std::string_view data(ws_->out, out_size_);
+  out_size_ = 0;
+  if (!more) return send(data);
+  while (!data.empty()) {
+    const Result<std::size_t> n = stream_.write_some_more(bytes(data), after(server_.options_.timeouts.write));
+    if (!n) return write_failed(n.error());
+    data.remove_prefix(*n);
+  }
+  return {};
+}
+
+/// Room for `size` bytes behind what waits; nullptr when even the empty buffer is too small or the send failed.
+char* Connection::reserve_out(std::size_t size) noexcept {
+  if (ws_->out_capacity - out_size_ < size) {
+    if (size > ws_->out_capacity || flush()) return nullptr;
+  }
+  return ws_->out + out_size_;
+}
+
+}  // namespace fiberd::http

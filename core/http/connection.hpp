@@ -1,0 +1,64 @@
+#pragma once
+// Connection: one client of a Server. The states and their owners: connection.cpp.
+#include <cstdint>
+#include <memory>
+
+#include "core/base/intrusive_list.hpp"
+#include "core/http/server.hpp"
+#include "core/net/tcp_stream.hpp"
+
+namespace fiberd::http {
+
+class Connection : public ListHook {
+ public:
+  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument) noexcept
+      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument) {}
+
+  /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
+  void start() noexcept;
+  /// By the server's stop: takes an idle connection; an active one finds out by itself. Then
+  /// restart_claimed(), which looks into the socket once more before it closes.
+  [[nodiscard]] bool claim_idle() noexcept { return stream_.descriptor()->claim_idle(); }
+  void restart_claimed() noexcept;
+  /// From another fiber: every wait of the connection's fiber ends.
+  void abort() noexcept { stream_.shutdown(); }
+
+ private:
+  friend class Exchange;
+  enum class Step : std::uint8_t { go_on, close, linger, gone };
+
+  void run() noexcept;
+  Step read_more() noexcept;
+  [[nodiscard]] bool go_idle() noexcept;
+  Step serve_request() noexcept;
+  void call_handler(Exchange& exchange, const Route& route) noexcept;
+  std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;
+  std::error_code answer_error(Exchange& exchange, unsigned status) noexcept;
+  Step refuse(Reject reason) noexcept;
+  Step refuse(unsigned status) noexcept;
+  [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;
+  void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
+  [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
+  void linger() noexcept;
+  void finish() noexcept;
+
+  // Output: ws_->out[0, out_size_) waits.
+  std::error_code flush(bool more = false) noexcept;
+  std::error_code send(std::string_view data) noexcept;
+  [[nodiscard]] char* reserve_out(std::size_t size) noexcept;
+  std::error_code write_failed(std::error_code error) noexcept;
+
+  Server& server_;
+  net::TcpStream stream_;
+  Server::OnClosed on_closed_;
+  void* closed_argument_;
+  // Only while active:
+  Workspace* ws_ = nullptr;
+  std::int64_t head_deadline_ = 0;   // of the head being read; 0: none has begun
+  std::uint32_t begin_ = 0;          // the message being read: ws_->in[begin_, end_)
+  std::uint32_t end_ = 0;
+  std::uint32_t out_size_ = 0;
+  std::uint32_t requests_ = 0;
+};
+
+}  // namespace fiberd::http

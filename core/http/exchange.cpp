@@ -1,0 +1,211 @@
+#include "core/http/exchange.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "core/base/bug.hpp"
+#include "core/http/connection.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http {
+
+// More than any head of ours: status line, date, server, a dozen fields. Heads with more take the slow path.
+static constexpr std::size_t kHeadRoom = 2048;
+// Bodies up to here are copied behind their head, so that the answers to a pipeline leave in one send.
+static constexpr std::size_t kCopyBody = 4096;
+
+static std::error_code misuse(const char* what) noexcept {
+  report_bug(what);
+  return std::make_error_code(std::errc::operation_not_permitted);
+}
+
+Result<std::string_view> Exchange::read_body() {
+  Connection& c = connection_;
+  Workspace& ws = *c.ws_;
+  if (refused_ != Reject::none) return fail(std::errc::bad_message);
+  while (!decoder_.done()) {
+    if (c.begin_ < c.end_) {
+      const BodyDecoder::Step step = decoder_.decode(ws.in + c.begin_, c.end_ - c.begin_);
+      c.begin_ += static_cast<std::uint32_t>(step.consumed);
+      if (step.status == BodyDecoder::Status::data) return step.data;
+      if (step.status == BodyDecoder::Status::refused) {
+        refused_ = decoder_.reason();
+        if (metric::Counter* const counter =
+                c.server_.options_.metrics.rejects[static_cast<std::size_t>(refused_)])
+          counter->add();
+        keep_alive_ = false;
+        return fail(std::errc::bad_message);
+      }
+      continue;
+    }
+    if (request_.expect_continue && !continue_sent_ && !committed()) {
+      continue_sent_ = true;
+      if (c.flush()) return fail(std::errc::connection_reset);
+      if (const std::error_code error = c.send(kContinue)) return fail(error);
+    } else if (c.out_size_ != 0) {
+      // Answers to earlier requests must not wait for this one's body.
+      if (const std::error_code error = c.flush()) return fail(error);
+    }
+    // The head stays where it is; its body is read into the room behind it, always the same.
+    const std::uint32_t room_begin = body_room_ != 0 ? body_room_ : c.begin_;
+    body_room_ = room_begin;
+    c.begin_ = c.end_ = room_begin;
+    const Deadline progress =
+        Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.body.count());
+    const Result<std::size_t> n = c.stream_.read_some(
+        {reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_}, progress);
+    if (!n) {
+      keep_alive_ = false;
+      return fail(n.error());
+    }
+    if (*n == 0) {
+      keep_alive_ = false;
+      return fail(std::errc::connection_aborted);  // the client left in the middle of its message
+    }
+    c.end_ += static_cast<std::uint32_t>(*n);
+  }
+  return std::string_view();
+}
+
+std::error_code Exchange::commit(ResponseHead& head) {
+  if (committed()) return misuse("an answer was begun twice");
+  Connection& c = connection_;
+  // A body that cannot be drained afterwards ends the connection; say so.
+  if (!decoder_.done() && request_.expect_continue && !continue_sent_) keep_alive_ = false;
+  head.version = request_.version;
+  head.keep_alive = keep_alive_;
+  head.server = c.server_.options_.server_name;
+  char* const out = c.reserve_out(kHeadRoom);
+  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  const Result<HeadWritten> written =
+      write_head({out, c.ws_->out_capacity - c.out_size_}, head, c.server_.workspaces_.date());
+  if (!written) return written.error();
+  c.out_size_ += static_cast<std::uint32_t>(written->size);
+  keep_alive_ = written->keep_alive;
+  kind_ = written->body;
+  status_ = head.status;
+  return {};
+}
+
+std::error_code Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
+                                  std::span<const Field> fields) {
+  ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
+  if (const std::error_code error = commit(head)) return error;
+  ended_ = true;
+  if (head_only_ || !status_has_body(status)) return {};
+  body_bytes_ = body.size();
+  Connection& c = connection_;
+  if (body.size() <= kCopyBody) {
+    char* const out = c.reserve_out(body.size());
+    if (out == nullptr) {
+      ended_ = false;
+      return std::make_error_code(std::errc::connection_reset);
+    }
+    if (!body.empty()) std::memcpy(out, body.data(), body.size());
+    c.out_size_ += static_cast<std::uint32_t>(body.size());
+    return {};
+  }
+  std::error_code error = c.flush(true);
+  if (!error) error = c.send(body);
+  ended_ = !error;
+  return error;
+}
+
+std::error_code Exchange::respond(const PreparedResponse& prepared) {
+  if (committed()) return misuse("an answer was begun twice");
+  Connection& c = connection_;
+  if (!decoder_.done() && request_.expect_continue && !continue_sent_) keep_alive_ = false;
+  const std::size_t size = prepared.size(request_.version, keep_alive_, !head_only_);
+  char* const out = c.reserve_out(size);
+  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+  c.out_size_ += static_cast<std::uint32_t>(size);
+  status_ = prepared.status();
+  if (!head_only_) body_bytes_ = prepared.body_size();
+  ended_ = true;
+  return {};
+}
+
+std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  if (!committed() || ended_ || kind_ != BodyKind::length) return misuse("write_file needs begin with a length");
+  if (head_only_ || !status_has_body(status_)) return {};
+  if (count > left_) return misuse("more body than its Content-Length");
+  Connection& c = connection_;
+  // What waits, the head for one, travels with the first bytes of the file.
+  if (const std::error_code error = c.flush(true)) return error;
+  while (count != 0) {
+    const Deadline progress = Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.write.count());
+    const Result<std::size_t> n = c.stream_.sendfile_some(fd, offset, count, progress);
+    if (!n) return c.write_failed(n.error());
+    if (*n == 0) return std::make_error_code(std::errc::io_error);  // the file shrank: the length was promised
+    offset += *n;
+    count -= *n;
+    left_ -= *n;
+    body_bytes_ += *n;
+  }
+  return {};
+}
+
+std::error_code Exchange::begin(ResponseHead head) {
+  if (const std::error_code error = commit(head)) return error;
+  left_ = head.content_length;
+  if (head_only_ || !status_has_body(status_)) left_ = 0;
+  return {};
+}
+
+std::error_code Exchange::write(std::string_view data) {
+  if (!committed() || ended_) return misuse("write outside of begin and end");
+  if (data.empty() || head_only_ || !status_has_body(status_)) return {};
+  Connection& c = connection_;
+  if (kind_ == BodyKind::length) {
+    if (data.size() > left_) return misuse("more body than its Content-Length");
+    left_ -= data.size();
+  }
+  body_bytes_ += data.size();
+  const std::size_t framing = kind_ == BodyKind::chunked ? kChunkHeadMax + kChunkEnd.size() : 0;
+  if (data.size() <= kCopyBody) {
+    char* out = c.reserve_out(data.size() + framing);
+    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    std::size_t size = 0;
+    if (kind_ == BodyKind::chunked) size = write_chunk_head(out, data.size());
+    std::memcpy(out + size, data.data(), data.size());
+    size += data.size();
+    if (kind_ == BodyKind::chunked) {
+      std::memcpy(out + size, kChunkEnd.data(), kChunkEnd.size());
+      size += kChunkEnd.size();
+    }
+    c.out_size_ += static_cast<std::uint32_t>(size);
+    // A streamed piece leaves now: its reader may wait for it.
+    return c.flush();
+  }
+  if (kind_ == BodyKind::chunked) {
+    char* const out = c.reserve_out(kChunkHeadMax);
+    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    c.out_size_ += static_cast<std::uint32_t>(write_chunk_head(out, data.size()));
+  }
+  if (const std::error_code error = c.flush(true)) return error;
+  if (const std::error_code error = c.send(data)) return error;
+  if (kind_ != BodyKind::chunked) return {};
+  char* const out = c.reserve_out(kChunkEnd.size());
+  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  std::memcpy(out, kChunkEnd.data(), kChunkEnd.size());
+  c.out_size_ += static_cast<std::uint32_t>(kChunkEnd.size());
+  return {};
+}
+
+std::error_code Exchange::end() {
+  if (!committed() || ended_) return misuse("end outside of begin");
+  if (kind_ == BodyKind::length && left_ != 0) return misuse("less body than its Content-Length");
+  if (kind_ == BodyKind::chunked && !head_only_ && status_has_body(status_)) {
+    Connection& c = connection_;
+    char* const out = c.reserve_out(kLastChunk.size());
+    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    std::memcpy(out, kLastChunk.data(), kLastChunk.size());
+    c.out_size_ += static_cast<std::uint32_t>(kLastChunk.size());
+  }
+  ended_ = true;
+  return {};
+}
+
+}  // namespace fiberd::http

@@ -1,0 +1,82 @@
+#include "core/http/file_cache.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http {
+
+static constexpr std::int64_t kValid = 1'000'000'000;
+
+FileCache::FileCache(const FileRoot& root, std::size_t capacity) : root_(root), capacity_(std::max<std::size_t>(capacity, 1)) {}
+FileCache::~FileCache() = default;
+
+std::size_t FileCache::size() const noexcept {
+  const LockGuard guard(lock_);
+  return entries_.size();
+}
+
+std::shared_ptr<FileCache::Entry> FileCache::find(std::string_view path) noexcept {
+  const LockGuard guard(lock_);
+  const auto it = entries_.find(path);
+  if (it == entries_.end()) return nullptr;
+  List<Entry>::remove(*it->second);
+  used_.push_back(*it->second);
+  return it->second;
+}
+
+void FileCache::insert(const std::shared_ptr<Entry>& entry) {
+  std::vector<std::shared_ptr<Entry>> evicted;  // closed after the lock
+  const LockGuard guard(lock_);
+  auto& place = entries_[entry->path];
+  if (place != nullptr) {
+    List<Entry>::remove(*place);
+    evicted.push_back(std::move(place));
+  }
+  place = entry;
+  used_.push_back(*entry);
+  while (entries_.size() > capacity_) {
+    Entry* const oldest = used_.pop_front();
+    const auto it = entries_.find(oldest->path);
+    evicted.push_back(std::move(it->second));
+    entries_.erase(it);
+  }
+}
+
+void FileCache::erase(std::string_view path) noexcept {
+  std::shared_ptr<Entry> gone;
+  const LockGuard guard(lock_);
+  const auto it = entries_.find(path);
+  if (it == entries_.end()) return;
+  List<Entry>::remove(*it->second);
+  gone = std::move(it->second);
+  entries_.erase(it);
+}
+
+Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) {
+  const std::int64_t now = runtime::coarse_now();
+  std::shared_ptr<Entry> present = find(path);
+  if (present != nullptr) {
+    std::int64_t until = present->valid_until.load(std::memory_order_relaxed);
+    // The one that moves the time forward looks again; the others use the entry meanwhile.
+    if (now < until || !present->valid_until.compare_exchange_strong(until, now + kValid, std::memory_order_relaxed))
+      return present;
+  }
+  const std::string name(path);
+  Result<std::shared_ptr<const OpenFile>> opened = runtime::blocking([&] { return root_.open_below(name); });
+  if (!opened) {
+    if (present != nullptr) erase(path);
+    return fail(opened.error());
+  }
+  if (present != nullptr && present->file->same_as(**opened)) return present;
+  auto entry = std::make_shared<Entry>();
+  entry->path = name;
+  entry->file = std::move(*opened);
+  entry->valid_until.store(now + kValid, std::memory_order_relaxed);
+  insert(entry);
+  return entry;
+}
+
+}  // namespace fiberd::http

@@ -1,0 +1,53 @@
+#pragma once
+// FileCache: open files by path, least recently used out first. A hit costs a hash and a short lock. An entry is looked
+// at again (open and fstat, on the blocking pool) when it is older than a second; one fiber does it, the others go on
+// with what is there, so a file that changes is served anew at most a second later.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/base/intrusive_list.hpp"
+#include "core/base/lock.hpp"
+#include "core/http/open_file.hpp"
+
+namespace fiberd::http {
+
+class FileCache {
+ public:
+  struct Entry : ListHook {
+    std::string path;
+    std::shared_ptr<const OpenFile> file;
+    std::atomic<std::int64_t> valid_until{0};
+    std::atomic<std::int64_t> warm_until{0};  ///< its pages were in memory when last probed
+  };
+
+  /// Keeps at most `capacity` files (descriptors) open, at least 1.
+  FileCache(const FileRoot& root, std::size_t capacity);
+  ~FileCache();
+  FileCache(const FileCache&) = delete;
+  FileCache& operator=(const FileCache&) = delete;
+
+  /// The file at `path` below the root. Parks on a miss or a revalidation (WaitReason::file). Errors as open_below.
+  [[nodiscard]] Result<std::shared_ptr<Entry>> get(std::string_view path);
+  [[nodiscard]] std::size_t size() const noexcept;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>()(s); }
+  };
+  [[nodiscard]] std::shared_ptr<Entry> find(std::string_view path) noexcept;
+  void insert(const std::shared_ptr<Entry>& entry);
+  void erase(std::string_view path) noexcept;
+
+  const FileRoot& root_;
+  const std::size_t capacity_;
+  mutable Lock lock_;
+  std::unordered_map<std::string, std::shared_ptr<Entry>, Hash, std::equal_to<>> entries_;
+  List<Entry> used_;  // front: longest unused
+};
+
+}  // namespace fiberd::http

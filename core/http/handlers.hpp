@@ -1,0 +1,33 @@
+#pragma once
+// The built-in handlers that need no state of their own. Files: files.hpp.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/http/exchange.hpp"
+
+namespace fiberd::http {
+
+/// The same answer to every request.
+struct RespondOptions {
+  unsigned status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+/// Errors: as write_head (a header that would split the answer, a status out of range).
+[[nodiscard]] Result<std::shared_ptr<Handler>> make_respond_handler(RespondOptions options);
+
+/// Sends the request's body back, as it comes in, with its Content-Type; chunked when it came chunked.
+[[nodiscard]] std::shared_ptr<Handler> make_echo_handler();
+
+struct RedirectOptions {
+  std::string location;
+  unsigned status = 308;  ///< 301, 302, 303, 307, 308
+};
+/// Errors: invalid_argument for another status, or as write_head.
+[[nodiscard]] Result<std::shared_ptr<Handler>> make_redirect_handler(const RedirectOptions& options);
+
+}  // namespace fiberd::http

@@ -1,0 +1,104 @@
+#include "core/http/open_file.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+
+#include "core/http/date.hpp"
+
+namespace fiberd::http {
+
+OpenFile::OpenFile(int fd, Kind kind, std::uint64_t size, std::int64_t mtime_s, std::int64_t mtime_ns,
+                   std::uint64_t inode, std::uint64_t device)
+    : fd_(fd), kind_(kind), size_(size), mtime_s_(mtime_s), mtime_ns_(mtime_ns), inode_(inode), device_(device) {
+  last_modified_.resize(kDateSize);
+  // RFC 9110 section 8.8.2.1: never later than the answer's own Date.
+  format_date(static_cast<std::time_t>(std::min<std::int64_t>(mtime_s, std::time(nullptr))), last_modified_.data());
+}
+
+OpenFile::~OpenFile() { ::close(fd_); }
+
+bool OpenFile::same_as(const OpenFile& o) const noexcept {
+  return kind_ == o.kind_ && size_ == o.size_ && mtime_s_ == o.mtime_s_ && mtime_ns_ == o.mtime_ns_ &&
+         inode_ == o.inode_ && device_ == o.device_;
+}
+
+Result<std::unique_ptr<FileRoot>> FileRoot::open(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno(-errno);
+  return std::unique_ptr<FileRoot>(new FileRoot(fd));
+}
+
+FileRoot::~FileRoot() { ::close(fd_); }
+
+static constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;  // a FIFO must not hang the open
+
+/// The path one component at a time, following no link: slower and stricter, but needs no new system call.
+static int open_by_component(int root, const std::string& path) {
+  int at = root;
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t slash = path.find('/', begin);
+    const bool last = slash == std::string::npos;
+    const std::string name = path.substr(begin, last ? std::string::npos : slash - begin);
+    int next = -1;
+    if (name == ".." ) {
+      errno = EXDEV;
+    } else {
+      next = openat(at, name.empty() ? "." : name.c_str(), (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC) | O_NOFOLLOW);
+    }
+    const int error = errno;
+    if (at != root) ::close(at);
+    if (next < 0 || last) {
+      errno = error;
+      return next;
+    }
+    at = next;
+    begin = slash + 1;
+  }
+}
+
+Result<std::shared_ptr<const OpenFile>> FileRoot::open_below(const std::string& path) const {
+  static std::atomic<bool> no_openat2{false};
+  const std::string name = path.empty() ? "." : path;
+  int fd = -1;
+  if (!no_openat2.load(std::memory_order_relaxed)) {
+    open_how how{};
+    how.flags = kFlags;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    fd = static_cast<int>(syscall(SYS_openat2, fd_, name.c_str(), &how, sizeof how));
+    if (fd < 0 && errno == ENOSYS) no_openat2.store(true, std::memory_order_relaxed);
+    // EPERM is what some container sandboxes say for system calls they do not know.
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_by_component(fd_, name);
+  } else {
+    fd = open_by_component(fd_, name);
+  }
+  if (fd < 0) {
+    // A way out of the root, a loop, a link where none may be: to the client that is simply not there.
+    if (errno == EXDEV || errno == ELOOP || errno == ENXIO || errno == ENOTDIR || errno == ENAMETOOLONG)
+      return fail(std::errc::no_such_file_or_directory);
+    return fail_errno(-errno);
+  }
+  struct stat st {};
+  if (fstat(fd, &st) != 0) {
+    const int error = errno;
+    ::close(fd);
+    return fail_errno(-error);
+  }
+  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+    ::close(fd);
+    return fail(std::errc::no_such_file_or_directory);
+  }
+  return std::make_shared<const OpenFile>(fd, S_ISREG(st.st_mode) ? OpenFile::Kind::regular : OpenFile::Kind::directory,
+                                          static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                                          st.st_ino, st.st_dev);
+}
+
+}  // namespace fiberd::http

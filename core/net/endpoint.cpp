@@ -1,0 +1,109 @@
+#include "core/net/endpoint.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstring>
+
+namespace fiberd::net {
+
+Endpoint::Endpoint() noexcept { std::memset(&storage_, 0, sizeof storage_); }
+
+Endpoint Endpoint::from(const sockaddr* address, socklen_t size) noexcept {
+  Endpoint e;
+  e.size_ = std::min<socklen_t>(size, sizeof e.storage_);
+  std::memcpy(&e.storage_, address, e.size_);
+  return e;
+}
+
+Endpoint Endpoint::v4(std::uint32_t address, std::uint16_t port) noexcept {
+  Endpoint e;
+  e.storage_.v4.sin_family = AF_INET;
+  e.storage_.v4.sin_port = htons(port);
+  e.storage_.v4.sin_addr.s_addr = htonl(address);
+  e.size_ = sizeof e.storage_.v4;
+  return e;
+}
+
+Endpoint Endpoint::v6(const in6_addr& address, std::uint16_t port) noexcept {
+  Endpoint e;
+  e.storage_.v6.sin6_family = AF_INET6;
+  e.storage_.v6.sin6_port = htons(port);
+  e.storage_.v6.sin6_addr = address;
+  e.size_ = sizeof e.storage_.v6;
+  return e;
+}
+
+Result<Endpoint> Endpoint::parse(std::string_view text) {
+  static constexpr std::string_view kUnix = "unix:";
+  if (text.starts_with(kUnix)) {
+    const std::string_view path = text.substr(kUnix.size());
+    Endpoint e;
+    if (path.empty() || path.size() >= sizeof e.storage_.un.sun_path || path.find('\0') != std::string_view::npos)
+      return fail(std::errc::invalid_argument);
+    e.storage_.un.sun_family = AF_UNIX;
+    std::memcpy(e.storage_.un.sun_path, path.data(), path.size());
+    e.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+    return e;
+  }
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return fail(std::errc::invalid_argument);
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return fail(std::errc::invalid_argument);
+  if (host.empty()) return v4(INADDR_ANY, port);
+  if (host.front() == '[') {
+    if (host.back() != ']') return fail(std::errc::invalid_argument);
+    host = host.substr(1, host.size() - 2);
+    in6_addr address{};
+    if (inet_pton(AF_INET6, std::string(host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
+    return v6(address, port);
+  }
+  in_addr address{};
+  if (inet_pton(AF_INET, std::string(host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
+  return v4(ntohl(address.s_addr), port);
+}
+
+std::uint16_t Endpoint::port() const noexcept {
+  if (family() == AF_INET) return ntohs(storage_.v4.sin_port);
+  if (family() == AF_INET6) return ntohs(storage_.v6.sin6_port);
+  return 0;
+}
+
+void Endpoint::set_port(std::uint16_t port) noexcept {
+  if (family() == AF_INET) storage_.v4.sin_port = htons(port);
+  if (family() == AF_INET6) storage_.v6.sin6_port = htons(port);
+}
+
+std::string_view Endpoint::path() const noexcept {
+  if (family() != AF_UNIX || size_ <= offsetof(sockaddr_un, sun_path)) return {};
+  return {storage_.un.sun_path, strnlen(storage_.un.sun_path, size_ - offsetof(sockaddr_un, sun_path))};
+}
+
+std::string Endpoint::host() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (family() == AF_INET) {
+    inet_ntop(AF_INET, &storage_.v4.sin_addr, text, sizeof text);
+  } else if (family() == AF_INET6) {
+    if (IN6_IS_ADDR_V4MAPPED(&storage_.v6.sin6_addr))
+      inet_ntop(AF_INET, &storage_.v6.sin6_addr.s6_addr[12], text, sizeof text);
+    else
+      inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof text);
+  } else {
+    return family() == AF_UNIX ? "unix:" : "unknown";
+  }
+  return text;
+}
+
+std::string Endpoint::to_string() const {
+  if (family() == AF_UNIX) return "unix:" + std::string(path());
+  const std::string address = host();
+  const bool brackets = address.find(':') != std::string::npos;
+  return (brackets ? "[" + address + "]" : address) + ":" + std::to_string(port());
+}
+
+}  // namespace fiberd::net

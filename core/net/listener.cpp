@@ -1,0 +1,312 @@
+// Accepting happens inside the scheduler, before any fiber exists: the socket is in every Poller with EPOLLEXCLUSIVE, so
+// the kernel wakes one Processor per arrival, and the callback accepts right there. A fiber that accepted would cost a
+// switch per connection and would be the one place through which all connections must pass.
+//
+// The socket is level-triggered and accepts in bursts that adapt: one accept per event while connections come singly
+// (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 64 while each
+// burst is used up.
+//
+// When descriptors run out, accept4 fails and the connection stays in the queue: the event comes again at once, for
+// ever, on every Processor. So a reserve descriptor is kept: it is given up to accept the client and close it (it
+// learns at once that it is refused), and the socket rests for a time that doubles from 5 ms to 1 s; a success resets
+// it. The log says so at most once a second, with a count.
+#include "core/net/listener.hpp"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/net/sys.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::net {
+
+static constexpr std::uint32_t kMaxBurst = 64;
+static constexpr std::int64_t kFirstBackoff = 5'000'000;
+static constexpr std::int64_t kMaxBackoff = 1'000'000'000;
+static constexpr std::int64_t kLogPeriod = 1'000'000'000;
+
+struct Listener::Socket : runtime::Timer {
+  Socket(Listener& l, int f) : Timer(&Listener::on_backoff_over), listener(l), fd(f) {}
+  ~Socket() {
+    cancel();
+    registration.reset();
+    if (fd >= 0) sys::close(fd);
+  }
+  Listener& listener;
+  int fd;
+  std::unique_ptr<runtime::AcceptorRegistration> registration;
+  std::atomic<std::uint32_t> burst{1};
+};
+
+static void count(metric::Counter* counter) noexcept {
+  if (counter != nullptr) counter->add();
+}
+
+static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
+    : runtime_(runtime), options_(std::move(options)), reserve_(open_reserve()) {}
+
+static std::error_code from_errno(int negative) noexcept { return {-negative, std::system_category()}; }
+
+/// A socket file that nobody listens on is left over from a crash: it is replaced. One that answers is in use.
+std::error_code Listener::prepare_unix_path(const Endpoint& endpoint) {
+  const std::string path(endpoint.path());
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return {};
+  if (!S_ISSOCK(st.st_mode)) return std::make_error_code(std::errc::file_exists);
+  const int probe = sys::socket(AF_UNIX, SOCK_STREAM, 0);
+  if (probe < 0) return from_errno(probe);
+  const int r = sys::connect(probe, endpoint.data(), endpoint.size());
+  sys::close(probe);
+  if (r != -ECONNREFUSED) return std::make_error_code(std::errc::address_in_use);
+  if (::unlink(path.c_str()) != 0) return {errno, std::system_category()};
+  return {};
+}
+
+std::error_code Listener::finish_unix_path(const Endpoint& endpoint) {
+  const std::string path(endpoint.path());
+  if (::chmod(path.c_str(), options_.mode) != 0) return {errno, std::system_category()};
+  if ((options_.owner || options_.group) &&
+      ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
+              options_.group.value_or(static_cast<gid_t>(-1))) != 0)
+    return {errno, std::system_category()};
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return {errno, std::system_category()};
+  path_inode_ = st.st_ino;
+  path_device_ = st.st_dev;
+  return {};
+}
+
+Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
+  const bool tcp = endpoint.family() != AF_UNIX;
+  const int fd = sys::socket(endpoint.family(), SOCK_STREAM, 0);
+  if (fd < 0) return fail_errno(fd);
+  int r = 0;
+  if (tcp) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (r == 0 && endpoint.family() == AF_INET6)
+    r = sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, options_.dual_stack ? 0 : 1);
+  if (r == 0 && join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (r == 0) r = sys::bind(fd, endpoint.data(), endpoint.size());
+  // The first socket of a group is bound alone, so that a port somebody else has is an error; then it opens the group.
+  if (r == 0 && options_.reuse_port && tcp && !join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  // Accepted sockets inherit it: no setsockopt per connection. Answers must never wait for an acknowledgement.
+  if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (r == 0 && tcp && options_.defer_accept) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+  if (r == 0) r = sys::listen(fd, options_.backlog);
+  if (r == 0) return fd;
+  sys::close(fd);
+  return fail_errno(r);
+}
+
+Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, const Endpoint& endpoint,
+                                                 ListenerOptions options) {
+  if (endpoint.family() == AF_UNSPEC) return fail(std::errc::invalid_argument);
+  std::unique_ptr<Listener> l(new Listener(runtime, std::move(options)));
+  const bool unix_socket = endpoint.family() == AF_UNIX;
+  if (unix_socket)
+    if (const std::error_code error = l->prepare_unix_path(endpoint)) return fail(error);
+  const Result<int> first = l->open_socket(endpoint, false);
+  if (!first) return fail(first.error());
+  l->sockets_.push_back(std::make_unique<Socket>(*l, *first));
+  if (unix_socket) {
+    l->local_ = endpoint;
+    if (const std::error_code error = l->finish_unix_path(endpoint)) return fail(error);
+    return l;
+  }
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (const int r = sys::getsockname(*first, reinterpret_cast<sockaddr*>(&address), &size); r < 0) return fail_errno(r);
+  l->local_ = Endpoint::from(reinterpret_cast<const sockaddr*>(&address), size);
+  for (unsigned i = 1; l->options_.reuse_port && i < runtime.gomaxprocs(); ++i) {
+    const Result<int> sibling = l->open_socket(l->local_, true);
+    if (!sibling) return fail(sibling.error());
+    l->sockets_.push_back(std::make_unique<Socket>(*l, *sibling));
+  }
+  return l;
+}
+
+Listener::~Listener() {
+  stop();
+  if (reserve_ >= 0) sys::close(reserve_);
+}
+
+std::error_code Listener::start(OnAccept on_accept, void* argument) {
+  on_accept_ = on_accept;
+  argument_ = argument;
+  for (auto& socket : sockets_) {
+    auto registration =
+        runtime::AcceptorRegistration::add(runtime_.scheduler(), socket->fd, &Listener::on_readable, socket.get());
+    if (!registration) return registration.error();
+    socket->registration = std::move(*registration);
+  }
+  return {};
+}
+
+std::error_code Listener::serve(std::function<void(TcpStream)> handler) {
+  handler_ = std::move(handler);
+  return start(&Listener::serve_one, this);
+}
+
+void Listener::serve_one(void* argument, int fd) noexcept {
+  auto& l = *static_cast<Listener*>(argument);
+  Result<TcpStream> stream = TcpStream::adopt(fd);
+  if (!stream) {
+    count(l.options_.metrics.errors);
+    l.release();
+    return;
+  }
+  struct Session {
+    Listener* listener;
+    TcpStream stream;
+    Session(Listener& l, TcpStream s) noexcept : listener(&l), stream(std::move(s)) {}
+    Session(Session&& o) noexcept : listener(std::exchange(o.listener, nullptr)), stream(std::move(o.stream)) {}
+    ~Session() {
+      if (listener == nullptr) return;
+      stream.close();
+      listener->release();
+    }
+  };
+  const Result<void> spawned =
+      runtime::spawn("tcp", [&l, session = Session(l, std::move(*stream))]() mutable { l.handler_(std::move(session.stream)); });
+  // A refused spawn destroyed the session: closed and counted off. It is still told.
+  if (!spawned) count(l.options_.metrics.errors);
+}
+
+void Listener::on_readable(void* argument) noexcept {
+  auto& socket = *static_cast<Socket*>(argument);
+  socket.listener.accept_burst(socket);
+}
+
+void Listener::accept_burst(Socket& socket) noexcept {
+  const std::uint32_t burst = socket.burst.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < burst; ++i) {
+    if (accept_one(socket)) continue;
+    socket.burst.store(std::max(i, 1U), std::memory_order_relaxed);
+    return;
+  }
+  socket.burst.store(std::min(burst * 2, kMaxBurst), std::memory_order_relaxed);
+}
+
+/// False when there is nothing (more) to accept now.
+bool Listener::accept_one(Socket& socket) noexcept {
+  const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+  if (fd >= 0) {
+    if (backoff_ns_.load(std::memory_order_relaxed) != 0) backoff_ns_.store(0, std::memory_order_relaxed);
+    if (connections_.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
+      connections_.fetch_sub(1, std::memory_order_relaxed);
+      sys::close(fd);
+      count(options_.metrics.refused_limit);
+      return true;
+    }
+    count(options_.metrics.accepted);
+    if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
+    on_accept_(argument_, fd);
+    return true;
+  }
+  switch (-fd) {
+    case EAGAIN: return false;
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO: return true;  // that client is gone; the next may be there
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: out_of_descriptors(socket, -fd); return false;
+    default:
+      count(options_.metrics.errors);
+      out_of_descriptors(socket, -fd);
+      return false;
+  }
+}
+
+void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
+  if (error == EMFILE || error == ENFILE) {
+    const LockGuard guard(reserve_lock_);
+    if (reserve_ >= 0) {
+      sys::close(reserve_);
+      const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+      if (fd >= 0) {
+        sys::close(fd);
+        count(options_.metrics.refused_descriptors);
+      }
+      reserve_ = open_reserve();
+    } else {
+      reserve_ = open_reserve();
+    }
+  }
+  const std::int64_t now = monotonic_now();
+  const std::int64_t before = backoff_ns_.load(std::memory_order_relaxed);
+  const std::int64_t backoff = before == 0 ? kFirstBackoff : std::min(before * 2, kMaxBackoff);
+  backoff_ns_.store(backoff, std::memory_order_relaxed);
+  unlogged_.fetch_add(1, std::memory_order_relaxed);
+  std::int64_t last = last_log_.load(std::memory_order_relaxed);
+  if (now - last >= kLogPeriod && last_log_.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
+    char line[256];
+    const int n = std::snprintf(line, sizeof line,
+                                "listener %s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
+                                "lower limits.connections; pausing up to %lld ms",
+                                options_.name.c_str(),
+                                static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
+                                std::error_code(error, std::system_category()).message().c_str(),
+                                static_cast<long long>(backoff / 1'000'000));
+    log(LogLevel::warning, {line, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof line) - 1))});
+  }
+  socket.registration->suspend();
+  socket.arm(Deadline::at(now + backoff));
+}
+
+void Listener::on_backoff_over(runtime::Timer& timer) noexcept {
+  auto& socket = static_cast<Socket&>(timer);
+  if (!socket.listener.stopped_.load(std::memory_order_acquire)) socket.registration->resume();
+}
+
+void Listener::pause() noexcept {
+  for (auto& socket : sockets_)
+    if (socket->registration != nullptr) socket->registration->suspend();
+}
+
+void Listener::resume() noexcept {
+  for (auto& socket : sockets_)
+    if (socket->registration != nullptr) socket->registration->resume();
+}
+
+void Listener::stop() noexcept {
+  if (stopped_.exchange(true, std::memory_order_acq_rel)) return;
+  for (auto& socket : sockets_) {
+    const bool started = socket->registration != nullptr;
+    socket->cancel();
+    socket->registration.reset();
+    // Those whom the kernel has let in already are served. Bounded: new ones may go on arriving meanwhile.
+    for (int i = 0; started && i < 65'536; ++i) {
+      const int fd = sys::accept4(socket->fd, nullptr, nullptr);
+      if (fd == -EINTR || fd == -ECONNABORTED) continue;
+      if (fd < 0) break;
+      connections_.fetch_add(1, std::memory_order_relaxed);
+      count(options_.metrics.accepted);
+      if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
+      on_accept_(argument_, fd);
+    }
+    sys::close(socket->fd);
+    socket->fd = -1;
+  }
+  if (local_.family() != AF_UNIX) return;
+  const std::string path(local_.path());
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) == 0 && st.st_ino == path_inode_ && st.st_dev == path_device_) ::unlink(path.c_str());
+}
+
+void Listener::release() noexcept {
+  connections_.fetch_sub(1, std::memory_order_relaxed);
+  if (options_.metrics.connections != nullptr) options_.metrics.connections->sub();
+}
+
+}  // namespace fiberd::net

@@ -1,0 +1,110 @@
+#pragma once
+// Listener: a listening socket that accepts inside the scheduler. How and why: listener.cpp.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/lock.hpp"
+#include "core/base/result.hpp"
+#include "core/metric/metrics.hpp"
+#include "core/net/endpoint.hpp"
+#include "core/net/tcp_stream.hpp"
+#include "core/runtime/acceptor.hpp"
+#include "core/runtime/timer.hpp"
+
+namespace fiberd::runtime {
+class Runtime;
+}
+
+namespace fiberd::net {
+
+/// Counters of a listener; each may be null.
+struct ListenerMetrics {
+  metric::Counter* accepted = nullptr;
+  metric::Counter* refused_limit = nullptr;        ///< over the connection limit: closed at once
+  metric::Counter* refused_descriptors = nullptr;  ///< EMFILE and its kin: the client was closed by the reserve descriptor
+  metric::Counter* errors = nullptr;               ///< accept failed otherwise
+  metric::Gauge* connections = nullptr;
+};
+
+struct ListenerOptions {
+  int backlog = 4096;              ///< capped by net.core.somaxconn
+  bool reuse_port = false;         ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
+  bool defer_accept = false;       ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
+  bool dual_stack = true;          ///< "[::]" takes IPv4 too
+  std::size_t connections = 10'000;  ///< open at once; more are closed at once and counted
+  std::uint32_t mode = 0666;       ///< of a Unix socket's file
+  std::optional<std::uint32_t> owner;  ///< of a Unix socket's file
+  std::optional<std::uint32_t> group;
+  std::string name = "listener";   ///< for logs
+  ListenerMetrics metrics;
+};
+
+class Listener {
+ public:
+  /// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
+  /// throw. It owns `fd` from then on and must see to it that release() is called once when the connection is closed.
+  using OnAccept = void (*)(void* argument, int fd) noexcept;
+
+  /// Binds and listens; nothing is accepted before start(). Errors: address_in_use (also a live Unix socket),
+  /// permission_denied, address_not_available, invalid_argument, …
+  [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(runtime::Runtime& runtime, const Endpoint& endpoint,
+                                                              ListenerOptions options);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  [[nodiscard]] std::error_code start(OnAccept on_accept, void* argument);
+  /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself.
+  [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
+  /// Accepts until the queue is empty, so that nobody who was let in is dropped, then closes. Not from OnAccept.
+  void stop() noexcept;
+  /// Stops accepting without closing, and goes on again.
+  void pause() noexcept;
+  void resume() noexcept;
+
+  /// A connection given to OnAccept is closed. Thread-safe; never parks.
+  void release() noexcept;
+
+  /// With the port that was chosen for port 0.
+  [[nodiscard]] const Endpoint& local() const noexcept { return local_; }
+  [[nodiscard]] std::size_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
+  [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
+
+ private:
+  struct Socket;
+  Listener(runtime::Runtime& runtime, ListenerOptions options);
+  [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
+  [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
+  [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
+  void accept_burst(Socket& socket) noexcept;
+  [[nodiscard]] bool accept_one(Socket& socket) noexcept;
+  void out_of_descriptors(Socket& socket, int error) noexcept;
+  static void on_readable(void* socket) noexcept;
+  static void on_backoff_over(runtime::Timer& timer) noexcept;
+  static void serve_one(void* listener, int fd) noexcept;
+
+  runtime::Runtime& runtime_;
+  ListenerOptions options_;
+  Endpoint local_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
+  OnAccept on_accept_ = nullptr;
+  void* argument_ = nullptr;
+  std::function<void(TcpStream)> handler_;
+  std::atomic<std::size_t> connections_{0};
+  // Descriptors run out
+  Lock reserve_lock_;
+  int reserve_ = -1;
+  std::atomic<std::int64_t> backoff_ns_{0};
+  std::atomic<std::int64_t> last_log_{0};
+  std::atomic<std::uint64_t> unlogged_{0};
+  std::atomic<bool> stopped_{false};
+  // Unix sockets: the file is unlinked only while it is still ours.
+  std::uint64_t path_inode_ = 0;
+  std::uint64_t path_device_ = 0;
+};
+
+}  // namespace fiberd::net

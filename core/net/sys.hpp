@@ -1,0 +1,30 @@
+#pragma once
+// System calls as leaf functions that return -errno. errno is a thread's address: in a function that parks, a compiler
+// may keep that address across the park and read another thread's errno. So no such function mentions errno; it calls these.
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+
+namespace fiberd::net::sys {
+
+[[nodiscard]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
+/// MSG_NOSIGNAL; `more`: MSG_MORE, the kernel may wait for the rest before it sends a partial segment.
+[[nodiscard]] ssize_t send(int fd, const void* data, std::size_t size, bool more) noexcept;
+[[nodiscard]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
+[[nodiscard]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
+[[nodiscard]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard]] int socket(int domain, int type, int protocol) noexcept;
+[[nodiscard]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard]] int listen(int fd, int backlog) noexcept;
+[[nodiscard]] int setsockopt(int fd, int level, int option, int value) noexcept;
+/// The value, or -errno.
+[[nodiscard]] int socket_error(int fd) noexcept;
+[[nodiscard]] int shutdown_write(int fd) noexcept;
+[[nodiscard]] int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
+void close(int fd) noexcept;
+
+}  // namespace fiberd::net::sys

@@ -1,0 +1,109 @@
+#pragma once
+// TcpStream: a connected stream socket (TCP or Unix) for fibers: calls that read as if they blocked.
+//
+// Every operation tries the system call first and waits only when the kernel says so; after a short read the queue was
+// empty, so the next read waits at once. Every wait obeys the call's deadline, the stream's own deadline (the earlier
+// wins) and the cancellation. At most one fiber reads and one writes at a time; close and shutdown may come from a third.
+//
+// Closing from another fiber. The descriptor's number must not be given to somebody else while a call uses it. `state_`
+// counts the calls inside; close() marks it closed, wakes them with operation_canceled, and the last one out closes.
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "core/base/clock.hpp"
+#include "core/base/result.hpp"
+#include "core/net/endpoint.hpp"
+#include "core/runtime/poll_descriptor.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::net {
+
+class TcpStream {
+ public:
+  /// Not connected: every call answers bad_file_descriptor.
+  TcpStream() noexcept = default;
+  /// Takes over a connected, non-blocking socket; closes it when it fails. Error: not_enough_memory. Never parks.
+  [[nodiscard]] static Result<TcpStream> adopt(int fd) noexcept;
+  /// Connects. On a fiber. Errors: timed_out, operation_canceled, what connect(2) said.
+  [[nodiscard]] static Result<TcpStream> connect(const Endpoint& endpoint, Deadline deadline = Deadline::never(),
+                                                 runtime::Cancellation* cancellation = nullptr);
+  /// Movable while no call is inside.
+  TcpStream(TcpStream&& other) noexcept;
+  TcpStream& operator=(TcpStream&& other) noexcept;
+  ~TcpStream();
+
+  /// Up to data.size() bytes; 0 at the end of the stream. Errors: timed_out, operation_canceled (also when the stream is
+  /// closed meanwhile), bad_file_descriptor after close(), connection_reset, …
+  [[nodiscard]] Result<std::size_t> read_some(std::span<std::byte> data, Deadline deadline = Deadline::never(),
+                                              runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// As read_some, but never waits: operation_would_block instead.
+  [[nodiscard]] Result<std::size_t> try_read(std::span<std::byte> data) noexcept;
+  /// Exactly data.size() bytes. Error connection_aborted when the stream ends before.
+  [[nodiscard]] Result<void> read_full(std::span<std::byte> data, Deadline deadline = Deadline::never(),
+                                       runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// At least one byte of `data`, as many as the kernel takes at once.
+  [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
+                                               runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// The same, telling the kernel that more follows at once (MSG_MORE).
+  [[nodiscard]] Result<std::size_t> write_some_more(std::span<const std::byte> data,
+                                                    Deadline deadline = Deadline::never(),
+                                                    runtime::Cancellation* cancellation = nullptr) noexcept;
+  [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
+                                       runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// All parts in order, in as few calls as the kernel takes. `parts` is used up (its entries change).
+  [[nodiscard]] Result<void> writev_all(std::span<iovec> parts, Deadline deadline = Deadline::never(),
+                                        runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// Up to `count` bytes of the file `fd` from `offset`; 0 when the file ends there.
+  [[nodiscard]] Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count,
+                                                  Deadline deadline = Deadline::never(),
+                                                  runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// Error io_error when the file is shorter.
+  [[nodiscard]] Result<void> sendfile_all(int fd, std::uint64_t offset, std::uint64_t count,
+                                          Deadline deadline = Deadline::never(),
+                                          runtime::Cancellation* cancellation = nullptr) noexcept;
+
+  /// Deadlines for all later waits, beside each call's own. One store.
+  void set_read_deadline(Deadline d) noexcept { read_deadline_ = d; }
+  void set_write_deadline(Deadline d) noexcept { write_deadline_ = d; }
+  void set_deadline(Deadline d) noexcept { read_deadline_ = write_deadline_ = d; }
+
+  /// Sends FIN; reading goes on.
+  std::error_code shutdown_write() noexcept;
+  /// From any fiber: waits inside and later ones end with operation_canceled. The socket stays open until close().
+  void shutdown() noexcept;
+  /// From any fiber, also while others are inside: they end with operation_canceled. Idempotent.
+  void close() noexcept;
+  [[nodiscard]] bool is_open() const noexcept { return (state_.load(std::memory_order_acquire) & kClosed) == 0; }
+
+  std::error_code set_no_delay(bool on) noexcept;
+  [[nodiscard]] Endpoint peer() const noexcept;
+  [[nodiscard]] Endpoint local() const noexcept;
+  /// -1 when closed. For options; do not close it.
+  [[nodiscard]] int native_handle() const noexcept { return fd_; }
+  /// The last read was short: nothing more was there at that time.
+  [[nodiscard]] bool drained() const noexcept { return drained_; }
+  [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
+
+ private:
+  static constexpr std::uint32_t kClosed = 0x8000'0000;
+  static constexpr std::uint32_t kDestroyed = 0x4000'0000;
+  class Use;
+  [[nodiscard]] bool enter() noexcept;
+  void exit() noexcept;
+  void destroy() noexcept;
+  [[nodiscard]] Result<std::size_t> write_one(std::span<const std::byte> data, bool more, Deadline deadline,
+                                              runtime::Cancellation* cancellation) noexcept;
+
+  int fd_ = -1;
+  std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside | closed | descriptor gone
+  runtime::PollDescriptor* descriptor_ = nullptr;
+  Deadline read_deadline_;
+  Deadline write_deadline_;
+  bool drained_ = false;
+};
+
+}  // namespace fiberd::net
