@@ -91,6 +91,7 @@ bool Connection::go_idle() noexcept {
   if (idle != nullptr) idle->sub();
   ws_ = server_.workspaces_.acquire();
   if (ws_ != nullptr) {
+    stream_.note_readable();
     ws_->parser.reset();
     return false;
   }
@@ -108,6 +109,7 @@ void Connection::run() noexcept {
   }
   metric::Gauge* const active = server_.options_.metrics.active;
   if (active != nullptr) active->add();
+  stream_.note_readable();
   begin_ = end_ = out_size_ = 0;
   head_deadline_ = 0;
   ws_->parser.reset();

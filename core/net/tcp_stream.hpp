@@ -86,6 +86,8 @@ class TcpStream {
   [[nodiscard]] int native_handle() const noexcept { return fd_; }
   /// The last read was short: nothing more was there at that time.
   [[nodiscard]] bool drained() const noexcept { return drained_; }
+  /// An edge was seen outside of this stream (the descriptor's idle handler ran): the next read asks the kernel again.
+  void note_readable() noexcept { drained_ = false; }
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
 
  private:
