@@ -4,7 +4,8 @@
 //
 // The socket is level-triggered and accepts in bursts that adapt: one accept per event while connections come singly
 // (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 64 while each
-// burst is used up.
+// burst is used up. A single arrival uses up a burst of one, too, so going from one to two waits for a number of such
+// events that grows each time the second call was in vain.
 //
 // When descriptors run out, accept4 fails and the connection stays in the queue: the event comes again at once, for
 // ever, on every Processor. So a reserve descriptor is kept: it is given up to accept the client and close it (it
@@ -14,11 +15,14 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
@@ -29,21 +33,35 @@
 namespace fiberd::net {
 
 static constexpr std::uint32_t kMaxBurst = 64;
+static constexpr std::uint32_t kFirstPatience = 4;
+static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;
 static constexpr std::int64_t kMaxBackoff = 1'000'000'000;
 static constexpr std::int64_t kLogPeriod = 1'000'000'000;
 
 struct Listener::Socket : runtime::Timer {
   Socket(Listener& l, int f) : Timer(&Listener::on_backoff_over), listener(l), fd(f) {}
-  ~Socket() {
+  ~Socket() { close(); }
+  void unregister() noexcept {
     cancel();
-    registration.reset();
-    if (fd >= 0) sys::close(fd);
+    // The pointer stays while the destructor waits for callbacks: they may be about to suspend.
+    delete registration.load(std::memory_order_acquire);
+    registration.store(nullptr, std::memory_order_release);
+    cancel();  // armed by a callback after the first
+  }
+  void close() noexcept {
+    unregister();
+    if (auto* const d = descriptor.exchange(nullptr); d != nullptr) d->close();
+    if (fd >= 0) sys::close(std::exchange(fd, -1));
   }
   Listener& listener;
   int fd;
-  std::unique_ptr<runtime::AcceptorRegistration> registration;
+  std::atomic<runtime::AcceptorRegistration*> registration{nullptr};
   std::atomic<std::uint32_t> burst{1};
+  std::atomic<std::uint32_t> singles{kFirstPatience};   // bursts of one still to be used up before two are tried
+  std::atomic<std::uint32_t> patience{kFirstPatience};  // what `singles` begins with
+  std::atomic<runtime::PollDescriptor*> descriptor{nullptr};  // for accept()
+  std::atomic<std::uint32_t> inside{0};                 // accept() calls
 };
 
 static void count(metric::Counter* counter) noexcept {
@@ -146,7 +164,7 @@ std::error_code Listener::start(OnAccept on_accept, void* argument) {
     auto registration =
         runtime::AcceptorRegistration::add(runtime_.scheduler(), socket->fd, &Listener::on_readable, socket.get());
     if (!registration) return registration.error();
-    socket->registration = std::move(*registration);
+    socket->registration.store(registration->release(), std::memory_order_release);
   }
   return {};
 }
@@ -187,13 +205,41 @@ void Listener::on_readable(void* argument) noexcept {
 }
 
 void Listener::accept_burst(Socket& socket) noexcept {
-  const std::uint32_t burst = socket.burst.load(std::memory_order_relaxed);
+  static constexpr auto kRelaxed = std::memory_order_relaxed;  // a lost update costs one call at most
+  const std::uint32_t burst = socket.burst.load(kRelaxed);
   for (std::uint32_t i = 0; i < burst; ++i) {
     if (accept_one(socket)) continue;
-    socket.burst.store(std::max(i, 1U), std::memory_order_relaxed);
+    if (burst > 1 && i <= 1) {
+      const std::uint32_t patience = std::min(socket.patience.load(kRelaxed) * 2, kMaxPatience);
+      socket.patience.store(patience, kRelaxed);
+      socket.singles.store(patience, kRelaxed);
+    }
+    socket.burst.store(std::max(i, 1U), kRelaxed);
     return;
   }
-  socket.burst.store(std::min(burst * 2, kMaxBurst), std::memory_order_relaxed);
+  if (burst == 1) {
+    const std::uint32_t singles = socket.singles.load(kRelaxed);
+    if (singles > 1) {
+      socket.singles.store(singles - 1, kRelaxed);
+      return;
+    }
+  } else {
+    socket.patience.store(kFirstPatience, kRelaxed);
+  }
+  socket.burst.store(std::min(burst * 2, kMaxBurst), kRelaxed);
+}
+
+/// The first gate: counts the connection, or closes it.
+bool Listener::count_in(int fd) noexcept {
+  if (connections_.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
+    connections_.fetch_sub(1, std::memory_order_relaxed);
+    sys::close(fd);
+    count(options_.metrics.refused_limit);
+    return false;
+  }
+  count(options_.metrics.accepted);
+  if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
+  return true;
 }
 
 /// False when there is nothing (more) to accept now.
@@ -201,15 +247,7 @@ bool Listener::accept_one(Socket& socket) noexcept {
   const int fd = sys::accept4(socket.fd, nullptr, nullptr);
   if (fd >= 0) {
     if (backoff_ns_.load(std::memory_order_relaxed) != 0) backoff_ns_.store(0, std::memory_order_relaxed);
-    if (connections_.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
-      connections_.fetch_sub(1, std::memory_order_relaxed);
-      sys::close(fd);
-      count(options_.metrics.refused_limit);
-      return true;
-    }
-    count(options_.metrics.accepted);
-    if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
-    on_accept_(argument_, fd);
+    if (count_in(fd)) on_accept_(argument_, fd);
     return true;
   }
   switch (-fd) {
@@ -260,43 +298,94 @@ void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
                                 static_cast<long long>(backoff / 1'000'000));
     log(LogLevel::warning, {line, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof line) - 1))});
   }
-  socket.registration->suspend();
-  socket.arm(Deadline::at(now + backoff));
+  // None yet while start() is still at it: then the event comes again.
+  if (auto* const registration = socket.registration.load(std::memory_order_acquire); registration != nullptr) {
+    registration->suspend();
+    socket.arm(Deadline::at(now + backoff));
+  }
 }
 
 void Listener::on_backoff_over(runtime::Timer& timer) noexcept {
   auto& socket = static_cast<Socket&>(timer);
-  if (!socket.listener.stopped_.load(std::memory_order_acquire)) socket.registration->resume();
+  Listener& l = socket.listener;
+  if (l.stopped_.load(std::memory_order_acquire) || l.paused_.load(std::memory_order_acquire)) return;
+  socket.registration.load(std::memory_order_acquire)->resume();
 }
 
 void Listener::pause() noexcept {
+  paused_.store(true, std::memory_order_release);
   for (auto& socket : sockets_)
-    if (socket->registration != nullptr) socket->registration->suspend();
+    if (auto* const r = socket->registration.load(std::memory_order_acquire); r != nullptr) r->suspend();
 }
 
 void Listener::resume() noexcept {
+  paused_.store(false, std::memory_order_release);
   for (auto& socket : sockets_)
-    if (socket->registration != nullptr) socket->registration->resume();
+    if (auto* const r = socket->registration.load(std::memory_order_acquire); r != nullptr) r->resume();
+}
+
+Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* cancellation) {
+  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  Socket& socket = *sockets_.front();
+  struct Inside {
+    std::atomic<std::uint32_t>& count;
+    explicit Inside(std::atomic<std::uint32_t>& c) noexcept : count(c) { count.fetch_add(1); }
+    ~Inside() { count.fetch_sub(1); }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+  };
+  const Inside inside(socket.inside);
+  if (stopped_.load()) return fail(std::errc::bad_file_descriptor);
+  runtime::PollDescriptor* descriptor = socket.descriptor.load();
+  if (descriptor == nullptr) {
+    const Result<runtime::PollDescriptor*> opened = runtime::PollDescriptor::open(socket.fd);
+    if (!opened) return fail(opened.error());
+    descriptor = *opened;
+    socket.descriptor.store(descriptor);
+  }
+  for (;;) {
+    // stop() may have come before there was a descriptor to wake us by.
+    if (stopped_.load()) return fail(std::errc::operation_canceled);
+    const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+    if (fd >= 0) {
+      if (!count_in(fd)) continue;
+      runtime::spend_budget();
+      Result<TcpStream> stream = TcpStream::adopt(fd);
+      if (!stream) release();
+      return stream;
+    }
+    if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
+    if (fd != -EAGAIN) {
+      count(options_.metrics.errors);
+      return fail_errno(fd);
+    }
+    if (const std::error_code error =
+            descriptor->wait(runtime::Direction::read, runtime::WaitReason::accept, deadline, cancellation))
+      return fail(error);
+  }
 }
 
 void Listener::stop() noexcept {
-  if (stopped_.exchange(true, std::memory_order_acq_rel)) return;
+  if (stopped_.exchange(true)) return;
   for (auto& socket : sockets_) {
-    const bool started = socket->registration != nullptr;
-    socket->cancel();
-    socket->registration.reset();
+    const bool started = socket->registration.load(std::memory_order_acquire) != nullptr;
+    socket->unregister();
     // Those whom the kernel has let in already are served. Bounded: new ones may go on arriving meanwhile.
     for (int i = 0; started && i < 65'536; ++i) {
       const int fd = sys::accept4(socket->fd, nullptr, nullptr);
-      if (fd == -EINTR || fd == -ECONNABORTED) continue;
+      if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
       if (fd < 0) break;
-      connections_.fetch_add(1, std::memory_order_relaxed);
-      count(options_.metrics.accepted);
-      if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
-      on_accept_(argument_, fd);
+      if (count_in(fd)) on_accept_(argument_, fd);
     }
-    sys::close(socket->fd);
-    socket->fd = -1;
+    // A fiber in accept() leaves before the descriptor's number is given up.
+    while (socket->inside.load() != 0) {
+      if (auto* const d = socket->descriptor.load(); d != nullptr) d->shutdown();
+      if (runtime::on_fiber())
+        runtime::yield();
+      else
+        ::sched_yield();
+    }
+    socket->close();
   }
   if (local_.family() != AF_UNIX) return;
   const std::string path(local_.path());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
@@ -60,6 +61,11 @@ class Listener {
   [[nodiscard]] std::error_code start(OnAccept on_accept, void* argument);
   /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself.
   [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
+  /// For fibers, instead of start(): the next connection, which counts against the limit until release(). One fiber at
+  /// a time. Errors: timed_out, operation_canceled (also by stop()), bad_file_descriptor after it,
+  /// too_many_files_open and its kin. Of a reuse_port group only the first socket is asked.
+  [[nodiscard]] Result<TcpStream> accept(Deadline deadline = Deadline::never(),
+                                         runtime::Cancellation* cancellation = nullptr);
   /// Accepts until the queue is empty, so that nobody who was let in is dropped, then closes. Not from OnAccept.
   void stop() noexcept;
   /// Stops accepting without closing, and goes on again.
@@ -82,6 +88,7 @@ class Listener {
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
   void accept_burst(Socket& socket) noexcept;
   [[nodiscard]] bool accept_one(Socket& socket) noexcept;
+  [[nodiscard]] bool count_in(int fd) noexcept;
   void out_of_descriptors(Socket& socket, int error) noexcept;
   static void on_readable(void* socket) noexcept;
   static void on_backoff_over(runtime::Timer& timer) noexcept;
@@ -102,6 +109,7 @@ class Listener {
   std::atomic<std::int64_t> last_log_{0};
   std::atomic<std::uint64_t> unlogged_{0};
   std::atomic<bool> stopped_{false};
+  std::atomic<bool> paused_{false};
   // Unix sockets: the file is unlinked only while it is still ours.
   std::uint64_t path_inode_ = 0;
   std::uint64_t path_device_ = 0;

@@ -208,27 +208,35 @@ Result<void> TcpStream::write_all(std::span<const std::byte> data, Deadline dead
   return {};
 }
 
-Result<void> TcpStream::writev_all(std::span<iovec> parts, Deadline deadline, Cancellation* cancellation) noexcept {
+Result<std::size_t> TcpStream::writev_some(std::span<const iovec> parts, Deadline deadline,
+                                           Cancellation* cancellation) noexcept {
   static constexpr std::size_t kMaxParts = 1024;  // IOV_MAX
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
   const Deadline until = deadline.earlier(write_deadline_);
-  while (!parts.empty()) {
-    if (parts.front().iov_len == 0) {
-      parts = parts.subspan(1);
-      continue;
-    }
-    if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  for (;;) {
     const ssize_t n = sys::sendmsg(fd_, parts.data(), std::min(parts.size(), kMaxParts));
-    if (n == -EINTR) continue;
-    if (would_block(n)) {
-      if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation))
-        return fail(error);
-      continue;
+    if (n >= 0) {
+      runtime::spend_budget();
+      return static_cast<std::size_t>(n);
     }
-    if (n < 0) return fail_errno(static_cast<int>(n));
-    runtime::spend_budget();
-    auto left = static_cast<std::size_t>(n);
+    if (n == -EINTR) continue;
+    if (!would_block(n)) return fail_errno(static_cast<int>(n));
+    if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation))
+      return fail(error);
+  }
+}
+
+Result<void> TcpStream::writev_all(std::span<iovec> parts, Deadline deadline, Cancellation* cancellation) noexcept {
+  const Use use(*this);
+  if (!use) return fail(std::errc::bad_file_descriptor);
+  for (;;) {
+    while (!parts.empty() && parts.front().iov_len == 0) parts = parts.subspan(1);
+    if (parts.empty()) return {};
+    const Result<std::size_t> n = writev_some(parts, deadline, cancellation);
+    if (!n) return fail(n.error());
+    std::size_t left = *n;
     while (left != 0) {
       iovec& part = parts.front();
       const std::size_t taken = std::min(left, part.iov_len);
@@ -238,7 +246,6 @@ Result<void> TcpStream::writev_all(std::span<iovec> parts, Deadline deadline, Ca
       if (part.iov_len == 0) parts = parts.subspan(1);
     }
   }
-  return {};
 }
 
 Result<std::size_t> TcpStream::sendfile_some(int file, std::uint64_t offset, std::uint64_t count, Deadline deadline,

@@ -54,6 +54,9 @@ class TcpStream {
                                                     runtime::Cancellation* cancellation = nullptr) noexcept;
   [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// As many bytes of the parts, at most 1,024 of them, as the kernel takes at once; at least one unless all are empty.
+  [[nodiscard]] Result<std::size_t> writev_some(std::span<const iovec> parts, Deadline deadline = Deadline::never(),
+                                                runtime::Cancellation* cancellation = nullptr) noexcept;
   /// All parts in order, in as few calls as the kernel takes. `parts` is used up (its entries change).
   [[nodiscard]] Result<void> writev_all(std::span<iovec> parts, Deadline deadline = Deadline::never(),
                                         runtime::Cancellation* cancellation = nullptr) noexcept;
@@ -91,6 +94,7 @@ class TcpStream {
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
 
  private:
+  friend class AsioStream;
   static constexpr std::uint32_t kClosed = 0x8000'0000;
   static constexpr std::uint32_t kDestroyed = 0x4000'0000;
   class Use;
@@ -107,5 +111,8 @@ class TcpStream {
   Deadline write_deadline_;
   bool drained_ = false;
 };
+
+// One per connection: 10,000 of them count.
+static_assert(sizeof(TcpStream) <= 64);
 
 }  // namespace fiberd::net
