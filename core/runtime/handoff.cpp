@@ -50,8 +50,6 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   p->stuck.store(false, std::memory_order_relaxed);
   p->retired.store(false, std::memory_order_release);
   p->by_sysmon = false;
-  p->seen_tick = p->tick.load(std::memory_order_relaxed);
-  p->seen_since = p->now;
   return p;
 }
 

@@ -70,10 +70,7 @@ class alignas(kCacheLine) Processor {
   BasicRunQueue<Fiber> queue;
   ProcessorStats stats;
 
-  // sysmon's notes
   bool by_sysmon = false;
-  std::uint64_t seen_tick = 0;
-  std::int64_t seen_since = 0;
   Processor* next_free = nullptr;
 };
 
@@ -86,6 +83,10 @@ struct Slot {
   Lock pinned_lock;
   Fiber* pinned_head = nullptr;
   Fiber* pinned_tail = nullptr;
+  // sysmon's notes, its own: which Processor it saw here, at which tick, since when.
+  const Processor* seen = nullptr;
+  std::uint64_t seen_tick = 0;
+  std::int64_t seen_since = 0;
 };
 
 }  // namespace fiberd::runtime

@@ -76,9 +76,11 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   }
   if (orphan) return;
   const std::uint64_t tick = p->tick.load(std::memory_order_relaxed);
-  if (tick != p->seen_tick || p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
-    p->seen_tick = tick;
-    p->seen_since = now;
+  if (p != slot.seen || tick != slot.seen_tick ||
+      p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
+    slot.seen = p;
+    slot.seen_tick = tick;
+    slot.seen_since = now;
     p->stuck.store(false, std::memory_order_relaxed);
     return;
   }
@@ -90,7 +92,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     wake_helper();
     return;
   }
-  if (now - p->seen_since < kHeldTooLong || p->pinned.load(std::memory_order_seq_cst) ||
+  if (now - slot.seen_since < kHeldTooLong || p->pinned.load(std::memory_order_seq_cst) ||
       sysmon_handoffs_.load(std::memory_order_relaxed) >= options_.handoff_max)
     return;
   const LockGuard guard(structure_lock_);

@@ -35,7 +35,7 @@ class Timer {
  private:
   friend class TimerHeap;
   std::atomic<std::int64_t> wanted_{Deadline::never().ns()};
-  std::atomic<std::int64_t> heap_time_{0};
+  std::atomic<std::int64_t> heap_time_{INT64_MAX};
   std::atomic<TimerHeap*> heap_{nullptr};       // where it hangs now
   std::atomic<TimerHeap*> last_heap_{nullptr};  // where its callback may be running
   std::uint32_t index_ = 0;

@@ -24,17 +24,16 @@ void Timer::arm(Deadline deadline) noexcept {
   }
   wanted_.store(wanted, std::memory_order_seq_cst);
   for (;;) {
-    TimerHeap* heap = heap_.load(std::memory_order_seq_cst);
+    TimerHeap* const heap = heap_.load(std::memory_order_seq_cst);
     if (heap != nullptr && heap_time_.load(std::memory_order_relaxed) <= wanted) return;
-    TimerHeap* const target = heap != nullptr ? heap : &Scheduler::timer_heap_for_caller();
-    bool first = false;
+    TimerHeap& target = heap != nullptr ? *heap : Scheduler::timer_heap_for_caller();
+    TimerHeap::Inserted inserted{};
     {
-      const LockGuard guard(target->lock_);
-      TimerHeap* const present = heap_.load(std::memory_order_relaxed);
-      if (present != nullptr && present != target) continue;  // it moved meanwhile
-      first = target->insert(*this);
+      const LockGuard guard(target.lock_);
+      inserted = target.insert(*this);
     }
-    if (first) Scheduler::timer_became_first(*target);
+    if (inserted == TimerHeap::Inserted::elsewhere) continue;  // it moved meanwhile
+    if (inserted == TimerHeap::Inserted::first) Scheduler::timer_became_first(target);
     return;
   }
 }
@@ -61,29 +60,36 @@ TimerHeap::~TimerHeap() {
   }
 }
 
-bool TimerHeap::insert(Timer& timer) noexcept {
-  // What is inserted is what is wanted now, not what was wanted when the caller decided to insert.
-  const std::int64_t time = timer.wanted_.load(std::memory_order_seq_cst);
-  const bool present = timer.heap_.load(std::memory_order_relaxed) == this;
-  if (present && heap_[timer.index_].time <= time) return false;
-  if (!present) {
-    heap_.push_back({time, &timer});
+TimerHeap::Inserted TimerHeap::insert(Timer& timer) noexcept {
+  TimerHeap* owner = timer.heap_.load(std::memory_order_relaxed);
+  if (owner == nullptr && timer.heap_.compare_exchange_strong(owner, this, std::memory_order_seq_cst)) {
+    owner = this;
+    timer.last_heap_.store(this, std::memory_order_release);
+    heap_.push_back({INT64_MAX, &timer});
     timer.index_ = static_cast<std::uint32_t>(heap_.size() - 1);
     count_.store(heap_.size(), std::memory_order_relaxed);
   }
+  if (owner != this) return Inserted::elsewhere;
+  // What counts is what is wanted now, not what was wanted when the caller decided to insert.
+  const std::int64_t time = timer.wanted_.load(std::memory_order_seq_cst);
+  if (heap_[timer.index_].time <= time && time != INT64_MAX) return Inserted::behind;
   heap_[timer.index_].time = time;
   timer.heap_time_.store(time, std::memory_order_relaxed);
-  timer.last_heap_.store(this, std::memory_order_release);
-  timer.heap_.store(this, std::memory_order_seq_cst);
   sift_up(timer.index_);
   const bool first = heap_.front().timer == &timer;
   publish();
-  return first;
+  return first ? Inserted::first : Inserted::behind;
+}
+
+/// Out of the heap at `at`. The time is forgotten first: whoever sees the node in a heap again reads no old time.
+void TimerHeap::take_out(Timer& timer) noexcept {
+  erase(timer.index_);
+  timer.heap_time_.store(INT64_MAX, std::memory_order_relaxed);
+  timer.heap_.store(nullptr, std::memory_order_seq_cst);
 }
 
 void TimerHeap::remove(Timer& timer) noexcept {
-  erase(timer.index_);
-  timer.heap_.store(nullptr, std::memory_order_seq_cst);
+  take_out(timer);
   publish();
 }
 
@@ -93,8 +99,7 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
   lock_.lock();
   while (!heap_.empty() && heap_.front().time <= now) {
     Timer& timer = *heap_.front().timer;
-    erase(0);
-    timer.heap_.store(nullptr, std::memory_order_seq_cst);
+    take_out(timer);
     std::int64_t wanted = timer.wanted_.load(std::memory_order_seq_cst);
     if (wanted == INT64_MAX) continue;
     if (wanted > now) {
@@ -107,9 +112,7 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
     if (!timer.wanted_.compare_exchange_strong(wanted, INT64_MAX, std::memory_order_seq_cst)) {
       firing_.store(nullptr, std::memory_order_release);
       // Re-armed or disarmed at this moment; whoever armed it saw it out of the heap and inserts it, or we do.
-      if (timer.wanted_.load(std::memory_order_seq_cst) != INT64_MAX &&
-          timer.heap_.load(std::memory_order_relaxed) == nullptr)
-        insert(timer);
+      if (timer.wanted_.load(std::memory_order_seq_cst) != INT64_MAX) insert(timer);
       continue;
     }
     publish();

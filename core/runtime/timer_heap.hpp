@@ -5,6 +5,10 @@
 // pops a node, first says "in no heap", then reads the wanted deadline. Both are sequentially consistent, so either the
 // heap sees the new deadline and re-inserts, or arm() sees that the node is out and inserts it: a deadline is never lost.
 //
+// The owner race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped it
+// into another: whoever moves `heap_` from null by CAS has it, the loser looks again. A node in no heap has no time
+// (heap_time_ is INT64_MAX), so between the claim and the insertion nobody trusts an old one.
+//
 // The ticket race. A fiber's node is armed again and again for different waits. The low bits of the wanted time carry
 // the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted time by
 // CAS: a claim therefore belongs to one wait, and a ticket whose sequence does not match it is not woken early.
@@ -40,8 +44,13 @@ class TimerHeap {
     std::int64_t time;
     Timer* timer;
   };
-  /// True when the timer became the earliest of the heap.
-  bool insert(Timer& timer) noexcept;
+  enum class Inserted : std::uint8_t {
+    first,     ///< it is the earliest now
+    behind,
+    elsewhere  ///< another heap has it
+  };
+  Inserted insert(Timer& timer) noexcept;
+  void take_out(Timer& timer) noexcept;
   void remove(Timer& timer) noexcept;
   void place(std::size_t at, Entry entry) noexcept;
   void sift_up(std::size_t at) noexcept;
