@@ -1,0 +1,284 @@
+// A request must not wait for a disk. Each Processor formats its lines into a ring of its own (by metric shard: one
+// writer at a time), and one thread drains all rings every 50 ms. The ring is a plain single-producer, single-consumer
+// byte queue: two atomics, no lock. When it is full the line is dropped and counted: an access log that stops the
+// service when its disk is slow would be the outage it is meant to explain. Threads without a shard share ring 0 under a
+// lock.
+#include "daemon/access_log.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <new>
+
+#include "core/base/cache_line.hpp"
+#include "core/base/log.hpp"
+#include "core/base/thread_locals.hpp"
+#include "core/metric/shard.hpp"
+
+namespace fiberd::daemon {
+
+static constexpr std::uint32_t kRingSize = 1U << 20U;
+static constexpr std::size_t kMaxLine = 4096;
+static constexpr std::size_t kMaxField = 1024;
+
+struct AccessLog::Ring {
+  alignas(kCacheLine) std::atomic<std::uint32_t> head{0};  // consumer
+  alignas(kCacheLine) std::atomic<std::uint32_t> tail{0};  // producer
+  std::array<char, kRingSize> bytes;
+
+  [[nodiscard]] bool push(const char* line, std::size_t size) noexcept {
+    const std::uint32_t t = tail.load(std::memory_order_relaxed);
+    if (kRingSize - (t - head.load(std::memory_order_acquire)) < size) return false;
+    const std::uint32_t at = t % kRingSize;
+    const std::size_t first = std::min<std::size_t>(size, kRingSize - at);
+    std::memcpy(bytes.data() + at, line, first);
+    std::memcpy(bytes.data(), line + first, size - first);
+    tail.store(t + static_cast<std::uint32_t>(size), std::memory_order_release);
+    return true;
+  }
+};
+
+static Result<int> open_output(const std::string& output) {
+  if (output == "stdout") return dup(STDOUT_FILENO);
+  if (output == "stderr") return dup(STDERR_FILENO);
+  const int fd = ::open(output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  if (fd < 0) return fail(std::error_code(errno, std::system_category()));
+  return fd;
+}
+
+Result<std::unique_ptr<AccessLog>> AccessLog::open(AccessFormat format, std::string output, std::string listener,
+                                                   metric::Counter* dropped) {
+  const Result<int> fd = open_output(output);
+  if (!fd) return fail(fd.error());
+  return std::unique_ptr<AccessLog>(new AccessLog(format, std::move(output), std::move(listener), dropped, *fd));
+}
+
+AccessLog::AccessLog(AccessFormat format, std::string output, std::string listener, metric::Counter* dropped, int fd)
+    : format_(format),
+      output_(std::move(output)),
+      listener_(std::move(listener)),
+      dropped_(dropped),
+      fd_(fd),
+      rings_(std::make_unique<std::atomic<Ring*>[]>(metric::kMaxShards)) {}
+
+AccessLog::~AccessLog() {
+  drain();
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i) delete rings_[i].load(std::memory_order_acquire);
+  ::close(fd_);
+}
+
+http::AccessLogHook AccessLog::hook() noexcept {
+  return {[](void* log, const http::AccessRecord& record) noexcept { static_cast<AccessLog*>(log)->write(record); },
+          this};
+}
+
+AccessLog::Ring* AccessLog::ring() noexcept {
+  auto& place = rings_[thread_locals()->shard];
+  Ring* r = place.load(std::memory_order_acquire);
+  if (r != nullptr) return r;
+  r = new (std::nothrow) Ring;
+  Ring* none = nullptr;
+  if (r != nullptr && !place.compare_exchange_strong(none, r, std::memory_order_acq_rel)) {
+    delete r;
+    r = none;
+  }
+  return r;
+}
+
+namespace {
+
+/// A bounded writer: what does not fit is cut.
+class Line {
+ public:
+  Line(char* out, std::size_t room) noexcept : at_(out), begin_(out), end_(out + room) {}
+  void raw(std::string_view text) noexcept {
+    const std::size_t n = std::min(text.size(), static_cast<std::size_t>(end_ - at_));
+    std::memcpy(at_, text.data(), n);
+    at_ += n;
+  }
+  void number(std::uint64_t value) noexcept {
+    char digits[20];
+    std::size_t n = 0;
+    do {
+      digits[n++] = static_cast<char>('0' + value % 10);
+      value /= 10;
+    } while (value != 0);
+    while (n != 0 && at_ != end_) *at_++ = digits[--n];
+  }
+  /// A client's bytes: nothing of them may end the line, the field, or a terminal's colours.
+  void quoted(std::string_view text, bool json) noexcept {
+    static constexpr std::string_view kHex = "0123456789abcdef";
+    const std::size_t left = static_cast<std::size_t>(end_ - at_);
+    for (const char c : text.substr(0, std::min(kMaxField, left))) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (c == '"' || c == '\\') {
+        raw(std::string_view(c == '"' ? "\\\"" : "\\\\", 2));
+      } else if (byte >= 0x20 && byte < 0x7f) {
+        raw({&c, 1});
+      } else {
+        const char hex[2] = {kHex[byte >> 4U], kHex[byte & 15U]};
+        raw(json ? "\\u00" : "\\x");
+        raw({hex, 2});
+      }
+    }
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
+
+ private:
+  char* at_;
+  char* begin_;
+  char* end_;
+};
+
+}  // namespace
+
+std::size_t AccessLog::format_line(char* out, std::size_t room, const http::AccessRecord& r) noexcept {
+  Line line(out, room - 3);
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char time[40];
+  const std::string_view version = r.version == http::Version::http11 ? "HTTP/1.1" : "HTTP/1.0";
+  const std::string host = r.peer != nullptr ? r.peer->host() : std::string("-");
+  if (format_ == AccessFormat::common) {
+    line.raw(host);
+    line.raw(" - - [");
+    line.raw({time, std::strftime(time, sizeof time, "%d/%b/%Y:%H:%M:%S +0000", &parts)});
+    line.raw("] \"");
+    line.quoted(r.method, false);
+    line.raw(" ");
+    line.quoted(r.target, false);
+    line.raw(" ");
+    line.raw(version);
+    line.raw("\" ");
+    line.number(r.status);
+    line.raw(" ");
+    line.number(r.body_bytes);
+  } else {
+    line.raw("{\"time\":\"");
+    line.raw({time, std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts)});
+    line.raw("\",\"listener\":\"");
+    line.quoted(listener_, true);
+    line.raw("\",\"client\":\"");
+    line.raw(host);
+    line.raw("\",\"method\":\"");
+    line.quoted(r.method, true);
+    line.raw("\",\"target\":\"");
+    line.quoted(r.target, true);
+    line.raw("\",\"version\":\"");
+    line.raw(version);
+    line.raw("\",\"status\":");
+    line.number(r.status);
+    line.raw(",\"bytes\":");
+    line.number(r.body_bytes);
+    line.raw(",\"duration_us\":");
+    line.number(r.duration_ns / 1000);
+    line.raw(",\"user_agent\":\"");
+    line.quoted(r.user_agent, true);
+    line.raw("\",\"referer\":\"");
+    line.quoted(r.referer, true);
+    line.raw("\"}");
+  }
+  std::size_t size = line.size();
+  out[size++] = '\n';
+  return size;
+}
+
+void AccessLog::write(const http::AccessRecord& record) noexcept {
+  char line[kMaxLine];
+  const std::size_t size = format_line(line, sizeof line, record);
+  Ring* const r = ring();
+  bool pushed = false;
+  if (r != nullptr && thread_locals()->shard != 0) {
+    pushed = r->push(line, size);
+  } else if (r != nullptr) {
+    const LockGuard guard(shared_lock_);
+    pushed = r->push(line, size);
+  }
+  if (!pushed && dropped_ != nullptr) dropped_->add();
+}
+
+void AccessLog::reopen() noexcept {
+  const Result<int> fd = open_output(output_);
+  if (!fd) {
+    log(LogLevel::error, "access log " + output_ + " cannot be reopened: " + fd.error().message());
+    return;
+  }
+  ::close(fd_);
+  fd_ = *fd;
+}
+
+static bool write_all(int fd, const char* data, std::size_t size) noexcept {
+  while (size != 0) {
+    const ssize_t n = ::write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    data += n;
+    size -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+std::size_t AccessLog::drain() noexcept {
+  if (reopen_.exchange(false, std::memory_order_acq_rel)) reopen();
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i) {
+    Ring* const r = rings_[i].load(std::memory_order_acquire);
+    if (r == nullptr) continue;
+    std::uint32_t head = r->head.load(std::memory_order_relaxed);
+    const std::uint32_t tail = r->tail.load(std::memory_order_acquire);
+    while (head != tail) {
+      const std::uint32_t at = head % kRingSize;
+      const std::uint32_t n = std::min(tail - head, kRingSize - at);
+      // A disk that is full loses lines; the metric says so, the service goes on.
+      if (!write_all(fd_, r->bytes.data() + at, n) && dropped_ != nullptr) dropped_->add();
+      head += n;
+      total += n;
+      r->head.store(head, std::memory_order_release);
+    }
+  }
+  return total;
+}
+
+// ---------------------------------------------------------------------------------------------- writer
+
+AccessLogWriter::~AccessLogWriter() { stop(); }
+
+void AccessLogWriter::start() {
+  if (logs_.empty() || thread_.joinable()) return;
+  // Signals go to the service thread.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void AccessLogWriter::run() noexcept {
+  pthread_setname_np(pthread_self(), "fiberd-log");
+  while (stop_.load(std::memory_order_acquire) == 0) {
+    std::size_t written = 0;
+    for (AccessLog* const log : logs_) written += log->drain();
+    std::this_thread::sleep_for(std::chrono::milliseconds(written != 0 ? 50 : 200));
+  }
+}
+
+void AccessLogWriter::stop() noexcept {
+  stop_.store(1, std::memory_order_release);
+  if (thread_.joinable()) thread_.join();
+  for (AccessLog* const log : logs_) log->drain();
+}
+
+void AccessLogWriter::reopen() noexcept {
+  for (AccessLog* const log : logs_) log->request_reopen();
+}
+
+}  // namespace fiberd::daemon
