@@ -1,0 +1,153 @@
+#pragma once
+// The configuration as typed structs, and how it is loaded. The keys, their defaults, ranges and help: schema.hpp.
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fiberd::config {
+
+enum class StackGuards : std::uint8_t { automatic, require, canary };
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+enum class LogFormat : std::uint8_t { text, json };
+enum class AccessLogFormat : std::uint8_t { off, common, json };
+
+struct RuntimeConfig {
+  unsigned gomaxprocs = 0;  ///< 0: auto
+  std::uint64_t stack_size = 256 * 1024;
+  StackGuards stack_guards = StackGuards::automatic;
+  unsigned blocking_threads = 64;
+  unsigned handoff_max = 4;
+};
+
+struct MemoryConfig {
+  std::uint64_t limit = 0;  ///< bytes; 0: auto (cgroup)
+};
+
+struct LogConfig {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+  std::string output = "stderr";
+};
+
+struct ShutdownConfig {
+  std::chrono::nanoseconds delay{0};
+  std::chrono::nanoseconds timeout = std::chrono::seconds(30);
+};
+
+struct AdminConfig {
+  std::string address = "127.0.0.1:9090";  ///< empty: off
+};
+
+struct RespondAction {
+  unsigned status = 200;
+  std::string body;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+struct EchoAction {};
+struct RedirectAction {
+  std::string location;
+  unsigned status = 308;
+};
+struct FilesAction {
+  std::string root;
+  std::vector<std::string> index{"index.html"};
+};
+using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction>;
+
+struct RouteConfig {
+  std::string path;
+  std::vector<std::string> methods;  ///< empty: all
+  std::string host;                  ///< empty: any
+  std::optional<std::chrono::nanoseconds> timeout;
+  std::optional<std::uint64_t> body_size;
+  RouteAction action;
+};
+
+struct HttpTimeouts {
+  std::chrono::nanoseconds header = std::chrono::seconds(10);
+  std::chrono::nanoseconds body = std::chrono::seconds(30);
+  std::chrono::nanoseconds request = std::chrono::seconds(60);
+  std::chrono::nanoseconds write = std::chrono::seconds(30);
+  std::chrono::nanoseconds idle = std::chrono::seconds(60);
+};
+
+struct HttpLimits {
+  std::uint64_t connections = 10'000;
+  std::uint64_t header_size = 16 * 1024;
+  unsigned header_fields = 100;  ///< 1 … 256
+  std::uint64_t body_size = 1024 * 1024;
+};
+
+struct AccessLogConfig {
+  AccessLogFormat format = AccessLogFormat::off;
+  std::string output = "stdout";
+};
+
+struct HttpConfig {
+  HttpTimeouts timeouts;
+  HttpLimits limits;
+  AccessLogConfig access_log;
+  std::string server = "fiberd";  ///< Server field; empty: none
+  std::vector<RouteConfig> routes;
+};
+
+enum class TcpService : std::uint8_t { echo, discard };
+
+struct TcpConfig {
+  TcpService service = TcpService::echo;
+  std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
+  std::uint64_t connections = 10'000;
+};
+
+struct ListenerConfig {
+  std::string name;
+  std::string address;
+  std::uint32_t mode = 0660;             ///< of a Unix socket's file
+  std::string owner;                     ///< "user" or "user:group"; empty: unchanged
+  bool reuseport = false;
+  std::optional<bool> defer_accept;      ///< default: true for HTTP, false for TCP
+  unsigned backlog = 4096;
+  std::variant<HttpConfig, TcpConfig> service;
+};
+
+struct Config {
+  RuntimeConfig runtime;
+  MemoryConfig memory;
+  LogConfig log;
+  ShutdownConfig shutdown;
+  AdminConfig admin;
+  std::vector<ListenerConfig> listeners;
+};
+
+/// One thing that is wrong, with its place and its remedy.
+struct Diagnostic {
+  std::string source;  ///< file name, "--set", or "built-in"
+  unsigned line = 0;   ///< from 1; 0: no place
+  unsigned column = 0;
+  std::string key;     ///< listeners[0].http.timeouts.header
+  std::string message; ///< what is wrong, what is allowed, the nearest valid name
+
+  /// "file:line:column: key: message"
+  [[nodiscard]] std::string to_string() const;
+};
+
+struct Outcome {
+  Config config;  ///< meaningful when ok()
+  std::vector<Diagnostic> diagnostics;
+  [[nodiscard]] bool ok() const noexcept { return diagnostics.empty(); }
+};
+
+/// `overrides`: "key=value" as --set takes them. Everything wrong is found in one run. Never throws but std::bad_alloc.
+[[nodiscard]] Outcome load_file(const std::string& path, const std::vector<std::string>& overrides = {});
+[[nodiscard]] Outcome load_text(const std::string& text, const std::string& source_name,
+                                const std::vector<std::string>& overrides = {});
+
+/// The configuration that runs without -c, as YAML: what `fiberd config default` prints.
+[[nodiscard]] const std::string& default_config();
+
+}  // namespace fiberd::config
