@@ -42,6 +42,7 @@ int socket_error(int fd) noexcept {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : error;
 }
 int shutdown_write(int fd) noexcept { return result(::shutdown(fd, SHUT_WR)); }
+int shutdown_read(int fd) noexcept { return result(::shutdown(fd, SHUT_RD)); }
 int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::getsockname(fd, address, size));
 }

@@ -23,6 +23,7 @@ namespace fiberd::net::sys {
 /// The value, or -errno.
 [[nodiscard]] int socket_error(int fd) noexcept;
 [[nodiscard]] int shutdown_write(int fd) noexcept;
+[[nodiscard]] int shutdown_read(int fd) noexcept;
 [[nodiscard]] int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
 void close(int fd) noexcept;

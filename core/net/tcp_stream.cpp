@@ -313,6 +313,13 @@ std::error_code TcpStream::shutdown_write() noexcept {
   return r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{};
 }
 
+std::error_code TcpStream::shutdown_read() noexcept {
+  const Use use(*this);
+  if (!use) return std::make_error_code(std::errc::bad_file_descriptor);
+  const int r = sys::shutdown_read(fd_);
+  return r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{};
+}
+
 std::error_code TcpStream::set_no_delay(bool on) noexcept {
   const Use use(*this);
   if (!use) return std::make_error_code(std::errc::bad_file_descriptor);

@@ -76,6 +76,8 @@ class TcpStream {
 
   /// Sends FIN; reading goes on.
   std::error_code shutdown_write() noexcept;
+  /// From any fiber: reading ends once what has arrived is read; a read that waits sees the end of the stream.
+  std::error_code shutdown_read() noexcept;
   /// From any fiber: waits inside and later ones end with operation_canceled. The socket stays open until close().
   void shutdown() noexcept;
   /// From any fiber, also while others are inside: they end with operation_canceled. Idempotent.

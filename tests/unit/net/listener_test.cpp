@@ -1,0 +1,242 @@
+#include "core/net/listener.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "core/metric/registry.hpp"
+#include "tests/unit/net/support.hpp"
+
+using namespace fiberd;
+using namespace net_test;
+using namespace std::chrono_literals;
+using net::Endpoint;
+using net::Listener;
+using net::ListenerOptions;
+using net::TcpStream;
+
+namespace {
+struct Counters {
+  metric::Registry registry;
+  metric::Counter& accepted = make("accepted_total");
+  metric::Counter& limit = make("limit_total");
+  metric::Counter& descriptors = make("descriptors_total");
+  metric::Counter& errors = make("errors_total");
+
+  metric::Counter& make(const char* name) {
+    return registry.counter(registry.family({.name = name, .help = "h"}));
+  }
+  [[nodiscard]] net::ListenerMetrics metrics() { return {&accepted, &limit, &descriptors, &errors, nullptr}; }
+};
+
+std::string unix_path() { return "/tmp/fiberd-listener-" + std::to_string(::getpid()) + ".sock"; }
+}  // namespace
+
+TEST_CASE("the connection limit refuses by closing, and counts", "[net][listener]") {
+  Counters counters;
+  Expectations expect;
+  auto rt = start(2);
+  rt->run([&] {
+    ListenerOptions options;
+    options.connections = 3;
+    options.metrics = counters.metrics();
+    auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
+    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    std::vector<TcpStream> streams;
+    std::string c = "x";
+    for (int i = 0; i < 3; ++i) {
+      streams.push_back(*TcpStream::connect((*listener)->local(), Deadline::in(5s)));
+      expect(streams.back().write_all(bytes(std::string_view("x"))).has_value(), "write");
+      expect(streams.back().read_full(bytes(c), Deadline::in(5s)).has_value(), "served");
+    }
+    expect((*listener)->connections() == 3, "three open");
+    Result<TcpStream> fourth = TcpStream::connect((*listener)->local(), Deadline::in(5s));
+    if (!expect(fourth.has_value(), "the kernel lets it in")) return;
+    const auto r = fourth->read_some(bytes(c), Deadline::in(5s));
+    expect((r && *r == 0) || (!r && r.error() == std::errc::connection_reset), "closed at once");
+    streams.pop_back();
+    for (int i = 0; i < 5000 && (*listener)->connections() > 2; ++i) (void)runtime::sleep_for(1ms);
+    Result<TcpStream> next = TcpStream::connect((*listener)->local(), Deadline::in(5s));
+    expect(next && next->write_all(bytes(std::string_view("y"))) && next->read_full(bytes(c), Deadline::in(5s)) && c == "y",
+           "room again");
+    (*listener)->stop();
+    streams.clear();
+    next->close();
+    for (int i = 0; i < 5000 && (*listener)->connections() != 0; ++i) (void)runtime::sleep_for(1ms);
+    expect((*listener)->connections() == 0, "all counted off");
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
+  CHECK(counters.limit.value() == 1);
+  CHECK(counters.accepted.value() == 4);
+  CHECK(counters.errors.value() == 0);
+}
+
+TEST_CASE("accept() for fibers: a connection, a deadline, a cancellation, stop", "[net][listener]") {
+  for (const unsigned processors : {1U, 2U}) {
+    Expectations expect;
+    auto rt = start(processors);
+    rt->run([&] {
+      auto bound = Listener::bind(*rt, *Endpoint::parse("[::1]:0"), {});
+      if (!expect(bound.has_value(), "bind")) return;
+      Listener& l = **bound;
+      auto a = l.accept(Deadline::in(5ms));
+      expect(!a && a.error() == std::errc::timed_out, "deadline");
+      runtime::Cancellation cancel;
+      (void)runtime::spawn("cancel", [&] { cancel.cancel(); });
+      a = l.accept(Deadline::never(), &cancel);
+      expect(!a && a.error() == std::errc::operation_canceled, "cancellation");
+      Latch connected(1);
+      (void)runtime::spawn("client", [&] {
+        for (int i = 0; i < 3; ++i) expect(TcpStream::connect(l.local(), Deadline::in(5s)).has_value(), "connect");
+        connected.done();
+      });
+      for (int i = 0; i < 3; ++i) {
+        a = l.accept(Deadline::in(5s));
+        expect(a.has_value() && a->peer().family() == AF_INET6, "accepted");
+        l.release();
+      }
+      expect(connected.wait(), "client");
+      Latch stopped(1);
+      (void)runtime::spawn("acceptor", [&] {
+        const auto last = l.accept();
+        expect(!last && last.error() == std::errc::operation_canceled, "stop ends it");
+        stopped.done();
+      });
+      (void)runtime::sleep_for(2ms);
+      l.stop();
+      expect(stopped.wait(), "ends");
+      a = l.accept();
+      expect(!a && a.error() == std::errc::bad_file_descriptor, "after stop");
+    });
+    INFO(expect.broken());
+    CHECK(expect.broken().empty());
+  }
+}
+
+TEST_CASE("stop serves whom the kernel has let in", "[net][listener]") {
+  Counters counters;
+  Expectations expect;
+  auto rt = start(1);
+  rt->run([&] {
+    ListenerOptions options;
+    options.metrics = counters.metrics();
+    auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
+    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    (*listener)->pause();
+    std::vector<TcpStream> streams;
+    for (int i = 0; i < 20; ++i) streams.push_back(*TcpStream::connect((*listener)->local(), Deadline::in(5s)));
+    expect((*listener)->connections() == 0, "nobody accepts");
+    (*listener)->stop();
+    for (TcpStream& s : streams) {
+      std::string c = " ";
+      expect(s.write_all(bytes(std::string_view("x"))) && s.read_full(bytes(c), Deadline::in(5s)) && c == "x", "served");
+    }
+    const auto late = TcpStream::connect((*listener)->local(), Deadline::in(5s));
+    expect(!late && late.error() == std::errc::connection_refused, "closed");
+    streams.clear();
+    for (int i = 0; i < 5000 && (*listener)->connections() != 0; ++i) (void)runtime::sleep_for(1ms);
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
+  CHECK(counters.accepted.value() == 20);
+}
+
+TEST_CASE("an address in use", "[net][listener]") {
+  auto rt = start(2);
+  for (const bool reuse : {false, true}) {
+    ListenerOptions options;
+    options.reuse_port = reuse;
+    const auto first = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
+    REQUIRE(first);
+    // Also in a group: it is bound alone first, so nobody joins a port that is somebody else's … of another user; the
+    // kernel lets the same user's sockets in only if they set the option before bind, which the first never does.
+    const auto second = Listener::bind(*rt, (*first)->local(), options);
+    REQUIRE_FALSE(second);
+    CHECK(second.error() == std::errc::address_in_use);
+  }
+}
+
+TEST_CASE("a reuseport group serves on every socket", "[net][listener]") {
+  Expectations expect;
+  auto rt = start(2);
+  rt->run([&] {
+    ListenerOptions options;
+    options.reuse_port = true;
+    auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
+    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    for (int i = 0; i < 30; ++i) {
+      Result<TcpStream> s = TcpStream::connect((*listener)->local(), Deadline::in(5s));
+      std::string c = " ";
+      expect(s && s->write_all(bytes(std::string_view("x"))) && s->read_full(bytes(c), Deadline::in(5s)), "served");
+    }
+    (*listener)->stop();
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
+}
+
+TEST_CASE("dual stack and IPv6 only", "[net][listener]") {
+  Expectations expect;
+  auto rt = start(1);
+  rt->run([&] {
+    for (const bool dual : {true, false}) {
+      ListenerOptions options;
+      options.dual_stack = dual;
+      auto listener = Listener::bind(*rt, *Endpoint::parse("[::]:0"), options);
+      if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+      const std::uint16_t port = (*listener)->local().port();
+      expect(TcpStream::connect(Endpoint::v6(in6addr_loopback, port), Deadline::in(5s)).has_value(), "IPv6");
+      const auto v4 = TcpStream::connect(Endpoint::v4(INADDR_LOOPBACK, port), Deadline::in(5s));
+      expect(v4.has_value() == dual, "IPv4");
+      (*listener)->stop();
+    }
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
+}
+
+TEST_CASE("Unix sockets: stale ones are replaced, live ones refused, ours removed", "[net][listener]") {
+  auto rt = start(1);
+  const std::string path = unix_path();
+  const Endpoint endpoint = *Endpoint::parse("unix:" + path);
+  ::unlink(path.c_str());
+  {
+    // A process that crashed leaves this.
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::bind(fd, endpoint.data(), endpoint.size()) == 0);
+    ::close(fd);
+    ListenerOptions options;
+    options.mode = 0600;
+    const auto first = Listener::bind(*rt, endpoint, options);
+    REQUIRE(first);
+    struct stat st {};
+    REQUIRE(::stat(path.c_str(), &st) == 0);
+    CHECK((st.st_mode & 0777U) == 0600U);
+    const auto second = Listener::bind(*rt, endpoint, options);
+    REQUIRE_FALSE(second);
+    CHECK(second.error() == std::errc::address_in_use);
+    CHECK(::stat(path.c_str(), &st) == 0);
+  }
+  CHECK(::access(path.c_str(), F_OK) != 0);
+  {
+    auto first = Listener::bind(*rt, endpoint, {});
+    REQUIRE(first);
+    ::unlink(path.c_str());
+    const auto second = Listener::bind(*rt, endpoint, {});
+    REQUIRE(second);
+    first->reset();
+    CHECK(::access(path.c_str(), F_OK) == 0);  // it is the second's now
+  }
+  // A file that is no socket is nobody's to replace.
+  ::close(::creat(path.c_str(), 0600));
+  const auto third = Listener::bind(*rt, endpoint, {});
+  REQUIRE_FALSE(third);
+  CHECK(third.error() == std::errc::file_exists);
+  ::unlink(path.c_str());
+}
