@@ -217,7 +217,8 @@ void Scheduler::set_gomaxprocs(unsigned n) {
       ++started;
     }
     const unsigned now = n < before ? n : before + started;
-    gomaxprocs_.store(now, std::memory_order_release);
+    // Before the pinned queues of the places that go are emptied: push_pinned looks at it after queueing.
+    gomaxprocs_.store(now, std::memory_order_seq_cst);
     for (unsigned i = now; i < before; ++i) {
       Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
       if (p == nullptr || p->retired.load(std::memory_order_relaxed)) continue;

@@ -53,16 +53,21 @@ void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noex
 void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
 
 void Scheduler::push_pinned(Fiber& f) noexcept {
-  const unsigned n = gomaxprocs();
-  Slot& slot = *slots_[f.pin_slot < n ? f.pin_slot : f.pin_slot % n];
-  {
-    const LockGuard guard(slot.pinned_lock);
-    f.next = nullptr;
-    (slot.pinned_tail != nullptr ? slot.pinned_tail->next : slot.pinned_head) = &f;
-    slot.pinned_tail = &f;
-    slot.pinned_count.fetch_add(1, std::memory_order_seq_cst);
+  for (Fiber* fiber = &f; fiber != nullptr;) {
+    const unsigned n = gomaxprocs();
+    Slot& slot = *slots_[fiber->pin_slot < n ? fiber->pin_slot : fiber->pin_slot % n];
+    {
+      const LockGuard guard(slot.pinned_lock);
+      fiber->next = nullptr;
+      (slot.pinned_tail != nullptr ? slot.pinned_tail->next : slot.pinned_head) = fiber;
+      slot.pinned_tail = fiber;
+      slot.pinned_count.fetch_add(1, std::memory_order_seq_cst);
+    }
+    if (slot.poller.sleeping.load(std::memory_order_seq_cst)) slot.poller.wake();
+    // GOMAXPROCS may have shrunk since it was read, and set_gomaxprocs have emptied this place before we came.
+    if (slot.index < gomaxprocs_.load(std::memory_order_seq_cst)) return;
+    fiber = pop_pinned(slot);
   }
-  if (slot.poller.sleeping.load(std::memory_order_seq_cst)) slot.poller.wake();
 }
 
 Fiber* Scheduler::pop_pinned(Slot& slot) noexcept {
@@ -292,9 +297,10 @@ void Scheduler::sleep(Machine& m) noexcept {
     events = slot.poller.wait(m.events, earliest == INT64_MAX ? earliest : std::max<std::int64_t>(earliest - p.now, 0));
     p.phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
   }
-  slot.poller.sleeping.store(false, std::memory_order_relaxed);
-  // If a waker took us out of the set, it gave us the spinning token.
+  // If a waker took us out of the set, it gave us the spinning token. Before `sleeping` goes: set_gomaxprocs waits for
+  // that, and the place may then get another Processor that enters the set under the same index.
   if (!idle_.leave(slot.index)) m.spinning = true;
+  slot.poller.sleeping.store(false, std::memory_order_release);
   if (sysmon_sleeping_.load(std::memory_order_relaxed) != 0) wake_sysmon();
   p.now = monotonic_now();
   slot.poller.last_poll.store(p.now, std::memory_order_relaxed);

@@ -39,18 +39,23 @@ void Timer::arm(Deadline deadline) noexcept {
 }
 
 void Timer::cancel() noexcept {
-  wanted_.store(Deadline::never().ns(), std::memory_order_seq_cst);
-  for (TimerHeap* heap = heap_.load(std::memory_order_seq_cst); heap != nullptr;
-       heap = heap_.load(std::memory_order_seq_cst)) {
-    const LockGuard guard(heap->lock_);
-    if (heap_.load(std::memory_order_relaxed) == heap) heap->remove(*this);
-  }
-  // The callback may run right now on another thread; or on this one, when it closes its own owner.
-  const TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
-  if (callback_ == nullptr || last == nullptr) return;
-  while (last->firing_.load(std::memory_order_seq_cst) == this &&
-         last->firing_thread_.load(std::memory_order_relaxed) != thread_locals())
-    cpu_relax();
+  do {
+    wanted_.store(Deadline::never().ns(), std::memory_order_seq_cst);
+    for (TimerHeap* heap = heap_.load(std::memory_order_seq_cst); heap != nullptr;
+         heap = heap_.load(std::memory_order_seq_cst)) {
+      const LockGuard guard(heap->lock_);
+      if (heap_.load(std::memory_order_relaxed) == heap) heap->remove(*this);
+    }
+    if (callback_ == nullptr) break;
+    // The callback may run right now on another thread; or on this one, when it closes its own owner.
+    const TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+    while (last != nullptr && last->firing_.load(std::memory_order_seq_cst) == this &&
+           last->firing_thread_.load(std::memory_order_relaxed) != thread_locals())
+      cpu_relax();
+    // It may have armed its timer again before it ended.
+  } while (heap_.load(std::memory_order_seq_cst) != nullptr);
+  // The node may outlive that heap (a descriptor's timer outlives its runtime) and be cancelled again.
+  last_heap_.store(nullptr, std::memory_order_relaxed);
 }
 
 TimerHeap::~TimerHeap() {
