@@ -39,7 +39,7 @@ class ResolveCategory final : public std::error_category {
       case ResolveErrc::not_found: return "no such host name";
       case ResolveErrc::no_address: return "the host name has no address of this kind";
       case ResolveErrc::bad_name: return "not a host name";
-      case ResolveErrc::server_failure: return "the name server failed or refused";
+      case ResolveErrc::server_failure: return "no name server answered the question: they failed, refused or are not there";
       case ResolveErrc::bad_response: return "the name server's response is malformed";
       case ResolveErrc::failed: break;
     }
@@ -55,13 +55,13 @@ std::error_code error_of(int status) noexcept {
     case ARES_EBADNAME:
     case ARES_EBADQUERY:
     case ARES_EBADSTR: return ResolveErrc::bad_name;
+    case ARES_ECONNREFUSED:  // also what c-ares says after the last server's SERVFAIL: it cannot be told apart
     case ARES_ESERVFAIL:
     case ARES_ENOTIMP:
     case ARES_EREFUSED: return ResolveErrc::server_failure;
     case ARES_EFORMERR:
     case ARES_EBADRESP: return ResolveErrc::bad_response;
     case ARES_ETIMEOUT: return std::make_error_code(std::errc::timed_out);
-    case ARES_ECONNREFUSED: return std::make_error_code(std::errc::connection_refused);
     case ARES_ENOMEM: return std::make_error_code(std::errc::not_enough_memory);
     default: return ResolveErrc::failed;
   }

@@ -12,12 +12,12 @@
 
 namespace fiberd::net {
 
-/// What the name service said. timed_out (no server answered), connection_refused and not_enough_memory are std::errc.
+/// What the name service said. timed_out (no server answered) and not_enough_memory are std::errc.
 enum class ResolveErrc {
   not_found = 1,    ///< the name does not exist (RFC 1035 §4.1.1, NXDOMAIN)
   no_address,       ///< the name exists but has no address of the family asked for
   bad_name,         ///< not a name that DNS can carry (RFC 1035 §2.3.4)
-  server_failure,   ///< SERVFAIL, NOTIMP, REFUSED
+  server_failure,   ///< every server answered SERVFAIL, NOTIMP or REFUSED, or none listens
   bad_response,     ///< what came back is not an answer
   failed,           ///< anything else
 };
