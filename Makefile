@@ -1,0 +1,89 @@
+# The front door: `make run` and `make test` work on a fresh Debian 12. Everything else is `make help`.
+#
+#   JOBS=N      parallel compilers (all processors)
+#   WERROR=ON   warnings are errors, as in CI
+#   ONLY=REGEX  the ctest names that test, asan and tsan run
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+WERROR ?= OFF
+ONLY ?=
+export JOBS ONLY
+
+CONFIGURE = cmake --preset $(1) -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2)
+BUILD = cmake --build --preset $(1) -j $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test asan tsan bench nightly lint format docs build packages clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## install what is missing, build Release, start fiberd on its built-in configuration
+	@deploy/install-packages build
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release) --target fiberd
+	@echo
+	@echo 'Try, in another terminal:'
+	@echo '  curl http://127.0.0.1:8080/'
+	@echo '  curl --data hello http://127.0.0.1:8080/echo'
+	@echo '  curl http://127.0.0.1:9090/metrics'
+	@echo 'Ctrl-C stops it.'
+	@echo
+	@exec build/release/fiberd run
+
+build: ## Release build of everything, started by nobody
+	@deploy/install-packages build
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release)
+
+test: ## install what is missing, build, run every test; ends on a line that counts them
+	@deploy/install-packages build test
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release)
+	@tests/support/run-tests release
+
+asan: ## every test under ASan, LSan and UBSan
+	@deploy/install-packages build test
+	@$(call CONFIGURE,asan)
+	@$(call BUILD,asan)
+	@tests/support/run-tests asan
+
+tsan: ## every test under ThreadSanitizer
+	@deploy/install-packages build test
+	@$(call CONFIGURE,tsan)
+	@$(call BUILD,tsan)
+	@tests/support/run-tests tsan
+
+lint: ## clang-format, clang-tidy (TIDY=all for every file), and both compilers' warnings as errors
+	@deploy/install-packages build test lint
+	@tests/support/lint format tidy gcc clang
+
+format: ## let clang-format rewrite the sources
+	@deploy/install-packages lint
+	@tests/support/lint --fix format
+
+bench: ## the benchmarks: micro, then fiberd beside its peers; BENCH_ARGS goes to the latter
+	@deploy/install-packages build test bench
+	@$(call CONFIGURE,release,-DFIBERD_BENCH=ON)
+	@$(call BUILD,release)
+	@tests/support/run-benches build/release $(BENCH_ARGS)
+
+nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, benches
+	@$(MAKE) --no-print-directory test
+	@TIDY=all $(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory tsan
+	@NIGHTLY=1 tests/support/run-tests release
+	@$(MAKE) --no-print-directory bench
+
+docs: ## regenerate docs/configuration.md and docs/metrics.md
+	@deploy/install-packages build
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release)
+	@tests/support/generate-docs build/release
+
+packages: ## install everything that any of these targets needs
+	@deploy/install-packages build test lint bench
+
+clean: ## remove the build trees
+	@rm -rf build
