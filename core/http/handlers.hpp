@@ -15,7 +15,7 @@ struct RespondOptions {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::string>> headers{};
 };
 /// Errors: as write_head (a header that would split the answer, a status out of range).
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_respond_handler(RespondOptions options);

@@ -56,7 +56,7 @@ void Server::serve(int fd, OnClosed on_closed, void* argument) noexcept {
   c->start();
 }
 
-std::size_t Server::stop(Deadline deadline) {
+std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
   stopping_.store(true, std::memory_order_seq_cst);
   std::size_t cut = 0;
   bool hard = false;
@@ -72,7 +72,7 @@ std::size_t Server::stop(Deadline deadline) {
     }
     for (std::size_t i = 0; i < n; ++i) idle[i]->restart_claimed();
     if (n == idle.size()) continue;
-    if (!hard && monotonic_now() >= deadline.ns()) {
+    if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       const LockGuard guard(lock_);
       for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c)) {

@@ -70,8 +70,8 @@ struct ServerMetrics {
 struct Route {
   RouteSpec spec;
   std::shared_ptr<Handler> handler;
-  std::optional<std::uint64_t> body_size;                  ///< instead of ServerOptions::body_size
-  std::optional<std::chrono::nanoseconds> request_timeout; ///< instead of Timeouts::request
+  std::optional<std::uint64_t> body_size{};                 ///< instead of ServerOptions::body_size
+  std::optional<std::chrono::nanoseconds> request_timeout{}; ///< instead of Timeouts::request
   metric::StatusCounters* counters = nullptr;
 };
 
@@ -101,9 +101,9 @@ class Server {
   void serve(int fd, OnClosed on_closed, void* argument) noexcept;
 
   /// Stops: idle connections are closed at once, others after the request they are in, whose answer says
-  /// `Connection: close`. Parks until all are gone or the deadline, then closes the rest. Returns how many were cut.
-  /// On a fiber.
-  std::size_t stop(Deadline deadline);
+  /// `Connection: close`. Parks until all are gone or `deadline` (monotonic ns, which may be moved
+  /// meanwhile), then closes the rest. Returns how many were cut. On a fiber.
+  std::size_t stop(const std::atomic<std::int64_t>& deadline);
 
   [[nodiscard]] std::size_t connections() const noexcept { return count_.load(std::memory_order_relaxed); }
 

@@ -176,6 +176,14 @@ Result<void> spawn(std::string_view name, UniqueFunction fn, SourceLocation wher
   return {};
 }
 
+Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn, SourceLocation where) {
+  Scheduler& s = *Scheduler::instance();
+  if (const std::error_code error = s.spawn(name, fn, where, processor % s.gomaxprocs())) return fail(error);
+  return {};
+}
+
+unsigned gomaxprocs() noexcept { return Scheduler::instance()->gomaxprocs(); }
+
 void Runtime::set_gomaxprocs(unsigned n) { scheduler_->set_gomaxprocs(n); }
 unsigned Runtime::gomaxprocs() const noexcept { return scheduler_->gomaxprocs(); }
 void Runtime::set_admission_hook(AdmissionHook hook) noexcept { scheduler_->set_admission_hook(hook); }

@@ -70,6 +70,13 @@ class Runtime {
 [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
                                  SourceLocation where = SourceLocation::current());
 
+/// As spawn, but the fiber is pinned to Processor `processor` (modulo GOMAXPROCS) for its whole life.
+[[nodiscard]] Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn,
+                                    SourceLocation where = SourceLocation::current());
+
+/// GOMAXPROCS of the present runtime. Thread-safe.
+[[nodiscard]] unsigned gomaxprocs() noexcept;
+
 /// Lets the other runnable fibers go first.
 void yield() noexcept;
 

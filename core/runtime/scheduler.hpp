@@ -34,6 +34,8 @@ inline constexpr unsigned kMaxRetired = 128;
 
 class Scheduler {
  public:
+  static constexpr unsigned kAnySlot = ~0U;
+
   /// Virtual: no threads and no epoll; the simulation drives it on the calling thread.
   enum class Kind : std::uint8_t { real, simulated };
 
@@ -52,7 +54,8 @@ class Scheduler {
   void stop_threads();
 
   // ---- spawn.cpp
-  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where);
+  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where,
+                                      unsigned slot = kAnySlot);
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
   void set_admission_hook(AdmissionHook hook) noexcept { admission_.store(hook, std::memory_order_release); }
 

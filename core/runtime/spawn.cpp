@@ -81,7 +81,7 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   }
 }
 
-std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where) {
+std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot) {
   Machine* const m = Machine::current_machine();
   const bool local = m != nullptr && m->processor != nullptr;
   const AdmissionHook hook = admission_.load(std::memory_order_acquire);
@@ -111,6 +111,8 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
   f->name = name;
   f->where = where;
   f->function = std::move(function);
+  f->pins = slot != kAnySlot ? 1 : 0;
+  f->pin_slot = static_cast<std::uint16_t>(slot);
   f->status.set_owned(State::runnable);
   ready(*f, true);
   if (local && m->current != nullptr) enter_runtime();

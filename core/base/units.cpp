@@ -1,0 +1,82 @@
+#include "core/base/units.hpp"
+
+#include <array>
+#include <charconv>
+
+namespace fiberd {
+
+namespace {
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+constexpr std::array<Unit, 6> kDurations{{{"h", 3'600'000'000'000},
+                                          {"m", 60'000'000'000},
+                                          {"s", 1'000'000'000},
+                                          {"ms", 1'000'000},
+                                          {"us", 1'000},
+                                          {"ns", 1}}};
+constexpr std::array<Unit, 5> kSizes{
+    {{"TiB", 1ULL << 40U}, {"GiB", 1ULL << 30U}, {"MiB", 1ULL << 20U}, {"KiB", 1ULL << 10U}, {"B", 1}}};
+
+template <std::size_t N>
+const Unit* find(const std::array<Unit, N>& units, std::string_view name) noexcept {
+  for (const Unit& unit : units)
+    if (unit.name == name) return &unit;
+  return nullptr;
+}
+
+template <std::size_t N>
+std::string format(const std::array<Unit, N>& units, std::uint64_t value) {
+  for (const Unit& unit : units)
+    if (value != 0 && value % unit.factor == 0) return std::to_string(value / unit.factor).append(unit.name);
+  return "0";
+}
+}  // namespace
+
+std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) noexcept {
+  if (text == "0") return std::chrono::nanoseconds(0);
+  const char* const end = text.data() + text.size();
+  std::uint64_t whole = 0;
+  auto [at, error] = std::from_chars(text.data(), end, whole);
+  if (error != std::errc{}) return std::nullopt;
+  std::uint64_t fraction = 0;
+  std::uint64_t scale = 1;
+  if (at != end && *at == '.') {
+    const char* const digits = at + 1;
+    for (at = digits; at != end && *at >= '0' && *at <= '9'; ++at) {
+      if (at - digits >= 9) return std::nullopt;
+      fraction = fraction * 10 + static_cast<std::uint64_t>(*at - '0');
+      scale *= 10;
+    }
+    if (at == digits) return std::nullopt;
+  }
+  const Unit* const unit = find(kDurations, std::string_view(at, static_cast<std::size_t>(end - at)));
+  if (unit == nullptr) return std::nullopt;
+  std::uint64_t ns = 0;
+  // fraction < 10^9 and factor < 2^42: their product fits.
+  if (__builtin_mul_overflow(whole, unit->factor, &ns) ||
+      __builtin_add_overflow(ns, fraction * unit->factor / scale, &ns) || ns > static_cast<std::uint64_t>(INT64_MAX))
+    return std::nullopt;
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
+}
+
+std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept {
+  const char* const end = text.data() + text.size();
+  std::uint64_t whole = 0;
+  const auto [at, error] = std::from_chars(text.data(), end, whole);
+  if (error != std::errc{}) return std::nullopt;
+  if (at == end) return whole;
+  const Unit* const unit = find(kSizes, std::string_view(at, static_cast<std::size_t>(end - at)));
+  std::uint64_t bytes = 0;
+  if (unit == nullptr || __builtin_mul_overflow(whole, unit->factor, &bytes)) return std::nullopt;
+  return bytes;
+}
+
+std::string format_duration(std::chrono::nanoseconds d) {
+  return d.count() == 0 ? "0s" : format(kDurations, static_cast<std::uint64_t>(d.count()));
+}
+
+std::string format_bytes(std::uint64_t bytes) { return format(kSizes, bytes); }
+
+}  // namespace fiberd

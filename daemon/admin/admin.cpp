@@ -1,0 +1,101 @@
+#include "daemon/admin/admin.hpp"
+
+#include <chrono>
+#include <string>
+
+#include "core/base/log.hpp"
+#include "core/http/handlers.hpp"
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::daemon {
+
+namespace {
+
+constexpr std::string_view kText = "text/plain; charset=utf-8";
+
+class MetricsHandler final : public http::Handler {
+ public:
+  explicit MetricsHandler(const AdminState& state) : state_(state) {}
+  std::error_code serve(http::Exchange& exchange) override {
+    // Rendering walks page tables and /proc: milliseconds that other fibers need not wait for.
+    const std::string page = runtime::blocking([this] { return state_.exporter->render(); });
+    return exchange.respond(200, observe::Exporter::kContentType, page);
+  }
+
+ private:
+  const AdminState& state_;
+};
+
+/// Alive means: every Processor takes up a new fiber. A daemon whose Processors are all held answers 503, or nothing.
+class HealthHandler final : public http::Handler {
+ public:
+  std::error_code serve(http::Exchange& exchange) override {
+    static constexpr auto kPatience = std::chrono::seconds(1);
+    struct Roll {
+      std::atomic<unsigned> missing{0};
+      std::atomic<std::uint64_t> ticket{0};
+    };
+    // Shared: a fiber that comes too late must still find it.
+    auto roll = std::make_shared<Roll>();
+    const unsigned n = runtime::gomaxprocs();
+    roll->missing = n;
+    for (unsigned i = 0; i < n; ++i) {
+      const Result<void> spawned = runtime::spawn_on(i, "healthz", [roll] {
+        if (roll->missing.fetch_sub(1) == 1) if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
+      });
+      if (!spawned) return exchange.respond(503, kText, "no fiber can be started: " + spawned.error().message() + "\n");
+    }
+    const Deadline deadline = Deadline::in(kPatience);
+    while (roll->missing.load() != 0) {
+      const runtime::Ticket wait = runtime::prepare_park(runtime::WaitReason::join);
+      roll->ticket.store(wait.value);
+      // A fiber that counted before the store had no ticket to wake.
+      if (roll->missing.load() == 0) {
+        (void)runtime::abandon_park(wait);
+        break;
+      }
+      if (runtime::park_until(wait, deadline) == runtime::Wake::timeout) break;
+    }
+    if (roll->missing.load() == 0) return exchange.respond(200, kText, "ok\n");
+    const std::string body = std::to_string(roll->missing.load()) + " of " + std::to_string(n) +
+                             " Processors took up no fiber within a second\n";
+    log(LogLevel::error, "healthz: " + body.substr(0, body.size() - 1));
+    return exchange.respond(503, kText, body);
+  }
+};
+
+class ReadyHandler final : public http::Handler {
+ public:
+  explicit ReadyHandler(const AdminState& state) : state_(state) {}
+  std::error_code serve(http::Exchange& exchange) override {
+    return state_.ready.load(std::memory_order_acquire) ? exchange.respond(200, kText, "ready\n")
+                                                        : exchange.respond(503, kText, "not ready\n");
+  }
+
+ private:
+  const AdminState& state_;
+};
+
+}  // namespace
+
+std::vector<http::Route> admin_routes(AdminState& state) {
+  const http::MethodSet get = http::MethodSet::of(http::Method::get);
+  std::vector<http::Route> routes;
+  auto add = [&](const char* path, std::shared_ptr<http::Handler> handler) {
+    http::Route route;
+    route.spec.path = path;
+    route.spec.methods = get;
+    route.handler = std::move(handler);
+    routes.push_back(std::move(route));
+  };
+  add("/metrics", std::make_shared<MetricsHandler>(state));
+  add("/healthz", std::make_shared<HealthHandler>());
+  add("/readyz", std::make_shared<ReadyHandler>(state));
+  auto index = http::make_respond_handler({.body = "fiberd admin\n/metrics\n/healthz\n/readyz\n"});
+  if (index) add("/", std::move(*index));
+  return routes;
+}
+
+}  // namespace fiberd::daemon

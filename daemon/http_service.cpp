@@ -1,0 +1,130 @@
+#include "daemon/http_service.hpp"
+
+#include "core/http/files.hpp"
+#include "core/http/handlers.hpp"
+#include "core/observe/catalogue.hpp"
+
+namespace fiberd::daemon {
+
+using observe::register_metric;
+
+http::ServerMetrics make_server_metrics(const std::string& listener, metric::Registry& registry) {
+  http::ServerMetrics m;
+  m.active = &registry.gauge(register_metric(registry, "fiberd_listener_connections_active"), {listener});
+  m.idle = &registry.gauge(register_metric(registry, "fiberd_listener_connections_idle"), {listener});
+  metric::Family& refused = register_metric(registry, "fiberd_http_refused_total");
+  for (std::size_t i = 1; i < m.rejects.size(); ++i)
+    m.rejects[i] = &registry.counter(refused, {listener, http::token_of(static_cast<http::Reject>(i))});
+  metric::Family& timeouts = register_metric(registry, "fiberd_http_timeouts_total");
+  m.header_timeouts = &registry.counter(timeouts, {listener, "header"});
+  m.body_timeouts = &registry.counter(timeouts, {listener, "body"});
+  m.request_timeouts = &registry.counter(timeouts, {listener, "request"});
+  m.write_timeouts = &registry.counter(timeouts, {listener, "write"});
+  m.idle_timeouts = &registry.counter(timeouts, {listener, "idle"});
+  m.spawn_refused = &registry.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
+  m.panics = &registry.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
+  return m;
+}
+
+net::ListenerMetrics make_listener_metrics(const std::string& listener, metric::Registry& registry) {
+  net::ListenerMetrics m;
+  metric::Family& refused = register_metric(registry, "fiberd_listener_refused_total");
+  m.accepted = &registry.counter(register_metric(registry, "fiberd_listener_accepted_total"), {listener});
+  m.refused_limit = &registry.counter(refused, {listener, "limit"});
+  m.refused_descriptors = &registry.counter(refused, {listener, "descriptors"});
+  m.errors = &registry.counter(register_metric(registry, "fiberd_listener_accept_errors_total"), {listener});
+  m.connections = &registry.gauge(register_metric(registry, "fiberd_listener_connections"), {listener});
+  return m;
+}
+
+std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& listener, const std::string& route,
+                                                            metric::Registry& registry) {
+  return std::make_unique<metric::StatusCounters>(registry, register_metric(registry, "fiberd_http_requests_total"),
+                                                  register_metric(registry, "fiberd_http_request_duration_seconds"),
+                                                  listener, route);
+}
+
+static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action) {
+  if (const auto* respond = std::get_if<config::RespondAction>(&action))
+    return http::make_respond_handler({respond->status, respond->content_type, respond->body, respond->headers});
+  if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
+    return http::make_redirect_handler({redirect->location, redirect->status});
+  if (const auto* files = std::get_if<config::FilesAction>(&action))
+    return http::make_files_handler({.root = files->root, .index = files->index});
+  return http::make_echo_handler();
+}
+
+/// The label of a route: its path, with host and methods where they tell routes of one path apart.
+static std::string route_label(const config::RouteConfig& route) {
+  std::string label = route.host + route.path;
+  for (std::size_t i = 0; i < route.methods.size(); ++i) label += (i == 0 ? " " : ",") + route.methods[i];
+  return label;
+}
+
+Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
+                                      metric::Registry& registry, std::string& error) {
+  HttpService service;
+  http::ServerOptions options;
+  options.timeouts = {.header = config.timeouts.header,
+                      .body = config.timeouts.body,
+                      .request = config.timeouts.request,
+                      .write = config.timeouts.write,
+                      .idle = config.timeouts.idle};
+  options.head.header_size = static_cast<std::uint32_t>(config.limits.header_size);
+  options.head.header_fields = config.limits.header_fields;
+  options.head.target_size = std::min(options.head.target_size, options.head.header_size);
+  options.body_size = config.limits.body_size;
+  options.server_name = config.server;
+  options.metrics = make_server_metrics(listener, registry);
+  service.counters.push_back(make_route_counters(listener, "none", registry));
+  options.metrics.unrouted = service.counters.back().get();
+
+  if (config.access_log.format != config::AccessLogFormat::off) {
+    auto log = AccessLog::open(
+        config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common,
+        config.access_log.output, listener,
+        &registry.counter(register_metric(registry, "fiberd_access_log_dropped_total"), {listener}));
+    if (!log) {
+      error = "access_log.output " + config.access_log.output + ": " + log.error().message();
+      return fail(log.error());
+    }
+    service.access_log = std::move(*log);
+    options.access_log = service.access_log->hook();
+  }
+
+  std::vector<http::Route> routes;
+  for (const config::RouteConfig& r : config.routes) {
+    http::Route route;
+    route.spec.path = r.path;
+    route.spec.host = r.host;
+    if (!r.methods.empty()) {
+      route.spec.methods = {};
+      for (const std::string& method : r.methods)
+        route.spec.methods = route.spec.methods | http::MethodSet::of(http::method_from(method));
+    } else if (std::holds_alternative<config::FilesAction>(r.action)) {
+      route.spec.methods = http::MethodSet::of(http::Method::get);
+    }
+    auto handler = make_handler(r.action);
+    if (!handler) {
+      const auto* files = std::get_if<config::FilesAction>(&r.action);
+      error = "route " + r.path + ": " + (files != nullptr ? "files.root " + files->root + ": " : std::string()) +
+              handler.error().message();
+      return fail(handler.error());
+    }
+    route.handler = std::move(*handler);
+    route.body_size = r.body_size;
+    route.request_timeout = r.timeout;
+    service.counters.push_back(make_route_counters(listener, route_label(r), registry));
+    route.counters = service.counters.back().get();
+    routes.push_back(std::move(route));
+  }
+  auto server = http::Server::make(std::move(options), std::move(routes));
+  if (!server) {
+    error = "routes: " + server.error().message();
+    return fail(server.error());
+  }
+  service.server = std::move(*server);
+  return service;
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,33 @@
+#pragma once
+// From a listener's configuration to an http::Server: handlers, counters, access log.
+#include <memory>
+#include <string>
+
+#include "config/config.hpp"
+#include "core/base/result.hpp"
+#include "core/http/server.hpp"
+#include "core/metric/registry.hpp"
+#include "core/net/listener.hpp"
+#include "daemon/access_log.hpp"
+
+namespace fiberd::daemon {
+
+struct HttpService {
+  std::unique_ptr<http::Server> server;
+  std::unique_ptr<AccessLog> access_log;  ///< null: off
+  std::vector<std::unique_ptr<metric::StatusCounters>> counters;
+};
+
+/// Provisions everything a listener needs but its socket. On failure `error` says which key cannot be had and why.
+[[nodiscard]] Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
+                                                    metric::Registry& registry, std::string& error);
+
+/// The counters of a server that is no route's: used by make_http_service and the admin server.
+[[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Registry& registry);
+[[nodiscard]] net::ListenerMetrics make_listener_metrics(const std::string& listener, metric::Registry& registry);
+/// Counters of the answers of one route; `route` is its path, or "none" for answers that no route gave.
+[[nodiscard]] std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& listener,
+                                                                          const std::string& route,
+                                                                          metric::Registry& registry);
+
+}  // namespace fiberd::daemon

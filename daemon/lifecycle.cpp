@@ -1,0 +1,347 @@
+// build: everything that can fail without the outside seeing it (files, logs, routes), then bind all addresses.
+// start: only when all of it stands do the listeners accept; nobody is served by half a daemon.
+// drain: on SIGTERM or SIGINT /readyz says 503 while service goes on for `shutdown.delay` (load balancers take us out);
+// then listeners accept what the kernel has let in and close, idle connections close, requests finish; at
+// `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last.
+#include "daemon/lifecycle.hpp"
+
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/http/server.hpp"
+#include "core/metric/registry.hpp"
+#include "core/net/listener.hpp"
+#include "core/observe/catalogue.hpp"
+#include "core/observe/exporter.hpp"
+#include "core/runtime/gomaxprocs.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
+#include "core/runtime/service_thread.hpp"
+#include "daemon/access_log.hpp"
+#include "daemon/admin/admin.hpp"
+#include "daemon/http_service.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/memory_guard.hpp"
+#include "daemon/services/tcp_server.hpp"
+#include "daemon/services/tcp_services.hpp"
+#include "daemon/version.hpp"
+
+namespace fiberd::daemon {
+
+namespace {
+
+std::error_code admit(std::string_view name) noexcept {
+  // Only fibers that serve somebody new are refused; those that finish, drain and report must go on.
+  const bool serves = name == "http" || name == "tcp";
+  return serves && over_memory_limit() ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
+}
+
+/// One configured listener with what serves it.
+struct Entry {
+  std::string name;
+  std::unique_ptr<net::Listener> listener;
+  HttpService http;                // when it is HTTP
+  std::unique_ptr<TcpServer> tcp;  // when it is TCP
+
+  static void on_http(void* argument, int fd) noexcept {
+    auto& e = *static_cast<Entry*>(argument);
+    e.http.server->serve(fd, &release, e.listener.get());
+  }
+  static void release(void* listener) noexcept { static_cast<net::Listener*>(listener)->release(); }
+
+  std::error_code start() {
+    if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
+    return listener->start(&on_http, this);
+  }
+  std::size_t stop(const std::atomic<std::int64_t>& deadline) { return tcp != nullptr ? tcp->stop(deadline) : http.server->stop(deadline); }
+};
+
+class Daemon {
+ public:
+  explicit Daemon(const config::Config& config) : config_(config) {}
+  ExitCode run();
+
+ private:
+  ExitCode build();
+  ExitCode add_listener(const config::ListenerConfig& config);
+  ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options);
+  std::error_code handle_signals();
+  void announce() const;
+  void watch_memory();
+  void drain();
+  void stop_requested(int signo) noexcept;
+
+  const config::Config& config_;
+  metric::Registry registry_;
+  std::unique_ptr<observe::Exporter> exporter_;
+  AdminState admin_state_;
+  AccessLogWriter access_writer_;
+  std::unique_ptr<runtime::Runtime> runtime_;
+  std::string gomaxprocs_source_;
+  std::uint64_t memory_limit_ = 0;
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::unique_ptr<Entry> admin_;
+  std::atomic<std::uint32_t> stop_{0};            // signals so far
+  std::atomic<std::int64_t> drain_deadline_{0};
+};
+
+void fatal(const std::string& line) { log(LogLevel::error, line); }
+
+bool parse_owner(const std::string& text, net::ListenerOptions& options, std::string& error) {
+  if (text.empty()) return true;
+  const std::size_t colon = text.find(':');
+  const std::string user = text.substr(0, colon);
+  if (!user.empty()) {
+    const passwd* const p = getpwnam(user.c_str());
+    if (p == nullptr) return error = "owner: no user " + user, false;
+    options.owner = p->pw_uid;
+  }
+  if (colon == std::string::npos) return true;
+  const group* const g = getgrnam(text.c_str() + colon + 1);
+  if (g == nullptr) return error = "owner: no group " + text.substr(colon + 1), false;
+  options.group = g->gr_gid;
+  return true;
+}
+
+ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOptions options) {
+  options.name = entry.name;
+  options.metrics = make_listener_metrics(entry.name, registry_);
+  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+  if (!endpoint) {
+    fatal("listener " + entry.name + ": address " + address + " is no numeric address with a port, nor unix:/path");
+    return ExitCode::bad_usage;
+  }
+  auto listener = net::Listener::bind(*runtime_, *endpoint, std::move(options));
+  if (!listener) {
+    fatal("listener " + entry.name + ": cannot bind " + address + ": " + listener.error().message());
+    return ExitCode::cannot_bind;
+  }
+  entry.listener = std::move(*listener);
+  return ExitCode::clean;
+}
+
+ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
+  auto entry = std::make_unique<Entry>();
+  entry->name = config.name;
+  net::ListenerOptions options;
+  options.backlog = static_cast<int>(config.backlog);
+  options.reuse_port = config.reuseport;
+  options.mode = config.mode;
+  std::string error;
+  if (!parse_owner(config.owner, options, error)) {
+    fatal("listener " + config.name + ": " + error);
+    return ExitCode::bad_usage;
+  }
+  const auto* const http = std::get_if<config::HttpConfig>(&config.service);
+  options.defer_accept = config.defer_accept.value_or(http != nullptr);
+  if (http != nullptr) {
+    options.connections = http->limits.connections;
+    auto service = make_http_service(config.name, *http, registry_, error);
+    if (!service) {
+      fatal("listener " + config.name + ": " + error);
+      return ExitCode::bad_usage;
+    }
+    entry->http = std::move(*service);
+    if (entry->http.access_log != nullptr) access_writer_.add(*entry->http.access_log);
+  } else {
+    options.connections = std::get<config::TcpConfig>(config.service).connections;
+  }
+  if (const ExitCode code = bind(*entry, config.address, std::move(options)); code != ExitCode::clean) return code;
+  if (http == nullptr) {
+    const auto& tcp = std::get<config::TcpConfig>(config.service);
+    entry->tcp = std::make_unique<TcpServer>(
+        tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard, tcp.idle_timeout,
+        *entry->listener,
+        &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"), {config.name, "fibers"}));
+  }
+  entries_.push_back(std::move(entry));
+  return ExitCode::clean;
+}
+
+ExitCode Daemon::build() {
+  const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
+  gomaxprocs_source_ = cpus.source;
+  memory_limit_ = memory_limit(config_.memory.limit);
+  auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
+                                          .stack_size = config_.runtime.stack_size,
+                                          .stack_guards = static_cast<fiber::GuardMode>(config_.runtime.stack_guards),
+                                          .blocking_threads = config_.runtime.blocking_threads,
+                                          .handoff_max = config_.runtime.handoff_max});
+  if (!started) {
+    fatal("the runtime cannot start: " + started.error().message());
+    return ExitCode::runtime_failure;
+  }
+  runtime_ = std::move(*started);
+  observe::register_catalogue(registry_);
+  exporter_ = std::make_unique<observe::Exporter>(
+      registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
+  admin_state_.exporter = exporter_.get();
+  for (const config::ListenerConfig& listener : config_.listeners)
+    if (const ExitCode code = add_listener(listener); code != ExitCode::clean) return code;
+  if (config_.admin.address.empty()) return ExitCode::clean;
+  admin_ = std::make_unique<Entry>();
+  admin_->name = "admin";
+  http::ServerOptions options;
+  options.metrics = make_server_metrics("admin", registry_);
+  admin_->http.counters.push_back(make_route_counters("admin", "admin", registry_));
+  metric::StatusCounters* const counters = admin_->http.counters.back().get();
+  options.metrics.unrouted = counters;
+  std::vector<http::Route> routes = admin_routes(admin_state_);
+  for (http::Route& route : routes) route.counters = counters;
+  auto server = http::Server::make(std::move(options), std::move(routes));
+  if (!server) {
+    fatal("admin: " + server.error().message());
+    return ExitCode::runtime_failure;
+  }
+  admin_->http.server = std::move(*server);
+  net::ListenerOptions listening;
+  listening.connections = 256;
+  return bind(*admin_, config_.admin.address, std::move(listening));
+}
+
+void Daemon::stop_requested(int signo) noexcept {
+  if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
+    log(LogLevel::info, std::string("signal ") + (signo == SIGTERM ? "SIGTERM" : "SIGINT") + ": stopping");
+  } else {
+    log(LogLevel::warning, "second signal: what is still open is cut");
+    drain_deadline_.store(0, std::memory_order_release);
+  }
+  stop_.notify_all();
+}
+
+std::error_code Daemon::handle_signals() {
+  runtime::ServiceThread& service = runtime_->scheduler().service_thread();
+  for (const int signo : {SIGTERM, SIGINT})
+    if (const std::error_code error = service.on_signal(signo, [this](int s) { stop_requested(s); })) return error;
+  if (const std::error_code error = service.on_signal(SIGUSR1, [this](int) {
+        reopen_log();
+        access_writer_.reopen();
+        log(LogLevel::info, "logs reopened");
+      }))
+    return error;
+  return service.on_signal(SIGHUP, [](int) {
+    log(LogLevel::warning, "SIGHUP: this version cannot reload its configuration; restart it instead");
+  });
+}
+
+void Daemon::announce() const {
+  const runtime::MemStats stats = runtime_->read_mem_stats();
+  log(LogLevel::info, "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) +
+                          " (" + gomaxprocs_source_ + "), stack guards " +
+                          std::string(fiber::to_string(stats.guard_kind)) +
+                          (memory_limit_ != 0 ? ", memory limit " + std::to_string(memory_limit_ >> 20U) + " MiB"
+                                              : std::string(", no memory limit")));
+  auto say = [](const Entry& e, const char* what) {
+    log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
+  };
+  for (const auto& e : entries_) say(*e, e->tcp != nullptr ? "tcp" : "http");
+  if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
+}
+
+void Daemon::watch_memory() {
+  if (memory_limit_ == 0) return;
+  runtime_->set_admission_hook(&admit);
+  const Result<void> watching = runtime_->spawn("memory", [this] {
+    while (stop_.load(std::memory_order_acquire) == 0) {
+      check_memory(memory_limit_);
+      (void)runtime::sleep_for(std::chrono::milliseconds(500));
+    }
+  });
+  if (!watching) log(LogLevel::error, "memory.limit is not watched: " + watching.error().message());
+}
+
+void Daemon::drain() {
+  admin_state_.ready.store(false, std::memory_order_release);
+  const std::int64_t serve_until = monotonic_now() + config_.shutdown.delay.count();
+  while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)
+    (void)runtime::sleep_for(std::chrono::milliseconds(10));
+  const std::int64_t deadline =
+      stop_.load(std::memory_order_acquire) < 2 ? monotonic_now() + config_.shutdown.timeout.count() : 0;
+  drain_deadline_.store(deadline, std::memory_order_release);
+  for (const auto& e : entries_) e->listener->stop();
+  struct Progress {
+    std::atomic<std::size_t> left{0};
+    std::atomic<std::size_t> cut{0};
+  } progress;
+  progress.left = entries_.size();
+  for (const auto& e : entries_) {
+    auto stop_one = [this, &progress, entry = e.get()] {
+      progress.cut += entry->stop(drain_deadline_);
+      --progress.left;
+    };
+    // Without a fiber for it, one after the other: slower, not wrong.
+    if (!runtime::spawn("drain", stop_one)) stop_one();
+  }
+  while (progress.left != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
+  if (admin_ != nullptr) {
+    admin_->listener->stop();
+    const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
+    admin_->stop(soon);
+  }
+  if (progress.cut != 0)
+    log(LogLevel::warning, std::to_string(progress.cut.load()) + " connections were cut at shutdown.timeout");
+}
+
+ExitCode Daemon::run() {
+  const ExitCode built = build();
+  ExitCode code = built;
+  if (built == ExitCode::clean) {
+    if (const std::error_code error = handle_signals()) {
+      fatal("signals cannot be handled: " + error.message());
+      code = ExitCode::runtime_failure;
+    }
+  }
+  if (code == ExitCode::clean) {
+    access_writer_.start();
+    watch_memory();
+    std::error_code error;
+    for (const auto& e : entries_)
+      if (!error) error = e->start();
+    if (!error && admin_ != nullptr) error = admin_->start();
+    if (error) {
+      fatal("listeners cannot start: " + error.message());
+      code = ExitCode::runtime_failure;
+    } else {
+      admin_state_.ready.store(true, std::memory_order_release);
+      announce();
+      while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
+    }
+    stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);
+    runtime_->run([this] { drain(); });
+  }
+  if (runtime_ != nullptr) {
+    // Listeners unregister from the scheduler: before it goes.
+    for (const auto& e : entries_) e->listener.reset();
+    if (admin_ != nullptr) admin_->listener.reset();
+    runtime_.reset();
+  }
+  access_writer_.stop();
+  if (code == ExitCode::clean) log(LogLevel::info, "stopped");
+  return code;
+}
+
+}  // namespace
+
+ExitCode run_daemon(const config::Config& config) {
+  const LogOptions options{.level = static_cast<LogLevel>(config.log.level),
+                           .format = config.log.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
+                           .output = config.log.output};
+  if (const Result<void> opened = open_log(options); !opened) {
+    fatal("log.output " + config.log.output + " cannot be opened: " + opened.error().message());
+    return ExitCode::bad_usage;
+  }
+  Daemon daemon(config);
+  const ExitCode code = daemon.run();
+  close_log();
+  return code;
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,58 @@
+#include "daemon/memory_guard.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "core/base/log.hpp"
+#include "core/base/units.hpp"
+#include "core/runtime/cgroup.hpp"
+
+namespace fiberd::daemon {
+
+static std::atomic<bool> over{false};
+
+std::uint64_t memory_limit(std::uint64_t configured) {
+  if (const char* const environment = std::getenv("GOMEMLIMIT"); environment != nullptr && *environment != '\0') {
+    if (const auto parsed = parse_bytes(environment)) return *parsed;
+    log(LogLevel::warning, std::string("GOMEMLIMIT=") + environment + " is no size like 512MiB: ignored");
+  }
+  if (configured != 0) return configured;
+  const auto cgroup = runtime::cgroup_memory_limit();
+  return cgroup ? *cgroup / 10 * 9 : 0;
+}
+
+std::uint64_t resident_bytes() noexcept {
+  const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char text[128];
+  const ssize_t n = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  if (n <= 0) return 0;
+  text[n] = '\0';
+  unsigned long long size = 0;
+  unsigned long long resident = 0;
+  if (std::sscanf(text, "%llu %llu", &size, &resident) != 2) return 0;
+  return resident * static_cast<unsigned long long>(sysconf(_SC_PAGESIZE));
+}
+
+void check_memory(std::uint64_t limit) noexcept {
+  const std::uint64_t used = resident_bytes();
+  // Down to 95 % before it lets in again: no flapping around the limit.
+  const bool now = over.load(std::memory_order_relaxed) ? used > limit / 100 * 95 : used > limit;
+  if (over.exchange(now, std::memory_order_relaxed) == now) return;
+  char line[160];
+  const int n = std::snprintf(line, sizeof line, "memory: %llu MiB resident, limit %llu MiB: %s",
+                              static_cast<unsigned long long>(used >> 20U),
+                              static_cast<unsigned long long>(limit >> 20U),
+                              now ? "new work is refused" : "new work is accepted again");
+  log(now ? LogLevel::error : LogLevel::info, {line, n > 0 ? static_cast<std::size_t>(n) : 0U});
+}
+
+bool over_memory_limit() noexcept { return over.load(std::memory_order_relaxed); }
+
+}  // namespace fiberd::daemon

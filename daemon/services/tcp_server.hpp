@@ -1,0 +1,51 @@
+#pragma once
+// TcpServer: a fiber per connection for a TCP service, with an orderly stop.
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+
+#include "core/base/clock.hpp"
+#include "core/base/intrusive_list.hpp"
+#include "core/base/lock.hpp"
+#include "core/metric/metrics.hpp"
+#include "core/net/listener.hpp"
+#include "core/net/tcp_stream.hpp"
+
+namespace fiberd::daemon {
+
+class TcpServer {
+ public:
+  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
+
+  /// `refused` counts connections for which no fiber could be had; may be null. `listener` must outlive the server.
+  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, net::Listener& listener,
+            metric::Counter* refused) noexcept
+      : service_(service), idle_timeout_(idle_timeout), listener_(listener), refused_(refused) {}
+
+  /// As net::Listener::OnAccept, with this object as its argument.
+  static void on_accept(void* server, int fd) noexcept;
+
+  /// Reading ends for all sessions: they finish what they have read and close. Parks until all are gone; at `deadline`
+  /// (monotonic ns, which may be moved meanwhile) the rest is cut. Returns how many were cut. On a fiber.
+  std::size_t stop(const std::atomic<std::int64_t>& deadline);
+
+ private:
+  struct Session : ListHook {
+    explicit Session(TcpServer& s, net::TcpStream t) noexcept : server(s), stream(std::move(t)) {}
+    TcpServer& server;
+    net::TcpStream stream;
+  };
+  void accept(int fd) noexcept;
+  void end(Session* session) noexcept;
+
+  const Service service_;
+  const std::chrono::nanoseconds idle_timeout_;
+  net::Listener& listener_;
+  metric::Counter* const refused_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::size_t> count_{0};
+  Lock lock_;
+  List<Session> sessions_;
+};
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,49 @@
+#include "daemon/services/tcp_services.hpp"
+
+#include <memory>
+#include <new>
+#include <span>
+
+#include "core/base/clock.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::daemon {
+
+// On the stack, so that an idle connection's page of stack is all it holds; read in one call, sent in one.
+static constexpr std::size_t kSmall = 1024;
+// For streams that fill the small buffer.
+static constexpr std::size_t kLarge = 64 * 1024;
+
+static Deadline idle_deadline(std::chrono::nanoseconds timeout) noexcept {
+  return timeout.count() == 0 ? Deadline::never() : Deadline::at(runtime::coarse_now() + timeout.count());
+}
+
+template <class Consume>
+static void pump(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout, Consume consume) noexcept {
+  std::byte small[kSmall];
+  std::unique_ptr<std::byte[]> large;
+  std::span<std::byte> buffer(small);
+  for (;;) {
+    const Result<std::size_t> n = stream.read_some(buffer, idle_deadline(idle_timeout));
+    if (!n || *n == 0 || !consume(buffer.first(*n))) return;
+    if (*n == kSmall && large == nullptr) {
+      large.reset(new (std::nothrow) std::byte[kLarge]);
+      if (large != nullptr) buffer = {large.get(), kLarge};
+    } else if (*n < kSmall && large != nullptr) {
+      large.reset();
+      buffer = small;
+    }
+  }
+}
+
+void serve_tcp_echo(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept {
+  pump(stream, idle_timeout, [&](std::span<const std::byte> data) {
+    return stream.write_all(data, idle_deadline(idle_timeout)).has_value();
+  });
+}
+
+void serve_tcp_discard(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept {
+  pump(stream, idle_timeout, [](std::span<const std::byte>) { return true; });
+}
+
+}  // namespace fiberd::daemon
