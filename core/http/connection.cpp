@@ -33,6 +33,7 @@ namespace fiberd::http {
 
 static constexpr std::int64_t kLinger = 1'000'000'000;
 static constexpr std::size_t kLingerBytes = std::size_t{1024} * 1024;
+static constexpr std::size_t kBodyRoom = std::size_t{8} * 1024;
 static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
 
 static void count(metric::Counter* counter) noexcept {
@@ -172,12 +173,20 @@ Connection::Step Connection::read_more() noexcept {
 
 Connection::Step Connection::serve_request() noexcept {
   const std::int64_t begin = monotonic_now();
-  const Request request = ws_->parser.request(ws_->in + begin_);
+  Request request = ws_->parser.request(ws_->in + begin_);
+  if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kBodyRoom) {
+    // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
+    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    request = ws_->parser.request(ws_->in);
+  }
   begin_ += static_cast<std::uint32_t>(ws_->parser.consumed());
   head_deadline_ = 0;
   ++requests_;
 
   Exchange ex(*this, request);
+  ex.body_room_ = begin_;
   ex.head_only_ = request.method == Method::head;
   ex.keep_alive_ = request.keep_alive && !server_.stopping_.load(std::memory_order_relaxed);
   RouteMatch match;
@@ -198,6 +207,7 @@ Connection::Step Connection::serve_request() noexcept {
   const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
 
   if (path.reason != Reject::none) {
+    ex.keep_alive_ = false;  // as after any other head that cannot be understood
     error = answer_error(ex, status_of(path.reason));
   } else if (!body_fits) {
     count(server_.options_.metrics.rejects[static_cast<std::size_t>(ex.decoder_.reason())]);
@@ -255,6 +265,10 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       count(by_client ? server_.options_.metrics.body_timeouts : server_.options_.metrics.request_timeouts);
       status = by_client ? 408 : 503;
       ex.keep_alive_ = false;
+    } else if (error == std::errc::connection_aborted && !ex.decoder_.done()) {
+      // The body ended before its length: the client closed, or half-closed and may still read why.
+      ex.keep_alive_ = false;
+      status = 400;
     } else if (error) {
       ex.keep_alive_ = false;
       status = 500;
@@ -280,7 +294,10 @@ std::error_code Connection::answer_error(Exchange& ex, unsigned status) noexcept
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
   switch (match.kind) {
-    case RouteMatch::Kind::not_implemented: return answer_error(ex, 501);
+    case RouteMatch::Kind::not_implemented:
+      // What an unknown method means for the message's content nobody knows (as CONNECT shows).
+      ex.keep_alive_ = false;
+      return answer_error(ex, 501);
     case RouteMatch::Kind::method_not_allowed: {
       const AllowValue allow(match.allow);
       const Field field{"Allow", allow.text()};

@@ -48,9 +48,7 @@ Result<std::string_view> Exchange::read_body() {
       if (const std::error_code error = c.flush()) return fail(error);
     }
     // The head stays where it is; its body is read into the room behind it, always the same.
-    const std::uint32_t room_begin = body_room_ != 0 ? body_room_ : c.begin_;
-    body_room_ = room_begin;
-    c.begin_ = c.end_ = room_begin;
+    c.begin_ = c.end_ = body_room_;
     const Deadline progress =
         Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.body.count());
     const Result<std::size_t> n = c.stream_.read_some(

@@ -76,7 +76,7 @@ class Exchange {
   bool ended_ = false;
   bool head_only_ = false;
   BodyKind kind_ = BodyKind::length;
-  std::uint32_t body_room_ = 0;   // where in the input buffer the body is read to; 0: not yet known
+  std::uint32_t body_room_ = 0;   // where in the input buffer the body is read to: behind the head
   std::uint64_t left_ = 0;        // of a body with known length
   std::uint64_t body_bytes_ = 0;  // sent
 };

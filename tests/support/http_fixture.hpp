@@ -1,0 +1,235 @@
+#pragma once
+// A running HTTP server on a free port of the loopback, and a client that speaks bytes. The client blocks its thread and
+// knows nothing of the runtime, so it sees what any other program would see.
+#include <netinet/in.h>
+#include <linux/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "core/http/handlers.hpp"
+#include "core/http/server.hpp"
+#include "core/net/listener.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::test {
+
+/// A handler out of a function.
+class FunctionHandler final : public http::Handler {
+ public:
+  explicit FunctionHandler(std::function<std::error_code(http::Exchange&)> fn) : fn_(std::move(fn)) {}
+  std::error_code serve(http::Exchange& exchange) override { return fn_(exchange); }
+
+ private:
+  std::function<std::error_code(http::Exchange&)> fn_;
+};
+inline std::shared_ptr<http::Handler> handler(std::function<std::error_code(http::Exchange&)> fn) {
+  return std::make_shared<FunctionHandler>(std::move(fn));
+}
+inline std::shared_ptr<http::Handler> hello() {
+  return *http::make_respond_handler({.content_type = "text/plain", .body = "hello"});
+}
+
+class HttpServer {
+ public:
+  explicit HttpServer(std::vector<http::Route> routes, http::ServerOptions options = {}, unsigned processors = 2,
+                      net::ListenerOptions listener_options = {}) {
+    auto runtime = runtime::Runtime::start({.gomaxprocs = processors});
+    if (!runtime) throw std::system_error(runtime.error());
+    runtime_ = std::move(*runtime);
+    auto server = http::Server::make(std::move(options), std::move(routes));
+    if (!server) throw std::system_error(server.error());
+    server_ = std::move(*server);
+    auto listener = net::Listener::bind(*runtime_, net::Endpoint::v4(0x7f000001, 0), std::move(listener_options));
+    if (!listener) throw std::system_error(listener.error());
+    listener_ = std::move(*listener);
+    if (const std::error_code error = listener_->start(&HttpServer::on_accept, this)) throw std::system_error(error);
+  }
+  ~HttpServer() { (void)stop(std::chrono::seconds(5)); }
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Returns how many connections had to be cut.
+  std::size_t stop(std::chrono::nanoseconds within) {
+    if (std::exchange(stopped_, true)) return 0;
+    std::size_t cut = 0;
+    runtime_->run([&] {
+      listener_->stop();
+      const std::atomic<std::int64_t> until{Deadline::in(within).ns()};
+      cut = server_->stop(until);
+    });
+    return cut;
+  }
+  [[nodiscard]] std::uint16_t port() const noexcept { return listener_->local().port(); }
+  [[nodiscard]] http::Server& server() noexcept { return *server_; }
+  [[nodiscard]] net::Listener& listener() noexcept { return *listener_; }
+  [[nodiscard]] runtime::Runtime& runtime() noexcept { return *runtime_; }
+
+ private:
+  static void on_accept(void* self, int fd) noexcept {
+    auto& s = *static_cast<HttpServer*>(self);
+    s.server_->serve(fd, [](void* l) noexcept { static_cast<net::Listener*>(l)->release(); }, s.listener_.get());
+  }
+  // The fibers of the runtime use the server and the listener: it goes first.
+  std::unique_ptr<http::Server> server_;
+  std::unique_ptr<net::Listener> listener_;
+  std::unique_ptr<runtime::Runtime> runtime_;
+  bool stopped_ = false;
+};
+
+struct Answer {
+  unsigned status = 0;
+  std::string head;  // with the empty line
+  std::string body;
+  [[nodiscard]] std::string field(std::string_view name) const {
+    for (std::size_t at = head.find("\r\n"); at != std::string::npos; at = head.find("\r\n", at + 2)) {
+      const std::size_t colon = at + 2 + name.size();
+      if (colon >= head.size() || head[colon] != ':' || ::strncasecmp(head.data() + at + 2, name.data(), name.size()) != 0)
+        continue;
+      std::string value = head.substr(colon + 1, head.find("\r\n", colon) - colon - 1);
+      while (value.starts_with(' ')) value.erase(0, 1);
+      return value;
+    }
+    return {};
+  }
+};
+
+class HttpClient {
+ public:
+  /// `receive_buffer` in bytes, 0: the kernel's. Every wait is bounded by ten seconds.
+  explicit HttpClient(std::uint16_t port, int receive_buffer = 0) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (receive_buffer != 0) (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    const int on = 1;
+    (void)::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const timeval limit{10, 0};
+    (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    (void)::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    const net::Endpoint to = net::Endpoint::v4(0x7f000001, port);
+    if (::connect(fd_, to.data(), to.size()) != 0) throw std::system_error(errno, std::system_category());
+  }
+  ~HttpClient() { ::close(fd_); }
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  /// False when the server does not take it (any more).
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+  void finish_sending() { (void)::shutdown(fd_, SHUT_WR); }
+
+  /// One final answer; nothing when the stream ends first (ended() or error()). Interim answers are counted, not told.
+  std::optional<Answer> receive(bool to_head = false) {
+    for (;;) {
+      std::size_t end = 0;
+      while ((end = buffer_.find("\r\n\r\n")) == std::string::npos)
+        if (!more()) return std::nullopt;
+      Answer a;
+      a.head = buffer_.substr(0, end + 4);
+      buffer_.erase(0, end + 4);
+      if (a.head.size() < 12 || !a.head.starts_with("HTTP/1.1 ")) throw std::runtime_error("no answer: " + a.head);
+      a.status = static_cast<unsigned>(std::strtoul(a.head.c_str() + 9, nullptr, 10));
+      if (a.status / 100 == 1) {
+        ++interim_;
+        continue;
+      }
+      if (to_head || a.status == 204 || a.status == 304) return a;
+      if (!a.field("Transfer-Encoding").empty()) return chunked(a) ? std::optional(std::move(a)) : std::nullopt;
+      const std::string length = a.field("Content-Length");
+      if (length.empty()) {
+        while (more()) {
+        }
+        a.body = std::exchange(buffer_, {});
+        return a;
+      }
+      const std::size_t size = std::strtoull(length.c_str(), nullptr, 10);
+      while (buffer_.size() < size)
+        if (!more()) return std::nullopt;
+      a.body = buffer_.substr(0, size);
+      buffer_.erase(0, size);
+      return a;
+    }
+  }
+  std::optional<Answer> ask(std::string_view request, bool to_head = false) {
+    send(request);
+    return receive(to_head);
+  }
+  /// Waits for the end of the stream; true when it is orderly and nothing unasked came before it.
+  bool wait_end() {
+    while (more()) {
+    }
+    return ended_ && buffer_.empty();
+  }
+  /// Receives at least one more byte into rest().
+  bool more() {
+    char data[65536];
+    const ssize_t n = ::recv(fd_, data, sizeof data, 0);
+    if (n > 0) {
+      buffer_.append(data, static_cast<std::size_t>(n));
+      ++reads_;
+      return true;
+    }
+    if (n == 0) ended_ = true;
+    if (n < 0) error_ = errno;
+    return false;
+  }
+  [[nodiscard]] const std::string& rest() const noexcept { return buffer_; }
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  [[nodiscard]] int error() const noexcept { return error_; }
+  [[nodiscard]] unsigned interim() const noexcept { return interim_; }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  /// Segments that the kernel has received: an upper bound of the server's sends, and near it on the loopback.
+  [[nodiscard]] unsigned data_segments() const {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    (void)::getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size);
+    return info.tcpi_data_segs_in;
+  }
+
+ private:
+  bool chunked(Answer& a) {
+    for (;;) {
+      std::size_t end = 0;
+      while ((end = buffer_.find("\r\n")) == std::string::npos)
+        if (!more()) return false;
+      const std::size_t size = std::strtoull(buffer_.c_str(), nullptr, 16);
+      buffer_.erase(0, end + 2);
+      while (buffer_.size() < size + 2)
+        if (!more()) return false;
+      a.body += buffer_.substr(0, size);
+      buffer_.erase(0, size + 2);
+      if (size == 0) return true;
+    }
+  }
+  int fd_ = -1;
+  std::string buffer_;
+  bool ended_ = false;
+  int error_ = 0;
+  unsigned interim_ = 0;
+  unsigned reads_ = 0;
+};
+
+inline std::string get(std::string_view path, std::string_view fields = {}) {
+  return "GET " + std::string(path) + " HTTP/1.1\r\nHost: a.example\r\n" + std::string(fields) + "\r\n";
+}
+
+}  // namespace fiberd::test
