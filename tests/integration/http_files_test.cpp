@@ -1,0 +1,219 @@
+// The files handler over real sockets.
+#include "core/http/files.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+class Tree {
+ public:
+  Tree() {
+    std::string name = (fs::temp_directory_path() / "fiberd-files-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    base_ = name;
+    fs::create_directories(root() / "dir" / "deep");
+    fs::create_directories(root() / "empty");
+    fs::create_directories(root() / ".well-known");
+    write(base_ / "secret.txt", "secret");
+    write(root() / "index.html", "<p>index</p>");
+    write(root() / "a.txt", "text");
+    write(root() / "nothing.css", "");
+    write(root() / "with space.js", "js");
+    write(root() / ".hidden", "hidden");
+    write(root() / ".well-known" / "security.txt", "contact");
+    write(root() / "dir" / "index.html", "dir index");
+    write(root() / "dir" / "deep" / "b.PNG", "png");
+    fs::create_symlink(base_ / "secret.txt", root() / "out");
+    fs::create_symlink("../secret.txt", root() / "out-relative");
+    fs::create_symlink("..", root() / "up");
+    fs::create_symlink("a.txt", root() / "inside");
+    fs::create_symlink("loop", root() / "loop");
+    if (::mkfifo((root() / "fifo").c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
+  }
+  ~Tree() {
+    std::error_code ignored;  // the test's verdict does not depend on the clean-up
+    fs::remove_all(base_, ignored);
+  }
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+  [[nodiscard]] fs::path root() const { return base_ / "root"; }
+  static void write(const fs::path& path, const std::string& content) {
+    std::ofstream out(path, std::ios::binary);
+    out << content;
+    out.close();
+    if (!out) throw std::runtime_error("write " + path.string());
+  }
+
+ private:
+  fs::path base_;
+};
+
+std::vector<http::Route> routes(const Tree& tree, std::size_t open_files = 1024) {
+  return {{.spec = {.path = "/files/*"},
+           .handler = *http::make_files_handler({.root = tree.root().string(), .open_files = open_files})}};
+}
+
+std::string pattern(std::size_t size) {
+  std::string s(size, ' ');
+  std::uint32_t x = 7;
+  for (char& c : s) c = static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U);
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("files: content, type, index, redirect", "[integration][files]") {
+  const Tree tree;
+  HttpServer server(routes(tree));
+  HttpClient c(server.port());
+  struct Row {
+    const char* path;
+    unsigned status;
+    const char* body;
+    const char* type;
+  };
+  for (int round = 0; round < 2; ++round) {  // the second time from the kept descriptors
+    for (const Row& row : std::initializer_list<Row>{
+             {"/files/a.txt", 200, "text", "text/plain; charset=utf-8"},
+             {"/files/a.txt?v=1", 200, "text", "text/plain; charset=utf-8"},
+             {"/files/", 200, "<p>index</p>", "text/html; charset=utf-8"},
+             {"/files/dir/", 200, "dir index", "text/html; charset=utf-8"},
+             {"/files/dir/deep/b.PNG", 200, "png", "image/png"},
+             {"/files/nothing.css", 200, "", "text/css; charset=utf-8"},
+             {"/files/with%20space.js", 200, "js", "text/javascript; charset=utf-8"},
+             {"/files/inside", 200, "text", "application/octet-stream"},
+             {"/files/dir/../a.txt", 200, "text", "text/plain; charset=utf-8"},
+             {"/files/.well-known/security.txt", 200, "contact", "text/plain; charset=utf-8"}}) {
+      INFO(row.path);
+      const auto a = c.ask(get(row.path));
+      REQUIRE(a.has_value());
+      CHECK(a->status == row.status);
+      CHECK(a->body == row.body);
+      CHECK(a->field("Content-Type") == row.type);
+      CHECK(a->field("Last-Modified").ends_with(" GMT"));
+      const auto head = c.ask("HEAD " + std::string(row.path) + " HTTP/1.1\r\nHost: a\r\n\r\n", true);
+      REQUIRE(head.has_value());
+      CHECK(head->status == row.status);
+      CHECK(head->field("Content-Length") == a->field("Content-Length"));
+      CHECK(head->field("Content-Type") == row.type);
+    }
+  }
+  const auto redirect = c.ask(get("/files/dir?q=1"));
+  REQUIRE(redirect.has_value());
+  CHECK(redirect->status == 301);
+  CHECK(redirect->field("Location") == "./dir/?q=1");
+  const auto post = c.ask("POST /files/a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+  REQUIRE(post.has_value());
+  CHECK(post->status == 405);
+  CHECK(post->field("Allow").starts_with("GET, HEAD"));
+}
+
+TEST_CASE("files: nothing outside of the root, nothing hidden, nothing that is no file", "[integration][files]") {
+  const Tree tree;
+  HttpServer server(routes(tree));
+  for (const std::string path :
+       {"/files/out", "/files/out-relative", "/files/up/secret.txt", "/files/up/root/a.txt", "/files/loop", "/files/fifo",
+        "/files/.hidden", "/files/../secret.txt", "/files/..%2fsecret.txt", "/files/%2e%2e/secret.txt",
+        "/files/%2e%2e%2fsecret.txt", "/files/dir/../../../secret.txt", "/files//../secret.txt", "/files/..%5csecret.txt",
+        "/files/....//secret.txt", "/files/%252e%252e/secret.txt", "/files/a.txt%00.png", "/files/a.txt/", "/files/a.txt/b",
+        "/files/empty/", "/files/none", "/files//etc/passwd", "/files/dir/.%2e/%2e./secret.txt",
+        "/files/.well-known/../.hidden"}) {
+    INFO(path);
+    HttpClient c(server.port());
+    const auto a = c.ask(get(path));
+    REQUIRE(a.has_value());
+    CHECK((a->status == 404 || a->status == 400));
+    CHECK(a->body.find("secret") == std::string::npos);
+    CHECK(a->body.find("hidden") == std::string::npos);
+  }
+  HttpClient c(server.port());
+  const auto a = c.ask(get("/files/" + std::string(300, 'a') + "/" + std::string(3000, 'b')));
+  REQUIRE(a.has_value());
+  CHECK(a->status == 404);
+}
+
+TEST_CASE("files: 20 MiB arrive intact", "[integration][files]") {
+  const Tree tree;
+  const std::string content = pattern(std::size_t{20} << 20U);
+  Tree::write(tree.root() / "big.bin", content);
+  HttpServer server(routes(tree));
+  HttpClient c(server.port());
+  for (int i = 0; i < 2; ++i) {
+    const auto a = c.ask(get("/files/big.bin"));
+    REQUIRE(a.has_value());
+    CHECK((a->body == content));
+  }
+}
+
+TEST_CASE("files: one that shrinks while it is sent ends its connection only", "[integration][files]") {
+  const Tree tree;
+  Tree::write(tree.root() / "big.bin", pattern(std::size_t{20} << 20U));
+  HttpServer server(routes(tree));
+  HttpClient c(server.port(), 16384);
+  c.send(get("/files/big.bin"));
+  while (c.rest().find("\r\n\r\n") == std::string::npos) REQUIRE(c.more());
+  fs::resize_file(tree.root() / "big.bin", 100);
+  CHECK_FALSE(c.receive().has_value());  // shorter than its Content-Length, and the stream ends
+  HttpClient d(server.port());
+  CHECK(d.ask(get("/files/a.txt"))->body == "text");
+}
+
+TEST_CASE("files: a changed file is seen, a removed one is gone", "[integration][files]") {
+  const Tree tree;
+  HttpServer server(routes(tree));
+  HttpClient c(server.port());
+  CHECK(c.ask(get("/files/a.txt"))->body == "text");
+  Tree::write(tree.root() / "new", "longer text");
+  fs::rename(tree.root() / "new", tree.root() / "a.txt");
+  std::string body;
+  for (int i = 0; i < 300 && body != "longer text"; ++i) {
+    body = c.ask(get("/files/a.txt"))->body;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(body == "longer text");
+  fs::remove(tree.root() / "a.txt");
+  unsigned status = 0;
+  for (int i = 0; i < 300 && status != 404; ++i) {
+    status = c.ask(get("/files/a.txt"))->status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(status == 404);
+}
+
+TEST_CASE("files: more of them than descriptors are kept", "[integration][files]") {
+  const Tree tree;
+  for (int i = 0; i < 40; ++i) Tree::write(tree.root() / ("f" + std::to_string(i)), std::to_string(i));
+  HttpServer server(routes(tree, 4));
+  const auto open_descriptors = [] {
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  const auto before = open_descriptors();
+  std::array<std::thread, 4> threads;
+  std::array<int, 4> right{};
+  for (std::size_t t = 0; t < threads.size(); ++t)
+    threads[t] = std::thread([&, t] {
+      HttpClient c(server.port());
+      for (int i = 0; i < 400; ++i) {
+        const std::string n = std::to_string((i * 7 + static_cast<int>(t)) % 40);
+        const auto a = c.ask(get("/files/f" + n));
+        right[t] += a && a->body == n ? 1 : 0;
+      }
+    });
+  for (auto& t : threads) t.join();
+  CHECK(right == std::array<int, 4>{400, 400, 400, 400});
+  CHECK(open_descriptors() <= before + 4 + 8);
+}
