@@ -44,11 +44,11 @@ std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& l
                                                   listener, route);
 }
 
-static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action) {
+static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const std::string& server) {
   if (const auto* respond = std::get_if<config::RespondAction>(&action))
-    return http::make_respond_handler({respond->status, respond->content_type, respond->body, respond->headers});
+    return http::make_respond_handler({respond->status, respond->content_type, respond->body, respond->headers, server});
   if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
-    return http::make_redirect_handler({redirect->location, redirect->status});
+    return http::make_redirect_handler({redirect->location, redirect->status, server});
   if (const auto* files = std::get_if<config::FilesAction>(&action))
     return http::make_files_handler({.root = files->root, .index = files->index});
   return http::make_echo_handler();
@@ -104,7 +104,7 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     } else if (std::holds_alternative<config::FilesAction>(r.action)) {
       route.spec.methods = http::MethodSet::of(http::Method::get);
     }
-    auto handler = make_handler(r.action);
+    auto handler = make_handler(r.action, config.server);
     if (!handler) {
       const auto* files = std::get_if<config::FilesAction>(&r.action);
       error = "route " + r.path + ": " + (files != nullptr ? "files.root " + files->root + ": " : std::string()) +

@@ -65,6 +65,7 @@ Result<std::shared_ptr<Handler>> make_respond_handler(RespondOptions options) {
   const std::vector<Field> fields = fields_of(options);
   Result<PreparedResponse> prepared = PreparedResponse::make({.status = options.status,
                                                               .content_length = options.body.size(),
+                                                              .server = options.server,
                                                               .content_type = options.content_type,
                                                               .fields = fields},
                                                              options.body);
@@ -88,7 +89,8 @@ Result<std::shared_ptr<Handler>> make_redirect_handler(const RedirectOptions& op
   }
   const Field location{"Location", options.location};
   Result<PreparedResponse> prepared =
-      PreparedResponse::make({.status = options.status, .content_length = 0, .fields = {&location, 1}}, {});
+      PreparedResponse::make({.status = options.status, .content_length = 0, .server = options.server, .fields = {&location, 1}},
+                             {});
   if (!prepared) return fail(prepared.error());
   return std::shared_ptr<Handler>(std::make_shared<PreparedHandler>(std::move(*prepared)));
 }

@@ -16,6 +16,7 @@ struct RespondOptions {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers{};
+  std::string server{};  ///< Server field of this prepared answer (ServerOptions::server_name is for the others)
 };
 /// Errors: as write_head (a header that would split the answer, a status out of range).
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_respond_handler(RespondOptions options);
@@ -26,6 +27,7 @@ struct RespondOptions {
 struct RedirectOptions {
   std::string location;
   unsigned status = 308;  ///< 301, 302, 303, 307, 308
+  std::string server{};   ///< as in RespondOptions
 };
 /// Errors: invalid_argument for another status, or as write_head.
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_redirect_handler(const RedirectOptions& options);

@@ -40,7 +40,7 @@ bool eventually(const std::function<bool()>& holds) {
 TEST_CASE("respond, redirect, echo", "[integration][http]") {
   http::ServerOptions named;
   named.server_name = "fiberd";
-  HttpServer server({route("/", hello()), route("/old", *http::make_redirect_handler({.location = "/new"})),
+  HttpServer server({route("/", hello()), route("/old", *http::make_redirect_handler({.location = "/new", .server = "fiberd"})),
                      route("/large", *http::make_respond_handler({.content_type = "text/plain",
                                                                   .body = std::string(300'000, 'x')})),
                      route("/middle", *http::make_respond_handler({.content_type = "text/plain",
@@ -58,6 +58,7 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
   REQUIRE(a.has_value());
   CHECK(a->status == 308);
   CHECK(a->field("Location") == "/new");
+  CHECK(a->field("Server") == "fiberd");
   a = c.ask(get("/large"));
   REQUIRE(a.has_value());
   CHECK((a->body == std::string(300'000, 'x')));
