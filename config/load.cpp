@@ -1,0 +1,387 @@
+// From text to Config: tree → overrides → sections by the schema → rules between keys. Everything goes on after an
+// error, so that one run says all that is wrong.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "config/config.hpp"
+#include "config/reader.hpp"
+#include "config/tree.hpp"
+
+namespace fiberd::config {
+
+std::string Diagnostic::to_string() const {
+  std::string out = source;
+  if (line != 0) out += ":" + std::to_string(line) + ":" + std::to_string(column);
+  if (!out.empty()) out += ": ";
+  if (!key.empty()) out += key + ": ";
+  return out + message;
+}
+
+namespace {
+
+/// One step of a --set path: a key or an index.
+struct Step {
+  std::string key;
+  std::size_t index = 0;
+  bool is_index = false;
+};
+
+bool parse_path(std::string_view text, std::vector<Step>& steps) {
+  while (!text.empty()) {
+    if (text.front() == '[') {
+      const std::size_t close = text.find(']');
+      if (close == std::string_view::npos || steps.empty()) return false;
+      Step step{.key = {}, .index = 0, .is_index = true};
+      const auto [end, error] = std::from_chars(text.data() + 1, text.data() + close, step.index);
+      if (error != std::errc{} || end != text.data() + close) return false;
+      steps.push_back(step);
+      text.remove_prefix(close + 1);
+      if (!text.empty() && text.front() == '.') text.remove_prefix(1);
+    } else {
+      const std::size_t end = std::min(text.find_first_of(".["), text.size());
+      if (end == 0) return false;
+      steps.push_back({.key = std::string(text.substr(0, end))});
+      text.remove_prefix(end);
+      if (!text.empty() && text.front() == '.') text.remove_prefix(1);
+    }
+  }
+  return !steps.empty() && steps.size() <= kMaxDepth;
+}
+
+void apply_override(Tree& root, const std::string& text, std::vector<Diagnostic>& diagnostics) {
+  auto report = [&](std::string message) {
+    diagnostics.push_back({"--set", 0, 0, text.substr(0, text.find('=')), std::move(message)});
+  };
+  const std::size_t equals = text.find('=');
+  std::vector<Step> steps;
+  if (equals == std::string::npos || !parse_path(std::string_view(text).substr(0, equals), steps)) {
+    report("must be key=value, e.g. runtime.gomaxprocs=2 or listeners[0].address=127.0.0.1:8081");
+    return;
+  }
+  std::vector<Diagnostic> own;
+  Tree value = parse_yaml(text.substr(equals + 1), "--set", own);
+  if (!own.empty()) {
+    report(own.front().message);
+    return;
+  }
+  if (text.size() == equals + 1) {  // key= : the empty string
+    value.kind = Tree::Kind::scalar;
+    value.entries.clear();
+  }
+  Tree* at = &root;
+  for (const Step& step : steps) {
+    if (step.is_index) {
+      if (at->kind == Tree::Kind::null) at->kind = Tree::Kind::sequence;
+      if (at->kind != Tree::Kind::sequence || step.index > at->items.size()) {
+        report("there is no item [" + std::to_string(step.index) + "]; the list has " +
+               std::to_string(at->kind == Tree::Kind::sequence ? at->items.size() : 0));
+        return;
+      }
+      if (step.index == at->items.size()) at->items.emplace_back().source = "--set";
+      at = &at->items[step.index];
+      continue;
+    }
+    if (at->kind == Tree::Kind::null) at->kind = Tree::Kind::mapping;
+    if (at->kind != Tree::Kind::mapping) {
+      report(step.key + " is inside something that has no keys");
+      return;
+    }
+    Tree* next = at->find(step.key);
+    if (next == nullptr) {
+      at->entries.push_back({step.key, 0, 0, {}});
+      next = &at->entries.back().value;
+      next->source = "--set";
+    }
+    at = next;
+  }
+  *at = std::move(value);
+  at->line = at->column = 0;
+}
+
+// ---------------------------------------------------------------------------------------------- rules
+
+bool is_token(std::string_view text) {
+  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kMarks.find(c) != std::string_view::npos;
+  });
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto b = static_cast<unsigned char>(c);
+    return (b < 0x20 && c != '\t') || b == 0x7f;
+  });
+}
+
+/// What is wrong with a listening address; empty: nothing.
+std::string check_address(std::string_view a) {
+  static constexpr std::string_view kUnix = "unix:";
+  static constexpr std::size_t kMaxPath = 107;
+  if (a.starts_with(kUnix)) {
+    const std::string_view path = a.substr(kUnix.size());
+    if (path.empty()) return "unix: needs a path, e.g. unix:/run/fiberd/web.sock";
+    if (path.size() > kMaxPath) return "a Unix socket's path has at most " + std::to_string(kMaxPath) + " bytes";
+    return "";
+  }
+  const std::size_t colon = a.rfind(':');
+  const std::string example = "; write 0.0.0.0:8080, [::]:8080 or unix:/path";
+  if (colon == std::string_view::npos) return "no port" + example;
+  const std::string_view port = a.substr(colon + 1);
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc{} || end != port.data() + port.size() || number > 65'535)
+    return "\"" + std::string(port) + "\" is no port (0 … 65535)" + example;
+  const std::string_view host = a.substr(0, colon);
+  if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']'))
+    return "an IPv6 address stands in brackets: [" + std::string(host) + "]:" + std::string(port);
+  const bool numeric = std::all_of(host.begin(), host.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '.' || c == ':' || c == '[' || c == ']';
+  });
+  if (!numeric) return "\"" + std::string(host) + "\" is no numeric address" + example;
+  return "";
+}
+
+RouteAction read_action(const Reader& route) {
+  static constexpr std::array<std::string_view, 4> kActions{"respond", "echo", "redirect", "files"};
+  std::string found;
+  unsigned count = 0;
+  for (const std::string_view action : kActions)
+    if (route.has(action)) {
+      ++count;
+      found = action;
+    }
+  // What is not available has been reported by its key already.
+  const bool other = route.has("proxy");
+  if (count == 0 && !other) route.report("", "needs one of respond, echo, redirect, files");
+  if (count > 1) route.report(found, "only one of respond, echo, redirect, files is allowed in a route");
+  if (found == "respond") {
+    const Reader r = route.section("respond");
+    RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"), r.pairs("headers")};
+    if (has_control(a.content_type)) r.report("content_type", "control characters are not allowed in a field");
+    static constexpr std::array<std::string_view, 8> kOwn{"content-length", "transfer-encoding", "connection", "date",
+                                                          "server", "content-type", "keep-alive", "upgrade"};
+    for (const auto& [name, value] : a.headers) {
+      std::string lower = name;
+      std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+      if (!is_token(name)) r.report("headers", "\"" + name + "\" is no field name");
+      if (has_control(value)) r.report("headers", name + ": control characters are not allowed in a field");
+      if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end()) r.report("headers", name + " is set by the server itself");
+    }
+    if ((a.status == 204 || a.status == 304) && !a.body.empty()) r.report("body", "status " + std::to_string(a.status) + " has no body");
+    return a;
+  }
+  if (found == "redirect") {
+    const Reader r = route.section("redirect");
+    RedirectAction a{r.text("location"), static_cast<unsigned>(r.number("status"))};
+    if (a.location.empty()) r.report("location", "is required");
+    if (has_control(a.location) || a.location.find(' ') != std::string::npos) r.report("location", "blanks and control characters are not allowed");
+    if (a.status == 304 || a.status == 305 || a.status == 306) r.report("status", std::to_string(a.status) + " is no redirect; one of 301, 302, 303, 307, 308");
+    return a;
+  }
+  if (found == "files") {
+    const Reader r = route.section("files");
+    FilesAction a{r.text("root"), r.strings("index")};
+    if (a.root.empty()) r.report("root", "is required");
+    for (const std::string& name : a.index)
+      if (name.empty() || name.find('/') != std::string::npos) r.report("index", "\"" + name + "\" is no file name");
+    return a;
+  }
+  if (found == "echo") (void)route.section("echo");
+  return EchoAction{};
+}
+
+RouteConfig read_route(const Reader& route) {
+  static constexpr std::array<std::string_view, 7> kMethods{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
+  RouteConfig r;
+  r.path = route.text("path");
+  if (r.path.empty()) {
+    route.report("path", "is required");
+  } else if (r.path.front() != '/') {
+    route.report("path", "must begin with /");
+  } else if (const std::size_t star = r.path.find('*');
+             star != std::string::npos && (star + 1 != r.path.size() || r.path[star - 1] != '/')) {
+    route.report("path", "* is allowed only as the end of /prefix/*");
+  }
+  if (has_control(r.path)) route.report("path", "control characters are not allowed");
+  r.methods = route.strings("methods");
+  for (const std::string& method : r.methods)
+    if (std::find(kMethods.begin(), kMethods.end(), method) == kMethods.end()) {
+      const std::vector<std::string> names(kMethods.begin(), kMethods.end());
+      const std::string near = nearest(method, names);
+      route.report("methods", "\"" + method + "\" is not allowed; one of GET HEAD POST PUT DELETE OPTIONS PATCH" +
+                                  (near.empty() ? "" : "; did you mean " + near + "?"));
+    }
+  r.host = route.text("host");
+  if (!r.host.empty() && r.host.find_first_of("/ :@") != std::string::npos && r.host.front() != '[')
+    route.report("host", "must be a host name without port");
+  if (route.has("timeout")) r.timeout = route.duration("timeout");
+  if (route.has("body_size")) r.body_size = route.number("body_size");
+  r.action = read_action(route);
+  return r;
+}
+
+HttpConfig read_http(const Reader& http) {
+  HttpConfig h;
+  const Reader t = http.section("timeouts");
+  h.timeouts = {t.duration("header"), t.duration("body"), t.duration("request"), t.duration("write"), t.duration("idle")};
+  const Reader l = http.section("limits");
+  h.limits = {l.number("connections"), l.number("header_size"), static_cast<unsigned>(l.number("header_fields")), l.number("body_size")};
+  const Reader a = http.section("access_log");
+  h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
+  h.server = http.text("server");
+  if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
+  std::map<std::string, std::set<std::string>> seen;  // path and host → methods
+  http.list("routes", [&](Reader& item) {
+    RouteConfig route = read_route(item);
+    std::set<std::string>& methods = seen[route.host + " " + route.path];
+    const std::vector<std::string> wanted = route.methods.empty() ? std::vector<std::string>{"all methods"} : route.methods;
+    for (const std::string& m : wanted) {
+      const bool clash = methods.count(m) != 0 || methods.count("all methods") != 0 || (m == "all methods" && !methods.empty());
+      if (clash) item.report("path", "a second route for " + route.path + " with " + m);
+      methods.insert(m);
+    }
+    h.routes.push_back(std::move(route));
+  });
+  if (h.routes.empty()) http.report("routes", "at least one route is needed");
+  return h;
+}
+
+TcpConfig read_tcp(const Reader& tcp) {
+  TcpConfig c;
+  const bool echo = tcp.has("echo");
+  const bool discard = tcp.has("discard");
+  if (echo == discard) tcp.report("", "needs exactly one of echo, discard");
+  if (echo) (void)tcp.section("echo");
+  if (discard) (void)tcp.section("discard");
+  c.service = discard ? TcpService::discard : TcpService::echo;
+  c.idle_timeout = tcp.section("timeouts").duration("idle");
+  c.connections = tcp.section("limits").number("connections");
+  return c;
+}
+
+ListenerConfig read_listener(const Reader& l) {
+  ListenerConfig c;
+  c.name = l.text("name");
+  if (c.name.empty()) {
+    l.report("name", "is required");
+  } else if (!is_token(c.name) || c.name.size() > 64) {
+    l.report("name", "must be a word of at most 64 characters");
+  } else if (c.name == "admin") {
+    l.report("name", "admin is the admin listener's name");
+  }
+  c.address = l.text("address");
+  if (c.address.empty())
+    l.report("address", "is required");
+  else if (const std::string wrong = check_address(c.address); !wrong.empty())
+    l.report("address", wrong);
+  const bool is_unix = c.address.starts_with("unix:");
+  for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
+    if (l.has(key) && !is_unix) l.report(key, "is for unix: addresses only");
+  for (const std::string_view key : {std::string_view("reuseport"), std::string_view("defer_accept")})
+    if (l.has(key) && is_unix) l.report(key, "is not for unix: addresses");
+  c.mode = static_cast<std::uint32_t>(l.number("mode"));
+  c.owner = l.text("owner");
+  c.reuseport = l.boolean("reuseport");
+  if (l.has("defer_accept")) c.defer_accept = l.boolean("defer_accept");
+  c.backlog = static_cast<unsigned>(l.number("backlog"));
+  const bool http = l.has("http");
+  const bool tcp = l.has("tcp");
+  if (http == tcp) l.report("", "needs exactly one of http, tcp");
+  if (http) c.service = read_http(l.section("http"));
+  if (tcp && !http) c.service = read_tcp(l.section("tcp"));
+  return c;
+}
+
+Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics) {
+  Outcome out;
+  out.diagnostics = std::move(diagnostics);
+  for (const std::string& o : overrides) apply_override(tree, o, out.diagnostics);
+  const Reader root(&tree, "", "", out.diagnostics);
+  Config& c = out.config;
+  const Reader runtime = root.section("runtime");
+  c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")), runtime.number("stack_size"),
+               static_cast<StackGuards>(runtime.choice("stack_guards")),
+               static_cast<unsigned>(runtime.number("blocking_threads")), static_cast<unsigned>(runtime.number("handoff_max"))};
+  if (c.runtime.stack_size % 4096 != 0) runtime.report("stack_size", "must be a multiple of 4KiB");
+  c.memory.limit = root.section("memory").number("limit");
+  const Reader log = root.section("log");
+  c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")), log.text("output")};
+  if (c.log.output.empty()) log.report("output", "is empty; stderr or a path");
+  const Reader shutdown = root.section("shutdown");
+  c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout")};
+  const Reader admin = root.section("admin");
+  c.admin.address = admin.text("address");
+  if (c.admin.address == "off") {
+    c.admin.address.clear();
+  } else if (const std::string wrong = check_address(c.admin.address); !wrong.empty()) {
+    admin.report("address", wrong + ", or off");
+  }
+  std::map<std::string, std::string> names;
+  std::map<std::string, std::string> addresses;
+  if (!c.admin.address.empty()) addresses[c.admin.address] = "admin";
+  root.list("listeners", [&](Reader& item) {
+    ListenerConfig l = read_listener(item);
+    if (!l.name.empty() && !names.emplace(l.name, item.path()).second)
+      item.report("name", "a second listener named " + l.name);
+    // Port 0 is a different port each time.
+    if (!l.address.empty() && !l.address.ends_with(":0") && !addresses.emplace(l.address, item.path()).second)
+      item.report("address", l.address + " is used by " + addresses[l.address] + " already");
+    c.listeners.push_back(std::move(l));
+  });
+  if (c.listeners.empty() && out.diagnostics.empty()) root.report("listeners", "at least one listener is needed");
+  std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(),
+                   [](const Diagnostic& a, const Diagnostic& b) { return std::pair(a.line, a.column) < std::pair(b.line, b.column); });
+  return out;
+}
+
+}  // namespace
+
+Outcome load_text(const std::string& text, const std::string& source, const std::vector<std::string>& overrides) {
+  std::vector<Diagnostic> diagnostics;
+  Tree tree = parse_yaml(text, source, diagnostics);
+  // With YAML that cannot be read there is nothing more to say; duplicate keys alone leave a tree that can be checked.
+  if (!diagnostics.empty() && tree.entries.empty()) return {{}, std::move(diagnostics)};
+  return load(std::move(tree), overrides, std::move(diagnostics));
+}
+
+Outcome load_file(const std::string& path, const std::vector<std::string>& overrides) {
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  std::string text(kMaxFile + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!in.is_open() || in.bad() || (in.gcount() == 0 && errno != 0)) {
+    const int error = errno != 0 ? errno : EIO;
+    return {{}, {{path, 0, 0, "", "cannot be read: " + std::error_code(error, std::system_category()).message()}}};
+  }
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return load_text(text, path, overrides);
+}
+
+const std::string& default_config() {
+  static const std::string text =
+      "# What fiberd runs without -c. `fiberd config schema` tells every key.\n"
+      "runtime: {gomaxprocs: auto}\n"
+      "log: {level: info, format: text, output: stderr}\n"
+      "shutdown: {delay: 0s, timeout: 30s}\n"
+      "admin: {address: \"127.0.0.1:9090\"}\n"
+      "listeners:\n"
+      "  - name: web\n"
+      "    address: \"0.0.0.0:8080\"\n"
+      "    http:\n"
+      "      routes:\n"
+      "        - {path: /, respond: {body: \"Hello, World!\", content_type: text/plain}}\n"
+      "        - {path: /echo, echo: {}}\n"
+      "        # A site: - {path: /files/*, files: {root: ./site, index: [index.html]}}\n"
+      "  - {name: echo, address: \"0.0.0.0:7000\", tcp: {echo: {}}}\n";
+  return text;
+}
+
+}  // namespace fiberd::config

@@ -1,0 +1,262 @@
+#include "config/reader.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/base/bug.hpp"
+#include "core/base/units.hpp"
+
+namespace fiberd::config {
+
+static std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  while (true) {
+    const std::size_t at = text.find(separator);
+    parts.emplace_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+static std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t up = row[j];
+      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = up;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string nearest(std::string_view name, const std::vector<std::string>& names) {
+  if (name.size() > 64) return {};
+  std::string best;
+  std::size_t least = std::max<std::size_t>(2, name.size() / 3) + 1;
+  for (const std::string& candidate : names) {
+    const std::size_t d = edit_distance(name, candidate);
+    if (d < least) {
+      least = d;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+Reader::Reader(const Tree* node, std::string pattern, std::string path, std::vector<Diagnostic>& diagnostics)
+    : node_(node), pattern_(std::move(pattern)), path_(std::move(path)), diagnostics_(diagnostics) {
+  if (node_ != nullptr && node_->kind == Tree::Kind::null) node_ = nullptr;
+  if (node_ == nullptr) return;
+  if (node_->kind != Tree::Kind::mapping) {
+    report("", "must be a mapping of keys");
+    node_ = nullptr;
+    return;
+  }
+  check_keys();
+}
+
+static std::string join(const std::string& prefix, std::string_view key) {
+  return prefix.empty() ? std::string(key) : prefix + "." + std::string(key);
+}
+
+void Reader::check_keys() const {
+  for (const Tree::Entry& e : node_->entries) {
+    const Row* const r = find_row(join(pattern_, e.key));
+    if (r != nullptr && r->available) continue;
+    std::string message;
+    if (r != nullptr) {
+      message = "is not available in this version";
+    } else {
+      std::vector<std::string> names;
+      for (const Row& candidate : schema()) {
+        const std::string prefix = pattern_.empty() ? "" : pattern_ + ".";
+        if (!candidate.available || !candidate.path.starts_with(prefix)) continue;
+        const std::string_view rest = candidate.path.substr(prefix.size());
+        if (rest.find_first_of(".[") == std::string_view::npos) names.emplace_back(rest);
+      }
+      message = "unknown key";
+      if (const std::string near = nearest(e.key, names); !near.empty()) {
+        message += "; did you mean " + near + "?";
+      } else if (!names.empty()) {
+        message += "; known here:";
+        for (const std::string& name : names) message += " " + name;
+      } else {
+        message += "; nothing can be set here";
+      }
+    }
+    diagnostics_.push_back({e.value.source, e.line, e.column, join(path_, e.key), message});
+  }
+}
+
+const Row& Reader::row(std::string_view key) const {
+  const Row* const r = find_row(join(pattern_, key));
+  if (r == nullptr) {
+    report_bug("a configuration key is read that the schema does not know");
+    static constexpr Row kNone{.path = "", .type = Type::string, .fallback = ""};
+    return kNone;
+  }
+  return *r;
+}
+
+const Tree* Reader::node(std::string_view key) const noexcept {
+  const Tree* const n = node_ != nullptr ? node_->find(key) : nullptr;
+  return n != nullptr && n->kind != Tree::Kind::null ? n : nullptr;
+}
+
+bool Reader::has(std::string_view key) const noexcept { return node_ != nullptr && node_->find(key) != nullptr; }
+
+void Reader::report(std::string_view key, std::string message) const {
+  const Tree* const n = node_ != nullptr && !key.empty() ? node_->find(key) : nullptr;
+  const Tree* const place = n != nullptr ? n : node_;
+  diagnostics_.push_back({place != nullptr ? place->source : std::string(), place != nullptr ? place->line : 0,
+                          place != nullptr ? place->column : 0, key.empty() ? path_ : join(path_, key),
+                          std::move(message)});
+}
+
+Reader Reader::section(std::string_view key) const {
+  return {node_ != nullptr ? node_->find(key) : nullptr, join(pattern_, key), join(path_, key), diagnostics_};
+}
+
+void Reader::list(std::string_view key, const std::function<void(Reader&)>& each) const {
+  const Tree* const n = node(key);
+  if (n == nullptr) return;
+  if (n->kind != Tree::Kind::sequence) {
+    report(key, "must be a list");
+    return;
+  }
+  for (std::size_t i = 0; i < n->items.size(); ++i) {
+    Reader item(&n->items[i], join(pattern_, key) + "[]", join(path_, key) + "[" + std::to_string(i) + "]",
+                diagnostics_);
+    each(item);
+  }
+}
+
+/// The value as it was written, or the default; nullopt when it is wrong (reported) or there is none.
+std::optional<std::string> Reader::scalar(std::string_view key, const Row& r) const {
+  const Tree* const n = node(key);
+  if (n == nullptr) return r.fallback.empty() ? std::nullopt : std::optional<std::string>(r.fallback);
+  if (n->kind == Tree::Kind::scalar) return n->scalar;
+  report(key, "must be a single value (" + std::string(to_string(r.type)) + ")");
+  return std::nullopt;
+}
+
+std::uint64_t Reader::number(std::string_view key) const {
+  const Row& r = row(key);
+  const std::optional<std::string> value = scalar(key, r);
+  if (!value) return 0;
+  const bool automatic = r.type == Type::auto_integer || r.type == Type::auto_bytes;
+  if (automatic && *value == "auto") return 0;
+  const bool bytes = r.type == Type::bytes || r.type == Type::auto_bytes;
+  std::optional<std::uint64_t> parsed;
+  if (bytes) {
+    parsed = parse_bytes(*value);
+  } else {
+    std::uint64_t n = 0;
+    const auto [end, error] =
+        std::from_chars(value->data(), value->data() + value->size(), n, r.type == Type::octal ? 8 : 10);
+    if (error == std::errc{} && end == value->data() + value->size()) parsed = n;
+  }
+  auto show = [&](std::uint64_t n) {
+    if (bytes) return format_bytes(n);
+    if (r.type != Type::octal) return std::to_string(n);
+    char text[32];
+    std::snprintf(text, sizeof text, "0%llo", static_cast<unsigned long long>(n));
+    return std::string(text);
+  };
+  const std::string allowed = (automatic ? "auto or " : "") + show(r.least) + " … " + show(r.most);
+  if (!parsed) {
+    report(key, "\"" + *value + "\" is no " + (bytes ? "size with a unit like 16KiB or 1MiB" : "number") + "; allowed: " + allowed);
+    return 0;
+  }
+  if (*parsed < r.least || *parsed > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  return *parsed;
+}
+
+std::chrono::nanoseconds Reader::duration(std::string_view key) const {
+  const Row& r = row(key);
+  const std::optional<std::string> value = scalar(key, r);
+  if (!value) return {};
+  const std::string allowed = format_duration(std::chrono::nanoseconds(r.least)) + " … " +
+                              format_duration(std::chrono::nanoseconds(r.most));
+  const auto parsed = parse_duration(*value);
+  if (!parsed) {
+    report(key, "\"" + *value + "\" is no duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);
+    return {};
+  }
+  const auto ns = static_cast<std::uint64_t>(parsed->count());
+  if (ns < r.least || ns > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  return *parsed;
+}
+
+bool Reader::boolean(std::string_view key) const {
+  const std::optional<std::string> value = scalar(key, row(key));
+  if (!value) return false;
+  if (*value != "true" && *value != "false") report(key, "\"" + *value + "\" is neither true nor false");
+  return *value == "true";
+}
+
+std::string Reader::text(std::string_view key) const { return scalar(key, row(key)).value_or(""); }
+
+unsigned Reader::choice(std::string_view key) const {
+  const Row& r = row(key);
+  const std::optional<std::string> value = scalar(key, r);
+  if (!value) return 0;
+  const std::vector<std::string> choices = split(r.choices, '|');
+  const auto it = std::find(choices.begin(), choices.end(), *value);
+  if (it != choices.end()) return static_cast<unsigned>(it - choices.begin());
+  std::string message = "\"" + *value + "\" is not allowed; one of:";
+  for (const std::string& c : choices) message += " " + c;
+  if (const std::string near = nearest(*value, choices); !near.empty()) message += "; did you mean " + near + "?";
+  report(key, message);
+  return 0;
+}
+
+std::vector<std::string> Reader::strings(std::string_view key) const {
+  const Row& r = row(key);
+  std::vector<std::string> out;
+  const Tree* const n = node(key);
+  if (n == nullptr) {
+    // Defaults of lists are written as in YAML: [a, b].
+    std::string_view text = r.fallback;
+    if (text.size() > 2)
+      for (std::string part : split(text.substr(1, text.size() - 2), ',')) {
+        part.erase(0, part.find_first_not_of(' '));
+        out.push_back(std::move(part));
+      }
+    return out;
+  }
+  if (n->kind != Tree::Kind::sequence) {
+    report(key, "must be a list of strings: [a, b]");
+    return out;
+  }
+  for (const Tree& item : n->items) {
+    if (item.kind == Tree::Kind::scalar)
+      out.push_back(item.scalar);
+    else
+      diagnostics_.push_back({item.source, item.line, item.column, join(path_, key), "must be a string"});
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> Reader::pairs(std::string_view key) const {
+  std::vector<std::pair<std::string, std::string>> out;
+  const Tree* const n = node(key);
+  if (n == nullptr) return out;
+  if (n->kind != Tree::Kind::mapping) {
+    report(key, "must be a mapping of strings: {name: value}");
+    return out;
+  }
+  for (const Tree::Entry& e : n->entries) {
+    if (e.value.kind == Tree::Kind::scalar)
+      out.emplace_back(e.key, e.value.scalar);
+    else
+      diagnostics_.push_back({e.value.source, e.line, e.column, join(join(path_, key), e.key), "must be a string"});
+  }
+  return out;
+}
+
+}  // namespace fiberd::config

@@ -1,0 +1,57 @@
+#pragma once
+// Reader: one mapping of the tree, read by the schema. Every value is taken through it, so that what is not in the table
+// cannot be read, and each default has one place.
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/schema.hpp"
+#include "config/tree.hpp"
+
+namespace fiberd::config {
+
+class Reader {
+ public:
+  /// `pattern` is the schema's path ("listeners[].http"), `path` the real one ("listeners[0].http"). `node` may be
+  /// nullptr: all defaults. Reports unknown, unavailable and misplaced keys at once.
+  Reader(const Tree* node, std::string pattern, std::string path, std::vector<Diagnostic>& diagnostics);
+
+  [[nodiscard]] bool has(std::string_view key) const noexcept;
+  [[nodiscard]] Reader section(std::string_view key) const;
+  /// Calls `each` for every item of a list of sections.
+  void list(std::string_view key, const std::function<void(Reader&)>& each) const;
+
+  [[nodiscard]] std::uint64_t number(std::string_view key) const;  ///< integer, bytes, octal; auto is 0
+  [[nodiscard]] std::chrono::nanoseconds duration(std::string_view key) const;
+  [[nodiscard]] bool boolean(std::string_view key) const;
+  [[nodiscard]] std::string text(std::string_view key) const;
+  /// Index into the row's choices.
+  [[nodiscard]] unsigned choice(std::string_view key) const;
+  [[nodiscard]] std::vector<std::string> strings(std::string_view key) const;
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> pairs(std::string_view key) const;
+
+  /// Reports at `key`, or at the mapping itself when `key` is empty or absent.
+  void report(std::string_view key, std::string message) const;
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  [[nodiscard]] const Row& row(std::string_view key) const;
+  [[nodiscard]] const Tree* node(std::string_view key) const noexcept;
+  [[nodiscard]] std::optional<std::string> scalar(std::string_view key, const Row& row) const;
+  void check_keys() const;
+
+  const Tree* node_;
+  std::string pattern_;
+  std::string path_;
+  std::vector<Diagnostic>& diagnostics_;
+};
+
+/// Of `names`, the one nearest to `name` by edit distance, if it is near enough to be meant; else empty.
+[[nodiscard]] std::string nearest(std::string_view name, const std::vector<std::string>& names);
+
+}  // namespace fiberd::config

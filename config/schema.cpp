@@ -1,0 +1,175 @@
+#include "config/schema.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/base/units.hpp"
+
+namespace fiberd::config {
+
+static constexpr std::uint64_t kSecond = 1'000'000'000;
+static constexpr std::uint64_t kHour = 3600 * kSecond;
+static constexpr std::uint64_t kDay = 24 * kHour;
+static constexpr std::uint64_t kKiB = 1024;
+static constexpr std::uint64_t kMiB = 1024 * kKiB;
+static constexpr std::uint64_t kTiB = kMiB * kMiB;
+
+// clang-format off
+static constexpr auto kRows = std::to_array<Row>({
+  {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
+  {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 256, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask. The environment variable GOMAXPROCS wins.", .reloadable = false},
+  {.path = "runtime.stack_size", .type = Type::bytes, .fallback = "256KiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "Address space per fiber stack, a multiple of 4KiB; memory is used page by page.", .reloadable = false},
+  {.path = "runtime.stack_guards", .type = Type::choice, .fallback = "auto", .choices = "auto|require|canary", .help = "Guard pages under stacks. auto: MADV_GUARD_INSTALL, else mprotect up to half of vm.max_map_count stacks, then no more fibers. require: refuse to start without guards. canary: beyond the limit go on without guards, checked when a fiber ends.", .reloadable = false},
+  {.path = "runtime.blocking_threads", .type = Type::integer, .fallback = "64", .least = 1, .most = 4096, .help = "Most threads for calls that block (opening files, cold reads).", .reloadable = false},
+  {.path = "runtime.handoff_max", .type = Type::integer, .fallback = "4", .least = 0, .most = 64, .help = "Most Processors that may be held by long-running fibers and replaced.", .reloadable = false},
+  {.path = "memory", .type = Type::section, .fallback = "", .help = "Memory."},
+  {.path = "memory.limit", .type = Type::auto_bytes, .fallback = "auto", .least = 16 * kMiB, .most = kTiB, .help = "Above this much resident memory new connections are closed and counted. auto: 90 % of the cgroup's limit, none without one. The environment variable GOMEMLIMIT wins.", .reloadable = false},
+  {.path = "log", .type = Type::section, .fallback = "", .help = "The daemon's own log."},
+  {.path = "log.level", .type = Type::choice, .fallback = "info", .choices = "debug|info|warning|error", .help = "Least severity that is written."},
+  {.path = "log.format", .type = Type::choice, .fallback = "text", .choices = "text|json", .help = "Lines of text, or one JSON object a line."},
+  {.path = "log.output", .type = Type::string, .fallback = "stderr", .help = "stderr, or a file's path. SIGUSR1 opens the file anew."},
+  {.path = "shutdown", .type = Type::section, .fallback = "", .help = "What SIGTERM and SIGINT do."},
+  {.path = "shutdown.delay", .type = Type::duration, .fallback = "0s", .least = 0, .most = kHour, .help = "How long to go on serving, with /readyz at 503, before listeners close."},
+  {.path = "shutdown.timeout", .type = Type::duration, .fallback = "30s", .least = 0, .most = kDay, .help = "How long requests may take to finish before they are cut."},
+  {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz."},
+  {.path = "admin.address", .type = Type::string, .fallback = "127.0.0.1:9090", .help = "Where it listens; off: nowhere. It has no authentication: keep it on loopback or a Unix socket.", .reloadable = false},
+  {.path = "upstreams", .type = Type::list, .fallback = "", .help = "Upstream services for proxy routes.", .available = false},
+  {.path = "listeners", .type = Type::list, .fallback = "", .help = "Where clients connect; at least one."},
+  {.path = "listeners[].name", .type = Type::string, .fallback = "", .help = "Unique; the label in logs and metrics. Required."},
+  {.path = "listeners[].address", .type = Type::string, .fallback = "", .help = "\"0.0.0.0:8080\", \"[::]:8080\" (IPv6 and IPv4), \"127.0.0.1:0\" (a free port), \"unix:/run/fiberd/web.sock\" (a stale socket is replaced, a live one refused). Required.", .reloadable = false},
+  {.path = "listeners[].mode", .type = Type::octal, .fallback = "0660", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file.", .reloadable = false},
+  {.path = "listeners[].owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group or :group.", .reloadable = false},
+  {.path = "listeners[].reuseport", .type = Type::boolean, .fallback = "false", .help = "One socket per Processor of start time in an SO_REUSEPORT group.", .reloadable = false},
+  {.path = "listeners[].defer_accept", .type = Type::boolean, .fallback = "", .help = "TCP_DEFER_ACCEPT: clients are accepted with their first bytes, silent ones after a second. Default: true for http, false for tcp.", .reloadable = false},
+  {.path = "listeners[].backlog", .type = Type::integer, .fallback = "4096", .least = 1, .most = 65535, .help = "Connections the kernel queues; capped by net.core.somaxconn.", .reloadable = false},
+  {.path = "listeners[].tls", .type = Type::section, .fallback = "", .help = "TLS.", .available = false},
+  {.path = "listeners[].http", .type = Type::section, .fallback = "", .help = "Serves HTTP/1.1. Exactly one of http and tcp."},
+  {.path = "listeners[].http.timeouts", .type = Type::section, .fallback = "", .help = "How long a client may take."},
+  {.path = "listeners[].http.timeouts.header", .type = Type::duration, .fallback = "10s", .least = kSecond / 1000, .most = kHour, .help = "From accept, or the first byte of a later request, to the end of the head; then 408."},
+  {.path = "listeners[].http.timeouts.body", .type = Type::duration, .fallback = "30s", .least = kSecond / 1000, .most = kHour, .help = "Without progress of the request's body; then 408."},
+  {.path = "listeners[].http.timeouts.request", .type = Type::duration, .fallback = "60s", .least = kSecond / 1000, .most = kDay, .help = "From the end of the head to the head of the answer."},
+  {.path = "listeners[].http.timeouts.write", .type = Type::duration, .fallback = "30s", .least = kSecond / 1000, .most = kHour, .help = "Without progress of the answer; then the connection is cut."},
+  {.path = "listeners[].http.timeouts.idle", .type = Type::duration, .fallback = "60s", .least = kSecond / 1000, .most = kDay, .help = "Between two requests of a connection."},
+  {.path = "listeners[].http.limits", .type = Type::section, .fallback = "", .help = "How much a client may take."},
+  {.path = "listeners[].http.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
+  {.path = "listeners[].http.limits.header_size", .type = Type::bytes, .fallback = "16KiB", .least = 256, .most = kMiB, .help = "A request's head; more is 431."},
+  {.path = "listeners[].http.limits.header_fields", .type = Type::integer, .fallback = "100", .least = 1, .most = 256, .help = "Field lines of a head; more is 431."},
+  {.path = "listeners[].http.limits.body_size", .type = Type::bytes, .fallback = "1MiB", .least = 0, .most = kTiB, .help = "A request's body; more is 413."},
+  {.path = "listeners[].http.access_log", .type = Type::section, .fallback = "", .help = "A line per answer."},
+  {.path = "listeners[].http.access_log.format", .type = Type::choice, .fallback = "off", .choices = "off|common|json", .help = "off, the common log format, or one JSON object a line."},
+  {.path = "listeners[].http.access_log.output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a file's path. SIGUSR1 opens the file anew."},
+  {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
+  {.path = "listeners[].http.routes", .type = Type::list, .fallback = "", .help = "What is answered. An exact path beats the longest prefix. Each route has exactly one of respond, echo, redirect, files."},
+  {.path = "listeners[].http.routes[].path", .type = Type::string, .fallback = "", .help = "\"/exact\", or \"/prefix/*\" for everything below /prefix/. Required."},
+  {.path = "listeners[].http.routes[].methods", .type = Type::strings, .fallback = "", .help = "Methods it serves; default all (files: GET). GET brings HEAD."},
+  {.path = "listeners[].http.routes[].host", .type = Type::string, .fallback = "", .help = "Only requests for this host, without port; default any."},
+  {.path = "listeners[].http.routes[].timeout", .type = Type::duration, .fallback = "", .least = kSecond / 1000, .most = kDay, .help = "Instead of timeouts.request."},
+  {.path = "listeners[].http.routes[].body_size", .type = Type::bytes, .fallback = "", .least = 0, .most = kTiB, .help = "Instead of limits.body_size."},
+  {.path = "listeners[].http.routes[].respond", .type = Type::section, .fallback = "", .help = "The same answer each time."},
+  {.path = "listeners[].http.routes[].respond.status", .type = Type::integer, .fallback = "200", .least = 200, .most = 599, .help = "Status code."},
+  {.path = "listeners[].http.routes[].respond.body", .type = Type::string, .fallback = "", .help = "Body."},
+  {.path = "listeners[].http.routes[].respond.content_type", .type = Type::string, .fallback = "text/plain; charset=utf-8", .help = "Content-Type."},
+  {.path = "listeners[].http.routes[].respond.headers", .type = Type::pairs, .fallback = "", .help = "Further fields, name: value."},
+  {.path = "listeners[].http.routes[].echo", .type = Type::section, .fallback = "", .help = "Sends the request's body back: {}."},
+  {.path = "listeners[].http.routes[].redirect", .type = Type::section, .fallback = "", .help = "Sends the client elsewhere."},
+  {.path = "listeners[].http.routes[].redirect.location", .type = Type::string, .fallback = "", .help = "The Location field. Required."},
+  {.path = "listeners[].http.routes[].redirect.status", .type = Type::integer, .fallback = "308", .least = 301, .most = 308, .help = "301, 302, 303, 307 or 308."},
+  {.path = "listeners[].http.routes[].files", .type = Type::section, .fallback = "", .help = "Serves files: below a prefix the rest of the path under root."},
+  {.path = "listeners[].http.routes[].files.root", .type = Type::string, .fallback = "", .help = "A directory. Nothing outside of it is served. Required."},
+  {.path = "listeners[].http.routes[].files.index", .type = Type::strings, .fallback = "[index.html]", .help = "Names tried for a directory."},
+  {.path = "listeners[].http.routes[].proxy", .type = Type::section, .fallback = "", .help = "Passes requests to an upstream.", .available = false},
+  {.path = "listeners[].http.routes[].rate_limit", .type = Type::section, .fallback = "", .help = "Requests per second.", .available = false},
+  {.path = "listeners[].tcp", .type = Type::section, .fallback = "", .help = "Serves plain TCP. Exactly one of echo and discard."},
+  {.path = "listeners[].tcp.echo", .type = Type::section, .fallback = "", .help = "Sends back what comes: {}."},
+  {.path = "listeners[].tcp.discard", .type = Type::section, .fallback = "", .help = "Reads and forgets: {}."},
+  {.path = "listeners[].tcp.timeouts", .type = Type::section, .fallback = "", .help = "How long a client may take."},
+  {.path = "listeners[].tcp.timeouts.idle", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Without a byte; 0s: no limit."},
+  {.path = "listeners[].tcp.limits", .type = Type::section, .fallback = "", .help = "How much clients may take."},
+  {.path = "listeners[].tcp.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
+});
+// clang-format on
+
+std::string_view to_string(Type type) noexcept {
+  switch (type) {
+    case Type::section: return "section";
+    case Type::list: return "list";
+    case Type::integer: return "integer";
+    case Type::auto_integer: return "auto or integer";
+    case Type::bytes: return "size";
+    case Type::auto_bytes: return "auto or size";
+    case Type::duration: return "duration";
+    case Type::boolean: return "true or false";
+    case Type::string: return "string";
+    case Type::choice: return "one of";
+    case Type::octal: return "octal mode";
+    case Type::strings: return "list of strings";
+    case Type::pairs: return "mapping of strings";
+  }
+  return "unknown";
+}
+
+std::span<const Row> schema() noexcept { return kRows; }
+
+const Row* find_row(std::string_view path) noexcept {
+  const auto* const row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& r) { return r.path == path; });
+  return row == kRows.end() ? nullptr : row;
+}
+
+static std::string range_of(const Row& row) {
+  switch (row.type) {
+    case Type::integer:
+    case Type::auto_integer: return std::to_string(row.least) + " … " + std::to_string(row.most);
+    case Type::bytes:
+    case Type::auto_bytes: return format_bytes(row.least) + " … " + format_bytes(row.most);
+    case Type::duration:
+      return format_duration(std::chrono::nanoseconds(row.least)) + " … " +
+             format_duration(std::chrono::nanoseconds(row.most));
+    case Type::choice: {
+      std::string text(row.choices);
+      for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.replace(at, 1, ", ");
+      return text;
+    }
+    default: return "";
+  }
+}
+
+std::string render_schema_markdown() {
+  std::string out =
+      "# Configuration\n\n"
+      "<!-- Generated by `fiberd config schema --markdown`; `make docs` renews it. -->\n\n"
+      "One YAML file. `fiberd check FILE` says everything that is wrong with it at once, with file, line and column.\n"
+      "`fiberd config default` prints the configuration that runs without a file. `--set key=value` replaces one key,\n"
+      "e.g. `--set runtime.gomaxprocs=2` or `--set 'listeners[0].address=127.0.0.1:8081'`.\n\n"
+      "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`. Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
+      "Anchors and aliases are refused, and so are duplicate and unknown keys.\n\n"
+      "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
+  for (const Row& row : kRows) {
+    if (!row.available) continue;
+    out += "| `" + std::string(row.path) + "` | " + std::string(to_string(row.type)) + " | ";
+    if (!row.fallback.empty()) out += "`" + std::string(row.fallback) + "`";
+    out += " | " + range_of(row) + " | " + std::string(row.help) + " |\n";
+  }
+  return out;
+}
+
+std::string render_schema_yaml() {
+  auto quoted = [](std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out + "\"";
+  };
+  std::string out;
+  for (const Row& row : kRows) {
+    if (!row.available) continue;
+    out += quoted(row.path) + ":\n  type: " + quoted(to_string(row.type)) + "\n";
+    if (!row.fallback.empty()) out += "  default: " + quoted(row.fallback) + "\n";
+    if (const std::string range = range_of(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
+    out += std::string("  reloadable: ") + (row.reloadable ? "true" : "false") + "\n  help: " + quoted(row.help) + "\n";
+  }
+  return out;
+}
+
+}  // namespace fiberd::config

@@ -1,0 +1,49 @@
+#pragma once
+// The schema: one table of every key. It drives parsing, defaults and validation, `fiberd config schema` and
+// docs/configuration.md; a key that is not in it does not exist.
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fiberd::config {
+
+enum class Type : std::uint8_t {
+  section,   ///< a mapping with keys of its own
+  list,      ///< a sequence of sections
+  integer,   ///< least … most
+  auto_integer,
+  bytes,     ///< "16KiB"; least … most bytes
+  auto_bytes,
+  duration,  ///< "10s"; least … most nanoseconds
+  boolean,
+  string,
+  choice,    ///< one of `choices`
+  octal,     ///< file mode, "0660"
+  strings,   ///< a list of strings
+  pairs      ///< a mapping of strings to strings
+};
+[[nodiscard]] std::string_view to_string(Type type) noexcept;
+
+struct Row {
+  std::string_view path;      ///< listeners[].http.timeouts.header
+  Type type;
+  std::string_view fallback;  ///< the default as it would be written; empty: none (or a section)
+  std::uint64_t least = 0;
+  std::uint64_t most = 0;
+  std::string_view choices = {};  ///< "a|b|c"
+  std::string_view help = {};
+  bool reloadable = true;     ///< could change without a restart; none can in this version's daemon
+  bool available = true;      ///< false: known, refused in this version
+};
+
+[[nodiscard]] std::span<const Row> schema() noexcept;
+/// nullptr when there is no such key. Sequence indices are written "[]".
+[[nodiscard]] const Row* find_row(std::string_view path) noexcept;
+
+/// docs/configuration.md.
+[[nodiscard]] std::string render_schema_markdown();
+/// One YAML mapping a key: type, default, range, help.
+[[nodiscard]] std::string render_schema_yaml();
+
+}  // namespace fiberd::config
