@@ -244,9 +244,19 @@ bool Listener::count_in(int fd) noexcept {
 
 /// False when there is nothing (more) to accept now.
 bool Listener::accept_one(Socket& socket) noexcept {
-  const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+  int fd = -1;
+  if (backoff_ns_.load(std::memory_order_acquire) == 0) [[likely]] {
+    fd = sys::accept4(socket.fd, nullptr, nullptr);
+  } else {
+    // In turn, or a Processor would take the number that another has just freed for its refusal.
+    const LockGuard guard(reserve_lock_);
+    fd = sys::accept4(socket.fd, nullptr, nullptr);
+    if (fd >= 0) {
+      backoff_ns_.store(0, std::memory_order_release);
+      if (reserve_ < 0) reserve_ = open_reserve();
+    }
+  }
   if (fd >= 0) {
-    if (backoff_ns_.load(std::memory_order_relaxed) != 0) backoff_ns_.store(0, std::memory_order_relaxed);
     if (count_in(fd)) on_accept_(argument_, fd);
     return true;
   }
@@ -267,24 +277,24 @@ bool Listener::accept_one(Socket& socket) noexcept {
 }
 
 void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
-  if (error == EMFILE || error == ENFILE) {
+  const std::int64_t now = monotonic_now();
+  std::int64_t backoff = 0;
+  {
     const LockGuard guard(reserve_lock_);
-    if (reserve_ >= 0) {
-      sys::close(reserve_);
+    const std::int64_t before = backoff_ns_.load(std::memory_order_relaxed);
+    backoff = before == 0 ? kFirstBackoff : std::min(before * 2, kMaxBackoff);
+    backoff_ns_.store(backoff, std::memory_order_release);
+    if ((error == EMFILE || error == ENFILE) && reserve_ >= 0) {
+      sys::close(std::exchange(reserve_, -1));
       const int fd = sys::accept4(socket.fd, nullptr, nullptr);
       if (fd >= 0) {
         sys::close(fd);
         count(options_.metrics.refused_descriptors);
       }
-      reserve_ = open_reserve();
-    } else {
-      reserve_ = open_reserve();
     }
+    // Somebody else in the process may have been faster; then it is tried again each time.
+    if (reserve_ < 0) reserve_ = open_reserve();
   }
-  const std::int64_t now = monotonic_now();
-  const std::int64_t before = backoff_ns_.load(std::memory_order_relaxed);
-  const std::int64_t backoff = before == 0 ? kFirstBackoff : std::min(before * 2, kMaxBackoff);
-  backoff_ns_.store(backoff, std::memory_order_relaxed);
   unlogged_.fetch_add(1, std::memory_order_relaxed);
   std::int64_t last = last_log_.load(std::memory_order_relaxed);
   if (now - last >= kLogPeriod && last_log_.compare_exchange_strong(last, now, std::memory_order_relaxed)) {

@@ -104,9 +104,10 @@ TEST_CASE("without descriptors a listener neither spins nor floods the log, and 
   REQUIRE(n == sizeof report);
   INFO("refused " << report.refused << ", log lines " << report.log_lines << ", CPU " << report.cpu_us << " us, served "
                   << report.served_after);
-  // One attempt per pause of 5, 10, 20 … 640 ms: each refuses one client at most.
-  CHECK(report.refused >= 4);
-  CHECK(report.refused <= 10);
+  // One attempt per pause of 5, 10, 20 … 640 ms, and each refuses one client at most. Fewer, when one Processor was
+  // already accepting while another freed its reserve.
+  CHECK(report.refused >= 1);
+  CHECK(report.refused <= 12);
   CHECK(report.log_lines >= 1);
   CHECK(report.log_lines <= 2);
   CHECK(report.cpu_us < 300'000);
