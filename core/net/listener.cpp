@@ -71,7 +71,12 @@ static void count(metric::Counter* counter) noexcept {
 static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
-    : runtime_(runtime), options_(std::move(options)), reserve_(open_reserve()) {}
+    : runtime_(runtime),
+      options_(std::move(options)),
+      shared_(std::make_shared<Shared>()),
+      reserve_(open_reserve()) {
+  shared_->gauge = options_.metrics.connections;
+}
 
 static std::error_code from_errno(int negative) noexcept { return {-negative, std::system_category()}; }
 
@@ -170,7 +175,7 @@ std::error_code Listener::start(OnAccept on_accept, void* argument) {
 }
 
 std::error_code Listener::serve(std::function<void(TcpStream)> handler) {
-  handler_ = std::move(handler);
+  shared_->handler = std::move(handler);
   return start(&Listener::serve_one, this);
 }
 
@@ -183,18 +188,21 @@ void Listener::serve_one(void* argument, int fd) noexcept {
     return;
   }
   struct Session {
-    Listener* listener;
+    std::shared_ptr<Shared> shared;
     TcpStream stream;
-    Session(Listener& l, TcpStream s) noexcept : listener(&l), stream(std::move(s)) {}
-    Session(Session&& o) noexcept : listener(std::exchange(o.listener, nullptr)), stream(std::move(o.stream)) {}
+    Session(std::shared_ptr<Shared> s, TcpStream t) noexcept : shared(std::move(s)), stream(std::move(t)) {}
+    Session(Session&&) noexcept = default;
+    Session& operator=(Session&&) = delete;
     ~Session() {
-      if (listener == nullptr) return;
+      if (shared == nullptr) return;
       stream.close();
-      listener->release();
+      shared->release();
     }
   };
   const Result<void> spawned =
-      runtime::spawn("tcp", [&l, session = Session(l, std::move(*stream))]() mutable { l.handler_(std::move(session.stream)); });
+      runtime::spawn("tcp", [session = Session(l.shared_, std::move(*stream))]() mutable {
+        session.shared->handler(std::move(session.stream));
+      });
   // A refused spawn destroyed the session: closed and counted off. It is still told.
   if (!spawned) count(l.options_.metrics.errors);
 }
@@ -231,8 +239,8 @@ void Listener::accept_burst(Socket& socket) noexcept {
 
 /// The first gate: counts the connection, or closes it.
 bool Listener::count_in(int fd) noexcept {
-  if (connections_.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
+  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
+    shared_->connections.fetch_sub(1, std::memory_order_relaxed);
     sys::close(fd);
     count(options_.metrics.refused_limit);
     return false;
@@ -401,11 +409,6 @@ void Listener::stop() noexcept {
   const std::string path(local_.path());
   struct stat st {};
   if (::lstat(path.c_str(), &st) == 0 && st.st_ino == path_inode_ && st.st_dev == path_device_) ::unlink(path.c_str());
-}
-
-void Listener::release() noexcept {
-  connections_.fetch_sub(1, std::memory_order_relaxed);
-  if (options_.metrics.connections != nullptr) options_.metrics.connections->sub();
 }
 
 }  // namespace fiberd::net

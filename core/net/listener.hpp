@@ -59,7 +59,8 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   [[nodiscard]] std::error_code start(OnAccept on_accept, void* argument);
-  /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself.
+  /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself,
+  /// and the connections may outlive the listener (but not its metrics).
   [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
   /// For fibers, instead of start(): the next connection, which counts against the limit until release(). One fiber at
   /// a time. Errors: timed_out, operation_canceled (also by stop()), bad_file_descriptor after it,
@@ -72,16 +73,26 @@ class Listener {
   void pause() noexcept;
   void resume() noexcept;
 
-  /// A connection given to OnAccept is closed. Thread-safe; never parks.
-  void release() noexcept;
+  /// A connection given to OnAccept, or by accept(), is closed. Thread-safe; never parks. The listener must outlive it.
+  void release() noexcept { shared_->release(); }
 
   /// With the port that was chosen for port 0.
   [[nodiscard]] const Endpoint& local() const noexcept { return local_; }
-  [[nodiscard]] std::size_t connections() const noexcept { return connections_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t connections() const noexcept { return shared_->connections.load(std::memory_order_relaxed); }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
 
  private:
   struct Socket;
+  /// What the connections of serve() need, who may outlive the listener.
+  struct Shared {
+    std::atomic<std::size_t> connections{0};
+    metric::Gauge* gauge = nullptr;
+    std::function<void(TcpStream)> handler;
+    void release() noexcept {
+      connections.fetch_sub(1, std::memory_order_relaxed);
+      if (gauge != nullptr) gauge->sub();
+    }
+  };
   Listener(runtime::Runtime& runtime, ListenerOptions options);
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
@@ -100,8 +111,7 @@ class Listener {
   std::vector<std::unique_ptr<Socket>> sockets_;
   OnAccept on_accept_ = nullptr;
   void* argument_ = nullptr;
-  std::function<void(TcpStream)> handler_;
-  std::atomic<std::size_t> connections_{0};
+  std::shared_ptr<Shared> shared_;
   // Descriptors run out
   Lock reserve_lock_;
   int reserve_ = -1;
