@@ -9,7 +9,8 @@ WERROR ?= OFF
 ONLY ?=
 export JOBS ONLY
 
-CONFIGURE = cmake --preset $(1) -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2)
+# What goes wrong is said on stderr.
+CONFIGURE = cmake --preset $(1) -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2) > /dev/null
 BUILD = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := help
@@ -54,7 +55,7 @@ tsan: ## every test under ThreadSanitizer
 	@$(call BUILD,tsan)
 	@tests/support/run-tests tsan
 
-lint: ## clang-format, clang-tidy (TIDY=all for every file), and both compilers' warnings as errors
+lint: ## clang-format, clang-tidy, and both compilers' warnings as errors
 	@deploy/install-packages build test lint
 	@tests/support/lint format tidy gcc clang
 
@@ -70,7 +71,7 @@ bench: ## the benchmarks: micro, then fiberd beside its peers; BENCH_ARGS goes t
 
 nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, benches
 	@$(MAKE) --no-print-directory test
-	@TIDY=all $(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
 	@NIGHTLY=1 tests/support/run-tests release

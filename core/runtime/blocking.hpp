@@ -84,7 +84,7 @@ struct StackJob : BlockingPool::Job {
 template <class F, class T>
 struct HeapJob : BlockingPool::Job {
   template <class G>
-  explicit HeapJob(G&& f) : fn(std::forward<G>(f)) {
+  explicit HeapJob(G&& f) : fn(std::forward<G>(f)) {  // NOLINT: a job is never copied, so nothing is hidden
     run = [](BlockingPool::Job& job) noexcept {
       auto& self = static_cast<HeapJob&>(job);
       self.outcome.run(self.fn);
