@@ -4,8 +4,8 @@
 
 namespace fiberd::net {
 
-/// Nobody runs it: it is there because Asio's objects want one. Never destroyed, so that streams of any lifetime may use
-/// it.
+/// Nobody runs it: it is there because Asio's objects want one. Never destroyed, so that streams of any lifetime may
+/// use it.
 static boost::asio::io_context& idle_context() {
   static auto* const context = new boost::asio::io_context(BOOST_ASIO_CONCURRENCY_HINT_SAFE);
   return *context;
@@ -21,8 +21,8 @@ boost::system::error_code to_boost(std::error_code error) noexcept {
 AsioStream::executor_type AsioStream::get_executor() const noexcept { return idle_context().get_executor(); }
 
 std::size_t AsioStream::read_one(boost::asio::mutable_buffer buffer, boost::system::error_code& ec) noexcept {
-  const Result<std::size_t> n = stream_.read_some({static_cast<std::byte*>(buffer.data()), buffer.size()},
-                                                  Deadline::never(), cancellation_);
+  const Result<std::size_t> n =
+      stream_.read_some({static_cast<std::byte*>(buffer.data()), buffer.size()}, Deadline::never(), cancellation_);
   if (!n) {
     ec = to_boost(n.error());
     return 0;
@@ -48,8 +48,8 @@ boost::asio::ip::tcp::socket& AsioStream::asio_socket() {
     const int family = stream_.local().family();
     if (family != AF_INET && family != AF_INET6)
       throw boost::system::system_error(boost::asio::error::address_family_not_supported, "asio_socket");
-    socket_.emplace(idle_context(),
-                    family == AF_INET ? boost::asio::ip::tcp::v4() : boost::asio::ip::tcp::v6(), stream_.fd_);
+    socket_.emplace(idle_context(), family == AF_INET ? boost::asio::ip::tcp::v4() : boost::asio::ip::tcp::v6(),
+                    stream_.fd_);
   } catch (...) {
     socket_.reset();
     stream_.exit();

@@ -23,8 +23,8 @@ namespace fiberd::net {
 
 class AsioStream {
  public:
-  using executor_type = boost::asio::io_context::executor_type;                      // NOLINT: Asio's names
-  using lowest_layer_type = AsioStream;                                              // NOLINT
+  using executor_type = boost::asio::io_context::executor_type;  // NOLINT: Asio's names
+  using lowest_layer_type = AsioStream;                          // NOLINT
 
   /// `stream` must outlive this. `cancellation`, which may be nullptr, is obeyed by every wait beside the stream's
   /// deadlines; it must outlive the calls.
@@ -39,7 +39,8 @@ class AsioStream {
   [[nodiscard]] lowest_layer_type& lowest_layer() noexcept { return *this; }
   [[nodiscard]] TcpStream& stream() const noexcept { return stream_; }
 
-  /// At least one byte, unless the buffers are empty. Errors: asio::error::eof at the end; else as TcpStream::read_some.
+  /// At least one byte, unless the buffers are empty. Errors: asio::error::eof at the end; else as
+  /// TcpStream::read_some.
   template <class MutableBufferSequence>
   std::size_t read_some(const MutableBufferSequence& buffers, boost::system::error_code& ec) {
     ec = {};
@@ -77,8 +78,8 @@ class AsioStream {
   }
 
   /// The Asio socket on this stream's descriptor, made at the first call: for options, endpoints and Asio interfaces
-  /// that want one. While it exists a close() of the stream from another fiber wakes its waits, but the descriptor stays
-  /// open until this object's end. Do not close or move it. Throws boost::system::system_error:
+  /// that want one. While it exists a close() of the stream from another fiber wakes its waits, but the descriptor
+  /// stays open until this object's end. Do not close or move it. Throws boost::system::system_error:
   /// address_family_not_supported on a Unix socket, bad_descriptor on a closed stream.
   [[nodiscard]] boost::asio::ip::tcp::socket& asio_socket();
 

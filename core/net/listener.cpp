@@ -1,6 +1,6 @@
-// Accepting happens inside the scheduler, before any fiber exists: the socket is in every Poller with EPOLLEXCLUSIVE, so
-// the kernel wakes one Processor per arrival, and the callback accepts right there. A fiber that accepted would cost a
-// switch per connection and would be the one place through which all connections must pass.
+// Accepting happens inside the scheduler, before any fiber exists: the socket is in every Poller with EPOLLEXCLUSIVE,
+// so the kernel wakes one Processor per arrival, and the callback accepts right there. A fiber that accepted would cost
+// a switch per connection and would be the one place through which all connections must pass.
 //
 // The socket is level-triggered and accepts in bursts that adapt: one accept per event while connections come singly
 // (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 64 while each
@@ -58,10 +58,10 @@ struct Listener::Socket : runtime::Timer {
   int fd;
   std::atomic<runtime::AcceptorRegistration*> registration{nullptr};
   std::atomic<std::uint32_t> burst{1};
-  std::atomic<std::uint32_t> singles{kFirstPatience};   // bursts of one still to be used up before two are tried
-  std::atomic<std::uint32_t> patience{kFirstPatience};  // what `singles` begins with
+  std::atomic<std::uint32_t> singles{kFirstPatience};         // bursts of one still to be used up before two are tried
+  std::atomic<std::uint32_t> patience{kFirstPatience};        // what `singles` begins with
   std::atomic<runtime::PollDescriptor*> descriptor{nullptr};  // for accept()
-  std::atomic<std::uint32_t> inside{0};                 // accept() calls
+  std::atomic<std::uint32_t> inside{0};                       // accept() calls
 };
 
 static void count(metric::Counter* counter) noexcept {
@@ -71,10 +71,7 @@ static void count(metric::Counter* counter) noexcept {
 static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
-    : runtime_(runtime),
-      options_(std::move(options)),
-      shared_(std::make_shared<Shared>()),
-      reserve_(open_reserve()) {
+    : runtime_(runtime), options_(std::move(options)), shared_(std::make_shared<Shared>()), reserve_(open_reserve()) {
   shared_->gauge = options_.metrics.connections;
 }
 
@@ -98,9 +95,8 @@ std::error_code Listener::prepare_unix_path(const Endpoint& endpoint) {
 std::error_code Listener::finish_unix_path(const Endpoint& endpoint) {
   const std::string path(endpoint.path());
   if (::chmod(path.c_str(), options_.mode) != 0) return {errno, std::system_category()};
-  if ((options_.owner || options_.group) &&
-      ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
-              options_.group.value_or(static_cast<gid_t>(-1))) != 0)
+  if ((options_.owner || options_.group) && ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
+                                                    options_.group.value_or(static_cast<gid_t>(-1))) != 0)
     return {errno, std::system_category()};
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return {errno, std::system_category()};
@@ -199,10 +195,9 @@ void Listener::serve_one(void* argument, int fd) noexcept {
       shared->release();
     }
   };
-  const Result<void> spawned =
-      runtime::spawn("tcp", [session = Session(l.shared_, std::move(*stream))]() mutable {
-        session.shared->handler(std::move(session.stream));
-      });
+  const Result<void> spawned = runtime::spawn("tcp", [session = Session(l.shared_, std::move(*stream))]() mutable {
+    session.shared->handler(std::move(session.stream));
+  });
   // A refused spawn destroyed the session: closed and counted off. It is still told.
   if (!spawned) count(l.options_.metrics.errors);
 }
@@ -307,13 +302,12 @@ void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
   std::int64_t last = last_log_.load(std::memory_order_relaxed);
   if (now - last >= kLogPeriod && last_log_.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
     char line[256];
-    const int n = std::snprintf(line, sizeof line,
-                                "listener %s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
-                                "lower limits.connections; pausing up to %lld ms",
-                                options_.name.c_str(),
-                                static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
-                                std::error_code(error, std::system_category()).message().c_str(),
-                                static_cast<long long>(backoff / 1'000'000));
+    const int n = std::snprintf(
+        line, sizeof line,
+        "listener %s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
+        "lower limits.connections; pausing up to %lld ms",
+        options_.name.c_str(), static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
+        std::error_code(error, std::system_category()).message().c_str(), static_cast<long long>(backoff / 1'000'000));
     log(LogLevel::warning, {line, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof line) - 1))});
   }
   // None yet while start() is still at it: then the event comes again.

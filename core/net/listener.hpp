@@ -25,22 +25,23 @@ namespace fiberd::net {
 /// Counters of a listener; each may be null.
 struct ListenerMetrics {
   metric::Counter* accepted = nullptr;
-  metric::Counter* refused_limit = nullptr;        ///< over the connection limit: closed at once
-  metric::Counter* refused_descriptors = nullptr;  ///< EMFILE and its kin: the client was closed by the reserve descriptor
-  metric::Counter* errors = nullptr;               ///< accept failed otherwise
+  metric::Counter* refused_limit = nullptr;  ///< over the connection limit: closed at once
+  metric::Counter* refused_descriptors =
+      nullptr;                        ///< EMFILE and its kin: the client was closed by the reserve descriptor
+  metric::Counter* errors = nullptr;  ///< accept failed otherwise
   metric::Gauge* connections = nullptr;
 };
 
 struct ListenerOptions {
-  int backlog = 4096;              ///< capped by net.core.somaxconn
-  bool reuse_port = false;         ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
-  bool defer_accept = false;       ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
-  bool dual_stack = true;          ///< "[::]" takes IPv4 too
-  std::size_t connections = 10'000;  ///< open at once; more are closed at once and counted
-  std::uint32_t mode = 0666;       ///< of a Unix socket's file
+  int backlog = 4096;                  ///< capped by net.core.somaxconn
+  bool reuse_port = false;             ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
+  bool defer_accept = false;           ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
+  bool dual_stack = true;              ///< "[::]" takes IPv4 too
+  std::size_t connections = 10'000;    ///< open at once; more are closed at once and counted
+  std::uint32_t mode = 0666;           ///< of a Unix socket's file
   std::optional<std::uint32_t> owner;  ///< of a Unix socket's file
   std::optional<std::uint32_t> group;
-  std::string name = "listener";   ///< for logs
+  std::string name = "listener";  ///< for logs
   ListenerMetrics metrics;
 };
 
@@ -78,7 +79,9 @@ class Listener {
 
   /// With the port that was chosen for port 0.
   [[nodiscard]] const Endpoint& local() const noexcept { return local_; }
-  [[nodiscard]] std::size_t connections() const noexcept { return shared_->connections.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t connections() const noexcept {
+    return shared_->connections.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
 
  private:

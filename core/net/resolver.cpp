@@ -1,7 +1,7 @@
 // One c-ares channel per look-up: look-ups share nothing, and giving one up is destroying its channel, at once and with
-// its sockets. A channel for all would need a lock held across c-ares's calls and a fiber that drives it for the others.
-// What it costs: /etc/resolv.conf is read anew each time (and so is always current). That, and /etc/hosts, are read on
-// the blocking pool.
+// its sockets. A channel for all would need a lock held across c-ares's calls and a fiber that drives it for the
+// others. What it costs: /etc/resolv.conf is read anew each time (and so is always current). That, and /etc/hosts, are
+// read on the blocking pool.
 //
 // A look-up may have several sockets (servers, retries over TCP), a fiber waits for one descriptor. So the sockets hang
 // in an epoll instance of the look-up's own, level-triggered, and the fiber waits for that one to become readable: an
@@ -39,7 +39,8 @@ class ResolveCategory final : public std::error_category {
       case ResolveErrc::not_found: return "no such host name";
       case ResolveErrc::no_address: return "the host name has no address of this kind";
       case ResolveErrc::bad_name: return "not a host name";
-      case ResolveErrc::server_failure: return "no name server answered the question: they failed, refused or are not there";
+      case ResolveErrc::server_failure:
+        return "no name server answered the question: they failed, refused or are not there";
       case ResolveErrc::bad_response: return "the name server's response is malformed";
       case ResolveErrc::failed: break;
     }
@@ -133,7 +134,8 @@ void Lookup::on_socket(void* argument, ares_socket_t fd, int readable, int writa
       return;
     }
   }
-  const std::uint32_t mask = (readable != 0 ? std::uint32_t{EPOLLIN} : 0U) | (writable != 0 ? std::uint32_t{EPOLLOUT} : 0U);
+  const std::uint32_t mask =
+      (readable != 0 ? std::uint32_t{EPOLLIN} : 0U) | (writable != 0 ? std::uint32_t{EPOLLOUT} : 0U);
   if (mask == 0) {
     (void)epoll_change(self.epoll_, EPOLL_CTL_DEL, fd, 0);  // it is closed next
     return;
@@ -254,13 +256,17 @@ bool literal(std::string_view host, std::uint16_t port, AddressFamily family, Re
   in_addr v4{};
   in6_addr v6{};
   if (inet_pton(AF_INET, text.c_str(), &v4) == 1) {
-    if (family == AddressFamily::v6) result = fail(make_error_code(ResolveErrc::no_address));
-    else result = std::vector<Endpoint>{Endpoint::v4(ntohl(v4.s_addr), port)};
+    if (family == AddressFamily::v6)
+      result = fail(make_error_code(ResolveErrc::no_address));
+    else
+      result = std::vector<Endpoint>{Endpoint::v4(ntohl(v4.s_addr), port)};
     return true;
   }
   if (inet_pton(AF_INET6, text.c_str(), &v6) == 1) {
-    if (family == AddressFamily::v4) result = fail(make_error_code(ResolveErrc::no_address));
-    else result = std::vector<Endpoint>{Endpoint::v6(v6, port)};
+    if (family == AddressFamily::v4)
+      result = fail(make_error_code(ResolveErrc::no_address));
+    else
+      result = std::vector<Endpoint>{Endpoint::v6(v6, port)};
     return true;
   }
   return false;
@@ -287,8 +293,7 @@ Result<std::vector<Endpoint>> Resolver::resolve(std::string_view host, std::uint
 
   // Shared with the pool: a look-up given up while it reads its files is dropped there.
   const auto lookup = std::make_shared<Lookup>(options_, std::string(host), port, family);
-  if (const Result<void> started =
-          runtime::try_blocking(deadline, cancellation, [lookup] { lookup->start(); });
+  if (const Result<void> started = runtime::try_blocking(deadline, cancellation, [lookup] { lookup->start(); });
       !started)
     return fail(started.error());
   if (const std::error_code error = lookup->drive(deadline, cancellation)) return fail(error);

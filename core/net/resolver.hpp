@@ -14,12 +14,12 @@ namespace fiberd::net {
 
 /// What the name service said. timed_out (no server answered) and not_enough_memory are std::errc.
 enum class ResolveErrc {
-  not_found = 1,    ///< the name does not exist (RFC 1035 §4.1.1, NXDOMAIN)
-  no_address,       ///< the name exists but has no address of the family asked for
-  bad_name,         ///< not a name that DNS can carry (RFC 1035 §2.3.4)
-  server_failure,   ///< every server answered SERVFAIL, NOTIMP or REFUSED, or none listens
-  bad_response,     ///< what came back is not an answer
-  failed,           ///< anything else
+  not_found = 1,   ///< the name does not exist (RFC 1035 §4.1.1, NXDOMAIN)
+  no_address,      ///< the name exists but has no address of the family asked for
+  bad_name,        ///< not a name that DNS can carry (RFC 1035 §2.3.4)
+  server_failure,  ///< every server answered SERVFAIL, NOTIMP or REFUSED, or none listens
+  bad_response,    ///< what came back is not an answer
+  failed,          ///< anything else
 };
 [[nodiscard]] const std::error_category& resolve_category() noexcept;
 [[nodiscard]] inline std::error_code make_error_code(ResolveErrc code) noexcept {
@@ -29,9 +29,10 @@ enum class ResolveErrc {
 enum class AddressFamily : std::uint8_t { any, v4, v6 };
 
 struct ResolverOptions {
-  std::vector<Endpoint> servers;                                    ///< IPv4, IPv6; empty: /etc/resolv.conf
-  std::chrono::milliseconds timeout = std::chrono::seconds(2);      ///< of the first try at a server, 1 ms …; later ones double
-  int tries = 3;                                                    ///< at each server, 1 … 10
+  std::vector<Endpoint> servers;  ///< IPv4, IPv6; empty: /etc/resolv.conf
+  std::chrono::milliseconds timeout =
+      std::chrono::seconds(2);  ///< of the first try at a server, 1 ms …; later ones double
+  int tries = 3;                ///< at each server, 1 … 10
 };
 
 /// Thread-safe; any number of look-ups may go on at once and none waits for another.

@@ -1,6 +1,7 @@
 #pragma once
 // System calls as leaf functions that return -errno. errno is a thread's address: in a function that parks, a compiler
-// may keep that address across the park and read another thread's errno. So no such function mentions errno; it calls these.
+// may keep that address across the park and read another thread's errno. So no such function mentions errno; it calls
+// these.
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>

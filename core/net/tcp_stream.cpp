@@ -134,7 +134,8 @@ Result<std::size_t> TcpStream::try_read(std::span<std::byte> data) noexcept {
   }
 }
 
-Result<std::size_t> TcpStream::read_some(std::span<std::byte> data, Deadline deadline, Cancellation* cancellation) noexcept {
+Result<std::size_t> TcpStream::read_some(std::span<std::byte> data, Deadline deadline,
+                                         Cancellation* cancellation) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
@@ -199,7 +200,8 @@ Result<std::size_t> TcpStream::write_some_more(std::span<const std::byte> data, 
   return write_one(data, true, deadline, cancellation);
 }
 
-Result<void> TcpStream::write_all(std::span<const std::byte> data, Deadline deadline, Cancellation* cancellation) noexcept {
+Result<void> TcpStream::write_all(std::span<const std::byte> data, Deadline deadline,
+                                  Cancellation* cancellation) noexcept {
   while (!data.empty()) {
     const Result<std::size_t> n = write_one(data, false, deadline, cancellation);
     if (!n) return fail(n.error());
@@ -292,7 +294,8 @@ Result<TcpStream> TcpStream::connect(const Endpoint& endpoint, Deadline deadline
   if (r == 0) return stream;
   // A Unix socket whose queue is full says EAGAIN and will not tell when it has room; that is an error here.
   if (r != -EINPROGRESS && r != -EINTR) return fail_errno(r);
-  if (const std::error_code error = stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation))
+  if (const std::error_code error =
+          stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation))
     return fail(error);
   for (;;) {
     if (const int error = sys::socket_error(fd); error != 0) return fail_errno(error > 0 ? -error : error);

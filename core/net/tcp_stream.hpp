@@ -3,7 +3,8 @@
 //
 // Every operation tries the system call first and waits only when the kernel says so; after a short read the queue was
 // empty, so the next read waits at once. Every wait obeys the call's deadline, the stream's own deadline (the earlier
-// wins) and the cancellation. At most one fiber reads and one writes at a time; close and shutdown may come from a third.
+// wins) and the cancellation. At most one fiber reads and one writes at a time; close and shutdown may come from a
+// third.
 //
 // Closing from another fiber. The descriptor's number must not be given to somebody else while a call uses it. `state_`
 // counts the calls inside; close() marks it closed, wakes them with operation_canceled, and the last one out closes.
@@ -36,8 +37,8 @@ class TcpStream {
   TcpStream& operator=(TcpStream&& other) noexcept;
   ~TcpStream();
 
-  /// Up to data.size() bytes; 0 at the end of the stream. Errors: timed_out, operation_canceled (also when the stream is
-  /// closed meanwhile), bad_file_descriptor after close(), connection_reset, …
+  /// Up to data.size() bytes; 0 at the end of the stream. Errors: timed_out, operation_canceled (also when the stream
+  /// is closed meanwhile), bad_file_descriptor after close(), connection_reset, …
   [[nodiscard]] Result<std::size_t> read_some(std::span<std::byte> data, Deadline deadline = Deadline::never(),
                                               runtime::Cancellation* cancellation = nullptr) noexcept;
   /// As read_some, but never waits: operation_would_block instead.

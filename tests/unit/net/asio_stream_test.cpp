@@ -25,6 +25,7 @@ TEST_CASE("asio::read, read_until and write work on a stream", "[net][asio]") {
   Expectations expect;
   start(2)->run([&] {
     Pair p;
+    Latch done(1);
     (void)runtime::spawn("other", [&] {
       AsioStream b(p.b);
       std::string line;
@@ -36,6 +37,7 @@ TEST_CASE("asio::read, read_until and write work on a stream", "[net][asio]") {
       const std::array<asio::const_buffer, 2> both{asio::buffer(head), asio::buffer(body)};
       expect(asio::write(b, both, ec) == head.size() + body.size() && !ec, "write of a sequence");
       p.b.close();
+      done.done();
     });
     AsioStream a(p.a);
     boost::system::error_code ec;
@@ -58,6 +60,7 @@ TEST_CASE("asio::read, read_until and write work on a stream", "[net][asio]") {
       thrown = true;
     }
     expect(thrown, "the form without an error code throws");
+    expect(done.wait(), "the other ends");
   });
   INFO(expect.broken());
   CHECK(expect.broken().empty());
@@ -120,19 +123,23 @@ void send_chunked(TcpStream& s, std::size_t size) {
 }
 }  // namespace
 
-TEST_CASE("Beast reads chunked bodies of 1 MiB on two Ps under stealing, and can be cancelled half-way", "[net][beast]") {
+TEST_CASE("Beast reads chunked bodies of 1 MiB on two Ps under stealing, and can be cancelled half-way",
+          "[net][beast]") {
   static constexpr std::size_t kSize = 1 << 20;
   static constexpr int kStreams = 16;
   Expectations expect;
   std::atomic<int> whole{0};
   std::atomic<int> canceled{0};
   start(2)->run([&] {
+    static constexpr int kBusy = 8;
     Latch done(2 * kStreams);
+    Latch busy(kBusy);
     std::atomic<bool> stop{false};
     // Fibers that are always runnable: there is always something to steal.
-    for (int i = 0; i < 8; ++i)
+    for (int i = 0; i < kBusy; ++i)
       (void)runtime::spawn("busy", [&] {
         while (!stop.load(std::memory_order_relaxed)) runtime::yield();
+        busy.done();
       });
     std::vector<std::unique_ptr<Pair>> pairs;
     std::vector<std::unique_ptr<runtime::Cancellation>> cancels;
@@ -177,7 +184,7 @@ TEST_CASE("Beast reads chunked bodies of 1 MiB on two Ps under stealing, and can
     }
     expect(done.wait(), "all end");
     stop.store(true);
-    if (!expect(done.wait(), "really")) std::abort();  // the fibers use what is on this stack
+    if (!busy.wait() || !done.wait()) std::abort();  // they use what is on this stack
   });
   INFO(expect.broken());
   CHECK(expect.broken().empty());

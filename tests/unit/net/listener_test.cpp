@@ -28,9 +28,7 @@ struct Counters {
   metric::Counter& descriptors = make("descriptors_total");
   metric::Counter& errors = make("errors_total");
 
-  metric::Counter& make(const char* name) {
-    return registry.counter(registry.family({.name = name, .help = "h"}));
-  }
+  metric::Counter& make(const char* name) { return registry.counter(registry.family({.name = name, .help = "h"})); }
   [[nodiscard]] net::ListenerMetrics metrics() { return {&accepted, &limit, &descriptors, &errors, nullptr}; }
 };
 
@@ -62,7 +60,8 @@ TEST_CASE("the connection limit refuses by closing, and counts", "[net][listener
     streams.pop_back();
     for (int i = 0; i < 5000 && (*listener)->connections() > 2; ++i) (void)runtime::sleep_for(1ms);
     Result<TcpStream> next = TcpStream::connect((*listener)->local(), Deadline::in(5s));
-    expect(next && next->write_all(bytes(std::string_view("y"))) && next->read_full(bytes(c), Deadline::in(5s)) && c == "y",
+    expect(next && next->write_all(bytes(std::string_view("y"))) && next->read_full(bytes(c), Deadline::in(5s)) &&
+               c == "y",
            "room again");
     (*listener)->stop();
     streams.clear();
@@ -88,8 +87,13 @@ TEST_CASE("accept() for fibers: a connection, a deadline, a cancellation, stop",
       auto a = l.accept(Deadline::in(5ms));
       expect(!a && a.error() == std::errc::timed_out, "deadline");
       runtime::Cancellation cancel;
-      (void)runtime::spawn("cancel", [&] { cancel.cancel(); });
+      Latch canceled(1);
+      (void)runtime::spawn("cancel", [&] {
+        cancel.cancel();
+        canceled.done();
+      });
       a = l.accept(Deadline::never(), &cancel);
+      expect(canceled.wait(), "cancel returns");
       expect(!a && a.error() == std::errc::operation_canceled, "cancellation");
       Latch connected(1);
       (void)runtime::spawn("client", [&] {
@@ -135,7 +139,8 @@ TEST_CASE("stop serves whom the kernel has let in", "[net][listener]") {
     (*listener)->stop();
     for (TcpStream& s : streams) {
       std::string c = " ";
-      expect(s.write_all(bytes(std::string_view("x"))) && s.read_full(bytes(c), Deadline::in(5s)) && c == "x", "served");
+      expect(s.write_all(bytes(std::string_view("x"))) && s.read_full(bytes(c), Deadline::in(5s)) && c == "x",
+             "served");
     }
     const auto late = TcpStream::connect((*listener)->local(), Deadline::in(5s));
     expect(!late && late.error() == std::errc::connection_refused, "closed");

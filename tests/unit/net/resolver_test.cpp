@@ -19,8 +19,8 @@ using namespace net_test;
 using namespace std::chrono_literals;
 using net::AddressFamily;
 using net::Endpoint;
-using net::Resolver;
 using net::ResolveErrc;
+using net::Resolver;
 
 namespace {
 
@@ -116,7 +116,8 @@ TEST_CASE("addresses of both families, of one, of none", "[net][resolver]") {
   start(2)->run([&] {
     const Resolver r = server.resolver();
     auto a = r.resolve("both.test.", 80, Deadline::in(5s));
-    expect(a && a->size() == 4 && contains(*a, "10.0.0.1:80") && contains(*a, "10.0.0.2:80") && contains(*a, "[fd00::1]:80"),
+    expect(a && a->size() == 4 && contains(*a, "10.0.0.1:80") && contains(*a, "10.0.0.2:80") &&
+               contains(*a, "[fd00::1]:80"),
            a ? "addresses" : a.error().message());
     a = r.resolve("both.test.", 80, Deadline::in(5s), nullptr, AddressFamily::v4);
     expect(a && a->size() == 2 && contains(*a, "10.0.0.1:80"), "IPv4 only");
@@ -147,7 +148,8 @@ TEST_CASE("literals and names of the hosts file ask nobody", "[net][resolver]") 
     expect(!r.resolve("127.0.0.1", 1, Deadline::never(), nullptr, AddressFamily::v6), "an address of the other family");
     const auto local = r.resolve("localhost", 80, Deadline::in(5s), nullptr, AddressFamily::v4);
     expect(local && contains(*local, "127.0.0.1:80"), local ? "no loopback" : local.error().message());
-    for (const std::string& bad : {std::string(), std::string(300, 'a'), std::string("a\0b", 3), std::string(80, 'a') + ".test."}) {
+    for (const std::string& bad :
+         {std::string(), std::string(300, 'a'), std::string("a\0b", 3), std::string(80, 'a') + ".test."}) {
       const auto a = r.resolve(bad, 80, Deadline::in(5s));
       expect(!a && a.error() == make_error_code(ResolveErrc::bad_name), a ? "resolved" : a.error().message());
     }
@@ -218,7 +220,8 @@ TEST_CASE("responses that are none, and nobody at the port", "[net][resolver]") 
     (void)::bind(fd, reinterpret_cast<sockaddr*>(&s), size);
     (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&s), &size);
     ::close(fd);
-    const Resolver nobody({.servers = {Endpoint::from(reinterpret_cast<sockaddr*>(&s), size)}, .timeout = 5s, .tries = 1});
+    const Resolver nobody(
+        {.servers = {Endpoint::from(reinterpret_cast<sockaddr*>(&s), size)}, .timeout = 5s, .tries = 1});
     // One family: of two questions the second one's send would take the error, and the first would wait.
     const auto b = nobody.resolve("both.test.", 80, Deadline::in(10s), nullptr, AddressFamily::v4);
     expect(!b && b.error() == make_error_code(ResolveErrc::server_failure), b ? "resolved" : b.error().message());

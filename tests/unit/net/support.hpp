@@ -1,5 +1,6 @@
 #pragma once
-// Catch's assertions belong to the main thread. Fibers note what they expected, and the test asserts when they are done.
+// Catch's assertions belong to the main thread. Fibers note what they expected, and the test asserts when they are
+// done.
 #include <sys/socket.h>
 
 #include <atomic>

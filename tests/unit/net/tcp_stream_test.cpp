@@ -258,6 +258,7 @@ TEST_CASE("vectored writes arrive whole and in order when the kernel takes them 
     Pair p;
     shrink_buffers(p.a);
     const std::string all = pattern(400'000);
+    Latch done(1);
     (void)runtime::spawn("writer", [&] {
       std::vector<iovec> parts;
       std::size_t at = 0;
@@ -270,9 +271,11 @@ TEST_CASE("vectored writes arrive whole and in order when the kernel takes them 
       expect(parts.size() > 1024, "more than one call's worth");
       expect(p.a.writev_all(parts).has_value(), "writev_all");
       p.a.close();
+      done.done();
     });
     const Result<std::string> got = read_all(p.b);
     expect(got && *got == all, "whole and in order");
+    expect(done.wait(), "the writer ends");
   });
   INFO(expect.broken());
   CHECK(expect.broken().empty());
@@ -288,15 +291,18 @@ TEST_CASE("sendfile", "[net][stream]") {
   REQUIRE(::write(file, all.data(), all.size()) == static_cast<ssize_t>(all.size()));
   start(2)->run([&] {
     Pair p;
+    Latch done(1);
     (void)runtime::spawn("sender", [&] {
       expect(p.a.sendfile_all(file, 1000, all.size() - 1000, Deadline::in(10s)).has_value(), "sendfile_all");
       const auto shorter = p.a.sendfile_all(file, all.size() - 10, 20, Deadline::in(10s));
       expect(!shorter && shorter.error() == std::errc::io_error, "a file that is shorter");
       p.a.close();
+      done.done();
     });
     const Result<std::string> got = read_all(p.b);
     expect(got && got->size() == all.size() - 1000 + 10, "size");
     expect(got && got->compare(0, all.size() - 1000, all, 1000) == 0, "content");
+    expect(done.wait(), "the sender ends");
   });
   ::close(file);
   INFO(expect.broken());
