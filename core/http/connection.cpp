@@ -19,6 +19,7 @@
 #include "core/http/connection.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -408,17 +409,25 @@ std::error_code Connection::send(std::string_view data) noexcept {
   return {};
 }
 
-std::error_code Connection::flush(bool more) noexcept {
-  if (out_size_ == 0) return {};
-  std::string_view data(ws_->out, out_size_);
+std::error_code Connection::flush() noexcept {
+  const std::string_view data(ws_->out, out_size_);
   out_size_ = 0;
-  if (!more) return send(data);
-  while (!data.empty()) {
-    const Result<std::size_t> n = stream_.write_some_more(bytes(data), after(server_.options_.timeouts.write));
-    if (!n) return write_failed(n.error());
-    data.remove_prefix(*n);
+  return send(data);
+}
+
+/// What waits and `data` behind it, in as few calls as the kernel takes.
+std::error_code Connection::flush_with(std::string_view data) noexcept {
+  if (out_size_ == 0) return send(data);
+  std::array<iovec, 2> parts{{{ws_->out, out_size_}, {const_cast<char*>(data.data()), data.size()}}};
+  out_size_ = 0;
+  const Result<std::size_t> n = stream_.writev_some(parts, after(server_.options_.timeouts.write));
+  if (!n) return write_failed(n.error());
+  const std::size_t head = parts[0].iov_len;
+  if (*n < head) {
+    if (const std::error_code error = send({static_cast<const char*>(parts[0].iov_base) + *n, head - *n})) return error;
+    return send(data);
   }
-  return {};
+  return send(data.substr(*n - head));
 }
 
 /// Room for `size` bytes behind what waits; nullptr when even the empty buffer is too small or the send failed.

@@ -43,7 +43,8 @@ class Connection : public ListHook {
   void finish() noexcept;
 
   // Output: ws_->out[0, out_size_) waits.
-  std::error_code flush(bool more = false) noexcept;
+  std::error_code flush() noexcept;
+  std::error_code flush_with(std::string_view data) noexcept;
   std::error_code send(std::string_view data) noexcept;
   [[nodiscard]] char* reserve_out(std::size_t size) noexcept;
   std::error_code write_failed(std::error_code error) noexcept;

@@ -104,8 +104,7 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
     c.out_size_ += static_cast<std::uint32_t>(body.size());
     return {};
   }
-  std::error_code error = c.flush(true);
-  if (!error) error = c.send(body);
+  const std::error_code error = c.flush_with(body);
   ended_ = !error;
   return error;
 }
@@ -130,8 +129,8 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
   if (head_only_ || !status_has_body(status_)) return {};
   if (count > left_) return misuse("more body than its Content-Length");
   Connection& c = connection_;
-  // What waits, the head for one, travels with the first bytes of the file.
-  if (const std::error_code error = c.flush(true)) return error;
+  // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
+  if (const std::error_code error = c.flush()) return error;
   while (count != 0) {
     const Deadline progress = Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.write.count());
     const Result<std::size_t> n = c.stream_.sendfile_some(fd, offset, count, progress);
@@ -182,8 +181,7 @@ std::error_code Exchange::write(std::string_view data) {
     if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
     c.out_size_ += static_cast<std::uint32_t>(write_chunk_head(out, data.size()));
   }
-  if (const std::error_code error = c.flush(true)) return error;
-  if (const std::error_code error = c.send(data)) return error;
+  if (const std::error_code error = c.flush_with(data)) return error;
   if (kind_ != BodyKind::chunked) return {};
   char* const out = c.reserve_out(kChunkEnd.size());
   if (out == nullptr) return std::make_error_code(std::errc::connection_reset);

@@ -12,8 +12,8 @@ static T result(T r) noexcept {
 }
 
 ssize_t recv(int fd, void* data, std::size_t size) noexcept { return result(::recv(fd, data, size, 0)); }
-ssize_t send(int fd, const void* data, std::size_t size, bool more) noexcept {
-  return result(::send(fd, data, size, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+ssize_t send(int fd, const void* data, std::size_t size) noexcept {
+  return result(::send(fd, data, size, MSG_NOSIGNAL));
 }
 ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept {
   msghdr message{};

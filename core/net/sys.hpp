@@ -11,8 +11,8 @@
 namespace fiberd::net::sys {
 
 [[nodiscard]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
-/// MSG_NOSIGNAL; `more`: MSG_MORE, the kernel may wait for the rest before it sends a partial segment.
-[[nodiscard]] ssize_t send(int fd, const void* data, std::size_t size, bool more) noexcept;
+/// MSG_NOSIGNAL.
+[[nodiscard]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
 [[nodiscard]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
 [[nodiscard]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
 [[nodiscard]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;

@@ -170,15 +170,15 @@ Result<void> TcpStream::read_full(std::span<std::byte> data, Deadline deadline, 
   return {};
 }
 
-Result<std::size_t> TcpStream::write_one(std::span<const std::byte> data, bool more, Deadline deadline,
-                                         Cancellation* cancellation) noexcept {
+Result<std::size_t> TcpStream::write_some(std::span<const std::byte> data, Deadline deadline,
+                                          Cancellation* cancellation) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
   const Deadline until = deadline.earlier(write_deadline_);
   if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
   for (;;) {
-    const ssize_t n = sys::send(fd_, data.data(), data.size(), more);
+    const ssize_t n = sys::send(fd_, data.data(), data.size());
     if (n >= 0) {
       runtime::spend_budget();
       return static_cast<std::size_t>(n);
@@ -190,20 +190,10 @@ Result<std::size_t> TcpStream::write_one(std::span<const std::byte> data, bool m
   }
 }
 
-Result<std::size_t> TcpStream::write_some(std::span<const std::byte> data, Deadline deadline,
-                                          Cancellation* cancellation) noexcept {
-  return write_one(data, false, deadline, cancellation);
-}
-
-Result<std::size_t> TcpStream::write_some_more(std::span<const std::byte> data, Deadline deadline,
-                                               Cancellation* cancellation) noexcept {
-  return write_one(data, true, deadline, cancellation);
-}
-
 Result<void> TcpStream::write_all(std::span<const std::byte> data, Deadline deadline,
                                   Cancellation* cancellation) noexcept {
   while (!data.empty()) {
-    const Result<std::size_t> n = write_one(data, false, deadline, cancellation);
+    const Result<std::size_t> n = write_some(data, deadline, cancellation);
     if (!n) return fail(n.error());
     data = data.subspan(*n);
   }

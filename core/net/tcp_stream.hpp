@@ -49,10 +49,6 @@ class TcpStream {
   /// At least one byte of `data`, as many as the kernel takes at once.
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                                runtime::Cancellation* cancellation = nullptr) noexcept;
-  /// The same, telling the kernel that more follows at once (MSG_MORE).
-  [[nodiscard]] Result<std::size_t> write_some_more(std::span<const std::byte> data,
-                                                    Deadline deadline = Deadline::never(),
-                                                    runtime::Cancellation* cancellation = nullptr) noexcept;
   [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   /// As many bytes of the parts, at most 1,024 of them, as the kernel takes at once; at least one unless all are empty.
@@ -104,9 +100,6 @@ class TcpStream {
   [[nodiscard]] bool enter() noexcept;
   void exit() noexcept;
   void destroy() noexcept;
-  [[nodiscard]] Result<std::size_t> write_one(std::span<const std::byte> data, bool more, Deadline deadline,
-                                              runtime::Cancellation* cancellation) noexcept;
-
   int fd_ = -1;
   std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside | closed | descriptor gone
   runtime::PollDescriptor* descriptor_ = nullptr;

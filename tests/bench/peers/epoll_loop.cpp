@@ -101,7 +101,7 @@ static void want(int fd, Connection& c) {
 /// False: the socket is full; goes on at EPOLLOUT.
 static bool push(int fd, Connection& c) {
   while (!c.pending.empty()) {
-    const ssize_t n = send(fd, c.pending.data(), c.pending.size(), MSG_NOSIGNAL | (c.file_left != 0 ? MSG_MORE : 0));
+    const ssize_t n = send(fd, c.pending.data(), c.pending.size(), MSG_NOSIGNAL);
     if (n <= 0) return false;
     c.pending.erase(0, static_cast<std::size_t>(n));
   }
@@ -147,7 +147,7 @@ static void serve_http(int fd, Connection& c) {
     }
     const std::string left(data);
     if (!left.empty() || !c.rest.empty()) c.rest = left;
-    const ssize_t sent = size == 0 ? 0 : send(fd, out, size, MSG_NOSIGNAL | (c.file_left != 0 ? MSG_MORE : 0));
+    const ssize_t sent = size == 0 ? 0 : send(fd, out, size, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) return close_connection(fd);
     const std::size_t done = sent < 0 ? 0 : static_cast<std::size_t>(sent);
     if (done < size) c.pending.assign(out + done, size - done);
