@@ -1,8 +1,10 @@
 #include "core/runtime/acceptor.hpp"
 
 #include <new>
+#include <string>
 
 #include "core/base/cpu_relax.hpp"
+#include "core/base/log.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -50,7 +52,9 @@ void AcceptorRegistration::resume() noexcept {
   if (!record_.suspended) return;
   record_.suspended = false;
   for (unsigned i = 0; i < scheduler_.slot_count_.load(std::memory_order_relaxed); ++i)
-    (void)scheduler_.slots_[i]->poller.add_acceptor(record_);
+    if (const std::error_code error = scheduler_.slots_[i]->poller.add_acceptor(record_))
+      log(LogLevel::error, "a listening socket cannot be watched by Processor " + std::to_string(i) + ": " +
+                               error.message());
 }
 
 void AcceptorRecord::deliver() noexcept {

@@ -400,14 +400,13 @@ void Scheduler::run_machine(Machine& m) noexcept {
   thread_locals()->machine = nullptr;
 }
 
-void Scheduler::for_each_fiber(const std::function<void(const Fiber&, State)>& visit) {
+void Scheduler::for_each_parked_fiber(const std::function<void(const Fiber&)>& visit) {
   for (std::uint32_t i = 1, n = table_.size(); i < n; ++i) {
     Fiber& f = table_.at(i);
-    const State before = f.status.state();
-    if (before == State::idle) continue;
-    const bool held = f.status.begin_scan();
-    visit(f, held ? State::parked : f.status.state());
-    if (held && f.status.end_scan()) ready(f, false);
+    // A fiber that runs may end meanwhile and its name become another's: only what is held still is shown.
+    if (!f.status.begin_scan()) continue;
+    visit(f);
+    if (f.status.end_scan()) ready(f, false);
   }
 }
 

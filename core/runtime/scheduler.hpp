@@ -66,8 +66,8 @@ class Scheduler {
   static void leave(After after) noexcept;
   static void finish_switch() noexcept;
   [[nodiscard]] Fiber& fiber_at(std::uint32_t index) const noexcept { return table_.at(index); }
-  /// Visits every fiber that is alive; a parked one is held still meanwhile. `visit` must not park.
-  void for_each_fiber(const std::function<void(const Fiber&, State)>& visit);
+  /// Visits every fiber that is parked, holding it still meanwhile. `visit` must not park.
+  void for_each_parked_fiber(const std::function<void(const Fiber&)>& visit);
 
   // ---- timers and pollers
   [[nodiscard]] static TimerHeap& timer_heap_for_caller() noexcept;

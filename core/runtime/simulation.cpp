@@ -63,11 +63,11 @@ bool Scheduler::run_simulated() noexcept {
   return live_fibers() == 0;
 }
 
-static std::string describe(const Scheduler& s, const Fiber& f, State state) {
+static std::string describe(const Scheduler& s, const Fiber& f) {
   std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
                      std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
                      std::to_string(f.where.line());
-  if (state != State::parked || f.stack.load(std::memory_order_acquire) == nullptr) return line;
+  if (f.stack.load(std::memory_order_acquire) == nullptr) return line;
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
   const std::size_t n =
@@ -97,7 +97,7 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
   if (outcome.deadlock)
-    s.for_each_fiber([&](const Fiber& f, State state) { outcome.report += describe(s, f, state) + "\n"; });
+    s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += describe(s, f) + "\n"; });
   const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;
