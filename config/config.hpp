@@ -107,10 +107,10 @@ struct TcpConfig {
 struct ListenerConfig {
   std::string name;
   std::string address;
-  std::uint32_t mode = 0660;             ///< of a Unix socket's file
-  std::string owner;                     ///< "user" or "user:group"; empty: unchanged
+  std::uint32_t mode = 0660;  ///< of a Unix socket's file
+  std::string owner;          ///< "user" or "user:group"; empty: unchanged
   bool reuseport = false;
-  std::optional<bool> defer_accept;      ///< default: true for HTTP, false for TCP
+  std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
   std::variant<HttpConfig, TcpConfig> service;
 };
@@ -129,8 +129,8 @@ struct Diagnostic {
   std::string source;  ///< file name, "--set", or "built-in"
   unsigned line = 0;   ///< from 1; 0: no place
   unsigned column = 0;
-  std::string key;     ///< listeners[0].http.timeouts.header
-  std::string message; ///< what is wrong, what is allowed, the nearest valid name
+  std::string key;      ///< listeners[0].http.timeouts.header
+  std::string message;  ///< what is wrong, what is allowed, the nearest valid name
 
   /// "file:line:column: key: message"
   [[nodiscard]] std::string to_string() const;

@@ -110,7 +110,8 @@ void apply_override(Tree& root, const std::string& text, std::vector<Diagnostic>
 bool is_token(std::string_view text) {
   static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || kMarks.find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           kMarks.find(c) != std::string_view::npos;
   });
 }
 
@@ -143,7 +144,8 @@ std::string check_address(std::string_view a) {
   if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']'))
     return "an IPv6 address stands in brackets: [" + std::string(host) + "]:" + std::string(port);
   const bool numeric = std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '.' || c == ':' || c == '[' || c == ']';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '.' || c == ':' ||
+           c == '[' || c == ']';
   });
   if (!numeric) return "\"" + std::string(host) + "\" is no numeric address" + example;
   return "";
@@ -164,26 +166,32 @@ RouteAction read_action(const Reader& route) {
   if (count > 1) route.report(found, "only one of respond, echo, redirect, files is allowed in a route");
   if (found == "respond") {
     const Reader r = route.section("respond");
-    RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"), r.pairs("headers")};
+    RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"),
+                    r.pairs("headers")};
     if (has_control(a.content_type)) r.report("content_type", "control characters are not allowed in a field");
-    static constexpr std::array<std::string_view, 8> kOwn{"content-length", "transfer-encoding", "connection", "date",
-                                                          "server", "content-type", "keep-alive", "upgrade"};
+    static constexpr std::array<std::string_view, 8> kOwn{
+        "content-length", "transfer-encoding", "connection", "date", "server", "content-type", "keep-alive", "upgrade"};
     for (const auto& [name, value] : a.headers) {
       std::string lower = name;
-      std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+      std::transform(lower.begin(), lower.end(), lower.begin(),
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
       if (!is_token(name)) r.report("headers", "\"" + name + "\" is no field name");
       if (has_control(value)) r.report("headers", name + ": control characters are not allowed in a field");
-      if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end()) r.report("headers", name + " is set by the server itself");
+      if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end())
+        r.report("headers", name + " is set by the server itself");
     }
-    if ((a.status == 204 || a.status == 304) && !a.body.empty()) r.report("body", "status " + std::to_string(a.status) + " has no body");
+    if ((a.status == 204 || a.status == 304) && !a.body.empty())
+      r.report("body", "status " + std::to_string(a.status) + " has no body");
     return a;
   }
   if (found == "redirect") {
     const Reader r = route.section("redirect");
     RedirectAction a{r.text("location"), static_cast<unsigned>(r.number("status"))};
     if (a.location.empty()) r.report("location", "is required");
-    if (has_control(a.location) || a.location.find(' ') != std::string::npos) r.report("location", "blanks and control characters are not allowed");
-    if (a.status == 304 || a.status == 305 || a.status == 306) r.report("status", std::to_string(a.status) + " is no redirect; one of 301, 302, 303, 307, 308");
+    if (has_control(a.location) || a.location.find(' ') != std::string::npos)
+      r.report("location", "blanks and control characters are not allowed");
+    if (a.status == 304 || a.status == 305 || a.status == 306)
+      r.report("status", std::to_string(a.status) + " is no redirect; one of 301, 302, 303, 307, 308");
     return a;
   }
   if (found == "files") {
@@ -231,9 +239,11 @@ RouteConfig read_route(const Reader& route) {
 HttpConfig read_http(const Reader& http) {
   HttpConfig h;
   const Reader t = http.section("timeouts");
-  h.timeouts = {t.duration("header"), t.duration("body"), t.duration("request"), t.duration("write"), t.duration("idle")};
+  h.timeouts = {t.duration("header"), t.duration("body"), t.duration("request"), t.duration("write"),
+                t.duration("idle")};
   const Reader l = http.section("limits");
-  h.limits = {l.number("connections"), l.number("header_size"), static_cast<unsigned>(l.number("header_fields")), l.number("body_size")};
+  h.limits = {l.number("connections"), l.number("header_size"), static_cast<unsigned>(l.number("header_fields")),
+              l.number("body_size")};
   const Reader a = http.section("access_log");
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
@@ -242,9 +252,11 @@ HttpConfig read_http(const Reader& http) {
   http.list("routes", [&](Reader& item) {
     RouteConfig route = read_route(item);
     std::set<std::string>& methods = seen[route.host + " " + route.path];
-    const std::vector<std::string> wanted = route.methods.empty() ? std::vector<std::string>{"all methods"} : route.methods;
+    const std::vector<std::string> wanted =
+        route.methods.empty() ? std::vector<std::string>{"all methods"} : route.methods;
     for (const std::string& m : wanted) {
-      const bool clash = methods.count(m) != 0 || methods.count("all methods") != 0 || (m == "all methods" && !methods.empty());
+      const bool clash =
+          methods.count(m) != 0 || methods.count("all methods") != 0 || (m == "all methods" && !methods.empty());
       if (clash) item.report("path", "a second route for " + route.path + " with " + m);
       methods.insert(m);
     }
@@ -309,11 +321,13 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   const Reader runtime = root.section("runtime");
   c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")), runtime.number("stack_size"),
                static_cast<StackGuards>(runtime.choice("stack_guards")),
-               static_cast<unsigned>(runtime.number("blocking_threads")), static_cast<unsigned>(runtime.number("handoff_max"))};
+               static_cast<unsigned>(runtime.number("blocking_threads")),
+               static_cast<unsigned>(runtime.number("handoff_max"))};
   if (c.runtime.stack_size % 4096 != 0) runtime.report("stack_size", "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
   const Reader log = root.section("log");
-  c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")), log.text("output")};
+  c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")),
+           log.text("output")};
   if (c.log.output.empty()) log.report("output", "is empty; stderr or a path");
   const Reader shutdown = root.section("shutdown");
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout")};
@@ -336,9 +350,12 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
       item.report("address", l.address + " is used by " + addresses[l.address] + " already");
     c.listeners.push_back(std::move(l));
   });
-  if (c.listeners.empty() && out.diagnostics.empty()) root.report("listeners", "at least one listener is needed");
-  std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(),
-                   [](const Diagnostic& a, const Diagnostic& b) { return std::pair(a.line, a.column) < std::pair(b.line, b.column); });
+  const bool told = std::any_of(out.diagnostics.begin(), out.diagnostics.end(),
+                                [](const Diagnostic& d) { return d.key == "listeners"; });
+  if (c.listeners.empty() && !told) root.report("listeners", "at least one listener is needed");
+  std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
+    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  });
   return out;
 }
 

@@ -169,7 +169,8 @@ std::uint64_t Reader::number(std::string_view key) const {
   };
   const std::string allowed = (automatic ? "auto or " : "") + show(r.least) + " … " + show(r.most);
   if (!parsed) {
-    report(key, "\"" + *value + "\" is no " + (bytes ? "size with a unit like 16KiB or 1MiB" : "number") + "; allowed: " + allowed);
+    report(key, "\"" + *value + "\" is no " + (bytes ? "size with a unit like 16KiB or 1MiB" : "number") +
+                    "; allowed: " + allowed);
     return 0;
   }
   if (*parsed < r.least || *parsed > r.most) report(key, *value + " is out of range; allowed: " + allowed);
@@ -180,8 +181,8 @@ std::chrono::nanoseconds Reader::duration(std::string_view key) const {
   const Row& r = row(key);
   const std::optional<std::string> value = scalar(key, r);
   if (!value) return {};
-  const std::string allowed = format_duration(std::chrono::nanoseconds(r.least)) + " … " +
-                              format_duration(std::chrono::nanoseconds(r.most));
+  const std::string allowed =
+      format_duration(std::chrono::nanoseconds(r.least)) + " … " + format_duration(std::chrono::nanoseconds(r.most));
   const auto parsed = parse_duration(*value);
   if (!parsed) {
     report(key, "\"" + *value + "\" is no duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);

@@ -1,6 +1,6 @@
 #pragma once
-// Reader: one mapping of the tree, read by the schema. Every value is taken through it, so that what is not in the table
-// cannot be read, and each default has one place.
+// Reader: one mapping of the tree, read by the schema. Every value is taken through it, so that what is not in the
+// table cannot be read, and each default has one place.
 #include <chrono>
 #include <cstdint>
 #include <functional>

@@ -9,32 +9,32 @@
 namespace fiberd::config {
 
 enum class Type : std::uint8_t {
-  section,   ///< a mapping with keys of its own
-  list,      ///< a sequence of sections
-  integer,   ///< least … most
+  section,  ///< a mapping with keys of its own
+  list,     ///< a sequence of sections
+  integer,  ///< least … most
   auto_integer,
-  bytes,     ///< "16KiB"; least … most bytes
+  bytes,  ///< "16KiB"; least … most bytes
   auto_bytes,
   duration,  ///< "10s"; least … most nanoseconds
   boolean,
   string,
-  choice,    ///< one of `choices`
-  octal,     ///< file mode, "0660"
-  strings,   ///< a list of strings
-  pairs      ///< a mapping of strings to strings
+  choice,   ///< one of `choices`
+  octal,    ///< file mode, "0660"
+  strings,  ///< a list of strings
+  pairs     ///< a mapping of strings to strings
 };
 [[nodiscard]] std::string_view to_string(Type type) noexcept;
 
 struct Row {
-  std::string_view path;      ///< listeners[].http.timeouts.header
+  std::string_view path;  ///< listeners[].http.timeouts.header
   Type type;
   std::string_view fallback;  ///< the default as it would be written; empty: none (or a section)
   std::uint64_t least = 0;
   std::uint64_t most = 0;
   std::string_view choices = {};  ///< "a|b|c"
   std::string_view help = {};
-  bool reloadable = true;     ///< could change without a restart; none can in this version's daemon
-  bool available = true;      ///< false: known, refused in this version
+  bool reloadable = true;  ///< could change without a restart; none can in this version's daemon
+  bool available = true;   ///< false: known, refused in this version
 };
 
 [[nodiscard]] std::span<const Row> schema() noexcept;

@@ -33,21 +33,25 @@ class Builder final : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     refuse(mark, "aliases (*name) are not allowed: write the value out");
   }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     if (!open_.empty() && open_.back()->kind == Tree::Kind::mapping && !have_key_.back()) {
       key(mark, value);
       return;
     }
     const bool quoted = tag == "!";
-    Tree& node = add(mark, anchor, !quoted && (value == "~" || value == "null") ? Tree::Kind::null : Tree::Kind::scalar);
+    Tree& node =
+        add(mark, anchor, !quoted && (value == "~" || value == "null") ? Tree::Kind::null : Tree::Kind::scalar);
     node.quoted = quoted;
     node.scalar = value;
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     descend(add(mark, anchor, Tree::Kind::sequence), mark);
   }
   void OnSequenceEnd() override { ascend(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     descend(add(mark, anchor, Tree::Kind::mapping), mark);
   }
   void OnMapEnd() override { ascend(); }
@@ -64,8 +68,7 @@ class Builder final : public YAML::EventHandler {
   void key(const YAML::Mark& mark, const std::string& name) {
     Tree& map = *open_.back();
     for (const Tree::Entry& e : map.entries)
-      if (e.key == name)
-        report(mark, "duplicate key " + name + ", first given in line " + std::to_string(e.line));
+      if (e.key == name) report(mark, "duplicate key " + name + ", first given in line " + std::to_string(e.line));
     map.entries.push_back({name, static_cast<unsigned>(mark.line + 1), static_cast<unsigned>(mark.column + 1), {}});
     have_key_.back() = true;
   }
@@ -112,7 +115,11 @@ std::size_t find_invalid_utf8(const std::string& text) {
   std::size_t i = 0;
   while (i < text.size()) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xf0 && lead < 0xf5 ? 3 : 4;
+    const std::size_t more = lead < 0x80                   ? 0
+                             : lead >= 0xc2 && lead < 0xe0 ? 1
+                             : lead >= 0xe0 && lead < 0xf0 ? 2
+                             : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                           : 4;
     if (more == 4 || i + more >= text.size() + (more == 0 ? 1 : 0)) return i;
     for (std::size_t k = 1; k <= more; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0U) != 0x80U) return i;
@@ -135,9 +142,11 @@ Tree parse_yaml(const std::string& text, const std::string& source, std::vector<
   const std::size_t bad = find_invalid_utf8(text);
   const std::size_t nul = text.find('\0');
   if (const std::size_t at = std::min(bad, nul); at != std::string::npos) {
-    const auto line = static_cast<unsigned>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+    const auto line =
+        static_cast<unsigned>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
     const std::size_t begin = at == 0 ? std::string::npos : text.rfind('\n', at - 1);
-    diagnostics.push_back({source, line + 1, static_cast<unsigned>(at - (begin == std::string::npos ? 0 : begin + 1) + 1), "",
+    diagnostics.push_back({source, line + 1,
+                           static_cast<unsigned>(at - (begin == std::string::npos ? 0 : begin + 1) + 1), "",
                            "a byte that is not UTF-8 text"});
     return empty;
   }

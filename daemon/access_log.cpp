@@ -1,8 +1,8 @@
 // A request must not wait for a disk. Each Processor formats its lines into a ring of its own (by metric shard: one
 // writer at a time), and one thread drains all rings every 50 ms. The ring is a plain single-producer, single-consumer
 // byte queue: two atomics, no lock. When it is full the line is dropped and counted: an access log that stops the
-// service when its disk is slow would be the outage it is meant to explain. Threads without a shard share ring 0 under a
-// lock.
+// service when its disk is slow would be the outage it is meant to explain. Threads without a shard share ring 0 under
+// a lock.
 #include "daemon/access_log.hpp"
 
 #include <fcntl.h>
@@ -275,6 +275,7 @@ void AccessLogWriter::stop() noexcept {
   stop_.store(1, std::memory_order_release);
   if (thread_.joinable()) thread_.join();
   for (AccessLog* const log : logs_) log->drain();
+  logs_.clear();  // they may go before the writer does
 }
 
 void AccessLogWriter::reopen() noexcept {

@@ -44,9 +44,11 @@ std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& l
                                                   listener, route);
 }
 
-static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const std::string& server) {
+static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action,
+                                                           const std::string& server) {
   if (const auto* respond = std::get_if<config::RespondAction>(&action))
-    return http::make_respond_handler({respond->status, respond->content_type, respond->body, respond->headers, server});
+    return http::make_respond_handler(
+        {respond->status, respond->content_type, respond->body, respond->headers, server});
   if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
     return http::make_redirect_handler({redirect->location, redirect->status, server});
   if (const auto* files = std::get_if<config::FilesAction>(&action))

@@ -61,7 +61,9 @@ struct Entry {
     if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
     return listener->start(&on_http, this);
   }
-  std::size_t stop(const std::atomic<std::int64_t>& deadline) { return tcp != nullptr ? tcp->stop(deadline) : http.server->stop(deadline); }
+  std::size_t stop(const std::atomic<std::int64_t>& deadline) {
+    return tcp != nullptr ? tcp->stop(deadline) : http.server->stop(deadline);
+  }
 };
 
 class Daemon {
@@ -89,7 +91,7 @@ class Daemon {
   std::uint64_t memory_limit_ = 0;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::unique_ptr<Entry> admin_;
-  std::atomic<std::uint32_t> stop_{0};            // signals so far
+  std::atomic<std::uint32_t> stop_{0};  // signals so far
   std::atomic<std::int64_t> drain_deadline_{0};
 };
 
@@ -160,7 +162,8 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     entry->tcp = std::make_unique<TcpServer>(
         tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard, tcp.idle_timeout,
         *entry->listener,
-        &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"), {config.name, "fibers"}));
+        &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"),
+                           {config.name, "fibers"}));
   }
   entries_.push_back(std::move(entry));
   return ExitCode::clean;
@@ -191,6 +194,7 @@ ExitCode Daemon::build() {
   admin_->name = "admin";
   http::ServerOptions options;
   options.metrics = make_server_metrics("admin", registry_);
+  options.fiber_name = "admin";  // let in above the memory limit too
   admin_->http.counters.push_back(make_route_counters("admin", "admin", registry_));
   metric::StatusCounters* const counters = admin_->http.counters.back().get();
   options.metrics.unrouted = counters;
@@ -233,17 +237,18 @@ std::error_code Daemon::handle_signals() {
 }
 
 void Daemon::announce() const {
+  auto say = [](const Entry& e, const char* what) {
+    log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
+  };
+  for (const auto& e : entries_) say(*e, e->tcp != nullptr ? "tcp" : "http");
+  if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
+  // Last: who waits for this line may connect everywhere.
   const runtime::MemStats stats = runtime_->read_mem_stats();
   log(LogLevel::info, "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) +
                           " (" + gomaxprocs_source_ + "), stack guards " +
                           std::string(fiber::to_string(stats.guard_kind)) +
                           (memory_limit_ != 0 ? ", memory limit " + std::to_string(memory_limit_ >> 20U) + " MiB"
                                               : std::string(", no memory limit")));
-  auto say = [](const Entry& e, const char* what) {
-    log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
-  };
-  for (const auto& e : entries_) say(*e, e->tcp != nullptr ? "tcp" : "http");
-  if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
 }
 
 void Daemon::watch_memory() {

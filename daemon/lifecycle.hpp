@@ -7,8 +7,8 @@ namespace fiberd::daemon {
 /// What a process of ours says at its end; part of the contract with init systems and scripts.
 enum class ExitCode : int { clean = 0, runtime_failure = 1, bad_usage = 2, cannot_bind = 3 };
 
-/// Runs until SIGTERM or SIGINT and drains. Blocks. Call once, before the process has other threads (the signals that it
-/// handles are blocked in the caller).
+/// Runs until SIGTERM or SIGINT and drains. Blocks. Call once, before the process has other threads (the signals that
+/// it handles are blocked in the caller).
 [[nodiscard]] ExitCode run_daemon(const config::Config& config);
 
 }  // namespace fiberd::daemon

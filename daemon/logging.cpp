@@ -1,9 +1,11 @@
 #include "daemon/logging.hpp"
 
+#include <fcntl.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <memory>
 
@@ -87,6 +89,10 @@ Result<std::shared_ptr<spdlog::logger>> make_logger(const LogOptions& options) {
   if (options.output == "stderr") {
     target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   } else {
+    // spdlog makes missing directories; a misspelt path is better refused.
+    const int probe = ::open(options.output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (probe < 0) return fail(std::error_code(errno, std::system_category()));
+    ::close(probe);
     try {
       target = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.output);
     } catch (const spdlog::spdlog_ex&) {

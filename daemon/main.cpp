@@ -72,8 +72,7 @@ int main(int argc, char** argv) {
   if (version_command->parsed()) return std::printf("fiberd %s\n", fiberd::daemon::kVersion.data()) < 0 ? 1 : 0;
   if (default_command->parsed()) return std::fputs(fiberd::config::default_config().c_str(), stdout) < 0 ? 1 : 0;
   if (schema_command->parsed()) {
-    const std::string text =
-        markdown ? fiberd::config::render_schema_markdown() : fiberd::config::render_schema_yaml();
+    const std::string text = markdown ? fiberd::config::render_schema_markdown() : fiberd::config::render_schema_yaml();
     return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
   }
   if (check_command->parsed()) return check(check_file, overrides);

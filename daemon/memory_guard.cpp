@@ -46,10 +46,9 @@ void check_memory(std::uint64_t limit) noexcept {
   const bool now = over.load(std::memory_order_relaxed) ? used > limit / 100 * 95 : used > limit;
   if (over.exchange(now, std::memory_order_relaxed) == now) return;
   char line[160];
-  const int n = std::snprintf(line, sizeof line, "memory: %llu MiB resident, limit %llu MiB: %s",
-                              static_cast<unsigned long long>(used >> 20U),
-                              static_cast<unsigned long long>(limit >> 20U),
-                              now ? "new work is refused" : "new work is accepted again");
+  const int n = std::snprintf(
+      line, sizeof line, "memory: %llu MiB resident, limit %llu MiB: %s", static_cast<unsigned long long>(used >> 20U),
+      static_cast<unsigned long long>(limit >> 20U), now ? "new work is refused" : "new work is accepted again");
   log(now ? LogLevel::error : LogLevel::info, {line, n > 0 ? static_cast<std::size_t>(n) : 0U});
 }
 

@@ -20,7 +20,9 @@ class List {
   List& operator=(const List&) = delete;
 
   [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
-  [[nodiscard]] T* front() const noexcept { return empty() ? nullptr : static_cast<T*>(static_cast<Hook*>(head_.next)); }
+  [[nodiscard]] T* front() const noexcept {
+    return empty() ? nullptr : static_cast<T*>(static_cast<Hook*>(head_.next));
+  }
   [[nodiscard]] T* back() const noexcept {
     return empty() ? nullptr : static_cast<T*>(static_cast<Hook*>(head_.previous));
   }

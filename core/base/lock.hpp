@@ -19,8 +19,7 @@ class Lock {
 
   void lock() noexcept {
     std::uint32_t expected = 0;
-    if (!state_.compare_exchange_strong(expected, 1, std::memory_order_acquire, std::memory_order_relaxed))
-      lock_slow();
+    if (!state_.compare_exchange_strong(expected, 1, std::memory_order_acquire, std::memory_order_relaxed)) lock_slow();
     ++thread_locals()->lock_depth;
   }
   [[nodiscard]] bool try_lock() noexcept {

@@ -14,8 +14,8 @@ class UniqueFunction {
 
   UniqueFunction() noexcept = default;
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_v<std::decay_t<F>&>)
-  UniqueFunction(F&& f) {  // NOLINT: implicit on purpose, as in std::function
+  requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_v<std::decay_t<F>&>)
+      UniqueFunction(F&& f) {  // NOLINT: implicit on purpose, as in std::function
     using T = std::decay_t<F>;
     if constexpr (sizeof(T) <= kInline && alignof(T) <= alignof(void*) && std::is_nothrow_move_constructible_v<T>) {
       ::new (static_cast<void*>(storage_)) T(std::forward<F>(f));
@@ -54,13 +54,12 @@ class UniqueFunction {
     ops_ = std::exchange(o.ops_, nullptr);
   }
   template <class T>
-  static constexpr Ops kInlineOps{
-      [](void* p) { (*static_cast<T*>(p))(); },
-      [](void* from, void* to) noexcept {
-        ::new (to) T(std::move(*static_cast<T*>(from)));
-        static_cast<T*>(from)->~T();
-      },
-      [](void* p) noexcept { static_cast<T*>(p)->~T(); }};
+  static constexpr Ops kInlineOps{[](void* p) { (*static_cast<T*>(p))(); },
+                                  [](void* from, void* to) noexcept {
+                                    ::new (to) T(std::move(*static_cast<T*>(from)));
+                                    static_cast<T*>(from)->~T();
+                                  },
+                                  [](void* p) noexcept { static_cast<T*>(p)->~T(); }};
   template <class T>
   static constexpr Ops kHeapOps{[](void* p) { (**static_cast<T**>(p))(); },
                                 [](void* from, void* to) noexcept { ::new (to) T*(*static_cast<T**>(from)); },

@@ -53,7 +53,8 @@ class Node : public runtime::Cancellation, public ListHook {
   bool try_acquire() noexcept {
     std::uint32_t n = references_.load(std::memory_order_relaxed);
     while (n != 0)
-      if (references_.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+      if (references_.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
     return false;
   }
   /// A chain of parents dies in a loop: a long one must not cost stack.

@@ -1,9 +1,9 @@
 #pragma once
 // Context: a deadline and a cancellation that travel along with a piece of work, as Go's context.Context.
 //
-// Contexts form a tree. background() is the root: never done. with_cancel, with_deadline and with_timeout derive a child.
-// A context is done when its CancelFunction is called, when its deadline passes, or when its parent is done, whichever
-// is first; that is final, happens once, and reaches every descendant with the same err() and cause().
+// Contexts form a tree. background() is the root: never done. with_cancel, with_deadline and with_timeout derive a
+// child. A context is done when its CancelFunction is called, when its deadline passes, or when its parent is done,
+// whichever is first; that is final, happens once, and reaches every descendant with the same err() and cause().
 //
 // Rules of use:
 //  - Pass a Context as the first argument (`const Context&`), from caller to callee. Do not keep one in a struct that
@@ -16,15 +16,16 @@
 //    is not (copy it).
 //
 // How it works. A handle is an intrusive reference to a node; background is the null handle. A node is a
-// runtime::Cancellation, in which waiting fibers hang, and holds a reference to its parent; the parent knows its children
-// by an intrusive list without owning them. Going done: under the node's lock the reason is set, once, and the children
-// are taken out, each with a reference if it is not already dying; then, without the lock, the node's waiters are woken
-// and the children follow, from a work list rather than by recursion. No two locks are ever held together. A dying child
-// unlinks itself under its parent's lock, so whoever holds that lock sees only children whose memory still lives.
+// runtime::Cancellation, in which waiting fibers hang, and holds a reference to its parent; the parent knows its
+// children by an intrusive list without owning them. Going done: under the node's lock the reason is set, once, and the
+// children are taken out, each with a reference if it is not already dying; then, without the lock, the node's waiters
+// are woken and the children follow, from a work list rather than by recursion. No two locks are ever held together. A
+// dying child unlinks itself under its parent's lock, so whoever holds that lock sees only children whose memory still
+// lives.
 //
 // The deadline is a runtime::Timer of the node whose callback makes it done. A parent's earlier deadline is the child's
-// too and needs no timer of its own. A deadline that is not reached costs the store that arms it and the one that disarms
-// it (timer.hpp).
+// too and needs no timer of its own. A deadline that is not reached costs the store that arms it and the one that
+// disarms it (timer.hpp).
 //
 // Rejected: cancelling in the destructor of the handle. Handles are copied into spawned fibers, so it would make the
 // order in which copies die part of the meaning.
@@ -108,8 +109,8 @@ struct Cancelable {
 [[nodiscard]] inline Context background() noexcept { return Context(); }
 /// A child of `parent`; done at once if the parent is. Throws std::bad_alloc. Any thread.
 [[nodiscard]] Cancelable with_cancel(const Context& parent);
-/// As with_cancel, and done with errc::deadline_exceeded at `deadline` or its parent's deadline. A deadline already past:
-/// done at once. A deadline needs a living runtime, and the context must die before that runtime does.
+/// As with_cancel, and done with errc::deadline_exceeded at `deadline` or its parent's deadline. A deadline already
+/// past: done at once. A deadline needs a living runtime, and the context must die before that runtime does.
 [[nodiscard]] Cancelable with_deadline(const Context& parent, Deadline deadline);
 /// with_deadline(parent, Deadline::in(timeout)).
 [[nodiscard]] Cancelable with_timeout(const Context& parent, std::chrono::nanoseconds timeout);

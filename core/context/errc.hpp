@@ -11,7 +11,9 @@ enum class errc {  // NOLINT: named like std::errc
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;
-[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), category()}; }
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), category()};
+}
 
 }  // namespace fiberd::context
 

@@ -18,8 +18,7 @@ std::error_code to_error(runtime::Wake how, const Context& ctx, Deadline own) no
       }
       return std::make_error_code(std::errc::timed_out);
     case runtime::Wake::none:
-    case runtime::Wake::ready:
-      break;
+    case runtime::Wake::ready: break;
   }
   return {};
 }

@@ -1,7 +1,7 @@
 #pragma once
-// Waits that obey a Context. Each looks at the context first: one that is done already costs no wait and no system call.
-// Errors: context::errc::canceled or deadline_exceeded when the context ended the wait; std::errc::timed_out when a
-// deadline of the wait's own did, being earlier than the context's.
+// Waits that obey a Context. Each looks at the context first: one that is done already costs no wait and no system
+// call. Errors: context::errc::canceled or deadline_exceeded when the context ended the wait; std::errc::timed_out when
+// a deadline of the wait's own did, being earlier than the context's.
 #include <chrono>
 #include <concepts>
 #include <system_error>
@@ -14,8 +14,8 @@
 
 namespace fiberd::context {
 
-/// What a wait that obeyed `ctx` and the deadline `own` ended with. Of the two deadlines the earlier one counts, and the
-/// context's when they are equal.
+/// What a wait that obeyed `ctx` and the deadline `own` ended with. Of the two deadlines the earlier one counts, and
+/// the context's when they are equal.
 [[nodiscard]] std::error_code to_error(runtime::Wake how, const Context& ctx,
                                        Deadline own = Deadline::never()) noexcept;
 

@@ -16,12 +16,9 @@ enum class GuardKind : std::uint8_t { guard_install, mprotect, canary };
 
 [[nodiscard]] constexpr std::string_view to_string(GuardKind kind) noexcept {
   switch (kind) {
-    case GuardKind::guard_install:
-      return "guard_install";
-    case GuardKind::mprotect:
-      return "mprotect";
-    case GuardKind::canary:
-      return "canary";
+    case GuardKind::guard_install: return "guard_install";
+    case GuardKind::mprotect: return "mprotect";
+    case GuardKind::canary: return "canary";
   }
   return "unknown";
 }

@@ -11,11 +11,26 @@ namespace {
 constexpr unsigned kMaxDigits = 16;
 
 // RFC 9110 section 6.5.1: fields that frame, route, authenticate, or say how to read the content.
-constexpr std::array<std::string_view, 20> kForbiddenTrailers{
-    "content-length", "transfer-encoding", "host",          "trailer",          "connection",   "keep-alive",  "te",
-    "upgrade",        "expect",            "authorization", "content-encoding", "content-type", "content-range",
-    "cache-control",  "max-forwards",      "range",         "cookie",           "set-cookie",   "proxy-connection",
-    "proxy-authorization"};
+constexpr std::array<std::string_view, 20> kForbiddenTrailers{"content-length",
+                                                              "transfer-encoding",
+                                                              "host",
+                                                              "trailer",
+                                                              "connection",
+                                                              "keep-alive",
+                                                              "te",
+                                                              "upgrade",
+                                                              "expect",
+                                                              "authorization",
+                                                              "content-encoding",
+                                                              "content-type",
+                                                              "content-range",
+                                                              "cache-control",
+                                                              "max-forwards",
+                                                              "range",
+                                                              "cookie",
+                                                              "set-cookie",
+                                                              "proxy-connection",
+                                                              "proxy-authorization"};
 
 }  // namespace
 
@@ -89,20 +104,14 @@ Reject BodyDecoder::byte(char c) noexcept {
       digits_ = 0;
       state_ = remaining_ > 0 ? State::data : State::trailer_start;
       return Reject::none;
-    case State::data_cr:
-      state_ = State::data_lf;
-      return c == '\r' ? Reject::none : Reject::bad_chunk_end;
-    case State::data_lf:
-      state_ = State::size;
-      return c == '\n' ? Reject::none : Reject::bad_chunk_end;
+    case State::data_cr: state_ = State::data_lf; return c == '\r' ? Reject::none : Reject::bad_chunk_end;
+    case State::data_lf: state_ = State::size; return c == '\n' ? Reject::none : Reject::bad_chunk_end;
     case State::trailer_start:
     case State::trailer_name:
     case State::trailer_value:
     case State::trailer_lf:
-    case State::last_lf:
-      return trailer_byte(c);
-    default:
-      return extension_byte(c);
+    case State::last_lf: return trailer_byte(c);
+    default: return extension_byte(c);
   }
 }
 
@@ -179,8 +188,7 @@ Reject BodyDecoder::extension_byte(char c) noexcept {
       if (!is_class(c, chars::kValue)) return Reject::bad_chunk_extension;
       state_ = State::ext_quoted;
       return Reject::none;
-    default:
-      return Reject::bad_chunk_extension;
+    default: return Reject::bad_chunk_extension;
   }
 }
 
@@ -221,9 +229,7 @@ Reject BodyDecoder::trailer_byte(char c) noexcept {
         return Reject::none;
       }
       return is_class(c, chars::kValue) ? Reject::none : Reject::bad_trailer;
-    case State::trailer_lf:
-      state_ = State::trailer_start;
-      return c == '\n' ? Reject::none : Reject::bad_trailer;
+    case State::trailer_lf: state_ = State::trailer_start; return c == '\n' ? Reject::none : Reject::bad_trailer;
     default:  // last_lf
       if (c != '\n') return Reject::bad_trailer;
       state_ = State::done;

@@ -20,10 +20,11 @@
 namespace fiberd::http {
 
 struct BodyLimits {
-  std::uint64_t body_size = 1024 * 1024;      ///< bytes of content; more is 413
-  std::uint32_t extension_size = 256;         ///< bytes of the extensions of one chunk
-  std::uint32_t extensions_total = 16 * 1024; ///< bytes of the extensions of one body: tiny chunks cost work for nothing
-  std::uint32_t trailer_size = 8 * 1024;      ///< bytes of the trailer section
+  std::uint64_t body_size = 1024 * 1024;  ///< bytes of content; more is 413
+  std::uint32_t extension_size = 256;     ///< bytes of the extensions of one chunk
+  std::uint32_t extensions_total =
+      16 * 1024;                          ///< bytes of the extensions of one body: tiny chunks cost work for nothing
+  std::uint32_t trailer_size = 8 * 1024;  ///< bytes of the trailer section
   std::uint32_t trailer_fields = 32;
 };
 
@@ -59,10 +60,10 @@ class BodyDecoder {
   enum class State : std::uint8_t {
     fixed,
     size,
-    ext_space,         // blanks before ';' (or before '=' after a name)
-    ext_name_start,    // after ';'
+    ext_space,       // blanks before ';' (or before '=' after a name)
+    ext_name_start,  // after ';'
     ext_name,
-    ext_value_start,   // after '='
+    ext_value_start,  // after '='
     ext_value,
     ext_quoted,
     ext_escaped,
@@ -93,7 +94,7 @@ class BodyDecoder {
   std::uint32_t trailer_count_ = 0;
   State state_ = State::done;
   Reject reason_ = Reject::none;
-  bool after_name_ = false;   // in ext_space: an extension name precedes, so '=' may follow
+  bool after_name_ = false;  // in ext_space: an extension name precedes, so '=' may follow
   std::uint8_t digits_ = 0;
   std::uint8_t name_size_ = 0;  // saturates above the longest forbidden name
   char name_[24];               // lower-cased start of a trailer's name: the input may be gone by its colon

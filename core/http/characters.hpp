@@ -8,9 +8,9 @@
 namespace fiberd::http {
 
 namespace chars {
-inline constexpr std::uint8_t kToken = 1;    ///< tchar, RFC 9110 section 5.6.2
-inline constexpr std::uint8_t kTarget = 2;   ///< what a request-target may hold here, see guard.hpp
-inline constexpr std::uint8_t kValue = 4;    ///< field-vchar, SP, HTAB, obs-text, RFC 9110 section 5.5
+inline constexpr std::uint8_t kToken = 1;   ///< tchar, RFC 9110 section 5.6.2
+inline constexpr std::uint8_t kTarget = 2;  ///< what a request-target may hold here, see guard.hpp
+inline constexpr std::uint8_t kValue = 4;   ///< field-vchar, SP, HTAB, obs-text, RFC 9110 section 5.5
 inline constexpr std::uint8_t kDigit = 8;
 inline constexpr std::uint8_t kHex = 16;
 inline constexpr std::uint8_t kRegName = 32;  ///< unreserved and sub-delims without the comma

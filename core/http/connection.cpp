@@ -12,7 +12,8 @@
 // idle without asking the kernel again; bytes that arrive in between make a new edge, which go_idle() sees.
 //
 // The buffer: [head][body being read] …; the head stays in place while its handler runs, since the request's views
-// point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next message.
+// point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next
+// message.
 //
 // Doubt about a message's end is answered once, with Connection: close; then the client's bytes are discarded for a
 // bounded time (linger) so that a reset does not destroy the answer before it is read.
@@ -53,7 +54,7 @@ static std::span<const std::byte> bytes(std::string_view data) noexcept {
 // ---------------------------------------------------------------------------------------------- states
 
 void Connection::start() noexcept {
-  const Result<void> spawned = runtime::spawn("http", [this] { run(); });
+  const Result<void> spawned = runtime::spawn(server_.options_.fiber_name, [this] { run(); });
   if (spawned) return;
   count(server_.options_.metrics.spawn_refused);
   finish();
@@ -239,8 +240,8 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   } catch (const std::exception& e) {
     panicked = true;
     try {
-      log(LogLevel::error, "handler of " + route.spec.path + " threw: " + e.what() + "; thrown at:" +
-                               fiber::throw_site_trace());
+      log(LogLevel::error,
+          "handler of " + route.spec.path + " threw: " + e.what() + "; thrown at:" + fiber::throw_site_trace());
     } catch (...) {
       log(LogLevel::error, "a handler threw, and memory to describe it is out");
     }

@@ -55,8 +55,8 @@ class Connection : public ListHook {
   void* closed_argument_;
   // Only while active:
   Workspace* ws_ = nullptr;
-  std::int64_t head_deadline_ = 0;   // of the head being read; 0: none has begun
-  std::uint32_t begin_ = 0;          // the message being read: ws_->in[begin_, end_)
+  std::int64_t head_deadline_ = 0;  // of the head being read; 0: none has begun
+  std::uint32_t begin_ = 0;         // the message being read: ws_->in[begin_, end_)
   std::uint32_t end_ = 0;
   std::uint32_t out_size_ = 0;
   std::uint32_t requests_ = 0;

@@ -10,7 +10,8 @@ namespace fiberd::http {
 
 inline constexpr std::size_t kDateSize = 29;  ///< "Sun, 06 Nov 1994 08:49:37 GMT"
 
-/// Writes IMF-fixdate, 29 bytes without a terminator. Years 0000 to 9999; times outside are clamped. No locale, no lock.
+/// Writes IMF-fixdate, 29 bytes without a terminator. Years 0000 to 9999; times outside are clamped. No locale, no
+/// lock.
 void format_date(std::time_t seconds, char* out) noexcept;
 
 /// Seconds since 1970 from IMF-fixdate, or the obsolete forms of RFC 850 and asctime, which a recipient must accept.

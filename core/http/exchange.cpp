@@ -31,8 +31,7 @@ Result<std::string_view> Exchange::read_body() {
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (step.status == BodyDecoder::Status::refused) {
         refused_ = decoder_.reason();
-        if (metric::Counter* const counter =
-                c.server_.options_.metrics.rejects[static_cast<std::size_t>(refused_)])
+        if (metric::Counter* const counter = c.server_.options_.metrics.rejects[static_cast<std::size_t>(refused_)])
           counter->add();
         keep_alive_ = false;
         return fail(std::errc::bad_message);
@@ -49,10 +48,9 @@ Result<std::string_view> Exchange::read_body() {
     }
     // The head stays where it is; its body is read into the room behind it, always the same.
     c.begin_ = c.end_ = body_room_;
-    const Deadline progress =
-        Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.body.count());
-    const Result<std::size_t> n = c.stream_.read_some(
-        {reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_}, progress);
+    const Deadline progress = Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.body.count());
+    const Result<std::size_t> n =
+        c.stream_.read_some({reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_}, progress);
     if (!n) {
       keep_alive_ = false;
       return fail(n.error());

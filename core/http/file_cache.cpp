@@ -10,7 +10,8 @@ namespace fiberd::http {
 
 static constexpr std::int64_t kValid = 1'000'000'000;
 
-FileCache::FileCache(const FileRoot& root, std::size_t capacity) : root_(root), capacity_(std::max<std::size_t>(capacity, 1)) {}
+FileCache::FileCache(const FileRoot& root, std::size_t capacity)
+    : root_(root), capacity_(std::max<std::size_t>(capacity, 1)) {}
 FileCache::~FileCache() = default;
 
 std::size_t FileCache::size() const noexcept {

@@ -27,7 +27,8 @@ constexpr std::int64_t kWarm = 1'000'000'000;
 bool hidden(std::string_view path) noexcept {
   for (std::size_t at = 0; at < path.size(); ++at) {
     const bool begins = at == 0 || path[at - 1] == '/';
-    if (begins && path[at] == '.' && !(at == 0 && (path == ".well-known" || path.starts_with(".well-known/")))) return true;
+    if (begins && path[at] == '.' && !(at == 0 && (path == ".well-known" || path.starts_with(".well-known/"))))
+      return true;
   }
   return false;
 }
@@ -44,7 +45,8 @@ bool hidden(std::string_view path) noexcept {
 [[gnu::noinline]] void read_through(int fd, std::uint64_t offset, std::uint64_t count) noexcept {
   std::array<char, 64 * 1024> scratch;
   while (count != 0) {
-    const ssize_t n = pread(fd, scratch.data(), std::min<std::uint64_t>(count, scratch.size()), static_cast<off_t>(offset));
+    const ssize_t n =
+        pread(fd, scratch.data(), std::min<std::uint64_t>(count, scratch.size()), static_cast<off_t>(offset));
     if (n <= 0) return;  // sendfile will meet the same trouble and report it
     offset += static_cast<std::uint64_t>(n);
     count -= static_cast<std::uint64_t>(n);
@@ -103,9 +105,8 @@ class FilesHandler final : public Handler {
   static std::error_code send(Exchange& ex, FileCache::Entry& entry) {
     const OpenFile& file = *entry.file;
     const Field modified{"Last-Modified", file.last_modified()};
-    if (const std::error_code error = ex.begin({.content_length = file.size(),
-                                                .content_type = media_type_for(entry.path),
-                                                .fields = {&modified, 1}}))
+    if (const std::error_code error = ex.begin(
+            {.content_length = file.size(), .content_type = media_type_for(entry.path), .fields = {&modified, 1}}))
       return error;
     if (ex.request().method == Method::head) return ex.end();
     const bool warm = runtime::coarse_now() < entry.warm_until.load(std::memory_order_relaxed);

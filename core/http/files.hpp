@@ -9,9 +9,9 @@
 namespace fiberd::http {
 
 struct FilesOptions {
-  std::string root;                                ///< a directory; relative to the working directory
-  std::vector<std::string> index = {"index.html"}; ///< tried in order for a directory
-  std::size_t open_files = 1024;                   ///< kept open
+  std::string root;                                 ///< a directory; relative to the working directory
+  std::vector<std::string> index = {"index.html"};  ///< tried in order for a directory
+  std::size_t open_files = 1024;                    ///< kept open
 };
 
 /// Serves the files below `root` to GET and HEAD: the rest of the path under a prefix route, the whole path else.

@@ -209,8 +209,7 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         state_ = State::complete;
         return Verdict::complete;
       case State::complete:
-      case State::refused:
-        return Verdict::refused;  // not reached: both left above
+      case State::refused: return Verdict::refused;  // not reached: both left above
     }
   }
   pos_ = at(p);
@@ -283,8 +282,7 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
     case 17:
       if (equals_lower(name, "transfer-encoding")) return check_transfer_encoding(value);
       break;
-    default:
-      break;
+    default: break;
   }
   return Reject::none;
 }

@@ -7,7 +7,8 @@
 //
 // Invariants
 //  - A state machine over bytes: the verdict and the number of bytes consumed depend on the bytes alone, never on how
-//    they were split into calls. Every decision is taken at a byte, and limits are checked before the byte that follows.
+//    they were split into calls. Every decision is taken at a byte, and limits are checked before the byte that
+//    follows.
 //  - The message lies contiguous in a buffer of the caller. The guard keeps offsets, so the buffer may move between
 //    calls, and looks back only inside its own message.
 //  - Memory is bounded: a fixed array of fields, nothing allocated.

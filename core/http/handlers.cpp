@@ -88,9 +88,8 @@ Result<std::shared_ptr<Handler>> make_redirect_handler(const RedirectOptions& op
     default: return fail(std::errc::invalid_argument);
   }
   const Field location{"Location", options.location};
-  Result<PreparedResponse> prepared =
-      PreparedResponse::make({.status = options.status, .content_length = 0, .server = options.server, .fields = {&location, 1}},
-                             {});
+  Result<PreparedResponse> prepared = PreparedResponse::make(
+      {.status = options.status, .content_length = 0, .server = options.server, .fields = {&location, 1}}, {});
   if (!prepared) return fail(prepared.error());
   return std::shared_ptr<Handler>(std::make_shared<PreparedHandler>(std::move(*prepared)));
 }

@@ -2,7 +2,7 @@
 
 namespace fiberd::http {
 namespace {
-constexpr std::array<std::string_view, kMethods> kTokens{"",        "GET",     "HEAD",  "POST",  "PUT",
+constexpr std::array<std::string_view, kMethods> kTokens{"",       "GET",     "HEAD",    "POST",  "PUT",
                                                          "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 }  // namespace
 
@@ -27,8 +27,7 @@ Method method_from(std::string_view token) noexcept {
       if (token == "OPTIONS") return Method::options;
       if (token == "CONNECT") return Method::connect;
       break;
-    default:
-      break;
+    default: break;
   }
   return Method::unknown;
 }

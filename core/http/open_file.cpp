@@ -49,10 +49,11 @@ static int open_by_component(int root, const std::string& path) {
     const bool last = slash == std::string::npos;
     const std::string name = path.substr(begin, last ? std::string::npos : slash - begin);
     int next = -1;
-    if (name == ".." ) {
+    if (name == "..") {
       errno = EXDEV;
     } else {
-      next = openat(at, name.empty() ? "." : name.c_str(), (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC) | O_NOFOLLOW);
+      next = openat(at, name.empty() ? "." : name.c_str(),
+                    (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC) | O_NOFOLLOW);
     }
     const int error = errno;
     if (at != root) ::close(at);

@@ -85,8 +85,7 @@ Request RequestParser::request(const char* message) const noexcept {
   r.headers = headers(message);
 
   const std::string_view path_and_query = r.target.substr(head.path_begin - head.target_begin);
-  const auto* mark =
-      static_cast<const char*>(std::memchr(path_and_query.data(), '?', path_and_query.size()));
+  const auto* mark = static_cast<const char*>(std::memchr(path_and_query.data(), '?', path_and_query.size()));
   if (mark == nullptr) {
     r.path = path_and_query;
   } else {

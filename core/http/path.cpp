@@ -22,8 +22,8 @@ NormalisedPath normalise_path(std::string_view raw, std::span<char> scratch) noe
   if (scratch.size() < raw.size()) return {Reject::path_too_long, {}};
 
   char* const out = scratch.data();
-  std::size_t size = 0;           // written; out[0] is always '/'
-  std::size_t segment = 1;        // where the segment being written begins
+  std::size_t size = 0;     // written; out[0] is always '/'
+  std::size_t segment = 1;  // where the segment being written begins
   const auto end_segment = [&](bool last) noexcept {
     const std::string_view text(out + segment, size - segment);
     if (text == ".") {

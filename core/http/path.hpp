@@ -3,7 +3,8 @@
 //
 // Decisions
 //  - Percent-decoding happens exactly once: "%252e" becomes "%2e" and stays so.
-//  - Dot segments are removed after decoding ("%2e%2e" is ".."; RFC 3986 sections 2.3 and 5.2.4); ".." at the root stays
+//  - Dot segments are removed after decoding ("%2e%2e" is ".."; RFC 3986 sections 2.3 and 5.2.4); ".." at the root
+//  stays
 //    at the root. So the result never climbs.
 //  - An encoded slash ("%2F") is refused with 400. Decoded it would be told apart from a real separator by nobody
 //    behind us; kept encoded it could not be told from "%252F".

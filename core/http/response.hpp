@@ -1,6 +1,6 @@
 #pragma once
-// Serialising answers. Everything is written into memory of the caller, so that the answers to a pipeline end up side by
-// side in one buffer and leave in one send.
+// Serialising answers. Everything is written into memory of the caller, so that the answers to a pipeline end up side
+// by side in one buffer and leave in one send.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -25,12 +25,12 @@ struct ResponseHead {
   unsigned status = 200;  ///< 100..599
   BodyKind body = BodyKind::length;
   std::uint64_t content_length = 0;
-  bool send_content_length = true;        ///< false leaves Content-Length out of a 304 whose length is not known
-  Version version = Version::http11;      ///< of the request
-  bool keep_alive = true;                 ///< false asks for Connection: close
-  std::string_view server{};              ///< empty: no Server field
-  std::string_view content_type{};        ///< empty: no Content-Type
-  std::span<const Field> fields{};        ///< any others; not those that are written from the members above
+  bool send_content_length = true;    ///< false leaves Content-Length out of a 304 whose length is not known
+  Version version = Version::http11;  ///< of the request
+  bool keep_alive = true;             ///< false asks for Connection: close
+  std::string_view server{};          ///< empty: no Server field
+  std::string_view content_type{};    ///< empty: no Content-Type
+  std::span<const Field> fields{};    ///< any others; not those that are written from the members above
 };
 
 struct HeadWritten {

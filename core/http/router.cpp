@@ -105,9 +105,8 @@ Result<Router> Router::make(const std::vector<RouteSpec>& routes) {
 
     Table& table = router.table_for(spec.host);
     const std::uint64_t hash = hash_of(path);
-    auto entry = std::find_if(table.entries.begin(), table.entries.end(), [&](const Entry& e) {
-      return e.hash == hash && e.prefix == prefix && e.path == path;
-    });
+    auto entry = std::find_if(table.entries.begin(), table.entries.end(),
+                              [&](const Entry& e) { return e.hash == hash && e.prefix == prefix && e.path == path; });
     if (entry == table.entries.end()) {
       table.entries.push_back({hash, std::string(path), prefix, kNone, {}});
       entry = table.entries.end() - 1;

@@ -2,9 +2,9 @@
 // Router: (host, path, method) to the index of a route.
 //
 // Candidates for a request, most specific first: routes of its host, then routes of any host; in each, the exact path,
-// then prefixes from the longest. The first candidate that serves the method wins, so an exact route for GET and a prefix
-// for POST work side by side. When candidates exist but none serves the method, the answer is 405 with the union of
-// their methods; HEAD goes with GET, and OPTIONS, which the router can answer itself, with everything.
+// then prefixes from the longest. The first candidate that serves the method wins, so an exact route for GET and a
+// prefix for POST work side by side. When candidates exist but none serves the method, the answer is 405 with the union
+// of their methods; HEAD goes with GET, and OPTIONS, which the router can answer itself, with everything.
 //
 // One pass over the path computes a rolling hash; at each '/' it is looked up among the prefixes, at the end among the
 // exact paths. Each entry links to the next shorter prefix that covers it, so falling back costs no search. Rejected: a
@@ -21,22 +21,22 @@
 namespace fiberd::http {
 
 struct RouteSpec {
-  std::string path;                       ///< "/exact", or a prefix: "/below/*" (all that begins with "/below/")
-  std::string host{};                     ///< empty: any; compared without case and port
-  MethodSet methods = MethodSet::all();   ///< GET brings HEAD
+  std::string path;                      ///< "/exact", or a prefix: "/below/*" (all that begins with "/below/")
+  std::string host{};                    ///< empty: any; compared without case and port
+  MethodSet methods = MethodSet::all();  ///< GET brings HEAD
 };
 
 struct RouteMatch {
   enum class Kind : std::uint8_t {
-    route,              ///< `index` serves it
-    not_found,          ///< 404
-    method_not_allowed, ///< 405 with Allow: allow_value(allow)
-    options,            ///< OPTIONS that no route serves itself: 204 with Allow
-    not_implemented     ///< 501: a method this server does not know
+    route,               ///< `index` serves it
+    not_found,           ///< 404
+    method_not_allowed,  ///< 405 with Allow: allow_value(allow)
+    options,             ///< OPTIONS that no route serves itself: 204 with Allow
+    not_implemented      ///< 501: a method this server does not know
   };
   Kind kind = Kind::not_found;
-  std::size_t index = 0;     ///< into the list given to make()
-  std::size_t rest = 0;      ///< for a prefix: where the part of the path below it begins, e.g. 7 for "/files/*"
+  std::size_t index = 0;  ///< into the list given to make()
+  std::size_t rest = 0;   ///< for a prefix: where the part of the path below it begins, e.g. 7 for "/files/*"
   MethodSet allow{};
 };
 
@@ -47,7 +47,8 @@ class Router {
   /// file_exists (the same path, host and a shared method twice), value_too_large (more than 65,535 routes).
   [[nodiscard]] static Result<Router> make(const std::vector<RouteSpec>& routes);
 
-  /// `path` is normalised (path.hpp); "*" matches OPTIONS only. `host` may carry a port. O(size of path), no allocation.
+  /// `path` is normalised (path.hpp); "*" matches OPTIONS only. `host` may carry a port. O(size of path), no
+  /// allocation.
   [[nodiscard]] RouteMatch match(Method method, std::string_view host, std::string_view path) const noexcept;
 
  private:

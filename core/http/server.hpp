@@ -35,7 +35,7 @@ struct Timeouts {
 
 /// What the access log is told of each answer. Views hold during the call only.
 struct AccessRecord {
-  const net::Endpoint* peer;       ///< nullptr when unknown
+  const net::Endpoint* peer;  ///< nullptr when unknown
   std::string_view method;
   std::string_view target;
   std::string_view user_agent;
@@ -62,16 +62,16 @@ struct ServerMetrics {
   metric::Counter* write_timeouts = nullptr;
   metric::Counter* idle_timeouts = nullptr;
   metric::Counter* request_timeouts = nullptr;
-  metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber could be had
-  metric::Counter* panics = nullptr;          ///< handlers that threw
-  metric::StatusCounters* unrouted = nullptr; ///< answers that no route gave: 400, 404, 405, 501, …
+  metric::Counter* spawn_refused = nullptr;    ///< connection dropped: no fiber could be had
+  metric::Counter* panics = nullptr;           ///< handlers that threw
+  metric::StatusCounters* unrouted = nullptr;  ///< answers that no route gave: 400, 404, 405, 501, …
 };
 
 struct Route {
   RouteSpec spec;
   std::shared_ptr<Handler> handler;
-  std::optional<std::uint64_t> body_size{};                 ///< instead of ServerOptions::body_size
-  std::optional<std::chrono::nanoseconds> request_timeout{}; ///< instead of Timeouts::request
+  std::optional<std::uint64_t> body_size{};                   ///< instead of ServerOptions::body_size
+  std::optional<std::chrono::nanoseconds> request_timeout{};  ///< instead of Timeouts::request
   metric::StatusCounters* counters = nullptr;
 };
 
@@ -79,7 +79,8 @@ struct ServerOptions {
   Timeouts timeouts;
   HeadLimits head;
   std::uint64_t body_size = 1024 * 1024;
-  std::string server_name;  ///< Server field; empty: none
+  std::string server_name;          ///< Server field; empty: none
+  const char* fiber_name = "http";  ///< of the connections' fibers: for admission and for who looks at them
   AccessLogHook access_log;
   ServerMetrics metrics;
 };

@@ -119,7 +119,8 @@ static std::time_t wall_seconds() noexcept { return std::chrono::system_clock::t
 std::string_view WorkspacePool::date() noexcept {
   Shard* const s = shard();
   if (s == nullptr) {
-    // Off a Processor, or no memory for the shard: an answer without a live clock may carry a date that is a little old.
+    // Off a Processor, or no memory for the shard: an answer without a live clock may carry a date that is a little
+    // old.
     const LockGuard guard(shared_lock_);
     shared_date_.update(wall_seconds());
     return shared_date_.text();

@@ -21,9 +21,9 @@ struct Workspace {
   RequestParser parser;
   std::size_t in_capacity = 0;
   std::size_t out_capacity = 0;
-  char* in = nullptr;     ///< the head, then what is being read of the body
-  char* out = nullptr;    ///< answers that wait for their send
-  char* path = nullptr;   ///< the normalised path, when it differs from the target
+  char* in = nullptr;    ///< the head, then what is being read of the body
+  char* out = nullptr;   ///< answers that wait for their send
+  char* path = nullptr;  ///< the normalised path, when it differs from the target
 };
 
 /// Workspaces and the Date text, per Processor (by metric shard: owned by one thread at a time). Threads without a

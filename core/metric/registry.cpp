@@ -9,12 +9,9 @@ namespace fiberd::metric {
 
 std::string_view to_string(Type type) noexcept {
   switch (type) {
-    case Type::counter:
-      return "counter";
-    case Type::gauge:
-      return "gauge";
-    case Type::histogram:
-      return "histogram";
+    case Type::counter: return "counter";
+    case Type::gauge: return "gauge";
+    case Type::histogram: return "histogram";
   }
   return "unknown";
 }
@@ -162,15 +159,9 @@ Registry::Series& Registry::make_locked(Family& family) {
   const CellId first = cells_.allocate(n);
   Series& made = family.storage.emplace_back();
   switch (family.spec.type) {
-    case Type::counter:
-      made.counter.emplace(cells_, first);
-      break;
-    case Type::gauge:
-      made.gauge.emplace(cells_, first);
-      break;
-    case Type::histogram:
-      made.histogram.emplace(cells_, first, family.spec.bounds);
-      break;
+    case Type::counter: made.counter.emplace(cells_, first); break;
+    case Type::gauge: made.gauge.emplace(cells_, first); break;
+    case Type::histogram: made.histogram.emplace(cells_, first, family.spec.bounds); break;
   }
   return made;
 }

@@ -21,11 +21,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/net/handshakes.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -38,6 +41,7 @@ static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;
 static constexpr std::int64_t kMaxBackoff = 1'000'000'000;
 static constexpr std::int64_t kLogPeriod = 1'000'000'000;
+static constexpr std::int64_t kHandshakePatience = 1'000'000'000;  // a round trip to the other side of the world, twice
 
 struct Listener::Socket : runtime::Timer {
   Socket(Listener& l, int f) : Timer(&Listener::on_backoff_over), listener(l), fd(f) {}
@@ -377,18 +381,61 @@ Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* can
   }
 }
 
+/// Accepts all that is in the queue.
+void Listener::accept_rest(Socket& socket) noexcept {
+  // Bounded: without the filter new ones may go on arriving meanwhile.
+  for (int i = 0; i < 65'536; ++i) {
+    const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+    if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
+    if (fd < 0) return;
+    if (count_in(fd)) on_accept_(argument_, fd);
+  }
+}
+
+static void pause_for(std::chrono::milliseconds time) noexcept {
+  if (runtime::on_fiber()) {
+    (void)runtime::sleep_for(time);
+    return;
+  }
+  const timespec t{0, static_cast<long>(time.count()) * 1'000'000};
+  (void)::nanosleep(&t, nullptr);
+}
+
+/// Those whom the kernel has let in, or is letting in, are served: handshakes.cpp.
+void Listener::accept_the_last() noexcept {
+  if (local_.family() == AF_UNIX) {
+    remove_unix_path();  // nobody new finds it; connect() puts a client straight into the queue
+    for (auto& socket : sockets_) accept_rest(*socket);
+    return;
+  }
+  bool filtered = true;
+  for (auto& socket : sockets_) filtered = !refuse_new_handshakes(socket->fd) && filtered;
+  const std::int64_t until = monotonic_now() + kHandshakePatience;
+  for (std::chrono::milliseconds pause{1};; pause = std::min(2 * pause, std::chrono::milliseconds(32))) {
+    for (auto& socket : sockets_) accept_rest(*socket);
+    // Without the filter there is always another one; without sock_diag nobody knows.
+    const Result<unsigned> pending = filtered ? pending_handshakes(local_.port()) : Result<unsigned>(0);
+    if (!pending || *pending == 0 || monotonic_now() >= until) break;
+    pause_for(pause);
+  }
+  for (auto& socket : sockets_) accept_rest(*socket);  // what was finished between the two looks
+}
+
+void Listener::remove_unix_path() noexcept {
+  const std::string path(local_.path());
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) == 0 && st.st_ino == path_inode_ && st.st_dev == path_device_) ::unlink(path.c_str());
+}
+
 void Listener::stop() noexcept {
   if (stopped_.exchange(true)) return;
+  bool started = false;
   for (auto& socket : sockets_) {
-    const bool started = socket->registration.load(std::memory_order_acquire) != nullptr;
+    started = started || socket->registration.load(std::memory_order_acquire) != nullptr;
     socket->unregister();
-    // Those whom the kernel has let in already are served. Bounded: new ones may go on arriving meanwhile.
-    for (int i = 0; started && i < 65'536; ++i) {
-      const int fd = sys::accept4(socket->fd, nullptr, nullptr);
-      if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
-      if (fd < 0) break;
-      if (count_in(fd)) on_accept_(argument_, fd);
-    }
+  }
+  if (started) accept_the_last();
+  for (auto& socket : sockets_) {
     // A fiber in accept() leaves before the descriptor's number is given up.
     while (socket->inside.load() != 0) {
       if (auto* const d = socket->descriptor.load(); d != nullptr) d->shutdown();
@@ -399,10 +446,7 @@ void Listener::stop() noexcept {
     }
     socket->close();
   }
-  if (local_.family() != AF_UNIX) return;
-  const std::string path(local_.path());
-  struct stat st {};
-  if (::lstat(path.c_str(), &st) == 0 && st.st_ino == path_inode_ && st.st_dev == path_device_) ::unlink(path.c_str());
+  if (local_.family() == AF_UNIX) remove_unix_path();
 }
 
 }  // namespace fiberd::net

@@ -68,7 +68,8 @@ class Listener {
   /// too_many_files_open and its kin. Of a reuse_port group only the first socket is asked.
   [[nodiscard]] Result<TcpStream> accept(Deadline deadline = Deadline::never(),
                                          runtime::Cancellation* cancellation = nullptr);
-  /// Accepts until the queue is empty, so that nobody who was let in is dropped, then closes. Not from OnAccept.
+  /// Lets no handshake begin any more, accepts until none is under way (a second at most), so that nobody who was let
+  /// in is dropped, then closes. Parks on a fiber, blocks on another thread. Not from OnAccept.
   void stop() noexcept;
   /// Stops accepting without closing, and goes on again.
   void pause() noexcept;
@@ -100,6 +101,9 @@ class Listener {
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
+  void remove_unix_path() noexcept;
+  void accept_rest(Socket& socket) noexcept;
+  void accept_the_last() noexcept;
   void accept_burst(Socket& socket) noexcept;
   [[nodiscard]] bool accept_one(Socket& socket) noexcept;
   [[nodiscard]] bool count_in(int fd) noexcept;

@@ -20,12 +20,9 @@ namespace {
 
 prometheus::MetricType type_of(metric::Type type) noexcept {
   switch (type) {
-    case metric::Type::counter:
-      return prometheus::MetricType::Counter;
-    case metric::Type::gauge:
-      return prometheus::MetricType::Gauge;
-    case metric::Type::histogram:
-      return prometheus::MetricType::Histogram;
+    case metric::Type::counter: return prometheus::MetricType::Counter;
+    case metric::Type::gauge: return prometheus::MetricType::Gauge;
+    case metric::Type::histogram: return prometheus::MetricType::Histogram;
   }
   return prometheus::MetricType::Untyped;
 }
@@ -151,12 +148,8 @@ prometheus::MetricFamily convert(const metric::FamilySnapshot& family) {
     prometheus::ClientMetric& m = out.metric.emplace_back();
     for (std::size_t i = 0; i < spec.labels.size(); ++i) m.label.push_back({spec.labels[i], sample.labels[i]});
     switch (spec.type) {
-      case metric::Type::counter:
-        m.counter.value = sample.value;
-        break;
-      case metric::Type::gauge:
-        m.gauge.value = sample.value;
-        break;
+      case metric::Type::counter: m.counter.value = sample.value; break;
+      case metric::Type::gauge: m.gauge.value = sample.value; break;
       case metric::Type::histogram:
         fill_histogram(m.histogram, spec.bounds, sample.buckets, spec.divisor, sample.sum);
         break;

@@ -53,8 +53,8 @@ void AcceptorRegistration::resume() noexcept {
   record_.suspended = false;
   for (unsigned i = 0; i < scheduler_.slot_count_.load(std::memory_order_relaxed); ++i)
     if (const std::error_code error = scheduler_.slots_[i]->poller.add_acceptor(record_))
-      log(LogLevel::error, "a listening socket cannot be watched by Processor " + std::to_string(i) + ": " +
-                               error.message());
+      log(LogLevel::error,
+          "a listening socket cannot be watched by Processor " + std::to_string(i) + ": " + error.message());
 }
 
 void AcceptorRecord::deliver() noexcept {

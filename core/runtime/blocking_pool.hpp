@@ -2,10 +2,10 @@
 // BlockingPool: threads for what cannot be done without blocking a thread (open(2), stat(2), cold file reads, a foreign
 // library). They run no fibers. How to use it from a fiber: blocking.hpp.
 //
-// A job is an intrusive node owned by whoever submits it: on the stack of a fiber that waits for it, or on the heap when
-// the fiber may give up. The queue has no bound of its own: each job in it belongs to one fiber that waits, or waited.
-// Threads start when a job finds none idle, up to the maximum; the one that was idle for the shortest time gets the next
-// job, so that the others can reach their 10 s without work and end.
+// A job is an intrusive node owned by whoever submits it: on the stack of a fiber that waits for it, or on the heap
+// when the fiber may give up. The queue has no bound of its own: each job in it belongs to one fiber that waits, or
+// waited. Threads start when a job finds none idle, up to the maximum; the one that was idle for the shortest time gets
+// the next job, so that the others can reach their 10 s without work and end.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>

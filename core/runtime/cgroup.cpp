@@ -162,8 +162,6 @@ auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> 
 }  // namespace
 
 std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }
-std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths) {
-  return least(paths, "memory", memory_at);
-}
+std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths) { return least(paths, "memory", memory_at); }
 
 }  // namespace fiberd::runtime

@@ -17,19 +17,19 @@ struct Fiber {
   // Touched by every switch.
   StatusWord status;
   fiber::SavedContext context;
-  Fiber* next = nullptr;             ///< global queue, free lists
+  Fiber* next = nullptr;                      ///< global queue, free lists
   std::atomic<fiber::Stack*> stack{nullptr};  ///< bound at the first run; atomic for those who only look
-  std::int64_t runnable_since = 0;   ///< ns, when this switch is sampled for the latency histogram; else 0
-  std::uint32_t index = 0;           ///< in the all-fibers table, from 1
+  std::int64_t runnable_since = 0;            ///< ns, when this switch is sampled for the latency histogram; else 0
+  std::uint32_t index = 0;                    ///< in the all-fibers table, from 1
   std::uint16_t pins = 0;
   std::uint16_t pin_slot = 0;
   // Touched by waits with a deadline, by spawn and at the end.
   Timer timer;
-  void* locals = nullptr;            ///< fiber-local storage
+  void* locals = nullptr;  ///< fiber-local storage
   UniqueFunction function;
   std::string_view name;
   SourceLocation where;
-  std::uint64_t id = 0;              ///< as Go's goid: unique among all fibers of the process
+  std::uint64_t id = 0;  ///< as Go's goid: unique among all fibers of the process
 };
 
 }  // namespace fiberd::runtime

@@ -9,8 +9,9 @@
 // the spinner's second look. A submitter that saw no sleeper came before the sleeper entered, hence before its second
 // look. So either the submitter wakes somebody or the sleeper finds the work.
 // A spinner that found work and a submitter that found no sleeper give the token back and look once more, since others
-// may have relied on it. (Work that a Processor queues for itself is read by its own store buffer first: there the wake-up may be missed by a
-// hair; the work still runs where it is queued, and sysmon wakes a helper within its period.)
+// may have relied on it. (Work that a Processor queues for itself is read by its own store buffer first: there the
+// wake-up may be missed by a hair; the work still runs where it is queued, and sysmon wakes a helper within its
+// period.)
 //
 // At most ONE Processor spins: with more, an almost idle server used twice the CPU.
 #include <array>

@@ -25,8 +25,8 @@ class Machine {
   Fiber* current = nullptr;
   Fiber* previous = nullptr;
   After after = After::none;
-  bool spinning = false;               ///< holds the IdleSet's token
-  fiber::EhGlobals* eh = nullptr;      ///< this thread's exception state
+  bool spinning = false;           ///< holds the IdleSet's token
+  fiber::EhGlobals* eh = nullptr;  ///< this thread's exception state
   Scheduler* scheduler = nullptr;
   fiber::SavedContext g0;
 

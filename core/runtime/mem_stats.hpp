@@ -10,31 +10,31 @@
 namespace fiberd::runtime {
 
 /// Buckets of the runnable→running latency: upper bounds in ns, powers of four from 1 µs; the last is +Inf.
-inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{
-    1'000, 4'000, 16'000, 64'000, 256'000, 1'024'000, 4'096'000, 16'384'000, 65'536'000, 262'144'000, 1'048'576'000,
-    UINT64_MAX};
+inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{1'000,      4'000,       16'000,        64'000,
+                                                              256'000,    1'024'000,   4'096'000,     16'384'000,
+                                                              65'536'000, 262'144'000, 1'048'576'000, UINT64_MAX};
 
 struct MemStats {
   // Scheduler
   unsigned gomaxprocs = 0;
   std::uint64_t fibers_created = 0;
   std::uint64_t fibers_ended = 0;
-  std::uint64_t fibers_panicked = 0;   ///< ended by an exception
-  std::uint64_t spawns_refused = 0;    ///< by admission hook or lack of stacks
+  std::uint64_t fibers_panicked = 0;  ///< ended by an exception
+  std::uint64_t spawns_refused = 0;   ///< by admission hook or lack of stacks
   std::uint64_t fibers_runnable = 0;
   std::uint64_t fibers_running = 0;
   std::uint64_t fibers_waiting = 0;
   std::uint64_t switches = 0;
-  std::uint64_t steals = 0;            ///< fibers taken from another Processor
-  std::uint64_t handoffs = 0;          ///< Processors replaced under a fiber that held them
+  std::uint64_t steals = 0;    ///< fibers taken from another Processor
+  std::uint64_t handoffs = 0;  ///< Processors replaced under a fiber that held them
   std::uint64_t budget_yields = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(WaitReason::count_)> parks{};  ///< by reason
-  std::uint64_t local_queue_depth = 0;   ///< sum over Processors
+  std::uint64_t local_queue_depth = 0;                                              ///< sum over Processors
   std::uint64_t global_queue_depth = 0;
   std::array<std::uint64_t, kLatencyBounds.size()> latency_buckets{};  ///< not cumulative; one switch in 64 is sampled
   std::uint64_t latency_sum_ns = 0;
   unsigned processors_idle = 0;
-  unsigned machines = 0;               ///< scheduler threads, handed-off ones included
+  unsigned machines = 0;  ///< scheduler threads, handed-off ones included
   // Stacks
   std::uint64_t stacks_in_use = 0;
   std::uint64_t stacks_cached = 0;
@@ -47,8 +47,8 @@ struct MemStats {
   std::uint64_t poll_calls = 0;
   std::uint64_t poll_events = 0;
   std::uint64_t poll_descriptors = 0;
-  std::uint64_t poll_wakeups = 0;      ///< eventfd writes to sleeping Processors
-  std::uint64_t timers_armed = 0;      ///< nodes in the heaps now
+  std::uint64_t poll_wakeups = 0;  ///< eventfd writes to sleeping Processors
+  std::uint64_t timers_armed = 0;  ///< nodes in the heaps now
   std::uint64_t timers_fired = 0;
   // Blocking pool
   std::uint64_t blocking_threads = 0;

@@ -74,12 +74,12 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   std::atomic<std::int64_t> idle_deadline_{0};
   Poller* poller_ = nullptr;
   PollDescriptor* next_free_ = nullptr;
-  std::atomic<std::uint32_t> generation_{1};       // of the object's use, as epoll's user data carries it
+  std::atomic<std::uint32_t> generation_{1};  // of the object's use, as epoll's user data carries it
   std::uint32_t idle_generation_ = 0;
   int fd_ = -1;
   Lock register_lock_;
   std::atomic<bool> hung_up_{false};
-  std::atomic<std::uint8_t> registered_{0};        // bit 0: in epoll, for reading; bit 1: for writing too
+  std::atomic<std::uint8_t> registered_{0};  // bit 0: in epoll, for reading; bit 1: for writing too
 };
 
 }  // namespace fiberd::runtime

@@ -24,8 +24,8 @@ class BasicPollWord {
  public:
   enum class Begin : std::uint8_t { waiting, ready, closed, busy };
   struct Notified {
-    Ticket ticket;           ///< to be woken if set
-    bool start_idle = false; ///< the caller now owns the idle connection and must run its handler
+    Ticket ticket;            ///< to be woken if set
+    bool start_idle = false;  ///< the caller now owns the idle connection and must run its handler
   };
 
   /// An edge arrived.

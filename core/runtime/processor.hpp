@@ -47,8 +47,8 @@ class alignas(kCacheLine) Processor {
   // Written by the owner at every switch, read by sysmon.
   std::atomic<std::uint64_t> tick{0};
   std::atomic<Phase> phase{Phase::free};
-  std::atomic<bool> pinned{false};   ///< the running fiber may not be handed off
-  std::atomic<bool> stuck{false};    ///< sysmon: the running fiber has not left for a period
+  std::atomic<bool> pinned{false};  ///< the running fiber may not be handed off
+  std::atomic<bool> stuck{false};   ///< sysmon: the running fiber has not left for a period
   /// Replaced, or its place is gone: its machine leaves it at the next entry into the runtime. Never goes back to
   /// false while a machine has it.
   std::atomic<bool> retired{false};
@@ -57,12 +57,12 @@ class alignas(kCacheLine) Processor {
   std::int32_t budget = 0;
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
-  std::int64_t now = 0;              ///< monotonic time of this scheduling round
+  std::int64_t now = 0;  ///< monotonic time of this scheduling round
   Slot* slot = nullptr;
   Fiber* free_fibers = nullptr;
   std::uint32_t free_count = 0;
   std::uint32_t shard = 0;
-  std::uint32_t ready_count = 0;     ///< for sampling the latency
+  std::uint32_t ready_count = 0;  ///< for sampling the latency
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
   fiber::StackCache stacks;

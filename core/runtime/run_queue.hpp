@@ -45,8 +45,7 @@ class BasicRunQueue {
   std::uint32_t take_half(std::array<T*, kCapacity / 2>& out) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
     const std::uint32_t n = (tail_.load(std::memory_order_relaxed) - head) / 2;
-    for (std::uint32_t i = 0; i < n; ++i)
-      out[i] = slots_[(head + i) % kCapacity].load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(head + i) % kCapacity].load(std::memory_order_relaxed);
     return n != 0 && head_.compare_exchange_strong(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire)
                ? n
                : 0;

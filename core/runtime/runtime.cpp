@@ -66,7 +66,8 @@ std::error_code Scheduler::start_threads() {
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
-  const unsigned wanted = options_.gomaxprocs != 0 ? options_.gomaxprocs : std::min(default_gomaxprocs(), kMaxProcessors);
+  const unsigned wanted =
+      options_.gomaxprocs != 0 ? options_.gomaxprocs : std::min(default_gomaxprocs(), kMaxProcessors);
   if (const std::error_code error = [&] {
         const LockGuard guard(structure_lock_);
         return prepare_slot(0);

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <type_traits>
 
-#include "core/base/source_location.hpp"
 #include "core/base/result.hpp"
+#include "core/base/source_location.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
 #include "core/runtime/mem_stats.hpp"

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "core/base/intrusive_list.hpp"
-#include "core/base/source_location.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/base/source_location.hpp"
 #include "core/fiber/stack_pool.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/blocking_pool.hpp"
@@ -153,8 +153,8 @@ class Scheduler {
   const Kind kind_;
   std::atomic<AdmissionHook> admission_{nullptr};
   std::atomic<unsigned> gomaxprocs_{0};
-  std::atomic<bool> draining_{false};   // somebody waits for the last fiber
-  std::atomic<bool> stopping_{false};   // machines leave
+  std::atomic<bool> draining_{false};  // somebody waits for the last fiber
+  std::atomic<bool> stopping_{false};  // machines leave
   std::atomic<std::uint32_t> end_events_{0};
 
   IdleSet idle_;

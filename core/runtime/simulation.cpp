@@ -70,9 +70,9 @@ static std::string describe(const Scheduler& s, const Fiber& f) {
   if (f.stack.load(std::memory_order_acquire) == nullptr) return line;
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n =
-      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack.load(std::memory_order_acquire)->base),
-                         reinterpret_cast<std::uintptr_t>(s.stack_pool().end(*f.stack.load(std::memory_order_acquire))), frames);
+  const std::size_t n = fiber::walk_frames(
+      registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack.load(std::memory_order_acquire)->base),
+      reinterpret_cast<std::uintptr_t>(s.stack_pool().end(*f.stack.load(std::memory_order_acquire))), frames);
   for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
   return line;
 }
@@ -96,8 +96,7 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
   const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
-  if (outcome.deadlock)
-    s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += describe(s, f) + "\n"; });
+  if (outcome.deadlock) s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += describe(s, f) + "\n"; });
   const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;

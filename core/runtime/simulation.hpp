@@ -16,10 +16,10 @@ class Simulation {
  public:
   struct Outcome {
     bool deadlock = false;
-    std::string report;            ///< on deadlock: a line per fiber: name, wait reason, spawn site, trace
-    std::uint64_t fibers = 0;      ///< created
+    std::string report;        ///< on deadlock: a line per fiber: name, wait reason, spawn site, trace
+    std::uint64_t fibers = 0;  ///< created
     std::uint64_t switches = 0;
-    std::int64_t elapsed_ns = 0;   ///< virtual time
+    std::int64_t elapsed_ns = 0;  ///< virtual time
   };
 
   explicit Simulation(std::uint64_t seed) noexcept : seed_(seed) {}

@@ -1,8 +1,8 @@
 // Birth and death of a fiber.
 //
 // spawn binds no stack: a thousand fibers that are spawned at once and end without waiting all run on the same hot
-// stack, one after the other. What spawn takes is a *credit* for one (stack_pool.hpp), so that lack of stacks is an error at
-// spawn, where somebody can answer it, and never at the first run, where nobody can.
+// stack, one after the other. What spawn takes is a *credit* for one (stack_pool.hpp), so that lack of stacks is an
+// error at spawn, where somebody can answer it, and never at the first run, where nobody can.
 //
 // A fiber that ends and finds a fiber that never ran next in its queue becomes that fiber: the new one inherits stack
 // and context, and no switch happens at all.
@@ -15,7 +15,6 @@
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
-#include "core/fiber/throw_trace.hpp"
 #include "core/fiber/local.hpp"
 #include "core/fiber/throw_trace.hpp"
 #include "core/runtime/scheduler.hpp"

@@ -36,8 +36,8 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
       out.poll_calls += poller.polls.load(std::memory_order_relaxed);
       out.poll_events += poller.events.load(std::memory_order_relaxed);
       out.poll_wakeups += poller.wakeups.load(std::memory_order_relaxed);
-      out.poll_descriptors += static_cast<std::uint64_t>(
-          std::max<std::int64_t>(poller.descriptors.load(std::memory_order_relaxed), 0));
+      out.poll_descriptors +=
+          static_cast<std::uint64_t>(std::max<std::int64_t>(poller.descriptors.load(std::memory_order_relaxed), 0));
       out.timers_armed += poller.timers.size();
       out.timers_fired += poller.timers.fired();
     }

@@ -3,15 +3,16 @@
 //
 // The arm/expire race. arm() stores the wanted deadline, then reads whether the node is in a heap; the heap, when it
 // pops a node, first says "in no heap", then reads the wanted deadline. Both are sequentially consistent, so either the
-// heap sees the new deadline and re-inserts, or arm() sees that the node is out and inserts it: a deadline is never lost.
+// heap sees the new deadline and re-inserts, or arm() sees that the node is out and inserts it: a deadline is never
+// lost.
 //
-// The owner race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped it
-// into another: whoever moves `heap_` from null by CAS has it, the loser looks again. A node in no heap has no time
+// The owner race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped
+// it into another: whoever moves `heap_` from null by CAS has it, the loser looks again. A node in no heap has no time
 // (heap_time_ is INT64_MAX), so between the claim and the insertion nobody trusts an old one.
 //
 // The ticket race. A fiber's node is armed again and again for different waits. The low bits of the wanted time carry
-// the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted time by
-// CAS: a claim therefore belongs to one wait, and a ticket whose sequence does not match it is not woken early.
+// the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted
+// time by CAS: a claim therefore belongs to one wait, and a ticket whose sequence does not match it is not woken early.
 #include <atomic>
 #include <cstdint>
 #include <vector>
@@ -31,8 +32,8 @@ class TimerHeap {
 
   /// Earliest time in the heap, INT64_MAX when empty. Lock-free.
   [[nodiscard]] std::int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
-  /// Fires everything due at `now`. Wakes fibers and calls callbacks with no lock held. Returns how many fired; 0 when another thread is at
-  /// it already.
+  /// Fires everything due at `now`. Wakes fibers and calls callbacks with no lock held. Returns how many fired; 0 when
+  /// another thread is at it already.
   std::uint64_t run(std::int64_t now) noexcept;
   /// Nodes in the heap; those disarmed lazily included.
   [[nodiscard]] std::uint64_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
@@ -45,7 +46,7 @@ class TimerHeap {
     Timer* timer;
   };
   enum class Inserted : std::uint8_t {
-    first,     ///< it is the earliest now
+    first,  ///< it is the earliest now
     behind,
     elsewhere  ///< another heap has it
   };
@@ -63,8 +64,8 @@ class TimerHeap {
   std::atomic<std::uint64_t> count_{0};
   std::atomic<std::uint64_t> fired_{0};
   std::vector<Entry> heap_;
-  std::atomic<bool> running_{false};                    // one thread at a time fires
-  std::atomic<const Timer*> firing_{nullptr};           // its callback runs now, on firing_thread_
+  std::atomic<bool> running_{false};           // one thread at a time fires
+  std::atomic<const Timer*> firing_{nullptr};  // its callback runs now, on firing_thread_
   std::atomic<const ThreadLocals*> firing_thread_{nullptr};
 };
 

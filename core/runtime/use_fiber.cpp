@@ -32,7 +32,8 @@ std::error_code FiberOperation::prepare(const UseFiber& token) noexcept {
 
 std::error_code FiberOperation::await(const std::shared_ptr<FiberOperation>& self, const UseFiber& token) {
   const Wake how = park_until(self->ticket_, token.deadline, token.cancellation);
-  if (how == Wake::ready) return self->dropped_ ? std::make_error_code(std::errc::operation_canceled) : std::error_code{};
+  if (how == Wake::ready)
+    return self->dropped_ ? std::make_error_code(std::errc::operation_canceled) : std::error_code{};
   // The emission's own wait has neither deadline nor cancellation: the service thread never blocks.
   const Ticket emitted = prepare_park(WaitReason::service);
   try {

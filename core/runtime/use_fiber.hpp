@@ -9,12 +9,13 @@
 // T) and void(T) → Result<T>; more values → Result<std::tuple<…>>. A leading std::exception_ptr is rethrown. With an
 // error the values are lost (bytes moved before it, for example).
 //
-// The I/O object must be made on the service thread's io_context. The operation is started by the fiber and completed on
-// the service thread; its handler stores the values in state that both sides own. A fiber that gives up — its deadline
-// (std::errc::timed_out) or cancellation (std::errc::operation_canceled) — has the cancellation signal emitted *on the
-// service thread* (signals are not thread-safe against an operation of many steps) and waits until it has been emitted,
-// so that the I/O object is alive during it; it does not wait for the operation's end. Buffers and, for operations of
-// many steps, the I/O object must therefore outlive a given-up operation: own them by shared_ptr in such code.
+// The I/O object must be made on the service thread's io_context. The operation is started by the fiber and completed
+// on the service thread; its handler stores the values in state that both sides own. A fiber that gives up — its
+// deadline (std::errc::timed_out) or cancellation (std::errc::operation_canceled) — has the cancellation signal emitted
+// *on the service thread* (signals are not thread-safe against an operation of many steps) and waits until it has been
+// emitted, so that the I/O object is alive during it; it does not wait for the operation's end. Buffers and, for
+// operations of many steps, the I/O object must therefore outlive a given-up operation: own them by shared_ptr in such
+// code.
 //
 // Not in a simulation: there time is virtual and Asio's is not; the call ends with std::errc::not_supported.
 #include <boost/asio/async_result.hpp>
@@ -84,8 +85,8 @@ class FiberOperation {
 };
 
 template <class T>
-struct IsErrorCode : std::bool_constant<std::is_same_v<T, boost::system::error_code> ||
-                                        std::is_same_v<T, std::error_code>> {};
+struct IsErrorCode
+    : std::bool_constant<std::is_same_v<T, boost::system::error_code> || std::is_same_v<T, std::error_code>> {};
 
 /// Sorts the arguments of a handler into exception, error and values.
 template <class... Args>

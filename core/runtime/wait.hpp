@@ -20,8 +20,26 @@
 namespace fiberd::runtime {
 
 enum class WaitReason : std::uint8_t {
-  none, sleep, io_read, io_write, accept, connect, resolve, blocking, service, mutex, condition, semaphore, wait_group,
-  channel, select, join, pool, file, test, count_
+  none,
+  sleep,
+  io_read,
+  io_write,
+  accept,
+  connect,
+  resolve,
+  blocking,
+  service,
+  mutex,
+  condition,
+  semaphore,
+  wait_group,
+  channel,
+  select,
+  join,
+  pool,
+  file,
+  test,
+  count_
 };
 [[nodiscard]] std::string_view to_string(WaitReason reason) noexcept;
 

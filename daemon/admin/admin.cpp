@@ -43,7 +43,8 @@ class HealthHandler final : public http::Handler {
     roll->missing = n;
     for (unsigned i = 0; i < n; ++i) {
       const Result<void> spawned = runtime::spawn_on(i, "healthz", [roll] {
-        if (roll->missing.fetch_sub(1) == 1) if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
+        if (roll->missing.fetch_sub(1) == 1)
+          if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
       });
       if (!spawned) return exchange.respond(503, kText, "no fiber can be started: " + spawned.error().message() + "\n");
     }

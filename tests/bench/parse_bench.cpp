@@ -1,4 +1,5 @@
-// What a small request costs in the codec: guard + llhttp, path, route, answer; and the guard alone on a browser's head.
+// What a small request costs in the codec: guard + llhttp, path, route, answer; and the guard alone on a browser's
+// head.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -16,7 +17,8 @@ namespace {
 
 const std::string kHello = "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 const std::string kBrowser =
-    "GET /index.html?lang=en HTTP/1.1\r\nHost: www.example.com\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; "
+    "GET /index.html?lang=en HTTP/1.1\r\nHost: www.example.com\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 "
+    "(X11; "
     "Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\nAccept: "
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\nAccept-Encoding: gzip, "
     "deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";

@@ -30,9 +30,8 @@ static void switch_through_scheduler(benchmark::State& state) {
     stop = true;
   });
   state.SetItemsProcessed(state.iterations() * 2);
-  state.counters["ns_per_switch"] =
-      benchmark::Counter(static_cast<double>(state.iterations()) * 2 * 1e-9,
-                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["ns_per_switch"] = benchmark::Counter(static_cast<double>(state.iterations()) * 2 * 1e-9,
+                                                       benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(switch_through_scheduler);
 

@@ -2,8 +2,8 @@
 //   1. CPU jobs of about 1 ms on one Processor and on two: ratio of the throughputs, interleaved rounds.
 //   2. Two Processors; a pinned-down one runs handlers of 5 ms without a pause while 32 connections of its Poller carry
 //      light requests: p99 of their answers.
-#include <sys/socket.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -87,17 +87,17 @@ TEST_CASE("files: content, type, index, redirect", "[integration][files]") {
     const char* type;
   };
   for (int round = 0; round < 2; ++round) {  // the second time from the kept descriptors
-    for (const Row& row : std::initializer_list<Row>{
-             {"/files/a.txt", 200, "text", "text/plain; charset=utf-8"},
-             {"/files/a.txt?v=1", 200, "text", "text/plain; charset=utf-8"},
-             {"/files/", 200, "<p>index</p>", "text/html; charset=utf-8"},
-             {"/files/dir/", 200, "dir index", "text/html; charset=utf-8"},
-             {"/files/dir/deep/b.PNG", 200, "png", "image/png"},
-             {"/files/nothing.css", 200, "", "text/css; charset=utf-8"},
-             {"/files/with%20space.js", 200, "js", "text/javascript; charset=utf-8"},
-             {"/files/inside", 200, "text", "application/octet-stream"},
-             {"/files/dir/../a.txt", 200, "text", "text/plain; charset=utf-8"},
-             {"/files/.well-known/security.txt", 200, "contact", "text/plain; charset=utf-8"}}) {
+    for (const Row& row :
+         std::initializer_list<Row>{{"/files/a.txt", 200, "text", "text/plain; charset=utf-8"},
+                                    {"/files/a.txt?v=1", 200, "text", "text/plain; charset=utf-8"},
+                                    {"/files/", 200, "<p>index</p>", "text/html; charset=utf-8"},
+                                    {"/files/dir/", 200, "dir index", "text/html; charset=utf-8"},
+                                    {"/files/dir/deep/b.PNG", 200, "png", "image/png"},
+                                    {"/files/nothing.css", 200, "", "text/css; charset=utf-8"},
+                                    {"/files/with%20space.js", 200, "js", "text/javascript; charset=utf-8"},
+                                    {"/files/inside", 200, "text", "application/octet-stream"},
+                                    {"/files/dir/../a.txt", 200, "text", "text/plain; charset=utf-8"},
+                                    {"/files/.well-known/security.txt", 200, "contact", "text/plain; charset=utf-8"}}) {
       INFO(row.path);
       const auto a = c.ask(get(row.path));
       REQUIRE(a.has_value());
@@ -125,13 +125,30 @@ TEST_CASE("files: content, type, index, redirect", "[integration][files]") {
 TEST_CASE("files: nothing outside of the root, nothing hidden, nothing that is no file", "[integration][files]") {
   const Tree tree;
   HttpServer server(routes(tree));
-  for (const std::string path :
-       {"/files/out", "/files/out-relative", "/files/up/secret.txt", "/files/up/root/a.txt", "/files/loop", "/files/fifo",
-        "/files/.hidden", "/files/../secret.txt", "/files/..%2fsecret.txt", "/files/%2e%2e/secret.txt",
-        "/files/%2e%2e%2fsecret.txt", "/files/dir/../../../secret.txt", "/files//../secret.txt", "/files/..%5csecret.txt",
-        "/files/....//secret.txt", "/files/%252e%252e/secret.txt", "/files/a.txt%00.png", "/files/a.txt/", "/files/a.txt/b",
-        "/files/empty/", "/files/none", "/files//etc/passwd", "/files/dir/.%2e/%2e./secret.txt",
-        "/files/.well-known/../.hidden"}) {
+  for (const std::string path : {"/files/out",
+                                 "/files/out-relative",
+                                 "/files/up/secret.txt",
+                                 "/files/up/root/a.txt",
+                                 "/files/loop",
+                                 "/files/fifo",
+                                 "/files/.hidden",
+                                 "/files/../secret.txt",
+                                 "/files/..%2fsecret.txt",
+                                 "/files/%2e%2e/secret.txt",
+                                 "/files/%2e%2e%2fsecret.txt",
+                                 "/files/dir/../../../secret.txt",
+                                 "/files//../secret.txt",
+                                 "/files/..%5csecret.txt",
+                                 "/files/....//secret.txt",
+                                 "/files/%252e%252e/secret.txt",
+                                 "/files/a.txt%00.png",
+                                 "/files/a.txt/",
+                                 "/files/a.txt/b",
+                                 "/files/empty/",
+                                 "/files/none",
+                                 "/files//etc/passwd",
+                                 "/files/dir/.%2e/%2e./secret.txt",
+                                 "/files/.well-known/../.hidden"}) {
     INFO(path);
     HttpClient c(server.port());
     const auto a = c.ask(get(path));

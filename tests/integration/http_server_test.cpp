@@ -40,13 +40,12 @@ bool eventually(const std::function<bool()>& holds) {
 TEST_CASE("respond, redirect, echo", "[integration][http]") {
   http::ServerOptions named;
   named.server_name = "fiberd";
-  HttpServer server({route("/", hello()), route("/old", *http::make_redirect_handler({.location = "/new", .server = "fiberd"})),
-                     route("/large", *http::make_respond_handler({.content_type = "text/plain",
-                                                                  .body = std::string(300'000, 'x')})),
-                     route("/middle", *http::make_respond_handler({.content_type = "text/plain",
-                                                                   .body = std::string(8'000, 'y')})),
-                     route("/echo", http::make_echo_handler())},
-                    named);
+  HttpServer server(
+      {route("/", hello()), route("/old", *http::make_redirect_handler({.location = "/new", .server = "fiberd"})),
+       route("/large", *http::make_respond_handler({.content_type = "text/plain", .body = std::string(300'000, 'x')})),
+       route("/middle", *http::make_respond_handler({.content_type = "text/plain", .body = std::string(8'000, 'y')})),
+       route("/echo", http::make_echo_handler())},
+      named);
   HttpClient c(server.port());
   auto a = c.ask(get("/"));
   REQUIRE(a.has_value());
@@ -99,10 +98,11 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
 
 TEST_CASE("HEAD: the same head, no body, and the connection goes on", "[integration][http]") {
   HttpServer server({route("/", hello()), route("/stream", handler([](http::Exchange& ex) {
-                       if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-                       if (const auto error = ex.write("streamed")) return error;
-                       return ex.end();
-                     }))});
+                                                  if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
+                                                    return error;
+                                                  if (const auto error = ex.write("streamed")) return error;
+                                                  return ex.end();
+                                                }))});
   HttpClient c(server.port());
   for (const std::string path : {"/", "/stream", "/none"}) {
     const auto full = c.ask(get(path));
@@ -117,9 +117,8 @@ TEST_CASE("HEAD: the same head, no body, and the connection goes on", "[integrat
 }
 
 TEST_CASE("a pipeline in one write is answered in order and in few sends", "[integration][http]") {
-  HttpServer server({route("/n/*", handler([](http::Exchange& ex) {
-    return ex.respond(200, "text/plain", ex.rest());
-  }))});
+  HttpServer server(
+      {route("/n/*", handler([](http::Exchange& ex) { return ex.respond(200, "text/plain", ex.rest()); }))});
   HttpClient c(server.port());
   std::string all;
   for (int i = 0; i < 100; ++i) all += get("/n/" + std::to_string(i));
@@ -197,12 +196,12 @@ TEST_CASE("time-outs", "[integration][http]") {
   }
   SECTION("a body that stops is answered 408") {
     HttpServer server({route("/echo", handler([](http::Exchange& ex) -> std::error_code {
-                         for (;;) {
-                           const auto piece = ex.read_body();
-                           if (!piece) return piece.error();
-                           if (piece->empty()) return ex.respond(200, "text/plain", "all");
-                         }
-                       }))},
+                               for (;;) {
+                                 const auto piece = ex.read_body();
+                                 if (!piece) return piece.error();
+                                 if (piece->empty()) return ex.respond(200, "text/plain", "all");
+                               }
+                             }))},
                       with_timeouts({.body = 150ms}));
     HttpClient c(server.port());
     const auto a = c.ask("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
@@ -214,8 +213,8 @@ TEST_CASE("time-outs", "[integration][http]") {
     metric::Registry registry;
     http::ServerOptions options = with_timeouts({.write = 200ms});
     options.metrics.write_timeouts = &registry.counter(registry.family({.name = "test_timeouts_total", .help = "x"}));
-    HttpServer server({route("/large", *http::make_respond_handler({.content_type = "text/plain",
-                                                                    .body = std::string(20'000'000, 'x')}))},
+    HttpServer server({route("/large", *http::make_respond_handler(
+                                           {.content_type = "text/plain", .body = std::string(20'000'000, 'x')}))},
                       options);
     HttpClient c(server.port(), 8192);
     c.send(get("/large"));
@@ -240,7 +239,8 @@ TEST_CASE("limits of a body", "[integration][http]") {
   CHECK(status("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd") == 200);
   CHECK(status("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde") == 413);
   CHECK(status("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0123456789") == 200);
-  CHECK(status("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n") == 413);
+  CHECK(status("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n") ==
+        413);
   CHECK(status("POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n") == 413);
 }
 
@@ -273,12 +273,13 @@ TEST_CASE("a body that the handler left is read away or ends the connection", "[
 TEST_CASE("bodies deep in a pipeline", "[integration][http]") {
   // Heads end at every place of the input buffer, at its very end too.
   HttpServer server({route("/", hello()), route("/echo", http::make_echo_handler())});
-  for (const std::size_t shift : {0, 1, 7, 63, 500, 8000}) {
+  for (const std::size_t shift : {0U, 1U, 7U, 63U, 500U, 8000U}) {
     HttpClient c(server.port());
     c.send(get("/", "X: " + std::string(shift, 'x') + "\r\n"));
     std::string all;
     for (int i = 0; i < 300; ++i)
-      all += "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n" + std::string(200, static_cast<char>('a' + i % 26));
+      all += "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n" +
+             std::string(200, static_cast<char>('a' + i % 26));
     std::thread sender([&] { c.send(all); });
     const auto first = c.receive();
     int right = first && first->body == "hello" ? 1 : 0;
@@ -321,19 +322,20 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
   metric::Counter& panics = registry.counter(registry.family({.name = "test_panics_total", .help = "x"}));
   http::ServerOptions options;
   options.metrics.panics = &panics;
-  HttpServer server({route("/", hello()),
-                     route("/throw", handler([](http::Exchange&) -> std::error_code { throw std::runtime_error("oops"); })),
-                     route("/int", handler([](http::Exchange&) -> std::error_code { throw 1; })),
-                     route("/late", handler([](http::Exchange& ex) -> std::error_code {
-                       if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-                       if (const auto error = ex.write("begun")) return error;
-                       throw std::runtime_error("too late");
-                     })),
-                     route("/split", handler([](http::Exchange& ex) {
-                       const http::Field f{"X", "a\r\nSet-Cookie: b"};
-                       return ex.respond(200, "text/plain", "x", {&f, 1});
-                     }))},
-                    std::move(options));
+  HttpServer server(
+      {route("/", hello()),
+       route("/throw", handler([](http::Exchange&) -> std::error_code { throw std::runtime_error("oops"); })),
+       route("/int", handler([](http::Exchange&) -> std::error_code { throw 1; })),
+       route("/late", handler([](http::Exchange& ex) -> std::error_code {
+               if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+               if (const auto error = ex.write("begun")) return error;
+               throw std::runtime_error("too late");
+             })),
+       route("/split", handler([](http::Exchange& ex) {
+               const http::Field f{"X", "a\r\nSet-Cookie: b"};
+               return ex.respond(200, "text/plain", "x", {&f, 1});
+             }))},
+      std::move(options));
   HttpClient c(server.port());
   for (const std::string path : {"/throw", "/int", "/throw"}) {
     const auto a = c.ask(get(path));
@@ -395,8 +397,10 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
 TEST_CASE("many connections, idle between their requests", "[integration][http]") {
   metric::Registry registry;
   http::ServerOptions options;
-  options.metrics.idle = &registry.gauge(registry.family({.name = "test_idle", .help = "x", .type = metric::Type::gauge}));
-  options.metrics.active = &registry.gauge(registry.family({.name = "test_active", .help = "x", .type = metric::Type::gauge}));
+  options.metrics.idle =
+      &registry.gauge(registry.family({.name = "test_idle", .help = "x", .type = metric::Type::gauge}));
+  options.metrics.active =
+      &registry.gauge(registry.family({.name = "test_active", .help = "x", .type = metric::Type::gauge}));
   HttpServer server({route("/", hello())}, options);
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 200; ++i) clients.push_back(std::make_unique<HttpClient>(server.port()));

@@ -49,15 +49,10 @@ struct Stream {
   /// As PollDescriptor::wait.
   Wake wait(unsigned number) {
     switch (word.begin_wait(ticket_of(number))) {
-      case Word::Begin::ready:
-        return Wake::ready;
-      case Word::Begin::closed:
-        return Wake::canceled;
-      case Word::Begin::busy:
-        model::fail("busy, and nobody waits");
-        return Wake::canceled;
-      case Word::Begin::waiting:
-        break;
+      case Word::Begin::ready: return Wake::ready;
+      case Word::Begin::closed: return Wake::canceled;
+      case Word::Begin::busy: model::fail("busy, and nobody waits"); return Wake::canceled;
+      case Word::Begin::waiting: break;
     }
     const Wake w = cell[number].wait_while(Wake::none);
     if (w != Wake::ready) {

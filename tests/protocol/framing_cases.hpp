@@ -2,8 +2,8 @@
 // What a server must accept and refuse on the wire, as data: bytes in, status out. Run against the parser here and
 // against the daemon over a socket; in both whole, byte by byte, and split at random.
 //
-// The rows assume: "/" and "/echo" serve every method, bodies up to 1 MiB, heads up to 16 KiB and 100 fields, targets up
-// to 8 KiB, all hosts.
+// The rows assume: "/" and "/echo" serve every method, bodies up to 1 MiB, heads up to 16 KiB and 100 fields, targets
+// up to 8 KiB, all hosts.
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,11 +12,11 @@ namespace fiberd::protocol {
 
 struct FramingCase {
   std::string name;
-  std::string rfc;    // section, or the house rule that is stricter
+  std::string rfc;  // section, or the house rule that is stricter
   std::string bytes;
-  unsigned status;    // of the last answer; 0: the message is incomplete and the server waits
-  bool close;         // the connection ends after the last answer
-  unsigned answers;   // final answers to the bytes, the last one included
+  unsigned status;   // of the last answer; 0: the message is incomplete and the server waits
+  bool close;        // the connection ends after the last answer
+  unsigned answers;  // final answers to the bytes, the last one included
 };
 
 inline std::string head(std::string_view fields, std::string_view line = "GET / HTTP/1.1") {
@@ -173,9 +173,7 @@ inline std::vector<FramingCase> framing_cases() {
   bad("two Hosts", "9112 3.2", head("Host: b.example\r\n"));
   bad("two Hosts, the same", "9112 3.2", head("Host: a.example\r\n"));
   bad("two Hosts on 1.0", "9112 3.2", head("HOST: b\r\n", "GET / HTTP/1.0"));
-  const auto host = [](std::string_view value) {
-    return "GET / HTTP/1.1\r\nHost: " + std::string(value) + "\r\n\r\n";
-  };
+  const auto host = [](std::string_view value) { return "GET / HTTP/1.1\r\nHost: " + std::string(value) + "\r\n\r\n"; };
   ok("Host with port", "9110 7.2", host("a.example:8080"));
   ok("Host with empty port", "9110 4.2.3", host("a.example:"));
   ok("Host IPv4", "9110 7.2", host("127.0.0.1"));
@@ -230,11 +228,15 @@ inline std::vector<FramingCase> framing_cases() {
   bad("identity", "9112 6.3", post("Transfer-Encoding: identity\r\n", ""));
   bad("chunked twice in one field", "9112 6.1", post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"));
   bad("chunked twice", "9112 6.1", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"));
-  bad("gzip and chunked in two fields", "9112 6.1", post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", ""));
+  bad("gzip and chunked in two fields", "9112 6.1",
+      post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", ""));
   bad("xchunked", "9112 6.3", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"));
   bad("chunked with parameter", "9112 7", post("Transfer-Encoding: chunked;a=b\r\n", "0\r\n\r\n"));
   bad("chunked quoted", "9112 7", post("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n"));
-  bad("chunked after vertical tab", "9110 5.5", post("Transfer-Encoding: \x0b" "chunked\r\n", "0\r\n\r\n"));
+  bad("chunked after vertical tab", "9110 5.5",
+      post("Transfer-Encoding: \x0b"
+           "chunked\r\n",
+           "0\r\n\r\n"));
   bad("empty list element", "9112 6.1, house", post("Transfer-Encoding: ,chunked\r\n", "0\r\n\r\n"));
   bad("empty coding", "9112 6.1", post("Transfer-Encoding:\r\n", "0\r\n\r\n"));
 
@@ -303,8 +305,10 @@ inline std::vector<FramingCase> framing_cases() {
   last("1.0", "9112 9.3", line("GET / HTTP/1.0"));
   ok("1.0 keep-alive", "9112 9.3", head("Connection: Keep-Alive\r\n", "GET / HTTP/1.0"));
   ok("upgrade ignored", "9110 7.8", head("Connection: upgrade\r\nUpgrade: websocket\r\n"));
-  ok("upgrade to h2c ignored", "9110 7.8", head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"));
-  ok("upgrade with body", "9110 7.8", post("Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n", "hi") + head(""), 2);
+  ok("upgrade to h2c ignored", "9110 7.8",
+     head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"));
+  ok("upgrade with body", "9110 7.8",
+     post("Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n", "hi") + head(""), 2);
   bad("unknown expectation", "9110 10.1.1", post("Expect: 200-ok\r\nContent-Length: 1\r\n", "a"), 417);
   last("expectation on 1.0 ignored", "9110 10.1.1", head("Expect: 100-continue\r\n", "GET / HTTP/1.0"));
 

@@ -159,7 +159,10 @@ TEST_CASE("mutated requests: one verdict for all splits", "[protocol]") {
     if (bytes.empty() || bytes.size() > 1000) continue;
     for (std::uint32_t edits = 1 + random.below(3); edits > 0 && !bytes.empty(); --edits) {
       const std::size_t at = random.below(static_cast<std::uint32_t>(bytes.size()));
-      constexpr std::string_view interesting("\r\n\t :;,\0\x7f\xff" "0aZ%=\"/\\", 18);
+      constexpr std::string_view interesting(
+          "\r\n\t :;,\0\x7f\xff"
+          "0aZ%=\"/\\",
+          18);
       const char c = interesting[random.below(18)];
       switch (random.below(3)) {
         case 0: bytes[at] = c; break;

@@ -1,7 +1,7 @@
 // The framing table against a running server over real sockets: the codec, the connection's loop, the answers' framing
-// and the close together. No test here waits for silence. To a message after which the connection must live a request is
-// appended and its answer expected; where it must end, the end of the stream is; where the server must wait, the client
-// half-closes and expects the end, with a 400 where a body was begun and else without an answer.
+// and the close together. No test here waits for silence. To a message after which the connection must live a request
+// is appended and its answer expected; where it must end, the end of the stream is; where the server must wait, the
+// client half-closes and expects the end, with a 400 where a body was begun and else without an answer.
 #include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
@@ -63,7 +63,8 @@ std::string run(const HttpServer& server, const protocol::FramingCase& row, cons
   }
   if (!row.close) {
     const std::optional<Answer> answer = client.receive();
-    if (!answer || answer->status != 200 || answer->body != "sentinel") return "the connection was not usable afterwards";
+    if (!answer || answer->status != 200 || answer->body != "sentinel")
+      return "the connection was not usable afterwards";
   }
   if (!client.wait_end()) return "no orderly end; errno " + std::to_string(client.error()) + ", rest: " + client.rest();
   return {};
@@ -85,7 +86,8 @@ TEST_CASE("framing cases over a socket: whole, byte by byte, split at random", "
     for (int round = 0; round < 5; ++round) {
       std::vector<std::size_t> pieces;
       const auto most = static_cast<std::uint32_t>(row.bytes.size() < 400 ? 12 : row.bytes.size() / 8);
-      for (std::size_t sent = 0; sent < row.bytes.size(); sent += pieces.back()) pieces.push_back(1 + random.below(most));
+      for (std::size_t sent = 0; sent < row.bytes.size(); sent += pieces.back())
+        pieces.push_back(1 + random.below(most));
       CHECK(run(server, row, pieces) == "");
     }
   }

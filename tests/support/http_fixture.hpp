@@ -1,8 +1,8 @@
 #pragma once
-// A running HTTP server on a free port of the loopback, and a client that speaks bytes. The client blocks its thread and
-// knows nothing of the runtime, so it sees what any other program would see.
-#include <netinet/in.h>
+// A running HTTP server on a free port of the loopback, and a client that speaks bytes. The client blocks its thread
+// and knows nothing of the runtime, so it sees what any other program would see.
 #include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -82,7 +82,8 @@ class HttpServer {
  private:
   static void on_accept(void* self, int fd) noexcept {
     auto& s = *static_cast<HttpServer*>(self);
-    s.server_->serve(fd, [](void* l) noexcept { static_cast<net::Listener*>(l)->release(); }, s.listener_.get());
+    s.server_->serve(
+        fd, [](void* l) noexcept { static_cast<net::Listener*>(l)->release(); }, s.listener_.get());
   }
   // The fibers of the runtime use the server and the listener: it goes first.
   std::unique_ptr<http::Server> server_;
@@ -98,7 +99,8 @@ struct Answer {
   [[nodiscard]] std::string field(std::string_view name) const {
     for (std::size_t at = head.find("\r\n"); at != std::string::npos; at = head.find("\r\n", at + 2)) {
       const std::size_t colon = at + 2 + name.size();
-      if (colon >= head.size() || head[colon] != ':' || ::strncasecmp(head.data() + at + 2, name.data(), name.size()) != 0)
+      if (colon >= head.size() || head[colon] != ':' ||
+          ::strncasecmp(head.data() + at + 2, name.data(), name.size()) != 0)
         continue;
       std::string value = head.substr(colon + 1, head.find("\r\n", colon) - colon - 1);
       while (value.starts_with(' ')) value.erase(0, 1);

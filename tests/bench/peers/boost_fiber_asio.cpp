@@ -4,8 +4,8 @@
 #include <sys/resource.h>
 
 #include <boost/asio.hpp>
-#include <boost/fiber/all.hpp>
 #include <boost/fiber/algo/algorithm.hpp>
+#include <boost/fiber/all.hpp>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -83,10 +83,13 @@ static void serve_http(std::shared_ptr<tcp::socket> s) {
       const std::string_view head = data.substr(begin, end + 2 - begin);
       close = head.find("\r\nConnection: close\r\n") != std::string_view::npos;
       if (head.starts_with("GET /files/")) {
-        out += "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: " + std::to_string(file_data.size()) + "\r\n\r\n";
+        out += "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: " +
+               std::to_string(file_data.size()) + "\r\n\r\n";
         out += file_data;
       } else {
-        out += "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n";
+        out +=
+            "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: "
+            "13\r\n";
         out += close ? "Connection: close\r\n\r\nHello, World!" : "\r\nHello, World!";
       }
       begin = end + 4;
@@ -117,7 +120,8 @@ static void accept_loop(asio::io_context& io, unsigned short port, void (*serve)
     auto s = std::make_shared<tcp::socket>(io);
     boost::system::error_code e;
     await([&](auto h) { acceptor.async_accept(*s, h); }, e);
-    if (!e) fibers::fiber(fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(64 * 1024), serve, s).detach();
+    if (!e)
+      fibers::fiber(fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(64 * 1024), serve, s).detach();
   }
 }
 

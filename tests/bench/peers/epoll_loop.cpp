@@ -1,6 +1,6 @@
 // The hand-written loop: what a single-threaded epoll server costs with nothing around it. HTTP with keep-alive and
-// pipelining (the end of a head is looked for, the path is compared, nothing else is checked), a file by sendfile from a
-// descriptor that stays open, and TCP echo on a second port.
+// pipelining (the end of a head is looked for, the path is compared, nothing else is checked), a file by sendfile from
+// a descriptor that stays open, and TCP echo on a second port.
 //   epoll_loop HTTP_PORT TCP_PORT FILE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -36,8 +36,8 @@ static std::size_t file_head_size;
 
 struct Connection {
   bool http = true;
-  std::string rest;          // an incomplete head
-  std::string pending;       // an answer the socket did not take
+  std::string rest;     // an incomplete head
+  std::string pending;  // an answer the socket did not take
   std::size_t file_left = 0;
   off_t file_at = 0;
   bool registered = false;
@@ -54,13 +54,17 @@ static void make_heads() {
   gmtime_r(&now, &t);
   std::strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &t);
   hello_size = static_cast<std::size_t>(std::snprintf(
-      hello, sizeof hello, "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!", date));
-  hello_close_size = static_cast<std::size_t>(
-      std::snprintf(hello_close, sizeof hello_close,
-                    "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 13\r\n\r\nHello, World!", date));
+      hello, sizeof hello,
+      "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!", date));
+  hello_close_size =
+      static_cast<std::size_t>(std::snprintf(hello_close, sizeof hello_close,
+                                             "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/plain\r\nConnection: "
+                                             "close\r\nContent-Length: 13\r\n\r\nHello, World!",
+                                             date));
   file_head_size = static_cast<std::size_t>(std::snprintf(
       file_head, sizeof file_head,
-      "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", date, file_size));
+      "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n", date,
+      file_size));
 }
 
 static int listen_on(int port, bool defer) {

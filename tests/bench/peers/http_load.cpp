@@ -1,8 +1,8 @@
 // Load that wrk does not make. One thread, epoll.
 //   http_load echo    PORT CONNECTIONS SECONDS   64-byte messages, one in flight a connection
-//   http_load connect PORT CONNECTIONS SECONDS   a new connection per request: GET with Connection: close, read to the end
-//   http_load many    PORT CONNECTIONS SECONDS   all connections open and active
-//   http_load idle    PORT CONNECTIONS 0         one request each, prints "ready", holds them until stdin ends
+//   http_load connect PORT CONNECTIONS SECONDS   a new connection per request: GET with Connection: close, read to the
+//   end http_load many    PORT CONNECTIONS SECONDS   all connections open and active http_load idle    PORT CONNECTIONS
+//   0         one request each, prints "ready", holds them until stdin ends
 // Prints one line of JSON: requests, errors, seconds, p50_us, p99_us.
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -77,7 +77,10 @@ static void done(Client& c) {
 int main(int argc, char** argv) {
   if (argc < 5) return 2;
   const std::string_view name = argv[1];
-  const Mode mode = name == "echo" ? Mode::echo : name == "connect" ? Mode::connect : name == "many" ? Mode::many : Mode::idle;
+  const Mode mode = name == "echo"      ? Mode::echo
+                    : name == "connect" ? Mode::connect
+                    : name == "many"    ? Mode::many
+                                        : Mode::idle;
   port = std::atoi(argv[2]);
   const auto n = static_cast<std::size_t>(std::atoi(argv[3]));
   const double seconds = std::atof(argv[4]);
@@ -120,8 +123,10 @@ int main(int argc, char** argv) {
       }
       if (mode == Mode::connect) {
         if (!closed) continue;
-        if (c.received == 0) ++errors;
-        else done(c);
+        if (c.received == 0)
+          ++errors;
+        else
+          done(c);
         close(c.fd);
         if (!open_client(index)) ++errors;
         continue;
@@ -132,8 +137,10 @@ int main(int argc, char** argv) {
         c.fd = -1;
         continue;
       }
-      const bool complete = mode == Mode::echo ? c.received >= kMessage.size()
-                                               : c.received >= 13 && std::string_view(in, sizeof in).find("Hello, World!") != std::string_view::npos;
+      const bool complete =
+          mode == Mode::echo
+              ? c.received >= kMessage.size()
+              : c.received >= 13 && std::string_view(in, sizeof in).find("Hello, World!") != std::string_view::npos;
       if (!complete) continue;
       done(c);
       if (many && !measuring) {
@@ -161,8 +168,11 @@ int main(int argc, char** argv) {
   }
   const double took = static_cast<double>(now_ns() - begin) * 1e-9;
   std::sort(latencies.begin(), latencies.end());
-  const auto at = [&](double q) { return latencies.empty() ? 0U : latencies[static_cast<std::size_t>(q * static_cast<double>(latencies.size() - 1))]; };
+  const auto at = [&](double q) {
+    return latencies.empty() ? 0U : latencies[static_cast<std::size_t>(q * static_cast<double>(latencies.size() - 1))];
+  };
   std::printf("{\"requests\": %llu, \"errors\": %llu, \"seconds\": %.3f, \"p50_us\": %u, \"p99_us\": %u}\n",
-              static_cast<unsigned long long>(requests), static_cast<unsigned long long>(errors), took, at(0.5), at(0.99));
+              static_cast<unsigned long long>(requests), static_cast<unsigned long long>(errors), took, at(0.5),
+              at(0.99));
   return 0;
 }

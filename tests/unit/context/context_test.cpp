@@ -44,7 +44,8 @@ TEST_CASE("errors: their own category, and std's conditions", "[context]") {
   CHECK(std::string(canceled.category().name()) == "fiberd.context");
 }
 
-TEST_CASE("cancelling a parent cancels every descendant with its cause; not siblings, not the parent's parent", "[context]") {
+TEST_CASE("cancelling a parent cancels every descendant with its cause; not siblings, not the parent's parent",
+          "[context]") {
   const auto grandparent = context::with_cancel(context::background());
   const auto parent = context::with_cancel(grandparent.context);
   const auto child = context::with_cancel(parent.context);

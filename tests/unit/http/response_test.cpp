@@ -22,9 +22,11 @@ TEST_CASE("response: heads", "[http]") {
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: fiberd\r\nContent-Type: text/plain\r\n"
         "Content-Length: 13\r\n\r\n");
   CHECK(head_text({.status = 404, .keep_alive = false}) ==
-        "HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        "HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\nConnection: "
+        "close\r\n\r\n");
   CHECK(head_text({.body = BodyKind::chunked}).ends_with("GMT\r\nTransfer-Encoding: chunked\r\n\r\n"));
-  CHECK(head_text({.body = BodyKind::chunked, .version = Version::http10}).ends_with("GMT\r\nConnection: close\r\n\r\n"));
+  CHECK(
+      head_text({.body = BodyKind::chunked, .version = Version::http10}).ends_with("GMT\r\nConnection: close\r\n\r\n"));
   CHECK(head_text({.version = Version::http10}).ends_with("Connection: keep-alive\r\n\r\n"));
   for (const unsigned status : {103U, 204U}) {
     CHECK(head_text({.status = status, .content_length = 5}).ends_with("GMT\r\n\r\n"));
@@ -42,8 +44,8 @@ TEST_CASE("response: nothing is ever split", "[http]") {
     CHECK(refused({.server = value}));
     CHECK(refused({.content_type = value}));
   }
-  for (const std::string_view name : {""sv, "a b"sv, "a:"sv, "a\r\n"sv, "Content-Length"sv, "transfer-encoding"sv,
-                                      "DATE"sv, "Connection"sv}) {
+  for (const std::string_view name :
+       {""sv, "a b"sv, "a:"sv, "a\r\n"sv, "Content-Length"sv, "transfer-encoding"sv, "DATE"sv, "Connection"sv}) {
     const Field field{name, "1"};
     CHECK(refused({.fields = {&field, 1}}));
   }

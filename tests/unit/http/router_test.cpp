@@ -10,12 +10,8 @@ constexpr MethodSet only(Method m) { return MethodSet::of(m); }
 }  // namespace
 
 TEST_CASE("router: exact beats the longest prefix", "[http]") {
-  const auto router = Router::make({{.path = "/"},
-                                    {.path = "/a/*"},
-                                    {.path = "/a/b/*"},
-                                    {.path = "/a/b/c"},
-                                    {.path = "/a/"},
-                                    {.path = "/files/*"}});
+  const auto router = Router::make(
+      {{.path = "/"}, {.path = "/a/*"}, {.path = "/a/b/*"}, {.path = "/a/b/c"}, {.path = "/a/"}, {.path = "/files/*"}});
   REQUIRE(router);
   const auto at = [&](std::string_view path) { return router->match(Method::get, "x", path); };
   CHECK(at("/").index == 0);

@@ -191,7 +191,8 @@ TEST_CASE("try_blocking passes a Result on and carries exceptions", "[blocking]"
   bool caught = false;
   start(1)->run([&] {
     value = try_blocking(Deadline::in(10s), nullptr, [] { return 5; });
-    error = try_blocking(Deadline::in(10s), nullptr, []() -> Result<int> { return fail(std::errc::no_such_file_or_directory); });
+    error = try_blocking(Deadline::in(10s), nullptr,
+                         []() -> Result<int> { return fail(std::errc::no_such_file_or_directory); });
     nothing = try_blocking(Deadline::never(), nullptr, [] {});
     try {
       (void)try_blocking(Deadline::never(), nullptr, []() -> int { throw 1; });
@@ -222,8 +223,8 @@ TEST_CASE("completion and deadline race: one outcome each, no state lost", "[blo
   };
   start(2, 4)->run([&] {
     for (int i = 0; i < kRounds; ++i) {
-      const auto r = try_blocking(Deadline::in(std::chrono::microseconds(i % 60)), nullptr,
-                                  [t = Token(alive), i] { return i; });
+      const auto r =
+          try_blocking(Deadline::in(std::chrono::microseconds(i % 60)), nullptr, [t = Token(alive), i] { return i; });
       if (r) {
         ++done;
         wrong += *r != i;

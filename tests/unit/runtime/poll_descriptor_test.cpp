@@ -1,9 +1,9 @@
 #include "core/runtime/poll_descriptor.hpp"
 
-#include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <catch2/catch.hpp>
 
 #include <array>
 #include <atomic>

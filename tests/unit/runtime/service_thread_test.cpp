@@ -132,7 +132,8 @@ TEST_CASE("use_fiber: post, many values, exceptions, dropped handlers", "[servic
     posted = asio::post(io, use_fiber);
     many = asio::async_initiate<const UseFiber, void(boost::system::error_code, int, std::string)>(
         [&io](auto handler) {
-          asio::post(io, [h = std::move(handler)]() mutable { h(boost::system::error_code(), 4, std::string("four")); });
+          asio::post(io,
+                     [h = std::move(handler)]() mutable { h(boost::system::error_code(), 4, std::string("four")); });
         },
         use_fiber);
     one = asio::async_initiate<const UseFiber, void(int)>([](auto handler) { handler(11); }, use_fiber);
@@ -142,7 +143,8 @@ TEST_CASE("use_fiber: post, many values, exceptions, dropped handlers", "[servic
     } catch (const std::runtime_error&) {
       threw = true;
     }
-    dropped = asio::async_initiate<const UseFiber, void()>([](auto handler) { auto gone = std::move(handler); }, use_fiber);
+    dropped =
+        asio::async_initiate<const UseFiber, void()>([](auto handler) { auto gone = std::move(handler); }, use_fiber);
   });
   CHECK_FALSE(posted);
   REQUIRE(many);

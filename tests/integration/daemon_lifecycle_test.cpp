@@ -1,0 +1,264 @@
+// The daemon as a process: how it starts, what it says when it cannot, and how it stops.
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kAdmin = "admin: {address: \"127.0.0.1:0\"}\n";
+
+std::string web(const std::string& rest = {}) {
+  return kAdmin +
+         "listeners:\n"
+         "  - name: web\n"
+         "    address: \"127.0.0.1:0\"\n"
+         "    http:\n"
+         "      routes:\n"
+         "        - {path: /, respond: {body: hello}}\n"
+         "        - {path: /echo, echo: {}}\n" +
+         rest;
+}
+
+}  // namespace
+
+TEST_CASE("the command line", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string good = directory.write("good.yaml", web());
+  CHECK(run({FIBERD_BINARY, "check", good}).code == 0);
+  CHECK(run({FIBERD_BINARY, "version"}).output.starts_with("fiberd "));
+  const Finished preset = run({FIBERD_BINARY, "config", "default"});
+  CHECK(preset.code == 0);
+  CHECK(run({FIBERD_BINARY, "check", directory.write("default.yaml", preset.output)}).code == 0);
+  CHECK(run({FIBERD_BINARY, "config", "schema"}).output.find("runtime.gomaxprocs") != std::string::npos);
+
+  const std::string bad = directory.write("bad.yaml", "runtime: {gomaxproc: 2}\nlisteners: []\n");
+  for (const char* command : {"check", "run"}) {
+    const Finished refused =
+        command == std::string("check") ? run({FIBERD_BINARY, "check", bad}) : run({FIBERD_BINARY, "run", "-c", bad});
+    CHECK(refused.code == 2);
+    CHECK(refused.errors.find(bad + ":1:11: runtime.gomaxproc: ") != std::string::npos);
+    CHECK(refused.errors.find("gomaxprocs") != std::string::npos);
+    CHECK(refused.errors.find(bad + ":2:") != std::string::npos);  // all of it in one run
+  }
+  CHECK(run({FIBERD_BINARY, "check", directory.path() + "/nowhere.yaml"}).code == 2);
+  CHECK(run({FIBERD_BINARY, "fly"}).code == 2);
+  CHECK(run({FIBERD_BINARY, "--set", "runtime.gomaxprocs=-1"}).code == 2);
+}
+
+TEST_CASE("an address that cannot be bound ends with 3, a log that cannot be opened with 2", "[integration][daemon]") {
+  const Daemon daemon(web());
+  const TemporaryDirectory directory;
+  const std::string taken = "127.0.0.1:" + std::to_string(daemon.port("web"));
+  const std::string config =
+      directory.write("second.yaml", "admin: {address: \"off\"}\nlisteners:\n  - {name: web, address: \"" + taken +
+                                         "\", tcp: {echo: {}}}\n");
+  const Finished second = run({FIBERD_BINARY, "-c", config});
+  CHECK(second.code == 3);
+  CHECK(second.errors.find("cannot bind " + taken) != std::string::npos);
+  const std::string nowhere = directory.path() + "/no/such/directory/log";
+  const Finished log = run({FIBERD_BINARY, "-c", config, "--set", "log.output=" + nowhere});
+  CHECK(log.code == 2);
+  CHECK(log.errors.find(nowhere) != std::string::npos);
+}
+
+TEST_CASE("SIGTERM and SIGINT stop cleanly; SIGHUP does not stop", "[integration][daemon]") {
+  for (const int signo : {SIGTERM, SIGINT}) {
+    Daemon daemon(web());
+    daemon.process().signal(SIGHUP);
+    CHECK(daemon.wait_for_log("SIGHUP"));
+    HttpClient client(daemon.port("web"));
+    auto answer = client.ask(get("/"));
+    REQUIRE(answer.has_value());
+    CHECK(answer->body == "hello");
+    daemon.process().signal(signo);
+    CHECK(client.wait_end());  // an idle connection is closed, not kept waiting
+    CHECK(daemon.process().wait() == 0);
+    CHECK(daemon.log().find("stopped") != std::string::npos);
+    CHECK(daemon.log().find("were cut") == std::string::npos);
+  }
+}
+
+TEST_CASE("SIGTERM under load loses no request", "[integration][daemon]") {
+  static constexpr int kClients = 16;
+  for (int round = 0; round < 3; ++round) {
+    Daemon daemon(web());
+    const std::uint16_t port = daemon.port("web");
+    // With the listener's close a refused connection is right; anything else that fails a request is a loss. On a kept
+    // connection the end of the stream before any byte of an answer is the close of an idle connection that crossed the
+    // request (RFC 9112 section 9.5): the client may repeat it elsewhere. On a new one it is a loss.
+    std::atomic<unsigned> answered{0};
+    std::atomic<unsigned> lost{0};
+    std::atomic<unsigned> crossed{0};
+    std::atomic<unsigned> ended{0};
+    std::vector<std::thread> clients;
+    for (int i = 0; i < kClients; ++i)
+      clients.emplace_back([&, keep = i % 2 == 0] {
+        try {
+          for (;;) {
+            HttpClient client(port);
+            for (unsigned n = 0;; ++n) {
+              const bool sent = client.send(get("/", keep ? "" : "Connection: close\r\n"));
+              const auto answer = client.receive();
+              if (answer && answer->status == 200 && answer->body == "hello") {
+                ++answered;
+                if (!keep || answer->field("Connection") == "close") break;
+                continue;
+              }
+              (n != 0 && (client.ended() || !sent || client.error() == ECONNRESET) && client.rest().empty() ? crossed
+                                                                                                            : lost) +=
+                  1;
+              break;
+            }
+          }
+        } catch (const std::system_error& error) {
+          if (error.code().value() != ECONNREFUSED) ++lost;
+        } catch (const std::exception&) {
+          ++lost;
+        }
+        ++ended;
+      });
+    CHECK(eventually([&] { return answered > 2000; }));
+    CHECK(daemon.stop() == 0);
+    CHECK(eventually([&] { return ended == kClients; }));
+    for (std::thread& client : clients) client.join();
+    INFO(daemon.log());
+    CHECK(lost == 0);
+    CHECK(crossed <= kClients / 2);
+    CHECK(daemon.log().find("were cut") == std::string::npos);
+  }
+}
+
+TEST_CASE("a request that is under way at SIGTERM finishes", "[integration][daemon]") {
+  Daemon daemon(web());
+  HttpClient slow(daemon.port("web"));
+  REQUIRE(slow.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234"));
+  REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0; }));
+  daemon.process().signal(SIGTERM);
+  REQUIRE(daemon.wait_for_log("SIGTERM"));
+  // The listener is gone before the request has ended.
+  CHECK(eventually([&] {
+    try {
+      HttpClient refused(daemon.port("web"));
+      return false;
+    } catch (const std::system_error&) {
+      return true;
+    }
+  }));
+  REQUIRE(slow.send("56789"));
+  const auto answer = slow.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 200);
+  CHECK(answer->body == "0123456789");
+  CHECK(slow.wait_end());
+  CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE("shutdown.delay serves on while readyz says 503", "[integration][daemon]") {
+  Daemon daemon("shutdown: {delay: 1h}\n" + web());
+  CHECK(daemon.admin_status("/readyz") == 200);
+  CHECK(daemon.admin_status("/healthz") == 200);
+  daemon.process().signal(SIGTERM);
+  CHECK(eventually([&] { return daemon.admin_status("/readyz") == 503; }));
+  HttpClient client(daemon.port("web"));  // new connections too
+  const auto answer = client.ask(get("/"));
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 200);
+  daemon.process().signal(SIGTERM);  // a second signal does not wait
+  CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE("shutdown.timeout and a second signal cut what is left, and say so", "[integration][daemon]") {
+  for (const bool second : {false, true}) {
+    Daemon daemon(std::string("shutdown: {timeout: ") + (second ? "1h" : "100ms") + "}\n" + web());
+    HttpClient stuck(daemon.port("web"));
+    REQUIRE(stuck.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234"));
+    REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0; }));
+    daemon.process().signal(SIGTERM);
+    REQUIRE(daemon.wait_for_log("SIGTERM"));
+    if (second) daemon.process().signal(SIGTERM);
+    CHECK(daemon.process().wait(10s) == 0);
+    CHECK(daemon.log().find("1 connections were cut") != std::string::npos);
+  }
+}
+
+TEST_CASE("SIGUSR1 opens the logs anew", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string log = directory.path() + "/fiberd.log";
+  const std::string access = directory.path() + "/access.log";
+  Daemon daemon(web("      access_log: {format: common, output: " + access + "}\n"),
+                {.arguments = {}});  // its own log stays on stderr, where the ports are read
+  const std::uint16_t port = daemon.port("web");
+  HttpClient client(port);
+  REQUIRE(client.ask(get("/first")).has_value());
+  REQUIRE(eventually([&] { return read_file(access).find("GET /first") != std::string::npos; }));
+  std::filesystem::rename(access, access + ".1");
+  daemon.process().signal(SIGUSR1);
+  REQUIRE(daemon.wait_for_log("logs reopened"));
+  REQUIRE(client.ask(get("/second")).has_value());
+  CHECK(eventually([&] { return read_file(access).find("GET /second") != std::string::npos; }));
+  CHECK(read_file(access + ".1").find("/second") == std::string::npos);
+  CHECK(daemon.stop() == 0);
+
+  // The daemon's own log: started by hand, because its ports are in that file.
+  const std::string config = directory.write("c.yaml", "log: {output: " + log + ", format: json}\n" + web());
+  Process process({.arguments = {FIBERD_BINARY, "-c", config}});
+  REQUIRE(eventually([&] { return read_file(log).find(" started: ") != std::string::npos; }));
+  std::filesystem::rename(log, log + ".1");
+  process.signal(SIGUSR1);
+  CHECK(eventually([&] { return read_file(log).find("logs reopened") != std::string::npos; }));
+  process.signal(SIGTERM);
+  CHECK(process.wait() == 0);
+  CHECK(read_file(log).find("\"message\":\"stopped\"") != std::string::npos);
+  CHECK(read_file(log + ".1").find("stopped") == std::string::npos);
+}
+
+TEST_CASE("Unix sockets: a stale one is replaced, a live one refused, ours removed", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/web.sock";
+  const std::string config = kAdmin + "listeners:\n  - {name: web, address: \"unix:" + path +
+                             "\", mode: 0600, http: {routes: [{path: /, respond: {body: hello}}]}}\n";
+  auto ask = [&] { return run({"curl", "-sS", "--max-time", "10", "--unix-socket", path, "http://a/"}).output; };
+  {
+    Daemon daemon(config);
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    CHECK((status.st_mode & 0777U) == 0600U);
+    CHECK(ask() == "hello");
+    const Finished second = run({FIBERD_BINARY, "-c", directory.write("c.yaml", config)});
+    CHECK(second.code == 3);
+    CHECK(ask() == "hello");
+    daemon.process().signal(SIGKILL);
+    REQUIRE(daemon.process().wait() == 128 + SIGKILL);
+  }
+  REQUIRE(std::filesystem::exists(path));  // stale now
+  Daemon daemon(config);
+  CHECK(ask() == "hello");
+  CHECK(daemon.stop() == 0);
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("above memory.limit new connections are closed and counted", "[integration][daemon]") {
+  // A process of any size is over 16 MiB once it has touched a site's worth of memory; a lower limit cannot be set.
+  Daemon daemon(web(), {.environment = {{"GOMEMLIMIT", "1MiB"}}});
+  const std::uint16_t port = daemon.port("web");
+  CHECK(eventually([&] {
+    HttpClient client(port);
+    return !client.ask(get("/")).has_value();
+  }));
+  CHECK(eventually([&] {
+    return daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"fibers\"}").value_or(0) >= 1;
+  }));
+  CHECK(daemon.admin_status("/healthz") == 200);
+  CHECK(daemon.stop() == 0);
+}

@@ -1,0 +1,178 @@
+#include "tests/support/daemon.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <thread>
+
+#include "tests/support/http_fixture.hpp"
+
+extern char** environ;
+
+namespace fiberd::test {
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string name = (std::filesystem::temp_directory_path() / "fiberd-test-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) throw std::system_error(errno, std::system_category(), name);
+  path_ = name;
+}
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;  // what is left behind hurts nobody
+  std::filesystem::remove_all(path_, ignored);
+}
+std::string TemporaryDirectory::write(std::string_view name, std::string_view text) const {
+  const std::string path = path_ + "/" + std::string(name);
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  if (!out.flush()) throw std::runtime_error("cannot write " + path);
+  return path;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+void pause_between_polls() { std::this_thread::sleep_for(std::chrono::milliseconds(5)); }
+
+Process::Process(const Options& options) {
+  // All that allocates happens before fork: other threads may hold the allocator's lock.
+  std::vector<char*> arguments;
+  for (const std::string& a : options.arguments) arguments.push_back(const_cast<char*>(a.c_str()));
+  arguments.push_back(nullptr);
+  std::vector<std::string> variables;
+  for (char** v = environ; *v != nullptr; ++v) {
+    const std::string_view text(*v);
+    if (!options.environment.contains(std::string(text.substr(0, text.find('='))))) variables.emplace_back(text);
+  }
+  for (const auto& [key, value] : options.environment) variables.push_back(key + "=" + value);
+  std::vector<char*> environment;
+  for (std::string& v : variables) environment.push_back(v.data());
+  environment.push_back(nullptr);
+  const std::string out = directory_.path() + "/stdout";
+  const std::string err = directory_.path() + "/stderr";
+
+  pid_ = ::fork();
+  if (pid_ < 0) throw std::system_error(errno, std::system_category(), "fork");
+  if (pid_ == 0) {
+    ::setpgid(0, 0);
+    const int in_fd = ::open("/dev/null", O_RDONLY);
+    const int out_fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int err_fd = ::open(err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (in_fd < 0 || out_fd < 0 || err_fd < 0) ::_exit(126);
+    ::dup2(in_fd, 0);
+    ::dup2(out_fd, 1);
+    ::dup2(err_fd, 2);
+    if (options.open_files != 0) {
+      const rlimit limit{options.open_files, options.open_files};
+      if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::_exit(125);
+    }
+    if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) ::_exit(124);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::execvpe(arguments[0], arguments.data(), environment.data());
+    ::_exit(127);
+  }
+}
+
+Process::~Process() {
+  if (!running()) return;
+  (void)::kill(-pid_, SIGKILL);  // the group: browsers bring children
+  signal(SIGKILL);
+  (void)wait();
+}
+
+void Process::signal(int signo) const {
+  if (!outcome_) (void)::kill(pid_, signo);
+}
+
+bool Process::running() {
+  if (outcome_) return false;
+  int status = 0;
+  if (::waitpid(pid_, &status, WNOHANG) == pid_)
+    outcome_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return !outcome_;
+}
+
+std::optional<int> Process::wait(std::chrono::milliseconds within) {
+  (void)eventually([this] { return !running(); }, within);
+  return outcome_;
+}
+
+std::chrono::milliseconds Process::cpu_time() const {
+  const std::string stat = read_file("/proc/" + std::to_string(pid_) + "/stat");
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return {};
+  unsigned long user = 0;
+  unsigned long system = 0;
+  if (std::sscanf(stat.c_str() + name_end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) !=
+      2)
+    return {};
+  return std::chrono::milliseconds((user + system) * 1000 / static_cast<unsigned long>(::sysconf(_SC_CLK_TCK)));
+}
+
+Finished run(const std::vector<std::string>& arguments, std::chrono::seconds within) {
+  Process process({.arguments = arguments});
+  const std::optional<int> code = process.wait(within);
+  if (!code) throw std::runtime_error(arguments[0] + " did not end: " + process.output() + process.errors());
+  return {*code, process.output(), process.errors()};
+}
+
+Daemon::Daemon(std::string_view yaml, const Options& options) {
+  std::vector<std::string> arguments{FIBERD_BINARY, "run", "-c", directory_.write("fiberd.yaml", yaml)};
+  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+  process_.emplace(Process::Options{
+      .arguments = std::move(arguments), .environment = options.environment, .open_files = options.open_files});
+  const bool started =
+      eventually([this] { return log().find(" started: ") != std::string::npos || !process_->running(); },
+                 std::chrono::seconds(30));
+  if (!started || !process_->running()) throw std::runtime_error("fiberd did not start:\n" + log());
+}
+
+std::uint16_t Daemon::port(std::string_view listener) const {
+  const std::string text = log();
+  const std::size_t name = text.find(": " + std::string(listener) + " (");
+  const std::size_t colon = name == std::string::npos ? name : text.rfind(':', name - 1);
+  if (colon == std::string::npos) throw std::runtime_error("no listener " + std::string(listener) + " in:\n" + text);
+  return static_cast<std::uint16_t>(std::strtoul(text.c_str() + colon + 1, nullptr, 10));
+}
+
+bool Daemon::wait_for_log(std::string_view text, std::chrono::milliseconds within) const {
+  return eventually([&] { return log().find(text) != std::string::npos; }, within);
+}
+
+unsigned Daemon::admin_status(std::string_view path) const {
+  HttpClient client(port("admin"));
+  const std::optional<Answer> answer = client.ask(get(path));
+  return answer ? answer->status : 0;
+}
+
+std::string Daemon::admin(std::string_view path) const {
+  HttpClient client(port("admin"));
+  const std::optional<Answer> answer = client.ask(get(path, "Connection: close\r\n"));
+  return answer && answer->status == 200 ? answer->body : std::string();
+}
+
+std::optional<double> Daemon::metric(std::string_view sample) const {
+  const std::string page = "\n" + admin("/metrics");
+  const std::size_t at = page.find("\n" + std::string(sample) + " ");
+  if (at == std::string::npos) return std::nullopt;
+  return std::strtod(page.c_str() + at + sample.size() + 2, nullptr);
+}
+
+std::optional<int> Daemon::stop(std::chrono::milliseconds within) {
+  process_->signal(SIGTERM);
+  return process_->wait(within);
+}
+
+}  // namespace fiberd::test
