@@ -152,11 +152,15 @@ std::size_t AccessLog::format_line(char* out, std::size_t room, const http::Acce
     line.raw(" - - [");
     line.raw({time, std::strftime(time, sizeof time, "%d/%b/%Y:%H:%M:%S +0000", &parts)});
     line.raw("] \"");
-    line.quoted(r.method, false);
-    line.raw(" ");
-    line.quoted(r.target, false);
-    line.raw(" ");
-    line.raw(version);
+    if (r.method.empty()) {
+      line.raw("-");  // a head that was refused
+    } else {
+      line.quoted(r.method, false);
+      line.raw(" ");
+      line.quoted(r.target, false);
+      line.raw(" ");
+      line.raw(version);
+    }
     line.raw("\" ");
     line.number(r.status);
     line.raw(" ");

@@ -172,6 +172,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
 ExitCode Daemon::build() {
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
+  if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
   memory_limit_ = memory_limit(config_.memory.limit);
   auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
                                           .stack_size = config_.runtime.stack_size,

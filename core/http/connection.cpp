@@ -66,9 +66,10 @@ void Connection::restart_claimed() noexcept {
 }
 
 void Connection::finish() noexcept {
+  server_.unlist(*this);  // first: stop() asks the streams of those in its list
   stream_.close();
   if (on_closed_ != nullptr) on_closed_(closed_argument_);
-  server_.remove(*this);  // deletes
+  server_.destroy(*this);
 }
 
 /// True: the connection is no longer ours. False: bytes are there already; read.

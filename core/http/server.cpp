@@ -33,11 +33,12 @@ void Server::add(Connection& c) noexcept {
   count_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Server::remove(Connection& c) noexcept {
-  {
-    const LockGuard guard(lock_);
-    List<Connection>::remove(c);
-  }
+void Server::unlist(Connection& c) noexcept {
+  const LockGuard guard(lock_);
+  List<Connection>::remove(c);
+}
+
+void Server::destroy(Connection& c) noexcept {
   delete &c;
   // Last: stop() lets go of the server when it reads 0.
   count_.fetch_sub(1, std::memory_order_release);

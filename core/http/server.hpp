@@ -113,7 +113,8 @@ class Server {
   friend class Exchange;
   Server(ServerOptions options, std::vector<Route> routes, Router router);
   void add(Connection& connection) noexcept;
-  void remove(Connection& connection) noexcept;
+  void unlist(Connection& connection) noexcept;
+  void destroy(Connection& connection) noexcept;
 
   ServerOptions options_;
   std::vector<Route> routes_;

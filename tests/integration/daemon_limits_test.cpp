@@ -1,0 +1,229 @@
+// The daemon at its limits: many connections, no descriptors left, clients that stop talking.
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string web(const std::string& http = {}, const std::string& rest = {}) {
+  return "admin: {address: \"127.0.0.1:0\"}\n" + rest +
+         "listeners:\n"
+         "  - name: web\n"
+         "    address: \"127.0.0.1:0\"\n"
+         "    http:\n"
+         "      routes: [{path: /, respond: {body: hello}}]\n" +
+         http;
+}
+
+std::size_t occurrences(const std::string& text, std::string_view what) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
+  return n;
+}
+
+/// A bare descriptor and no more: thousands of them must fit.
+class Socket {
+ public:
+  explicit Socket(std::uint16_t port, std::uint32_t from = 0x7f000001) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (fd_ < 0) throw std::system_error(errno, std::system_category(), "socket");
+    sockaddr_in source{};
+    source.sin_family = AF_INET;
+    source.sin_addr.s_addr = htonl(from);
+    sockaddr_in to = source;
+    to.sin_addr.s_addr = htonl(0x7f000001);
+    to.sin_port = htons(port);
+    if (::bind(fd_, reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0 ||
+        ::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+      const int error = errno;
+      ::close(fd_);
+      throw std::system_error(error, std::system_category(), "connect");
+    }
+    const timeval limit{20, 0};
+    (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  }
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&&) = delete;
+  ~Socket() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  void send(std::string_view text) const { (void)!::send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
+  /// Receives until `end` has come; false when the stream ends before.
+  [[nodiscard]] bool receive(std::string_view end) const {
+    std::string text;
+    char data[1024];
+    while (!text.ends_with(end)) {
+      const ssize_t n = ::recv(fd_, data, sizeof data, 0);
+      if (n <= 0) return false;
+      text.append(data, static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+TEST_CASE("19,000 connections are held, and each is served again", "[integration][daemon]") {
+  static constexpr std::size_t kConnections = 19'000;
+  rlimit files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+  INFO("needs a hard limit of 19,200 descriptors; it is " << files.rlim_max);
+  REQUIRE(files.rlim_max >= 19'200);
+  Daemon daemon(web("      limits: {connections: 20000}\n      timeouts: {idle: 10m}\n"));
+  const std::uint16_t port = daemon.port("web");
+  const double before = daemon.metric("process_resident_memory_bytes").value_or(0);
+  const std::string request = get("/");
+  std::vector<Socket> clients;
+  clients.reserve(kConnections);
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    clients.emplace_back(port, 0x7f000001 + static_cast<std::uint32_t>(i % 3));
+    clients.back().send(request);
+    if (!clients.back().receive("hello")) FAIL("connection " << i << " was not served");
+  }
+  CHECK(eventually(
+      [&] { return daemon.metric("fiberd_listener_connections_idle{listener=\"web\"}") == double(kConnections); }));
+  CHECK(daemon.metric("fiberd_listener_connections{listener=\"web\"}") == double(kConnections));
+  const double after = daemon.metric("process_resident_memory_bytes").value_or(0);
+  INFO("resident bytes per connection: " << (after - before) / double(kConnections));
+  CHECK((after - before) / double(kConnections) < 1000);
+  std::size_t served = 0;
+  for (const Socket& client : clients) {
+    client.send(request);
+    served += client.receive("hello") ? 1 : 0;
+  }
+  CHECK(served == kConnections);
+  CHECK(daemon.metric("fiberd_bugs_total") == 0.0);
+  CHECK(daemon.stop() == 0);  // with all of them open
+}
+
+TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]") {
+  Daemon daemon(web("      limits: {connections: 3}\n"));
+  const std::uint16_t port = daemon.port("web");
+  std::vector<Socket> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back(port);
+    clients.back().send(get("/"));
+    REQUIRE(clients.back().receive("hello"));
+  }
+  for (int i = 0; i < 5; ++i) {
+    const Socket refused(port);
+    refused.send(get("/"));
+    CHECK_FALSE(refused.receive("hello"));
+  }
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"limit\"}") == 5.0);
+  clients.clear();
+  CHECK(eventually([&] {
+    const Socket again(port);
+    again.send(get("/"));
+    return again.receive("hello");
+  }));
+}
+
+TEST_CASE("without descriptors it neither spins nor floods the log, and it recovers", "[integration][daemon]") {
+  Daemon daemon(web(), {.open_files = 150});
+  const std::uint16_t port = daemon.port("web");
+  std::vector<Socket> clients;
+  for (int i = 0; i < 400; ++i) {
+    clients.emplace_back(port);
+    clients.back().send(get("/"));
+  }
+  REQUIRE(daemon.wait_for_log("accept failed"));
+  const auto cpu = daemon.process().cpu_time();
+  const std::size_t lines = occurrences(daemon.log(), "\n");
+  const auto begin = std::chrono::steady_clock::now();
+  // Two seconds of its life are what is measured here, under clients who keep coming.
+  while (std::chrono::steady_clock::now() - begin < 2s) {
+    try {
+      const Socket another(port);
+      another.send(get("/"));
+    } catch (const std::system_error&) {  // refused is fine
+    }
+    std::this_thread::sleep_for(20ms);
+  }
+  CHECK(daemon.process().cpu_time() - cpu < 400ms);
+  CHECK(occurrences(daemon.log(), "\n") - lines <= 10);
+  CHECK(daemon.process().running());
+  // Those who got in are served all the while.
+  clients.front().send(get("/"));
+  CHECK(clients.front().receive("hello"));
+  clients.clear();
+  CHECK(eventually([&] {
+    const Socket again(port);
+    again.send(get("/"));
+    return again.receive("hello");
+  }));
+  CHECK(eventually([&] {
+    return daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}").value_or(0) > 0;
+  }));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a client that drips its head is answered 408 and closed", "[integration][daemon]") {
+  Daemon daemon(web("      timeouts: {header: 300ms}\n"));
+  HttpClient client(daemon.port("web"));
+  REQUIRE(client.send("GET / HTTP/1.1\r\nHo"));
+  const auto answer = client.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 408);
+  CHECK(client.wait_end());
+  CHECK(daemon.metric("fiberd_http_timeouts_total{listener=\"web\",kind=\"header\"}") == 1.0);
+}
+
+TEST_CASE("GOMAXPROCS comes from its sources, the environment first", "[integration][daemon]") {
+  {
+    Daemon daemon(web({}, "runtime: {gomaxprocs: 3}\n"));
+    CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 3.0);
+    CHECK(daemon.log().find("GOMAXPROCS=3 (configuration)") != std::string::npos);
+  }
+  Daemon daemon(web({}, "runtime: {gomaxprocs: 3}\n"), {.environment = {{"GOMAXPROCS", "5"}}});
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 5.0);
+  CHECK(daemon.log().find("GOMAXPROCS=5 (environment)") != std::string::npos);
+  Daemon wrong(web({}, "runtime: {gomaxprocs: 3}\n"), {.environment = {{"GOMAXPROCS", "many"}}});
+  CHECK(wrong.metric("fiberd_sched_gomaxprocs") == 3.0);
+  CHECK(wrong.log().find("GOMAXPROCS=\"many\"") != std::string::npos);
+}
+
+TEST_CASE("access log lines, common and json", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/access.log";
+  for (const std::string format : {"common", "json"}) {
+    Daemon daemon(web("      access_log: {format: " + format + ", output: " + path + "}\n"));
+    HttpClient client(daemon.port("web"));
+    REQUIRE(client.ask(get("/", "User-Agent: a \"quoted\" \x01 one\r\n")).value_or(Answer{}).status ==
+            400U);  // a control character in a field
+    HttpClient second(daemon.port("web"));
+    REQUIRE(second.ask(get("/?q=%22", "User-Agent: a \"quoted\" \xc3\xa9 one\r\n")).has_value());
+    REQUIRE(second.ask(get("/none")).has_value());
+    CHECK(daemon.stop() == 0);  // what is in the rings is written
+  }
+  const std::string text = read_file(path);
+  CAPTURE(text);
+  CHECK(text.find("127.0.0.1 - - [") != std::string::npos);
+  CHECK(text.find("] \"-\" 400 ") != std::string::npos);
+  CHECK(text.find("] \"GET /none HTTP/1.1\" 404 ") != std::string::npos);
+  CHECK(text.find(R"("method":"GET","target":"/none","version":"HTTP/1.1","status":404,)") != std::string::npos);
+  CHECK(text.find(R"("user_agent":"a \"quoted\" \u00c3\u00a9 one")") != std::string::npos);
+  // Every JSON line is one for a parser that is not ours.
+  std::string json;
+  for (std::size_t at = text.find("\n{"); at != std::string::npos; at = text.find("\n{", at + 1))
+    json += text.substr(at + 1, text.find('\n', at + 1) - at);
+  const std::string lines = directory.write("lines", json);
+  const Finished parsed =
+      run({"python3", "-c", "import json,sys; print(len([json.loads(l) for l in open(sys.argv[1])]))", lines});
+  CHECK(parsed.code == 0);
+  CHECK(parsed.output == std::to_string(occurrences(json, "\n")) + "\n");
+}
