@@ -15,6 +15,10 @@
 
 #include "core/net/tcp_stream.hpp"
 
+namespace boost::beast {
+enum class role_type;  // as in boost/beast/core/role.hpp: who does not use Beast need not have it
+}
+
 namespace fiberd::net {
 
 /// std::errc and errno values become Boost's system category, so that they compare equal to boost::asio::error's:
@@ -94,9 +98,9 @@ class AsioStream {
   std::optional<boost::asio::ip::tcp::socket> socket_;
 };
 
-/// Beast's websocket::stream calls this, found by its argument, when a session ends. `Role`: beast::role_type.
-template <class Role>
-void teardown(Role, AsioStream& stream, boost::system::error_code& ec) {
+/// Beast's websocket::stream calls this, found by its argument, when a session ends: half-closes, then reads to the end
+/// of the stream under its read deadline.
+inline void teardown(boost::beast::role_type, AsioStream& stream, boost::system::error_code& ec) {
   ec = to_boost(stream.stream().shutdown_write());
   std::byte rest[512];
   while (!ec) (void)stream.read_some(boost::asio::buffer(rest, sizeof rest), ec);

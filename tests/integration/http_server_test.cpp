@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 
+#include "core/context/context.hpp"
+#include "core/context/waits.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -208,6 +210,28 @@ TEST_CASE("time-outs", "[integration][http]") {
     REQUIRE(a.has_value());
     CHECK(a->status == 408);
     CHECK(c.wait_end());
+  }
+  SECTION("a handler whose wait ends at the request's deadline is answered 503") {
+    metric::Registry registry;
+    http::ServerOptions options = with_timeouts({.request = 100ms});
+    options.metrics.request_timeouts = &registry.counter(registry.family({.name = "test_timeouts_total", .help = "x"}));
+    auto patient = handler([](http::Exchange& exchange) -> std::error_code {
+      const context::Cancelable c = context::with_deadline(context::background(), exchange.deadline());
+      if (const std::error_code error = context::sleep(c.context, 1h)) return error;
+      return exchange.respond(200, "text/plain", "at last");
+    });
+    http::Route quick = route("/quick", patient);
+    quick.request_timeout = 20ms;
+    HttpServer server({route("/", patient), quick}, options);
+    for (const char* path : {"/", "/quick"}) {
+      HttpClient c(server.port());
+      const auto a = c.ask(get(path));
+      REQUIRE(a.has_value());
+      CHECK(a->status == 503);
+      CHECK(a->field("Connection") == "close");
+      CHECK(c.wait_end());
+    }
+    CHECK(options.metrics.request_timeouts->value() == 2);
   }
   SECTION("a client that does not read is cut off") {
     metric::Registry registry;

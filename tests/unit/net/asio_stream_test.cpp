@@ -4,8 +4,10 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/websocket.hpp>
 #include <string>
 
 #include "tests/unit/net/support.hpp"
@@ -190,4 +192,43 @@ TEST_CASE("Beast reads chunked bodies of 1 MiB on two Ps under stealing, and can
   CHECK(expect.broken().empty());
   CHECK(whole == kStreams / 2);
   CHECK(canceled > 0);
+}
+
+TEST_CASE("Beast's websocket::stream works on a stream, its close by our teardown included", "[net][asio]") {
+  Expectations expect;
+  start(2)->run([&] {
+    Pair p;
+    Latch done(1);
+    (void)runtime::spawn("server", [&] {
+      beast::websocket::stream<AsioStream> server(p.b);
+      boost::system::error_code ec;
+      server.accept(ec);
+      expect(!ec, "accept");
+      for (;;) {
+        beast::flat_buffer message;
+        server.read(message, ec);
+        if (ec) break;
+        server.text(server.got_text());
+        server.write(message.data(), ec);
+        if (ec) break;
+      }
+      expect(ec == beast::websocket::error::closed, "the client closed");
+      done.done();
+    });
+    beast::websocket::stream<AsioStream> client(p.a);
+    boost::system::error_code ec;
+    client.handshake("a.example", "/", ec);
+    expect(!ec, "handshake");
+    const std::string text(100'000, 'w');
+    client.write(asio::buffer(text), ec);
+    expect(!ec, "write");
+    beast::flat_buffer echoed;
+    client.read(echoed, ec);
+    expect(!ec && beast::buffers_to_string(echoed.data()) == text, "echo");
+    client.close(beast::websocket::close_code::normal, ec);
+    expect(!ec, "close");
+    expect(done.wait(), "the server ends");
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
 }
