@@ -249,7 +249,7 @@ HttpConfig read_http(const Reader& http) {
   h.server = http.text("server");
   if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
   std::map<std::string, std::set<std::string>> seen;  // path and host → methods
-  http.list("routes", [&](Reader& item) {
+  const std::size_t routes = http.list("routes", [&](Reader& item) {
     RouteConfig route = read_route(item);
     std::set<std::string>& methods = seen[route.host + " " + route.path];
     const std::vector<std::string> wanted =
@@ -262,7 +262,7 @@ HttpConfig read_http(const Reader& http) {
     }
     h.routes.push_back(std::move(route));
   });
-  if (h.routes.empty()) http.report("routes", "at least one route is needed");
+  if (routes == 0) http.report("routes", "at least one route is needed");
   return h;
 }
 
@@ -315,6 +315,8 @@ ListenerConfig read_listener(const Reader& l) {
 Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics) {
   Outcome out;
   out.diagnostics = std::move(diagnostics);
+  // Else all of it would be missing.
+  const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
   for (const std::string& o : overrides) apply_override(tree, o, out.diagnostics);
   const Reader root(&tree, "", "", out.diagnostics);
   Config& c = out.config;
@@ -323,7 +325,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
                static_cast<StackGuards>(runtime.choice("stack_guards")),
                static_cast<unsigned>(runtime.number("blocking_threads")),
                static_cast<unsigned>(runtime.number("handoff_max"))};
-  if (c.runtime.stack_size % 4096 != 0) runtime.report("stack_size", "must be a multiple of 4KiB");
+  if (c.runtime.stack_size % 4096 != 0 && c.runtime.stack_size >= 16 * 1024)
+    runtime.report("stack_size", "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
   const Reader log = root.section("log");
   c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")),
@@ -341,7 +344,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   std::map<std::string, std::string> names;
   std::map<std::string, std::string> addresses;
   if (!c.admin.address.empty()) addresses[c.admin.address] = "admin";
-  root.list("listeners", [&](Reader& item) {
+  const std::size_t listeners = root.list("listeners", [&](Reader& item) {
     ListenerConfig l = read_listener(item);
     if (!l.name.empty() && !names.emplace(l.name, item.path()).second)
       item.report("name", "a second listener named " + l.name);
@@ -350,9 +353,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
       item.report("address", l.address + " is used by " + addresses[l.address] + " already");
     c.listeners.push_back(std::move(l));
   });
-  const bool told = std::any_of(out.diagnostics.begin(), out.diagnostics.end(),
-                                [](const Diagnostic& d) { return d.key == "listeners"; });
-  if (c.listeners.empty() && !told) root.report("listeners", "at least one listener is needed");
+  if (listeners == 0 && readable) root.report("listeners", "at least one listener is needed");
   std::stable_sort(out.diagnostics.begin(), out.diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
     return std::pair(a.line, a.column) < std::pair(b.line, b.column);
   });

@@ -38,6 +38,7 @@ std::string nearest(std::string_view name, const std::vector<std::string>& names
   std::string best;
   std::size_t least = std::max<std::size_t>(2, name.size() / 3) + 1;
   for (const std::string& candidate : names) {
+    if (name.size() >= 3 && candidate.starts_with(name)) return candidate;
     const std::size_t d = edit_distance(name, candidate);
     if (d < least) {
       least = d;
@@ -121,18 +122,21 @@ Reader Reader::section(std::string_view key) const {
   return {node_ != nullptr ? node_->find(key) : nullptr, join(pattern_, key), join(path_, key), diagnostics_};
 }
 
-void Reader::list(std::string_view key, const std::function<void(Reader&)>& each) const {
+std::size_t Reader::list(std::string_view key, const std::function<void(Reader&)>& each) const {
   const Tree* const n = node(key);
-  if (n == nullptr) return;
+  if (n == nullptr) return 0;
   if (n->kind != Tree::Kind::sequence) {
     report(key, "must be a list");
-    return;
+    return 1;  // of what was meant to be one
   }
   for (std::size_t i = 0; i < n->items.size(); ++i) {
-    Reader item(&n->items[i], join(pattern_, key) + "[]", join(path_, key) + "[" + std::to_string(i) + "]",
-                diagnostics_);
-    each(item);
+    const std::string path = join(path_, key) + "[" + std::to_string(i) + "]";
+    if (n->items[i].kind == Tree::Kind::null)
+      diagnostics_.push_back({n->items[i].source, n->items[i].line, n->items[i].column, path, "is empty"});
+    Reader item(&n->items[i], join(pattern_, key) + "[]", path, diagnostics_);
+    if (item.node_ != nullptr) each(item);
   }
+  return n->items.size();
 }
 
 /// The value as it was written, or the default; nullopt when it is wrong (reported) or there is none.

@@ -23,8 +23,8 @@ class Reader {
 
   [[nodiscard]] bool has(std::string_view key) const noexcept;
   [[nodiscard]] Reader section(std::string_view key) const;
-  /// Calls `each` for every item of a list of sections.
-  void list(std::string_view key, const std::function<void(Reader&)>& each) const;
+  /// Calls `each` for every item of a list of sections; how many there are, those that are none included.
+  std::size_t list(std::string_view key, const std::function<void(Reader&)>& each) const;
 
   [[nodiscard]] std::uint64_t number(std::string_view key) const;  ///< integer, bytes, octal; auto is 0
   [[nodiscard]] std::chrono::nanoseconds duration(std::string_view key) const;

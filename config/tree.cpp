@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <unordered_map>
 
 namespace fiberd::config {
 
@@ -67,8 +68,8 @@ class Builder final : public YAML::EventHandler {
   }
   void key(const YAML::Mark& mark, const std::string& name) {
     Tree& map = *open_.back();
-    for (const Tree::Entry& e : map.entries)
-      if (e.key == name) report(mark, "duplicate key " + name + ", first given in line " + std::to_string(e.line));
+    const auto [first, fresh] = keys_.back().emplace(name, mark.line + 1);
+    if (!fresh) report(mark, "duplicate key " + name + ", first given in line " + std::to_string(first->second));
     map.entries.push_back({name, static_cast<unsigned>(mark.line + 1), static_cast<unsigned>(mark.column + 1), {}});
     have_key_.back() = true;
   }
@@ -97,16 +98,19 @@ class Builder final : public YAML::EventHandler {
     // Pointers into vectors: only the innermost open node grows, and its ancestors' elements do not move meanwhile.
     open_.push_back(&node);
     have_key_.push_back(false);
+    keys_.emplace_back();
   }
   void ascend() {
     open_.pop_back();
     have_key_.pop_back();
+    keys_.pop_back();
   }
 
   std::string source_;
   std::vector<Diagnostic>& diagnostics_;
   std::vector<Tree*> open_;
   std::vector<bool> have_key_;
+  std::vector<std::unordered_map<std::string, int>> keys_;  // of each open mapping: where it was given
   std::size_t nodes_ = 0;
 };
 

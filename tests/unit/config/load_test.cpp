@@ -1,0 +1,309 @@
+// What is accepted and what it means; what is refused, where, and with which remedy.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "config/config.hpp"
+
+using namespace fiberd::config;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string all(const Outcome& outcome) {
+  std::string text;
+  for (const Diagnostic& d : outcome.diagnostics) text += d.to_string() + "\n";
+  return text;
+}
+
+Outcome load(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return load_text(text, "f.yaml", overrides);
+}
+
+/// A listener, for what is not about listeners.
+const std::string kListener = "listeners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
+
+/// One HTTP listener with a route's text, from line 6 on; the route's keys begin in column 12.
+std::string with_route(const std::string& route) {
+  return "listeners:\n- name: w\n  address: \"127.0.0.1:80\"\n  http:\n    routes:\n    - " + route + "\n";
+}
+
+struct Bad {
+  std::string yaml;
+  std::string where;  // line:column
+  std::string key;
+  std::string message;  // part of it
+};
+
+}  // namespace
+
+TEST_CASE("the design's configuration", "[config]") {
+  const Outcome o = load(R"(
+runtime: {gomaxprocs: auto, stack_size: 256KiB, stack_guards: auto, blocking_threads: 64}
+memory: {limit: auto}
+log: {level: info, format: text, output: stderr}
+shutdown: {delay: 0s, timeout: 30s}
+admin: {address: "127.0.0.1:9090"}
+listeners:
+  - name: web
+    address: "0.0.0.0:8080"
+    http:
+      timeouts: {header: 11s, body: 31s, request: 61s, write: 32s, idle: 62s}
+      limits: {connections: 10001, header_size: 17KiB, header_fields: 101, body_size: 2MiB}
+      access_log: {format: common}
+      routes:
+        - {path: /, respond: {body: "Hello, World!", content_type: text/plain}}
+        - {path: /echo, echo: {}}
+        - {path: /files/*, files: {root: ./site, index: [index.html, index.htm]}}
+        - {path: /old, redirect: {location: /new, status: 301}}
+        - {path: /api/*, methods: [GET, POST], host: api.example.com, timeout: 5s, body_size: 0, echo: {}}
+  - {name: echo, address: "0.0.0.0:7000", tcp: {echo: {}}}
+  - {name: sink, address: "unix:/run/x.sock", mode: 0600, owner: "root:root", tcp: {discard: {}, timeouts: {idle: 5s}, limits: {connections: 7}}}
+)");
+  INFO(all(o));
+  REQUIRE(o.ok());
+  const Config& c = o.config;
+  CHECK(c.runtime.gomaxprocs == 0);
+  CHECK(c.runtime.stack_size == 262'144);
+  CHECK(c.shutdown.timeout == 30s);
+  CHECK(c.admin.address == "127.0.0.1:9090");
+  REQUIRE(c.listeners.size() == 3);
+  const auto& http = std::get<HttpConfig>(c.listeners[0].service);
+  CHECK(http.timeouts.header == 11s);
+  CHECK(http.timeouts.body == 31s);
+  CHECK(http.timeouts.request == 61s);
+  CHECK(http.timeouts.write == 32s);
+  CHECK(http.timeouts.idle == 62s);
+  CHECK(http.limits.connections == 10'001);
+  CHECK(http.limits.header_size == 17 * 1024);
+  CHECK(http.limits.header_fields == 101);
+  CHECK(http.limits.body_size == 2 * 1024 * 1024);
+  CHECK(http.access_log.format == AccessLogFormat::common);
+  REQUIRE(http.routes.size() == 5);
+  CHECK(std::get<RespondAction>(http.routes[0].action).body == "Hello, World!");
+  CHECK(std::get<RespondAction>(http.routes[0].action).content_type == "text/plain");
+  CHECK(std::holds_alternative<EchoAction>(http.routes[1].action));
+  CHECK(std::get<FilesAction>(http.routes[2].action).root == "./site");
+  CHECK(std::get<FilesAction>(http.routes[2].action).index == std::vector<std::string>{"index.html", "index.htm"});
+  CHECK(std::get<RedirectAction>(http.routes[3].action).location == "/new");
+  CHECK(std::get<RedirectAction>(http.routes[3].action).status == 301);
+  CHECK(http.routes[4].methods == std::vector<std::string>{"GET", "POST"});
+  CHECK(http.routes[4].host == "api.example.com");
+  CHECK(http.routes[4].timeout == 5s);
+  CHECK(http.routes[4].body_size == 0U);
+  CHECK_FALSE(http.routes[0].timeout.has_value());
+  CHECK(std::get<TcpConfig>(c.listeners[1].service).service == TcpService::echo);
+  const auto& sink = std::get<TcpConfig>(c.listeners[2].service);
+  CHECK(sink.service == TcpService::discard);
+  CHECK(sink.idle_timeout == 5s);
+  CHECK(sink.connections == 7);
+  CHECK(c.listeners[2].mode == 0600);
+  CHECK(c.listeners[2].owner == "root:root");
+}
+
+TEST_CASE("the built-in default loads", "[config]") {
+  const Outcome o = load(default_config());
+  INFO(all(o));
+  CHECK(o.ok());
+  CHECK(o.config.listeners.size() >= 2);
+}
+
+TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
+  const std::vector<Bad> cases{
+      // Structure.
+      {"runtime: {gomaxproc: 2}\n" + kListener, "1:11", "runtime.gomaxproc", "did you mean gomaxprocs?"},
+      {"rutnime: {}\n" + kListener, "1:1", "rutnime", "did you mean runtime?"},
+      {"xyzzy: 1\n" + kListener, "1:1", "xyzzy", "known here: runtime memory log"},
+      {"runtime: 5\n" + kListener, "1:10", "runtime", "mapping"},
+      {"runtime: [1]\n" + kListener, "1:10", "runtime", "mapping"},
+      {"runtime: {}\nruntime: {}\n" + kListener, "2:1", "", "duplicate key runtime, first given in line 1"},
+      {"log: {level: info, level: info}\n" + kListener, "1:20", "", "duplicate key level"},
+      {"upstreams: []\n" + kListener, "1:1", "upstreams", "not available in this version"},
+      {"a: &x 1\n", "1:4", "", "anchors"},
+      {"[1, 2]\n", "1:1", "", "mapping"},
+      {"just text\n", "1:1", "", "mapping"},
+      {kListener + "---\na: 1\n", "3:1", "", "second document"},
+      {"? [a]\n: 1\n", "1:3", "", "plain name"},
+      {"a: [1\n", "2:1", "", "not valid YAML"},
+      {"\ta: 1\n", "1:3", "", "not valid YAML"},
+      {"a: \xff\n", "1:4", "", "UTF-8"},
+      {std::string("a: \0\n", 5), "1:4", "", "UTF-8"},
+      // Values.
+      {"runtime: {gomaxprocs: many}\n" + kListener, "1:23", "runtime.gomaxprocs", "auto or 1 … 256"},
+      {"runtime: {gomaxprocs: 0}\n" + kListener, "1:23", "runtime.gomaxprocs", "out of range"},
+      {"runtime: {gomaxprocs: -1}\n" + kListener, "1:23", "runtime.gomaxprocs", "1 … 256"},
+      {"runtime: {gomaxprocs: 2.5}\n" + kListener, "1:23", "runtime.gomaxprocs", "no number"},
+      {"runtime: {gomaxprocs: 99999999999999999999}\n" + kListener, "1:23", "runtime.gomaxprocs", "no number"},
+      {"runtime: {gomaxprocs: [2]}\n" + kListener, "1:23", "runtime.gomaxprocs", "single value"},
+      {"runtime: {stack_size: 256}\n" + kListener, "1:23", "runtime.stack_size", "out of range"},
+      {"runtime: {stack_size: 256KB}\n" + kListener, "1:23", "runtime.stack_size", "unit like 16KiB"},
+      {"runtime: {stack_size: 17000}\n" + kListener, "1:23", "runtime.stack_size", "multiple of 4KiB"},
+      {"runtime: {stack_guards: requires}\n" + kListener, "1:25", "runtime.stack_guards", "did you mean require?"},
+      {"memory: {limit: 12 bananas}\n" + kListener, "1:17", "memory.limit", "auto or 16MiB … 1TiB"},
+      {"log: {level: warn}\n" + kListener, "1:14", "log.level", "did you mean warning?"},
+      {"log: {output: \"\"}\n" + kListener, "1:15", "log.output", "empty"},
+      {"shutdown: {delay: 5}\n" + kListener, "1:19", "shutdown.delay", "unit like 500ms"},
+      {"shutdown: {delay: 5 s}\n" + kListener, "1:19", "shutdown.delay", "unit like 500ms"},
+      {"shutdown: {delay: 2h}\n" + kListener, "1:19", "shutdown.delay", "0s … 1h"},
+      {"shutdown: {timeout: -1s}\n" + kListener, "1:21", "shutdown.timeout", "no duration"},
+      {"admin: {address: localhost}\n" + kListener, "1:18", "admin.address", "no port"},
+      {"admin: {address: \"localhost:1\"}\n" + kListener, "1:18", "admin.address", "numeric"},
+      {"admin: {address: \"127.0.0.1:70000\"}\n" + kListener, "1:18", "admin.address", "no port (0 … 65535)"},
+      {"admin: {address: \"::1:80\"}\n" + kListener, "1:18", "admin.address", "brackets: [::1]:80"},
+      // Listeners.
+      {"listeners: {}\n", "1:12", "listeners", "list"},
+      {"listeners: []\n", "1:12", "listeners", "at least one"},
+      {"log: {}\n", "1:1", "listeners", "at least one"},
+      {"listeners: [5]\n", "1:13", "listeners[0]", "mapping"},
+      {"listeners: [{address: \"1.1.1.1:1\", tcp: {echo: {}}}]\n", "1:13", "listeners[0].name", "required"},
+      {"listeners: [{name: a b, address: \"1.1.1.1:1\", tcp: {echo: {}}}]\n", "1:20", "listeners[0].name", "word"},
+      {"listeners: [{name: admin, address: \"1.1.1.1:1\", tcp: {echo: {}}}]\n", "1:20", "listeners[0].name", "admin"},
+      {"listeners: [{name: a, tcp: {echo: {}}}]\n", "1:13", "listeners[0].address", "required"},
+      {"listeners: [{name: a, address: \"unix:\", tcp: {echo: {}}}]\n", "1:32", "listeners[0].address", "path"},
+      {"listeners: [{name: a, address: \"unix:/" + std::string(107, 'x') + "\", tcp: {echo: {}}}]\n", "1:32",
+       "listeners[0].address", "107 bytes"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\"}]\n", "1:13", "listeners[0]", "exactly one of http, tcp"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", tcp: {}}]\n", "1:50", "listeners[0].tcp", "exactly one of echo"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", tcp: {echo: {x: 1}}}]\n", "1:58", "listeners[0].tcp.echo.x",
+       "nothing can be set here"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", mode: 0600, tcp: {echo: {}}}]\n", "1:51", "listeners[0].mode",
+       "unix: addresses only"},
+      {"listeners: [{name: a, address: \"unix:/x\", mode: 0888, tcp: {echo: {}}}]\n", "1:49", "listeners[0].mode",
+       "no number"},
+      {"listeners: [{name: a, address: \"unix:/x\", reuseport: true, tcp: {echo: {}}}]\n", "1:54",
+       "listeners[0].reuseport", "not for unix"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", reuseport: maybe, tcp: {echo: {}}}]\n", "1:56",
+       "listeners[0].reuseport", "neither true nor false"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", backlog: 0, tcp: {echo: {}}}]\n", "1:54", "listeners[0].backlog",
+       "1 … 65535"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", tls: {}, tcp: {echo: {}}}]\n", "1:45", "listeners[0].tls",
+       "not available"},
+      {"listeners:\n- {name: a, address: \"1.1.1.1:1\", tcp: {echo: {}}}\n- {name: a, address: \"1.1.1.1:2\", tcp: "
+       "{echo: "
+       "{}}}\n",
+       "3:10", "listeners[1].name", "second listener named a"},
+      {"listeners:\n- {name: a, address: \"1.1.1.1:1\", tcp: {echo: {}}}\n- {name: b, address: \"1.1.1.1:1\", tcp: "
+       "{echo: "
+       "{}}}\n",
+       "3:22", "listeners[1].address", "used by listeners[0] already"},
+      {"listeners: [{name: a, address: \"127.0.0.1:9090\", tcp: {echo: {}}}]\n", "1:32", "listeners[0].address",
+       "used by admin already"},
+      // Routes.
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", http: {}}]\n", "1:51", "listeners[0].http.routes",
+       "at least one"},
+      {with_route("echo: {}"), "6:7", "listeners[0].http.routes[0].path", "required"},
+      {with_route("{path: x, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "begin with /"},
+      {with_route("{path: /a*, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "/prefix/*"},
+      {with_route("{path: /*/b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "/prefix/*"},
+      {with_route("{path: \"/\\n\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "control"},
+      {with_route("{path: /}"), "6:7", "listeners[0].http.routes[0]", "one of respond"},
+      {with_route("{path: /, echo: {}, respond: {}}"), "6:23", "listeners[0].http.routes[0].echo", "only one"},
+      {with_route("{path: /, methods: [GTE], echo: {}}"), "6:26", "listeners[0].http.routes[0].methods",
+       "did you mean GET?"},
+      {with_route("{path: /, methods: GET, echo: {}}"), "6:26", "listeners[0].http.routes[0].methods", "list"},
+      {with_route("{path: /, host: \"a:80\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "without port"},
+      {with_route("{path: /, timeout: 0s, echo: {}}"), "6:26", "listeners[0].http.routes[0].timeout", "1ms … 24h"},
+      {with_route("{path: /, body_size: -1, echo: {}}"), "6:28", "listeners[0].http.routes[0].body_size", "no size"},
+      {with_route("{path: /, respond: {status: 199}}"), "6:35", "listeners[0].http.routes[0].respond.status",
+       "200 … 599"},
+      {with_route("{path: /, respond: {status: 204, body: x}}"), "6:46", "listeners[0].http.routes[0].respond.body",
+       "no body"},
+      {with_route("{path: /, respond: {headers: {\"a b\": c}}}"), "6:36", "listeners[0].http.routes[0].respond.headers",
+       "no field name"},
+      {with_route("{path: /, respond: {headers: {a: \"x\\ny\"}}}"), "6:36",
+       "listeners[0].http.routes[0].respond.headers", "control"},
+      {with_route("{path: /, respond: {headers: {Content-Length: 5}}}"), "6:36",
+       "listeners[0].http.routes[0].respond.headers", "set by the server"},
+      {with_route("{path: /, respond: {headers: {a: [1]}}}"), "6:37", "listeners[0].http.routes[0].respond.headers.a",
+       "string"},
+      {with_route("{path: /, redirect: {}}"), "6:27", "listeners[0].http.routes[0].redirect.location", "required"},
+      {with_route("{path: /, redirect: {location: \"a b\"}}"), "6:38", "listeners[0].http.routes[0].redirect.location",
+       "blanks"},
+      {with_route("{path: /, redirect: {location: /n, status: 304}}"), "6:50",
+       "listeners[0].http.routes[0].redirect.status", "one of 301"},
+      {with_route("{path: /, files: {}}"), "6:24", "listeners[0].http.routes[0].files.root", "required"},
+      {with_route("{path: /, files: {root: /x, index: [a/b]}}"), "6:42", "listeners[0].http.routes[0].files.index",
+       "no file name"},
+      {with_route("{path: /, proxy: {upstream: a}}"), "6:17", "listeners[0].http.routes[0].proxy", "not available"},
+      {with_route("{path: /, echo: {}}\n    - {path: /, echo: {}}"), "7:14", "listeners[0].http.routes[1].path",
+       "a second route for / with all methods"},
+      {with_route("{path: /, methods: [GET], echo: {}}\n    - {path: /, methods: [GET, POST], echo: {}}"), "7:14",
+       "listeners[0].http.routes[1].path", "a second route for / with GET"},
+  };
+  CHECK(cases.size() >= 80);
+  for (const Bad& bad : cases) {
+    const Outcome o = load(bad.yaml);
+    INFO(bad.yaml << "gives:\n" << all(o));
+    const std::string place = "f.yaml:" + bad.where + ": ";
+    const auto match = std::find_if(o.diagnostics.begin(), o.diagnostics.end(), [&](const Diagnostic& d) {
+      return d.to_string().starts_with(place) && d.key == bad.key && d.message.find(bad.message) != std::string::npos;
+    });
+    INFO("wanted: " << place << bad.key << ": " << bad.message);
+    CHECK(match != o.diagnostics.end());
+    CHECK(o.diagnostics.size() == 1);
+  }
+}
+
+TEST_CASE("all that is wrong is said in one run, in the file's order", "[config]") {
+  const Outcome o = load("runtime: {gomaxprocs: x, stack_size: 1}\nlog: {level: y}\nlisteners: []\nadmn: {}\n");
+  INFO(all(o));
+  REQUIRE(o.diagnostics.size() == 5);
+  CHECK(std::is_sorted(o.diagnostics.begin(), o.diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
+    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  }));
+}
+
+TEST_CASE("routes of one path differ by method or host", "[config]") {
+  const Outcome o =
+      load(with_route("{path: /, methods: [GET], echo: {}}\n    - {path: /, methods: [POST], echo: {}}\n    - {path: "
+                      "/, host: h, echo: {}}"));
+  INFO(all(o));
+  CHECK(o.ok());
+}
+
+TEST_CASE("--set replaces one key", "[config]") {
+  const std::string base = with_route("{path: /, echo: {}}");
+  Outcome o =
+      load(base, {"runtime.gomaxprocs=3", "listeners[0].address=127.0.0.1:81",
+                  "listeners[0].http.server=", "listeners[0].http.routes[1]={path: /two, respond: {body: 2}}",
+                  "shutdown={delay: 1s}", "listeners[1]={name: t, address: \"127.0.0.1:0\", tcp: {discard: {}}}"});
+  INFO(all(o));
+  REQUIRE(o.ok());
+  CHECK(o.config.runtime.gomaxprocs == 3);
+  CHECK(o.config.shutdown.delay == 1s);
+  REQUIRE(o.config.listeners.size() == 2);
+  CHECK(o.config.listeners[0].address == "127.0.0.1:81");
+  CHECK(std::get<HttpConfig>(o.config.listeners[0].service).server.empty());
+  CHECK(std::get<HttpConfig>(o.config.listeners[0].service).routes.size() == 2);
+
+  const std::vector<std::pair<std::string, std::string>> bad{
+      {"runtime.gomaxprocs", "must be key=value"},
+      {"=5", "must be key=value"},
+      {"[0]=5", "must be key=value"},
+      {"runtime..x=5", "must be key=value"},
+      {"listeners[x].name=5", "must be key=value"},
+      {"listeners[0.name=5", "must be key=value"},
+      {"listeners[7].name=5", "there is no item [7]; the list has 1"},
+      {"listeners.name=5", "no keys"},
+      {"runtime[0]=5", "must be a mapping"},
+      {"runtime.gomaxprocs=x", "auto or 1 … 256"},
+      {"runtime.gomaxproc=2", "did you mean gomaxprocs?"},
+      {"runtime.gomaxprocs=[", ""},
+      {"runtime.gomaxprocs=*a", ""},
+  };
+  for (const auto& [text, message] : bad) {
+    o = load(base, {text});
+    INFO(text << ": " << all(o));
+    CHECK_FALSE(o.ok());
+    CHECK(all(o).find(message) != std::string::npos);
+    CHECK(all(o).find("--set") != std::string::npos);
+  }
+}
+
+TEST_CASE("a file that cannot be read is an error with its name", "[config]") {
+  for (const char* path : {"/nowhere/f.yaml", "/"}) {
+    const Outcome o = load_file(path);
+    REQUIRE(o.diagnostics.size() == 1);
+    CHECK(o.diagnostics[0].source == path);
+    CHECK_FALSE(o.diagnostics[0].message.empty());
+  }
+}

@@ -1,0 +1,175 @@
+// Each row of the table against the loader: its default, both ends of its range, what lies beyond, the wrong type.
+#include "config/schema.hpp"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <iterator>
+
+#include "config/config.hpp"
+#include "core/base/units.hpp"
+
+using namespace fiberd::config;
+
+namespace {
+
+/// The overrides that make `path` exist and hold `value`, in a configuration that is right but for it.
+std::vector<std::string> setting(std::string path, const std::string& value) {
+  std::vector<std::string> overrides;
+  // A row of the n-th list item is set in a listener, a route or an action of its kind.
+  const auto replace = [&](std::string_view what, std::string_view by) {
+    if (path.starts_with(what)) path = std::string(by) + path.substr(what.size());
+  };
+  std::string action;
+  for (const char* kind : {"respond", "redirect", "files"})
+    if (path.starts_with(std::string("listeners[].http.routes[].") + kind + ".")) action = kind;
+  replace("listeners[].http.routes[]", "listeners[0].http.routes[0]");
+  replace("listeners[].http", "listeners[0].http");
+  replace("listeners[].tcp", "listeners[1].tcp");
+  replace("listeners[].mode", "listeners[2].mode");
+  replace("listeners[].owner", "listeners[2].owner");
+  replace("listeners[]", "listeners[0]");
+  if (action == "redirect")
+    overrides.push_back("listeners[0].http.routes[0]={path: /, redirect: {location: /x}}");
+  else if (action == "files")
+    overrides.push_back("listeners[0].http.routes[0]={path: /, files: {root: /x}}");
+  else if (action == "respond")
+    overrides.push_back("listeners[0].http.routes[0]={path: /, respond: {}}");
+  overrides.push_back(path + "=" + value);
+  return overrides;
+}
+
+const std::string kBase =
+    "listeners:\n"
+    "- {name: w, address: \"127.0.0.1:0\", http: {routes: [{path: /, echo: {}}]}}\n"
+    "- {name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}\n"
+    "- {name: u, address: \"unix:/x\", tcp: {echo: {}}}\n";
+
+std::string outcome(const Row& row, const std::string& value) {
+  const Outcome o = load_text(kBase, "f.yaml", setting(std::string(row.path), value));
+  std::string text;
+  for (const Diagnostic& d : o.diagnostics) text += d.to_string() + "\n";
+  return text;
+}
+
+std::string written(const Row& row, std::uint64_t n) {
+  switch (row.type) {
+    case Type::bytes:
+    case Type::auto_bytes: return std::to_string(n);
+    case Type::duration: return std::to_string(n) + "ns";
+    case Type::octal: {
+      char text[32];
+      std::snprintf(text, sizeof text, "0%llo", static_cast<unsigned long long>(n));
+      return text;
+    }
+    default: return std::to_string(n);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every row takes its default and the ends of its range, and nothing beyond", "[config][schema]") {
+  std::size_t ranged = 0;
+  for (const Row& row : schema()) {
+    INFO(row.path);
+    CHECK_FALSE(row.help.empty());
+    if (!row.available) {
+      CHECK(outcome(row, "x").find("not available") != std::string::npos);
+      continue;
+    }
+    const bool value = row.type != Type::section && row.type != Type::list;
+    if (value && !row.fallback.empty()) CHECK(outcome(row, std::string(row.fallback)).empty());
+    const bool range = row.type == Type::integer || row.type == Type::auto_integer || row.type == Type::bytes ||
+                       row.type == Type::auto_bytes || row.type == Type::duration || row.type == Type::octal;
+    if (range) {
+      ++ranged;
+      CHECK(outcome(row, written(row, row.least)).empty());
+      // A status may be in the range and yet be none; stack sizes have a step.
+      CHECK(outcome(row, written(row, row.most)).empty());
+      CHECK(outcome(row, written(row, row.most + 1)).find("out of range") != std::string::npos);
+      if (row.least != 0) CHECK(outcome(row, written(row, row.least - 1)).find("out of range") != std::string::npos);
+      CHECK_FALSE(outcome(row, "-1").empty());
+      CHECK_FALSE(outcome(row, "wrong").empty());
+      CHECK_FALSE(outcome(row, "\"\"").empty());
+    }
+    if (row.type == Type::boolean || row.type == Type::choice) CHECK_FALSE(outcome(row, "wrong").empty());
+    if (row.type != Type::list && row.type != Type::strings) CHECK_FALSE(outcome(row, "[1]").empty());
+    if (row.type != Type::section && row.type != Type::pairs) CHECK_FALSE(outcome(row, "{a: 1}").empty());
+    if (row.type == Type::section || row.type == Type::list) CHECK_FALSE(outcome(row, "5").empty());
+    if (row.type == Type::choice) {
+      std::string_view rest = row.choices;
+      while (!rest.empty()) {
+        const std::size_t bar = std::min(rest.find('|'), rest.size());
+        CHECK(outcome(row, std::string(rest.substr(0, bar))).empty());
+        rest.remove_prefix(std::min(bar + 1, rest.size()));
+      }
+    }
+  }
+  CHECK(ranged >= 20);
+}
+
+TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
+  const Outcome o = load_text(kBase, "f.yaml");
+  REQUIRE(o.ok());
+  const Config none;
+  const Config& c = o.config;
+  CHECK(c.runtime.gomaxprocs == none.runtime.gomaxprocs);
+  CHECK(c.runtime.stack_size == none.runtime.stack_size);
+  CHECK(c.runtime.stack_guards == none.runtime.stack_guards);
+  CHECK(c.runtime.blocking_threads == none.runtime.blocking_threads);
+  CHECK(c.runtime.handoff_max == none.runtime.handoff_max);
+  CHECK(c.memory.limit == none.memory.limit);
+  CHECK(c.log.level == none.log.level);
+  CHECK(c.log.format == none.log.format);
+  CHECK(c.log.output == none.log.output);
+  CHECK(c.shutdown.delay == none.shutdown.delay);
+  CHECK(c.shutdown.timeout == none.shutdown.timeout);
+  CHECK(c.admin.address == none.admin.address);
+  const ListenerConfig listener;
+  CHECK(c.listeners[0].mode == listener.mode);
+  CHECK(c.listeners[0].reuseport == listener.reuseport);
+  CHECK(c.listeners[0].defer_accept == listener.defer_accept);
+  CHECK(c.listeners[0].backlog == listener.backlog);
+  const HttpConfig http;
+  const auto& h = std::get<HttpConfig>(c.listeners[0].service);
+  CHECK(h.timeouts.header == http.timeouts.header);
+  CHECK(h.timeouts.body == http.timeouts.body);
+  CHECK(h.timeouts.request == http.timeouts.request);
+  CHECK(h.timeouts.write == http.timeouts.write);
+  CHECK(h.timeouts.idle == http.timeouts.idle);
+  CHECK(h.limits.connections == http.limits.connections);
+  CHECK(h.limits.header_size == http.limits.header_size);
+  CHECK(h.limits.header_fields == http.limits.header_fields);
+  CHECK(h.limits.body_size == http.limits.body_size);
+  CHECK(h.access_log.format == http.access_log.format);
+  CHECK(h.access_log.output == http.access_log.output);
+  CHECK(h.server == http.server);
+  const TcpConfig tcp;
+  const auto& t = std::get<TcpConfig>(c.listeners[1].service);
+  CHECK(t.idle_timeout == tcp.idle_timeout);
+  CHECK(t.connections == tcp.connections);
+}
+
+TEST_CASE("docs/configuration.md is the table", "[config][schema]") {
+  std::ifstream in(FIBERD_SOURCE_DIR "/docs/configuration.md");
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  CHECK(text == render_schema_markdown());  // `make docs` renews it
+}
+
+TEST_CASE("the example files are right", "[config]") {
+  for (const char* name : {"minimal", "full", "site", "unix-socket"}) {
+    const Outcome o = load_file(std::string(FIBERD_SOURCE_DIR "/config/examples/") + name + ".yaml");
+    std::string text;
+    for (const Diagnostic& d : o.diagnostics) text += d.to_string() + "\n";
+    INFO(text);
+    CHECK(o.ok());
+  }
+  // The full one shows every key there is.
+  std::ifstream in(FIBERD_SOURCE_DIR "/config/examples/full.yaml");
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  for (const Row& row : schema()) {
+    const std::size_t dot = row.path.rfind('.');
+    const std::string key(row.path.substr(dot == std::string_view::npos ? 0 : dot + 1));
+    INFO(row.path);
+    if (row.available) CHECK(text.find(key + ":") != std::string::npos);
+  }
+}
