@@ -49,12 +49,15 @@ int Poller::wait(Events& batch, std::int64_t timeout_ns) noexcept {
   return epoll_wait(epoll_, batch.data(), kBatch, timeout);
 }
 
-unsigned Poller::deliver(const Events& batch, int count) noexcept {
+unsigned Poller::deliver(const Events& batch, int count, bool for_owner) noexcept {
   unsigned work = 0;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = batch[static_cast<std::size_t>(i)];
     const std::uint64_t data = event.data.u64;
-    if (data == kWakeTag) continue;
+    if (data == kWakeTag) {
+      if (for_owner) signal();
+      continue;
+    }
     ++work;
     void* const pointer = reinterpret_cast<void*>(data & kPointerMask);
     const std::uint64_t tag = data & ~kPointerMask;
@@ -75,6 +78,10 @@ unsigned Poller::deliver(const Events& batch, int count) noexcept {
 
 void Poller::wake() noexcept {
   wakeups.fetch_add(1, std::memory_order_relaxed);
+  signal();
+}
+
+void Poller::signal() noexcept {
   const std::uint64_t one = 1;
   // It can fail only when the counter is full, and then the edge is pending anyway.
   [[maybe_unused]] const ssize_t n = ::write(event_, &one, sizeof one);

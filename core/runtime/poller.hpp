@@ -3,7 +3,10 @@
 // fiber that holds it, or GOMAXPROCS shrinks, the descriptors and timers stay here and another Processor polls them.
 //
 // Any thread may poll any Poller (epoll_wait is thread-safe, the heap has its lock); in the ordinary case only its own
-// Processor does. The eventfd wakes a Processor that sleeps in this Poller; it is edge-triggered and never read.
+// Processor does. The eventfd wakes a Processor that sleeps in this Poller; it is edge-triggered and never read. An
+// edge goes to one epoll_wait only: somebody else who polls may take the wake-up that was meant for a Processor on its
+// way to sleep, which would then sleep with the spinning token in its hands, and nobody would be woken any more. So who
+// polls for others gives a wake-up back.
 #include <sys/epoll.h>
 
 #include <array>
@@ -32,8 +35,8 @@ class Poller {
   /// Waits up to `timeout_ns` (0: only look; INT64_MAX: for ever). Returns how many events are in `events`.
   int wait(Events& events, std::int64_t timeout_ns) noexcept;
   /// Wakes fibers, runs idle handlers and acceptors. In the scheduler, not on a fiber. Returns the number of events
-  /// that meant work (wake-ups do not).
-  unsigned deliver(const Events& events, int count) noexcept;
+  /// that meant work (wake-ups do not). `for_owner`: by another than its Processor, which still needs its wake-ups.
+  unsigned deliver(const Events& events, int count, bool for_owner = false) noexcept;
   /// Makes a sleeping wait() return.
   void wake() noexcept;
 
@@ -55,6 +58,7 @@ class Poller {
   std::atomic<std::int64_t> descriptors{0};
 
  private:
+  void signal() noexcept;
   std::error_code control(int operation, int fd, std::uint32_t mask, std::uint64_t data) noexcept;
 
   int epoll_ = -1;

@@ -227,7 +227,7 @@ std::int64_t Scheduler::run_timers(Slot& slot, std::int64_t now) noexcept {
 unsigned Scheduler::poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept {
   const int n = poller.wait(m.events, timeout);
   if (timeout == 0) poller.last_poll.store(m.processor->now, std::memory_order_relaxed);
-  return n > 0 ? poller.deliver(m.events, n) : 0;
+  return n > 0 ? poller.deliver(m.events, n, &poller != &m.processor->slot->poller) : 0;
 }
 
 /// Before the last spinner sleeps: looks into the Pollers whose Processors run.

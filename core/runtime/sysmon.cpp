@@ -74,7 +74,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   if (now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
     const int count = slot.poller.wait(events, 0);
     slot.poller.last_poll.store(now, std::memory_order_relaxed);
-    if (count > 0) slot.poller.deliver(events, count);
+    if (count > 0) slot.poller.deliver(events, count, !orphan);
     slot.poller.timers.run(now);
   }
   if (orphan) return;
