@@ -335,7 +335,7 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   }
 }
 
-void Scheduler::finish_switch() noexcept {
+[[gnu::flatten]] void Scheduler::finish_switch() noexcept {
   Machine& m = *Machine::current_machine();
   Fiber* const f = m.previous;
   if (f == nullptr) return;
@@ -358,7 +358,7 @@ void Scheduler::finish_switch() noexcept {
   }
 }
 
-void Scheduler::leave(After after) noexcept {
+[[gnu::flatten]] void Scheduler::leave(After after) noexcept {
   Machine& m = *Machine::current_machine();
   Fiber& self = *m.current;
   m.previous = &self;

@@ -1,8 +1,8 @@
 // sysmon: the thread that looks after what the Processors cannot see while they run.
 //
-// Every millisecond while one Processor runs and another idles, so that it could help; every 5 ms while all run, since
-// then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine several µs: at 1 ms they were
-// 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled for 1 ms, fires
+// Every millisecond while one Processor runs and another idles now and then, so that it could help; every 5 ms once all
+// have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
+// several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled for 1 ms, fires
 // their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for 10 ms while
 // other work waits and no Processor is idle, and trims unused stacks once a second. It runs no fibers.
 #include <linux/futex.h>
@@ -20,6 +20,7 @@ static constexpr std::int64_t kBusyPeriod = 5'000'000;
 static constexpr std::int64_t kHeldTooLong = 10'000'000;
 static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
 static constexpr unsigned kIdleRounds = 20;
+static constexpr unsigned kBusyRounds = 20;
 
 void* Scheduler::sysmon_main(void* scheduler) noexcept {
   pthread_setname_np(pthread_self(), "fiberd-sysmon");
@@ -30,11 +31,13 @@ void* Scheduler::sysmon_main(void* scheduler) noexcept {
 void Scheduler::sysmon() noexcept {
   const auto events = std::make_unique<Poller::Events>();
   unsigned idle_rounds = 0;
+  unsigned busy_rounds = 0;
   while (!stopping_.load(std::memory_order_acquire)) {
     const bool active = sysmon_round(monotonic_now(), *events);
     idle_rounds = active ? 0 : idle_rounds + 1;
+    busy_rounds = active && !idle_.any_idle() ? busy_rounds + 1 : 0;
     if (idle_rounds < kIdleRounds) {
-      const timespec pause{0, active && !idle_.any_idle() ? kBusyPeriod : kPeriod};
+      const timespec pause{0, busy_rounds >= kBusyRounds ? kBusyPeriod : kPeriod};
       nanosleep(&pause, nullptr);
       continue;
     }

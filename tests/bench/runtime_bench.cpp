@@ -19,9 +19,9 @@ static std::unique_ptr<Runtime> start(unsigned processors) {
 
 /// Two fibers that yield to each other through the run queue: an iteration is two switches.
 static void switch_through_scheduler(benchmark::State& state) {
+  bool stop = false;  // outlives the partner, which ends after run()'s fiber
   auto rt = start(1);
   rt->run([&] {
-    bool stop = false;
     (void)spawn("partner", [&stop] {
       while (!stop) yield();
     });
@@ -37,10 +37,10 @@ BENCHMARK(switch_through_scheduler);
 
 /// Two fibers that wake each other and park: an iteration is two parks, two wakes, two switches.
 static void park_and_wake(benchmark::State& state) {
+  Ticket tickets[2];
+  bool stop = false;
   auto rt = start(1);
   rt->run([&] {
-    Ticket tickets[2];
-    bool stop = false;
     (void)spawn("partner", [&] {
       while (!stop) {
         tickets[1] = prepare_park(WaitReason::test);
