@@ -3,7 +3,7 @@
 // a switch per connection and would be the one place through which all connections must pass.
 //
 // The socket is level-triggered and accepts in bursts that adapt: one accept per event while connections come singly
-// (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 64 while each
+// (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 256 while each
 // burst is used up. A single arrival uses up a burst of one, too, so going from one to two waits for a number of such
 // events that grows each time the second call was in vain.
 //
@@ -35,7 +35,7 @@
 
 namespace fiberd::net {
 
-static constexpr std::uint32_t kMaxBurst = 64;
+static constexpr std::uint32_t kMaxBurst = 256;
 static constexpr std::uint32_t kFirstPatience = 4;
 static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;

@@ -29,7 +29,7 @@ class Poller {
 
   [[nodiscard]] Result<void> open() noexcept;
 
-  static constexpr int kBatch = 256;
+  static constexpr int kBatch = 512;
   using Events = std::array<epoll_event, kBatch>;
 
   /// Waits up to `timeout_ns` (0: only look; INT64_MAX: for ever). Returns how many events are in `events`.

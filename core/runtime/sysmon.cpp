@@ -2,9 +2,9 @@
 //
 // Every millisecond while one Processor runs and another idles now and then, so that it could help; every 5 ms once all
 // have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
-// several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled for 1 ms, fires
-// their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for 10 ms while
-// other work waits and no Processor is idle, and trims unused stacks once a second. It runs no fibers.
+// several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled
+// for 1 ms, fires their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for
+// 10 ms while other work waits and no Processor is idle, and trims unused stacks once a second. It runs no fibers.
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -21,6 +21,7 @@ static constexpr std::int64_t kHeldTooLong = 10'000'000;
 static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
 static constexpr unsigned kIdleRounds = 20;
 static constexpr unsigned kBusyRounds = 20;
+static constexpr std::uint64_t kQuickTicks = 8;
 
 void* Scheduler::sysmon_main(void* scheduler) noexcept {
   pthread_setname_np(pthread_self(), "fiberd-sysmon");
@@ -74,14 +75,16 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     p->stuck.store(false, std::memory_order_relaxed);
     return;
   }
-  if (now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
+  // A Processor that goes through its fibers quickly looks into its Poller itself, when it is through with them.
+  const std::uint64_t tick = p != nullptr ? p->tick.load(std::memory_order_relaxed) : 0;
+  const bool quick = !orphan && p == slot.seen && tick - slot.seen_tick >= kQuickTicks;
+  if (!quick && now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
     const int count = slot.poller.wait(events, 0);
     slot.poller.last_poll.store(now, std::memory_order_relaxed);
     if (count > 0) slot.poller.deliver(events, count, !orphan);
     slot.poller.timers.run(now);
   }
   if (orphan) return;
-  const std::uint64_t tick = p->tick.load(std::memory_order_relaxed);
   if (p != slot.seen || tick != slot.seen_tick ||
       p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
     slot.seen = p;

@@ -197,9 +197,13 @@ listeners:
 
     def own(self, server, mode, seconds, connections):
         port = server.tcp if mode == "echo" else server.http
-        out = subprocess.run(["taskset", "-c", "1", self.load, mode, str(port), str(connections), str(seconds)],
-                             capture_output=True, text=True, timeout=seconds + 120).stdout
-        return json.loads(out)
+        load = subprocess.Popen(["taskset", "-c", "1", self.load, mode, str(port), str(connections), str(seconds)],
+                                stdout=subprocess.PIPE, text=True)
+        begin = None
+        if mode == "many" and load.stdout.readline().strip() == "measuring":
+            begin = cpu(server.proc.pid)
+        out = load.communicate(timeout=seconds + 120)[0]
+        return dict(json.loads(out), cpu_begin=begin)
 
     def workloads(self):
         return {
@@ -215,6 +219,7 @@ listeners:
         before = cpu(server.proc.pid)
         result = run(server, seconds)
         after = cpu(server.proc.pid)
+        before = result.pop("cpu_begin", None) or before
         result["cpu_s"] = after[0] - before[0]
         result["user_s"] = after[1] - before[1]
         result["sys_s"] = after[2] - before[2]

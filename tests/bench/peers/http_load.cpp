@@ -153,6 +153,8 @@ int main(int argc, char** argv) {
             }
             return 0;
           }
+          std::printf("measuring\n");  // what opening them all cost is not the requests'
+          std::fflush(stdout);
           measuring = true;
           requests = 0;
           latencies.clear();
