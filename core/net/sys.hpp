@@ -1,7 +1,7 @@
 #pragma once
 // System calls as leaf functions that return -errno. errno is a thread's address: in a function that parks, a compiler
 // may keep that address across the park and read another thread's errno. So no such function mentions errno; it calls
-// these.
+// these. noinline, because link-time optimisation sees through files.
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -10,23 +10,23 @@
 
 namespace fiberd::net::sys {
 
-[[nodiscard]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
+[[nodiscard, gnu::noinline]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
 /// MSG_NOSIGNAL.
-[[nodiscard]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
-[[nodiscard]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
-[[nodiscard]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
-[[nodiscard]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;
-[[nodiscard]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
-[[nodiscard]] int socket(int domain, int type, int protocol) noexcept;
-[[nodiscard]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
-[[nodiscard]] int listen(int fd, int backlog) noexcept;
-[[nodiscard]] int setsockopt(int fd, int level, int option, int value) noexcept;
+[[nodiscard, gnu::noinline]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
+[[nodiscard, gnu::noinline]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
+[[nodiscard, gnu::noinline]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
+[[nodiscard, gnu::noinline]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard, gnu::noinline]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard, gnu::noinline]] int socket(int domain, int type, int protocol) noexcept;
+[[nodiscard, gnu::noinline]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard, gnu::noinline]] int listen(int fd, int backlog) noexcept;
+[[nodiscard, gnu::noinline]] int setsockopt(int fd, int level, int option, int value) noexcept;
 /// The value, or -errno.
-[[nodiscard]] int socket_error(int fd) noexcept;
-[[nodiscard]] int shutdown_write(int fd) noexcept;
-[[nodiscard]] int shutdown_read(int fd) noexcept;
-[[nodiscard]] int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept;
-[[nodiscard]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
-void close(int fd) noexcept;
+[[nodiscard, gnu::noinline]] int socket_error(int fd) noexcept;
+[[nodiscard, gnu::noinline]] int shutdown_write(int fd) noexcept;
+[[nodiscard, gnu::noinline]] int shutdown_read(int fd) noexcept;
+[[nodiscard, gnu::noinline]] int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard, gnu::noinline]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[gnu::noinline]] void close(int fd) noexcept;
 
 }  // namespace fiberd::net::sys

@@ -32,8 +32,10 @@ class Poller {
   static constexpr int kBatch = 512;
   using Events = std::array<epoll_event, kBatch>;
 
+  // noinline: what mentions errno must not become part of a function that parks.
+
   /// Waits up to `timeout_ns` (0: only look; INT64_MAX: for ever). Returns how many events are in `events`.
-  int wait(Events& events, std::int64_t timeout_ns) noexcept;
+  [[gnu::noinline]] int wait(Events& events, std::int64_t timeout_ns) noexcept;
   /// Wakes fibers, runs idle handlers and acceptors. In the scheduler, not on a fiber. Returns the number of events
   /// that meant work (wake-ups do not). `for_owner`: by another than its Processor, which still needs its wake-ups.
   unsigned deliver(const Events& events, int count, bool for_owner = false) noexcept;
@@ -58,8 +60,8 @@ class Poller {
   std::atomic<std::int64_t> descriptors{0};
 
  private:
-  void signal() noexcept;
-  std::error_code control(int operation, int fd, std::uint32_t mask, std::uint64_t data) noexcept;
+  [[gnu::noinline]] void signal() noexcept;
+  [[gnu::noinline]] std::error_code control(int operation, int fd, std::uint32_t mask, std::uint64_t data) noexcept;
 
   int epoll_ = -1;
   int event_ = -1;
