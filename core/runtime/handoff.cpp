@@ -183,9 +183,39 @@ void Scheduler::leave_processor(Machine& m) noexcept {
   if (moved && work_anywhere()) wake_helper();
 }
 
+/// Retires the Processors from place `now` on. False: some are left, since the list of retired ones is full.
+bool Scheduler::retire_from(unsigned now) {
+  std::vector<Slot*> leaving;
+  bool all = true;
+  {
+    const LockGuard guard(structure_lock_);
+    if (gomaxprocs_.load(std::memory_order_relaxed) != now) return true;  // somebody else's business by now
+    for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed); ++i) {
+      Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
+      if (p == nullptr || p->retired.load(std::memory_order_relaxed)) continue;
+      if (!add_retired(*p)) {
+        all = false;
+        break;
+      }
+      p->retired.store(true, std::memory_order_seq_cst);
+      leaving.push_back(slots_[i].get());
+    }
+  }
+  // Sleepers among those that leave must notice; and pinned fibers queued at a place that is gone must move.
+  for (Slot* const slot : leaving) {
+    for (int i = 0; i < 1000 && slot->poller.sleeping.load(std::memory_order_seq_cst); ++i) {
+      slot->poller.wake();
+      const timespec pause{0, 100'000};
+      nanosleep(&pause, nullptr);
+    }
+    while (Fiber* const f = pop_pinned(*slot)) push_pinned(*f);
+  }
+  return all;
+}
+
 void Scheduler::set_gomaxprocs(unsigned n) {
   n = std::min(std::max(n, 1U), kMaxProcessors);
-  std::vector<Slot*> leaving;
+  unsigned now = 0;
   {
     const LockGuard guard(structure_lock_);
     const unsigned before = gomaxprocs_.load(std::memory_order_relaxed);
@@ -200,6 +230,13 @@ void Scheduler::set_gomaxprocs(unsigned n) {
         break;
       }
       Slot& slot = *slots_[i];
+      if (const Processor* const here = slot.processor.load(std::memory_order_acquire);
+          here != nullptr && !here->retired.load(std::memory_order_relaxed)) {
+        // A lowering on another thread has not come to this one yet: it stays.
+        gomaxprocs_.store(i + 1, std::memory_order_release);
+        ++started;
+        continue;
+      }
       Processor* const p = new_processor(slot);
       Machine* const m = p != nullptr ? idle_machine() : nullptr;
       if (m == nullptr) {
@@ -216,27 +253,15 @@ void Scheduler::set_gomaxprocs(unsigned n) {
       assign(*m, *p);
       ++started;
     }
-    const unsigned now = n < before ? n : before + started;
+    now = n < before ? n : before + started;
     // Before the pinned queues of the places that go are emptied: push_pinned looks at it after queueing.
     gomaxprocs_.store(now, std::memory_order_seq_cst);
-    for (unsigned i = now; i < before; ++i) {
-      Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
-      if (p == nullptr || p->retired.load(std::memory_order_relaxed)) continue;
-      if (!add_retired(*p)) continue;
-      p->retired.store(true, std::memory_order_seq_cst);
-      leaving.push_back(slots_[i].get());
-    }
     for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed); ++i)
       slots_[i % now]->poller.adopt(slots_[i]->poller);
   }
-  // Sleepers among those that leave must notice; and pinned fibers queued at a place that is gone must move.
-  for (Slot* const slot : leaving) {
-    for (int i = 0; i < 1000 && slot->poller.sleeping.load(std::memory_order_seq_cst); ++i) {
-      slot->poller.wake();
-      const timespec pause{0, 100'000};
-      nanosleep(&pause, nullptr);
-    }
-    while (Fiber* const f = pop_pinned(*slot)) push_pinned(*f);
+  while (!retire_from(now)) {
+    const timespec pause{0, 1'000'000};
+    nanosleep(&pause, nullptr);
   }
   wake_helper();
 }

@@ -139,6 +139,7 @@ class Scheduler {
   void leave_processor(Machine& m) noexcept;
   [[nodiscard]] bool wait_for_processor(Machine& m) noexcept;
   bool add_retired(Processor& p) noexcept;
+  bool retire_from(unsigned now);
   void remove_retired(Processor& p) noexcept;
   std::error_code prepare_slot(unsigned index);
 

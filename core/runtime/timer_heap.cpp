@@ -104,20 +104,16 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
   lock_.lock();
   while (!heap_.empty() && heap_.front().time <= now) {
     Timer& timer = *heap_.front().timer;
+    // Before the node is seen to be in no heap: whoever cancels it then waits until nobody here looks at it any more.
+    firing_thread_.store(thread_locals(), std::memory_order_relaxed);
+    firing_.store(&timer, std::memory_order_relaxed);
     take_out(timer);
     std::int64_t wanted = timer.wanted_.load(std::memory_order_seq_cst);
-    if (wanted == INT64_MAX) continue;
-    if (wanted > now) {
-      insert(timer);
-      continue;
-    }
-    // The callback's owner waits for `firing_` in cancel(): it must be set before the deadline is claimed.
-    firing_thread_.store(thread_locals(), std::memory_order_relaxed);
-    firing_.store(&timer, std::memory_order_seq_cst);
-    if (!timer.wanted_.compare_exchange_strong(wanted, INT64_MAX, std::memory_order_seq_cst)) {
-      firing_.store(nullptr, std::memory_order_release);
-      // Re-armed or disarmed at this moment; whoever armed it saw it out of the heap and inserts it, or we do.
+    if (wanted > now || !timer.wanted_.compare_exchange_strong(wanted, INT64_MAX, std::memory_order_seq_cst)) {
+      // Lazily moved, disarmed, or re-armed at this moment; whoever armed it saw it out of the heap and inserts it, or
+      // we do.
       if (timer.wanted_.load(std::memory_order_seq_cst) != INT64_MAX) insert(timer);
+      firing_.store(nullptr, std::memory_order_release);
       continue;
     }
     publish();

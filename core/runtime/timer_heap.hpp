@@ -6,9 +6,13 @@
 // heap sees the new deadline and re-inserts, or arm() sees that the node is out and inserts it: a deadline is never
 // lost.
 //
-// The owner race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped
+// The heaps' race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped
 // it into another: whoever moves `heap_` from null by CAS has it, the loser looks again. A node in no heap has no time
 // (heap_time_ is INT64_MAX), so between the claim and the insertion nobody trusts an old one.
+//
+// The owner's race. cancel() lets the owner free the node, so run() marks it as `firing_` before it takes it out of the
+// heap and looks at it no more once the mark is gone: cancel() finds the node in the heap and takes its lock, or sees
+// the mark and waits. (A fiber's node is type-stable: nobody waits for it.)
 //
 // The ticket race. A fiber's node is armed again and again for different waits. The low bits of the wanted time carry
 // the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted
@@ -65,7 +69,7 @@ class TimerHeap {
   std::atomic<std::uint64_t> fired_{0};
   std::vector<Entry> heap_;
   std::atomic<bool> running_{false};           // one thread at a time fires
-  std::atomic<const Timer*> firing_{nullptr};  // its callback runs now, on firing_thread_
+  std::atomic<const Timer*> firing_{nullptr};  // run() looks at it, or its callback runs, on firing_thread_
   std::atomic<const ThreadLocals*> firing_thread_{nullptr};
 };
 

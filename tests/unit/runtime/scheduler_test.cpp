@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -236,6 +237,24 @@ TEST_CASE("GOMAXPROCS goes up and down under load and loses nothing", "[schedule
   }
   rt.reset();
   CHECK(done == 200);
+}
+
+TEST_CASE("from very many Processors to one: all of them leave", "[scheduler]") {
+  auto rt = std::move(*Runtime::start({.gomaxprocs = 1, .handoff_max = 0}));
+  rt->set_gomaxprocs(200);  // more than fit the list of retired ones at a time
+  rt->set_gomaxprocs(1);
+  std::atomic<int> running{0};
+  std::atomic<int> together{0};
+  for (int i = 0; i < 100; ++i)
+    REQUIRE(rt->spawn("alone", [&] {
+      if (++running > 1) ++together;
+      const std::int64_t end = monotonic_now() + 100'000;
+      while (monotonic_now() < end) {
+      }
+      --running;
+    }));
+  rt.reset();
+  CHECK(together < 5);  // one that was just looking for work may still take a fiber along
 }
 
 TEST_CASE("statistics add up", "[scheduler]") {
