@@ -65,7 +65,8 @@ unsigned Poller::deliver(const Events& batch, int count, bool for_owner) noexcep
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = batch[static_cast<std::size_t>(i)];
     // Thousands of connections do not fit the caches: the next ones are on their way while this one is worked on.
-    if (i + kAhead < count) prefetch_lines(pointer_of(batch[static_cast<std::size_t>(i + kAhead)]));
+    const int ahead = i + kAhead;
+    if (ahead < count) prefetch_lines(pointer_of(batch[static_cast<std::size_t>(ahead)]));
     const std::uint64_t data = event.data.u64;
     if (data == kWakeTag) {
       if (for_owner) signal();

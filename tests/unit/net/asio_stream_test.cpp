@@ -107,8 +107,8 @@ TEST_CASE("the Asio socket on demand", "[net][asio]") {
 }
 
 namespace {
-/// A chunked request of `size` bytes, in chunks of changing sizes; without its end when not `whole`. Ends early when the
-/// reader has gone.
+/// A chunked request of `size` bytes, in chunks of changing sizes; without its end when not `whole`. Ends early when
+/// the reader has gone.
 void send_chunked(TcpStream& s, std::size_t size, bool whole) {
   std::string head = "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
   if (!s.write_all(bytes(std::string_view(head)))) return;
