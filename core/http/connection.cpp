@@ -96,7 +96,6 @@ bool Connection::go_idle() noexcept {
   ws_ = server_.workspaces_.acquire();
   if (ws_ != nullptr) {
     stream_.note_readable();
-    ws_->parser.reset();
     return false;
   }
   count(server_.options_.metrics.spawn_refused);
@@ -116,7 +115,6 @@ void Connection::run() noexcept {
   stream_.note_readable();
   begin_ = end_ = out_size_ = 0;
   head_deadline_ = 0;
-  ws_->parser.reset();
   Step step = read_more();
   while (step == Step::go_on) {
     const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
@@ -125,6 +123,7 @@ void Connection::run() noexcept {
       ws_->parser.reset();
     } else if (verdict == Verdict::refused) {
       step = refuse(ws_->parser.reason());
+      ws_->parser.reset();
     } else {
       step = flush() ? Step::close : read_more();
     }
@@ -133,6 +132,7 @@ void Connection::run() noexcept {
   if (step == Step::gone) return;
   (void)flush();
   if (step == Step::linger) linger();
+  ws_->parser.reset();  // the client may have left in the middle of a head
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
   finish();
@@ -175,7 +175,8 @@ Connection::Step Connection::read_more() noexcept {
 // ---------------------------------------------------------------------------------------------- requests
 
 Connection::Step Connection::serve_request() noexcept {
-  const std::int64_t begin = monotonic_now();
+  // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
+  const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
   Request request = ws_->parser.request(ws_->in + begin_);
   if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kBodyRoom) {
     // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
@@ -362,7 +363,8 @@ metric::StatusCounters* Connection::counters_of(const Route* route) const noexce
 
 void Connection::account(const Exchange& ex, const Route* route, std::int64_t begin) noexcept {
   const unsigned status = ex.status_ != 0 ? ex.status_ : 499;  // nginx's code for "the client left first"
-  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - begin, 0));
+  ws_->clock = monotonic_now();
+  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
   if (metric::StatusCounters* const c = counters_of(route)) c->record(status, duration);
   const AccessLogHook& hook = server_.options_.access_log;
   if (hook.write == nullptr) return;

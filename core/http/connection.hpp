@@ -12,7 +12,9 @@ namespace fiberd::http {
 class Connection : public ListHook {
  public:
   Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument) noexcept
-      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument) {}
+      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument) {
+    stream_.set_single_owner();
+  }
 
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
   void start() noexcept;

@@ -18,7 +18,8 @@ struct Workspace {
   explicit Workspace(const HeadLimits& limits) noexcept : parser(limits) {}
 
   Workspace* next = nullptr;
-  RequestParser parser;
+  RequestParser parser;    ///< reset, whenever the workspace is with nobody
+  std::int64_t clock = 0;  ///< when the clock was last read with this workspace in hand
   std::size_t in_capacity = 0;
   std::size_t out_capacity = 0;
   char* in = nullptr;    ///< the head, then what is being read of the body

@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "core/base/syscall.hpp"
 
 namespace fiberd::net::sys {
 
@@ -11,10 +14,20 @@ static T result(T r) noexcept {
   return r < 0 ? static_cast<T>(-errno) : r;
 }
 
+#if defined(FIBERD_DIRECT_SYSTEM_CALLS)
+static long address(const void* p) noexcept { return reinterpret_cast<long>(p); }
+ssize_t recv(int fd, void* data, std::size_t size) noexcept {
+  return system_call(SYS_recvfrom, fd, address(data), static_cast<long>(size));
+}
+ssize_t send(int fd, const void* data, std::size_t size) noexcept {
+  return system_call(SYS_sendto, fd, address(data), static_cast<long>(size), MSG_NOSIGNAL);
+}
+#else
 ssize_t recv(int fd, void* data, std::size_t size) noexcept { return result(::recv(fd, data, size, 0)); }
 ssize_t send(int fd, const void* data, std::size_t size) noexcept {
   return result(::send(fd, data, size, MSG_NOSIGNAL));
 }
+#endif
 ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);

@@ -33,6 +33,7 @@ class TcpStream::Use {
 };
 
 bool TcpStream::enter() noexcept {
+  if (state_.load(std::memory_order_relaxed) == kSingleOwner) return true;
   if ((state_.fetch_add(1, std::memory_order_acquire) & kClosed) == 0) [[likely]]
     return true;
   exit();
@@ -40,6 +41,7 @@ bool TcpStream::enter() noexcept {
 }
 
 void TcpStream::exit() noexcept {
+  if (state_.load(std::memory_order_relaxed) == kSingleOwner) return;
   // The last call out of a closed stream closes the descriptor.
   if (state_.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | 1)) destroy();
 }
@@ -74,13 +76,13 @@ TcpStream::TcpStream(TcpStream&& o) noexcept
       read_deadline_(o.read_deadline_),
       write_deadline_(o.write_deadline_),
       drained_(o.drained_) {
-  (void)FIBERD_BUG_IF((state_.load(std::memory_order_relaxed) & ~(kClosed | kDestroyed)) != 0);
+  (void)FIBERD_BUG_IF((state_.load(std::memory_order_relaxed) & ~kFlags) != 0);
 }
 
 TcpStream& TcpStream::operator=(TcpStream&& o) noexcept {
   if (this == &o) return *this;
   close();
-  (void)FIBERD_BUG_IF((o.state_.load(std::memory_order_relaxed) & ~(kClosed | kDestroyed)) != 0);
+  (void)FIBERD_BUG_IF((o.state_.load(std::memory_order_relaxed) & ~kFlags) != 0);
   fd_ = std::exchange(o.fd_, -1);
   descriptor_ = std::exchange(o.descriptor_, nullptr);
   read_deadline_ = o.read_deadline_;
@@ -92,15 +94,15 @@ TcpStream& TcpStream::operator=(TcpStream&& o) noexcept {
 
 TcpStream::~TcpStream() {
   close();
-  (void)FIBERD_BUG_IF((state_.load(std::memory_order_acquire) & ~(kClosed | kDestroyed)) != 0);
+  (void)FIBERD_BUG_IF((state_.load(std::memory_order_acquire) & ~kFlags) != 0);
 }
 
 void TcpStream::close() noexcept {
   std::uint32_t state = state_.load(std::memory_order_acquire);
   do {
     if ((state & kClosed) != 0) return;
-  } while (!state_.compare_exchange_weak(state, state | kClosed, std::memory_order_acq_rel));
-  if (state == 0) {
+  } while (!state_.compare_exchange_weak(state, (state | kClosed) & ~kSingleOwner, std::memory_order_acq_rel));
+  if (state == 0 || state == kSingleOwner) {
     destroy();
     return;
   }

@@ -8,6 +8,8 @@
 //
 // Closing from another fiber. The descriptor's number must not be given to somebody else while a call uses it. `state_`
 // counts the calls inside; close() marks it closed, wakes them with operation_canceled, and the last one out closes.
+// Two atomic operations a call: a server whose connection has one fiber, which closes it too, saves them by
+// set_single_owner().
 #include <sys/uio.h>
 
 #include <atomic>
@@ -66,6 +68,11 @@ class TcpStream {
                                           Deadline deadline = Deadline::never(),
                                           runtime::Cancellation* cancellation = nullptr) noexcept;
 
+  /// From now on the calls are not counted: all of them, close() and the destructor included, come from one fiber at a
+  /// time. Others may call shutdown() and shutdown_read() only, and only while they know, by a lock of their own, that
+  /// the owner has not begun to close. Before the first call.
+  void set_single_owner() noexcept { state_.store(kSingleOwner, std::memory_order_release); }
+
   /// Deadlines for all later waits, beside each call's own. One store.
   void set_read_deadline(Deadline d) noexcept { read_deadline_ = d; }
   void set_write_deadline(Deadline d) noexcept { write_deadline_ = d; }
@@ -96,12 +103,14 @@ class TcpStream {
   friend class AsioStream;
   static constexpr std::uint32_t kClosed = 0x8000'0000;
   static constexpr std::uint32_t kDestroyed = 0x4000'0000;
+  static constexpr std::uint32_t kSingleOwner = 0x2000'0000;
+  static constexpr std::uint32_t kFlags = kClosed | kDestroyed | kSingleOwner;
   class Use;
   [[nodiscard]] bool enter() noexcept;
   void exit() noexcept;
   void destroy() noexcept;
   int fd_ = -1;
-  std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside | closed | descriptor gone
+  std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside, and flags
   runtime::PollDescriptor* descriptor_ = nullptr;
   Deadline read_deadline_;
   Deadline write_deadline_;

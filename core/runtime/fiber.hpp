@@ -19,8 +19,14 @@ struct Fiber {
   fiber::SavedContext context;
   Fiber* next = nullptr;                      ///< global queue, free lists
   std::atomic<fiber::Stack*> stack{nullptr};  ///< bound at the first run; atomic for those who only look
-  std::int64_t runnable_since = 0;            ///< ns, when this switch is sampled for the latency histogram; else 0
-  std::uint32_t index = 0;                    ///< in the all-fibers table, from 1
+  /// By its Processor only, so no exchange is needed.
+  [[nodiscard]] fiber::Stack* take_stack() noexcept {
+    fiber::Stack* const s = stack.load(std::memory_order_relaxed);
+    stack.store(nullptr, std::memory_order_relaxed);
+    return s;
+  }
+  std::int64_t runnable_since = 0;  ///< ns, when this switch is sampled for the latency histogram; else 0
+  std::uint32_t index = 0;          ///< in the all-fibers table, from 1
   std::uint16_t pins = 0;
   std::uint16_t pin_slot = 0;
   // Touched by waits with a deadline, by spawn and at the end.

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/base/bug.hpp"
 #include "core/base/cache_line.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/syscall.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/poll_registration.hpp"
 
@@ -57,7 +59,11 @@ int Poller::wait(Events& batch, std::int64_t timeout_ns) noexcept {
   }
   const std::int64_t ms = timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 != 0 ? 1 : 0);
   const int timeout = timeout_ns == INT64_MAX ? -1 : static_cast<int>(std::min<std::int64_t>(ms, 86'400'000));
+#if defined(FIBERD_DIRECT_SYSTEM_CALLS)
+  return static_cast<int>(system_call(SYS_epoll_wait, epoll_, reinterpret_cast<long>(batch.data()), kBatch, timeout));
+#else
   return epoll_wait(epoll_, batch.data(), kBatch, timeout);
+#endif
 }
 
 unsigned Poller::deliver(const Events& batch, int count, bool for_owner) noexcept {

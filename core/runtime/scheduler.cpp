@@ -358,7 +358,7 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
       return;
     case After::end:
       fiber::destroy_context(f->context);
-      s.stacks_->release(m.processor->stacks, f->stack.exchange(nullptr, std::memory_order_relaxed));
+      s.stacks_->release(m.processor->stacks, f->take_stack());
       s.recycle(*m.processor, *f);
       return;
   }

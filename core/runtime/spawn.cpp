@@ -190,7 +190,7 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
       report_bug("a fiber that ended was resumed");
       std::abort();
     }
-    next->stack.store(self.stack.exchange(nullptr, std::memory_order_relaxed), std::memory_order_release);
+    next->stack.store(self.take_stack(), std::memory_order_release);
     next->context = self.context;
     s.recycle(p, self);
     s.begin_run(m, *next);

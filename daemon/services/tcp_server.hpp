@@ -31,7 +31,9 @@ class TcpServer {
 
  private:
   struct Session : ListHook {
-    explicit Session(TcpServer& s, net::TcpStream t) noexcept : server(s), stream(std::move(t)) {}
+    explicit Session(TcpServer& s, net::TcpStream t) noexcept : server(s), stream(std::move(t)) {
+      stream.set_single_owner();
+    }
     TcpServer& server;
     net::TcpStream stream;
   };

@@ -217,6 +217,45 @@ TEST_CASE("close from another fiber", "[net][stream]") {
   }
 }
 
+TEST_CASE("a stream with a single owner: shut down by others, closed by itself", "[net][stream]") {
+  Expectations expect;
+  start(2)->run([&] {
+    for (int i = 0; i < 100; ++i) {
+      Pair p;
+      p.a.set_single_owner();
+      Latch done(1);
+      std::atomic<bool> begun{false};
+      (void)runtime::spawn("owner", [&] {
+        TcpStream mine = std::move(p.a);  // the mark moves along
+        std::string buffer(16, ' ');
+        const auto first = mine.read_some(bytes(buffer), Deadline::in(5s));
+        expect(first && *first == 5, "reads");
+        expect(mine.write_all(bytes(std::string_view("fine"))).has_value(), "writes");
+        p.a = std::move(mine);
+        begun = true;
+        const auto r = p.a.read_some(bytes(buffer));
+        expect(!r && r.error() == std::errc::operation_canceled, "its wait ends");
+        p.a.close();
+        p.a.close();
+        expect(!p.a.is_open() && p.a.native_handle() == -1, "closed");
+        const auto after = p.a.read_some(bytes(buffer));
+        expect(!after && after.error() == std::errc::bad_file_descriptor, "use after close");
+        done.done();
+      });
+      (void)p.b.write_all(bytes(std::string_view("hello")));
+      for (int k = 0; k < 1'000'000 && !begun; ++k) runtime::yield();
+      if (!expect(begun, "answered")) return;
+      p.a.shutdown();
+      if (!expect(done.wait(), "ends")) return;
+      p.b.set_read_deadline(Deadline::in(5s));
+      const auto rest = read_all(p.b);
+      expect(rest && *rest == "fine", "what was written, and the end: the descriptor is gone");
+    }
+  });
+  INFO(expect.broken());
+  CHECK(expect.broken().empty());
+}
+
 TEST_CASE("the number of a descriptor is not reused under a call", "[net][stream]") {
   Expectations expect;
   start(2)->run([&] {
