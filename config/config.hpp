@@ -56,6 +56,12 @@ struct RedirectAction {
 struct FilesAction {
   std::string root;
   std::vector<std::string> index{"index.html"};
+  std::string cache_control;
+  std::vector<std::string> precompressed;  ///< of "br", "zstd", "gzip"
+  std::vector<std::string> try_files;
+  std::string fallback;
+  bool listing = false;
+  unsigned ranges = 16;
 };
 using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction>;
 
@@ -92,7 +98,8 @@ struct HttpConfig {
   HttpTimeouts timeouts;
   HttpLimits limits;
   AccessLogConfig access_log;
-  std::string server = "fiberd";  ///< Server field; empty: none
+  std::string server = "fiberd";                              ///< Server field; empty: none
+  std::vector<std::pair<unsigned, std::string>> error_pages;  ///< status and file
   std::vector<RouteConfig> routes;
 };
 

@@ -196,10 +196,30 @@ RouteAction read_action(const Reader& route) {
   }
   if (found == "files") {
     const Reader r = route.section("files");
-    FilesAction a{r.text("root"), r.strings("index")};
+    FilesAction a;
+    a.root = r.text("root");
+    a.index = r.strings("index");
     if (a.root.empty()) r.report("root", "is required");
     for (const std::string& name : a.index)
       if (name.empty() || name.find('/') != std::string::npos) r.report("index", "\"" + name + "\" is no file name");
+    a.cache_control = r.text("cache_control");
+    if (has_control(a.cache_control)) r.report("cache_control", "control characters are not allowed in a field");
+    a.precompressed = r.strings("precompressed");
+    for (auto coding = a.precompressed.begin(); coding != a.precompressed.end(); ++coding) {
+      if (*coding != "br" && *coding != "zstd" && *coding != "gzip")
+        r.report("precompressed", "\"" + *coding + "\" is not known; of br, zstd, gzip");
+      if (std::find(a.precompressed.begin(), coding, *coding) != coding)
+        r.report("precompressed", *coding + " stands there twice");
+    }
+    a.try_files = r.strings("try_files");
+    a.fallback = r.text("fallback");
+    const auto below_root = [&](std::string_view key, const std::string& name) {
+      if (("/" + name + "/").find("/../") != std::string::npos) r.report(key, "\"" + name + "\" leads out of the root");
+    };
+    for (const std::string& name : a.try_files) below_root("try_files", name);
+    below_root("fallback", a.fallback);
+    a.listing = r.boolean("listing");
+    a.ranges = static_cast<unsigned>(r.number("ranges"));
     return a;
   }
   if (found == "echo") (void)route.section("echo");
@@ -248,6 +268,14 @@ HttpConfig read_http(const Reader& http) {
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
   if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
+  for (const auto& [status, file] : http.pairs("error_pages")) {
+    unsigned code = 0;
+    const auto [end, wrong] = std::from_chars(status.data(), status.data() + status.size(), code);
+    if (wrong != std::errc() || end != status.data() + status.size() || code < 400 || code > 599)
+      http.report("error_pages", "\"" + status + "\" is no error's status; 400 … 599");
+    if (file.empty()) http.report("error_pages", status + ": needs a file");
+    h.error_pages.emplace_back(code, file);
+  }
   std::map<std::string, std::set<std::string>> seen;  // path and host → methods
   const std::size_t routes = http.list("routes", [&](Reader& item) {
     RouteConfig route = read_route(item);

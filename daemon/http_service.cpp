@@ -1,7 +1,11 @@
 #include "daemon/http_service.hpp"
 
+#include <cerrno>
+#include <fstream>
+
 #include "core/http/files.hpp"
 #include "core/http/handlers.hpp"
+#include "core/http/mime.hpp"
 #include "core/observe/catalogue.hpp"
 
 namespace fiberd::daemon {
@@ -52,8 +56,27 @@ static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAc
   if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
     return http::make_redirect_handler({redirect->location, redirect->status, server});
   if (const auto* files = std::get_if<config::FilesAction>(&action))
-    return http::make_files_handler({.root = files->root, .index = files->index});
+    return http::make_files_handler({.root = files->root,
+                                     .index = files->index,
+                                     .cache_control = files->cache_control,
+                                     .precompressed = files->precompressed,
+                                     .try_files = files->try_files,
+                                     .fallback = files->fallback,
+                                     .listing = files->listing,
+                                     .ranges = files->ranges});
   return http::make_echo_handler();
+}
+
+static Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path) {
+  static constexpr std::size_t kMost = std::size_t{64} * 1024;
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  http::ErrorPage page{status, std::string(http::media_type_for(path)), std::string(kMost + 1, '\0')};
+  in.read(page.body.data(), static_cast<std::streamsize>(page.body.size()));
+  if (!in.is_open() || in.bad()) return fail_errno(errno != 0 ? -errno : -EIO);
+  if (in.gcount() > static_cast<std::streamsize>(kMost)) return fail(std::errc::file_too_large);
+  page.body.resize(static_cast<std::size_t>(in.gcount()));
+  return page;
 }
 
 /// The label of a route: its path, with host and methods where they tell routes of one path apart.
@@ -81,6 +104,14 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
   service.counters.push_back(make_route_counters(listener, "none", registry));
   options.metrics.unrouted = service.counters.back().get();
 
+  for (const auto& [status, file] : config.error_pages) {
+    Result<http::ErrorPage> page = read_error_page(status, file);
+    if (!page) {
+      error = "error_pages: " + std::to_string(status) + ": " + file + ": " + page.error().message();
+      return fail(page.error());
+    }
+    options.error_pages.push_back(std::move(*page));
+  }
   if (config.access_log.format != config::AccessLogFormat::off) {
     auto log = AccessLog::open(
         config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common,

@@ -212,11 +212,11 @@ Connection::Step Connection::serve_request() noexcept {
 
   if (path.reason != Reject::none) {
     ex.keep_alive_ = false;  // as after any other head that cannot be understood
-    error = answer_error(ex, status_of(path.reason));
+    error = ex.respond_error(status_of(path.reason));
   } else if (!body_fits) {
     count(server_.options_.metrics.rejects[static_cast<std::size_t>(ex.decoder_.reason())]);
     ex.keep_alive_ = false;
-    error = answer_error(ex, status_of(ex.decoder_.reason()));
+    error = ex.respond_error(status_of(ex.decoder_.reason()));
   } else if (route == nullptr) {
     error = answer_unrouted(ex, match);
   } else {
@@ -280,20 +280,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       report_bug("a handler returned without an answer");
     }
   }
-  (void)answer_error(ex, status);
-}
-
-std::error_code Connection::answer_error(Exchange& ex, unsigned status) noexcept {
-  char body[64];
-  const std::string_view phrase = reason_phrase(status);
-  const std::size_t size = std::min(phrase.size(), sizeof body - 5);
-  body[0] = static_cast<char>('0' + status / 100);
-  body[1] = static_cast<char>('0' + status / 10 % 10);
-  body[2] = static_cast<char>('0' + status % 10);
-  body[3] = ' ';
-  std::memcpy(body + 4, phrase.data(), size);
-  body[4 + size] = '\n';
-  return ex.respond(status, "text/plain; charset=utf-8", {body, size + 5});
+  (void)ex.respond_error(status);
 }
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
@@ -301,11 +288,11 @@ std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& matc
     case RouteMatch::Kind::not_implemented:
       // What an unknown method means for the message's content nobody knows (as CONNECT shows).
       ex.keep_alive_ = false;
-      return answer_error(ex, 501);
+      return ex.respond_error(501);
     case RouteMatch::Kind::method_not_allowed: {
       const AllowValue allow(match.allow);
       const Field field{"Allow", allow.text()};
-      return ex.respond(405, "text/plain; charset=utf-8", "405 Method Not Allowed\n", {&field, 1});
+      return ex.respond_error(405, {&field, 1});
     }
     case RouteMatch::Kind::options: {
       const AllowValue allow(match.allow);
@@ -315,7 +302,7 @@ std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& matc
     case RouteMatch::Kind::not_found:
     case RouteMatch::Kind::route: break;
   }
-  return answer_error(ex, 404);
+  return ex.respond_error(404);
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.
@@ -329,7 +316,7 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
   Exchange ex(*this, none);
   ex.keep_alive_ = false;
   const std::int64_t begin = monotonic_now();
-  const std::error_code error = answer_error(ex, status);
+  const std::error_code error = ex.respond_error(status);
   account(ex, nullptr, begin);
   return error ? Step::close : Step::linger;
 }

@@ -35,7 +35,6 @@ class Connection : public ListHook {
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
   std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;
-  std::error_code answer_error(Exchange& exchange, unsigned status) noexcept;
   Step refuse(Reject reason) noexcept;
   Step refuse(unsigned status) noexcept;
   [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;

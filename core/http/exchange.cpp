@@ -6,6 +6,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/http/connection.hpp"
+#include "core/http/error_page.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
@@ -105,6 +106,19 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
   const std::error_code error = c.flush_with(body);
   ended_ = !error;
   return error;
+}
+
+std::error_code Exchange::respond_error(unsigned status, std::span<const Field> fields) {
+  static constexpr std::size_t kMost = 8;
+  std::array<Field, kMost + 1> all;
+  if (fields.size() > kMost) return misuse("more fields than an error takes");
+  const auto end = std::copy(fields.begin(), fields.end(), all.begin());
+  for (const ErrorPage& page : connection_.server_.options_.error_pages)
+    if (page.status == status) return respond(status, page.content_type, page.body, fields);
+  // The form depends on Accept, and some errors may be cached.
+  *end = {"Vary", "Accept"};
+  const ErrorBody body(status, request_.headers);
+  return respond(status, body.content_type(), body.text(), {all.data(), fields.size() + 1});
 }
 
 std::error_code Exchange::respond(const PreparedResponse& prepared) {

@@ -46,6 +46,9 @@ class Exchange {
   std::error_code respond(unsigned status, std::string_view content_type, std::string_view body,
                           std::span<const Field> fields = {});
   std::error_code respond(const PreparedResponse& prepared);
+  /// An error: the listener's page for `status` if it has one, else a body in the form that Accept likes best: plain
+  /// text, application/problem+json (RFC 9457) or HTML.
+  std::error_code respond_error(unsigned status, std::span<const Field> fields = {});
   /// Streaming. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length exactly
   /// content_length bytes must follow.
   std::error_code begin(ResponseHead head);

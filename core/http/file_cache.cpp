@@ -10,8 +10,8 @@ namespace fiberd::http {
 
 static constexpr std::int64_t kValid = 1'000'000'000;
 
-FileCache::FileCache(const FileRoot& root, std::size_t capacity)
-    : root_(root), capacity_(std::max<std::size_t>(capacity, 1)) {}
+FileCache::FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings)
+    : root_(root), capacity_(std::max<std::size_t>(capacity, 1)), siblings_(std::move(siblings)) {}
 FileCache::~FileCache() = default;
 
 std::size_t FileCache::size() const noexcept {
@@ -56,6 +56,28 @@ void FileCache::erase(std::string_view path) noexcept {
   entries_.erase(it);
 }
 
+/// On the blocking pool.
+Result<std::shared_ptr<FileCache::Entry>> FileCache::open(const std::string& path) const {
+  auto file = root_.open_below(path);
+  if (!file) return fail(file.error());
+  auto entry = std::make_shared<Entry>();
+  entry->path = path;
+  entry->content.file = std::move(*file);
+  if (entry->content.file->kind() != OpenFile::Kind::regular) return entry;
+  for (std::size_t i = 0; i < siblings_.size() && i < kMaxSiblings; ++i) {
+    auto sibling = root_.open_below(path + siblings_[i]);
+    // One that cannot be had, for whatever reason, is no reason to refuse the file itself.
+    if (!sibling || (*sibling)->kind() != OpenFile::Kind::regular) continue;
+    if ((*sibling)->mtime() >= entry->content.file->mtime()) entry->compressed[i].file = std::move(*sibling);
+  }
+  return entry;
+}
+
+static bool same(const FileCache::Content& a, const FileCache::Content& b) noexcept {
+  if (a.file == nullptr || b.file == nullptr) return a.file == b.file;
+  return a.file->same_as(*b.file);
+}
+
 Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) {
   const std::int64_t now = runtime::coarse_now();
   std::shared_ptr<Entry> present = find(path);
@@ -66,18 +88,17 @@ Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) 
       return present;
   }
   const std::string name(path);
-  Result<std::shared_ptr<const OpenFile>> opened = runtime::blocking([&] { return root_.open_below(name); });
+  Result<std::shared_ptr<Entry>> opened = runtime::blocking([&] { return open(name); });
   if (!opened) {
     if (present != nullptr) erase(path);
     return fail(opened.error());
   }
-  if (present != nullptr && present->file->same_as(**opened)) return present;
-  auto entry = std::make_shared<Entry>();
-  entry->path = name;
-  entry->file = std::move(*opened);
-  entry->valid_until.store(now + kValid, std::memory_order_relaxed);
-  insert(entry);
-  return entry;
+  if (present != nullptr && same(present->content, (*opened)->content) &&
+      std::equal(present->compressed.begin(), present->compressed.end(), (*opened)->compressed.begin(), same))
+    return present;
+  (*opened)->valid_until.store(now + kValid, std::memory_order_relaxed);
+  insert(*opened);
+  return opened;
 }
 
 }  // namespace fiberd::http

@@ -2,12 +2,14 @@
 // FileCache: open files by path, least recently used out first. A hit costs a hash and a short lock. An entry is looked
 // at again (open and fstat, on the blocking pool) when it is older than a second; one fiber does it, the others go on
 // with what is there, so a file that changes is served anew at most a second later.
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
@@ -17,15 +19,22 @@ namespace fiberd::http {
 
 class FileCache {
  public:
-  struct Entry : ListHook {
-    std::string path;
-    std::shared_ptr<const OpenFile> file;
-    std::atomic<std::int64_t> valid_until{0};
+  static constexpr std::size_t kMaxSiblings = 3;
+  /// One form of a file: as it is, or compressed before.
+  struct Content {
+    std::shared_ptr<const OpenFile> file;     ///< nullptr: there is none
     std::atomic<std::int64_t> warm_until{0};  ///< its pages were in memory when last probed
   };
+  struct Entry : ListHook {
+    std::string path;
+    Content content;
+    std::array<Content, kMaxSiblings> compressed;  ///< as the siblings given to the cache
+    std::atomic<std::int64_t> valid_until{0};
+  };
 
-  /// Keeps at most `capacity` files (descriptors) open, at least 1.
-  FileCache(const FileRoot& root, std::size_t capacity);
+  /// Keeps at most `capacity` paths open, at least 1. Beside a regular file those that are called the same with one of
+  /// `siblings` (".gz") behind are opened, at most kMaxSiblings, each unless it is older than the file.
+  FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings = {});
   ~FileCache();
   FileCache(const FileCache&) = delete;
   FileCache& operator=(const FileCache&) = delete;
@@ -39,12 +48,14 @@ class FileCache {
     using is_transparent = void;
     std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>()(s); }
   };
+  [[nodiscard]] Result<std::shared_ptr<Entry>> open(const std::string& path) const;
   [[nodiscard]] std::shared_ptr<Entry> find(std::string_view path) noexcept;
   void insert(const std::shared_ptr<Entry>& entry);
   void erase(std::string_view path) noexcept;
 
   const FileRoot& root_;
   const std::size_t capacity_;
+  const std::vector<std::string> siblings_;
   mutable Lock lock_;
   std::unordered_map<std::string, std::shared_ptr<Entry>, Hash, std::equal_to<>> entries_;
   List<Entry> used_;  // front: longest unused

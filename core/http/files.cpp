@@ -10,8 +10,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <ctime>
+#include <random>
 
 #include "core/base/log.hpp"
+#include "core/http/accept.hpp"
+#include "core/http/byte_ranges.hpp"
+#include "core/http/conditional.hpp"
+#include "core/http/directory_listing.hpp"
 #include "core/http/file_cache.hpp"
 #include "core/http/mime.hpp"
 #include "core/runtime/blocking.hpp"
@@ -53,37 +60,71 @@ bool hidden(std::string_view path) noexcept {
   }
 }
 
+constexpr std::size_t kMaxListed = 10'000;
+
+std::string_view suffix_of(std::string_view coding) noexcept {
+  if (coding == "br") return ".br";
+  if (coding == "zstd") return ".zst";
+  if (coding == "gzip") return ".gz";
+  return {};
+}
+
+/// Fields of an answer; as many as are ever needed.
+class Fields {
+ public:
+  void add(std::string_view name, std::string_view value) noexcept {
+    if (!value.empty() && size_ < fields_.size()) fields_[size_++] = {name, value};
+  }
+  [[nodiscard]] std::span<const Field> view() const noexcept { return {fields_.data(), size_}; }
+
+ private:
+  std::array<Field, 8> fields_;
+  std::size_t size_ = 0;
+};
+
 class FilesHandler final : public Handler {
  public:
-  FilesHandler(std::unique_ptr<FileRoot> root, FilesOptions options)
-      : options_(std::move(options)), root_(std::move(root)), cache_(*root_, options_.open_files) {}
+  FilesHandler(std::unique_ptr<FileRoot> root, FilesOptions options, std::vector<std::string> siblings)
+      : options_(std::move(options)),
+        codings_(options_.precompressed.begin(), options_.precompressed.end()),
+        root_(std::move(root)),
+        cache_(*root_, options_.open_files, std::move(siblings)),
+        boundary_(make_boundary()) {}
 
   std::error_code serve(Exchange& ex) override {
     const Request& request = ex.request();
     if (request.method != Method::get && request.method != Method::head) {
       static constexpr Field kAllow{"Allow", "GET, HEAD"};
-      return ex.respond(405, "text/plain; charset=utf-8", "405 Method Not Allowed\n", {&kAllow, 1});
+      return ex.respond_error(405, {&kAllow, 1});
     }
     std::string_view path = ex.rest();
     while (path.starts_with('/')) path.remove_prefix(1);
-    if (hidden(path)) return not_found(ex);
-    const bool as_directory = path.empty() || path.ends_with('/');
-    if (as_directory) return serve_index(ex, path);
+    if (hidden(path)) return ex.respond_error(404);
+    if (!options_.try_files.empty()) return serve_tried(ex, path);
+    if (path.empty() || path.ends_with('/')) return serve_directory(ex, path);
     const auto entry = cache_.get(path);
     if (!entry) return refuse(ex, path, entry.error());
-    if ((*entry)->file->kind() == OpenFile::Kind::directory) return redirect(ex);
+    if ((*entry)->content.file->kind() == OpenFile::Kind::directory) return redirect(ex);
     return send(ex, **entry);
   }
 
  private:
-  static std::error_code not_found(Exchange& ex) {
-    return ex.respond(404, "text/plain; charset=utf-8", "404 Not Found\n");
+  using EntryPointer = std::shared_ptr<FileCache::Entry>;
+
+  static bool is_absent(std::error_code error) noexcept {
+    return error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
   }
   std::error_code refuse(Exchange& ex, std::string_view path, std::error_code error) {
-    if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory) return not_found(ex);
-    if (error == std::errc::permission_denied) return ex.respond(403, "text/plain; charset=utf-8", "403 Forbidden\n");
+    if (is_absent(error)) return absent(ex);
+    if (error == std::errc::permission_denied) return ex.respond_error(403);
     log(LogLevel::error, "files: " + options_.root + "/" + std::string(path) + ": " + error.message());
-    return ex.respond(500, "text/plain; charset=utf-8", "500 Internal Server Error\n");
+    return ex.respond_error(500);
+  }
+  std::error_code absent(Exchange& ex) {
+    if (options_.fallback.empty()) return ex.respond_error(404);
+    const auto entry = cache_.get(options_.fallback);
+    if (!entry || (*entry)->content.file->kind() != OpenFile::Kind::regular) return ex.respond_error(404);
+    return send(ex, **entry);
   }
   /// To the name with a slash, relative to the request: a target that begins with "//" can not become another host.
   static std::error_code redirect(Exchange& ex) {
@@ -94,47 +135,215 @@ class FilesHandler final : public Handler {
     const Field field{"Location", location};
     return ex.respond(301, "text/plain; charset=utf-8", "301 Moved Permanently\n", {&field, 1});
   }
-  std::error_code serve_index(Exchange& ex, std::string_view directory) {
+
+  /// The index of `directory`, which is empty or ends in a slash; nullptr when it has none.
+  Result<EntryPointer> find_index(std::string_view directory) {
     for (const std::string& name : options_.index) {
-      const auto entry = cache_.get(std::string(directory) + name);
-      if (entry && (*entry)->file->kind() == OpenFile::Kind::regular) return send(ex, **entry);
-      if (!entry && entry.error() != std::errc::no_such_file_or_directory) return refuse(ex, directory, entry.error());
+      auto entry = cache_.get(std::string(directory) + name);
+      if (entry && (*entry)->content.file->kind() == OpenFile::Kind::regular) return entry;
+      if (!entry && !is_absent(entry.error())) return fail(entry.error());
     }
-    return not_found(ex);
+    return EntryPointer();
   }
-  static std::error_code send(Exchange& ex, FileCache::Entry& entry) {
-    const OpenFile& file = *entry.file;
-    const Field modified{"Last-Modified", file.last_modified()};
-    if (const std::error_code error = ex.begin(
-            {.content_length = file.size(), .content_type = media_type_for(entry.path), .fields = {&modified, 1}}))
-      return error;
-    if (ex.request().method == Method::head) return ex.end();
-    const bool warm = runtime::coarse_now() < entry.warm_until.load(std::memory_order_relaxed);
-    bool all_warm = true;
-    for (std::uint64_t offset = 0; offset < file.size();) {
-      const std::uint64_t count = std::min(kPiece, file.size() - offset);
-      if (!warm && !(in_memory(file.fd(), offset) && in_memory(file.fd(), offset + count - 1))) {
-        all_warm = false;
-        runtime::blocking([&] { read_through(file.fd(), offset, count); });
-      }
-      if (const std::error_code error = ex.write_file(file.fd(), offset, count)) return error;
-      offset += count;
+  std::error_code serve_directory(Exchange& ex, std::string_view directory) {
+    const Result<EntryPointer> index = find_index(directory);
+    if (!index) return refuse(ex, directory, index.error());
+    if (*index != nullptr) return send(ex, **index);
+    return options_.listing ? list(ex, directory) : absent(ex);
+  }
+  std::error_code serve_tried(Exchange& ex, std::string_view path) {
+    for (const std::string& pattern : options_.try_files) {
+      std::string name = pattern;
+      for (std::size_t at = 0; (at = name.find("$path", at)) != std::string::npos; at += path.size())
+        name.replace(at, 5, path);
+      name.erase(0, std::min(name.find_first_not_of('/'), name.size()));
+      if (hidden(name)) continue;
+      Result<EntryPointer> entry =
+          name.empty() || name.ends_with('/') ? find_index(name) : Result<EntryPointer>(cache_.get(name));
+      if (!entry && !is_absent(entry.error())) return refuse(ex, name, entry.error());
+      if (entry && *entry != nullptr && (*entry)->content.file->kind() == OpenFile::Kind::regular)
+        return send(ex, **entry);
     }
-    if (!warm && all_warm) entry.warm_until.store(runtime::coarse_now() + kWarm, std::memory_order_relaxed);
+    return absent(ex);
+  }
+  std::error_code list(Exchange& ex, std::string_view directory) {
+    const std::string name(directory);
+    const auto names = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
+    if (!names) return refuse(ex, directory, names.error());
+    static constexpr std::array<std::string_view, 2> kForms{"text/html", "application/json"};
+    const bool json = choose_media_type(ex.request().headers, kForms) == 1;
+    Fields fields;
+    fields.add("Vary", "Accept");
+    fields.add("Cache-Control", options_.cache_control);
+    return ex.respond(200, json ? "application/json" : "text/html; charset=utf-8",
+                      json ? render_listing_json(*names) : render_listing_html(ex.path(), *names), fields.view());
+  }
+
+  /// Whether the head has a field that makes more of a request than "send it all".
+  static bool is_conditional(const HeaderView& headers) noexcept {
+    for (std::size_t i = 0; i < headers.size(); ++i) {
+      const std::string_view name = headers[i].name;
+      if (name.size() >= 3 && name[2] == '-' && to_lower(name[0]) == 'i' && to_lower(name[1]) == 'f') return true;
+      if (equals_lower(name, "range")) return true;
+    }
+    return false;
+  }
+
+  std::error_code send(Exchange& ex, FileCache::Entry& entry) {
+    const Request& request = ex.request();
+    FileCache::Content* content = &entry.content;
+    Fields fields;
+    if (!codings_.empty()) content = &negotiate(request.headers, entry, fields);
+    const OpenFile& file = *content->file;
+    fields.add("ETag", file.etag());
+    fields.add("Cache-Control", options_.cache_control);
+    if (is_conditional(request.headers)) {
+      const std::time_t now = std::time(nullptr);
+      const Validators validators{file.etag(), static_cast<std::time_t>(file.mtime())};
+      switch (evaluate_preconditions(request, validators, now)) {
+        case Precondition::proceed: break;
+        case Precondition::not_modified:
+          if (const std::error_code error =
+                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}))
+            return error;
+          return ex.end();
+        case Precondition::failed: return ex.respond_error(412);
+      }
+      const std::size_t at = options_.ranges != 0 && request.method == Method::get ? request.headers.index_of("range")
+                                                                                   : request.headers.size();
+      if (at != request.headers.size() && request.headers.index_of("range", at + 1) == request.headers.size() &&
+          if_range_holds(request.headers, validators, now)) {
+        std::vector<ByteRange> ranges;
+        switch (parse_byte_ranges(request.headers[at].value, file.size(), options_.ranges, ranges)) {
+          case RangeVerdict::whole: break;
+          case RangeVerdict::parts: return send_parts(ex, entry, *content, fields, ranges);
+          case RangeVerdict::unsatisfiable: {
+            const std::string size = "bytes */" + std::to_string(file.size());
+            const Field field{"Content-Range", size};
+            return ex.respond_error(416, {&field, 1});
+          }
+        }
+      }
+    }
+    fields.add("Last-Modified", file.last_modified());
+    if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
+    if (const std::error_code error = ex.begin(
+            {.content_length = file.size(), .content_type = media_type_for(entry.path), .fields = fields.view()}))
+      return error;
+    if (request.method == Method::head) return ex.end();
+    if (const std::error_code error = send_bytes(ex, *content, {0, file.size()})) return error;
     return ex.end();
   }
 
+  FileCache::Content& negotiate(const HeaderView& headers, FileCache::Entry& entry, Fields& fields) const {
+    std::array<std::string_view, FileCache::kMaxSiblings> available;
+    std::array<std::size_t, FileCache::kMaxSiblings> index{};
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < codings_.size(); ++i) {
+      if (entry.compressed[i].file == nullptr) continue;
+      available[n] = codings_[i];
+      index[n++] = i;
+    }
+    if (n == 0) return entry.content;
+    fields.add("Vary", "Accept-Encoding");
+    const std::size_t chosen = choose_encoding(headers, {available.data(), n});
+    if (chosen == kIdentity) return entry.content;
+    fields.add("Content-Encoding", available[chosen]);
+    return entry.compressed[index[chosen]];
+  }
+
+  std::error_code send_parts(Exchange& ex, const FileCache::Entry& entry, FileCache::Content& content, Fields fields,
+                             const std::vector<ByteRange>& ranges) {
+    const OpenFile& file = *content.file;
+    const std::string_view type = media_type_for(entry.path);
+    const auto content_range = [&](const ByteRange& r) {
+      return "bytes " + std::to_string(r.first) + "-" + std::to_string(r.last) + "/" + std::to_string(file.size());
+    };
+    fields.add("Last-Modified", file.last_modified());
+    if (ranges.size() == 1) {
+      const std::string range = content_range(ranges.front());
+      fields.add("Content-Range", range);
+      if (const std::error_code error = ex.begin(
+              {.status = 206, .content_length = ranges.front().size(), .content_type = type, .fields = fields.view()}))
+        return error;
+      if (const std::error_code error = send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1}))
+        return error;
+      return ex.end();
+    }
+    std::vector<std::string> heads;
+    const std::string last = "\r\n--" + boundary_ + "--\r\n";
+    std::uint64_t size = last.size();
+    for (const ByteRange& r : ranges) {
+      heads.push_back("\r\n--" + boundary_ + "\r\nContent-Type: " + std::string(type) +
+                      "\r\nContent-Range: " + content_range(r) + "\r\n\r\n");
+      size += heads.back().size() + r.size();
+    }
+    const std::string multipart = "multipart/byteranges; boundary=" + boundary_;
+    if (const std::error_code error =
+            ex.begin({.status = 206, .content_length = size, .content_type = multipart, .fields = fields.view()}))
+      return error;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      if (const std::error_code error = ex.write(heads[i])) return error;
+      if (const std::error_code error = send_bytes(ex, content, {ranges[i].first, ranges[i].last + 1})) return error;
+    }
+    if (const std::error_code error = ex.write(last)) return error;
+    return ex.end();
+  }
+
+  struct Span {
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+  static std::error_code send_bytes(Exchange& ex, FileCache::Content& content, Span span) {
+    const int fd = content.file->fd();
+    const bool warm = runtime::coarse_now() < content.warm_until.load(std::memory_order_relaxed);
+    bool all_warm = true;
+    for (std::uint64_t offset = span.begin; offset < span.end;) {
+      const std::uint64_t count = std::min(kPiece, span.end - offset);
+      if (!warm && !(in_memory(fd, offset) && in_memory(fd, offset + count - 1))) {
+        all_warm = false;
+        runtime::blocking([&] { read_through(fd, offset, count); });
+      }
+      if (const std::error_code error = ex.write_file(fd, offset, count)) return error;
+      offset += count;
+    }
+    // A part says nothing about the rest.
+    const bool whole = span.begin == 0 && span.end == content.file->size();
+    if (!warm && all_warm && whole) content.warm_until.store(runtime::coarse_now() + kWarm, std::memory_order_relaxed);
+    return {};
+  }
+
+  /// What no file holds by chance (RFC 2046 section 5.1.1).
+  static std::string make_boundary() {
+    std::random_device device;
+    std::string text;
+    for (int i = 0; i < 4; ++i) {
+      char word[9];
+      (void)std::snprintf(word, sizeof word, "%08x", device());
+      text += word;
+    }
+    return text;
+  }
+
   FilesOptions options_;
+  const std::vector<std::string_view> codings_;  // views into options_
   std::unique_ptr<FileRoot> root_;
   FileCache cache_;
+  const std::string boundary_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<Handler>> make_files_handler(FilesOptions options) {
+  std::vector<std::string> siblings;
+  for (const std::string& coding : options.precompressed) siblings.emplace_back(suffix_of(coding));
+  const bool unknown = std::find(siblings.begin(), siblings.end(), "") != siblings.end();
+  if (unknown || siblings.size() > FileCache::kMaxSiblings || !is_field_value(options.cache_control))
+    return fail(std::errc::invalid_argument);
   Result<std::unique_ptr<FileRoot>> root = FileRoot::open(options.root);
   if (!root) return fail(root.error());
-  return std::shared_ptr<Handler>(std::make_shared<FilesHandler>(std::move(*root), std::move(options)));
+  return std::shared_ptr<Handler>(
+      std::make_shared<FilesHandler>(std::move(*root), std::move(options), std::move(siblings)));
 }
 
 }  // namespace fiberd::http

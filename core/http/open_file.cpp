@@ -9,25 +9,49 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <ctime>
 
+#include "core/base/random.hpp"
 #include "core/http/date.hpp"
 
 namespace fiberd::http {
 
-OpenFile::OpenFile(int fd, Kind kind, std::uint64_t size, std::int64_t mtime_s, std::int64_t mtime_ns,
-                   std::uint64_t inode, std::uint64_t device)
-    : fd_(fd), kind_(kind), size_(size), mtime_s_(mtime_s), mtime_ns_(mtime_ns), inode_(inode), device_(device) {
+/// A change within the file system's clock tick leaves the same time behind; two seconds cover every one in use.
+static constexpr std::time_t kFresh = 2;
+
+static std::string etag_of(const struct stat& st, bool weak) {
+  // The inode's number is nobody's business, so it goes in hashed.
+  std::uint64_t h = 0;
+  for (const auto part : {static_cast<std::uint64_t>(st.st_size), static_cast<std::uint64_t>(st.st_mtim.tv_sec),
+                          static_cast<std::uint64_t>(st.st_mtim.tv_nsec), static_cast<std::uint64_t>(st.st_ino),
+                          static_cast<std::uint64_t>(st.st_dev)})
+    h = Random(h ^ part).next();
+  char text[24];
+  const int n = std::snprintf(text, sizeof text, "%s\"%016llx\"", weak ? "W/" : "", static_cast<unsigned long long>(h));
+  return {text, static_cast<std::size_t>(n)};
+}
+
+OpenFile::OpenFile(int fd, const struct stat& st)
+    : fd_(fd),
+      kind_(S_ISREG(st.st_mode) ? Kind::regular : Kind::directory),
+      size_(static_cast<std::uint64_t>(st.st_size)),
+      mtime_s_(st.st_mtim.tv_sec),
+      mtime_ns_(st.st_mtim.tv_nsec),
+      inode_(st.st_ino),
+      device_(st.st_dev) {
+  const std::time_t now = std::time(nullptr);
   last_modified_.resize(kDateSize);
   // RFC 9110 section 8.8.2.1: never later than the answer's own Date.
-  format_date(static_cast<std::time_t>(std::min<std::int64_t>(mtime_s, std::time(nullptr))), last_modified_.data());
+  format_date(std::min<std::time_t>(st.st_mtim.tv_sec, now), last_modified_.data());
+  etag_ = etag_of(st, st.st_mtim.tv_sec > now - kFresh);
 }
 
 OpenFile::~OpenFile() { ::close(fd_); }
 
 bool OpenFile::same_as(const OpenFile& o) const noexcept {
   return kind_ == o.kind_ && size_ == o.size_ && mtime_s_ == o.mtime_s_ && mtime_ns_ == o.mtime_ns_ &&
-         inode_ == o.inode_ && device_ == o.device_;
+         inode_ == o.inode_ && device_ == o.device_ && etag_ == o.etag_;
 }
 
 Result<std::unique_ptr<FileRoot>> FileRoot::open(const std::string& path) {
@@ -97,9 +121,7 @@ Result<std::shared_ptr<const OpenFile>> FileRoot::open_below(const std::string& 
     ::close(fd);
     return fail(std::errc::no_such_file_or_directory);
   }
-  return std::make_shared<const OpenFile>(fd, S_ISREG(st.st_mode) ? OpenFile::Kind::regular : OpenFile::Kind::directory,
-                                          static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                                          st.st_ino, st.st_dev);
+  return std::make_shared<const OpenFile>(fd, st);
 }
 
 }  // namespace fiberd::http

@@ -7,6 +7,8 @@
 
 #include "core/base/result.hpp"
 
+struct stat;
+
 namespace fiberd::http {
 
 /// An open regular file or directory with what its answer needs. Immutable; closed with its last owner.
@@ -14,8 +16,8 @@ class OpenFile {
  public:
   enum class Kind : std::uint8_t { regular, directory };
 
-  OpenFile(int fd, Kind kind, std::uint64_t size, std::int64_t mtime_s, std::int64_t mtime_ns, std::uint64_t inode,
-           std::uint64_t device);
+  /// Takes over `fd`, which `stat` describes.
+  OpenFile(int fd, const struct stat& stat);
   ~OpenFile();
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;
@@ -26,7 +28,10 @@ class OpenFile {
   [[nodiscard]] std::int64_t mtime() const noexcept { return mtime_s_; }
   /// Last-Modified's value, IMF-fixdate.
   [[nodiscard]] std::string_view last_modified() const noexcept { return last_modified_; }
-  /// The same file with the same content, as far as stat can tell.
+  /// ETag's value: a hash of what stat tells. Weak while the last change is so fresh that another one may follow
+  /// without a new time (RFC 9110 section 8.8.1).
+  [[nodiscard]] std::string_view etag() const noexcept { return etag_; }
+  /// The same file with the same content, as far as stat can tell, and known as well.
   [[nodiscard]] bool same_as(const OpenFile& other) const noexcept;
 
  private:
@@ -38,6 +43,7 @@ class OpenFile {
   std::uint64_t inode_;
   std::uint64_t device_;
   std::string last_modified_;
+  std::string etag_;
 };
 
 /// A directory below which files are opened. Thread-safe. All calls block the thread: run them on the blocking pool.

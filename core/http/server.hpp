@@ -14,6 +14,7 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/http/error_page.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/router.hpp"
 #include "core/http/workspace.hpp"
@@ -79,8 +80,9 @@ struct ServerOptions {
   Timeouts timeouts;
   HeadLimits head;
   std::uint64_t body_size = 1024 * 1024;
-  std::string server_name;          ///< Server field; empty: none
-  const char* fiber_name = "http";  ///< of the connections' fibers: for admission and for who looks at them
+  std::string server_name;             ///< Server field; empty: none
+  const char* fiber_name = "http";     ///< of the connections' fibers: for admission and for who looks at them
+  std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
   ServerMetrics metrics;
 };

@@ -72,6 +72,26 @@ TEST_CASE("an address that cannot be bound ends with 3, a log that cannot be ope
   CHECK(log.errors.find(nowhere) != std::string::npos);
 }
 
+TEST_CASE("error pages: read at start, sent, and one that cannot be read ends with 2", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string page = directory.write("404.html", "<p>nothing here</p>");
+  {
+    const Daemon daemon(web("      error_pages: {404: " + page + "}\n"));
+    HttpClient client(daemon.port("web"));
+    const auto answer = client.ask(get("/none"));
+    REQUIRE(answer.has_value());
+    CHECK(answer->status == 404);
+    CHECK(answer->body == "<p>nothing here</p>");
+    CHECK(answer->field("Content-Type") == "text/html; charset=utf-8");
+  }
+  const std::string config = directory.write("bad.yaml", web("      error_pages: {404: /no/such.html}\n"));
+  const Finished refused = run({FIBERD_BINARY, "-c", config});
+  CHECK(refused.code == 2);
+  CHECK(refused.errors.find("error_pages: 404: /no/such.html: No such file") != std::string::npos);
+  const std::string wrong = directory.write("wrong.yaml", web("      error_pages: {200: " + page + "}\n"));
+  CHECK(run({FIBERD_BINARY, "check", wrong}).errors.find("is no error's status; 400 … 599") != std::string::npos);
+}
+
 TEST_CASE("SIGTERM and SIGINT stop cleanly; SIGHUP does not stop", "[integration][daemon]") {
   for (const int signo : {SIGTERM, SIGINT}) {
     Daemon daemon(web());

@@ -1,0 +1,165 @@
+#include "core/http/directory_listing.hpp"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <tuple>
+
+#include "core/http/characters.hpp"
+
+namespace fiberd::http {
+namespace {
+
+struct CloseDirectory {
+  void operator()(DIR* d) const noexcept { ::closedir(d); }
+};
+
+void append_html(std::string& out, std::string_view text) {
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      case '\'': out += "&#39;"; break;
+      default: out += c;
+    }
+  }
+}
+
+/// As a segment of a relative reference: "./" goes before it, so that a colon makes no scheme of it.
+void append_segment(std::string& out, std::string_view name) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  for (const char c : name) {
+    const bool alpha = is_class(c, chars::kDigit) || (to_lower(c) >= 'a' && to_lower(c) <= 'z');
+    if (alpha || c == '-' || c == '.' || c == '_' || c == '~') {
+      out += c;
+    } else {
+      const auto u = static_cast<unsigned char>(c);
+      out += '%';
+      out += kDigits[u >> 4U];
+      out += kDigits[u & 15U];
+    }
+  }
+}
+
+/// Length of the well-formed UTF-8 sequence at the beginning of `s`, 0 when there is none (RFC 3629 section 4).
+std::size_t utf8_length(std::string_view s) noexcept {
+  const auto at = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0U; };
+  const unsigned a = at(0);
+  const unsigned b = at(1);
+  const auto tail = [](unsigned u) { return u >= 0x80 && u <= 0xbf; };
+  if (a < 0x80) return 1;
+  if (a >= 0xc2 && a <= 0xdf) return tail(b) ? 2 : 0;
+  if (a >= 0xe0 && a <= 0xef) {
+    const bool second = a == 0xe0 ? b >= 0xa0 && b <= 0xbf : a == 0xed ? b >= 0x80 && b <= 0x9f : tail(b);
+    return second && tail(at(2)) ? 3 : 0;
+  }
+  if (a >= 0xf0 && a <= 0xf4) {
+    const bool second = a == 0xf0 ? b >= 0x90 && b <= 0xbf : a == 0xf4 ? b >= 0x80 && b <= 0x8f : tail(b);
+    return second && tail(at(2)) && tail(at(3)) ? 4 : 0;
+  }
+  return 0;
+}
+
+void append_json(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    const char c = text.front();
+    if (n == 0) {
+      out += "\xef\xbf\xbd";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escape[8];
+      (void)std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      out += escape;
+    } else {
+      if (c == '"' || c == '\\') out += '\\';
+      out += text.substr(0, n);
+    }
+    text.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  out += '"';
+}
+
+std::string timestamp(std::int64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  char text[32] = "";
+  if (gmtime_r(&time, &parts) != nullptr) (void)std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+Result<std::vector<ListedName>> list_directory(const FileRoot& root, const std::string& path, std::size_t most) {
+  const auto directory = root.open_below(path);
+  if (!directory) return fail(directory.error());
+  // A descriptor of its own: reading moves its position, and closedir closes it.
+  const int fd = ::openat((*directory)->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno(-errno);
+  const std::unique_ptr<DIR, CloseDirectory> dir(::fdopendir(fd));
+  if (dir == nullptr) {
+    const int error = errno;
+    ::close(fd);
+    return fail_errno(-error);
+  }
+  std::vector<ListedName> names;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = ::readdir(dir.get());  // NOLINT: no other thread has this stream
+    if (entry == nullptr) {
+      if (errno != 0) return fail_errno(-errno);
+      break;
+    }
+    if (entry->d_name[0] == '.') continue;
+    struct stat st {};
+    if (::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) continue;
+    if (names.size() == most) return fail(std::errc::value_too_large);
+    names.push_back({entry->d_name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec});
+  }
+  std::sort(names.begin(), names.end(), [](const ListedName& a, const ListedName& b) {
+    return std::tuple(!a.directory, std::string_view(a.name)) < std::tuple(!b.directory, std::string_view(b.name));
+  });
+  return names;
+}
+
+std::string render_listing_html(std::string_view path, const std::vector<ListedName>& names) {
+  std::string out = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>";
+  append_html(out, path);
+  out += "</title>\n<h1>";
+  append_html(out, path);
+  out += "</h1>\n<ul>\n<li><a href=\"../\">../</a></li>\n";
+  for (const ListedName& n : names) {
+    const std::string_view slash = n.directory ? "/" : "";
+    out += "<li><a href=\"./";
+    append_segment(out, n.name);
+    out += slash;
+    out += "\">";
+    append_html(out, n.name);
+    out += slash;
+    out += "</a> " + (n.directory ? std::string() : std::to_string(n.size) + " ") + timestamp(n.mtime) + "</li>\n";
+  }
+  return out + "</ul>\n</html>\n";
+}
+
+std::string render_listing_json(const std::vector<ListedName>& names) {
+  std::string out = "[";
+  for (const ListedName& n : names) {
+    out += out.size() == 1 ? "\n{\"name\":" : ",\n{\"name\":";
+    append_json(out, n.name);
+    out += n.directory ? ",\"type\":\"directory\"" : ",\"type\":\"file\",\"size\":" + std::to_string(n.size);
+    out += ",\"modified\":\"" + timestamp(n.mtime) + "\"}";
+  }
+  return out + "\n]\n";
+}
+
+}  // namespace fiberd::http
