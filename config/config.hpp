@@ -80,6 +80,8 @@ struct HttpTimeouts {
   std::chrono::nanoseconds request = std::chrono::seconds(60);
   std::chrono::nanoseconds write = std::chrono::seconds(30);
   std::chrono::nanoseconds idle = std::chrono::seconds(60);
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);
+  std::chrono::nanoseconds age{0};  ///< 0: no bound
 };
 
 struct HttpLimits {
@@ -87,6 +89,9 @@ struct HttpLimits {
   std::uint64_t header_size = 16 * 1024;
   unsigned header_fields = 100;  ///< 1 … 256
   std::uint64_t body_size = 1024 * 1024;
+  std::uint64_t body_rate = 240;   ///< bytes per second; 0: no bound
+  std::uint64_t write_rate = 240;  ///< bytes per second; 0: no bound
+  unsigned requests = 0;           ///< of one connection; 0: no bound
 };
 
 struct AccessLogConfig {
@@ -99,6 +104,7 @@ struct HttpConfig {
   HttpLimits limits;
   AccessLogConfig access_log;
   std::string server = "fiberd";                              ///< Server field; empty: none
+  std::vector<std::string> hosts;                             ///< lower case, "*.example.org"; empty: all
   std::vector<std::pair<unsigned, std::string>> error_pages;  ///< status and file
   std::vector<RouteConfig> routes;
 };

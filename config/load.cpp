@@ -259,15 +259,30 @@ RouteConfig read_route(const Reader& route) {
 HttpConfig read_http(const Reader& http) {
   HttpConfig h;
   const Reader t = http.section("timeouts");
-  h.timeouts = {t.duration("header"), t.duration("body"), t.duration("request"), t.duration("write"),
-                t.duration("idle")};
+  h.timeouts = {t.duration("header"), t.duration("body"),  t.duration("request"), t.duration("write"),
+                t.duration("idle"),   t.duration("grace"), t.duration("age")};
   const Reader l = http.section("limits");
-  h.limits = {l.number("connections"), l.number("header_size"), static_cast<unsigned>(l.number("header_fields")),
-              l.number("body_size")};
+  h.limits = {l.number("connections"),
+              l.number("header_size"),
+              static_cast<unsigned>(l.number("header_fields")),
+              l.number("body_size"),
+              l.number("body_rate"),
+              l.number("write_rate"),
+              static_cast<unsigned>(l.number("requests"))};
   const Reader a = http.section("access_log");
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
   if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
+  for (std::string host : http.strings("hosts")) {
+    std::transform(host.begin(), host.end(), host.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    const bool literal = host.starts_with('[');
+    if (host.empty() || host == "*." || host.find_first_of("/ @,") != std::string::npos ||
+        (!literal && host.find(':') != std::string::npos) ||
+        host.find('*', host.starts_with("*.") ? 1 : 0) != std::string::npos)
+      http.report("hosts", "\"" + host + "\" is no host name without port, nor *. and one");
+    h.hosts.push_back(std::move(host));
+  }
   for (const auto& [status, file] : http.pairs("error_pages")) {
     unsigned code = 0;
     const auto [end, wrong] = std::from_chars(status.data(), status.data() + status.size(), code);

@@ -25,6 +25,8 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Reg
   m.request_timeouts = &registry.counter(timeouts, {listener, "request"});
   m.write_timeouts = &registry.counter(timeouts, {listener, "write"});
   m.idle_timeouts = &registry.counter(timeouts, {listener, "idle"});
+  m.body_rate = &registry.counter(timeouts, {listener, "body_rate"});
+  m.write_rate = &registry.counter(timeouts, {listener, "write_rate"});
   m.spawn_refused = &registry.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
   m.panics = &registry.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
   return m;
@@ -94,11 +96,17 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
                       .body = config.timeouts.body,
                       .request = config.timeouts.request,
                       .write = config.timeouts.write,
-                      .idle = config.timeouts.idle};
+                      .idle = config.timeouts.idle,
+                      .grace = config.timeouts.grace,
+                      .age = config.timeouts.age};
   options.head.header_size = static_cast<std::uint32_t>(config.limits.header_size);
   options.head.header_fields = config.limits.header_fields;
   options.head.target_size = std::min(options.head.target_size, options.head.header_size);
   options.body_size = config.limits.body_size;
+  options.body_rate = config.limits.body_rate;
+  options.write_rate = config.limits.write_rate;
+  options.requests = config.limits.requests;
+  options.hosts = config.hosts;
   options.server_name = config.server;
   options.metrics = make_server_metrics(listener, registry);
   service.counters.push_back(make_route_counters(listener, "none", registry));

@@ -21,13 +21,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <string>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
+#include "core/base/random.hpp"
 #include "core/fiber/throw_trace.hpp"
+#include "core/http/host.hpp"
 #include "core/http/path.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -52,6 +55,20 @@ static std::span<const std::byte> bytes(std::string_view data) noexcept {
 }
 
 // ---------------------------------------------------------------------------------------------- states
+
+void Connection::set_lifetime() noexcept {
+  const ServerOptions& o = server_.options_;
+  if (o.timeouts.age.count() == 0 && o.requests == 0) return;
+  // Clients that came together shall not come back together.
+  const std::int64_t now = runtime::coarse_now();
+  Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
+  const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
+  if (o.timeouts.age.count() != 0)
+    retire_at_ = now + static_cast<std::int64_t>(static_cast<double>(o.timeouts.age.count()) * factor);
+  if (o.requests != 0)
+    most_requests_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
+        1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
+}
 
 void Connection::start() noexcept {
   const Result<void> spawned = runtime::spawn(server_.options_.fiber_name, [this] { run(); });
@@ -96,6 +113,7 @@ bool Connection::go_idle() noexcept {
   ws_ = server_.workspaces_.acquire();
   if (ws_ != nullptr) {
     stream_.note_readable();
+    ws_->writes.reset();
     return false;
   }
   count(server_.options_.metrics.spawn_refused);
@@ -115,6 +133,7 @@ void Connection::run() noexcept {
   stream_.note_readable();
   begin_ = end_ = out_size_ = 0;
   head_deadline_ = 0;
+  ws_->writes.reset();
   Step step = read_more();
   while (step == Step::go_on) {
     const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
@@ -192,7 +211,8 @@ Connection::Step Connection::serve_request() noexcept {
   Exchange ex(*this, request);
   ex.body_room_ = begin_;
   ex.head_only_ = request.method == Method::head;
-  ex.keep_alive_ = request.keep_alive && !server_.stopping_.load(std::memory_order_relaxed);
+  ex.keep_alive_ = request.keep_alive && may_live_on(begin);
+  ws_->writes.reset();
   RouteMatch match;
   const Route* route = nullptr;
   std::error_code error;
@@ -200,6 +220,8 @@ Connection::Step Connection::serve_request() noexcept {
   if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
     path = normalise_path(request.path, {ws_->path, server_.options_.head.target_size});
   ex.path_ = path.path;
+  if (path.reason == Reject::none && !serves_host(server_.options_.hosts, request.host))
+    path.reason = Reject::misdirected;
   if (path.reason != Reject::none) {
     count(server_.options_.metrics.rejects[static_cast<std::size_t>(path.reason)]);
   } else {
@@ -211,7 +233,8 @@ Connection::Step Connection::serve_request() noexcept {
   const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
 
   if (path.reason != Reject::none) {
-    ex.keep_alive_ = false;  // as after any other head that cannot be understood
+    // As after any other head that cannot be understood. One that came to the wrong place was understood.
+    if (path.reason != Reject::misdirected || !body_fits) ex.keep_alive_ = false;
     error = ex.respond_error(status_of(path.reason));
   } else if (!body_fits) {
     count(server_.options_.metrics.rejects[static_cast<std::size_t>(ex.decoder_.reason())]);
@@ -265,8 +288,8 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       ex.keep_alive_ = false;
     } else if (error == std::errc::timed_out) {
       // The body did not come in time, or the handler gave up at its deadline.
-      const bool by_client = !ex.decoder_.done();
-      count(by_client ? server_.options_.metrics.body_timeouts : server_.options_.metrics.request_timeouts);
+      const bool by_client = ex.body_timed_out_;
+      if (!by_client) count(server_.options_.metrics.request_timeouts);
       status = by_client ? 408 : 503;
       ex.keep_alive_ = false;
     } else if (error == std::errc::connection_aborted && !ex.decoder_.done()) {
@@ -386,15 +409,27 @@ void Connection::linger() noexcept {
 
 // ---------------------------------------------------------------------------------------------- output
 
-std::error_code Connection::write_failed(std::error_code error) noexcept {
-  if (error == std::errc::timed_out) count(server_.options_.metrics.write_timeouts);
-  return error;
+Deadline Connection::write_limit() const noexcept {
+  const ServerOptions& o = server_.options_;
+  const std::int64_t now = runtime::coarse_now();
+  return Deadline::at(now + o.timeouts.write.count())
+      .earlier(ws_->writes.limit(now, o.write_rate, o.timeouts.grace.count()));
+}
+
+std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept {
+  ws_->writes.note(outcome ? *outcome : 0, runtime::coarse_now() - begin);
+  if (outcome) return {};
+  const ServerOptions& o = server_.options_;
+  if (outcome.error() == std::errc::timed_out)
+    count(ws_->writes.spent(o.write_rate, o.timeouts.grace.count()) ? o.metrics.write_rate : o.metrics.write_timeouts);
+  return outcome.error();
 }
 
 std::error_code Connection::send(std::string_view data) noexcept {
   while (!data.empty()) {
-    const Result<std::size_t> n = stream_.write_some(bytes(data), after(server_.options_.timeouts.write));
-    if (!n) return write_failed(n.error());
+    const std::int64_t begin = runtime::coarse_now();
+    const Result<std::size_t> n = stream_.write_some(bytes(data), write_limit());
+    if (const std::error_code error = wrote(n, begin)) return error;
     data.remove_prefix(*n);
   }
   return {};
@@ -411,8 +446,9 @@ std::error_code Connection::flush_with(std::string_view data) noexcept {
   if (out_size_ == 0) return send(data);
   std::array<iovec, 2> parts{{{ws_->out, out_size_}, {const_cast<char*>(data.data()), data.size()}}};
   out_size_ = 0;
-  const Result<std::size_t> n = stream_.writev_some(parts, after(server_.options_.timeouts.write));
-  if (!n) return write_failed(n.error());
+  const std::int64_t begin = runtime::coarse_now();
+  const Result<std::size_t> n = stream_.writev_some(parts, write_limit());
+  if (const std::error_code error = wrote(n, begin)) return error;
   const std::size_t head = parts[0].iov_len;
   if (*n < head) {
     if (const std::error_code error = send({static_cast<const char*>(parts[0].iov_base) + *n, head - *n})) return error;

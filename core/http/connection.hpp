@@ -14,6 +14,7 @@ class Connection : public ListHook {
   Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument) noexcept
       : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument) {
     stream_.set_single_owner();
+    set_lifetime();
   }
 
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
@@ -40,6 +41,10 @@ class Connection : public ListHook {
   [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;
   void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
   [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
+  void set_lifetime() noexcept;
+  [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
+    return requests_ < most_requests_ && now < retire_at_ && !server_.stopping_.load(std::memory_order_relaxed);
+  }
   void linger() noexcept;
   void finish() noexcept;
 
@@ -48,19 +53,23 @@ class Connection : public ListHook {
   std::error_code flush_with(std::string_view data) noexcept;
   std::error_code send(std::string_view data) noexcept;
   [[nodiscard]] char* reserve_out(std::size_t size) noexcept;
-  std::error_code write_failed(std::error_code error) noexcept;
+  /// Around each write that may wait.
+  [[nodiscard]] Deadline write_limit() const noexcept;
+  std::error_code wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept;
 
   Server& server_;
   net::TcpStream stream_;
   Server::OnClosed on_closed_;
   void* closed_argument_;
+  std::int64_t retire_at_ = INT64_MAX;        // monotonic ns
+  std::uint32_t most_requests_ = UINT32_MAX;  // before it is closed
+  std::uint32_t requests_ = 0;
   // Only while active:
   Workspace* ws_ = nullptr;
   std::int64_t head_deadline_ = 0;  // of the head being read; 0: none has begun
   std::uint32_t begin_ = 0;         // the message being read: ws_->in[begin_, end_)
   std::uint32_t end_ = 0;
   std::uint32_t out_size_ = 0;
-  std::uint32_t requests_ = 0;
 };
 
 }  // namespace fiberd::http

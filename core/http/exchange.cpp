@@ -49,11 +49,22 @@ Result<std::string_view> Exchange::read_body() {
     }
     // The head stays where it is; its body is read into the room behind it, always the same.
     c.begin_ = c.end_ = body_room_;
-    const Deadline progress = Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.body.count());
+    const ServerOptions& options = c.server_.options_;
+    const std::int64_t begin = runtime::coarse_now();
+    const std::int64_t grace = options.timeouts.grace.count();
+    const Deadline progress = Deadline::at(begin + options.timeouts.body.count());
     const Result<std::size_t> n =
-        c.stream_.read_some({reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_}, progress);
+        c.stream_.read_some({reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_},
+                            progress.earlier(reads_.limit(begin, options.body_rate, grace)));
+    reads_.note(n ? *n : 0, runtime::coarse_now() - begin);
     if (!n) {
       keep_alive_ = false;
+      if (n.error() == std::errc::timed_out) {
+        body_timed_out_ = true;
+        const bool too_slow = reads_.spent(options.body_rate, grace);
+        if (metric::Counter* const counter = too_slow ? options.metrics.body_rate : options.metrics.body_timeouts)
+          counter->add();
+      }
       return fail(n.error());
     }
     if (*n == 0) {
@@ -144,9 +155,9 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
   // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
   if (const std::error_code error = c.flush()) return error;
   while (count != 0) {
-    const Deadline progress = Deadline::at(runtime::coarse_now() + c.server_.options_.timeouts.write.count());
-    const Result<std::size_t> n = c.stream_.sendfile_some(fd, offset, count, progress);
-    if (!n) return c.write_failed(n.error());
+    const std::int64_t begin = runtime::coarse_now();
+    const Result<std::size_t> n = c.stream_.sendfile_some(fd, offset, count, c.write_limit());
+    if (const std::error_code error = c.wrote(n, begin)) return error;
     if (*n == 0) return std::make_error_code(std::errc::io_error);  // the file shrank: the length was promised
     offset += *n;
     count -= *n;

@@ -10,6 +10,7 @@
 #include "core/base/result.hpp"
 #include "core/http/body_decoder.hpp"
 #include "core/http/message.hpp"
+#include "core/http/rate_guard.hpp"
 #include "core/http/reject.hpp"
 #include "core/http/response.hpp"
 
@@ -79,7 +80,9 @@ class Exchange {
   bool ended_ = false;
   bool head_only_ = false;
   BodyKind kind_ = BodyKind::length;
-  std::uint32_t body_room_ = 0;   // where in the input buffer the body is read to: behind the head
+  std::uint32_t body_room_ = 0;  // where in the input buffer the body is read to: behind the head
+  RateGuard reads_;
+  bool body_timed_out_ = false;
   std::uint64_t left_ = 0;        // of a body with known length
   std::uint64_t body_bytes_ = 0;  // sent
 };

@@ -49,6 +49,20 @@ std::string_view host_without_port(std::string_view authority) noexcept {
   return authority.substr(0, authority.find(':'));
 }
 
+bool serves_host(const std::vector<std::string>& hosts, std::string_view authority) noexcept {
+  if (hosts.empty()) return true;
+  std::string_view host = host_without_port(authority);
+  if (host.ends_with('.')) host.remove_suffix(1);  // the name's absolute form
+  for (const std::string& served : hosts) {
+    if (equals_lower(host, served)) return true;
+    const std::string_view below = std::string_view(served).substr(served.starts_with("*.") ? 1 : 0);
+    if (below.size() < served.size() && host.size() > below.size() &&
+        equals_lower(host.substr(host.size() - below.size()), below))
+      return true;
+  }
+  return false;
+}
+
 bool is_valid_authority(std::string_view authority) noexcept {
   const std::string_view host = host_without_port(authority);
   const std::string_view rest = authority.substr(host.size());

@@ -1,6 +1,8 @@
 #pragma once
 // Syntax of Host and of a target's authority.
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace fiberd::http {
 
@@ -12,5 +14,8 @@ namespace fiberd::http {
 [[nodiscard]] bool is_valid_connect_target(std::string_view authority) noexcept;
 /// The host without its port; an IP literal keeps its brackets.
 [[nodiscard]] std::string_view host_without_port(std::string_view authority) noexcept;
+/// Whether the authority's host is one of `hosts` (lower case, without port), or lies below one that begins with "*.".
+/// Every host when the list is empty.
+[[nodiscard]] bool serves_host(const std::vector<std::string>& hosts, std::string_view authority) noexcept;
 
 }  // namespace fiberd::http

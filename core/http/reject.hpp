@@ -29,6 +29,7 @@ enum class Reject : std::uint8_t {
   missing_host,
   duplicate_host,
   bad_host,
+  misdirected,
   bad_content_length,
   duplicate_content_length,
   bad_transfer_encoding,
@@ -56,7 +57,7 @@ enum class Reject : std::uint8_t {
   count_
 };
 
-/// The status code that answers this refusal: 400, 413, 414, 417, 431, 501 or 505; 0 for `none`.
+/// The status code that answers this refusal: 400, 413, 414, 417, 421, 431, 501 or 505; 0 for `none`.
 [[nodiscard]] std::uint16_t status_of(Reject reason) noexcept;
 /// A stable snake_case token; static storage.
 [[nodiscard]] std::string_view token_of(Reject reason) noexcept;

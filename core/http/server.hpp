@@ -32,6 +32,8 @@ struct Timeouts {
   std::chrono::nanoseconds request = std::chrono::seconds(60);  ///< end of head → head of the answer committed
   std::chrono::nanoseconds write = std::chrono::seconds(30);    ///< no progress of the answer
   std::chrono::nanoseconds idle = std::chrono::seconds(60);     ///< between requests
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);     ///< waiting before the least rates are asked for
+  std::chrono::nanoseconds age{0};  ///< of a connection, ± 10 %: then it is closed after an answer; 0: no bound
 };
 
 /// What the access log is told of each answer. Views hold during the call only.
@@ -62,6 +64,8 @@ struct ServerMetrics {
   metric::Counter* body_timeouts = nullptr;
   metric::Counter* write_timeouts = nullptr;
   metric::Counter* idle_timeouts = nullptr;
+  metric::Counter* body_rate = nullptr;   ///< request bodies that came slower than ServerOptions::body_rate
+  metric::Counter* write_rate = nullptr;  ///< answers that were read slower than ServerOptions::write_rate
   metric::Counter* request_timeouts = nullptr;
   metric::Counter* spawn_refused = nullptr;    ///< connection dropped: no fiber could be had
   metric::Counter* panics = nullptr;           ///< handlers that threw
@@ -80,6 +84,11 @@ struct ServerOptions {
   Timeouts timeouts;
   HeadLimits head;
   std::uint64_t body_size = 1024 * 1024;
+  std::uint64_t body_rate = 240;   ///< bytes per second while waiting for a body, beyond the grace; 0: no bound
+  std::uint64_t write_rate = 240;  ///< as body_rate, for answers
+  std::uint32_t requests = 0;      ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
+  /// Hosts that are served, in lower case and without port, "*.example.org" for all below; others get 421. Empty: all.
+  std::vector<std::string> hosts;
   std::string server_name;             ///< Server field; empty: none
   const char* fiber_name = "http";     ///< of the connections' fibers: for admission and for who looks at them
   std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status

@@ -11,6 +11,7 @@
 #include "core/base/lock.hpp"
 #include "core/http/date.hpp"
 #include "core/http/parser.hpp"
+#include "core/http/rate_guard.hpp"
 
 namespace fiberd::http {
 
@@ -20,6 +21,7 @@ struct Workspace {
   Workspace* next = nullptr;
   RequestParser parser;    ///< reset, whenever the workspace is with nobody
   std::int64_t clock = 0;  ///< when the clock was last read with this workspace in hand
+  RateGuard writes;        ///< of the answer that is being sent
   std::size_t in_capacity = 0;
   std::size_t out_capacity = 0;
   char* in = nullptr;    ///< the head, then what is being read of the body

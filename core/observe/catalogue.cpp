@@ -148,7 +148,7 @@ constexpr MetricInfo kCatalogue[] = {
      registry,
      {"listener", "kind"},
      "timeouts",
-     "Time-outs, by kind: header, body, request, write, idle."},
+     "Time-outs, by kind: header, body, body_rate, request, write, write_rate, idle."},
     {"fiberd_http_refused_total",
      counter,
      registry,

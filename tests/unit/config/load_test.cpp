@@ -223,6 +223,8 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /, files: {}}"), "6:24", "listeners[0].http.routes[0].files.root", "required"},
       {with_route("{path: /, files: {root: /x, index: [a/b]}}"), "6:42", "listeners[0].http.routes[0].files.index",
        "no file name"},
+      {with_route("{path: /, echo: {}}\n    hosts: [\"a:80\"]"), "7:12", "listeners[0].http.hosts", "without port"},
+      {with_route("{path: /, echo: {}}\n    hosts: [\"a.*.b\"]"), "7:12", "listeners[0].http.hosts", "without port"},
       {with_route("{path: /, files: {root: /x, precompressed: [lzma]}}"), "6:50",
        "listeners[0].http.routes[0].files.precompressed", "of br, zstd, gzip"},
       {with_route("{path: /, files: {root: /x, precompressed: [br, br]}}"), "6:50",

@@ -192,7 +192,10 @@ TEST_CASE("fiber locals are destroyed at the fiber's end, on the fiber, and may 
 TEST_CASE("a fiber parks inside catch, continues on another thread and rethrows its own", "[stress]") {
   std::atomic<int> right{0};
   std::atomic<int> migrated{0};
-  {
+  int rounds = 0;
+  // On a machine with other things to do a round may pass on one thread alone.
+  while (migrated == 0 && rounds < 100) {
+    ++rounds;
     auto rt = start(2);
     for (int i = 0; i < 200; ++i)
       REQUIRE(rt->spawn("thrower", [&, i] {
@@ -215,7 +218,7 @@ TEST_CASE("a fiber parks inside catch, continues on another thread and rethrows 
         }
       }));
   }
-  CHECK(right == 200);
+  CHECK(right == 200 * rounds);
   CHECK(migrated > 0);
 }
 
