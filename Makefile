@@ -14,7 +14,7 @@ CONFIGURE = cmake --preset $(1) -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(
 BUILD = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan tsan bench nightly lint format docs build packages clean
+.PHONY: help run test asan tsan bench nightly fuzz lint format docs build packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,13 +69,19 @@ bench: ## the benchmarks: micro, then fiberd beside its peers; BENCH_ARGS goes t
 	@$(call BUILD,release)
 	@tests/support/run-benches build/release $(BENCH_ARGS)
 
-nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, benches
+nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, fuzzers, benches
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
 	@NIGHTLY=1 tests/support/run-tests release
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	@$(MAKE) --no-print-directory bench
+
+fuzz: ## each fuzzer for FUZZ_SECONDS (60) under ASan and UBSan, from the corpus in the tree
+	@deploy/install-packages build test
+	@$(call CONFIGURE,fuzz)
+	@tests/support/run-fuzzers build/fuzz $(or $(FUZZ_SECONDS),60)
 
 docs: ## regenerate docs/configuration.md and docs/metrics.md
 	@deploy/install-packages build

@@ -291,6 +291,7 @@ Reject HeadGuard::check_connection(std::string_view value) noexcept {
   TokenList list(value);
   std::string_view option;
   while (list.next(option)) {
+    if (!is_token(option)) return Reject::bad_connection;
     if (equals_lower(option, "close")) head_.connection_close = true;
     if (equals_lower(option, "keep-alive")) head_.connection_keep_alive = true;
   }

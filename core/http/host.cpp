@@ -22,7 +22,8 @@ bool is_port(std::string_view digits) noexcept {
 
 bool is_ipv6(std::string_view text) noexcept {
   char copy[INET6_ADDRSTRLEN];
-  if (text.empty() || text.size() >= sizeof copy) return false;
+  // inet_pton stops at a NUL, and would not see what stands behind it.
+  if (text.empty() || text.size() >= sizeof copy || text.find('\0') != std::string_view::npos) return false;
   std::memcpy(copy, text.data(), text.size());
   copy[text.size()] = '\0';
   in6_addr address;

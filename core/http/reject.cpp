@@ -33,6 +33,7 @@ constexpr std::array<Row, static_cast<std::size_t>(Reject::count_)> kRows{{
     {Reject::duplicate_host, 400, "duplicate_host"},
     {Reject::bad_host, 400, "bad_host"},
     {Reject::misdirected, 421, "misdirected"},
+    {Reject::bad_connection, 400, "bad_connection"},
     {Reject::bad_content_length, 400, "bad_content_length"},
     {Reject::duplicate_content_length, 400, "duplicate_content_length"},
     {Reject::bad_transfer_encoding, 400, "bad_transfer_encoding"},

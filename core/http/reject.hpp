@@ -30,6 +30,7 @@ enum class Reject : std::uint8_t {
   duplicate_host,
   bad_host,
   misdirected,
+  bad_connection,
   bad_content_length,
   duplicate_content_length,
   bad_transfer_encoding,

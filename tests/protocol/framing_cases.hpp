@@ -303,6 +303,11 @@ inline std::vector<FramingCase> framing_cases() {
   last("close beats keep-alive", "9112 9.3", head("Connection: keep-alive, close\r\n"));
   ok("close as part of a word", "9112 9.6", head("Connection: xclose, close-not\r\n"));
   last("1.0", "9112 9.3", line("GET / HTTP/1.0"));
+  bad("Connection: an option that is no token", "9110 7.6.1", head("Connection: a b\r\n"));
+  bad("Connection: a quoted close", "9110 7.6.1", head("Connection: \"close\"\r\n"));
+  bad("Connection: an option with a colon", "9110 7.6.1", head("Connection: upgrade: websocket\r\n"));
+  ok("Connection: empty", "9110 5.6.1.2", head("Connection: \r\n"));
+  ok("Connection: empty elements", "9110 5.6.1.2", head("Connection: , x,,\r\n"));
   ok("1.0 keep-alive", "9112 9.3", head("Connection: Keep-Alive\r\n", "GET / HTTP/1.0"));
   ok("upgrade ignored", "9110 7.8", head("Connection: upgrade\r\nUpgrade: websocket\r\n"));
   ok("upgrade to h2c ignored", "9110 7.8",

@@ -4,6 +4,15 @@
 
 using namespace fiberd::http;
 
+TEST_CASE("authorities", "[http][host]") {
+  using namespace std::string_view_literals;
+  for (const std::string_view yes : {"a"sv, "a:80"sv, "a:"sv, "127.0.0.1:1"sv, "[::1]"sv, "[::ffff:1.2.3.4]:8"sv})
+    CHECK(is_valid_authority(yes));
+  for (const std::string_view no : {""sv, ":80"sv, "a:x"sv, "a:65536"sv, "[::1"sv, "[]"sv, "[::1]x"sv, "[::1\0x]"sv,
+                                    "[::\0\0a P]:443"sv, "a\0b"sv, "u@a"sv, "a,b"sv, "a b"sv, "%4"sv})
+    CHECK_FALSE(is_valid_authority(no));
+}
+
 TEST_CASE("which hosts a listener serves", "[http][host]") {
   CHECK(serves_host({}, "anything:80"));
   CHECK(serves_host({}, ""));
