@@ -89,9 +89,10 @@ struct HttpLimits {
   std::uint64_t header_size = 16 * 1024;
   unsigned header_fields = 100;  ///< 1 … 256
   std::uint64_t body_size = 1024 * 1024;
-  std::uint64_t body_rate = 240;   ///< bytes per second; 0: no bound
-  std::uint64_t write_rate = 240;  ///< bytes per second; 0: no bound
-  unsigned requests = 0;           ///< of one connection; 0: no bound
+  std::uint64_t body_rate = 240;              ///< bytes per second; 0: no bound
+  std::uint64_t write_rate = 240;             ///< bytes per second; 0: no bound
+  unsigned requests = 0;                      ///< of one connection; 0: no bound
+  std::uint64_t connections_per_address = 0;  ///< 0: no bound
 };
 
 struct AccessLogConfig {
@@ -115,6 +116,7 @@ struct TcpConfig {
   TcpService service = TcpService::echo;
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
+  std::uint64_t connections_per_address = 0;  ///< 0: no bound
 };
 
 struct ListenerConfig {

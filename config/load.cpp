@@ -268,7 +268,8 @@ HttpConfig read_http(const Reader& http) {
               l.number("body_size"),
               l.number("body_rate"),
               l.number("write_rate"),
-              static_cast<unsigned>(l.number("requests"))};
+              static_cast<unsigned>(l.number("requests")),
+              l.number("connections_per_address")};
   const Reader a = http.section("access_log");
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
@@ -318,7 +319,9 @@ TcpConfig read_tcp(const Reader& tcp) {
   if (discard) (void)tcp.section("discard");
   c.service = discard ? TcpService::discard : TcpService::echo;
   c.idle_timeout = tcp.section("timeouts").duration("idle");
-  c.connections = tcp.section("limits").number("connections");
+  const Reader l = tcp.section("limits");
+  c.connections = l.number("connections");
+  c.connections_per_address = l.number("connections_per_address");
   return c;
 }
 

@@ -53,7 +53,8 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.timeouts.grace", .type = Type::duration, .fallback = "5s", .least = 0, .most = kHour, .help = "Waiting for a client that is free before limits.body_rate and limits.write_rate are asked for."},
   {.path = "listeners[].http.timeouts.age", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Of a connection, ± 10 %: then it is closed after an answer. 0s: no bound."},
   {.path = "listeners[].http.limits", .type = Type::section, .fallback = "", .help = "How much a client may take."},
-  {.path = "listeners[].http.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
+  {.path = "listeners[].http.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once. For one more the longest-idle is closed; when none is idle the new one is. Both are counted."},
+  {.path = "listeners[].http.limits.connections_per_address", .type = Type::integer, .fallback = "0", .least = 0, .most = 10'000'000, .help = "Open at once of one IPv4 address, or one IPv6 /64; more are closed at once and counted. 0: no bound. Leave it 0 behind a load balancer, whose address all clients have."},
   {.path = "listeners[].http.limits.header_size", .type = Type::bytes, .fallback = "16KiB", .least = 256, .most = kMiB, .help = "A request's head; more is 431."},
   {.path = "listeners[].http.limits.header_fields", .type = Type::integer, .fallback = "100", .least = 1, .most = 256, .help = "Field lines of a head; more is 431."},
   {.path = "listeners[].http.limits.body_size", .type = Type::bytes, .fallback = "1MiB", .least = 0, .most = kTiB, .help = "A request's body; more is 413."},
@@ -99,6 +100,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].tcp.timeouts.idle", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Without a byte; 0s: no limit."},
   {.path = "listeners[].tcp.limits", .type = Type::section, .fallback = "", .help = "How much clients may take."},
   {.path = "listeners[].tcp.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
+  {.path = "listeners[].tcp.limits.connections_per_address", .type = Type::integer, .fallback = "0", .least = 0, .most = 10'000'000, .help = "Open at once of one IPv4 address, or one IPv6 /64; more are closed at once and counted. 0: no bound."},
 });
 // clang-format on
 

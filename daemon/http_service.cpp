@@ -27,6 +27,9 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Reg
   m.idle_timeouts = &registry.counter(timeouts, {listener, "idle"});
   m.body_rate = &registry.counter(timeouts, {listener, "body_rate"});
   m.write_rate = &registry.counter(timeouts, {listener, "write_rate"});
+  metric::Family& reclaimed = register_metric(registry, "fiberd_http_reclaimed_total");
+  m.reclaimed_idle = &registry.counter(reclaimed, {listener, "idle"});
+  m.reclaimed_head = &registry.counter(reclaimed, {listener, "head"});
   m.spawn_refused = &registry.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
   m.panics = &registry.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
   return m;
@@ -37,6 +40,7 @@ net::ListenerMetrics make_listener_metrics(const std::string& listener, metric::
   metric::Family& refused = register_metric(registry, "fiberd_listener_refused_total");
   m.accepted = &registry.counter(register_metric(registry, "fiberd_listener_accepted_total"), {listener});
   m.refused_limit = &registry.counter(refused, {listener, "limit"});
+  m.refused_address = &registry.counter(refused, {listener, "address_limit"});
   m.refused_descriptors = &registry.counter(refused, {listener, "descriptors"});
   m.errors = &registry.counter(register_metric(registry, "fiberd_listener_accept_errors_total"), {listener});
   m.connections = &registry.gauge(register_metric(registry, "fiberd_listener_connections"), {listener});

@@ -6,21 +6,26 @@
 #include "daemon/lifecycle.hpp"
 
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/http/reclaim.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/exporter.hpp"
+#include "core/runtime/blocking.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -51,11 +56,17 @@ struct Entry {
   HttpService http;                // when it is HTTP
   std::unique_ptr<TcpServer> tcp;  // when it is TCP
 
-  static void on_http(void* argument, int fd) noexcept {
-    auto& e = *static_cast<Entry*>(argument);
-    e.http.server->serve(fd, &release, e.listener.get());
+  const std::vector<http::Server*>* all_http = nullptr;  // of the daemon, this one included
+
+  static std::size_t make_room(void* argument, net::Shortage shortage, std::size_t wanted) noexcept {
+    const auto& e = *static_cast<const Entry*>(argument);
+    if (shortage == net::Shortage::descriptors) return http::reclaim(*e.all_http, wanted);
+    http::Server* const own = e.http.server.get();
+    return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
   }
-  static void release(void* listener) noexcept { static_cast<net::Listener*>(listener)->release(); }
+  static void on_http(void* argument, int fd, void* place) noexcept {
+    static_cast<Entry*>(argument)->http.server->serve(fd, &net::Listener::release, place);
+  }
 
   std::error_code start() {
     if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
@@ -78,6 +89,7 @@ class Daemon {
   std::error_code handle_signals();
   void announce() const;
   void watch_memory();
+  void save_memory() noexcept;
   void drain();
   void stop_requested(int signo) noexcept;
 
@@ -90,6 +102,7 @@ class Daemon {
   std::string gomaxprocs_source_;
   std::uint64_t memory_limit_ = 0;
   std::vector<std::unique_ptr<Entry>> entries_;
+  std::vector<http::Server*> http_servers_;  // of entries_
   std::unique_ptr<Entry> admin_;
   std::atomic<std::uint32_t> stop_{0};  // signals so far
   std::atomic<std::int64_t> drain_deadline_{0};
@@ -146,22 +159,27 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   options.defer_accept = config.defer_accept.value_or(http != nullptr);
   if (http != nullptr) {
     options.connections = http->limits.connections;
+    options.connections_per_address = http->limits.connections_per_address;
     auto service = make_http_service(config.name, *http, registry_, error);
     if (!service) {
       fatal("listener " + config.name + ": " + error);
       return ExitCode::bad_usage;
     }
     entry->http = std::move(*service);
+    http_servers_.push_back(entry->http.server.get());
     if (entry->http.access_log != nullptr) access_writer_.add(*entry->http.access_log);
   } else {
-    options.connections = std::get<config::TcpConfig>(config.service).connections;
+    const auto& tcp = std::get<config::TcpConfig>(config.service);
+    options.connections = tcp.connections;
+    options.connections_per_address = tcp.connections_per_address;
   }
+  entry->all_http = &http_servers_;
+  options.make_room = {&Entry::make_room, entry.get()};
   if (const ExitCode code = bind(*entry, config.address, std::move(options)); code != ExitCode::clean) return code;
   if (http == nullptr) {
     const auto& tcp = std::get<config::TcpConfig>(config.service);
     entry->tcp = std::make_unique<TcpServer>(
         tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard, tcp.idle_timeout,
-        *entry->listener,
         &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"),
                            {config.name, "fibers"}));
   }
@@ -169,7 +187,17 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   return ExitCode::clean;
 }
 
+/// The soft limit is low for programs that use select(2), which knows no descriptor above 1023; we do not.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    log(LogLevel::warning, "the limit of open files stays as it is: " + std::system_category().message(errno));
+}
+
 ExitCode Daemon::build() {
+  raise_descriptor_limit();
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
   if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
@@ -258,10 +286,20 @@ void Daemon::watch_memory() {
   const Result<void> watching = runtime_->spawn("memory", [this] {
     while (stop_.load(std::memory_order_acquire) == 0) {
       check_memory(memory_limit_);
+      if (over_memory_limit()) save_memory();
       (void)runtime::sleep_for(std::chrono::milliseconds(500));
     }
   });
   if (!watching) log(LogLevel::error, "memory.limit is not watched: " + watching.error().message());
+}
+
+/// What idle connections hold is what can be had back without hurting anybody.
+void Daemon::save_memory() noexcept {
+  std::size_t open = 0;
+  for (const http::Server* const s : http_servers_) open += s->connections();
+  (void)http::reclaim(http_servers_, open / 8 + 1);
+  // Freed memory that malloc keeps counts as ours: without this the limit, once reached, might never be left again.
+  (void)runtime::blocking([] { (void)malloc_trim(0); });
 }
 
 void Daemon::drain() {

@@ -45,8 +45,6 @@ static void count(metric::Counter* counter) noexcept {
   if (counter != nullptr) counter->add();
 }
 
-static Deadline after(std::chrono::nanoseconds d) noexcept { return Deadline::at(runtime::coarse_now() + d.count()); }
-
 static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
   return {reinterpret_cast<std::byte*>(data), size};
 }
@@ -108,7 +106,10 @@ bool Connection::go_idle() noexcept {
   if (idle != nullptr) idle->add();
   // A client that has sent nothing yet is still within its header time-out.
   const Timeouts& t = server_.options_.timeouts;
-  if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, after(requests_ == 0 ? t.header : t.idle))) return true;
+  const std::int64_t now = runtime::coarse_now();
+  waiting_since_.store(now, std::memory_order_relaxed);
+  const Deadline limit = Deadline::at(now + (requests_ == 0 ? t.header : t.idle).count());
+  if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit)) return true;
   if (idle != nullptr) idle->sub();
   ws_ = server_.workspaces_.acquire();
   if (ws_ != nullptr) {
@@ -178,8 +179,7 @@ Connection::Step Connection::read_more() noexcept {
         if (go_idle()) return Step::gone;
         continue;
       }
-      if (head_deadline_ == 0) head_deadline_ = after(server_.options_.timeouts.header).ns();
-      n = stream_.read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+      n = read_rest_of_head();
       if (!n && n.error() == std::errc::timed_out) {
         count(server_.options_.metrics.header_timeouts);
         return refuse(408);
@@ -189,6 +189,43 @@ Connection::Step Connection::read_more() noexcept {
     end_ += static_cast<std::uint32_t>(*n);
     return Step::go_on;
   }
+}
+
+Result<std::size_t> Connection::read_rest_of_head() noexcept {
+  const std::int64_t now = runtime::coarse_now();
+  if (head_deadline_ == 0) head_deadline_ = now + server_.options_.timeouts.header.count();
+  waiting_since_.store(server_.options_.timeouts.header.count() - head_deadline_, std::memory_order_release);
+  Result<std::size_t> n =
+      stream_.read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+  // Bytes that came when the connection had been taken already are too late.
+  if (waiting_since_.exchange(0, std::memory_order_acq_rel) == 0) return fail(std::errc::operation_canceled);
+  return n;
+}
+
+// ---------------------------------------------------------------------------------------------- reclaim
+
+std::int64_t Connection::waiting_since(Waiting what) const noexcept {
+  const std::int64_t since = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_head) return since < 0 ? -since : 0;
+  return since > 0 && stream_.descriptor()->is_idle() ? since : 0;
+}
+
+bool Connection::claim_waiting(Waiting what, std::int64_t until) noexcept {
+  std::int64_t since = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_request) return since > 0 && since <= until && claim_idle();
+  if (since >= 0 || -since > until) return false;
+  if (!waiting_since_.compare_exchange_strong(since, 0, std::memory_order_acq_rel)) return false;
+  count(server_.options_.metrics.reclaimed_head);
+  abort();
+  return true;
+}
+
+bool Connection::close_if_silent() noexcept {
+  if (stream_.bytes_waiting()) return false;
+  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
+  count(server_.options_.metrics.reclaimed_idle);
+  finish();
+  return true;
 }
 
 // ---------------------------------------------------------------------------------------------- requests

@@ -1,5 +1,6 @@
 #pragma once
 // Connection: one client of a Server. The states and their owners: connection.cpp.
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -23,6 +24,13 @@ class Connection : public ListHook {
   /// restart_claimed(), which looks into the socket once more before it closes.
   [[nodiscard]] bool claim_idle() noexcept { return stream_.descriptor()->claim_idle(); }
   void restart_claimed() noexcept;
+  /// For reclaim, under the server's lock: since when it waits so (monotonic ns), 0 when it does not.
+  [[nodiscard]] std::int64_t waiting_since(Waiting what) const noexcept;
+  /// Takes a connection that waits so since `until` or longer. An idle one is the caller's then; one in the middle of a
+  /// head is told to end.
+  [[nodiscard]] bool claim_waiting(Waiting what, std::int64_t until) noexcept;
+  /// Of a claimed one: false when bytes have come after all; else it is closed, counted and gone.
+  [[nodiscard]] bool close_if_silent() noexcept;
   /// From another fiber: every wait of the connection's fiber ends.
   void abort() noexcept { stream_.shutdown(); }
 
@@ -32,6 +40,7 @@ class Connection : public ListHook {
 
   void run() noexcept;
   Step read_more() noexcept;
+  [[nodiscard]] Result<std::size_t> read_rest_of_head() noexcept;
   [[nodiscard]] bool go_idle() noexcept;
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
@@ -64,6 +73,9 @@ class Connection : public ListHook {
   std::int64_t retire_at_ = INT64_MAX;        // monotonic ns
   std::uint32_t most_requests_ = UINT32_MAX;  // before it is closed
   std::uint32_t requests_ = 0;
+  // Monotonic ns; negative while it waits in the middle of a head. Whether an idle one still is the poll word knows; of
+  // the wait for a head this is the word itself: who makes it 0 has it.
+  std::atomic<std::int64_t> waiting_since_{0};
   // Only while active:
   Workspace* ws_ = nullptr;
   std::int64_t head_deadline_ = 0;  // of the head being read; 0: none has begun

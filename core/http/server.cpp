@@ -57,6 +57,41 @@ void Server::serve(int fd, OnClosed on_closed, void* argument) noexcept {
   c->start();
 }
 
+void Server::waiting_since(Waiting what, std::vector<std::int64_t>& out) {
+  const LockGuard guard(lock_);
+  for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c))
+    if (const std::int64_t since = c->waiting_since(what); since != 0) out.push_back(since);
+}
+
+std::size_t Server::close_waiting(Waiting what, std::int64_t until, std::size_t most) noexcept {
+  List<Connection> ours;
+  std::size_t n = 0;
+  {
+    const LockGuard guard(lock_);
+    Connection* next = connections_.front();
+    while (next != nullptr && n < most) {
+      Connection& c = *next;
+      next = connections_.after(c);
+      if (!c.claim_waiting(what, until)) continue;
+      ++n;
+      if (what == Waiting::for_head) continue;  // its fiber ends it
+      List<Connection>::remove(c);
+      ours.push_back(c);
+    }
+  }
+  while (Connection* const c = ours.front()) {
+    if (c->close_if_silent()) continue;
+    --n;
+    {
+      const LockGuard guard(lock_);
+      List<Connection>::remove(*c);
+      connections_.push_back(*c);
+    }
+    c->restart_claimed();
+  }
+  return n;
+}
+
 std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
   stopping_.store(true, std::memory_order_seq_cst);
   std::size_t cut = 0;

@@ -26,6 +26,9 @@ namespace fiberd::http {
 
 class Connection;
 
+/// What a connection that is not being served waits for.
+enum class Waiting : std::uint8_t { for_request, for_head };
+
 struct Timeouts {
   std::chrono::nanoseconds header = std::chrono::seconds(10);   ///< accept or first byte → end of head
   std::chrono::nanoseconds body = std::chrono::seconds(30);     ///< no progress of the request's body
@@ -67,6 +70,8 @@ struct ServerMetrics {
   metric::Counter* body_rate = nullptr;   ///< request bodies that came slower than ServerOptions::body_rate
   metric::Counter* write_rate = nullptr;  ///< answers that were read slower than ServerOptions::write_rate
   metric::Counter* request_timeouts = nullptr;
+  metric::Counter* reclaimed_idle = nullptr;   ///< idle connections closed to make room (reclaim.hpp)
+  metric::Counter* reclaimed_head = nullptr;   ///< connections closed for that in the middle of a request's head
   metric::Counter* spawn_refused = nullptr;    ///< connection dropped: no fiber could be had
   metric::Counter* panics = nullptr;           ///< handlers that threw
   metric::StatusCounters* unrouted = nullptr;  ///< answers that no route gave: 400, 404, 405, 501, …
@@ -116,6 +121,11 @@ class Server {
   /// `Connection: close`. Parks until all are gone or `deadline` (monotonic ns, which may be moved
   /// meanwhile), then closes the rest. Returns how many were cut. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
+
+  /// For reclaim(): appends since when (monotonic ns) each connection that waits so does so.
+  void waiting_since(Waiting what, std::vector<std::int64_t>& out);
+  /// For reclaim(): closes up to `most` connections that wait so since `until` or longer. Returns how many.
+  std::size_t close_waiting(Waiting what, std::int64_t until, std::size_t most) noexcept;
 
   [[nodiscard]] std::size_t connections() const noexcept { return count_.load(std::memory_order_relaxed); }
 

@@ -11,11 +11,17 @@
 // ever, on every Processor. So a reserve descriptor is kept: it is given up to accept the client and close it (it
 // learns at once that it is refused), and the socket rests for a time that doubles from 5 ms to 1 s; a success resets
 // it. The log says so at most once a second, with a count.
+//
+// Before anybody is refused, for want of a place or of descriptors, the owner is asked to close connections that nobody
+// will miss (MakeRoom). The kernel gives the lowest free number, so an accepted descriptor's number tells how many are
+// in use: when few are left (kSpare) room is made, for files and upstreams need descriptors too. It is made in batches,
+// since finding the longest-idle means a look at all; where none could be closed nobody asks again for a while.
 #include "core/net/listener.hpp"
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +47,9 @@ static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;
 static constexpr std::int64_t kMaxBackoff = 1'000'000'000;
 static constexpr std::int64_t kLogPeriod = 1'000'000'000;
+static constexpr std::int64_t kRoomPause = 50'000'000;
+static constexpr rlim_t kSpare = 256;          // descriptors for files and upstreams; a sixteenth of a small limit
+static constexpr std::size_t kRoomShare = 16;  // of the connections, closed at a time
 static constexpr std::int64_t kHandshakePatience = 1'000'000'000;  // a round trip to the other side of the world, twice
 
 struct Listener::Socket : runtime::Timer {
@@ -77,6 +86,9 @@ static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLO
 Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
     : runtime_(runtime), options_(std::move(options)), shared_(std::make_shared<Shared>()), reserve_(open_reserve()) {
   shared_->gauge = options_.metrics.connections;
+  rlimit limit{};
+  if (options_.make_room.close_some != nullptr && ::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+    few_left_ = static_cast<int>(std::min<rlim_t>(limit.rlim_cur - std::min(limit.rlim_cur / 16, kSpare), INT32_MAX));
 }
 
 static std::error_code from_errno(int negative) noexcept { return {-negative, std::system_category()}; }
@@ -135,6 +147,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, cons
   if (endpoint.family() == AF_UNSPEC) return fail(std::errc::invalid_argument);
   std::unique_ptr<Listener> l(new Listener(runtime, std::move(options)));
   const bool unix_socket = endpoint.family() == AF_UNIX;
+  if (unix_socket) l->options_.connections_per_address = 0;
   if (unix_socket)
     if (const std::error_code error = l->prepare_unix_path(endpoint)) return fail(error);
   const Result<int> first = l->open_socket(endpoint, false);
@@ -179,29 +192,39 @@ std::error_code Listener::serve(std::function<void(TcpStream)> handler) {
   return start(&Listener::serve_one, this);
 }
 
-void Listener::serve_one(void* argument, int fd) noexcept {
+void Listener::release(void* place) noexcept {
+  auto& entry = *static_cast<AddressCounts::Entry*>(place);
+  auto& shared = *static_cast<Shared*>(entry.owner);
+  if (entry.table != nullptr) entry.table->give_back(entry);
+  shared.release();
+}
+
+void Listener::serve_one(void* argument, int fd, void* place) noexcept {
   auto& l = *static_cast<Listener*>(argument);
   Result<TcpStream> stream = TcpStream::adopt(fd);
   if (!stream) {
     count(l.options_.metrics.errors);
-    l.release();
+    release(place);
     return;
   }
   struct Session {
     std::shared_ptr<Shared> shared;
     TcpStream stream;
-    Session(std::shared_ptr<Shared> s, TcpStream t) noexcept : shared(std::move(s)), stream(std::move(t)) {}
+    void* place;
+    Session(std::shared_ptr<Shared> s, TcpStream t, void* p) noexcept
+        : shared(std::move(s)), stream(std::move(t)), place(p) {}
     Session(Session&&) noexcept = default;
     Session& operator=(Session&&) = delete;
     ~Session() {
       if (shared == nullptr) return;
       stream.close();
-      shared->release();
+      release(place);
     }
   };
-  const Result<void> spawned = runtime::spawn("tcp", [session = Session(l.shared_, std::move(*stream))]() mutable {
-    session.shared->handler(std::move(session.stream));
-  });
+  const Result<void> spawned =
+      runtime::spawn("tcp", [session = Session(l.shared_, std::move(*stream), place)]() mutable {
+        session.shared->handler(std::move(session.stream));
+      });
   // A refused spawn destroyed the session: closed and counted off. It is still told.
   if (!spawned) count(l.options_.metrics.errors);
 }
@@ -236,35 +259,82 @@ void Listener::accept_burst(Socket& socket) noexcept {
   socket.burst.store(std::min(burst * 2, kMaxBurst), kRelaxed);
 }
 
+/// Has some of `of` connections closed; returns how many.
+std::size_t Listener::make_room(Shortage shortage, std::size_t of) noexcept {
+  const MakeRoom& room = options_.make_room;
+  const std::int64_t now = runtime::coarse_now();
+  if (room.close_some == nullptr || now < room_again_.load(std::memory_order_relaxed)) return 0;
+  const std::size_t closed = room.close_some(room.argument, shortage, std::max<std::size_t>(of / kRoomShare, 1));
+  if (closed == 0) room_again_.store(now + kRoomPause, std::memory_order_relaxed);
+  return closed;
+}
+
+bool Listener::take_place() noexcept {
+  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) < options_.connections) return true;
+  shared_->connections.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
 /// The first gate: counts the connection, or closes it.
 bool Listener::count_in(int fd) noexcept {
-  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) >= options_.connections) {
-    shared_->connections.fetch_sub(1, std::memory_order_relaxed);
+  if (!take_place() && (make_room(Shortage::places, options_.connections) == 0 || !take_place())) {
     sys::close(fd);
     count(options_.metrics.refused_limit);
     return false;
   }
+  if (fd >= few_left_) (void)make_room(Shortage::descriptors, static_cast<std::size_t>(few_left_));
   count(options_.metrics.accepted);
   if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
   return true;
 }
 
+/// The next connection's socket, or -errno; `client` stays unspecified unless its address is to be counted.
+int Listener::accept_client(const Socket& socket, Endpoint& client) const noexcept {
+  if (options_.connections_per_address == 0) [[likely]]
+    return sys::accept4(socket.fd, nullptr, nullptr);
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  const int fd = sys::accept4(socket.fd, reinterpret_cast<sockaddr*>(&address), &size);
+  if (fd >= 0) client = Endpoint::from(reinterpret_cast<const sockaddr*>(&address), size);
+  return fd;
+}
+
+/// Hands the connection to who serves it, if no limit forbids it.
+void Listener::admit(int fd, const Endpoint& client) noexcept {
+  AddressCounts::Entry* place = &shared_->anybody;
+  if (client.family() != AF_UNSPEC) {
+    // Before the listener's own limit: one address at its bound must not cost others their idle connections.
+    place = shared_->addresses.take(client, options_.connections_per_address);
+    if (place == nullptr) {
+      sys::close(fd);
+      count(options_.metrics.refused_address);
+      return;
+    }
+  }
+  if (count_in(fd)) {
+    on_accept_(argument_, fd, place);
+  } else if (place->table != nullptr) {
+    place->table->give_back(*place);
+  }
+}
+
 /// False when there is nothing (more) to accept now.
 bool Listener::accept_one(Socket& socket) noexcept {
   int fd = -1;
+  Endpoint client;
   if (backoff_ns_.load(std::memory_order_acquire) == 0) [[likely]] {
-    fd = sys::accept4(socket.fd, nullptr, nullptr);
+    fd = accept_client(socket, client);
   } else {
     // In turn, or a Processor would take the number that another has just freed for its refusal.
     const LockGuard guard(reserve_lock_);
-    fd = sys::accept4(socket.fd, nullptr, nullptr);
+    fd = accept_client(socket, client);
     if (fd >= 0) {
       backoff_ns_.store(0, std::memory_order_release);
       if (reserve_ < 0) reserve_ = open_reserve();
     }
   }
   if (fd >= 0) {
-    if (count_in(fd)) on_accept_(argument_, fd);
+    admit(fd, client);
     return true;
   }
   switch (-fd) {
@@ -275,7 +345,10 @@ bool Listener::accept_one(Socket& socket) noexcept {
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
-    case ENOMEM: out_of_descriptors(socket, -fd); return false;
+    case ENOMEM:
+      if (make_room(Shortage::descriptors, shared_->connections.load(std::memory_order_relaxed)) != 0) return true;
+      out_of_descriptors(socket, -fd);
+      return false;
     default:
       count(options_.metrics.errors);
       out_of_descriptors(socket, -fd);
@@ -341,6 +414,7 @@ void Listener::resume() noexcept {
 }
 
 Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* cancellation) {
+  if (options_.connections_per_address != 0) return fail(std::errc::invalid_argument);
   if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
   Socket& socket = *sockets_.front();
   struct Inside {
@@ -385,10 +459,11 @@ Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* can
 void Listener::accept_rest(Socket& socket) noexcept {
   // Bounded: without the filter new ones may go on arriving meanwhile.
   for (int i = 0; i < 65'536; ++i) {
-    const int fd = sys::accept4(socket.fd, nullptr, nullptr);
+    Endpoint client;
+    const int fd = accept_client(socket, client);
     if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
     if (fd < 0) return;
-    if (count_in(fd)) on_accept_(argument_, fd);
+    admit(fd, client);
   }
 }
 

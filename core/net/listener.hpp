@@ -11,6 +11,7 @@
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/metric/metrics.hpp"
+#include "core/net/address_counts.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/acceptor.hpp"
@@ -25,19 +26,36 @@ namespace fiberd::net {
 /// Counters of a listener; each may be null.
 struct ListenerMetrics {
   metric::Counter* accepted = nullptr;
-  metric::Counter* refused_limit = nullptr;  ///< over the connection limit: closed at once
+  metric::Counter* refused_limit = nullptr;    ///< over the connection limit: closed at once
+  metric::Counter* refused_address = nullptr;  ///< over the limit of its address: closed at once
   metric::Counter* refused_descriptors =
       nullptr;                        ///< EMFILE and its kin: the client was closed by the reserve descriptor
   metric::Counter* errors = nullptr;  ///< accept failed otherwise
   metric::Gauge* connections = nullptr;
 };
 
+/// What there is too little of for the next connection.
+enum class Shortage : std::uint8_t {
+  places,       ///< of this listener: its connection limit
+  descriptors,  ///< of the process
+};
+
+/// Asked to close about `wanted` connections that nobody will miss; returns how many it closed just now. Called inside
+/// the scheduler, on several threads at once: must not park.
+struct MakeRoom {
+  std::size_t (*close_some)(void* argument, Shortage shortage, std::size_t wanted) noexcept = nullptr;
+  void* argument = nullptr;
+};
+
 struct ListenerOptions {
-  int backlog = 4096;                  ///< capped by net.core.somaxconn
-  bool reuse_port = false;             ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
-  bool defer_accept = false;           ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
-  bool dual_stack = true;              ///< "[::]" takes IPv4 too
-  std::size_t connections = 10'000;    ///< open at once; more are closed at once and counted
+  int backlog = 4096;                ///< capped by net.core.somaxconn
+  bool reuse_port = false;           ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
+  bool defer_accept = false;         ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
+  bool dual_stack = true;            ///< "[::]" takes IPv4 too
+  std::size_t connections = 10'000;  ///< open at once; more are closed at once and counted
+  /// Of one address (AddressCounts) open at once, as `connections`; 0: no bound. Not for accept(), nor Unix sockets.
+  std::size_t connections_per_address = 0;
+  MakeRoom make_room;                  ///< asked before a connection is refused; may be empty
   std::uint32_t mode = 0666;           ///< of a Unix socket's file
   std::optional<std::uint32_t> owner;  ///< of a Unix socket's file
   std::optional<std::uint32_t> group;
@@ -48,8 +66,8 @@ struct ListenerOptions {
 class Listener {
  public:
   /// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
-  /// throw. It owns `fd` from then on and must see to it that release() is called once when the connection is closed.
-  using OnAccept = void (*)(void* argument, int fd) noexcept;
+  /// throw. It owns `fd` from then on and must see to it that release(place) is called once when it is closed.
+  using OnAccept = void (*)(void* argument, int fd, void* place) noexcept;
 
   /// Binds and listens; nothing is accepted before start(). Errors: address_in_use (also a live Unix socket),
   /// permission_denied, address_not_available, invalid_argument, …
@@ -65,7 +83,8 @@ class Listener {
   [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
   /// For fibers, instead of start(): the next connection, which counts against the limit until release(). One fiber at
   /// a time. Errors: timed_out, operation_canceled (also by stop()), bad_file_descriptor after it,
-  /// too_many_files_open and its kin. Of a reuse_port group only the first socket is asked.
+  /// too_many_files_open and its kin; invalid_argument with connections_per_address. Of a reuse_port group only the
+  /// first socket is asked.
   [[nodiscard]] Result<TcpStream> accept(Deadline deadline = Deadline::never(),
                                          runtime::Cancellation* cancellation = nullptr);
   /// Lets no handshake begin any more, accepts until none is under way (a second at most), so that nobody who was let
@@ -75,7 +94,9 @@ class Listener {
   void pause() noexcept;
   void resume() noexcept;
 
-  /// A connection given to OnAccept, or by accept(), is closed. Thread-safe; never parks. The listener must outlive it.
+  /// A connection given to OnAccept with this place is closed. Thread-safe; never parks. The listener must outlive it.
+  static void release(void* place) noexcept;
+  /// As release(place), for one from accept().
   void release() noexcept { shared_->release(); }
 
   /// With the port that was chosen for port 0.
@@ -90,6 +111,8 @@ class Listener {
   /// What the connections of serve() need, who may outlive the listener.
   struct Shared {
     std::atomic<std::size_t> connections{0};
+    AddressCounts addresses{this};
+    AddressCounts::Entry anybody{this};  // the place of those whose address is not counted
     metric::Gauge* gauge = nullptr;
     std::function<void(TcpStream)> handler;
     void release() noexcept {
@@ -107,10 +130,14 @@ class Listener {
   void accept_burst(Socket& socket) noexcept;
   [[nodiscard]] bool accept_one(Socket& socket) noexcept;
   [[nodiscard]] bool count_in(int fd) noexcept;
+  [[nodiscard]] bool take_place() noexcept;
+  void admit(int fd, const Endpoint& client) noexcept;
+  [[nodiscard]] int accept_client(const Socket& socket, Endpoint& client) const noexcept;
+  [[nodiscard]] std::size_t make_room(Shortage shortage, std::size_t of) noexcept;
   void out_of_descriptors(Socket& socket, int error) noexcept;
   static void on_readable(void* socket) noexcept;
   static void on_backoff_over(runtime::Timer& timer) noexcept;
-  static void serve_one(void* listener, int fd) noexcept;
+  static void serve_one(void* listener, int fd, void* place) noexcept;
 
   runtime::Runtime& runtime_;
   ListenerOptions options_;
@@ -122,6 +149,8 @@ class Listener {
   // Descriptors run out
   Lock reserve_lock_;
   int reserve_ = -1;
+  int few_left_ = INT32_MAX;  // a descriptor of this number or above tells that they run low
+  std::atomic<std::int64_t> room_again_{0};
   std::atomic<std::int64_t> backoff_ns_{0};
   std::atomic<std::int64_t> last_log_{0};
   std::atomic<std::uint64_t> unlogged_{0};

@@ -1,6 +1,7 @@
 #include "core/net/sys.hpp"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -58,6 +59,11 @@ int shutdown_write(int fd) noexcept { return result(::shutdown(fd, SHUT_WR)); }
 int shutdown_read(int fd) noexcept { return result(::shutdown(fd, SHUT_RD)); }
 int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::getsockname(fd, address, size));
+}
+int unread(int fd) noexcept {
+  int n = 0;
+  const int r = result(::ioctl(fd, FIONREAD, &n));
+  return r < 0 ? r : n;
 }
 int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::getpeername(fd, address, size));

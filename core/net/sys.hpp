@@ -27,6 +27,8 @@ namespace fiberd::net::sys {
 [[nodiscard, gnu::noinline]] int shutdown_read(int fd) noexcept;
 [[nodiscard, gnu::noinline]] int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard, gnu::noinline]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
+/// Bytes that wait to be read (FIONREAD).
+[[nodiscard, gnu::noinline]] int unread(int fd) noexcept;
 [[gnu::noinline]] void close(int fd) noexcept;
 
 }  // namespace fiberd::net::sys

@@ -330,6 +330,8 @@ static Endpoint address_of(int fd, Call call) noexcept {
   return Endpoint::from(reinterpret_cast<const sockaddr*>(&address), size);
 }
 
+bool TcpStream::bytes_waiting() const noexcept { return sys::unread(fd_) > 0; }
+
 Endpoint TcpStream::peer() const noexcept { return address_of(fd_, sys::getpeername); }
 Endpoint TcpStream::local() const noexcept { return address_of(fd_, sys::getsockname); }
 

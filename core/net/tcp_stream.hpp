@@ -97,6 +97,8 @@ class TcpStream {
   [[nodiscard]] bool drained() const noexcept { return drained_; }
   /// An edge was seen outside of this stream (the descriptor's idle handler ran): the next read asks the kernel again.
   void note_readable() noexcept { drained_ = false; }
+  /// Whether the kernel holds bytes that were not read yet. Never parks.
+  [[nodiscard]] bool bytes_waiting() const noexcept;
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
 
  private:

@@ -55,6 +55,8 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   /// neither on_ready nor on_timeout will run.
   [[nodiscard]] bool claim_idle() noexcept;
 
+  /// A hint: whether it is idle now.
+  [[nodiscard]] bool is_idle() const noexcept { return words_[0].idle_generation() != 0; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
   /// An event so far said that the peer closed or that there is an error: reading will not block any more, and no
   /// further edge may come.

@@ -6,14 +6,16 @@
 
 namespace fiberd::daemon {
 
-void TcpServer::on_accept(void* server, int fd) noexcept { static_cast<TcpServer*>(server)->accept(fd); }
+void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
+  static_cast<TcpServer*>(server)->accept(fd, place);
+}
 
-void TcpServer::accept(int fd) noexcept {
+void TcpServer::accept(int fd, void* place) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
-  Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream)) : nullptr;
+  Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream), place) : nullptr;
   if (session == nullptr) {
     if (refused_ != nullptr) refused_->add();
-    listener_.release();
+    net::Listener::release(place);
     return;
   }
   {
@@ -38,8 +40,8 @@ void TcpServer::end(Session* session) noexcept {
     List<Session>::remove(*session);
   }
   session->stream.close();
+  net::Listener::release(session->place);
   delete session;
-  listener_.release();
   count_.fetch_sub(1, std::memory_order_release);
 }
 

@@ -17,13 +17,12 @@ class TcpServer {
  public:
   using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
 
-  /// `refused` counts connections for which no fiber could be had; may be null. `listener` must outlive the server.
-  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, net::Listener& listener,
-            metric::Counter* refused) noexcept
-      : service_(service), idle_timeout_(idle_timeout), listener_(listener), refused_(refused) {}
+  /// `refused` counts connections for which no fiber could be had; may be null.
+  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, metric::Counter* refused) noexcept
+      : service_(service), idle_timeout_(idle_timeout), refused_(refused) {}
 
   /// As net::Listener::OnAccept, with this object as its argument.
-  static void on_accept(void* server, int fd) noexcept;
+  static void on_accept(void* server, int fd, void* place) noexcept;
 
   /// Reading ends for all sessions: they finish what they have read and close. Parks until all are gone; at `deadline`
   /// (monotonic ns, which may be moved meanwhile) the rest is cut. Returns how many were cut. On a fiber.
@@ -31,18 +30,18 @@ class TcpServer {
 
  private:
   struct Session : ListHook {
-    explicit Session(TcpServer& s, net::TcpStream t) noexcept : server(s), stream(std::move(t)) {
+    Session(TcpServer& s, net::TcpStream t, void* p) noexcept : server(s), stream(std::move(t)), place(p) {
       stream.set_single_owner();
     }
     TcpServer& server;
     net::TcpStream stream;
+    void* place;  // the listener's
   };
-  void accept(int fd) noexcept;
+  void accept(int fd, void* place) noexcept;
   void end(Session* session) noexcept;
 
   const Service service_;
   const std::chrono::nanoseconds idle_timeout_;
-  net::Listener& listener_;
   metric::Counter* const refused_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> count_{0};

@@ -21,7 +21,7 @@ std::string web(const std::string& http = {}, const std::string& rest = {}) {
          "  - name: web\n"
          "    address: \"127.0.0.1:0\"\n"
          "    http:\n"
-         "      routes: [{path: /, respond: {body: hello}}]\n" +
+         "      routes: [{path: /, respond: {body: hello}}, {path: /echo, echo: {}}]\n" +
          http;
 }
 
@@ -73,6 +73,30 @@ class Socket {
   int fd_;
 };
 
+/// Each was served and is idle.
+std::vector<Socket> served_clients(std::uint16_t port, std::size_t count) {
+  std::vector<Socket> clients;
+  for (std::size_t i = 0; i < count; ++i) {
+    clients.emplace_back(port);
+    clients.back().send(get("/"));
+    if (!clients.back().receive("hello")) FAIL("connection " << i << " was not served");
+  }
+  return clients;
+}
+
+/// Each is in the middle of its body: a handler works for it.
+std::vector<Socket> busy_clients(std::uint16_t port, std::size_t count) {
+  std::vector<Socket> clients;
+  for (std::size_t i = 0; i < count; ++i) {
+    clients.emplace_back(port);
+    // The interim answer says that the handler has begun.
+    clients.back().send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    if (!clients.back().receive("\r\n\r\n")) FAIL("connection " << i << " was not served");
+    clients.back().send("he");
+  }
+  return clients;
+}
+
 }  // namespace
 
 TEST_CASE("19,000 connections are held, and each is served again", "[integration][daemon]") {
@@ -115,18 +139,14 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
 TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]") {
   Daemon daemon(web("      limits: {connections: 3}\n"));
   const std::uint16_t port = daemon.port("web");
-  std::vector<Socket> clients;
-  for (int i = 0; i < 3; ++i) {
-    clients.emplace_back(port);
-    clients.back().send(get("/"));
-    REQUIRE(clients.back().receive("hello"));
-  }
+  std::vector<Socket> clients = busy_clients(port, 3);
   for (int i = 0; i < 5; ++i) {
     const Socket refused(port);
     refused.send(get("/"));
     CHECK_FALSE(refused.receive("hello"));
   }
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"limit\"}") == 5.0);
+  CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") == 0.0);
   clients.clear();
   CHECK(eventually([&] {
     const Socket again(port);
@@ -135,13 +155,87 @@ TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]
   }));
 }
 
+TEST_CASE("at the limit of connections the longest-idle makes room", "[integration][daemon]") {
+  Daemon daemon(web("      limits: {connections: 3}\n"));
+  const std::uint16_t port = daemon.port("web");
+  const std::vector<Socket> clients = served_clients(port, 3);
+  // The first is the longest-idle no more.
+  clients[0].send(get("/"));
+  REQUIRE(clients[0].receive("hello"));
+  const std::vector<Socket> more = served_clients(port, 1);
+  CHECK_FALSE(clients[1].receive("hello"));
+  for (const Socket* s : {&clients[0], &clients[2], &more[0]}) {
+    s->send(get("/"));
+    CHECK(s->receive("hello"));
+  }
+  CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") == 1.0);
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"limit\"}") == 0.0);
+  CHECK(daemon.metric("fiberd_listener_connections_idle{listener=\"web\"}") == 3.0);
+}
+
+TEST_CASE("clients that hold half a head make room when nobody is idle", "[integration][daemon]") {
+  Daemon daemon(web("      limits: {connections: 3}\n"));
+  const std::uint16_t port = daemon.port("web");
+  std::vector<Socket> slow;
+  for (int i = 0; i < 3; ++i) {
+    slow.emplace_back(port);
+    slow.back().send("GET / HTTP/1.1\r\nHo");
+    REQUIRE(
+        eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == i + 1.0; }));
+  }
+  CHECK(eventually([&] {
+    const Socket another(port);
+    another.send(get("/"));
+    return another.receive("hello");
+  }));
+  CHECK_FALSE(slow[0].receive("hello"));  // the longest
+  slow[2].send("st: a\r\n\r\n");
+  CHECK(slow[2].receive("hello"));
+  CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"head\"}").value_or(0) >= 1.0);
+}
+
+TEST_CASE("an address has its share of the connections and no more", "[integration][daemon]") {
+  Daemon daemon(web("      limits: {connections: 10, connections_per_address: 3}\n"));
+  const std::uint16_t port = daemon.port("web");
+  std::vector<Socket> clients = served_clients(port, 3);
+  for (int i = 0; i < 4; ++i) {
+    const Socket refused(port);
+    refused.send(get("/"));
+    CHECK_FALSE(refused.receive("hello"));
+  }
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"address_limit\"}") == 4.0);
+  const Socket other(port, 0x7f000002);
+  other.send(get("/"));
+  CHECK(other.receive("hello"));
+  // Its idle connections are its own affair: they are not closed for its next.
+  CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") == 0.0);
+  clients.pop_back();
+  CHECK(eventually([&] {
+    const Socket again(port);
+    again.send(get("/"));
+    return again.receive("hello");
+  }));
+}
+
+TEST_CASE("while idle connections can be closed, descriptors do not run out", "[integration][daemon]") {
+  Daemon daemon(web(), {.open_files = 150});
+  const std::uint16_t port = daemon.port("web");
+  const std::vector<Socket> clients = served_clients(port, 400);
+  CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}").value_or(0) >= 250.0);
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}") == 0.0);
+  CHECK(occurrences(daemon.log(), "accept failed") == 0);
+  clients.back().send(get("/"));
+  CHECK(clients.back().receive("hello"));
+}
+
 TEST_CASE("without descriptors it neither spins nor floods the log, and it recovers", "[integration][daemon]") {
   Daemon daemon(web(), {.open_files = 150});
   const std::uint16_t port = daemon.port("web");
+  std::vector<Socket> busy = busy_clients(port, 100);
   std::vector<Socket> clients;
   for (int i = 0; i < 400; ++i) {
     clients.emplace_back(port);
-    clients.back().send(get("/"));
+    clients.back().send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
   }
   REQUIRE(daemon.wait_for_log("accept failed"));
   const auto cpu = daemon.process().cpu_time();
@@ -160,9 +254,10 @@ TEST_CASE("without descriptors it neither spins nor floods the log, and it recov
   CHECK(occurrences(daemon.log(), "\n") - lines <= 10);
   CHECK(daemon.process().running());
   // Those who got in are served all the while.
-  clients.front().send(get("/"));
-  CHECK(clients.front().receive("hello"));
+  busy.front().send("llo");
+  CHECK(busy.front().receive("hello"));
   clients.clear();
+  busy.clear();
   CHECK(eventually([&] {
     const Socket again(port);
     again.send(get("/"));

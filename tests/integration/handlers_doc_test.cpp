@@ -43,16 +43,11 @@ if (!server) throw std::system_error(server.error());
 auto listener = net::Listener::bind(**runtime, *net::Endpoint::parse("127.0.0.1:0"), {});
 if (!listener) throw std::system_error(listener.error());
 
-struct Wiring {
-  http::Server& server;
-  net::Listener& listener;
-} wiring{**server, **listener};
 const std::error_code error = (*listener)->start(
-    [](void* argument, int fd) noexcept {
-      auto& w = *static_cast<Wiring*>(argument);
-      w.server.serve(fd, [](void* l) noexcept { static_cast<net::Listener*>(l)->release(); }, &w.listener);
+    [](void* argument, int fd, void* place) noexcept {
+      static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
     },
-    &wiring);
+    server->get());
 
 (*runtime)->run([&] {
   Result<net::TcpStream> stream = net::TcpStream::connect((*listener)->local(), Deadline::in(std::chrono::seconds(5)));

@@ -80,10 +80,8 @@ class HttpServer {
   [[nodiscard]] runtime::Runtime& runtime() noexcept { return *runtime_; }
 
  private:
-  static void on_accept(void* self, int fd) noexcept {
-    auto& s = *static_cast<HttpServer*>(self);
-    s.server_->serve(
-        fd, [](void* l) noexcept { static_cast<net::Listener*>(l)->release(); }, s.listener_.get());
+  static void on_accept(void* self, int fd, void* place) noexcept {
+    static_cast<HttpServer*>(self)->server_->serve(fd, &net::Listener::release, place);
   }
   // The fibers of the runtime use the server and the listener: it goes first.
   std::unique_ptr<http::Server> server_;

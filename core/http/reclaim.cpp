@@ -1,0 +1,39 @@
+// Longest-idle first without a list in that order: keeping one would cost a lock for every request, to be ready for
+// what seldom happens. Instead each connection notes when it began to wait, and the few moments that need the order
+// look at all of them: once to find the time before which they must have begun to be among the wanted, once to close.
+// Between the looks connections come, go and become active; so the number is about right, and each one is taken by
+// winning it (Connection::claim_waiting), never by having been seen.
+#include "core/http/reclaim.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+#include "core/http/connection.hpp"
+#include "core/http/server.hpp"
+
+namespace fiberd::http {
+
+std::size_t reclaim(std::span<Server* const> servers, std::size_t wanted) noexcept {
+  if (wanted == 0) return 0;
+  for (const Waiting what : {Waiting::for_request, Waiting::for_head}) {
+    std::int64_t until = INT64_MAX;
+    try {
+      std::vector<std::int64_t> since;
+      for (Server* const s : servers) s->waiting_since(what, since);
+      if (since.empty()) continue;
+      const auto last = since.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, since.size()) - 1);
+      std::nth_element(since.begin(), last, since.end());
+      until = *last;
+    } catch (const std::bad_alloc&) {
+      // Without memory for the order: any of them, for memory is what is needed.
+    }
+    std::size_t closed = 0;
+    for (Server* const s : servers) closed += s->close_waiting(what, until, wanted - closed);
+    if (closed != 0) return closed;
+  }
+  return 0;
+}
+
+}  // namespace fiberd::http
