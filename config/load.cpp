@@ -364,7 +364,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   // Else all of it would be missing.
   const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
   for (const std::string& o : overrides) apply_override(tree, o, out.diagnostics);
-  const Reader root(&tree, "", "", out.diagnostics);
+  const Reader root(&tree, nullptr, "", "", out.diagnostics);
   Config& c = out.config;
   const Reader runtime = root.section("runtime");
   c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")), runtime.number("stack_size"),

@@ -48,8 +48,13 @@ std::string nearest(std::string_view name, const std::vector<std::string>& names
   return best;
 }
 
-Reader::Reader(const Tree* node, std::string pattern, std::string path, std::vector<Diagnostic>& diagnostics)
-    : node_(node), pattern_(std::move(pattern)), path_(std::move(path)), diagnostics_(diagnostics) {
+Reader::Reader(const Tree* node, const Tree* place, std::string pattern, std::string path,
+               std::vector<Diagnostic>& diagnostics)
+    : node_(node),
+      place_(node != nullptr ? node : place),
+      pattern_(std::move(pattern)),
+      path_(std::move(path)),
+      diagnostics_(diagnostics) {
   if (node_ != nullptr && node_->kind == Tree::Kind::null) node_ = nullptr;
   if (node_ == nullptr) return;
   if (node_->kind != Tree::Kind::mapping) {
@@ -112,14 +117,14 @@ bool Reader::has(std::string_view key) const noexcept { return node_ != nullptr 
 
 void Reader::report(std::string_view key, std::string message) const {
   const Tree* const n = node_ != nullptr && !key.empty() ? node_->find(key) : nullptr;
-  const Tree* const place = n != nullptr ? n : node_;
+  const Tree* const place = n != nullptr ? n : place_;
   diagnostics_.push_back({place != nullptr ? place->source : std::string(), place != nullptr ? place->line : 0,
                           place != nullptr ? place->column : 0, key.empty() ? path_ : join(path_, key),
                           std::move(message)});
 }
 
 Reader Reader::section(std::string_view key) const {
-  return {node_ != nullptr ? node_->find(key) : nullptr, join(pattern_, key), join(path_, key), diagnostics_};
+  return {node_ != nullptr ? node_->find(key) : nullptr, place_, join(pattern_, key), join(path_, key), diagnostics_};
 }
 
 std::size_t Reader::list(std::string_view key, const std::function<void(Reader&)>& each) const {
@@ -133,7 +138,7 @@ std::size_t Reader::list(std::string_view key, const std::function<void(Reader&)
     const std::string path = join(path_, key) + "[" + std::to_string(i) + "]";
     if (n->items[i].kind == Tree::Kind::null)
       diagnostics_.push_back({n->items[i].source, n->items[i].line, n->items[i].column, path, "is empty"});
-    Reader item(&n->items[i], join(pattern_, key) + "[]", path, diagnostics_);
+    Reader item(&n->items[i], place_, join(pattern_, key) + "[]", path, diagnostics_);
     if (item.node_ != nullptr) each(item);
   }
   return n->items.size();

@@ -19,7 +19,9 @@ class Reader {
  public:
   /// `pattern` is the schema's path ("listeners[].http"), `path` the real one ("listeners[0].http"). `node` may be
   /// nullptr: all defaults. Reports unknown, unavailable and misplaced keys at once.
-  Reader(const Tree* node, std::string pattern, std::string path, std::vector<Diagnostic>& diagnostics);
+  /// `place` is where to look for what a node that is not there lacks; the node itself when it is.
+  Reader(const Tree* node, const Tree* place, std::string pattern, std::string path,
+         std::vector<Diagnostic>& diagnostics);
 
   [[nodiscard]] bool has(std::string_view key) const noexcept;
   [[nodiscard]] Reader section(std::string_view key) const;
@@ -46,6 +48,7 @@ class Reader {
   void check_keys() const;
 
   const Tree* node_;
+  const Tree* place_;
   std::string pattern_;
   std::string path_;
   std::vector<Diagnostic>& diagnostics_;

@@ -127,6 +127,9 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {"\ta: 1\n", "1:3", "", "not valid YAML"},
       {"a: \xff\n", "1:4", "", "UTF-8"},
       {std::string("a: \0\n", 5), "1:4", "", "UTF-8"},
+      // A section without anything in it, and one that is not there.
+      {"listeners:\n  - {name: a, address: \":0\", http: }\n", "2:36", "listeners[0].http.routes", "at least one"},
+      {"listeners:\n  - name: a\n    address: \":0\"\n    http:\n", "5:1", "listeners[0].http.routes", "at least one"},
       // Values.
       {"runtime: {gomaxprocs: many}\n" + kListener, "1:23", "runtime.gomaxprocs", "auto or 1 … 256"},
       {"runtime: {gomaxprocs: 0}\n" + kListener, "1:23", "runtime.gomaxprocs", "out of range"},
