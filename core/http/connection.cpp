@@ -36,6 +36,7 @@
 
 namespace fiberd::http {
 
+static constexpr unsigned kTurn = 32;  // requests of a pipeline before others have their turn
 static constexpr std::int64_t kLinger = 1'000'000'000;
 static constexpr std::size_t kLingerBytes = std::size_t{1024} * 1024;
 static constexpr std::size_t kBodyRoom = std::size_t{8} * 1024;
@@ -136,11 +137,16 @@ void Connection::run() noexcept {
   head_deadline_ = 0;
   ws_->writes.reset();
   Step step = read_more();
+  unsigned turn = kTurn;
   while (step == Step::go_on) {
     const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
     if (verdict == Verdict::complete) {
       step = serve_request();
       ws_->parser.reset();
+      if (--turn == 0) {
+        turn = kTurn;
+        runtime::yield();
+      }
     } else if (verdict == Verdict::refused) {
       step = refuse(ws_->parser.reason());
       ws_->parser.reset();

@@ -10,8 +10,12 @@ namespace fiberd::http {
 
 static constexpr std::int64_t kValid = 1'000'000'000;
 
-FileCache::FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings)
-    : root_(root), capacity_(std::max<std::size_t>(capacity, 1)), siblings_(std::move(siblings)) {}
+FileCache::FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings,
+                     std::function<void(Entry&)> prepare)
+    : root_(root),
+      capacity_(std::max<std::size_t>(capacity, 1)),
+      siblings_(std::move(siblings)),
+      prepare_(std::move(prepare)) {}
 FileCache::~FileCache() = default;
 
 std::size_t FileCache::size() const noexcept {
@@ -70,6 +74,7 @@ Result<std::shared_ptr<FileCache::Entry>> FileCache::open(const std::string& pat
     if (!sibling || (*sibling)->kind() != OpenFile::Kind::regular) continue;
     if ((*sibling)->mtime() >= entry->content.file->mtime()) entry->compressed[i].file = std::move(*sibling);
   }
+  if (prepare_) prepare_(*entry);
   return entry;
 }
 

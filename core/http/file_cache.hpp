@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/http/open_file.hpp"
+#include "core/http/response.hpp"
 
 namespace fiberd::http {
 
@@ -23,6 +25,7 @@ class FileCache {
   /// One form of a file: as it is, or compressed before.
   struct Content {
     std::shared_ptr<const OpenFile> file;     ///< nullptr: there is none
+    FieldBlock fields;                        ///< of an answer with all of it
     std::atomic<std::int64_t> warm_until{0};  ///< its pages were in memory when last probed
   };
   struct Entry : ListHook {
@@ -33,8 +36,10 @@ class FileCache {
   };
 
   /// Keeps at most `capacity` paths open, at least 1. Beside a regular file those that are called the same with one of
-  /// `siblings` (".gz") behind are opened, at most kMaxSiblings, each unless it is older than the file.
-  FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings = {});
+  /// `siblings` (".gz") behind are opened, at most kMaxSiblings, each unless it is older than the file. `prepare` sees
+  /// each entry of a regular file once, on the blocking pool, before anybody else; it may be empty.
+  FileCache(const FileRoot& root, std::size_t capacity, std::vector<std::string> siblings = {},
+            std::function<void(Entry&)> prepare = {});
   ~FileCache();
   FileCache(const FileCache&) = delete;
   FileCache& operator=(const FileCache&) = delete;
@@ -56,6 +61,7 @@ class FileCache {
   const FileRoot& root_;
   const std::size_t capacity_;
   const std::vector<std::string> siblings_;
+  const std::function<void(Entry&)> prepare_;
   mutable Lock lock_;
   std::unordered_map<std::string, std::shared_ptr<Entry>, Hash, std::equal_to<>> entries_;
   List<Entry> used_;  // front: longest unused

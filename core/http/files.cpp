@@ -14,6 +14,7 @@
 #include <ctime>
 #include <random>
 
+#include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 #include "core/http/accept.hpp"
 #include "core/http/byte_ranges.hpp"
@@ -88,7 +89,7 @@ class FilesHandler final : public Handler {
       : options_(std::move(options)),
         codings_(options_.precompressed.begin(), options_.precompressed.end()),
         root_(std::move(root)),
-        cache_(*root_, options_.open_files, std::move(siblings)),
+        cache_(*root_, options_.open_files, std::move(siblings), [this](FileCache::Entry& e) { prepare(e); }),
         boundary_(make_boundary()) {}
 
   std::error_code serve(Exchange& ex) override {
@@ -191,13 +192,11 @@ class FilesHandler final : public Handler {
 
   std::error_code send(Exchange& ex, FileCache::Entry& entry) {
     const Request& request = ex.request();
-    FileCache::Content* content = &entry.content;
-    Fields fields;
-    if (!codings_.empty()) content = &negotiate(request.headers, entry, fields);
-    const OpenFile& file = *content->file;
-    fields.add("ETag", file.etag());
-    fields.add("Cache-Control", options_.cache_control);
+    const std::size_t coding = negotiate(request.headers, entry);
+    FileCache::Content& content = coding == kIdentity ? entry.content : entry.compressed[coding];
+    const OpenFile& file = *content.file;
     if (is_conditional(request.headers)) {
+      Fields fields = validator_fields(entry, coding);
       const std::time_t now = std::time(nullptr);
       const Validators validators{file.etag(), static_cast<std::time_t>(file.mtime())};
       switch (evaluate_preconditions(request, validators, now)) {
@@ -216,7 +215,7 @@ class FilesHandler final : public Handler {
         std::vector<ByteRange> ranges;
         switch (parse_byte_ranges(request.headers[at].value, file.size(), options_.ranges, ranges)) {
           case RangeVerdict::whole: break;
-          case RangeVerdict::parts: return send_parts(ex, entry, *content, fields, ranges);
+          case RangeVerdict::parts: return send_parts(ex, entry, content, fields, ranges);
           case RangeVerdict::unsatisfiable: {
             const std::string size = "bytes */" + std::to_string(file.size());
             const Field field{"Content-Range", size};
@@ -225,17 +224,14 @@ class FilesHandler final : public Handler {
         }
       }
     }
-    fields.add("Last-Modified", file.last_modified());
-    if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
-    if (const std::error_code error = ex.begin(
-            {.content_length = file.size(), .content_type = media_type_for(entry.path), .fields = fields.view()}))
-      return error;
+    if (const std::error_code error = ex.begin({.content_length = file.size(), .block = &content.fields})) return error;
     if (request.method == Method::head) return ex.end();
-    if (const std::error_code error = send_bytes(ex, *content, {0, file.size()})) return error;
+    if (const std::error_code error = send_bytes(ex, content, {0, file.size()})) return error;
     return ex.end();
   }
 
-  FileCache::Content& negotiate(const HeaderView& headers, FileCache::Entry& entry, Fields& fields) const {
+  /// Which of the entry's forms the client shall have: an index of its compressed ones, or kIdentity.
+  [[nodiscard]] std::size_t negotiate(const HeaderView& headers, const FileCache::Entry& entry) const {
     std::array<std::string_view, FileCache::kMaxSiblings> available;
     std::array<std::size_t, FileCache::kMaxSiblings> index{};
     std::size_t n = 0;
@@ -244,12 +240,36 @@ class FilesHandler final : public Handler {
       available[n] = codings_[i];
       index[n++] = i;
     }
-    if (n == 0) return entry.content;
-    fields.add("Vary", "Accept-Encoding");
+    if (n == 0) return kIdentity;
     const std::size_t chosen = choose_encoding(headers, {available.data(), n});
-    if (chosen == kIdentity) return entry.content;
-    fields.add("Content-Encoding", available[chosen]);
-    return entry.compressed[index[chosen]];
+    return chosen == kIdentity ? kIdentity : index[chosen];
+  }
+
+  /// What every answer about this form of the file says, 304 included (RFC 9110 section 15.4.5).
+  [[nodiscard]] Fields validator_fields(const FileCache::Entry& entry, std::size_t coding) const noexcept {
+    Fields fields;
+    const bool varies = std::any_of(entry.compressed.begin(), entry.compressed.end(),
+                                    [](const FileCache::Content& c) { return c.file != nullptr; });
+    if (varies) fields.add("Vary", "Accept-Encoding");
+    if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
+    fields.add("ETag", (coding == kIdentity ? entry.content : entry.compressed[coding]).file->etag());
+    fields.add("Cache-Control", options_.cache_control);
+    return fields;
+  }
+
+  void prepare(FileCache::Entry& entry) const {
+    const auto prepare_form = [&](FileCache::Content& content, std::size_t coding) {
+      if (content.file == nullptr) return;
+      Fields fields;
+      fields.add("Content-Type", media_type_for(entry.path));
+      for (const Field& field : validator_fields(entry, coding).view()) fields.add(field.name, field.value);
+      fields.add("Last-Modified", content.file->last_modified());
+      if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
+      // All of them are ours: what an operator may choose was checked when the handler was made.
+      if (auto block = FieldBlock::make(fields.view()); !FIBERD_BUG_IF(!block)) content.fields = std::move(*block);
+    };
+    prepare_form(entry.content, kIdentity);
+    for (std::size_t i = 0; i < entry.compressed.size(); ++i) prepare_form(entry.compressed[i], i);
   }
 
   std::error_code send_parts(Exchange& ex, const FileCache::Entry& entry, FileCache::Content& content, Fields fields,

@@ -48,7 +48,20 @@ bool is_reserved(std::string_view name) noexcept {
   }
 }
 
+bool is_writable(const Field& field) noexcept {
+  return is_token(field.name) && is_field_value(field.value) && !is_reserved(field.name);
+}
+
 }  // namespace
+
+Result<FieldBlock> FieldBlock::make(std::span<const Field> fields) {
+  FieldBlock block;
+  for (const Field& field : fields) {
+    if (!is_writable(field)) return fail(std::errc::invalid_argument);
+    block.text_.append("\r\n").append(field.name).append(": ").append(field.value);
+  }
+  return block;
+}
 
 Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
   if (head.status < 100 || head.status > 599 || date.size() != kDateSize) return fail(std::errc::invalid_argument);
@@ -73,10 +86,9 @@ Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, s
     out.put("\r\nContent-Type: ");
     out.put(head.content_type);
   }
+  if (head.block != nullptr) out.put(head.block->text());
   for (const Field& field : head.fields) {
-    if (!is_token(field.name) || !is_field_value(field.value) || is_reserved(field.name)) {
-      return fail(std::errc::invalid_argument);
-    }
+    if (!is_writable(field)) return fail(std::errc::invalid_argument);
     out.put("\r\n");
     out.put(field.name);
     out.put(": ");

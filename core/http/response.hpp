@@ -20,6 +20,19 @@ enum class BodyKind : std::uint8_t {
   until_close  ///< of unknown length, ended by closing the connection
 };
 
+/// Fields that are checked and laid out once, for answers that carry them every time. Immutable: any number of threads
+/// may use it at once.
+class FieldBlock {
+ public:
+  FieldBlock() = default;
+  /// Error: invalid_argument, as write_head.
+  [[nodiscard]] static Result<FieldBlock> make(std::span<const Field> fields);
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+
+ private:
+  std::string text_;
+};
+
 /// What the head of an answer says. To HEAD, describe the answer that GET would get: the head is the same.
 struct ResponseHead {
   unsigned status = 200;  ///< 100..599
@@ -31,6 +44,7 @@ struct ResponseHead {
   std::string_view server{};          ///< empty: no Server field
   std::string_view content_type{};    ///< empty: no Content-Type
   std::span<const Field> fields{};    ///< any others; not those that are written from the members above
+  const FieldBlock* block = nullptr;  ///< more of them, written before `fields`
 };
 
 struct HeadWritten {

@@ -254,13 +254,16 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
     p.now = monotonic_now();
     (void)run_timers(slot, p.now);
     if ((f = pop_pinned(slot)) != nullptr) break;
-    if (p.tick.load(std::memory_order_relaxed) % kFairTick == 0) {
-      p.tick.store(p.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    // By time and not by turns: a few fibers that use up their slices would keep everybody's events waiting.
+    const std::int64_t unpolled = p.now - slot.poller.last_poll.load(std::memory_order_relaxed);
+    if (unpolled >= kPollInterval) {
       // What is queued goes first: a batch on top of a full ring would spill into the global queue, and there the
       // requests that came first would be served last (10,000 connections: p99 five times the median).
-      const std::int64_t unpolled = p.now - slot.poller.last_poll.load(std::memory_order_relaxed);
       const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
-      if (unpolled >= (room ? kPollInterval : kMaxPollInterval)) poll(m, slot.poller, 0);
+      if (room || unpolled >= kMaxPollInterval) poll(m, slot.poller, 0);
+    }
+    if (p.tick.load(std::memory_order_relaxed) % kFairTick == 0) {
+      p.tick.store(p.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       if ((f = pop_global(p)) != nullptr) break;
     }
     if ((f = pop_local(p)) != nullptr) break;

@@ -160,3 +160,77 @@ TEST_CASE("a connection's age ends it with an answer", "[integration][abuse]") {
   CHECK(served > 1);
   CHECK(c.wait_end());
 }
+
+TEST_CASE("a pipeline lets others have their turn", "[integration][abuse]") {
+  std::atomic<int> served{0};
+  std::atomic<int> before_other{-1};
+  // One Processor: what is sent while a fiber holds it is all there when the next events are looked for.
+  HttpServer server({{.spec = {.path = "/a"}, .handler = handler([&](http::Exchange& ex) {
+                                                ++served;
+                                                return ex.respond(200, "text/plain", "a");
+                                              })},
+                     {.spec = {.path = "/b"}, .handler = handler([&](http::Exchange& ex) {
+                                                before_other = served.load();
+                                                return ex.respond(200, "text/plain", "b");
+                                              })}},
+                    {}, 1);
+  static constexpr int kPipeline = 400;
+  std::string pipeline;
+  for (int i = 0; i < kPipeline; ++i) pipeline += get("/a");
+  for (const bool pipeline_first : {true, false}) {
+    HttpClient greedy(server.port());
+    HttpClient modest(server.port());
+    for (HttpClient* c : {&greedy, &modest}) REQUIRE(c->ask(get("/a")).has_value());
+    served = 0;
+    before_other = -1;
+    server.runtime().run([&] {
+      if (pipeline_first) greedy.send(pipeline);
+      modest.send(get("/b"));
+      if (!pipeline_first) greedy.send(pipeline);
+    });
+    REQUIRE(modest.receive().has_value());
+    for (int i = 0; i < kPipeline; ++i) REQUIRE(greedy.receive().has_value());
+    CHECK(served == kPipeline);
+    CHECK(before_other <= 64);
+  }
+}
+
+TEST_CASE("10,000 requests at once take no more memory than a few, and all are answered", "[integration][abuse]") {
+  Daemon daemon(
+      "admin: {address: \"127.0.0.1:0\"}\n"
+      "listeners:\n"
+      "  - name: web\n"
+      "    address: \"127.0.0.1:0\"\n"
+      "    http:\n"
+      "      routes: [{path: /, respond: {body: \"" +
+      std::string(2000, 'x') + "\"}}]\n");
+  static constexpr int kRequests = 10'000;
+  HttpClient client(daemon.port("web"), 4096);
+  REQUIRE(client.ask(get("/")).has_value());
+  const double before = daemon.metric("process_resident_memory_bytes").value_or(0);
+  const double answered =
+      daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}").value_or(0);
+  std::thread sender([&] {
+    std::string all;
+    for (int i = 0; i < kRequests; ++i) all += get("/");
+    client.send(all);
+  });
+  // It goes on until the sockets are full, and then it waits for the client: so many are answered, and no more.
+  const auto progress = [&] {
+    return daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}").value_or(0) -
+           answered;
+  };
+  double seen = 0;
+  CHECK(eventually([&] { return progress() > 0; }));
+  CHECK(eventually([&] { return std::exchange(seen, progress()) == progress(); }));
+  CHECK(seen < kRequests);
+  CHECK(daemon.metric("process_resident_memory_bytes").value_or(0) - before < 1024 * 1024);
+  int right = 0;
+  for (int i = 0; i < kRequests; ++i) {
+    const auto answer = client.receive();
+    if (!answer) break;
+    right += answer->status == 200 && answer->body.size() == 2000 ? 1 : 0;
+  }
+  sender.join();
+  CHECK(right == kRequests);
+}

@@ -90,3 +90,17 @@ TEST_CASE("response: chunk heads", "[http]") {
   CHECK(std::string_view(out, write_chunk_head(out, 0x1a2b)) == "1a2b\r\n");
   CHECK(std::string_view(out, write_chunk_head(out, UINT64_MAX)) == "ffffffffffffffff\r\n");
 }
+
+TEST_CASE("response: a block of fields is checked as they are one by one, and written as they are", "[http]") {
+  const std::array<Field, 2> fields{{{"ETag", "\"1\""}, {"Vary", "Accept"}}};
+  const auto block = FieldBlock::make(fields);
+  REQUIRE(block.has_value());
+  CHECK(head_text({.block = &*block}) == head_text({.fields = fields}));
+  const Field last{"X", "y"};
+  CHECK(head_text({.fields = {&last, 1}, .block = &*block})
+            .ends_with("ETag: \"1\"\r\nVary: Accept\r\nX: y\r\nContent-Length: 0\r\n\r\n"));
+  for (const Field bad : {Field{"X", "a\r\nY: b"}, Field{"X\r\n", "a"}, Field{"Content-Length", "1"}, Field{"", "a"}})
+    CHECK_FALSE(FieldBlock::make({&bad, 1}).has_value());
+  std::array<char, 70> room{};
+  CHECK(write_head(room, {.block = &*block}, kDate).error() == std::errc::no_buffer_space);
+}
