@@ -5,6 +5,7 @@
 // the guard's reason, for that list.
 #include <llhttp.h>
 
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <cstdlib>
@@ -66,6 +67,22 @@ Reading by_beast(std::string_view message) {
   return r;
 }
 
+std::string readable(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    if (c >= ' ' && c <= '~') {
+      text += c;
+    } else if (c == '\r' || c == '\n' || c == '\t') {
+      text += c == '\r' ? "\\r" : c == '\n' ? "\\n" : "\\t";
+    } else {
+      std::array<char, 5> hex{};
+      (void)std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned char>(c));
+      text += hex.data();
+    }
+  }
+  return text;
+}
+
 bool alike(const Reading& a, const Reading& b) {
   return a.accepted && a.length == b.length && (a.length != Length::counted || a.bytes == b.bytes);
 }
@@ -82,9 +99,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // llhttp, asked after the guard, has something to add in one known case: it does not read "chunked" before a tab.
     FUZZ_CHECK(parser.reason() != http::Reject::parser_disagrees || message.find('\t') != std::string_view::npos);
     if (list && message.find("\r\n\r\n") != std::string_view::npos)
-      (void)std::fprintf(stderr, "guard refuses %s: llhttp %s, Beast %s\n", http::token_of(parser.reason()).data(),
+      (void)std::fprintf(stderr, "guard refuses %s: llhttp %s, Beast %s: %s\n", http::token_of(parser.reason()).data(),
                          by_llhttp(message).accepted ? "accepts" : "refuses",
-                         by_beast(message).accepted ? "accepts" : "refuses");
+                         by_beast(message).accepted ? "accepts" : "refuses", readable(message.substr(0, 160)).c_str());
     return 0;
   }
   if (verdict != http::Verdict::complete) return 0;
