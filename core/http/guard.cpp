@@ -259,7 +259,8 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
     case 4:
       if (!equals_lower(name, "host")) break;
       if (head_.has_host) return Reject::duplicate_host;
-      if (!is_valid_authority(value)) return Reject::bad_host;
+      // A target of its own outranks it (RFC 9112 section 3.2.2), and empty is a valid value.
+      if (!is_valid_authority(value) && !(value.empty() && head_.form == TargetForm::absolute)) return Reject::bad_host;
       head_.has_host = true;
       if (head_.form == TargetForm::origin || head_.form == TargetForm::asterisk) {
         head_.authority_begin = field.value_begin;
@@ -270,18 +271,19 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
       if (!equals_lower(name, "expect")) break;
       // 1.0 knew no expectations: a server must ignore this one (RFC 9110 section 10.1.1).
       if (head_.version == Version::http10) break;
-      if (!equals_lower(value, "100-continue")) return Reject::bad_expectation;
-      head_.expect_continue = true;
-      break;
+      return check_expect(value);
     case 10:
       if (equals_lower(name, "connection")) return check_connection(value);
       break;
     case 14:
-      if (equals_lower(name, "content-length")) return check_content_length(value);
+      if (!equals_lower(name, "content-length")) break;
+      head_.blank_after_framing |= message[field.value_begin + field.value_size] != '\r';
+      return check_content_length(value);
       break;
     case 17:
-      if (equals_lower(name, "transfer-encoding")) return check_transfer_encoding(value);
-      break;
+      if (!equals_lower(name, "transfer-encoding")) break;
+      head_.blank_after_framing |= message[field.value_begin + field.value_size] != '\r';
+      return check_transfer_encoding(value);
     default: break;
   }
   return Reject::none;
@@ -294,6 +296,16 @@ Reject HeadGuard::check_connection(std::string_view value) noexcept {
     if (!is_token(option)) return Reject::bad_connection;
     if (equals_lower(option, "close")) head_.connection_close = true;
     if (equals_lower(option, "keep-alive")) head_.connection_keep_alive = true;
+  }
+  return Reject::none;
+}
+
+Reject HeadGuard::check_expect(std::string_view value) noexcept {
+  TokenList list(value);
+  std::string_view expectation;
+  while (list.next(expectation)) {
+    if (!equals_lower(expectation, "100-continue")) return Reject::bad_expectation;
+    head_.expect_continue = true;
   }
   return Reject::none;
 }

@@ -82,6 +82,7 @@ class HeadGuard {
     bool connection_close = false;
     bool connection_keep_alive = false;
     bool expect_continue = false;
+    bool blank_after_framing = false;  ///< behind the value of Content-Length or Transfer-Encoding
   };
   [[nodiscard]] const Head& head() const noexcept { return head_; }
   [[nodiscard]] const FieldSpan* fields() const noexcept { return fields_.data(); }
@@ -110,6 +111,7 @@ class HeadGuard {
   [[nodiscard]] Reject check_content_length(std::string_view value) noexcept;
   [[nodiscard]] Reject check_transfer_encoding(std::string_view value) noexcept;
   [[nodiscard]] Reject check_connection(std::string_view value) noexcept;
+  [[nodiscard]] Reject check_expect(std::string_view value) noexcept;
   [[nodiscard]] Reject check_end() noexcept;
 
   HeadLimits limits_;

@@ -2,6 +2,7 @@
 
 #include <llhttp.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -35,7 +36,21 @@ constexpr llhttp_settings_t make_settings() {
 }
 constexpr llhttp_settings_t kSettings = make_settings();
 
-bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head& head) noexcept {
+/// llhttp takes spaces behind the values of framing fields, but no tabs (RFC 9110 section 5.6.3: OWS is both). It gets
+/// such a head without the blanks behind values.
+llhttp_errno_t execute_trimmed(llhttp_t& parser, const char* begin, const char* end, HeaderView fields) noexcept {
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const std::string_view value = fields[i].value;
+    const char* const last = value.data() + value.size();
+    if (const llhttp_errno_t error = llhttp_execute(&parser, begin, static_cast<std::size_t>(last - begin));
+        error != HPE_OK)
+      return error;
+    begin = std::find(last, end, '\r');
+  }
+  return llhttp_execute(&parser, begin, static_cast<std::size_t>(end - begin));
+}
+
+bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head& head, HeaderView fields) noexcept {
   SecondOpinion opinion;
   llhttp_t parser;
   llhttp_init(&parser, HTTP_REQUEST, &kSettings);
@@ -47,7 +62,11 @@ bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head&
     error = llhttp_execute(&parser, "GET", 3);
     rest = message + head.method_begin + head.method_size;
   }
-  if (error == HPE_OK) error = llhttp_execute(&parser, rest, size - static_cast<std::size_t>(rest - message));
+  const char* const end = message + size;
+  if (error == HPE_OK) {
+    error = head.blank_after_framing ? execute_trimmed(parser, rest, end, fields)
+                                     : llhttp_execute(&parser, rest, static_cast<std::size_t>(end - rest));
+  }
   // CONNECT and `Connection: upgrade` end paused for a tunnel. We open none: the guard's framing holds.
   if (error != HPE_OK && error != HPE_PAUSED_UPGRADE) return false;
   const bool chunked = (opinion.flags & F_CHUNKED) != 0;
@@ -62,7 +81,7 @@ bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head&
 Verdict RequestParser::parse(const char* message, std::size_t size) noexcept {
   if (verdict_ != Verdict::need_more) return verdict_;
   verdict_ = guard_.advance(message, size);
-  if (verdict_ == Verdict::complete && !llhttp_agrees(message, guard_.consumed(), guard_.head())) {
+  if (verdict_ == Verdict::complete && !llhttp_agrees(message, guard_.consumed(), guard_.head(), headers(message))) {
     disagreed_ = true;
     verdict_ = Verdict::refused;
   }

@@ -96,8 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const http::Verdict verdict = parser.parse(message.data(), message.size());
   static const bool list = std::getenv("FIBERD_FUZZ_LIST") != nullptr;
   if (verdict == http::Verdict::refused) {
-    // llhttp, asked after the guard, has something to add in one known case: it does not read "chunked" before a tab.
-    FUZZ_CHECK(parser.reason() != http::Reject::parser_disagrees || message.find('\t') != std::string_view::npos);
+    FUZZ_CHECK(parser.reason() != http::Reject::parser_disagrees);
     if (list && message.find("\r\n\r\n") != std::string_view::npos)
       (void)std::fprintf(stderr, "guard refuses %s: llhttp %s, Beast %s: %s\n", http::token_of(parser.reason()).data(),
                          by_llhttp(message).accepted ? "accepts" : "refuses",
@@ -110,8 +109,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (r.framing == http::Framing::chunked) ours.length = Length::chunked;
   if (r.framing == http::Framing::length) ours = {true, Length::counted, r.content_length};
   const std::string_view head = message.substr(0, parser.consumed());
-  // llhttp knows a list of methods; any token is one to us.
-  if (r.method != http::Method::unknown) FUZZ_CHECK(alike(by_llhttp(head), ours));
+  // llhttp knows a list of methods; any token is one to us. And it takes no tab behind the value of a framing field,
+  // where RFC 9110 section 5.6.3 has one (the parser gives it the value without).
+  const bool tab_behind_value =
+      head.find("\t\r\n") != std::string_view::npos || head.find("\t ") != std::string_view::npos;
+  if (r.method != http::Method::unknown && !tab_behind_value) FUZZ_CHECK(alike(by_llhttp(head), ours));
   // Beast takes no empty line before the request, and refuses bytes above 127 in a target.
   const Reading beast = by_beast(head.starts_with("\r\n") ? head.substr(2) : head);
   FUZZ_CHECK(alike(beast, ours));

@@ -130,7 +130,7 @@ Outcome run_random(const std::string& bytes, std::uint64_t seed) {
 
 TEST_CASE("framing cases: the right answer, however the bytes are split", "[protocol]") {
   const auto cases = protocol::framing_cases();
-  REQUIRE(cases.size() >= 150);
+  REQUIRE(cases.size() >= 390);
   for (const auto& row : cases) {
     INFO(row.name << " (" << row.rfc << ")");
     const Outcome whole = run_split(row.bytes, row.bytes.size() + 1);

@@ -110,13 +110,14 @@ struct Answer {
 
 class HttpClient {
  public:
-  /// `receive_buffer` in bytes, 0: the kernel's. Every wait is bounded by ten seconds.
-  explicit HttpClient(std::uint16_t port, int receive_buffer = 0) {
+  /// `receive_buffer` in bytes, 0: the kernel's. Every wait is bounded by `patience`.
+  explicit HttpClient(std::uint16_t port, int receive_buffer = 0,
+                      std::chrono::milliseconds patience = std::chrono::seconds(10)) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (receive_buffer != 0) (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     const int on = 1;
     (void)::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    const timeval limit{10, 0};
+    const timeval limit{patience.count() / 1000, patience.count() % 1000 * 1000};
     (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     (void)::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     const net::Endpoint to = net::Endpoint::v4(0x7f000001, port);
@@ -146,7 +147,7 @@ class HttpClient {
       Answer a;
       a.head = buffer_.substr(0, end + 4);
       buffer_.erase(0, end + 4);
-      if (a.head.size() < 12 || !a.head.starts_with("HTTP/1.1 ")) throw std::runtime_error("no answer: " + a.head);
+      if (a.head.size() < 12 || !a.head.starts_with("HTTP/1.")) throw std::runtime_error("no answer: " + a.head);
       a.status = static_cast<unsigned>(std::strtoul(a.head.c_str() + 9, nullptr, 10));
       if (a.status / 100 == 1) {
         ++interim_;

@@ -1,47 +1,96 @@
-// The Go peer: net/http as it comes. GOMAXPROCS is set by the harness.
+// The Go peer: net/http as it comes, but for the time-outs that the attack table sets. GOMAXPROCS is set by the harness.
+//
+//	go_http HTTP-ADDRESS TCP-ADDRESS FILES [header=10s] [idle=60s] [read=30s] [write=30s]
 package main
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 )
 
-func main() {
-	mux := http.NewServeMux()
-	hello := []byte("Hello, World!")
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+func text(body string) http.HandlerFunc {
+	bytes := []byte(body)
+	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
-		w.Write(hello)
-	})
-	mux.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(os.Args[3]))))
-	go func() {
-		l, err := net.Listen("tcp", os.Args[2])
-		if err != nil {
-			panic(err)
+		w.Write(bytes)
+	}
+}
+
+// Reads the whole body before it answers, so that a refusal can be told by its status.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		status := http.StatusBadRequest
+		if _, large := err.(*http.MaxBytesError); large {
+			status = http.StatusRequestEntityTooLarge
 		}
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				continue
-			}
-			go func() {
-				defer c.Close()
-				b := make([]byte, 4096)
-				for {
-					n, err := c.Read(b)
-					if n > 0 {
-						if _, err := c.Write(b[:n]); err != nil {
-							return
-						}
-					}
-					if err == io.EOF || err != nil {
+		w.Header().Set("Connection", "close")
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Write(body)
+}
+
+func serveEcho(address string) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			continue
+		}
+		go func() {
+			defer c.Close()
+			b := make([]byte, 4096)
+			for {
+				n, err := c.Read(b)
+				if n > 0 {
+					if _, err := c.Write(b[:n]); err != nil {
 						return
 					}
 				}
-			}()
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func main() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", text("Hello, World!"))
+	mux.HandleFunc("/sentinel", text("sentinel"))
+	mux.HandleFunc("/echo", echo)
+	mux.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(os.Args[3]))))
+	server := &http.Server{Addr: os.Args[1], Handler: mux}
+	for _, option := range os.Args[4:] {
+		name, value, _ := strings.Cut(option, "=")
+		limit, err := time.ParseDuration(value)
+		if err != nil {
+			log.Fatal(err)
 		}
-	}()
-	panic(http.ListenAndServe(os.Args[1], mux))
+		switch name {
+		case "header":
+			server.ReadHeaderTimeout = limit
+		case "idle":
+			server.IdleTimeout = limit
+		case "read":
+			server.ReadTimeout = limit
+		case "write":
+			server.WriteTimeout = limit
+		default:
+			log.Fatal("unknown option " + option)
+		}
+	}
+	go serveEcho(os.Args[2])
+	log.Fatal(server.ListenAndServe())
 }

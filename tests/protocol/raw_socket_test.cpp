@@ -1,0 +1,60 @@
+// The raw-socket suite against a running server: the codec, the connection's loop, handlers, the answers' framing and
+// the close together.
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "core/base/random.hpp"
+#include "core/http/files.hpp"
+#include "tests/protocol/framing_cases.hpp"
+#include "tests/protocol/run_case.hpp"
+#include "tests/protocol/semantics_cases.hpp"
+#include "tests/support/daemon.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+
+namespace {
+
+/// Reads the whole body before it answers, so that every refusal can still be told by its status.
+std::error_code collect(http::Exchange& ex) {
+  std::string body;
+  for (;;) {
+    const Result<std::string_view> piece = ex.read_body();
+    if (!piece) return piece.error();
+    if (piece->empty()) return ex.respond(200, "application/octet-stream", body);
+    body += *piece;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("raw sockets: whole, byte by byte, split at random", "[protocol][socket]") {
+  const TemporaryDirectory site;
+  protocol::make_site(site.path());
+  const auto files = http::make_files_handler({.root = site.path()});
+  REQUIRE(files);
+  HttpServer server(
+      {{.spec = {.path = "/"}, .handler = hello()},
+       {.spec = {.path = "/sentinel"},
+        .handler = *http::make_respond_handler({.content_type = "text/plain", .body = "sentinel"})},
+       {.spec = {.path = "/echo"}, .handler = handler(collect)},
+       {.spec = {.path = "/files/*", .methods = http::MethodSet::of(http::Method::get)}, .handler = *files}});
+  std::vector<protocol::RawCase> rows = protocol::framing_cases();
+  for (protocol::RawCase& row : protocol::semantics_cases()) rows.push_back(std::move(row));
+  REQUIRE(rows.size() >= 480);
+  Random random(20261123);
+  for (const auto& row : rows) {
+    INFO(row.name << " (" << row.rfc << ")");
+    CHECK(run_strictly(server.port(), row, {}) == "");
+    const std::size_t step = row.bytes.size() < 2000 ? 1 : 61;
+    CHECK(run_strictly(server.port(), row, std::vector<std::size_t>(row.bytes.size() / step + 1, step)) == "");
+    for (int round = 0; round < 5; ++round) {
+      std::vector<std::size_t> pieces;
+      const auto most = static_cast<std::uint32_t>(row.bytes.size() < 400 ? 12 : row.bytes.size() / 8);
+      for (std::size_t sent = 0; sent < row.bytes.size(); sent += pieces.back())
+        pieces.push_back(1 + random.below(most));
+      CHECK(run_strictly(server.port(), row, pieces) == "");
+    }
+  }
+}
