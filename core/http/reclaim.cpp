@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "core/http/connection.hpp"
@@ -15,23 +16,34 @@
 
 namespace fiberd::http {
 
+/// Before when the `wanted` longest-waiting began to wait; nothing when none waits.
+static std::optional<std::int64_t> longest(std::span<Server* const> servers, Waiting what,
+                                           std::size_t wanted) noexcept {
+  try {
+    std::vector<std::int64_t> since;
+    for (Server* const s : servers) s->waiting_since(what, since);
+    if (since.empty()) return std::nullopt;
+    const auto last = since.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, since.size()) - 1);
+    std::nth_element(since.begin(), last, since.end());
+    return *last;
+  } catch (const std::bad_alloc&) {
+    return INT64_MAX;  // without memory for the order: any of them, for memory is what is needed
+  }
+}
+
 std::size_t reclaim(std::span<Server* const> servers, std::size_t wanted) noexcept {
+  // Those seen may be gone when they are to be closed: another Processor may be reclaiming, too, and the two saw the
+  // same. There are others then; "none" would have a client refused for nothing.
+  static constexpr int kLooks = 8;
   if (wanted == 0) return 0;
   for (const Waiting what : {Waiting::for_request, Waiting::for_head}) {
-    std::int64_t until = INT64_MAX;
-    try {
-      std::vector<std::int64_t> since;
-      for (Server* const s : servers) s->waiting_since(what, since);
-      if (since.empty()) continue;
-      const auto last = since.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, since.size()) - 1);
-      std::nth_element(since.begin(), last, since.end());
-      until = *last;
-    } catch (const std::bad_alloc&) {
-      // Without memory for the order: any of them, for memory is what is needed.
+    for (int look = 0; look < kLooks; ++look) {
+      const std::optional<std::int64_t> until = longest(servers, what, wanted);
+      if (!until) break;
+      std::size_t closed = 0;
+      for (Server* const s : servers) closed += s->close_waiting(what, *until, wanted - closed);
+      if (closed != 0) return closed;
     }
-    std::size_t closed = 0;
-    for (Server* const s : servers) closed += s->close_waiting(what, until, wanted - closed);
-    if (closed != 0) return closed;
   }
   return 0;
 }

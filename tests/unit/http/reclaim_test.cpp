@@ -81,6 +81,38 @@ TEST_CASE("the longest-idle go first, and as many as wanted", "[http][reclaim]")
   CHECK(server.listener().connections() == 0);
 }
 
+TEST_CASE("two Processors that make room at once both get some", "[http][reclaim]") {
+  Counted counted;
+  HttpServer server({{.spec = {.path = "/"}, .handler = hello()}}, counted.options(), 2);
+  http::Server* const s = &server.server();
+  std::list<HttpClient> clients;
+  for (int round = 0; round < 100; ++round) {
+    while (clients.size() < 8) {
+      clients.emplace_back(server.port());
+      REQUIRE(clients.back().ask(get("/")).has_value());
+    }
+    REQUIRE(counted.settle(8));
+    std::atomic<int> there{0};
+    std::atomic<int> done{0};
+    std::array<std::size_t, 2> closed{};
+    server.runtime().run([&] {
+      for (std::size_t& n : closed) {
+        REQUIRE(runtime::spawn("reclaim", [&] {
+          there.fetch_add(1);
+          while (there.load() != 2) runtime::yield();
+          n = http::reclaim({&s, 1}, 4);
+          done.fetch_add(1);
+        }));
+      }
+      while (done.load() != 2) runtime::yield();
+    });
+    // The same four were the longest-idle for both.
+    CHECK((closed[0] != 0 && closed[1] != 0));
+    clients.clear();
+    REQUIRE(counted.settle(0));
+  }
+}
+
 TEST_CASE("a request that has arrived is served, not closed", "[http][reclaim]") {
   Counted counted;
   // One Processor: while the fiber below has it, nobody looks for events.
