@@ -71,6 +71,7 @@ struct RouteConfig {
   std::string host;                  ///< empty: any
   std::optional<std::chrono::nanoseconds> timeout;
   std::optional<std::uint64_t> body_size;
+  bool require_length = false;
   RouteAction action;
 };
 

@@ -252,6 +252,7 @@ RouteConfig read_route(const Reader& route) {
     route.report("host", "must be a host name without port");
   if (route.has("timeout")) r.timeout = route.duration("timeout");
   if (route.has("body_size")) r.body_size = route.number("body_size");
+  r.require_length = route.boolean("require_length");
   r.action = read_action(route);
   return r;
 }

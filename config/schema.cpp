@@ -73,6 +73,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.routes[].host", .type = Type::string, .fallback = "", .help = "Only requests for this host, without port; default any."},
   {.path = "listeners[].http.routes[].timeout", .type = Type::duration, .fallback = "", .least = kSecond / 1000, .most = kDay, .help = "Instead of timeouts.request."},
   {.path = "listeners[].http.routes[].body_size", .type = Type::bytes, .fallback = "", .least = 0, .most = kTiB, .help = "Instead of limits.body_size."},
+  {.path = "listeners[].http.routes[].require_length", .type = Type::boolean, .fallback = "false", .help = "Content must say its length: chunked requests, and POST, PUT and PATCH without Content-Length, get 411."},
   {.path = "listeners[].http.routes[].respond", .type = Type::section, .fallback = "", .help = "The same answer each time."},
   {.path = "listeners[].http.routes[].respond.status", .type = Type::integer, .fallback = "200", .least = 200, .most = 599, .help = "Status code."},
   {.path = "listeners[].http.routes[].respond.body", .type = Type::string, .fallback = "", .help = "Body."},

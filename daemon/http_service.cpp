@@ -30,6 +30,11 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Reg
   metric::Family& reclaimed = register_metric(registry, "fiberd_http_reclaimed_total");
   m.reclaimed_idle = &registry.counter(reclaimed, {listener, "idle"});
   m.reclaimed_head = &registry.counter(reclaimed, {listener, "head"});
+  metric::Family& closed = register_metric(registry, "fiberd_http_closed_total");
+  m.closed_unread_body = &registry.counter(closed, {listener, "unread_body"});
+  m.closed_age = &registry.counter(closed, {listener, "age"});
+  m.closed_requests = &registry.counter(closed, {listener, "requests"});
+  m.closed_truncated = &registry.counter(closed, {listener, "truncated"});
   m.spawn_refused = &registry.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
   m.panics = &registry.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
   return m;
@@ -158,6 +163,7 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     }
     route.handler = std::move(*handler);
     route.body_size = r.body_size;
+    route.require_length = r.require_length;
     route.request_timeout = r.timeout;
     service.counters.push_back(make_route_counters(listener, route_label(r), registry));
     route.counters = service.counters.back().get();

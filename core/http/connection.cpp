@@ -37,13 +37,21 @@
 namespace fiberd::http {
 
 static constexpr unsigned kTurn = 32;  // requests of a pipeline before others have their turn
-static constexpr std::int64_t kLinger = 1'000'000'000;
-static constexpr std::size_t kLingerBytes = std::size_t{1024} * 1024;
+// How long, and how much, is read for nothing behind the last answer.
+static constexpr std::int64_t kLingerSilence = 1'000'000'000;
+static constexpr std::int64_t kLinger = 5'000'000'000;
+static constexpr std::size_t kLingerBytes = std::size_t{64} * 1024 * 1024;
 static constexpr std::size_t kBodyRoom = std::size_t{8} * 1024;
-static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
 
 static void count(metric::Counter* counter) noexcept {
   if (counter != nullptr) counter->add();
+}
+
+/// 411: content whose length is not told, or none where the method is about content (RFC 9110 section 15.5.12).
+static bool lacks_length(const Request& request) noexcept {
+  if (request.framing == Framing::chunked) return true;
+  const Method m = request.method;
+  return request.framing == Framing::none && (m == Method::post || m == Method::put || m == Method::patch);
 }
 
 static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
@@ -57,9 +65,10 @@ static std::span<const std::byte> bytes(std::string_view data) noexcept {
 
 void Connection::set_lifetime() noexcept {
   const ServerOptions& o = server_.options_;
+  const std::int64_t now = runtime::coarse_now();
+  head_deadline_ = now + o.timeouts.header.count();
   if (o.timeouts.age.count() == 0 && o.requests == 0) return;
   // Clients that came together shall not come back together.
-  const std::int64_t now = runtime::coarse_now();
   Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
   const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
   if (o.timeouts.age.count() != 0)
@@ -69,8 +78,16 @@ void Connection::set_lifetime() noexcept {
         1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
 }
 
-void Connection::start() noexcept {
-  const Result<void> spawned = runtime::spawn(server_.options_.fiber_name, [this] { run(); });
+bool Connection::may_live_on(std::int64_t now) const noexcept {
+  if (server_.stopping_.load(std::memory_order_relaxed)) return false;
+  if (requests_ < most_requests_ && now < retire_at_) return true;
+  const ServerMetrics& m = server_.options_.metrics;
+  count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
+  return false;
+}
+
+void Connection::start(const char* fiber_name) noexcept {
+  const Result<void> spawned = runtime::spawn(fiber_name, [this] { run(); });
   if (spawned) return;
   count(server_.options_.metrics.spawn_refused);
   finish();
@@ -78,7 +95,7 @@ void Connection::start() noexcept {
 
 void Connection::restart_claimed() noexcept {
   if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  start();
+  start(server_.options_.kept_fiber_name);
 }
 
 void Connection::finish() noexcept {
@@ -94,27 +111,29 @@ bool Connection::go_idle() noexcept {
   static constexpr auto kReady = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
     if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    c.start();
+    c.start(c.requests_ == 0 ? c.server_.options_.fiber_name : c.server_.options_.kept_fiber_name);
   };
   static constexpr auto kTimeout = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
     if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    count(c.server_.options_.metrics.idle_timeouts);
+    const ServerMetrics& m = c.server_.options_.metrics;
+    count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
     c.finish();
   };
+  if (after_empty_line_) ws_->parser.reset();
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
   if (idle != nullptr) idle->add();
   // A client that has sent nothing yet is still within its header time-out.
-  const Timeouts& t = server_.options_.timeouts;
   const std::int64_t now = runtime::coarse_now();
   waiting_since_.store(now, std::memory_order_relaxed);
-  const Deadline limit = Deadline::at(now + (requests_ == 0 ? t.header : t.idle).count());
+  const Deadline limit = Deadline::at(requests_ == 0 ? head_deadline_ : now + server_.options_.timeouts.idle.count());
   if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit)) return true;
   if (idle != nullptr) idle->sub();
   ws_ = server_.workspaces_.acquire();
   if (ws_ != nullptr) {
     stream_.note_readable();
+    ws_->parser.reset(after_empty_line_);
     ws_->writes.reset();
     return false;
   }
@@ -134,7 +153,7 @@ void Connection::run() noexcept {
   if (active != nullptr) active->add();
   stream_.note_readable();
   begin_ = end_ = out_size_ = 0;
-  head_deadline_ = 0;
+  if (after_empty_line_) ws_->parser.reset(true);
   ws_->writes.reset();
   Step step = read_more();
   unsigned turn = kTurn;
@@ -157,6 +176,8 @@ void Connection::run() noexcept {
   if (active != nullptr) active->sub();
   if (step == Step::gone) return;
   (void)flush();
+  // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
+  if (step == Step::done && (end_ != begin_ || !stream_.drained())) step = Step::linger;
   if (step == Step::linger) linger();
   ws_->parser.reset();  // the client may have left in the middle of a head
   server_.workspaces_.release(ws_);
@@ -166,14 +187,19 @@ void Connection::run() noexcept {
 
 /// No complete head is in the buffer, and no answer waits for its send: reads, or goes idle.
 Connection::Step Connection::read_more() noexcept {
-  const bool started = ws_->parser.started();
   if (begin_ != 0) {
     std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
-  if (!started && end_ == 0) {
-    head_deadline_ = 0;
+  if (end_ == 2 && ws_->parser.only_empty_line()) {
+    // Left over from the request before (RFC 9112 section 2.2), and no reason to hold a fiber or to send a 408.
+    after_empty_line_ = true;
+    end_ = 0;
+    ws_->parser.reset(true);
+  }
+  if (end_ == 0) {
+    if (requests_ != 0) head_deadline_ = 0;
     // While stopping the socket is asked once more: what a client sent before it could know is still answered.
     if (!server_.stopping_.load(std::memory_order_relaxed) && stream_.drained() && go_idle()) return Step::gone;
   }
@@ -181,7 +207,7 @@ Connection::Step Connection::read_more() noexcept {
     Result<std::size_t> n = stream_.try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
     if (!n && n.error() == std::errc::operation_would_block) {
       if (end_ == 0) {
-        if (server_.stopping_.load(std::memory_order_relaxed)) return Step::linger;
+        if (server_.stopping_.load(std::memory_order_relaxed)) return requests_ != 0 ? Step::done : Step::linger;
         if (go_idle()) return Step::gone;
         continue;
       }
@@ -249,6 +275,7 @@ Connection::Step Connection::serve_request() noexcept {
   }
   begin_ += static_cast<std::uint32_t>(ws_->parser.consumed());
   head_deadline_ = 0;
+  after_empty_line_ = false;
   ++requests_;
 
   Exchange ex(*this, request);
@@ -259,30 +286,10 @@ Connection::Step Connection::serve_request() noexcept {
   RouteMatch match;
   const Route* route = nullptr;
   std::error_code error;
-  NormalisedPath path{Reject::none, request.path};
-  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
-    path = normalise_path(request.path, {ws_->path, server_.options_.head.target_size});
-  ex.path_ = path.path;
-  if (path.reason == Reject::none && !serves_host(server_.options_.hosts, request.host))
-    path.reason = Reject::misdirected;
-  if (path.reason != Reject::none) {
-    count(server_.options_.metrics.rejects[static_cast<std::size_t>(path.reason)]);
-  } else {
-    match = server_.router_.match(request.method, request.host, path.path);
-    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
-  }
-  const std::uint64_t body_limit =
-      route != nullptr && route->body_size ? *route->body_size : server_.options_.body_size;
-  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
-
-  if (path.reason != Reject::none) {
-    // As after any other head that cannot be understood. One that came to the wrong place was understood.
-    if (path.reason != Reject::misdirected || !body_fits) ex.keep_alive_ = false;
-    error = ex.respond_error(status_of(path.reason));
-  } else if (!body_fits) {
-    count(server_.options_.metrics.rejects[static_cast<std::size_t>(ex.decoder_.reason())]);
-    ex.keep_alive_ = false;
-    error = ex.respond_error(status_of(ex.decoder_.reason()));
+  const Reject reason = find_route(ex, match, route);
+  if (reason != Reject::none) {
+    count(server_.options_.metrics.rejects[static_cast<std::size_t>(reason)]);
+    error = answer_refused(ex, reason, match);
   } else if (route == nullptr) {
     error = answer_unrouted(ex, match);
   } else {
@@ -294,9 +301,55 @@ Connection::Step Connection::serve_request() noexcept {
   }
   const bool body_done = !error && finish_body(ex);
   account(ex, route, begin);
-  if (error) return Step::close;
+  // A body that was refused in the middle of an answer: the client may be sending still.
+  if (error) return ex.refused_ != Reject::none ? Step::linger : Step::close;
   if (!body_done) return Step::linger;
-  return ex.keep_alive_ ? Step::go_on : Step::linger;
+  return ex.keep_alive_ ? Step::go_on : Step::done;
+}
+
+/// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: `match`
+/// tells what else there is to say). Starts the body's decoder either way.
+Reject Connection::find_route(Exchange& ex, RouteMatch& match, const Route*& route) noexcept {
+  const ServerOptions& o = server_.options_;
+  const Request& request = ex.request_;
+  NormalisedPath path{Reject::none, request.path};
+  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
+    path = normalise_path(request.path, {ws_->path, o.head.target_size});
+  ex.path_ = path.path;
+  Reject reason = path.reason;
+  if (reason == Reject::none && !serves_host(o.hosts, request.host)) reason = Reject::misdirected;
+  if (reason == Reject::none) {
+    match = server_.router_.match(request.method, request.host, path.path);
+    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
+    if (match.kind == RouteMatch::Kind::not_implemented) reason = Reject::unknown_method;
+    if (match.kind == RouteMatch::Kind::method_not_allowed) reason = Reject::method_not_allowed;
+  }
+  const std::uint64_t body_limit = route != nullptr && route->body_size ? *route->body_size : o.body_size;
+  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
+  if (!body_fits) {
+    // An error of the request itself is told first, but what follows it cannot be had.
+    ex.keep_alive_ = false;
+    if (reason == Reject::none) reason = ex.decoder_.reason();
+  }
+  if (reason == Reject::none && route != nullptr && route->require_length && lacks_length(request))
+    reason = Reject::length_required;
+  return reason;
+}
+
+std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const RouteMatch& match) noexcept {
+  switch (reason) {
+    // These were understood, and the connection can go on.
+    case Reject::misdirected:
+    case Reject::length_required: break;
+    case Reject::method_not_allowed: {
+      const AllowValue allow(match.allow);
+      const Field field{"Allow", allow.text()};
+      return ex.respond_error(405, {&field, 1});
+    }
+    // What an unknown method means for the message's content nobody knows (as CONNECT shows).
+    default: ex.keep_alive_ = false;
+  }
+  return ex.respond_error(status_of(reason));
 }
 
 /// Runs the handler and sees to it that a head was committed and the answer ended; else the connection must close.
@@ -322,6 +375,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   if (ex.committed()) {
     // The client must see that the body is incomplete: no last chunk, and the connection closes.
     ex.keep_alive_ = false;
+    if (panicked || error == std::errc::io_error) count(server_.options_.metrics.closed_truncated);
     return;
   }
   unsigned status = 500;
@@ -331,9 +385,8 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       ex.keep_alive_ = false;
     } else if (error == std::errc::timed_out) {
       // The body did not come in time, or the handler gave up at its deadline.
-      const bool by_client = ex.body_timed_out_;
-      if (!by_client) count(server_.options_.metrics.request_timeouts);
-      status = by_client ? 408 : 503;
+      if (!ex.body_timed_out_) count(server_.options_.metrics.request_timeouts);
+      status = ex.body_timed_out_ ? 408 : 503;
       ex.keep_alive_ = false;
     } else if (error == std::errc::connection_aborted && !ex.decoder_.done()) {
       // The body ended before its length: the client closed, or half-closed and may still read why.
@@ -350,25 +403,10 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
 }
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
-  switch (match.kind) {
-    case RouteMatch::Kind::not_implemented:
-      // What an unknown method means for the message's content nobody knows (as CONNECT shows).
-      ex.keep_alive_ = false;
-      return ex.respond_error(501);
-    case RouteMatch::Kind::method_not_allowed: {
-      const AllowValue allow(match.allow);
-      const Field field{"Allow", allow.text()};
-      return ex.respond_error(405, {&field, 1});
-    }
-    case RouteMatch::Kind::options: {
-      const AllowValue allow(match.allow);
-      const Field field{"Allow", allow.text()};
-      return ex.respond(204, {}, {}, {&field, 1});
-    }
-    case RouteMatch::Kind::not_found:
-    case RouteMatch::Kind::route: break;
-  }
-  return ex.respond_error(404);
+  if (match.kind != RouteMatch::Kind::options) return ex.respond_error(404);
+  const AllowValue allow(match.allow);
+  const Field field{"Allow", allow.text()};
+  return ex.respond(204, {}, {}, {&field, 1});
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.
@@ -378,36 +416,44 @@ Connection::Step Connection::refuse(Reject reason) noexcept {
 }
 
 Connection::Step Connection::refuse(unsigned status) noexcept {
-  const Request none;
-  Exchange ex(*this, none);
+  const Request request = ws_->parser.partial_request(ws_->in + begin_);
+  Exchange ex(*this, request);
   ex.keep_alive_ = false;
+  ex.head_only_ = request.method == Method::head;
   const std::int64_t begin = monotonic_now();
   const std::error_code error = ex.respond_error(status);
   account(ex, nullptr, begin);
   return error ? Step::close : Step::linger;
 }
 
+/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
+/// kernel answer with a reset, which may overtake the answer. Meanwhile the place can be had back like that of a client
+/// in the middle of a head.
+void Connection::linger() noexcept {
+  stream_.shutdown_write();
+  const std::int64_t begin = monotonic_now();
+  waiting_since_.store(-begin, std::memory_order_release);
+  for (std::size_t discarded = 0; discarded < kLingerBytes;) {
+    const Deadline limit = Deadline::at(monotonic_now() + kLingerSilence).earlier(Deadline::at(begin + kLinger));
+    const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), limit);
+    if (!n || *n == 0) break;
+    discarded += *n;
+  }
+  waiting_since_.store(0, std::memory_order_release);
+}
+
 /// Reads what the handler left of the body. False: it cannot be had at a bearable price, so the connection must close.
 bool Connection::finish_body(Exchange& ex) noexcept {
   if (ex.decoder_.done()) return true;
-  // A client that waits for 100 Continue and got a final answer may send the body or not: the end is unknown.
-  if (ex.request_.expect_continue && !ex.continue_sent_) {
-    ex.keep_alive_ = false;
-    return false;
-  }
-  if (ex.decoder_.remaining() > kDrainBytes) {
-    ex.keep_alive_ = false;
-    return false;
-  }
   const std::uint64_t before = ex.decoder_.received();
-  while (!ex.decoder_.done()) {
-    const Result<std::string_view> piece = ex.read_body();
-    if (!piece || ex.decoder_.received() - before > kDrainBytes) {
-      ex.keep_alive_ = false;
-      return false;
-    }
-  }
-  return true;
+  ex.deadline_ = Deadline::at(runtime::coarse_now() + kLinger);
+  bool bearable = !ex.leaves_too_much();
+  while (bearable && !ex.decoder_.done())
+    bearable = ex.read_body().has_value() && ex.decoder_.received() - before <= Exchange::kDrainBytes;
+  if (bearable) return true;
+  ex.keep_alive_ = false;
+  count(server_.options_.metrics.closed_unread_body);
+  return false;
 }
 
 metric::StatusCounters* Connection::counters_of(const Route* route) const noexcept {
@@ -432,22 +478,6 @@ void Connection::account(const Exchange& ex, const Route* route, std::int64_t be
                              .status = status,
                              .body_bytes = ex.body_bytes_,
                              .duration_ns = duration});
-}
-
-/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
-/// kernel answer with a reset, which may overtake the answer.
-void Connection::linger() noexcept {
-  if (end_ == begin_ && stream_.drained() && requests_ != 0) {
-    // Nothing of the client is in flight as far as we know: an orderly close loses nothing.
-    return;
-  }
-  stream_.shutdown_write();
-  const Deadline deadline = Deadline::at(monotonic_now() + kLinger);
-  for (std::size_t discarded = 0; discarded < kLingerBytes;) {
-    const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), deadline);
-    if (!n || *n == 0) return;
-    discarded += *n;
-  }
 }
 
 // ---------------------------------------------------------------------------------------------- output

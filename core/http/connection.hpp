@@ -19,7 +19,7 @@ class Connection : public ListHook {
   }
 
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
-  void start() noexcept;
+  void start() noexcept { start(server_.options_.fiber_name); }
   /// By the server's stop: takes an idle connection; an active one finds out by itself. Then
   /// restart_claimed(), which looks into the socket once more before it closes.
   [[nodiscard]] bool claim_idle() noexcept { return stream_.descriptor()->claim_idle(); }
@@ -36,24 +36,31 @@ class Connection : public ListHook {
 
  private:
   friend class Exchange;
-  enum class Step : std::uint8_t { go_on, close, linger, gone };
+  enum class Step : std::uint8_t {
+    go_on,
+    close,   // the client is gone, or not worth more time
+    done,    // all that the client sent was answered, as far as we know
+    linger,  // more of what the client sends may be on its way
+    gone
+  };
 
+  void start(const char* fiber_name) noexcept;
   void run() noexcept;
   Step read_more() noexcept;
   [[nodiscard]] Result<std::size_t> read_rest_of_head() noexcept;
   [[nodiscard]] bool go_idle() noexcept;
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
+  std::error_code answer_refused(Exchange& exchange, Reject reason, const RouteMatch& match) noexcept;
   std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;
   Step refuse(Reject reason) noexcept;
   Step refuse(unsigned status) noexcept;
+  [[nodiscard]] Reject find_route(Exchange& exchange, RouteMatch& match, const Route*& route) noexcept;
   [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;
   void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
   [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
   void set_lifetime() noexcept;
-  [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
-    return requests_ < most_requests_ && now < retire_at_ && !server_.stopping_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept;
   void linger() noexcept;
   void finish() noexcept;
 
@@ -76,10 +83,12 @@ class Connection : public ListHook {
   // Monotonic ns; negative while it waits in the middle of a head. Whether an idle one still is the poll word knows; of
   // the wait for a head this is the word itself: who makes it 0 has it.
   std::atomic<std::int64_t> waiting_since_{0};
+  std::int64_t
+      head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
+  bool after_empty_line_ = false;  // before the next request
   // Only while active:
   Workspace* ws_ = nullptr;
-  std::int64_t head_deadline_ = 0;  // of the head being read; 0: none has begun
-  std::uint32_t begin_ = 0;         // the message being read: ws_->in[begin_, end_)
+  std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)
   std::uint32_t end_ = 0;
   std::uint32_t out_size_ = 0;
 };

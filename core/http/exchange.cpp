@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string>
 
 #include "core/base/bug.hpp"
 #include "core/http/connection.hpp"
@@ -11,7 +12,8 @@
 
 namespace fiberd::http {
 
-// More than any head of ours: status line, date, server, a dozen fields. Heads with more take the slow path.
+// More than any head of ours: status line, date, server, a dozen fields. Heads with more take the slow path
+// (write_large_head).
 static constexpr std::size_t kHeadRoom = 2048;
 // Bodies up to here are copied behind their head, so that the answers to a pipeline leave in one send.
 static constexpr std::size_t kCopyBody = 4096;
@@ -23,8 +25,9 @@ static std::error_code misuse(const char* what) noexcept {
 
 Result<std::string_view> Exchange::read_body() {
   Connection& c = connection_;
-  Workspace& ws = *c.ws_;
+  const Workspace& ws = *c.ws_;
   if (refused_ != Reject::none) return fail(std::errc::bad_message);
+  if (body_timed_out_) return fail(std::errc::timed_out);
   while (!decoder_.done()) {
     if (c.begin_ < c.end_) {
       const BodyDecoder::Step step = decoder_.decode(ws.in + c.begin_, c.end_ - c.begin_);
@@ -47,24 +50,9 @@ Result<std::string_view> Exchange::read_body() {
       // Answers to earlier requests must not wait for this one's body.
       if (const std::error_code error = c.flush()) return fail(error);
     }
-    // The head stays where it is; its body is read into the room behind it, always the same.
-    c.begin_ = c.end_ = body_room_;
-    const ServerOptions& options = c.server_.options_;
-    const std::int64_t begin = runtime::coarse_now();
-    const std::int64_t grace = options.timeouts.grace.count();
-    const Deadline progress = Deadline::at(begin + options.timeouts.body.count());
-    const Result<std::size_t> n =
-        c.stream_.read_some({reinterpret_cast<std::byte*>(ws.in + c.end_), ws.in_capacity - c.end_},
-                            progress.earlier(reads_.limit(begin, options.body_rate, grace)));
-    reads_.note(n ? *n : 0, runtime::coarse_now() - begin);
+    const Result<std::size_t> n = receive_body();
     if (!n) {
       keep_alive_ = false;
-      if (n.error() == std::errc::timed_out) {
-        body_timed_out_ = true;
-        const bool too_slow = reads_.spent(options.body_rate, grace);
-        if (metric::Counter* const counter = too_slow ? options.metrics.body_rate : options.metrics.body_timeouts)
-          counter->add();
-      }
       return fail(n.error());
     }
     if (*n == 0) {
@@ -76,30 +64,84 @@ Result<std::string_view> Exchange::read_body() {
   return std::string_view();
 }
 
-std::error_code Exchange::commit(ResponseHead& head) {
+Result<std::size_t> Exchange::receive_body() {
+  Connection& c = connection_;
+  // The head stays where it is; its body is read into the room behind it, always the same.
+  c.begin_ = c.end_ = body_room_;
+  const ServerOptions& options = c.server_.options_;
+  const std::int64_t begin = runtime::coarse_now();
+  const std::int64_t grace = options.timeouts.grace.count();
+  // A committed answer has met its deadline; what is drained behind it has one of its own.
+  const Deadline own = committed() && !ended_ ? Deadline::never() : deadline_;
+  const Deadline progress = Deadline::at(begin + options.timeouts.body.count());
+  const Result<std::size_t> n =
+      c.stream_.read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_},
+                          progress.earlier(reads_.limit(begin, options.body_rate, grace)).earlier(own));
+  const std::int64_t now = runtime::coarse_now();
+  reads_.note(n ? *n : 0, now - begin);
+  if (n || n.error() != std::errc::timed_out) return n;
+  body_timed_out_ = true;
+  const ServerMetrics& metrics = options.metrics;
+  metric::Counter* counter = metrics.body_timeouts;
+  if (reads_.spent(options.body_rate, grace)) {
+    counter = metrics.body_rate;
+  } else if (!own.is_never() && own.ns() <= now) {
+    counter = ended_ ? nullptr : metrics.request_timeouts;
+  }
+  if (counter != nullptr) counter->add();
+  return n;
+}
+
+bool Exchange::leaves_too_much() const noexcept {
+  if (decoder_.done()) return false;
+  // A client that waits for 100 Continue and gets a final answer may send the body or not: the end is unknown.
+  if (request_.expect_continue && !continue_sent_) return true;
+  return refused_ != Reject::none || body_timed_out_ || decoder_.remaining() > kDrainBytes;
+}
+
+/// `whole`: the handler gives all of the answer at once, so it will not read any more of the body.
+std::error_code Exchange::commit(ResponseHead& head, bool whole) {
   if (committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   // A body that cannot be drained afterwards ends the connection; say so.
-  if (!decoder_.done() && request_.expect_continue && !continue_sent_) keep_alive_ = false;
+  if (!decoder_.done() && (whole ? leaves_too_much() : request_.expect_continue && !continue_sent_))
+    keep_alive_ = false;
   head.version = request_.version;
   head.keep_alive = keep_alive_;
   head.server = c.server_.options_.server_name;
   char* const out = c.reserve_out(kHeadRoom);
   if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
-  const Result<HeadWritten> written =
+  Result<HeadWritten> written =
       write_head({out, c.ws_->out_capacity - c.out_size_}, head, c.server_.workspaces_.date());
+  if (written) {
+    c.out_size_ += static_cast<std::uint32_t>(written->size);
+  } else if (written.error() == std::errc::no_buffer_space) {
+    written = write_large_head(head);
+  }
   if (!written) return written.error();
-  c.out_size_ += static_cast<std::uint32_t>(written->size);
   keep_alive_ = written->keep_alive;
   kind_ = written->body;
   status_ = head.status;
   return {};
 }
 
+/// One that the output buffer has no room for: written elsewhere and sent behind what waits.
+Result<HeadWritten> Exchange::write_large_head(const ResponseHead& head) {
+  Connection& c = connection_;
+  std::size_t room = kHeadRoom + head.server.size() + head.content_type.size();
+  if (head.block != nullptr) room += head.block->text().size();
+  for (const Field& field : head.fields) room += field.name.size() + field.value.size() + 4;
+  std::string text(room, '\0');
+  const Result<HeadWritten> written = write_head(text, head, c.server_.workspaces_.date());
+  if (!written) return written;
+  if (const std::error_code error = c.flush_with(std::string_view(text).substr(0, written->size))) return fail(error);
+  return written;
+}
+
 std::error_code Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
                                   std::span<const Field> fields) {
   ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
-  if (const std::error_code error = commit(head)) return error;
+  if (const std::error_code error = commit(head, true)) return error;
   ended_ = true;
   if (head_only_ || !status_has_body(status)) return {};
   body_bytes_ = body.size();
@@ -135,12 +177,18 @@ std::error_code Exchange::respond_error(unsigned status, std::span<const Field> 
 std::error_code Exchange::respond(const PreparedResponse& prepared) {
   if (committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
-  if (!decoder_.done() && request_.expect_continue && !continue_sent_) keep_alive_ = false;
+  if (!decoder_.done() && leaves_too_much()) keep_alive_ = false;
   const std::size_t size = prepared.size(request_.version, keep_alive_, !head_only_);
-  char* const out = c.reserve_out(size);
-  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
-  prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
-  c.out_size_ += static_cast<std::uint32_t>(size);
+  if (size > c.ws_->out_capacity) {
+    std::string text(size, '\0');
+    prepared.write(text.data(), request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+    if (const std::error_code error = c.flush_with(text)) return error;
+  } else {
+    char* const out = c.reserve_out(size);
+    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+    c.out_size_ += static_cast<std::uint32_t>(size);
+  }
   status_ = prepared.status();
   if (!head_only_) body_bytes_ = prepared.body_size();
   ended_ = true;
@@ -168,7 +216,7 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
 }
 
 std::error_code Exchange::begin(ResponseHead head) {
-  if (const std::error_code error = commit(head)) return error;
+  if (const std::error_code error = commit(head, false)) return error;
   left_ = head.content_length;
   if (head_only_ || !status_has_body(status_)) left_ = 0;
   return {};

@@ -36,8 +36,9 @@ class Exchange {
   // ---- request body
 
   /// The next piece of the body, zero-copy; empty at its end. Sends 100 Continue first if the client waits for it. The
-  /// view holds until the next call. Waits at most `timeouts.body` for progress. After an error the answer, if none was
-  /// committed, is the server's: 400, 408, 413 by cause.
+  /// view holds until the next call. Waits at most `timeouts.body` for progress, as long as `limits.body_rate` allows,
+  /// and not beyond deadline() while no answer is committed. After an error the answer, if none was committed, is the
+  /// server's: 400, 408, 413 by cause.
   [[nodiscard]] Result<std::string_view> read_body();
 
   // ---- answer: respond, or begin … write … end
@@ -64,8 +65,14 @@ class Exchange {
 
  private:
   friend class Connection;
+  /// How much of a body is read for nothing, so that the connection can go on.
+  static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
+  [[nodiscard]] Result<std::size_t> receive_body();
+  /// Whether what is left of the body, if nobody wants it, would end the connection.
+  [[nodiscard]] bool leaves_too_much() const noexcept;
+  [[nodiscard]] Result<HeadWritten> write_large_head(const ResponseHead& head);
   Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
-  std::error_code commit(ResponseHead& head);
+  std::error_code commit(ResponseHead& head, bool whole);
 
   Connection& connection_;
   const Request& request_;

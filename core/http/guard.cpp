@@ -47,7 +47,8 @@ HeadGuard::HeadGuard(const HeadLimits& limits) noexcept : limits_(limits) {  // 
   limits_.header_fields = std::min<std::uint32_t>(limits_.header_fields, kMaxHeaderFields);
 }
 
-void HeadGuard::reset() noexcept {
+void HeadGuard::reset(bool after_empty_line) noexcept {
+  empty_line_ = after_empty_line;
   pos_ = 0;
   mark_ = 0;
   state_ = State::start;
@@ -72,8 +73,9 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
   while (p < end) {
     switch (state_) {
       case State::start:
-        if (*p == '\r' && p == message) {
+        if (*p == '\r' && !empty_line_) {
           ++p;
+          empty_line_ = true;
           state_ = State::start_lf;
           break;
         }
@@ -245,6 +247,8 @@ Reject HeadGuard::check_target(const char* message) noexcept {
   const std::size_t stop = std::min(target.find_first_of("/?", scheme), target.size());
   // Userinfo is an error in a URI from outside (RFC 9110 section 4.2.4); '@' is no host character, so it fails here.
   if (!is_valid_authority(target.substr(scheme, stop - scheme))) return Reject::bad_target;
+  // Not over a connection that is not secured (RFC 9110 section 7.4).
+  if (scheme == 8) return Reject::misdirected;
   head_.form = TargetForm::absolute;
   head_.authority_begin = head_.target_begin + static_cast<std::uint32_t>(scheme);
   head_.authority_size = static_cast<std::uint32_t>(stop - scheme);

@@ -49,8 +49,8 @@ class HeadGuard {
  public:
   explicit HeadGuard(const HeadLimits& limits = {}) noexcept;
 
-  /// Forgets the message; O(1).
-  void reset() noexcept;
+  /// Forgets the message; O(1). `after_empty_line`: the one that may stand before a request has been there already.
+  void reset(bool after_empty_line = false) noexcept;
   /// Goes on from where the last call ended. `message` holds the message from its first byte, all bytes seen so far and
   /// any more that arrived; bytes behind the head are not looked at. After `refused` or `complete` it returns the same
   /// until reset().
@@ -118,6 +118,7 @@ class HeadGuard {
   std::size_t pos_ = 0;
   std::uint32_t mark_ = 0;  // first byte of the token being read
   State state_ = State::start;
+  bool empty_line_ = false;  // one was skipped
   Reject reason_ = Reject::none;
   char major_ = 0;
   char minor_ = 0;

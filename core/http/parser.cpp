@@ -116,4 +116,15 @@ Request RequestParser::request(const char* message) const noexcept {
   return r;
 }
 
+Request RequestParser::partial_request(const char* message) const noexcept {
+  const HeadGuard::Head& head = guard_.head();
+  Request r;
+  r.method = head.method;
+  r.version = head.version;
+  r.method_text = {message + head.method_begin, head.method_size};
+  r.target = {message + head.target_begin, head.target_size};
+  r.headers = headers(message);
+  return r;
+}
+
 }  // namespace fiberd::http

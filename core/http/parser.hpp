@@ -17,9 +17,9 @@ class RequestParser {
  public:
   explicit RequestParser(const HeadLimits& limits = {}) noexcept : guard_(limits) {}
 
-  /// Ready for the next message; O(1).
-  void reset() noexcept {
-    guard_.reset();
+  /// Ready for the next message; O(1). `after_empty_line`: what came before it was the one empty line that may.
+  void reset(bool after_empty_line = false) noexcept {
+    guard_.reset(after_empty_line);
     verdict_ = Verdict::need_more;
     disagreed_ = false;
   }
@@ -33,8 +33,12 @@ class RequestParser {
   [[nodiscard]] Reject reason() const noexcept { return disagreed_ ? Reject::parser_disagrees : guard_.reason(); }
   /// Whether a request has begun; until then the connection is idle.
   [[nodiscard]] bool started() const noexcept { return guard_.started(); }
+  /// Whether nothing but an empty line has come.
+  [[nodiscard]] bool only_empty_line() const noexcept { return !guard_.started() && guard_.consumed() == 2; }
   /// The request, after `complete`. Views into `message`, and into this parser for the fields.
   [[nodiscard]] Request request(const char* message) const noexcept;
+  /// As much of the request as was understood, at any time: method, target, version and fields.
+  [[nodiscard]] Request partial_request(const char* message) const noexcept;
   /// The fields anew when the buffer has moved.
   [[nodiscard]] HeaderView headers(const char* message) const noexcept {
     return {message, guard_.fields(), guard_.head().field_count};

@@ -70,11 +70,16 @@ struct ServerMetrics {
   metric::Counter* body_rate = nullptr;   ///< request bodies that came slower than ServerOptions::body_rate
   metric::Counter* write_rate = nullptr;  ///< answers that were read slower than ServerOptions::write_rate
   metric::Counter* request_timeouts = nullptr;
-  metric::Counter* reclaimed_idle = nullptr;   ///< idle connections closed to make room (reclaim.hpp)
-  metric::Counter* reclaimed_head = nullptr;   ///< connections closed for that in the middle of a request's head
-  metric::Counter* spawn_refused = nullptr;    ///< connection dropped: no fiber could be had
-  metric::Counter* panics = nullptr;           ///< handlers that threw
-  metric::StatusCounters* unrouted = nullptr;  ///< answers that no route gave: 400, 404, 405, 501, …
+  metric::Counter* reclaimed_idle = nullptr;  ///< idle connections closed to make room (reclaim.hpp)
+  metric::Counter* reclaimed_head = nullptr;  ///< connections closed for that in the middle of a request's head
+  metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber could be had
+  metric::Counter* panics = nullptr;          ///< handlers that threw
+  // Connections that the server closed behind an answer though the client had not asked for it:
+  metric::Counter* closed_unread_body = nullptr;  ///< the request's body was more than is read for nothing
+  metric::Counter* closed_age = nullptr;          ///< Timeouts::age
+  metric::Counter* closed_requests = nullptr;     ///< ServerOptions::requests
+  metric::Counter* closed_truncated = nullptr;    ///< the answer could not be finished: a file shrank, a handler failed
+  metric::StatusCounters* unrouted = nullptr;     ///< answers that no route gave: 400, 404, 405, 501, …
 };
 
 struct Route {
@@ -82,6 +87,8 @@ struct Route {
   std::shared_ptr<Handler> handler;
   std::optional<std::uint64_t> body_size{};                   ///< instead of ServerOptions::body_size
   std::optional<std::chrono::nanoseconds> request_timeout{};  ///< instead of Timeouts::request
+  /// Content must say its length: with `chunked`, and POST, PUT and PATCH without Content-Length, are answered 411.
+  bool require_length = false;
   metric::StatusCounters* counters = nullptr;
 };
 
@@ -94,9 +101,10 @@ struct ServerOptions {
   std::uint32_t requests = 0;      ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
   /// Hosts that are served, in lower case and without port, "*.example.org" for all below; others get 421. Empty: all.
   std::vector<std::string> hosts;
-  std::string server_name;             ///< Server field; empty: none
-  const char* fiber_name = "http";     ///< of the connections' fibers: for admission and for who looks at them
-  std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status
+  std::string server_name;                    ///< Server field; empty: none
+  const char* fiber_name = "http";            ///< of new connections' fibers: for admission and for who looks at them
+  const char* kept_fiber_name = "http kept";  ///< as fiber_name, when an idle connection's next request has come
+  std::vector<ErrorPage> error_pages;         ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
   ServerMetrics metrics;
 };

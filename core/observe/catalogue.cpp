@@ -161,6 +161,13 @@ constexpr MetricInfo kCatalogue[] = {
      {"listener", "state"},
      "connections",
      "Connections closed to make room when places, descriptors or memory ran low: idle, or in the middle of a head."},
+    {"fiberd_http_closed_total",
+     counter,
+     registry,
+     {"listener", "reason"},
+     "connections",
+     "Connections closed behind an answer though the client would have gone on: unread_body (more than is read for "
+     "nothing), age, requests (their limits), truncated (the answer could not be finished)."},
     {"fiberd_http_handler_exceptions_total",
      counter,
      registry,

@@ -88,7 +88,8 @@ inline std::vector<RawCase> framing_cases() {
   // Target
   ok("absolute form", "9112 3.2.2", line("GET http://b.example/ HTTP/1.1"));
   ok("absolute form, scheme in capitals", "9112 3.2.2", line("GET HTTP://b.example/ HTTP/1.1"));
-  ok("absolute form, https and port", "9112 3.2.2, house", line("GET https://b.example:443/ HTTP/1.1"));
+  bad("absolute form, https where nothing is secured", "9110 7.4", line("GET https://b.example:443/ HTTP/1.1"), 421);
+  bad("absolute form, https and userinfo", "9110 4.2.4", line("GET https://u@b.example/ HTTP/1.1"));
   ok("absolute form without path", "9112 3.2.2", line("GET http://b.example HTTP/1.1"));
   also({301, 308});
   ok("absolute form with query only", "9112 3.2.2", line("GET http://b.example?x HTTP/1.1"));

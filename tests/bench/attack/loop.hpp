@@ -32,7 +32,7 @@ struct Tally {
   std::uint64_t shed = 0;      // ended by the server, refusals included
   std::uint64_t refused = 0;   // of these, before a byte of an answer to a whole request, or not even established
   std::uint64_t ended = 0;     // ended by us, as the mode has it
-  std::uint64_t timeouts = 0;  // ended by us, since nothing came for too long
+  std::uint64_t timeouts = 0;  // of these, since nothing came for too long
   std::uint64_t still_open = 0;
   std::uint64_t requests = 0;
   std::uint64_t bytes_sent = 0;

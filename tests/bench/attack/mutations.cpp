@@ -71,7 +71,7 @@ std::string mutated_request(std::uint64_t seed, std::uint64_t index) {
     const std::size_t at = below(text.size());
     const std::size_t length = std::min<std::size_t>(1 + below(16), text.size() - at);
     switch (below(8)) {
-      case 0: text[at] = static_cast<char>(text[at] ^ (1U << below(8))); break;
+      case 0: text[at] = static_cast<char>(static_cast<unsigned char>(text[at]) ^ (1U << below(8))); break;
       case 1: text[at] = static_cast<char>(below(256)); break;
       case 2: text.insert(at, 1 + below(4), static_cast<char>(below(256))); break;
       case 3: text.insert(at, kTokens[below(std::size(kTokens))]); break;

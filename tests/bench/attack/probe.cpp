@@ -107,13 +107,12 @@ class Probe {
         calls_[i].in.clear();
         ++in_flight_;
         send_request(i);
-        // The pool is filled by and by: a server must not be able to choose its favourite connection.
         return;
       }
       begin(due, true);
       return;
     }
-    begin(due, pool_size_ < kKept);
+    begin(due, pool_size_ < kKept);  // so the pool is filled
   }
 
   void begin(std::int64_t due, bool kept) {

@@ -71,7 +71,8 @@ class Storm {
       const bool ready = (!idle_.empty() && started_ < most_ && now >= rest_until_) || !again_.empty();
       const int n = epoll_wait(ep_, events, 256, ready ? 0 : 10);
       again.swap(again_);
-      for (const std::size_t i : again) on_event(i, EPOLLIN | EPOLLOUT);
+      for (const std::size_t i : again)
+        if (places_[i].connected) on_event(i, EPOLLIN | EPOLLOUT);
       again.clear();
       for (int i = 0; i < n; ++i) on_event(events[i].data.u64, events[i].events);
       if (now >= look) {
@@ -156,6 +157,7 @@ class Storm {
     p.connected = true;
     ++t_.opened;
     if (mutated_) p.text = mutated_request(o_.seed, p.number);
+    if (mutated_ && p.text.empty()) shutdown(p.fd, SHUT_WR);  // nothing at all is a request to try, too
     if (churn_) p.text = kGet;
     if (reset_) p.text = p.number % 2 == 0 ? kGet : kHalf;
     if (bombs_) p.text = p.number % 2 == 0 ? "GET / HTTP/1.1\r\nHost: localhost\r\n" : "GET / HTTP/1.1\r\nX: ";

@@ -55,7 +55,7 @@ listeners:
         - {path: /echo, echo: {}}
         - {path: /files/*, files: {root: ./site, index: [index.html, index.htm]}}
         - {path: /old, redirect: {location: /new, status: 301}}
-        - {path: /api/*, methods: [GET, POST], host: api.example.com, timeout: 5s, body_size: 0, echo: {}}
+        - {path: /api/*, methods: [GET, POST], host: api.example.com, timeout: 5s, body_size: 0, require_length: true, echo: {}}
   - {name: echo, address: "0.0.0.0:7000", tcp: {echo: {}}}
   - {name: sink, address: "unix:/run/x.sock", mode: 0600, owner: "root:root", tcp: {discard: {}, timeouts: {idle: 5s}, limits: {connections: 7}}}
 )");
@@ -90,6 +90,7 @@ listeners:
   CHECK(http.routes[4].host == "api.example.com");
   CHECK(http.routes[4].timeout == 5s);
   CHECK(http.routes[4].body_size == 0U);
+  CHECK(http.routes[4].require_length);
   CHECK_FALSE(http.routes[0].timeout.has_value());
   CHECK(std::get<TcpConfig>(c.listeners[1].service).service == TcpService::echo);
   const auto& sink = std::get<TcpConfig>(c.listeners[2].service);

@@ -1,0 +1,691 @@
+#!/usr/bin/env python3
+"""What attacks do to a well-behaved client, to memory and to descriptors: fiberd beside nginx and Go's net/http.
+
+Each row is a fresh server of two Processors (workers) with the same short time-outs: a head 3 s, a body 5 s between
+reads, writing 5 s, idle 8 s. It is warmed up; the probe (100 requests a second, by turns on kept and on new
+connections, latency from the time each was due) takes a baseline of 3 s; then the attackers and the probe run together.
+The attackers have half a core, by a cgroup of their own, so that it is not the machine that they wear out; the probe is
+outside of it and asks for real-time priority.
+
+Memory and descriptors are those of the whole process family. "After" is awaited for at most 15 s once the attackers are
+gone. A connection that the server has closed but whose client reads nothing is not noticed by that client, so what the
+server still holds is told by its descriptors, sampled four times a second.
+
+For attacks that hold connections, `shed` counts those that the server ended or refused, and when the last one went. For
+attacks that come and go it says whether anything of them remained on the server afterwards, and for how long.
+
+With few descriptors each of nginx's two workers has as many as the other servers have in all: the limit is a process's.
+
+Memory counts as back when RSS and private dirty memory are both within 10 % of before. With --repeat the rounds are
+interleaved, latencies pooled, and everything else is the median, so that one noisy moment does not decide.
+"""
+import argparse
+import json
+import math
+import os
+import platform
+import pwd
+import random
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HOLDING = ("slow_heads", "slow_bodies", "slow_readers", "open", "descriptors")
+ATTACKS = HOLDING[:4] + ("churn", "reset", "pipeline", "bombs", "mutated", "descriptors")
+SERVERS = ("fiberd", "nginx", "go")
+WHAT = {
+    "slow_heads": "1,000 heads, a byte a second, without end",
+    "slow_bodies": "500 uploads, a byte of 100,000 a second",
+    "slow_readers": "300 clients ask for 20 MiB and read 16 bytes a second, or nothing",
+    "open": "19,000 connections that fall silent after a request",
+    "churn": "a connection a request, 32 at a time",
+    "reset": "a request or half of one, then a reset, 32 at a time",
+    "pipeline": "16 pipelines without end",
+    "bombs": "64 heads without end at full speed: many small fields, or one huge",
+    "mutated": "20,000 mutated requests",
+    "descriptors": "400 clients hold connections of a server with 200 descriptors",
+}
+FEW_DESCRIPTORS = 200
+HALF_A_CORE = 0.5
+PERIOD_US = 20_000
+BACK_WITHIN_S = 15.0
+BACK_RATIO = 1.10
+PROBE_CONNECTIONS = 14  # that the probe itself has open: kept ones, and a few new ones on their way
+LARGE, SMALL = 20 << 20, 100 << 10
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port, proc, limit=10.0):
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if proc.poll() is not None:
+            raise RuntimeError(f"server ended with {proc.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("server does not listen")
+
+
+# ---------------------------------------------------------------------- what a process family has
+def family(pid):
+    """pid and its descendants."""
+    out = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as f:
+                for child in f.read().split():
+                    out += family(int(child))
+    except OSError:
+        pass
+    return out
+
+
+def memory(pids):
+    """(RSS, private dirty), bytes."""
+    rss = dirty = 0
+    for p in pids:
+        try:
+            with open(f"/proc/{p}/smaps_rollup") as f:
+                for line in f:
+                    if line.startswith("Rss:"):
+                        rss += int(line.split()[1]) * 1024
+                    elif line.startswith("Private_Dirty:"):
+                        dirty += int(line.split()[1]) * 1024
+        except OSError:
+            pass
+    return rss, dirty
+
+
+def quick_rss(pids):
+    total = 0
+    for p in pids:
+        try:
+            with open(f"/proc/{p}/statm") as f:
+                total += int(f.read().split()[1]) * resource.getpagesize()
+        except OSError:
+            pass
+    return total
+
+
+def descriptors(pids):
+    total = 0
+    for p in pids:
+        try:
+            # Since Linux 6.2 the directory's size is their number; before it is 0.
+            total += os.stat(f"/proc/{p}/fd").st_size or len(os.listdir(f"/proc/{p}/fd"))
+        except OSError:
+            pass
+    return total
+
+
+def tcp_memory():
+    """What the kernel holds for TCP in all of the machine, the attackers' ends included, bytes."""
+    with open("/proc/net/sockstat") as f:
+        for line in f:
+            if line.startswith("TCP:"):
+                return int(line.split()[-1]) * resource.getpagesize()
+    return 0
+
+
+def steal():
+    """(stolen, all, busy), ticks of all cores."""
+    with open("/proc/stat") as f:
+        values = [int(v) for v in f.readline().split()[1:]]
+    return values[7], sum(values[:8]), sum(values[:3])
+
+
+def ticks(pids):
+    """CPU time of processes that live, of ourselves and of our children that ended."""
+    hz = os.sysconf("SC_CLK_TCK")
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    total = sum(u.ru_utime + u.ru_stime for u in own) * hz
+    for p in pids:
+        try:
+            with open(f"/proc/{p}/stat") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+        except OSError:
+            pass
+    return total
+
+
+# ---------------------------------------------------------------------- the attackers' cgroup
+class Cgroup:
+    """Half a core for the attackers. Version 1 or 2, whichever has the cpu controller."""
+
+    def __init__(self):
+        own = {}
+        with open("/proc/self/cgroup") as f:
+            for line in f:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                for c in controllers.split(","):
+                    own[c] = path  # "" stands for version 2
+        mounts = {}
+        with open("/proc/self/mounts") as f:
+            for line in f:
+                _, where, kind, options = line.split()[:4]
+                if kind == "cgroup" and "cpu" in options.split(","):
+                    mounts["cpu"] = where
+                elif kind == "cgroup2":
+                    mounts[""] = where
+        problems = []
+        for version, key in ((1, "cpu"), (2, "")):
+            if key not in own or key not in mounts:
+                problems.append(f"version {version}: no cpu controller is mounted")
+                continue
+            # Inside a container the path may be told as seen from outside.
+            parent = mounts[key] + own[key]
+            if not os.path.isdir(parent):
+                parent = mounts[key]
+            # Version 2 lets a cgroup have processes or controlled children, not both: a sibling serves as well.
+            for base in [parent] if version == 1 else [parent, os.path.dirname(parent)]:
+                try:
+                    self.make(version, os.path.join(base, f"attackers-{os.getpid()}"))
+                    return
+                except OSError as e:
+                    problems.append(f"version {version}, below {base}: {e}")
+        sys.exit("attack_table: no cgroup with a CPU quota can be had for the attackers, and without one they would only "
+                 "measure the machine; run as root.\n  " + "\n  ".join(problems))
+
+    def make(self, version, path):
+        os.mkdir(path)
+        try:
+            if version == 1:
+                self.write(path, "cpu.cfs_period_us", PERIOD_US)
+                self.write(path, "cpu.cfs_quota_us", int(PERIOD_US * HALF_A_CORE))
+            else:
+                if not os.path.exists(os.path.join(path, "cpu.max")):
+                    self.write(os.path.dirname(path), "cgroup.subtree_control", "+cpu")
+                self.write(path, "cpu.max", f"{int(PERIOD_US * HALF_A_CORE)} {PERIOD_US}")
+        except OSError:
+            os.rmdir(path)
+            raise
+        self.path = path
+        self.procs = os.path.join(path, "cgroup.procs")
+
+    @staticmethod
+    def write(path, name, value):
+        # Not created where there is no such file: the directory is not a cgroup then.
+        fd = os.open(os.path.join(path, name), os.O_WRONLY)
+        try:
+            os.write(fd, str(value).encode())
+        finally:
+            os.close(fd)
+
+    def remove(self):
+        for _ in range(50):
+            try:
+                os.rmdir(self.path)
+                return
+            except OSError:
+                time.sleep(0.1)  # the last attacker is being reaped
+
+
+# ---------------------------------------------------------------------- servers
+FIBERD = """
+runtime: {{gomaxprocs: 2}}
+admin: {{address: "off"}}
+log: {{level: error}}
+listeners:
+  - name: web
+    address: "127.0.0.1:{port}"
+    http:
+      timeouts: {{header: 3s, body: 5s, write: 5s, idle: 8s, grace: 2s}}
+      limits: {{connections: 20000}}
+      routes:
+        - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
+        - {{path: /echo, echo: {{}}}}
+        - {{path: /files/*, files: {{root: "{site}"}}}}
+"""
+
+
+class Server:
+    def __init__(self, name, args, directory, site, few):
+        self.name, self.port = name, free_port()
+        self.dir = os.path.join(directory, name)
+        os.mkdir(self.dir)
+        env = dict(os.environ, GOMAXPROCS="2")
+        if name == "fiberd":
+            config = os.path.join(self.dir, "fiberd.yaml")
+            with open(config, "w") as f:
+                f.write(FIBERD.format(port=self.port, site=site))
+            command = [args.fiberd, "-c", config]
+        elif name == "nginx":
+            config = os.path.join(self.dir, "nginx.conf")
+            with open(os.path.join(HERE, "nginx.conf.in")) as f:
+                text = f.read()
+            for key, value in (("USER", pwd.getpwuid(os.getuid()).pw_name), ("DIR", self.dir), ("PORT", self.port), ("SITE", site),
+                               ("DESCRIPTORS", FEW_DESCRIPTORS if few else 20000),
+                               ("CONNECTIONS", FEW_DESCRIPTORS if few else 20000)):
+                text = text.replace(f"@{key}@", str(value))
+            with open(config, "w") as f:
+                f.write(text)
+            command = ["nginx", "-c", config, "-p", self.dir]
+        else:
+            # No read and no write time-out, as net/http is commonly run: they count from the request's begin and would
+            # cut honest slow uploads and downloads as well.
+            command = [os.path.join(args.bin, "go_http"), f"127.0.0.1:{self.port}", f"127.0.0.1:{free_port()}", site,
+                       "header=3s", "idle=8s"]
+
+        def limit():
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            n = FEW_DESCRIPTORS if few else min(20000, hard) if hard != resource.RLIM_INFINITY else 20000
+            resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
+
+        self.log = open(os.path.join(self.dir, "log"), "w+b")
+        self.proc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env,
+                                     preexec_fn=limit)
+        try:
+            wait_port(self.port, self.proc)
+        except RuntimeError as e:
+            self.stop()
+            self.log.seek(0)
+            raise RuntimeError(f"{name}: {e}\n{self.log.read().decode(errors='replace')}") from None
+
+    def pids(self):
+        return family(self.proc.pid)
+
+    def stop(self):
+        if self.proc.poll() is not None:
+            return
+        pids = self.pids()
+        self.proc.send_signal(signal.SIGTERM)
+        try:
+            self.proc.wait(10)
+        except subprocess.TimeoutExpired:
+            # Children first, while their parent still keeps their numbers from being used again.
+            for pid in reversed(pids):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+            self.proc.wait()
+
+
+def exchange(s, request):
+    """Sends it, reads the answer; the status, or 0."""
+    s.sendall(request)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = s.recv(65536)
+        if not piece:
+            return 0
+        data += piece
+    head, body = data.split(b"\r\n\r\n", 1)
+    left = None
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            left = int(value) - len(body)
+    if left is None:  # chunked
+        while not body.endswith(b"0\r\n\r\n"):
+            piece = s.recv(65536)
+            if not piece:
+                return 0
+            body += piece
+    while left is not None and left > 0:
+        piece = s.recv(min(left, 1 << 20))
+        if not piece:
+            return 0
+        left -= len(piece)
+    return int(head.split(b" ", 2)[1])
+
+
+def warm(port):
+    """Pools, tables and code paths that honest use needs are not to be counted against an attack."""
+    host = b" HTTP/1.1\r\nHost: localhost\r\n"
+    gets = b"GET /" + host + b"\r\n"
+    upload = b"POST /echo" + host + b"Content-Length: 100000\r\n\r\n" + b"u" * 100000
+    small, large = (b"GET /files/" + n + host + b"\r\n" for n in (b"small.bin", b"large.bin"))
+    clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(48)]
+    try:
+        for request in [gets] * 8 + [small, upload]:
+            for s in clients:
+                if exchange(s, request) != 200:
+                    raise RuntimeError("a warm-up request was not answered with 200")
+        # All at the same time: what dozens of requests in flight need belongs to an honest working set.
+        for s in clients:
+            s.sendall(upload[:1000])
+        time.sleep(0.2)
+        for s in clients:
+            if exchange(s, upload[1000:]) != 200:
+                raise RuntimeError("a warm-up upload was not answered with 200")
+        for s in clients[:4]:
+            exchange(s, large)
+        for s in clients[:8]:  # errors have code and memory, too
+            s.sendall(b"nonsense\r\n\r\n")
+            s.recv(4096)
+    finally:
+        for s in clients:
+            s.close()
+
+
+# ---------------------------------------------------------------------- one row, once
+class Tool:
+    """A run of the attacker program whose one line of JSON goes to a file: a pipe could fill up."""
+
+    def __init__(self, args, mode, port, *options):
+        self.out = tempfile.TemporaryFile()
+        self.proc = subprocess.Popen([os.path.join(args.bin, "attacker"), mode, str(port)] + [str(o) for o in options],
+                                     stdin=subprocess.DEVNULL, stdout=self.out)
+
+    def result(self, limit):
+        try:
+            code = self.proc.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError("the attacker does not end") from None
+        if code != 0:
+            raise RuntimeError(f"the attacker ended with {code}")
+        self.out.seek(0)
+        return json.loads(self.out.read())
+
+    def kill(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+
+
+def await_back(server, before):
+    """After the attack: the last (or first good) measure, and when it was."""
+    begin = time.monotonic()
+    fds_back = None
+    while True:
+        pids = server.pids()
+        rss, dirty = memory(pids)
+        fds = descriptors(pids)
+        t = time.monotonic() - begin
+        if fds <= before["fds"] and fds_back is None:
+            fds_back = t
+        back = rss <= before["rss"] * BACK_RATIO and dirty <= before["dirty"] * BACK_RATIO and fds <= before["fds"]
+        if back or t >= BACK_WITHIN_S:
+            return {"rss": rss, "dirty": dirty, "fds": fds, "seconds": t, "fds_back_s": fds_back, "back": back}
+        time.sleep(0.25)
+
+
+def settled(server):
+    """Memory before: a server that has just worked may still be giving back."""
+    last = memory(server.pids())
+    for _ in range(12):
+        time.sleep(0.5)
+        now = memory(server.pids())
+        if abs(now[1] - last[1]) <= last[1] * 0.01:
+            break
+        last = now
+    pids = server.pids()
+    rss, dirty = memory(pids)
+    return {"rss": rss, "dirty": dirty, "fds": descriptors(pids)}
+
+
+def held_story(attack, attacker, samples, before, attack_s):
+    """How many were shed and when, from the clients' view and the server's descriptors."""
+    total = attacker["shed"] + attacker["still_open"]
+    spare = before["fds"] + PROBE_CONNECTIONS
+    held = [(t, max(0, fds - spare)) for t, fds, _, _ in samples if t <= attack_s - 0.1]
+    at_end = held[-1][1] if held else 0
+    shed, when = attacker["shed"], attacker["last_shed_s"]
+    unnoticed = attack == "slow_readers" and attacker["still_open"] != 0
+    if unnoticed:
+        shed = max(shed, total - at_end)
+    if unnoticed and shed >= total:
+        when = 0.0
+        for t, n in reversed(held):
+            if n > 0:
+                break
+            when = t
+    return {"attackers": total, "shed": shed, "all": shed >= total, "within_s": when if shed >= total else None}
+
+
+def run_row(args, attack, name, cgroup, directory, site):
+    few = attack == "descriptors"
+    server = Server(name, args, directory, site, few)
+    tools = []
+    try:
+        warm(server.port)
+        time.sleep(0.5)
+        tools.append(Tool(args, "probe", server.port, "--seconds", args.baseline, "--rate", args.rate))
+        baseline = tools[-1].result(args.baseline + 10)
+        before = settled(server)
+        pids = server.pids()
+        probe = Tool(args, "probe", server.port, "--seconds", args.seconds + 30, "--rate", args.rate)
+        tools.append(probe)
+        began, busy0 = steal(), ticks(pids)
+        begin = time.monotonic()
+        attacker = Tool(args, attack, server.port, "--seconds", args.seconds, "--seed", args.seed, "--cgroup", cgroup.procs)
+        tools.append(attacker)
+        samples = []
+        while attacker.proc.poll() is None and time.monotonic() - begin < args.seconds + 20:
+            samples.append((time.monotonic() - begin, descriptors(pids), quick_rss(pids), tcp_memory()))
+            time.sleep(0.25)
+        attack_s = time.monotonic() - begin
+        story = attacker.result(5)
+        # An attack that is over at once still has some hundred requests beside it, the first of them in its midst.
+        time.sleep(max(0.0, 3.0 - attack_s))
+        probe.proc.send_signal(signal.SIGTERM)
+        measured = probe.result(10)
+        ended, busy1 = steal(), ticks(pids)
+        after = await_back(server, before)
+        alive = server.proc.poll() is None
+    finally:
+        for tool in tools:
+            tool.kill()
+            tool.out.close()
+        server.stop()
+        server.log.close()
+        shutil.rmtree(server.dir, ignore_errors=True)
+    if attack in HOLDING:
+        shed = held_story(attack, story, samples, before, min(attack_s, args.seconds))
+    else:
+        total = story["shed"] + story["ended"] + story["still_open"]
+        gone = after["fds"] <= before["fds"]
+        shed = {"attackers": total, "shed": total - max(0, after["fds"] - before["fds"]), "all": gone,
+                "within_s": after["fds_back_s"]}
+    return {"attack": attack, "server": name, "baseline": baseline, "probe": measured, "before": before, "after": after,
+            "peak_rss": max([before["rss"]] + [s[2] for s in samples]), "peak_fds": max([0] + [s[1] for s in samples]),
+            "peak_tcp": max([0] + [s[3] for s in samples]), "attacker": story, "attack_s": attack_s, "shed": shed, "alive": alive,
+            "stolen": 100.0 * (ended[0] - began[0]) / max(ended[1] - began[1], 1),
+            # Of all cores, what processes took that have no part in this: then the latencies are theirs, too.
+            "others": max(0.0, 100.0 * (ended[2] - began[2] - (busy1 - busy0)) / max(ended[1] - began[1], 1)),
+            "samples": [(round(t, 2), fds, rss, tcp) for t, fds, rss, tcp in samples]}
+
+
+# ---------------------------------------------------------------------- all runs of a row together
+def quantile(sorted_values, q):
+    return sorted_values[max(math.ceil(q * len(sorted_values)), 1) - 1] if sorted_values else float("nan")
+
+
+def together(runs):
+    median = lambda get: statistics.median(get(r) for r in runs)
+    latencies = sorted(v / 1000 for r in runs for v in r["probe"]["latencies_us"])
+    base = sorted(v / 1000 for r in runs for v in r["baseline"]["latencies_us"])
+    failures = {}
+    for r in runs:
+        for kind, n in r["probe"]["failures"].items():
+            failures[kind] = failures.get(kind, 0) + n
+    every = all(r["shed"]["all"] for r in runs)
+    times = [r["shed"]["within_s"] for r in runs if r["shed"]["within_s"] is not None]
+    # The ratios are medians of each run's own: runs may begin with different amounts.
+    return {
+        "ok": 100.0 * sum(r["probe"]["ok"] for r in runs) / max(sum(r["probe"]["asked"] for r in runs), 1),
+        "asked": sum(r["probe"]["asked"] for r in runs), "failures": {k: n for k, n in failures.items() if n},
+        "latencies": latencies, "p50": quantile(latencies, 0.5), "p99": quantile(latencies, 0.99),
+        "max": latencies[-1] if latencies else float("nan"), "base_p50": quantile(base, 0.5), "base_p99": quantile(base, 0.99),
+        "fds": (median(lambda r: r["before"]["fds"]), median(lambda r: r["peak_fds"]), median(lambda r: r["after"]["fds"])),
+        "rss": (median(lambda r: r["before"]["rss"]), median(lambda r: r["peak_rss"]), median(lambda r: r["after"]["rss"])),
+        "dirty": (median(lambda r: r["before"]["dirty"]), median(lambda r: r["after"]["dirty"])),
+        "tcp": median(lambda r: r["peak_tcp"]),
+        "rss_ratio": median(lambda r: r["after"]["rss"] / r["before"]["rss"]),
+        "dirty_ratio": median(lambda r: r["after"]["dirty"] / r["before"]["dirty"]),
+        "back_s": median(lambda r: r["after"]["seconds"]),
+        "attackers": round(median(lambda r: r["shed"]["attackers"])), "shed": round(median(lambda r: r["shed"]["shed"])),
+        "all": every, "within_s": statistics.median(times) if times and every else None,
+        "requests": round(median(lambda r: r["attacker"]["requests"])), "refused": round(median(lambda r: r["attacker"]["refused"])),
+        "stolen": sum(r["stolen"] for r in runs) / len(runs), "others": sum(r["others"] for r in runs) / len(runs), "alive": all(r["alive"] for r in runs),
+        "realtime": all(r["probe"]["realtime"] for r in runs),
+    }
+
+
+def ratio(a, b, n=300):
+    """Of two samples' 99th percentiles, with a 95 % bootstrap interval over requests."""
+    if not a or not b:
+        return (float("nan"),) * 3
+    rng = random.Random(1)
+    values = sorted(quantile(sorted(rng.choices(a, k=len(a))), 0.99) / quantile(sorted(rng.choices(b, k=len(b))), 0.99)
+                    for _ in range(n))
+    return quantile(a, 0.99) / quantile(b, 0.99), values[int(n * 0.025)], values[int(n * 0.975)]
+
+
+def verdict(rows, attack):
+    """Of fiberd's row: cells to print, and what it misses."""
+    r, peer = rows[(attack, "fiberd")], rows.get((attack, "nginx"))
+    missed = []
+
+    def cell(text, ok, criterion):
+        if not ok:
+            missed.append(f"{criterion}: {text}")
+        return text if ok else f"**{text}**"
+
+    cells = [cell(f"{r['ok']:.2f} %", r["ok"] >= 99.9, "probe ≥ 99.9 %"), cell(f"{r['p99']:.2f} ms", r["p99"] <= 50, "p99 ≤ 50 ms")]
+    if peer:
+        point, low, high = ratio(r["latencies"], peer["latencies"])
+        cells.append(cell(f"{point:.2f} ({low:.2f} … {high:.2f})", not point > 1, "p99 no worse than nginx's"))
+    else:
+        cells.append("–")
+    cells.append(cell(f"{r['shed']:,} of {r['attackers']:,}", r["all"] and r["alive"], "all shed"))
+    kib = lambda pair: (pair[1] - pair[0]) / 1024
+    for field, ends, what in (("rss_ratio", (r["rss"][0], r["rss"][2]), "RSS"), ("dirty_ratio", r["dirty"], "private dirty memory")):
+        cells.append(cell(f"× {r[field]:.2f} ({kib(ends):+,.0f} KiB)", r[field] <= BACK_RATIO, f"{what} back within 10 %"))
+    return cells, missed
+
+
+def render(rows, attacks, servers, args):
+    mib = lambda v: f"{v / 2**20:.1f}"
+    lines = ["| attack | server | probe answered | p50 ms | p99 ms | p99 before, ms | descriptors before → peak → after | "
+             "RSS MiB before → peak → after | private dirty MiB before → after | kernel's TCP memory at most, MiB | attackers | shed | within s | stolen |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    for attack in attacks:
+        for server in servers:
+            r = rows.get((attack, server))
+            if r is None:
+                continue
+            lines.append("| {} | {} | {:.2f} % | {:.2f} | {:.2f} | {:.2f} | {} | {} | {} | {:.0f} | {:,} | {} | {} | {:.1f} % |".format(
+                attack, server if r["alive"] else f"{server} (ended)", r["ok"], r["p50"], r["p99"], r["base_p99"],
+                " → ".join(f"{v:.0f}" for v in r["fds"]), " → ".join(map(mib, r["rss"])), " → ".join(map(mib, r["dirty"])),
+                r["tcp"] / 2**20, r["attackers"], "all" if r["all"] else f"{r['shed']:,}",
+                f"{r['within_s']:.1f}" if r["within_s"] is not None else "–", r["stolen"]))
+    lines += ["", "The attacks: " + "; ".join(f"`{a}`: {WHAT[a]}" for a in attacks) + "."]
+    if "fiberd" in servers:
+        lines += ["", "| fiberd under | probe ≥ 99.9 % | p99 ≤ 50 ms | p99 over nginx's ≤ 1 (95 %) | all shed | RSS back within 10 % | private dirty back within 10 % |",
+                  "|---|---|---|---|---|---|---|"]
+        lines += ["| " + " | ".join([a] + verdict(rows, a)[0]) + " |" for a in attacks if (a, "fiberd") in rows]
+    return "\n".join(lines)
+
+
+def machine(rows, args):
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    stolen = statistics.mean(r["stolen"] for r in rows.values())
+    rounds = f"{args.repeat} interleaved rounds" if args.repeat > 1 else "one round"
+    realtime = "with" if all(r["realtime"] for r in rows.values()) else "without"
+    others = statistics.mean(r["others"] for r in rows.values())
+    return (f"Machine: {os.cpu_count()} × {model}, virtual, Linux {platform.release().split('-')[0]}; servers with two Processors (workers), "
+            f"attackers with half a core; {rounds} of at most {args.seconds} s an attack; probe of {args.rate} requests a second "
+            f"{realtime} real-time priority. Stolen time {stolen:.1f} %; "
+            f"processes that have no part in it took {others:.1f} % of the cores.")
+
+
+def write_between(path, name, text):
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    with open(path) as f:
+        page = f.read()
+    if begin not in page or end not in page:
+        sys.exit(f"attack_table: {path} has no markers {begin} … {end}")
+    with open(path, "w") as f:
+        f.write(page.split(begin, 1)[0] + begin + "\n" + text + "\n" + end + page.split(end, 1)[1])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--fiberd", required=True, help="the daemon's path")
+    p.add_argument("--bin", required=True, help="directory of attacker and go_http")
+    p.add_argument("--servers", nargs="+", default=list(SERVERS), choices=SERVERS)
+    p.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=ATTACKS)
+    p.add_argument("--seconds", type=float, default=20, help="at most, of one attack")
+    p.add_argument("--baseline", type=float, default=3)
+    p.add_argument("--rate", type=float, default=100, help="the probe's requests a second")
+    p.add_argument("--seed", type=int, default=1, help="of the mutated requests; each round takes the next")
+    p.add_argument("--repeat", type=int, default=1)
+    p.add_argument("--markdown", help="a page with the markers <!-- attacks: begin --> and <!-- attacks: end -->")
+    p.add_argument("--json", help="all that was measured")
+    args = p.parse_args()
+    args.rate = int(args.rate) if args.rate == int(args.rate) else args.rate
+    args.seconds = int(args.seconds) if args.seconds == int(args.seconds) else args.seconds
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    directory = tempfile.mkdtemp(prefix="fiberd-attack-")
+    os.chmod(directory, 0o755)
+    site = os.path.join(directory, "site")
+    os.mkdir(site)
+    for name, size in (("large.bin", LARGE), ("small.bin", SMALL)):
+        with open(os.path.join(site, name), "wb") as f:
+            f.write(os.urandom(size))
+    runs = {}
+    cgroup = None
+    try:
+        cgroup = Cgroup()
+        for r in range(args.repeat):
+            for i, attack in enumerate(args.attacks):
+                turn = (r + i) % len(args.servers)
+                for server in args.servers[turn:] + args.servers[:turn]:
+                    print(f"{r + 1}/{args.repeat} {attack} {server}", end=" ", file=sys.stderr, flush=True)
+                    try:
+                        row = run_row(args, attack, server, cgroup, directory, site)
+                    except (RuntimeError, OSError, ValueError) as e:
+                        print(f"failed: {e}", file=sys.stderr, flush=True)
+                        continue
+                    runs.setdefault((attack, server), []).append(row)
+                    q = row["probe"]
+                    print(f"ok {q['ok']}/{q['asked']} p99 {q['p99_ms']:.2f} ms; shed {row['shed']}; memory "
+                          f"{row['before']['dirty'] >> 10} → {row['after']['dirty'] >> 10} KiB", file=sys.stderr, flush=True)
+            args.seed += 1
+    finally:
+        if cgroup is not None:
+            cgroup.remove()
+        shutil.rmtree(directory, ignore_errors=True)
+    if not runs:
+        sys.exit("attack_table: nothing could be measured")
+    rows = {key: together(value) for key, value in runs.items()}
+    text = machine(rows, args) + "\n\n" + render(rows, args.attacks, args.servers, args)
+    if args.markdown:
+        write_between(args.markdown, "attacks", text)
+    else:
+        print(text)
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump({"rows": [{"attack": a, "server": s, "rounds": v} for (a, s), v in runs.items()]}, f)
+    misses = [(a, m) for a in args.attacks if (a, "fiberd") in rows for m in verdict(rows, a)[1]]
+    print(f"\n{len(misses)} criteria missed by fiberd:" if misses else "\nfiberd misses no criterion.")
+    for attack, miss in misses:
+        print(f"  {attack}: {miss}")
+    noisy = [f"{a} {s} {r['others']:.0f} %" for (a, s), r in rows.items() if r["others"] > 5]
+    if noisy:
+        print(f"  (other processes were busy, so latencies are not to be trusted: {', '.join(noisy)})")
+    for (attack, server), r in rows.items():
+        if r["failures"]:
+            print(f"  (probe under {attack}, {server}: {r['failures']} of {r['asked']})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+// How connections end: that the last answer is read, that it says so, and that nobody holds one for longer than
+// allowed.
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Counted {
+  metric::Registry registry;
+  metric::Counter& counter(const char* name) { return registry.counter(registry.family({.name = name, .help = "h"})); }
+  metric::Counter& header = counter("header_total");
+  metric::Counter& body = counter("body_total");
+  metric::Counter& body_rate = counter("body_rate_total");
+  metric::Counter& request = counter("request_total");
+  metric::Counter& idle = counter("idle_total");
+  metric::Counter& unread = counter("unread_total");
+  metric::Counter& requests = counter("requests_total");
+  metric::Counter& truncated = counter("truncated_total");
+  metric::Counter& no_length = counter("no_length_total");
+  metric::Gauge& idle_now = registry.gauge(registry.family({.name = "idle", .help = "h", .type = metric::Type::gauge}));
+  [[nodiscard]] http::ServerOptions options() {
+    http::ServerOptions o;
+    o.metrics.header_timeouts = &header;
+    o.metrics.body_timeouts = &body;
+    o.metrics.body_rate = &body_rate;
+    o.metrics.request_timeouts = &request;
+    o.metrics.idle_timeouts = &idle;
+    o.metrics.closed_unread_body = &unread;
+    o.metrics.closed_requests = &requests;
+    o.metrics.closed_truncated = &truncated;
+    o.metrics.rejects[static_cast<std::size_t>(http::Reject::length_required)] = &no_length;
+    o.metrics.idle = &idle_now;
+    return o;
+  }
+};
+
+std::vector<http::Route> routes() {
+  return {{.spec = {.path = "/"}, .handler = hello()},
+          {.spec = {.path = "/echo"}, .handler = http::make_echo_handler()},
+          {.spec = {.path = "/get", .methods = http::MethodSet::of(http::Method::get)}, .handler = hello()}};
+}
+
+std::string post(std::string_view path, std::string_view fields) {
+  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" + std::string(fields) + "\r\n";
+}
+
+/// Waits until something can be read.
+void wait_readable(const HttpClient& client) {
+  char byte = 0;
+  REQUIRE(::recv(client.fd(), &byte, 1, MSG_PEEK) == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a client that sends its body late reads the answer that refused it", "[integration][end]") {
+  Counted counted;
+  HttpServer server(routes(), counted.options());
+  struct Row {
+    const char* path;
+    unsigned status;
+  };
+  for (const Row& row : {Row{"/echo", 413}, Row{"/", 413}, Row{"/get", 405}, Row{"/none", 413}}) {
+    INFO(row.path);
+    HttpClient client(server.port());
+    REQUIRE(client.send(post(row.path, "Content-Length: 8000000\r\n")));
+    wait_readable(client);
+    // Were the connection closed, a reset would take the answer away.
+    CHECK(client.send(std::string(8'000'000, 'x')));
+    const auto answer = client.receive();
+    REQUIRE(answer.has_value());
+    CHECK(answer->status == row.status);
+    CHECK(answer->field("Connection") == "close");
+    CHECK(client.wait_end());
+  }
+}
+
+TEST_CASE("a body that nobody reads: drained, or the answer says that the connection ends", "[integration][end]") {
+  Counted counted;
+  HttpServer server(routes(), counted.options());
+  {
+    HttpClient client(server.port());
+    REQUIRE(client.send(post("/", "Content-Length: 200000\r\n") + std::string(200'000, 'x')));
+    const auto answer = client.receive();
+    REQUIRE(answer.has_value());
+    CHECK(answer->field("Connection").empty());
+    CHECK(client.ask(get("/")).has_value());
+    CHECK(counted.unread.value() == 0);
+  }
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/", "Content-Length: 900000\r\n")));
+  wait_readable(client);
+  CHECK(client.send(std::string(900'000, 'x')));
+  const auto answer = client.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 200);
+  CHECK(answer->field("Connection") == "close");
+  CHECK(client.wait_end());
+  CHECK(counted.unread.value() == 1);
+}
+
+TEST_CASE("a chunk that is refused in the middle of an answer ends the connection in order", "[integration][end]") {
+  HttpServer server(routes());
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/echo", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n"));
+  wait_readable(client);
+  CHECK(client.send("x\r\n" + std::string(600'000, 'x')));
+  while (client.more()) {
+  }
+  CHECK(client.ended());
+  CHECK(client.error() == 0);
+  CHECK(client.rest().find("hello") != std::string::npos);
+  CHECK_FALSE(client.rest().ends_with("0\r\n\r\n"));
+}
+
+TEST_CASE("timeouts.request holds while a handler waits for the body, and is counted once", "[integration][end]") {
+  Counted counted;
+  std::vector<http::Route> all = routes();
+  all[1].request_timeout = 100ms;
+  HttpServer server(std::move(all), counted.options());
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/echo", "Content-Length: 5\r\n")));
+  const auto answer = client.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 408);
+  client.finish_sending();
+  CHECK(client.wait_end());
+  CHECK(counted.request.value() == 1);
+  CHECK(counted.body.value() + counted.body_rate.value() == 0);
+}
+
+TEST_CASE("a body that is too slow is counted once", "[integration][end]") {
+  Counted counted;
+  http::ServerOptions options = counted.options();
+  options.timeouts.grace = 100ms;
+  HttpServer server(routes(), std::move(options));
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/echo", "Content-Length: 5\r\n")));
+  REQUIRE(client.receive().value_or(Answer{}).status == 408);
+  client.finish_sending();
+  CHECK(client.wait_end());
+  CHECK(counted.body_rate.value() == 1);
+  CHECK(counted.body.value() == 0);
+}
+
+TEST_CASE("the header time-out counts from accept", "[integration][end]") {
+  Counted counted;
+  http::ServerOptions options = counted.options();
+  options.timeouts.header = 1s;
+  HttpServer server(routes(), std::move(options));
+  HttpClient silent(server.port());
+  HttpClient late(server.port());
+  const auto begin = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(800ms);  // the lateness that is tested
+  REQUIRE(late.send("GET / HT"));
+  REQUIRE(late.receive().value_or(Answer{}).status == 408);
+  CHECK(std::chrono::steady_clock::now() - begin < 1700ms);
+  CHECK(silent.wait_end());
+  CHECK(counted.header.value() == 2);
+  CHECK(counted.idle.value() == 0);
+}
+
+TEST_CASE("an empty line behind a request is no reason to stay awake, nor for a 408", "[integration][end]") {
+  Counted counted;
+  http::ServerOptions options = counted.options();
+  options.timeouts.header = 200ms;
+  HttpServer server(routes(), std::move(options));
+  HttpClient client(server.port());
+  REQUIRE(client.ask(post("/echo", "Content-Length: 2\r\n") + "hi\r\n").has_value());
+  CHECK(eventually([&] { return counted.idle_now.value() == 1; }));
+  REQUIRE(client.ask(get("/")).has_value());
+  REQUIRE(client.send("\r\n"));
+  std::this_thread::sleep_for(400ms);  // longer than a head may take
+  REQUIRE(client.ask(get("/")).has_value());
+  CHECK(counted.header.value() == 0);
+  // It is still one empty line and not two, however they come.
+  REQUIRE(client.send("\r\n"));
+  CHECK(eventually([&] { return counted.idle_now.value() == 1; }));
+  CHECK(client.ask("\r\n" + get("/")).value_or(Answer{}).status == 400);
+}
+
+TEST_CASE("a refused head: what was understood of it shapes the answer", "[integration][end]") {
+  HttpServer server(routes());
+  HttpClient head(server.port());
+  REQUIRE(head.send("HEAD / HTTP/1.1\r\n\r\n"));
+  const auto answer = head.receive(true);
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 400);
+  CHECK(head.wait_end());  // and no content before it
+  HttpClient json(server.port());
+  REQUIRE(json.send("GET / HTTP/1.1\r\nAccept: application/json\r\n\r\n"));
+  CHECK(json.receive().value_or(Answer{}).field("Content-Type") == "application/problem+json");
+}
+
+TEST_CASE("411 where a route asks for the length", "[integration][end]") {
+  Counted counted;
+  std::vector<http::Route> all = routes();
+  all[1].require_length = true;
+  HttpServer server(std::move(all), counted.options());
+  HttpClient client(server.port());
+  CHECK(client.ask(post("/echo", "")).value_or(Answer{}).status == 411);
+  CHECK(client.ask(post("/echo", "Transfer-Encoding: chunked\r\n") + "0\r\n\r\n").value_or(Answer{}).status == 411);
+  CHECK(client.ask(post("/echo", "Content-Length: 2\r\n") + "hi").value_or(Answer{}).status == 200);
+  CHECK(client.ask(get("/echo")).value_or(Answer{}).status == 200);  // has no content, and needs no length
+  CHECK(client.ask(post("/", "")).value_or(Answer{}).status == 200);
+  CHECK(counted.no_length.value() == 2);
+}
+
+TEST_CASE("connections that are closed for their requests, or for an answer cut short, are counted",
+          "[integration][end]") {
+  Counted counted;
+  http::ServerOptions options = counted.options();
+  options.requests = 1;
+  std::vector<http::Route> all = routes();
+  all.push_back({.spec = {.path = "/shrinks"}, .handler = handler([](http::Exchange& ex) -> std::error_code {
+                                                 if (const auto error = ex.begin({.content_length = 10})) return error;
+                                                 return std::make_error_code(std::errc::io_error);
+                                               })});
+  HttpServer server(std::move(all), std::move(options));
+  HttpClient one(server.port());
+  CHECK(one.ask(get("/")).value_or(Answer{}).field("Connection") == "close");
+  HttpClient two(server.port());
+  CHECK_FALSE(two.ask(get("/shrinks")).has_value());
+  CHECK(two.ended());
+  CHECK(counted.requests.value() == 2);
+  CHECK(counted.truncated.value() == 1);
+}
+
+TEST_CASE("when new connections are refused those that are there are served", "[integration][end]") {
+  HttpServer server(routes());
+  HttpClient kept(server.port());
+  REQUIRE(kept.ask(get("/")).has_value());
+  server.runtime().set_admission_hook([](std::string_view name) noexcept {
+    return name == "http" ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
+  });
+  for (int i = 0; i < 10; ++i) REQUIRE(kept.ask(get("/")).has_value());
+  HttpClient fresh(server.port());
+  CHECK_FALSE(fresh.ask(get("/")).has_value());
+  server.runtime().set_admission_hook(nullptr);
+}
+
+TEST_CASE("heads and answers that are larger than the output buffer", "[integration][end]") {
+  const std::string location = "/new?" + std::string(6000, 'q');
+  const std::string value(9000, 'v');
+  std::vector<http::Route> all = routes();
+  all.push_back({.spec = {.path = "/moved"}, .handler = handler([&](http::Exchange& ex) {
+                                               const http::Field field{"Location", location};
+                                               return ex.respond(301, "text/plain", "moved\n", {&field, 1});
+                                             })});
+  all.push_back({.spec = {.path = "/large"},
+                 .handler = *http::make_respond_handler({.content_type = "text/plain",
+                                                         .body = std::string(8000, 'b'),
+                                                         .headers = {{"X-Large", value}, {"X-Larger", value}}})});
+  HttpServer server(std::move(all));
+  HttpClient client(server.port());
+  std::string pipeline;
+  for (int i = 0; i < 20; ++i) pipeline += get("/moved") + get("/") + get("/large");
+  REQUIRE(client.send(pipeline));
+  for (int i = 0; i < 20; ++i) {
+    CHECK(client.receive().value_or(Answer{}).field("Location") == location);
+    CHECK(client.receive().value_or(Answer{}).body == "hello");
+    const Answer large = client.receive().value_or(Answer{});
+    CHECK(large.field("X-Larger") == value);
+    CHECK(large.body.size() == 8000);
+  }
+  const std::string type(16'000, 't');
+  const auto echoed = client.ask(post("/echo", "Content-Type: " + type + "\r\nContent-Length: 2\r\n") + "hi");
+  REQUIRE(echoed.has_value());
+  CHECK(echoed->status == 200);
+  CHECK(echoed->field("Content-Type") == type);
+  CHECK(echoed->body == "hi");
+}
+
+TEST_CASE("a body that nobody reads is drained for a bounded time", "[.nightly][integration][end]") {
+  Counted counted;
+  HttpServer server(routes(), counted.options());
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/", "Content-Length: 250000\r\n")));
+  REQUIRE(client.receive().value_or(Answer{}).status == 200);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string drop(1000, 'x');
+  while (client.send(drop) && std::chrono::steady_clock::now() - begin < 30s) std::this_thread::sleep_for(200ms);
+  CHECK(std::chrono::steady_clock::now() - begin < 20s);
+  CHECK(counted.unread.value() == 1);
+}
