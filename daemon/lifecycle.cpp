@@ -89,6 +89,7 @@ class Daemon {
   std::error_code handle_signals();
   void announce() const;
   void watch_memory();
+  static void give_memory_back() noexcept;
   void save_memory() noexcept;
   void drain();
   void stop_requested(int signo) noexcept;
@@ -281,16 +282,35 @@ void Daemon::announce() const {
 }
 
 void Daemon::watch_memory() {
-  if (memory_limit_ == 0) return;
-  runtime_->set_admission_hook(&admit);
+  if (memory_limit_ != 0) runtime_->set_admission_hook(&admit);
   const Result<void> watching = runtime_->spawn("memory", [this] {
+    static constexpr std::size_t kCrowd = 256;
+    static constexpr std::int64_t kPause = 5'000'000'000;
+    std::size_t crowd = 0;
+    std::int64_t trimmed = 0;
     while (stop_.load(std::memory_order_acquire) == 0) {
-      check_memory(memory_limit_);
-      if (over_memory_limit()) save_memory();
+      if (memory_limit_ != 0) check_memory(memory_limit_);
+      std::size_t open = 0;
+      for (const auto& e : entries_) open += e->listener->connections();
+      crowd = std::max(crowd, open);
+      const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
+      if (over_memory_limit()) {
+        save_memory();
+      } else if (crowd_left) {
+        give_memory_back();
+        trimmed = monotonic_now();
+        crowd = open;
+      }
       (void)runtime::sleep_for(std::chrono::milliseconds(500));
     }
   });
-  if (!watching) log(LogLevel::error, "memory.limit is not watched: " + watching.error().message());
+  if (!watching) log(LogLevel::error, "memory is not watched: " + watching.error().message());
+}
+
+/// malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Freed memory
+/// that it keeps counts as ours, too: without this memory.limit, once reached, might never be left again.
+void Daemon::give_memory_back() noexcept {
+  (void)runtime::blocking([] { (void)malloc_trim(0); });
 }
 
 /// What idle connections hold is what can be had back without hurting anybody.
@@ -298,8 +318,7 @@ void Daemon::save_memory() noexcept {
   std::size_t open = 0;
   for (const http::Server* const s : http_servers_) open += s->connections();
   (void)http::reclaim(http_servers_, open / 8 + 1);
-  // Freed memory that malloc keeps counts as ours: without this the limit, once reached, might never be left again.
-  (void)runtime::blocking([] { (void)malloc_trim(0); });
+  give_memory_back();
 }
 
 void Daemon::drain() {

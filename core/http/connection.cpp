@@ -40,7 +40,8 @@ static constexpr unsigned kTurn = 32;  // requests of a pipeline before others h
 // How long, and how much, is read for nothing behind the last answer.
 static constexpr std::int64_t kLingerSilence = 1'000'000'000;
 static constexpr std::int64_t kLinger = 5'000'000'000;
-static constexpr std::size_t kLingerBytes = std::size_t{64} * 1024 * 1024;
+static constexpr std::size_t kLingerBody = std::size_t{64} * 1024 * 1024;
+static constexpr std::size_t kLingerHead = std::size_t{256} * 1024;  // more is no mistake but an attack
 static constexpr std::size_t kBodyRoom = std::size_t{8} * 1024;
 
 static void count(metric::Counter* counter) noexcept {
@@ -178,7 +179,7 @@ void Connection::run() noexcept {
   (void)flush();
   // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
   if (step == Step::done && (end_ != begin_ || !stream_.drained())) step = Step::linger;
-  if (step == Step::linger) linger();
+  if (step == Step::linger || step == Step::refused) linger(step == Step::linger ? kLingerBody : kLingerHead);
   ws_->parser.reset();  // the client may have left in the middle of a head
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
@@ -423,21 +424,22 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
   const std::int64_t begin = monotonic_now();
   const std::error_code error = ex.respond_error(status);
   account(ex, nullptr, begin);
-  return error ? Step::close : Step::linger;
+  return error ? Step::close : Step::refused;
 }
 
-/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
-/// kernel answer with a reset, which may overtake the answer. Meanwhile the place can be had back like that of a client
-/// in the middle of a head.
-void Connection::linger() noexcept {
+/// Half-closes and discards what the client still sends, `most` bytes of it and for a bounded time: bytes in flight
+/// would otherwise make the kernel answer with a reset, which may overtake the answer. Meanwhile the place can be had
+/// back like that of a client in the middle of a head.
+void Connection::linger(std::size_t most) noexcept {
   stream_.shutdown_write();
   const std::int64_t begin = monotonic_now();
   waiting_since_.store(-begin, std::memory_order_release);
-  for (std::size_t discarded = 0; discarded < kLingerBytes;) {
+  for (std::size_t discarded = 0; discarded < most;) {
     const Deadline limit = Deadline::at(monotonic_now() + kLingerSilence).earlier(Deadline::at(begin + kLinger));
     const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), limit);
     if (!n || *n == 0) break;
     discarded += *n;
+    runtime::yield();  // whoever pumps is served last
   }
   waiting_since_.store(0, std::memory_order_release);
 }

@@ -38,9 +38,10 @@ class Connection : public ListHook {
   friend class Exchange;
   enum class Step : std::uint8_t {
     go_on,
-    close,   // the client is gone, or not worth more time
-    done,    // all that the client sent was answered, as far as we know
-    linger,  // more of what the client sends may be on its way
+    close,    // the client is gone, or not worth more time
+    done,     // all that the client sent was answered, as far as we know
+    linger,   // more of a body may be on its way
+    refused,  // the head was, and what follows it means nothing
     gone
   };
 
@@ -61,7 +62,7 @@ class Connection : public ListHook {
   [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
   void set_lifetime() noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept;
-  void linger() noexcept;
+  void linger(std::size_t most) noexcept;
   void finish() noexcept;
 
   // Output: ws_->out[0, out_size_) waits.

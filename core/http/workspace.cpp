@@ -1,8 +1,12 @@
 #include "core/http/workspace.hpp"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <new>
+#include <utility>
 
 #include "core/base/cache_line.hpp"
 #include "core/base/clock.hpp"
@@ -14,7 +18,9 @@ namespace fiberd::http {
 
 static constexpr std::size_t kBodyRoom = 16 * 1024;
 static constexpr std::size_t kOut = 16 * 1024;
+static constexpr std::size_t kPage = 4096;
 static constexpr std::uint32_t kCached = 32;
+static constexpr std::size_t kTrimmed = 32;  // at a time: some 10 µs each
 static constexpr std::int64_t kSecond = 1'000'000'000;
 
 struct alignas(kCacheLine) WorkspacePool::Shard {
@@ -25,16 +31,14 @@ struct alignas(kCacheLine) WorkspacePool::Shard {
 };
 
 WorkspacePool::WorkspacePool(const HeadLimits& limits)
-    : limits_(limits), shards_(std::make_unique<std::atomic<Shard*>[]>(metric::kMaxShards)) {}
+    : Timer([](Timer& timer) noexcept { static_cast<WorkspacePool&>(timer).trim(); }),
+      limits_(limits),
+      size_((sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + kPage - 1) / kPage *
+            kPage),
+      shards_(std::make_unique<std::atomic<Shard*>[]>(metric::kMaxShards)) {}
 
 WorkspacePool::~WorkspacePool() {
-  auto destroy_list = [](Workspace* w) {
-    while (w != nullptr) {
-      Workspace* const next = w->next;
-      destroy(w);
-      w = next;
-    }
-  };
+  cancel();
   for (std::size_t i = 0; i < metric::kMaxShards; ++i) {
     Shard* const s = shards_[i].load(std::memory_order_acquire);
     if (s == nullptr) continue;
@@ -56,25 +60,55 @@ WorkspacePool::Shard* WorkspacePool::shard() noexcept {
 }
 
 Workspace* WorkspacePool::make() noexcept {
-  auto* const w = new (std::nothrow) Workspace(limits_);
-  if (w == nullptr) return nullptr;
+  // The pages behind the parts that are never used are never touched.
+  void* const p = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return nullptr;
+  (void)madvise(p, size_, MADV_NOHUGEPAGE);  // several side by side would get one that only the last gives back
+  auto* const w = new (p) Workspace(limits_);
   w->in_capacity = limits_.header_size + kBodyRoom;
   w->out_capacity = kOut;
-  // One block: the pages behind the parts that are never used are never touched.
-  char* const block = static_cast<char*>(::operator new(w->in_capacity + kOut + limits_.target_size, std::nothrow));
-  if (block == nullptr) {
-    delete w;
-    return nullptr;
-  }
-  w->in = block;
-  w->out = block + w->in_capacity;
+  w->in = static_cast<char*>(p) + sizeof(Workspace);
+  w->out = w->in + w->in_capacity;
   w->path = w->out + kOut;
+  mapped_.fetch_add(1, std::memory_order_relaxed);
   return w;
 }
 
 void WorkspacePool::destroy(Workspace* w) noexcept {
-  ::operator delete(w->in);
-  delete w;
+  w->~Workspace();
+  munmap(w, size_);
+  mapped_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void WorkspacePool::destroy_list(Workspace* list) noexcept {
+  while (list != nullptr) {
+    Workspace* const w = list;
+    list = w->next;
+    destroy(w);
+  }
+}
+
+/// Inside the scheduler, so a few at a time.
+void WorkspacePool::trim() noexcept {
+  Workspace* unneeded = nullptr;
+  bool more = false;
+  bool again = false;
+  {
+    const LockGuard guard(shared_lock_);
+    for (std::size_t i = 0; i < kTrimmed && least_ != 0; ++i) {
+      Workspace* const w = shared_;
+      shared_ = w->next;
+      w->next = unneeded;
+      unneeded = w;
+      --shared_count_;
+      --least_;
+    }
+    more = least_ != 0;
+    if (!more) least_ = shared_count_;
+    again = trimming_ = shared_count_ != 0;
+  }
+  if (again) arm(Deadline::at(monotonic_now() + (more ? kSecond / 100 : kSecond)));
+  destroy_list(unneeded);
 }
 
 Workspace* WorkspacePool::acquire() noexcept {
@@ -90,6 +124,7 @@ Workspace* WorkspacePool::acquire() noexcept {
     if (shared_ != nullptr) {
       Workspace* const w = shared_;
       shared_ = w->next;
+      least_ = std::min(least_, --shared_count_);
       return w;
     }
   }
@@ -104,14 +139,15 @@ void WorkspacePool::release(Workspace* w) noexcept {
     ++s->count;
     return;
   }
-  // Beyond what a Processor keeps hot the memory goes back: 10,000 slow heads at once must not cost it for ever.
-  if (s != nullptr) {
-    destroy(w);
-    return;
+  {
+    const LockGuard guard(shared_lock_);
+    w->next = shared_;
+    shared_ = w;
+    ++shared_count_;
+    if (std::exchange(trimming_, true)) return;
+    least_ = 0;
   }
-  const LockGuard guard(shared_lock_);
-  w->next = shared_;
-  shared_ = w;
+  arm(Deadline::at(monotonic_now() + kSecond));
 }
 
 static std::time_t wall_seconds() noexcept { return std::chrono::system_clock::to_time_t(wall_now()); }

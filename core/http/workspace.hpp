@@ -2,6 +2,11 @@
 // Workspace: what a connection needs only while it is active: parser, input and output buffer. An idle connection has
 // none. They are kept in a LIFO per Processor, so a few hot ones serve thousands of connections in turn; at 5,000
 // active connections this is the largest single gain over a buffer per connection.
+//
+// What a Processor has beyond 32 goes to a list for all, and what that list never went below for a second goes back to
+// the kernel. Each workspace is a mapping of its own, so that it really does: a thousand slow clients at once would
+// leave holes in malloc's arenas that are paid for ever after. Rejected: unmapping at once (a server with a thousand
+// busy connections would map and fault all the time).
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +17,7 @@
 #include "core/http/date.hpp"
 #include "core/http/parser.hpp"
 #include "core/http/rate_guard.hpp"
+#include "core/runtime/timer.hpp"
 
 namespace fiberd::http {
 
@@ -31,7 +37,7 @@ struct Workspace {
 
 /// Workspaces and the Date text, per Processor (by metric shard: owned by one thread at a time). Threads without a
 /// Processor share shard 0 under a lock.
-class WorkspacePool {
+class WorkspacePool : private runtime::Timer {
  public:
   /// `limits` of the listener; the input buffer holds the largest head and 16 KiB of body behind it.
   explicit WorkspacePool(const HeadLimits& limits);
@@ -39,9 +45,11 @@ class WorkspacePool {
   WorkspacePool(const WorkspacePool&) = delete;
   WorkspacePool& operator=(const WorkspacePool&) = delete;
 
-  /// nullptr when memory is out. Must be given back with release(), on any thread.
+  /// nullptr when memory is out. Must be given back with release(), on any thread of the runtime.
   [[nodiscard]] Workspace* acquire() noexcept;
   void release(Workspace* workspace) noexcept;
+  /// How many are mapped: in use, or kept for use.
+  [[nodiscard]] std::size_t mapped() const noexcept { return mapped_.load(std::memory_order_relaxed); }
 
   /// The Date field's text of this second, on a fiber. The view holds until the fiber next parks.
   [[nodiscard]] std::string_view date() noexcept;
@@ -50,12 +58,19 @@ class WorkspacePool {
   struct Shard;
   [[nodiscard]] Shard* shard() noexcept;
   [[nodiscard]] Workspace* make() noexcept;
-  static void destroy(Workspace* workspace) noexcept;
+  void destroy(Workspace* workspace) noexcept;
+  void destroy_list(Workspace* list) noexcept;
+  void trim() noexcept;
 
   HeadLimits limits_;
+  std::size_t size_;  // of a workspace, in whole pages
   std::unique_ptr<std::atomic<Shard*>[]> shards_;
+  std::atomic<std::size_t> mapped_{0};
   Lock shared_lock_;
   Workspace* shared_ = nullptr;
+  std::size_t shared_count_ = 0;
+  std::size_t least_ = 0;  // of shared_count_, since the last trim
+  bool trimming_ = false;  // the timer is armed
   DateCache shared_date_;
 };
 

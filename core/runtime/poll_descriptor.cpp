@@ -2,50 +2,13 @@
 
 #include <sys/epoll.h>
 
-#include <memory>
-#include <new>
-#include <vector>
-
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
+#include "core/runtime/poll_descriptor_pool.hpp"
 #include "core/runtime/poll_registration.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
-
-/// All PollDescriptors of the process, in blocks that are never freed: an event that epoll still holds for a closed
-/// descriptor must find memory that is a PollDescriptor.
-class PollDescriptorPool {
- public:
-  PollDescriptor* take() noexcept {
-    const LockGuard guard(lock_);
-    if (free_ == nullptr) {
-      auto* const block = new (std::nothrow) PollDescriptor[kBlock];
-      if (block == nullptr) return nullptr;
-      for (std::size_t i = kBlock; i-- > 0;) {
-        block[i].next_free_ = free_;
-        free_ = &block[i];
-      }
-    }
-    PollDescriptor* const d = free_;
-    free_ = d->next_free_;
-    return d;
-  }
-  void give_back(PollDescriptor& d) noexcept {
-    const LockGuard guard(lock_);
-    d.next_free_ = free_;
-    free_ = &d;
-  }
-  static PollDescriptorPool& instance() noexcept {
-    static PollDescriptorPool* const pool = new PollDescriptorPool;
-    return *pool;
-  }
-
- private:
-  static constexpr std::size_t kBlock = 64;
-  Lock lock_;
-  PollDescriptor* free_ = nullptr;
-};
 
 static constexpr std::uint8_t kRead = 1;
 static constexpr std::uint8_t kWrite = 2;

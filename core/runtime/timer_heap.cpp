@@ -1,10 +1,13 @@
 #include "core/runtime/timer_heap.hpp"
 
+#include <new>
+
 #include "core/base/cpu_relax.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
 
+static constexpr std::size_t kKept = 1024;  // places that a heap keeps whatever happens
 static constexpr std::int64_t kSequenceBits = 10;
 static constexpr std::int64_t kSequenceMask = (std::int64_t{1} << kSequenceBits) - 1;
 
@@ -102,7 +105,7 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
   if (earliest() > now || running_.exchange(true, std::memory_order_acquire)) return 0;
   std::uint64_t fired = 0;
   lock_.lock();
-  while (!heap_.empty() && heap_.front().time <= now) {
+  while (fired != kMostFired && !heap_.empty() && heap_.front().time <= now) {
     Timer& timer = *heap_.front().timer;
     // Before the node is seen to be in no heap: whoever cancels it then waits until nobody here looks at it any more.
     firing_thread_.store(thread_locals(), std::memory_order_relaxed);
@@ -171,10 +174,24 @@ void TimerHeap::erase(std::size_t at) noexcept {
   const Entry last = heap_.back();
   heap_.pop_back();
   count_.store(heap_.size(), std::memory_order_relaxed);
+  if (heap_.capacity() > kKept && heap_.size() < heap_.capacity() / 4) [[unlikely]]
+    shrink();
   if (at == heap_.size()) return;
   place(at, last);
   sift_up(at);
   sift_down(last.timer->index_);
+}
+
+/// After a crowd has gone its memory goes too.
+void TimerHeap::shrink() noexcept {
+  try {
+    std::vector<Entry> smaller;
+    smaller.reserve(heap_.capacity() / 2);
+    smaller.assign(heap_.begin(), heap_.end());
+    heap_.swap(smaller);
+  } catch (const std::bad_alloc&) {
+    // Then it stays as it is.
+  }
 }
 
 void TimerHeap::publish() noexcept {

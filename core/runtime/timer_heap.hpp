@@ -36,8 +36,11 @@ class TimerHeap {
 
   /// Earliest time in the heap, INT64_MAX when empty. Lock-free.
   [[nodiscard]] std::int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
-  /// Fires everything due at `now`. Wakes fibers and calls callbacks with no lock held. Returns how many fired; 0 when
-  /// another thread is at it already.
+  /// Timers that fire in one run().
+  static constexpr std::uint64_t kMostFired = 64;
+  /// Fires what is due at `now`, at most kMostFired: a thousand time-outs of one moment would keep everybody else's
+  /// events waiting. earliest() tells whether more is due. Wakes fibers and calls callbacks with no lock held. Returns
+  /// how many fired; 0 when another thread is at it already.
   std::uint64_t run(std::int64_t now) noexcept;
   /// Nodes in the heap; those disarmed lazily included.
   [[nodiscard]] std::uint64_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
@@ -62,6 +65,7 @@ class TimerHeap {
   void sift_down(std::size_t at) noexcept;
   void erase(std::size_t at) noexcept;
   void publish() noexcept;
+  void shrink() noexcept;
 
   Lock lock_;
   std::atomic<std::int64_t> earliest_{INT64_MAX};

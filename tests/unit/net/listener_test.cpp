@@ -35,6 +35,41 @@ struct Counters {
 std::string unix_path() { return "/tmp/fiberd-listener-" + std::to_string(::getpid()) + ".sock"; }
 }  // namespace
 
+TEST_CASE("a client that does not read makes the kernel hold little for it", "[net][listener]") {
+  Expectations expect;
+  std::atomic<std::size_t> written{0};
+  auto rt = start(1);
+  rt->run([&] {
+    auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), {});
+    const auto pour = [&](TcpStream stream) {
+      const std::string data(64 * 1024, 'x');
+      for (;;) {
+        const auto n = stream.write_some(bytes(std::string_view(data)), Deadline::in(200ms));
+        if (!n) break;
+        written += *n;
+      }
+      std::string c = "x";
+      (void)stream.read_some(bytes(c), Deadline::in(5s));  // until the client leaves
+    };
+    if (!expect(listener.has_value() && !(*listener)->serve(pour), "listen")) return;
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int small = 4096;
+    expect(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0, "receive buffer");
+    (void)::connect(fd, (*listener)->local().data(), (*listener)->local().size());
+    std::size_t seen = 1;
+    for (int i = 0; i < 500 && seen != written; ++i) {
+      seen = written;
+      (void)runtime::sleep_for(10ms);
+    }
+    ::close(fd);
+    (*listener)->stop();
+  });
+  CHECK(expect.broken().empty());
+  INFO("taken by the kernel: " << written);
+  CHECK(written > 0);
+  CHECK(written < 512 * 1024);
+}
+
 TEST_CASE("the connection limit refuses by closing, and counts", "[net][listener]") {
   Counters counters;
   Expectations expect;

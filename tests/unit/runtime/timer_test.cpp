@@ -136,6 +136,33 @@ TEST_CASE("a timer armed from inside its callback, and cancelled meanwhile, is o
   CHECK(alive_after == 0);
 }
 
+TEST_CASE("a crowd of timers that are due at once lets others have their turn", "[timer]") {
+  static constexpr int kTimers = 2000;
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (int i = 0; i < kTimers; ++i) nodes.push_back(std::make_unique<Node>());
+  std::uint64_t most = 0;
+  std::uint64_t total = 0;
+  auto rt = start(1);
+  rt->run([&] {
+    const Deadline all = Deadline::in(5ms);
+    for (auto& n : nodes) n->arm(all);
+    const auto fired = [&] {
+      std::uint64_t sum = 0;
+      for (const auto& n : nodes) sum += static_cast<std::uint64_t>(n->fired);
+      return sum;
+    };
+    while (total < kTimers && monotonic_now() < all.ns() + 10'000'000'000) {
+      yield();
+      const std::uint64_t now = fired();
+      most = std::max(most, now - total);
+      total = now;
+    }
+    for (auto& n : nodes) n->cancel();
+  });
+  CHECK(total == kTimers);
+  CHECK(most <= 2 * TimerHeap::kMostFired);
+}
+
 TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") {
   struct Slow : Timer {
     Slow() noexcept : Timer(&Slow::fire) {}
