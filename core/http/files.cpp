@@ -12,10 +12,14 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <random>
 
 #include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/base/log_limit.hpp"
+#include "core/base/printable.hpp"
 #include "core/http/accept.hpp"
 #include "core/http/byte_ranges.hpp"
 #include "core/http/conditional.hpp"
@@ -62,6 +66,7 @@ bool hidden(std::string_view path) noexcept {
 }
 
 constexpr std::size_t kMaxListed = 10'000;
+constexpr std::size_t kMaxLoggedPath = 200;
 
 std::string_view suffix_of(std::string_view coding) noexcept {
   if (coding == "br") return ".br";
@@ -115,15 +120,27 @@ class FilesHandler final : public Handler {
   static bool is_absent(std::error_code error) noexcept {
     return error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
   }
+  /// What passes with the load (RFC 9110 section 15.6.4).
+  static bool is_shortage(std::error_code error) noexcept {
+    return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
+           error == std::errc::not_enough_memory;
+  }
   std::error_code refuse(Exchange& ex, std::string_view path, std::error_code error) {
     if (is_absent(error)) return absent(ex);
     if (error == std::errc::permission_denied) return ex.respond_error(403);
-    log(LogLevel::error, "files: " + options_.root + "/" + std::string(path) + ": " + error.message());
-    return ex.respond_error(500);
+    // The path is the client's, and how often this happens too.
+    if (const std::optional<std::uint64_t> left_out = log_limit_.pass(monotonic_now())) {
+      log(LogLevel::error, "files: " + options_.root + "/" + printable(path, kMaxLoggedPath) + ": " + error.message() +
+                               (*left_out == 0 ? "" : " (" + std::to_string(*left_out) + " more were not logged)"));
+    }
+    if (!is_shortage(error)) return ex.respond_error(500);
+    static constexpr Field kRetry{"Retry-After", "1"};
+    return ex.respond_error(503, {&kRetry, 1});
   }
   std::error_code absent(Exchange& ex) {
     if (options_.fallback.empty()) return ex.respond_error(404);
     const auto entry = cache_.get(options_.fallback);
+    if (!entry && is_shortage(entry.error())) return refuse(ex, options_.fallback, entry.error());
     if (!entry || (*entry)->content.file->kind() != OpenFile::Kind::regular) return ex.respond_error(404);
     return send(ex, **entry);
   }
@@ -349,6 +366,7 @@ class FilesHandler final : public Handler {
   const std::vector<std::string_view> codings_;  // views into options_
   std::unique_ptr<FileRoot> root_;
   FileCache cache_;
+  LogLimit log_limit_;
   const std::string boundary_;
 };
 
