@@ -186,15 +186,17 @@ class FilesHandler final : public Handler {
   }
   std::error_code list(Exchange& ex, std::string_view directory) {
     const std::string name(directory);
-    const auto names = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
-    if (!names) return refuse(ex, directory, names.error());
+    const auto listing = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
+    if (!listing) return refuse(ex, directory, listing.error());
     static constexpr std::array<std::string_view, 2> kForms{"text/html", "application/json"};
     const bool json = choose_media_type(ex.request().headers, kForms) == 1;
     Fields fields;
     fields.add("Vary", "Accept");
     fields.add("Cache-Control", options_.cache_control);
+    // The JSON stays an array of names whatever happens, so this is said beside it.
+    if (listing->cut) fields.add("Listing-Truncated", "?1");
     return ex.respond(200, json ? "application/json" : "text/html; charset=utf-8",
-                      json ? render_listing_json(*names) : render_listing_html(ex.path(), *names), fields.view());
+                      json ? render_listing_json(*listing) : render_listing_html(ex.path(), *listing), fields.view());
   }
 
   /// Whether the head has a field that makes more of a request than "send it all".
