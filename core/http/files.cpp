@@ -234,7 +234,9 @@ class FilesHandler final : public Handler {
         std::vector<ByteRange> ranges;
         switch (parse_byte_ranges(request.headers[at].value, file.size(), options_.ranges, ranges)) {
           case RangeVerdict::whole: break;
-          case RangeVerdict::parts: return send_parts(ex, entry, content, fields, ranges);
+          case RangeVerdict::parts:
+            if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
+            return send_parts(ex, entry, content, fields, ranges);
           case RangeVerdict::unsatisfiable: {
             const std::string size = "bytes */" + std::to_string(file.size());
             const Field field{"Content-Range", size};
@@ -264,13 +266,12 @@ class FilesHandler final : public Handler {
     return chosen == kIdentity ? kIdentity : index[chosen];
   }
 
-  /// What every answer about this form of the file says, 304 included (RFC 9110 section 15.4.5).
+  /// What every answer about this form of the file says, 304 included, which says no more (RFC 9110 section 15.4.5).
   [[nodiscard]] Fields validator_fields(const FileCache::Entry& entry, std::size_t coding) const noexcept {
     Fields fields;
     const bool varies = std::any_of(entry.compressed.begin(), entry.compressed.end(),
                                     [](const FileCache::Content& c) { return c.file != nullptr; });
     if (varies) fields.add("Vary", "Accept-Encoding");
-    if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
     fields.add("ETag", (coding == kIdentity ? entry.content : entry.compressed[coding]).file->etag());
     fields.add("Cache-Control", options_.cache_control);
     return fields;
@@ -281,6 +282,7 @@ class FilesHandler final : public Handler {
       if (content.file == nullptr) return;
       Fields fields;
       fields.add("Content-Type", media_type_for(entry.path));
+      if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
       for (const Field& field : validator_fields(entry, coding).view()) fields.add(field.name, field.value);
       fields.add("Last-Modified", content.file->last_modified());
       if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
