@@ -217,7 +217,7 @@ class FilesHandler final : public Handler {
     if (is_conditional(request.headers)) {
       Fields fields = validator_fields(entry, coding);
       const std::time_t now = std::time(nullptr);
-      const Validators validators{file.etag(), static_cast<std::time_t>(file.mtime())};
+      const Validators validators{file.etag(), static_cast<std::time_t>(file.last_modified_time())};
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:

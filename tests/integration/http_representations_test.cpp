@@ -108,6 +108,16 @@ TEST_CASE("files: preconditions", "[integration][files]") {
   CHECK(s.ask("/none.txt", "If-Match: *\r\n").status == 404);
 }
 
+TEST_CASE("files: what Last-Modified said holds as a precondition, of a file from the future too",
+          "[integration][files]") {
+  Site s;
+  write(s.root / "ahead.txt", "ahead", std::time(nullptr) + 3600);
+  const std::string told = s.ask("/ahead.txt").field("Last-Modified");
+  REQUIRE_FALSE(told.empty());
+  CHECK(s.ask("/ahead.txt", "If-Unmodified-Since: " + told + "\r\n").status == 200);
+  CHECK(s.ask("/ahead.txt", "If-Modified-Since: " + told + "\r\n").status == 304);
+}
+
 TEST_CASE("files: one range", "[integration][files]") {
   Site s;
   const Answer whole = s.ask("/ten.txt");
