@@ -68,7 +68,7 @@ using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, File
 struct RouteConfig {
   std::string path;
   std::vector<std::string> methods;  ///< empty: all
-  std::string host;                  ///< empty: any
+  std::string host;                  ///< lower case, "*.example.org"; empty: any
   std::optional<std::chrono::nanoseconds> timeout;
   std::optional<std::uint64_t> body_size;
   bool require_length = false;

@@ -151,6 +151,40 @@ std::string check_address(std::string_view a) {
   return "";
 }
 
+/// As hosts are compared: lower case, without the dot that ends a name's absolute form.
+std::string plain_host(std::string host) {
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (host.ends_with('.')) host.pop_back();
+  return host;
+}
+
+/// Whether `host` (plain) is a host without port, or "*." and one.
+bool is_host_pattern(std::string_view host) {
+  return !host.empty() && host != "*." && host.front() != '.' && host.find_first_of("/ @,") == std::string_view::npos &&
+         (host.front() == '[' || host.find(':') == std::string_view::npos) &&
+         host.find('*', host.starts_with("*.") ? 1U : 0U) == std::string_view::npos;
+}
+
+/// What is wrong with a route's path; empty: nothing. Requests' paths come without query, decoded once and without dot
+/// segments, so a path that is written otherwise would never be met.
+std::string check_route_path(std::string_view path) {
+  if (path.empty()) return "is required";
+  if (path.front() != '/') return "must begin with /";
+  const std::size_t star = path.find('*');
+  if (star != std::string_view::npos && (star + 1 != path.size() || path[star - 1] != '/'))
+    return "* is allowed only as the end of /prefix/*";
+  if (has_control(path)) return "control characters are not allowed";
+  if (path.find('%') != std::string_view::npos)
+    return "% is not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for /a%20b";
+  if (path.find_first_of("?#") != std::string_view::npos)
+    return "? and # are not allowed: query and fragment are no part of a path; leave them out";
+  for (const std::string_view dots : {"/./", "/../"})
+    if ((std::string(path) + "/").find(dots) != std::string::npos)
+      return "dot segments are removed from requests' paths; write the path without . and ..";
+  return "";
+}
+
 RouteAction read_action(const Reader& route) {
   static constexpr std::array<std::string_view, 4> kActions{"respond", "echo", "redirect", "files"};
   std::string found;
@@ -180,7 +214,7 @@ RouteAction read_action(const Reader& route) {
       if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end())
         r.report("headers", name + " is set by the server itself");
     }
-    if ((a.status == 204 || a.status == 304) && !a.body.empty())
+    if ((a.status == 204 || a.status == 205 || a.status == 304) && !a.body.empty())
       r.report("body", "status " + std::to_string(a.status) + " has no body");
     return a;
   }
@@ -230,15 +264,7 @@ RouteConfig read_route(const Reader& route) {
   static constexpr std::array<std::string_view, 7> kMethods{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
   RouteConfig r;
   r.path = route.text("path");
-  if (r.path.empty()) {
-    route.report("path", "is required");
-  } else if (r.path.front() != '/') {
-    route.report("path", "must begin with /");
-  } else if (const std::size_t star = r.path.find('*');
-             star != std::string::npos && (star + 1 != r.path.size() || r.path[star - 1] != '/')) {
-    route.report("path", "* is allowed only as the end of /prefix/*");
-  }
-  if (has_control(r.path)) route.report("path", "control characters are not allowed");
+  if (const std::string wrong = check_route_path(r.path); !wrong.empty()) route.report("path", wrong);
   r.methods = route.strings("methods");
   for (const std::string& method : r.methods)
     if (std::find(kMethods.begin(), kMethods.end(), method) == kMethods.end()) {
@@ -247,13 +273,24 @@ RouteConfig read_route(const Reader& route) {
       route.report("methods", "\"" + method + "\" is not allowed; one of GET HEAD POST PUT DELETE OPTIONS PATCH" +
                                   (near.empty() ? "" : "; did you mean " + near + "?"));
     }
-  r.host = route.text("host");
-  if (!r.host.empty() && r.host.find_first_of("/ :@") != std::string::npos && r.host.front() != '[')
-    route.report("host", "must be a host name without port");
+  const std::string host = route.text("host");
+  r.host = plain_host(host);
+  if (!host.empty() && !is_host_pattern(r.host))
+    route.report("host", "must be a host name without port, or *. and one");
   if (route.has("timeout")) r.timeout = route.duration("timeout");
   if (route.has("body_size")) r.body_size = route.number("body_size");
   r.require_length = route.boolean("require_length");
   r.action = read_action(route);
+  if (std::holds_alternative<FilesAction>(r.action) && !r.methods.empty()) {
+    const auto has = [&](std::string_view m) {
+      return std::find(r.methods.begin(), r.methods.end(), m) != r.methods.end();
+    };
+    const auto other = std::find_if(kMethods.begin() + 2, kMethods.end(), has);
+    if (other != kMethods.end())
+      route.report("methods", "files serves GET and HEAD, not " + std::string(*other) + "; leave methods out");
+    else if (!has("GET") && has("HEAD"))
+      route.report("methods", "files needs GET, which brings HEAD; leave methods out");
+  }
   return r;
 }
 
@@ -275,15 +312,10 @@ HttpConfig read_http(const Reader& http) {
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
   if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
-  for (std::string host : http.strings("hosts")) {
-    std::transform(host.begin(), host.end(), host.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    const bool literal = host.starts_with('[');
-    if (host.empty() || host == "*." || host.find_first_of("/ @,") != std::string::npos ||
-        (!literal && host.find(':') != std::string::npos) ||
-        host.find('*', host.starts_with("*.") ? 1 : 0) != std::string::npos)
+  for (const std::string& host : http.strings("hosts")) {
+    h.hosts.push_back(plain_host(host));
+    if (!is_host_pattern(h.hosts.back()))
       http.report("hosts", "\"" + host + "\" is no host name without port, nor *. and one");
-    h.hosts.push_back(std::move(host));
   }
   for (const auto& [status, file] : http.pairs("error_pages")) {
     unsigned code = 0;

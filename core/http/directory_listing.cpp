@@ -21,19 +21,6 @@ struct CloseDirectory {
   void operator()(DIR* d) const noexcept { ::closedir(d); }
 };
 
-void append_html(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
-    }
-  }
-}
-
 /// As a segment of a relative reference: "./" goes before it, so that a colon makes no scheme of it.
 void append_segment(std::string& out, std::string_view name) {
   static constexpr char kDigits[] = "0123456789ABCDEF";
@@ -69,13 +56,42 @@ std::size_t utf8_length(std::string_view s) noexcept {
   return 0;
 }
 
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
+
+/// C0, DEL and C1: HTML allows none of them but white space, and a name has no lines.
+bool is_control(std::string_view sequence) noexcept {
+  const auto u = static_cast<unsigned char>(sequence.front());
+  if (sequence.size() == 1) return u < 0x20 || u == 0x7f;
+  return u == 0xc2 && static_cast<unsigned char>(sequence[1]) < 0xa0;
+}
+
+void append_html(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    const std::string_view sequence = text.substr(0, n);
+    if (n == 0 || is_control(sequence)) {
+      out += kReplacement;
+    } else {
+      switch (text.front()) {
+        case '&': out += "&amp;"; break;
+        case '<': out += "&lt;"; break;
+        case '>': out += "&gt;"; break;
+        case '"': out += "&quot;"; break;
+        case '\'': out += "&#39;"; break;
+        default: out += sequence;
+      }
+    }
+    text.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+}
+
 void append_json(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
     const std::size_t n = utf8_length(text);
     const char c = text.front();
     if (n == 0) {
-      out += "\xef\xbf\xbd";
+      out += kReplacement;
     } else if (static_cast<unsigned char>(c) < 0x20) {
       char escape[8];
       (void)std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
@@ -99,7 +115,7 @@ std::string timestamp(std::int64_t seconds) {
 
 }  // namespace
 
-Result<std::vector<ListedName>> list_directory(const FileRoot& root, const std::string& path, std::size_t most) {
+Result<Listing> list_directory(const FileRoot& root, const std::string& path, std::size_t most) {
   const auto directory = root.open_below(path);
   if (!directory) return fail(directory.error());
   // A descriptor of its own: reading moves its position, and closedir closes it.
@@ -111,7 +127,8 @@ Result<std::vector<ListedName>> list_directory(const FileRoot& root, const std::
     ::close(fd);
     return fail_errno(-error);
   }
-  std::vector<ListedName> names;
+  Listing listing;
+  std::vector<ListedName>& names = listing.names;
   for (;;) {
     errno = 0;
     const dirent* const entry = ::readdir(dir.get());  // NOLINT: no other thread has this stream
@@ -123,22 +140,25 @@ Result<std::vector<ListedName>> list_directory(const FileRoot& root, const std::
     struct stat st {};
     if (::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) continue;
-    if (names.size() == most) return fail(std::errc::value_too_large);
+    if (names.size() == most) {
+      listing.cut = true;
+      break;
+    }
     names.push_back({entry->d_name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec});
   }
   std::sort(names.begin(), names.end(), [](const ListedName& a, const ListedName& b) {
     return std::tuple(!a.directory, std::string_view(a.name)) < std::tuple(!b.directory, std::string_view(b.name));
   });
-  return names;
+  return listing;
 }
 
-std::string render_listing_html(std::string_view path, const std::vector<ListedName>& names) {
+std::string render_listing_html(std::string_view path, const Listing& listing) {
   std::string out = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>";
   append_html(out, path);
   out += "</title>\n<h1>";
   append_html(out, path);
   out += "</h1>\n<ul>\n<li><a href=\"../\">../</a></li>\n";
-  for (const ListedName& n : names) {
+  for (const ListedName& n : listing.names) {
     const std::string_view slash = n.directory ? "/" : "";
     out += "<li><a href=\"./";
     append_segment(out, n.name);
@@ -148,12 +168,14 @@ std::string render_listing_html(std::string_view path, const std::vector<ListedN
     out += slash;
     out += "</a> " + (n.directory ? std::string() : std::to_string(n.size) + " ") + timestamp(n.mtime) + "</li>\n";
   }
-  return out + "</ul>\n</html>\n";
+  out += "</ul>\n";
+  if (listing.cut) out += "<p>There are more than these " + std::to_string(listing.names.size()) + " names.</p>\n";
+  return out + "</html>\n";
 }
 
-std::string render_listing_json(const std::vector<ListedName>& names) {
+std::string render_listing_json(const Listing& listing) {
   std::string out = "[";
-  for (const ListedName& n : names) {
+  for (const ListedName& n : listing.names) {
     out += out.size() == 1 ? "\n{\"name\":" : ",\n{\"name\":";
     append_json(out, n.name);
     out += n.directory ? ",\"type\":\"directory\"" : ",\"type\":\"file\",\"size\":" + std::to_string(n.size);

@@ -141,6 +141,7 @@ Result<HeadWritten> Exchange::write_large_head(const ResponseHead& head) {
 std::error_code Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
                                   std::span<const Field> fields) {
   ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
+  head.send_content_length = !body.empty();
   if (const std::error_code error = commit(head, true)) return error;
   ended_ = true;
   if (head_only_ || !status_has_body(status)) return {};

@@ -87,10 +87,14 @@ Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) 
   const std::int64_t now = runtime::coarse_now();
   std::shared_ptr<Entry> present = find(path);
   if (present != nullptr) {
-    std::int64_t until = present->valid_until.load(std::memory_order_relaxed);
-    // The one that moves the time forward looks again; the others use the entry meanwhile.
-    if (now < until || !present->valid_until.compare_exchange_strong(until, now + kValid, std::memory_order_relaxed))
-      return present;
+    const std::int64_t until = present->valid_until.load(std::memory_order_relaxed);
+    if (now < until) return present;
+    if (now < until + kValid) {
+      // The one that moves the time forward looks again; the others use the entry meanwhile.
+      std::int64_t busy = present->revalidation.load(std::memory_order_relaxed);
+      if (now < busy || !present->revalidation.compare_exchange_strong(busy, now + kValid, std::memory_order_relaxed))
+        return present;
+    }
   }
   const std::string name(path);
   Result<std::shared_ptr<Entry>> opened = runtime::blocking([&] { return open(name); });
@@ -99,8 +103,10 @@ Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) 
     return fail(opened.error());
   }
   if (present != nullptr && same(present->content, (*opened)->content) &&
-      std::equal(present->compressed.begin(), present->compressed.end(), (*opened)->compressed.begin(), same))
+      std::equal(present->compressed.begin(), present->compressed.end(), (*opened)->compressed.begin(), same)) {
+    present->valid_until.store(now + kValid, std::memory_order_relaxed);
     return present;
+  }
   (*opened)->valid_until.store(now + kValid, std::memory_order_relaxed);
   insert(*opened);
   return opened;

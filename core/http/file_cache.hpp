@@ -1,7 +1,8 @@
 #pragma once
 // FileCache: open files by path, least recently used out first. A hit costs a hash and a short lock. An entry is looked
-// at again (open and fstat, on the blocking pool) when it is older than a second; one fiber does it, the others go on
-// with what is there, so a file that changes is served anew at most a second later.
+// at again (open and fstat, on the blocking pool) when it was last looked at more than a second ago. One fiber does it;
+// for one more second the others go on with what is there, and after that they look themselves. So a file that changes
+// is served anew at most two seconds later, however slow the disk and however long nobody asked for it.
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -32,7 +33,8 @@ class FileCache {
     std::string path;
     Content content;
     std::array<Content, kMaxSiblings> compressed;  ///< as the siblings given to the cache
-    std::atomic<std::int64_t> valid_until{0};
+    std::atomic<std::int64_t> valid_until{0};      ///< a second after it was last known to be right
+    std::atomic<std::int64_t> revalidation{0};     ///< until then, somebody looks again
   };
 
   /// Keeps at most `capacity` paths open, at least 1. Beside a regular file those that are called the same with one of

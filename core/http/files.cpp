@@ -12,10 +12,14 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <random>
 
 #include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/base/log_limit.hpp"
+#include "core/base/printable.hpp"
 #include "core/http/accept.hpp"
 #include "core/http/byte_ranges.hpp"
 #include "core/http/conditional.hpp"
@@ -62,6 +66,7 @@ bool hidden(std::string_view path) noexcept {
 }
 
 constexpr std::size_t kMaxListed = 10'000;
+constexpr std::size_t kMaxLoggedPath = 200;
 
 std::string_view suffix_of(std::string_view coding) noexcept {
   if (coding == "br") return ".br";
@@ -115,15 +120,27 @@ class FilesHandler final : public Handler {
   static bool is_absent(std::error_code error) noexcept {
     return error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
   }
+  /// What passes with the load (RFC 9110 section 15.6.4).
+  static bool is_shortage(std::error_code error) noexcept {
+    return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
+           error == std::errc::not_enough_memory;
+  }
   std::error_code refuse(Exchange& ex, std::string_view path, std::error_code error) {
     if (is_absent(error)) return absent(ex);
     if (error == std::errc::permission_denied) return ex.respond_error(403);
-    log(LogLevel::error, "files: " + options_.root + "/" + std::string(path) + ": " + error.message());
-    return ex.respond_error(500);
+    // The path is the client's, and how often this happens too.
+    if (const std::optional<std::uint64_t> left_out = log_limit_.pass(monotonic_now())) {
+      log(LogLevel::error, "files: " + options_.root + "/" + printable(path, kMaxLoggedPath) + ": " + error.message() +
+                               (*left_out == 0 ? "" : " (" + std::to_string(*left_out) + " more were not logged)"));
+    }
+    if (!is_shortage(error)) return ex.respond_error(500);
+    static constexpr Field kRetry{"Retry-After", "1"};
+    return ex.respond_error(503, {&kRetry, 1});
   }
   std::error_code absent(Exchange& ex) {
     if (options_.fallback.empty()) return ex.respond_error(404);
     const auto entry = cache_.get(options_.fallback);
+    if (!entry && is_shortage(entry.error())) return refuse(ex, options_.fallback, entry.error());
     if (!entry || (*entry)->content.file->kind() != OpenFile::Kind::regular) return ex.respond_error(404);
     return send(ex, **entry);
   }
@@ -169,15 +186,17 @@ class FilesHandler final : public Handler {
   }
   std::error_code list(Exchange& ex, std::string_view directory) {
     const std::string name(directory);
-    const auto names = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
-    if (!names) return refuse(ex, directory, names.error());
+    const auto listing = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
+    if (!listing) return refuse(ex, directory, listing.error());
     static constexpr std::array<std::string_view, 2> kForms{"text/html", "application/json"};
     const bool json = choose_media_type(ex.request().headers, kForms) == 1;
     Fields fields;
     fields.add("Vary", "Accept");
     fields.add("Cache-Control", options_.cache_control);
+    // The JSON stays an array of names whatever happens, so this is said beside it.
+    if (listing->cut) fields.add("Listing-Truncated", "?1");
     return ex.respond(200, json ? "application/json" : "text/html; charset=utf-8",
-                      json ? render_listing_json(*names) : render_listing_html(ex.path(), *names), fields.view());
+                      json ? render_listing_json(*listing) : render_listing_html(ex.path(), *listing), fields.view());
   }
 
   /// Whether the head has a field that makes more of a request than "send it all".
@@ -198,7 +217,7 @@ class FilesHandler final : public Handler {
     if (is_conditional(request.headers)) {
       Fields fields = validator_fields(entry, coding);
       const std::time_t now = std::time(nullptr);
-      const Validators validators{file.etag(), static_cast<std::time_t>(file.mtime())};
+      const Validators validators{file.etag(), static_cast<std::time_t>(file.last_modified_time())};
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:
@@ -215,7 +234,9 @@ class FilesHandler final : public Handler {
         std::vector<ByteRange> ranges;
         switch (parse_byte_ranges(request.headers[at].value, file.size(), options_.ranges, ranges)) {
           case RangeVerdict::whole: break;
-          case RangeVerdict::parts: return send_parts(ex, entry, content, fields, ranges);
+          case RangeVerdict::parts:
+            if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
+            return send_parts(ex, entry, content, fields, ranges);
           case RangeVerdict::unsatisfiable: {
             const std::string size = "bytes */" + std::to_string(file.size());
             const Field field{"Content-Range", size};
@@ -245,13 +266,12 @@ class FilesHandler final : public Handler {
     return chosen == kIdentity ? kIdentity : index[chosen];
   }
 
-  /// What every answer about this form of the file says, 304 included (RFC 9110 section 15.4.5).
+  /// What every answer about this form of the file says, 304 included, which says no more (RFC 9110 section 15.4.5).
   [[nodiscard]] Fields validator_fields(const FileCache::Entry& entry, std::size_t coding) const noexcept {
     Fields fields;
     const bool varies = std::any_of(entry.compressed.begin(), entry.compressed.end(),
                                     [](const FileCache::Content& c) { return c.file != nullptr; });
     if (varies) fields.add("Vary", "Accept-Encoding");
-    if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
     fields.add("ETag", (coding == kIdentity ? entry.content : entry.compressed[coding]).file->etag());
     fields.add("Cache-Control", options_.cache_control);
     return fields;
@@ -262,6 +282,7 @@ class FilesHandler final : public Handler {
       if (content.file == nullptr) return;
       Fields fields;
       fields.add("Content-Type", media_type_for(entry.path));
+      if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
       for (const Field& field : validator_fields(entry, coding).view()) fields.add(field.name, field.value);
       fields.add("Last-Modified", content.file->last_modified());
       if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
@@ -349,6 +370,7 @@ class FilesHandler final : public Handler {
   const std::vector<std::string_view> codings_;  // views into options_
   std::unique_ptr<FileRoot> root_;
   FileCache cache_;
+  LogLimit log_limit_;
   const std::string boundary_;
 };
 

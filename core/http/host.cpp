@@ -50,10 +50,15 @@ std::string_view host_without_port(std::string_view authority) noexcept {
   return authority.substr(0, authority.find(':'));
 }
 
+std::string_view host_name(std::string_view authority) noexcept {
+  std::string_view host = host_without_port(authority);
+  if (host.ends_with('.')) host.remove_suffix(1);
+  return host;
+}
+
 bool serves_host(const std::vector<std::string>& hosts, std::string_view authority) noexcept {
   if (hosts.empty()) return true;
-  std::string_view host = host_without_port(authority);
-  if (host.ends_with('.')) host.remove_suffix(1);  // the name's absolute form
+  const std::string_view host = host_name(authority);
   for (const std::string& served : hosts) {
     if (equals_lower(host, served)) return true;
     const std::string_view below = std::string_view(served).substr(served.starts_with("*.") ? 1 : 0);

@@ -14,7 +14,10 @@ namespace fiberd::http {
 [[nodiscard]] bool is_valid_connect_target(std::string_view authority) noexcept;
 /// The host without its port; an IP literal keeps its brackets.
 [[nodiscard]] std::string_view host_without_port(std::string_view authority) noexcept;
-/// Whether the authority's host is one of `hosts` (lower case, without port), or lies below one that begins with "*.".
+/// The host by which names are compared: without its port, and without the dot that ends a name's absolute form.
+[[nodiscard]] std::string_view host_name(std::string_view authority) noexcept;
+/// Whether the authority's host is one of `hosts` (as host_name gives it, lower case), or lies below one that begins
+/// with "*.".
 /// Every host when the list is empty.
 [[nodiscard]] bool serves_host(const std::vector<std::string>& hosts, std::string_view authority) noexcept;
 

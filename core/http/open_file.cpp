@@ -38,13 +38,12 @@ OpenFile::OpenFile(int fd, const struct stat& st)
       size_(static_cast<std::uint64_t>(st.st_size)),
       mtime_s_(st.st_mtim.tv_sec),
       mtime_ns_(st.st_mtim.tv_nsec),
+      last_modified_time_(std::min<std::int64_t>(st.st_mtim.tv_sec, std::time(nullptr))),
       inode_(st.st_ino),
       device_(st.st_dev) {
-  const std::time_t now = std::time(nullptr);
   last_modified_.resize(kDateSize);
-  // RFC 9110 section 8.8.2.1: never later than the answer's own Date.
-  format_date(std::min<std::time_t>(st.st_mtim.tv_sec, now), last_modified_.data());
-  etag_ = etag_of(st, st.st_mtim.tv_sec > now - kFresh);
+  format_date(static_cast<std::time_t>(last_modified_time_), last_modified_.data());
+  etag_ = etag_of(st, st.st_mtim.tv_sec > std::time(nullptr) - kFresh);
 }
 
 OpenFile::~OpenFile() { ::close(fd_); }
@@ -62,6 +61,7 @@ Result<std::unique_ptr<FileRoot>> FileRoot::open(const std::string& path) {
 
 FileRoot::~FileRoot() { ::close(fd_); }
 
+static constexpr int kOpenAttempts = 8;
 static constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;  // a FIFO must not hang the open
 
 /// The path one component at a time, following no link: slower and stricter, but needs no new system call.
@@ -98,7 +98,12 @@ Result<std::shared_ptr<const OpenFile>> FileRoot::open_below(const std::string& 
     open_how how{};
     how.flags = kFlags;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    fd = static_cast<int>(syscall(SYS_openat2, fd_, name.c_str(), &how, sizeof how));
+    // EAGAIN: something was renamed or mounted, anywhere, while ".." in a link was walked, so that the kernel cannot
+    // vouch for the result. That is rare and over at once, but whoever may rename files must not hold us here.
+    for (int attempt = 0; attempt < kOpenAttempts; ++attempt) {
+      fd = static_cast<int>(syscall(SYS_openat2, fd_, name.c_str(), &how, sizeof how));
+      if (fd >= 0 || errno != EAGAIN) break;
+    }
     if (fd < 0 && errno == ENOSYS) no_openat2.store(true, std::memory_order_relaxed);
     // EPERM is what some container sandboxes say for system calls they do not know.
     if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_by_component(fd_, name);
@@ -107,7 +112,8 @@ Result<std::shared_ptr<const OpenFile>> FileRoot::open_below(const std::string& 
   }
   if (fd < 0) {
     // A way out of the root, a loop, a link where none may be: to the client that is simply not there.
-    if (errno == EXDEV || errno == ELOOP || errno == ENXIO || errno == ENOTDIR || errno == ENAMETOOLONG)
+    if (errno == EXDEV || errno == ELOOP || errno == ENXIO || errno == ENOTDIR || errno == ENAMETOOLONG ||
+        errno == EAGAIN)
       return fail(std::errc::no_such_file_or_directory);
     return fail_errno(-errno);
   }

@@ -25,7 +25,11 @@ class OpenFile {
   [[nodiscard]] int fd() const noexcept { return fd_; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Seconds since 1970, as stat tells it: it may lie in the future.
   [[nodiscard]] std::int64_t mtime() const noexcept { return mtime_s_; }
+  /// What Last-Modified says, in seconds since 1970: mtime(), but not later than when the file was opened (RFC 9110
+  /// section 8.8.2.1). A client's dates are compared with this one, which is the one that it was told.
+  [[nodiscard]] std::int64_t last_modified_time() const noexcept { return last_modified_time_; }
   /// Last-Modified's value, IMF-fixdate.
   [[nodiscard]] std::string_view last_modified() const noexcept { return last_modified_; }
   /// ETag's value: a hash of what stat tells. Weak while the last change is so fresh that another one may follow
@@ -40,6 +44,7 @@ class OpenFile {
   std::uint64_t size_;
   std::int64_t mtime_s_;
   std::int64_t mtime_ns_;
+  std::int64_t last_modified_time_;
   std::uint64_t inode_;
   std::uint64_t device_;
   std::string last_modified_;
@@ -57,8 +62,8 @@ class FileRoot {
 
   /// `path` is relative, decoded, without dot segments. By openat2(RESOLVE_BENEATH): symbolic links may lead anywhere
   /// below the root, never out. Without openat2 (before Linux 5.6, or refused by a sandbox): component by component,
-  /// following no link. Errors: no_such_file_or_directory (also for what is neither file nor directory),
-  /// permission_denied, too_many_files_open…
+  /// following no link. A path that keeps changing while it is walked is taken as absent. Errors:
+  /// no_such_file_or_directory (also for what is neither file nor directory), permission_denied, too_many_files_open…
   [[nodiscard]] Result<std::shared_ptr<const OpenFile>> open_below(const std::string& path) const;
 
  private:

@@ -145,6 +145,7 @@ Result<PreparedResponse> PreparedResponse::make(const ResponseHead& head, std::s
     ResponseHead variant = head;
     variant.body = BodyKind::length;
     variant.content_length = body.size();
+    variant.send_content_length = !body.empty();
     variant.keep_alive = i != 0;
     variant.version = i == 2 ? Version::http10 : Version::http11;
     Form& form = prepared.forms_[i];

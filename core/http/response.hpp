@@ -38,7 +38,9 @@ struct ResponseHead {
   unsigned status = 200;  ///< 100..599
   BodyKind body = BodyKind::length;
   std::uint64_t content_length = 0;
-  bool send_content_length = true;    ///< false leaves Content-Length out of a 304 whose length is not known
+  /// False leaves Content-Length out of a 304: it would have to be that of the 200 (RFC 9110 section 8.6), which is not
+  /// known where no body is given.
+  bool send_content_length = true;
   Version version = Version::http11;  ///< of the request
   bool keep_alive = true;             ///< false asks for Connection: close
   std::string_view server{};          ///< empty: no Server field
@@ -75,7 +77,7 @@ std::size_t write_chunk_head(char* out, std::uint64_t size) noexcept;
 /// Immutable after make(): any number of threads may write it out at once.
 class PreparedResponse {
  public:
-  /// Errors as write_head.
+  /// A 304 without a body has no Content-Length. Errors as write_head.
   [[nodiscard]] static Result<PreparedResponse> make(const ResponseHead& head, std::string_view body);
 
   /// Bytes that write() needs.

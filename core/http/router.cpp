@@ -77,14 +77,24 @@ void Router::Table::index() {
 }
 
 Router::Table& Router::table_for(std::string_view host) {
-  std::string lower(host_without_port(host));
+  std::string lower(host_name(host));
   std::transform(lower.begin(), lower.end(), lower.begin(), to_lower);
+  if (lower.starts_with('*')) {
+    lower.erase(0, 1);
+    longest_wildcard_ = std::max(longest_wildcard_, lower.size());
+  }
   const auto it = std::lower_bound(tables_.begin(), tables_.end(), lower,
                                    [](const Table& t, const std::string& h) { return t.host < h; });
   if (it != tables_.end() && it->host == lower) return *it;
   Table table;
   table.host = std::move(lower);
   return *tables_.insert(it, std::move(table));
+}
+
+const Router::Table* Router::find_host(std::string_view host) const noexcept {
+  const auto it = std::lower_bound(tables_.begin() + 1, tables_.end(), host,
+                                   [](const Table& t, std::string_view h) { return compare_host(t.host, h) < 0; });
+  return it != tables_.end() && compare_host(it->host, host) == 0 ? &*it : nullptr;
 }
 
 Result<Router> Router::make(const std::vector<RouteSpec>& routes) {
@@ -100,6 +110,11 @@ Result<Router> Router::make(const std::vector<RouteSpec>& routes) {
         path.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos || spec.methods.empty()) {
       return fail(std::errc::invalid_argument);
     }
+    const std::string_view labels = host_name(spec.host);
+    const bool below = labels.starts_with("*.") && labels.size() > 2;
+    if ((labels.empty() && !spec.host.empty()) || labels.starts_with('.') ||
+        labels.find('*', below ? 1 : 0) != std::string_view::npos)
+      return fail(std::errc::invalid_argument);
     MethodSet methods = spec.methods;
     if (methods.has(Method::get)) methods = methods | MethodSet::of(Method::head);
 
@@ -155,10 +170,17 @@ RouteMatch Router::match(Method method, std::string_view host, std::string_view 
     return match;
   }
   if (tables_.size() > 1) {
-    const std::string_view name = host_without_port(host);
-    const auto it = std::lower_bound(tables_.begin() + 1, tables_.end(), name,
-                                     [](const Table& t, std::string_view h) { return compare_host(t.host, h) < 0; });
-    if (it != tables_.end() && compare_host(it->host, name) == 0 && try_table(*it, method, path, match)) return match;
+    const std::string_view name = host_name(host);
+    // A name that begins with a dot would be found as the wildcard itself.
+    const Table* const own = name.starts_with('.') ? nullptr : find_host(name);
+    if (own != nullptr && try_table(*own, method, path, match)) return match;
+    // Nothing longer than the longest wildcard is looked for, so that a name of dots costs no more than a name.
+    const std::size_t from = name.size() > longest_wildcard_ ? name.size() - longest_wildcard_ : 0;
+    for (std::size_t dot = name.find('.', std::max<std::size_t>(from, 1));
+         longest_wildcard_ != 0 && dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
+      const Table* const wildcard = find_host(name.substr(dot));
+      if (wildcard != nullptr && try_table(*wildcard, method, path, match)) return match;
+    }
   }
   if (try_table(tables_.front(), method, path, match)) return match;
   if (match.allow.empty()) return match;  // 404

@@ -1,10 +1,11 @@
 #pragma once
 // Router: (host, path, method) to the index of a route.
 //
-// Candidates for a request, most specific first: routes of its host, then routes of any host; in each, the exact path,
-// then prefixes from the longest. The first candidate that serves the method wins, so an exact route for GET and a
-// prefix for POST work side by side. When candidates exist but none serves the method, the answer is 405 with the union
-// of their methods; HEAD goes with GET, and OPTIONS, which the router can answer itself, with everything.
+// Candidates for a request, most specific first: routes of its host, then those of the wildcards above it from the
+// longest, then routes of any host; in each, the exact path, then prefixes from the longest. The first candidate that
+// serves the method wins, so an exact route for GET and a prefix for POST work side by side. When candidates exist but
+// none serves the method, the answer is 405 with the union of their methods; HEAD goes with GET, and OPTIONS, which the
+// router can answer itself, with everything.
 //
 // One pass over the path computes a rolling hash; at each '/' it is looked up among the prefixes, at the end among the
 // exact paths. Each entry links to the next shorter prefix that covers it, so falling back costs no search. Rejected: a
@@ -22,7 +23,7 @@ namespace fiberd::http {
 
 struct RouteSpec {
   std::string path;                      ///< "/exact", or a prefix: "/below/*" (all that begins with "/below/")
-  std::string host{};                    ///< empty: any; compared without case and port
+  std::string host{};                    ///< empty: any; "*.example.org": all below it; compared by host_name, any case
   MethodSet methods = MethodSet::all();  ///< GET brings HEAD
 };
 
@@ -43,8 +44,9 @@ struct RouteMatch {
 /// Immutable after make(): any number of threads may match at once.
 class Router {
  public:
-  /// Errors: invalid_argument (a path without leading '/', a '*' elsewhere than in a final "/*", CR, LF or NUL),
-  /// file_exists (the same path, host and a shared method twice), value_too_large (more than 65,535 routes).
+  /// Errors: invalid_argument (a path without leading '/', a '*' elsewhere than in a final "/*", CR, LF or NUL; a host
+  /// without a name, that begins with a dot, or with a '*' elsewhere than in a leading "*."), file_exists (the same
+  /// path, host and a shared method twice), value_too_large (more than 65,535 routes).
   [[nodiscard]] static Result<Router> make(const std::vector<RouteSpec>& routes);
 
   /// `path` is normalised (path.hpp); "*" matches OPTIONS only. `host` may carry a port. O(size of path), no
@@ -65,7 +67,7 @@ class Router {
     std::vector<Target> targets;
   };
   struct Table {
-    std::string host;  // lower case; empty: any
+    std::string host;  // lower case; empty: any; with a leading dot: all below it
     std::vector<Entry> entries;
     std::vector<std::uint32_t> slots;  // open addressing, size a power of two
     std::size_t longest = 0;
@@ -74,10 +76,12 @@ class Router {
     void index();
   };
   [[nodiscard]] Table& table_for(std::string_view host);
+  [[nodiscard]] const Table* find_host(std::string_view host) const noexcept;
   static bool try_table(const Table& table, Method method, std::string_view path, RouteMatch& match) noexcept;
 
   std::vector<Table> tables_;  // sorted by host; the one for any host is first
   MethodSet all_;
+  std::size_t longest_wildcard_ = 0;  // bytes, with its dot; 0: there is none
 };
 
 /// "GET, HEAD, OPTIONS" into a fixed buffer.

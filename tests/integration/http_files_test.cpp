@@ -1,6 +1,7 @@
 // The files handler over real sockets.
 #include "core/http/files.hpp"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,7 +11,11 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "core/base/clock.hpp"
+#include "core/base/lock.hpp"
+#include "core/base/log.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -66,6 +71,51 @@ std::vector<http::Route> routes(const Tree& tree, std::size_t open_files = 1024)
   return {{.spec = {.path = "/files/*"},
            .handler = *http::make_files_handler({.root = tree.root().string(), .open_files = open_files})}};
 }
+
+/// What is logged while it lives.
+class LoggedLines {
+ public:
+  LoggedLines() {
+    (void)take();
+    set_log_sink([](LogLevel, std::string_view line) noexcept {
+      const LockGuard guard(lock);
+      lines.emplace_back(line);
+    });
+  }
+  ~LoggedLines() { set_log_sink(nullptr); }
+  LoggedLines(const LoggedLines&) = delete;
+  LoggedLines& operator=(const LoggedLines&) = delete;
+  static std::vector<std::string> take() {
+    const LockGuard guard(lock);
+    return std::exchange(lines, {});
+  }
+
+ private:
+  static inline Lock lock;
+  static inline std::vector<std::string> lines;
+};
+
+/// Leaves the process without a descriptor while it lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) throw std::runtime_error("getrlimit");
+    rlimit low = before_;
+    low.rlim_cur = 512;
+    if (::setrlimit(RLIMIT_NOFILE, &low) != 0) throw std::runtime_error("setrlimit");
+    for (int fd = ::dup(STDERR_FILENO); fd >= 0; fd = ::dup(STDERR_FILENO)) fill_.push_back(fd);
+  }
+  ~NoDescriptors() {
+    for (const int fd : fill_) ::close(fd);
+    (void)::setrlimit(RLIMIT_NOFILE, &before_);
+  }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+  std::vector<int> fill_;
+};
 
 std::string pattern(std::size_t size) {
   std::string s(size, ' ');
@@ -233,4 +283,45 @@ TEST_CASE("files: more of them than descriptors are kept", "[integration][files]
   for (auto& t : threads) t.join();
   CHECK(right == std::array<int, 4>{400, 400, 400, 400});
   CHECK(open_descriptors() <= before + 4 + 8);
+}
+
+TEST_CASE("files: without descriptors the client may come again, and the log is not the client's",
+          "[integration][files]") {
+  const Tree tree;
+  HttpServer server(
+      {{.spec = {.path = "/files/*"}, .handler = *http::make_files_handler({.root = tree.root().string()})},
+       {.spec = {.path = "/app/*"},
+        .handler = *http::make_files_handler(
+            {.root = tree.root().string(), .try_files = {".none"}, .fallback = "index.html"})}});
+  HttpClient c(server.port());
+  REQUIRE(c.ask(get("/files/a.txt"))->status == 200);
+  const LoggedLines log;
+  const std::int64_t begin = monotonic_now();
+  std::vector<Answer> answers;
+  {
+    const NoDescriptors none;
+    for (int i = 0; i < 3; ++i)
+      if (const auto a =
+              c.ask(get("/files/sub%0a2026-01-01T00:00:00%20error%20FAKE%1b[31m%ff" + std::string(1000, 'x'))))
+        answers.push_back(*a);
+  }
+  const std::vector<std::string> lines = LoggedLines::take();
+  REQUIRE(answers.size() == 3);
+  for (const Answer& a : answers) {
+    CHECK(a.status == 503);
+    CHECK(a.field("Retry-After") == "1");
+  }
+  REQUIRE_FALSE(lines.empty());
+  CHECK((lines.size() == 1 || monotonic_now() - begin >= 1'000'000'000));
+  INFO(lines.front());
+  CHECK(lines.front().starts_with("files: " + tree.root().string() + "/sub\\x0a2026-01-01"));
+  CHECK(lines.front().find("FAKE\\x1b[31m\\xffx") != std::string::npos);
+  CHECK(lines.front().find_first_of("\n\x1b\xff") == std::string::npos);
+  CHECK(lines.front().size() < 1000);
+  {
+    const NoDescriptors none;
+    answers.assign(1, c.ask(get("/app/deep/link")).value_or(Answer{}));
+  }
+  CHECK(answers.front().status == 503);
+  CHECK(c.ask(get("/app/deep/link"))->body == "<p>index</p>");
 }

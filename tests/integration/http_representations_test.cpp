@@ -108,6 +108,16 @@ TEST_CASE("files: preconditions", "[integration][files]") {
   CHECK(s.ask("/none.txt", "If-Match: *\r\n").status == 404);
 }
 
+TEST_CASE("files: what Last-Modified said holds as a precondition, of a file from the future too",
+          "[integration][files]") {
+  Site s;
+  write(s.root / "ahead.txt", "ahead", std::time(nullptr) + 3600);
+  const std::string told = s.ask("/ahead.txt").field("Last-Modified");
+  REQUIRE_FALSE(told.empty());
+  CHECK(s.ask("/ahead.txt", "If-Unmodified-Since: " + told + "\r\n").status == 200);
+  CHECK(s.ask("/ahead.txt", "If-Modified-Since: " + told + "\r\n").status == 304);
+}
+
 TEST_CASE("files: one range", "[integration][files]") {
   Site s;
   const Answer whole = s.ask("/ten.txt");
@@ -171,9 +181,15 @@ TEST_CASE("files: compressed siblings", "[integration][files]") {
   CHECK(s.ask("/app.js", "Accept-Encoding: gzip, br, zstd\r\n").body == "brotli js");
   CHECK(s.ask("/app.js", "Accept-Encoding: br;q=0.1, gzip;q=0.2\r\n").body == "gzipped js");
   CHECK(s.ask("/app.js", "Accept-Encoding: zstd\r\n").body == "plain js");
-  CHECK(s.ask("/app.js", "Accept-Encoding: gzip\r\nIf-None-Match: " + gzip.field("ETag") + "\r\n").status == 304);
+  const Answer same = s.ask("/app.js", "Accept-Encoding: gzip\r\nIf-None-Match: " + gzip.field("ETag") + "\r\n");
+  CHECK(same.status == 304);
+  CHECK(same.field("ETag") == gzip.field("ETag"));
+  CHECK(same.field("Vary") == "Accept-Encoding");
+  CHECK(same.field("Content-Encoding").empty());
   CHECK(s.ask("/app.js", "Accept-Encoding: br\r\nIf-None-Match: " + gzip.field("ETag") + "\r\n").status == 200);
-  CHECK(s.ask("/app.js", "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n").body == "gz");
+  const Answer part = s.ask("/app.js", "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n");
+  CHECK(part.body == "gz");
+  CHECK(part.field("Content-Encoding") == "gzip");
   const Answer stale = s.ask("/stale.js", "Accept-Encoding: gzip\r\n");
   CHECK(stale.body == "plain");
   CHECK(stale.field("Vary").empty());
@@ -205,6 +221,8 @@ TEST_CASE("files: listings are escaped, hide what is hidden, and come as JSON to
   CHECK(html.body.find("./a%26%3Cb%3E%22%27.txt\">a&amp;&lt;b&gt;&quot;&#39;.txt</a>") != std::string::npos);
   CHECK(html.body.find("<b>") == std::string::npos);
   CHECK(html.body.find(".secret") == std::string::npos);
+  CHECK(html.body.find("./%FF%0A.txt\">\xef\xbf\xbd\xef\xbf\xbd.txt</a>") != std::string::npos);
+  CHECK(html.field("Listing-Truncated").empty());
   CHECK(html.body.find("./deeper/\">deeper/</a>") != std::string::npos);
   const Answer json = s.ask("/sub/", "Accept: application/json\r\n");
   CHECK(json.field("Content-Type") == "application/json");
@@ -216,6 +234,25 @@ TEST_CASE("files: listings are escaped, hide what is hidden, and come as JSON to
   s.close();
   Site off;
   CHECK(off.ask("/sub/").status == 404);
+}
+
+TEST_CASE("files: a directory with too many names is listed in part, and the answer says so", "[integration][files]") {
+  Site s({.listing = true});
+  fs::create_directories(s.root / "many");
+  for (int i = 0; i < 10'001; ++i) std::ofstream(s.root / "many" / std::to_string(i)).close();
+  const auto names = [](const std::string& body, const std::string& mark) {
+    std::size_t n = 0;
+    for (std::size_t at = body.find(mark); at != std::string::npos; at = body.find(mark, at + 1)) ++n;
+    return n;
+  };
+  const Answer html = s.ask("/many/");
+  CHECK(html.status == 200);
+  CHECK(html.field("Listing-Truncated") == "?1");
+  CHECK(names(html.body, "<a href=\"./") == 10'000);
+  CHECK(html.body.find("There are more than these 10000 names.") != std::string::npos);
+  const Answer json = s.ask("/many/", "Accept: application/json\r\n");
+  CHECK(json.field("Listing-Truncated") == "?1");
+  CHECK(names(json.body, "\n{\"name\":") == 10'000);
 }
 
 TEST_CASE("errors take the form that Accept likes, or the operator's page", "[integration][http]") {

@@ -45,6 +45,8 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
   HttpServer server(
       {route("/", hello()), route("/old", *http::make_redirect_handler({.location = "/new", .server = "fiberd"})),
        route("/large", *http::make_respond_handler({.content_type = "text/plain", .body = std::string(300'000, 'x')})),
+       route("/same", *http::make_respond_handler({.status = 304})),
+       route("/same-too", handler([](http::Exchange& exchange) { return exchange.respond(304, "", ""); })),
        route("/middle", *http::make_respond_handler({.content_type = "text/plain", .body = std::string(8'000, 'y')})),
        route("/echo", http::make_echo_handler())},
       named);
@@ -60,6 +62,12 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
   CHECK(a->status == 308);
   CHECK(a->field("Location") == "/new");
   CHECK(a->field("Server") == "fiberd");
+  for (const char* path : {"/same", "/same-too"}) {
+    a = c.ask(get(path));
+    REQUIRE(a.has_value());
+    CHECK(a->status == 304);
+    CHECK(a->field("Content-Length").empty());
+  }
   a = c.ask(get("/large"));
   REQUIRE(a.has_value());
   CHECK((a->body == std::string(300'000, 'x')));

@@ -199,17 +199,31 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /a*, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "/prefix/*"},
       {with_route("{path: /*/b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "/prefix/*"},
       {with_route("{path: \"/\\n\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "control"},
+      {with_route("{path: /a%20b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "compared decoded"},
+      {with_route("{path: \"/a?b\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "leave them out"},
+      {with_route("{path: \"/a#b\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "leave them out"},
+      {with_route("{path: /a/../b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
+      {with_route("{path: /a/./*, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
+      {with_route("{path: /a/.., echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
+      {with_route("{path: /., echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
       {with_route("{path: /}"), "6:7", "listeners[0].http.routes[0]", "one of respond"},
       {with_route("{path: /, echo: {}, respond: {}}"), "6:23", "listeners[0].http.routes[0].echo", "only one"},
       {with_route("{path: /, methods: [GTE], echo: {}}"), "6:26", "listeners[0].http.routes[0].methods",
        "did you mean GET?"},
       {with_route("{path: /, methods: GET, echo: {}}"), "6:26", "listeners[0].http.routes[0].methods", "list"},
       {with_route("{path: /, host: \"a:80\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "without port"},
+      {with_route("{path: /, host: \"a.*.b\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
+      {with_route("{path: /, host: \"*\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
+      {with_route("{path: /, host: \"*..\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
+      {with_route("{path: /, host: .a, echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
+      {with_route("{path: /, host: ., echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
       {with_route("{path: /, timeout: 0s, echo: {}}"), "6:26", "listeners[0].http.routes[0].timeout", "1ms … 24h"},
       {with_route("{path: /, body_size: -1, echo: {}}"), "6:28", "listeners[0].http.routes[0].body_size", "no size"},
       {with_route("{path: /, respond: {status: 199}}"), "6:35", "listeners[0].http.routes[0].respond.status",
        "200 … 599"},
       {with_route("{path: /, respond: {status: 204, body: x}}"), "6:46", "listeners[0].http.routes[0].respond.body",
+       "no body"},
+      {with_route("{path: /, respond: {status: 205, body: x}}"), "6:46", "listeners[0].http.routes[0].respond.body",
        "no body"},
       {with_route("{path: /, respond: {headers: {\"a b\": c}}}"), "6:36", "listeners[0].http.routes[0].respond.headers",
        "no field name"},
@@ -227,6 +241,12 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /, files: {}}"), "6:24", "listeners[0].http.routes[0].files.root", "required"},
       {with_route("{path: /, files: {root: /x, index: [a/b]}}"), "6:42", "listeners[0].http.routes[0].files.index",
        "no file name"},
+      {with_route("{path: /, methods: [GET, POST], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
+       "GET and HEAD, not POST"},
+      {with_route("{path: /, methods: [HEAD], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
+       "needs GET"},
+      {with_route("{path: /, methods: [GTE], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
+       "did you mean GET?"},
       {with_route("{path: /, echo: {}}\n    hosts: [\"a:80\"]"), "7:12", "listeners[0].http.hosts", "without port"},
       {with_route("{path: /, echo: {}}\n    hosts: [\"a.*.b\"]"), "7:12", "listeners[0].http.hosts", "without port"},
       {with_route("{path: /, files: {root: /x, precompressed: [lzma]}}"), "6:50",
@@ -244,6 +264,8 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /, proxy: {upstream: a}}"), "6:17", "listeners[0].http.routes[0].proxy", "not available"},
       {with_route("{path: /, echo: {}}\n    - {path: /, echo: {}}"), "7:14", "listeners[0].http.routes[1].path",
        "a second route for / with all methods"},
+      {with_route("{path: /, host: a, echo: {}}\n    - {path: /, host: A., echo: {}}"), "7:14",
+       "listeners[0].http.routes[1].path", "a second route for / with all methods"},
       {with_route("{path: /, methods: [GET], echo: {}}\n    - {path: /, methods: [GET, POST], echo: {}}"), "7:14",
        "listeners[0].http.routes[1].path", "a second route for / with GET"},
   };
@@ -276,6 +298,21 @@ TEST_CASE("routes of one path differ by method or host", "[config]") {
                       "/, host: h, echo: {}}"));
   INFO(all(o));
   CHECK(o.ok());
+}
+
+TEST_CASE("what looks like a path or a host that is refused, and is none", "[config]") {
+  for (const char* path : {"/...", "/.a/..b", "/a/.well-known/*", "\"/a b\"", "/\xc3\xa9", "/a//b"}) {
+    const Outcome o = load(with_route(std::string("{path: ") + path + ", echo: {}}"));
+    INFO(all(o));
+    CHECK(o.ok());
+  }
+  const Outcome o = load(with_route("{path: /, host: \"*.Example.org.\", methods: [HEAD, GET], files: {root: /x}}") +
+                         "    hosts: [Example.org.]\n");
+  INFO(all(o));
+  REQUIRE(o.ok());
+  const auto& http = std::get<HttpConfig>(o.config.listeners[0].service);
+  CHECK(http.routes[0].host == "*.example.org");
+  CHECK(http.hosts == std::vector<std::string>{"example.org"});
 }
 
 TEST_CASE("--set replaces one key", "[config]") {

@@ -13,6 +13,14 @@ TEST_CASE("authorities", "[http][host]") {
     CHECK_FALSE(is_valid_authority(no));
 }
 
+TEST_CASE("the name of a host", "[http][host]") {
+  CHECK(host_name("a.example.:80") == "a.example");
+  CHECK(host_name("a") == "a");
+  CHECK(host_name("a..") == "a.");
+  CHECK(host_name(".").empty());
+  CHECK(host_name("[::1]:80") == "[::1]");
+}
+
 TEST_CASE("which hosts a listener serves", "[http][host]") {
   CHECK(serves_host({}, "anything:80"));
   CHECK(serves_host({}, ""));

@@ -78,6 +78,11 @@ TEST_CASE("response: prepared equals written", "[http]") {
       }
     }
   }
+  const auto not_modified = PreparedResponse::make({.status = 304}, "");
+  REQUIRE(not_modified);
+  std::string text(not_modified->size(Version::http11, true, true), '\0');
+  not_modified->write(text.data(), Version::http11, true, true, kDate);
+  CHECK(text == head_text({.status = 304, .send_content_length = false}));
   const auto empty = PreparedResponse::make({.status = 204}, "ignored");
   REQUIRE(empty);
   CHECK(empty->body_size() == 0);

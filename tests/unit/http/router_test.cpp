@@ -64,6 +64,42 @@ TEST_CASE("router: hosts", "[http]") {
   CHECK(router->match(Method::get, "x", "/v6").kind == Kind::not_found);
 }
 
+TEST_CASE("router: the dot of a host's absolute form is no part of its name", "[http]") {
+  const auto router = Router::make({{.path = "/*"}, {.path = "/*", .host = "a.example"}, {.path = "/*", .host = "b."}});
+  REQUIRE(router);
+  CHECK(router->match(Method::get, "a.example.", "/").index == 1);
+  CHECK(router->match(Method::get, "A.example.:80", "/").index == 1);
+  CHECK(router->match(Method::get, "a.example..", "/").index == 0);
+  CHECK(router->match(Method::get, "b", "/").index == 2);
+  CHECK(router->match(Method::get, ".", "/").index == 0);
+}
+
+TEST_CASE("router: an exact host beats the longest wildcard beats any host", "[http]") {
+  const auto router = Router::make({{.path = "/*"},
+                                    {.path = "/*", .host = "*.example.org"},
+                                    {.path = "/*", .host = "*.B.example.org"},
+                                    {.path = "/a", .host = "x.b.example.org", .methods = only(Method::post)},
+                                    {.path = "/only", .host = "*.net"}});
+  REQUIRE(router);
+  const auto at = [&](std::string_view host, std::string_view path = "/a", Method method = Method::get) {
+    return router->match(method, host, path);
+  };
+  CHECK(at("y.example.org").index == 1);
+  CHECK(at("Y.EXAMPLE.org.:80").index == 1);
+  CHECK(at("y.z.example.org").index == 1);
+  CHECK(at("y.b.example.org").index == 2);
+  CHECK(at("b.example.org").index == 1);
+  CHECK(at("x.b.example.org", "/a", Method::post).index == 3);
+  CHECK(at("x.b.example.org").index == 2);
+  for (const char* host : {"example.org", ".example.org", "yexample.org", "y.example.org.evil", "", "org", "[::1]"}) {
+    INFO(host);
+    CHECK(at(host).index == 0);
+  }
+  CHECK(at("a.net", "/only").index == 4);
+  CHECK(at("net", "/only").index == 0);
+  CHECK(at(std::string(100'000, '.'), "/only").index == 0);
+}
+
 TEST_CASE("router: refused tables", "[http]") {
   for (const char* path : {"", "a", "/a*", "/*/b", "/a/*/*", "/a\r\n"}) {
     INFO(path);
@@ -71,5 +107,9 @@ TEST_CASE("router: refused tables", "[http]") {
   }
   CHECK_FALSE(Router::make({{.path = "/a"}, {.path = "/a"}}));
   CHECK_FALSE(Router::make({{.path = "/a", .methods = MethodSet()}}));
+  for (const char* host : {".", ":80", "*", "*.", "*..", ".a", "a.*", "*.*.a", "*a"}) {
+    INFO(host);
+    CHECK_FALSE(Router::make({{.path = "/a", .host = host}}));
+  }
   CHECK(Router::make({}));
 }

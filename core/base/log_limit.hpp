@@ -1,0 +1,27 @@
+#pragma once
+// LogLimit: at most one line a second of a kind that clients can cause, with a count of what was left out.
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+namespace fiberd {
+
+/// Thread-safe; never parks.
+class LogLimit {
+ public:
+  /// When a line may be written at `now` (monotonic ns): how many were left out since the last one.
+  [[nodiscard]] std::optional<std::uint64_t> pass(std::int64_t now) noexcept {
+    std::int64_t next = next_.load(std::memory_order_relaxed);
+    if (now >= next && next_.compare_exchange_strong(next, now + kPeriod, std::memory_order_relaxed))
+      return left_out_.exchange(0, std::memory_order_relaxed);
+    left_out_.fetch_add(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr std::int64_t kPeriod = 1'000'000'000;
+  std::atomic<std::int64_t> next_{INT64_MIN};
+  std::atomic<std::uint64_t> left_out_{0};
+};
+
+}  // namespace fiberd

@@ -1,0 +1,21 @@
+#include "core/base/printable.hpp"
+
+namespace fiberd {
+
+std::string printable(std::string_view text, std::size_t most) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : text.substr(0, most)) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u >= 0x20 && u < 0x7f && c != '\\') {
+      out += c;
+    } else {
+      out += "\\x";
+      out += kDigits[u >> 4U];
+      out += kDigits[u & 15U];
+    }
+  }
+  return text.size() > most ? out + "…" : out;
+}
+
+}  // namespace fiberd

@@ -1,0 +1,13 @@
+#pragma once
+// Text from a client on its way into the log: it must neither end a line nor move a terminal's cursor.
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace fiberd {
+
+/// `text` with every byte but printable ASCII as \xNN, and the backslash too, so that nothing looks escaped that is
+/// not. At most `most` bytes of it; what was left out is told by "…" at its end.
+[[nodiscard]] std::string printable(std::string_view text, std::size_t most);
+
+}  // namespace fiberd

@@ -1,0 +1,48 @@
+#include "core/http/directory_listing.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/daemon.hpp"
+
+using namespace fiberd;
+using namespace fiberd::http;
+
+TEST_CASE("listing: more names than are listed", "[http]") {
+  const test::TemporaryDirectory directory;
+  for (const char* name : {"a", "b", "c", "d", ".hidden"}) directory.write(name, "");
+  const auto root = FileRoot::open(directory.path());
+  REQUIRE(root);
+  const auto all = list_directory(**root, "", 4);
+  REQUIRE(all);
+  CHECK(all->names.size() == 4);
+  CHECK_FALSE(all->cut);
+  CHECK(render_listing_html("/", *all).find("There are more") == std::string::npos);
+  const auto some = list_directory(**root, "", 3);
+  REQUIRE(some);
+  REQUIRE(some->names.size() == 3);
+  CHECK(some->cut);
+  CHECK(some->names[0].name < some->names[1].name);
+  CHECK(some->names[1].name < some->names[2].name);
+  CHECK(render_listing_html("/", *some).find("<p>There are more than these 3 names.</p>") != std::string::npos);
+  const std::string json = render_listing_json(*some);
+  CHECK(json.starts_with("[\n"));
+  CHECK(json.ends_with("\n]\n"));
+}
+
+TEST_CASE("listing: HTML is UTF-8 without controls, links keep each byte", "[http]") {
+  struct Row {
+    const char* name;
+    const char* link;
+    const char* text;
+  };
+  for (const Row& row :
+       {Row{"a\xff<", "a%FF%3C", "a\xef\xbf\xbd&lt;"}, Row{"\xc3\xa9", "%C3%A9", "\xc3\xa9"},
+        Row{"\xc3", "%C3", "\xef\xbf\xbd"}, Row{"\n\x1b\x7f", "%0A%1B%7F", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        Row{"\xc2\x85\xc2\xa0", "%C2%85%C2%A0", "\xef\xbf\xbd\xc2\xa0"},
+        Row{"\xed\xa0\x80", "%ED%A0%80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}}) {
+    const std::string page = render_listing_html(std::string("/") + row.name, {{{row.name, false, 1, 0}}, false});
+    INFO(page);
+    CHECK(page.find(std::string("<a href=\"./") + row.link + "\">" + row.text + "</a>") != std::string::npos);
+    CHECK(page.find(std::string("<h1>/") + row.text + "</h1>") != std::string::npos);
+  }
+}
