@@ -79,12 +79,9 @@ void Connection::set_lifetime() noexcept {
         1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
 }
 
-bool Connection::may_live_on(std::int64_t now) const noexcept {
-  if (server_.stopping_.load(std::memory_order_relaxed)) return false;
-  if (requests_ < most_requests_ && now < retire_at_) return true;
+void Connection::count_retired() const noexcept {
   const ServerMetrics& m = server_.options_.metrics;
   count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
-  return false;
 }
 
 void Connection::start(const char* fiber_name) noexcept {
@@ -263,6 +260,36 @@ bool Connection::close_if_silent() noexcept {
 
 // ---------------------------------------------------------------------------------------------- requests
 
+/// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: `match`
+/// tells what else there is to say). Starts the body's decoder either way.
+[[gnu::always_inline]] inline Reject Connection::find_route(Exchange& ex, RouteMatch& match,
+                                                            const Route*& route) noexcept {
+  const ServerOptions& o = server_.options_;
+  const Request& request = ex.request_;
+  NormalisedPath path{Reject::none, request.path};
+  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
+    path = normalise_path(request.path, {ws_->path, o.head.target_size});
+  ex.path_ = path.path;
+  Reject reason = path.reason;
+  if (reason == Reject::none && !serves_host(o.hosts, request.host)) reason = Reject::misdirected;
+  if (reason == Reject::none) {
+    match = server_.router_.match(request.method, request.host, path.path);
+    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
+    if (match.kind == RouteMatch::Kind::not_implemented) reason = Reject::unknown_method;
+    if (match.kind == RouteMatch::Kind::method_not_allowed) reason = Reject::method_not_allowed;
+  }
+  const std::uint64_t body_limit = route != nullptr && route->body_size ? *route->body_size : o.body_size;
+  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
+  if (!body_fits) {
+    // An error of the request itself is told first, but what follows it cannot be had.
+    ex.keep_alive_ = false;
+    if (reason == Reject::none) reason = ex.decoder_.reason();
+  }
+  if (reason == Reject::none && route != nullptr && route->require_length && lacks_length(request))
+    reason = Reject::length_required;
+  return reason;
+}
+
 Connection::Step Connection::serve_request() noexcept {
   // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
   const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
@@ -306,35 +333,6 @@ Connection::Step Connection::serve_request() noexcept {
   if (error) return ex.refused_ != Reject::none ? Step::linger : Step::close;
   if (!body_done) return Step::linger;
   return ex.keep_alive_ ? Step::go_on : Step::done;
-}
-
-/// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: `match`
-/// tells what else there is to say). Starts the body's decoder either way.
-Reject Connection::find_route(Exchange& ex, RouteMatch& match, const Route*& route) noexcept {
-  const ServerOptions& o = server_.options_;
-  const Request& request = ex.request_;
-  NormalisedPath path{Reject::none, request.path};
-  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
-    path = normalise_path(request.path, {ws_->path, o.head.target_size});
-  ex.path_ = path.path;
-  Reject reason = path.reason;
-  if (reason == Reject::none && !serves_host(o.hosts, request.host)) reason = Reject::misdirected;
-  if (reason == Reject::none) {
-    match = server_.router_.match(request.method, request.host, path.path);
-    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
-    if (match.kind == RouteMatch::Kind::not_implemented) reason = Reject::unknown_method;
-    if (match.kind == RouteMatch::Kind::method_not_allowed) reason = Reject::method_not_allowed;
-  }
-  const std::uint64_t body_limit = route != nullptr && route->body_size ? *route->body_size : o.body_size;
-  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
-  if (!body_fits) {
-    // An error of the request itself is told first, but what follows it cannot be had.
-    ex.keep_alive_ = false;
-    if (reason == Reject::none) reason = ex.decoder_.reason();
-  }
-  if (reason == Reject::none && route != nullptr && route->require_length && lacks_length(request))
-    reason = Reject::length_required;
-  return reason;
 }
 
 std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const RouteMatch& match) noexcept {
@@ -501,6 +499,14 @@ std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64
 }
 
 std::error_code Connection::send(std::string_view data) noexcept {
+  if (data.empty()) return {};
+  // Most answers fit into the socket: nothing is waited for, so no bound is asked for and no clock read.
+  if (const Result<std::size_t> n = stream_.try_write(bytes(data))) {
+    data.remove_prefix(*n);
+    ws_->writes.note(*n, 0);
+  } else if (n.error() != std::errc::operation_would_block) {
+    return n.error();
+  }
   while (!data.empty()) {
     const std::int64_t begin = runtime::coarse_now();
     const Result<std::size_t> n = stream_.write_some(bytes(data), write_limit());

@@ -61,7 +61,14 @@ class Connection : public ListHook {
   void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
   [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
   void set_lifetime() noexcept;
-  [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept;
+  [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
+    if (server_.stopping_.load(std::memory_order_relaxed)) return false;
+    if (requests_ < most_requests_ && now < retire_at_) [[likely]]
+      return true;
+    count_retired();
+    return false;
+  }
+  void count_retired() const noexcept;
   void linger(std::size_t most) noexcept;
   void finish() noexcept;
 

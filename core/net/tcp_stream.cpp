@@ -192,6 +192,20 @@ Result<std::size_t> TcpStream::write_some(std::span<const std::byte> data, Deadl
   }
 }
 
+Result<std::size_t> TcpStream::try_write(std::span<const std::byte> data) noexcept {
+  const Use use(*this);
+  if (!use) return fail(std::errc::bad_file_descriptor);
+  for (;;) {
+    const ssize_t n = sys::send(fd_, data.data(), data.size());
+    if (n == -EINTR) continue;
+    if (n >= 0) {
+      runtime::spend_budget();
+      return static_cast<std::size_t>(n);
+    }
+    return would_block(n) ? fail(std::errc::operation_would_block) : fail_errno(static_cast<int>(n));
+  }
+}
+
 Result<void> TcpStream::write_all(std::span<const std::byte> data, Deadline deadline,
                                   Cancellation* cancellation) noexcept {
   while (!data.empty()) {

@@ -51,6 +51,8 @@ class TcpStream {
   /// At least one byte of `data`, as many as the kernel takes at once.
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                                runtime::Cancellation* cancellation = nullptr) noexcept;
+  /// As write_some, but never waits: operation_would_block instead.
+  [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept;
   [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   /// As many bytes of the parts, at most 1,024 of them, as the kernel takes at once; at least one unless all are empty.
