@@ -12,11 +12,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+from harness import free_port, wait_port
 
 REQUESTS = 20_000
 CONFIG = """runtime: {{gomaxprocs: 1}}
@@ -31,25 +31,6 @@ listeners:
         - {{path: /files/*, files: {{root: {root}}}}}
 """
 PATHS = {"hello": "/", "file": "/files/page.html"}
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_port(port, process, limit=30.0):
-    until = time.monotonic() + limit
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            sys.exit(f"the server ended with {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    sys.exit("the server does not listen")
 
 
 def load(port, path, requests=REQUESTS):

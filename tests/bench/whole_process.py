@@ -16,47 +16,16 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+from harness import family, fill_in, free_port, wait_port, write_between
+
 TICK = os.sysconf("SC_CLK_TCK")
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_port(port, proc, limit=10.0):
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if proc.poll() is not None:
-            raise RuntimeError(f"server ended with {proc.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("server does not listen")
-
-
-def family(pid):
-    """pid and its descendants."""
-    out = [pid]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    except OSError:
-        pass
-    return out
 
 
 def cpu(pid):
@@ -160,13 +129,10 @@ listeners:
             command, env = [a.fiberd, "-c", config], {"GOMAXPROCS": "1"}
         elif name == "nginx":
             conf = os.path.join(self.dir, "nginx.conf")
-            with open(os.path.join(HERE, "peers", "nginx.conf.in")) as f:
-                text = f.read()
-            for key, value in (("@DIR@", self.dir), ("@PORT@", str(http)), ("@SITE@", self.site)):
-                text = text.replace(key, value)
             os.chmod(self.dir, 0o755)
             with open(conf, "w") as f:
-                f.write(text)
+                f.write(fill_in(os.path.join(HERE, "peers", "nginx.conf.in"),
+                                {"DIR": self.dir, "PORT": http, "SITE": self.site}))
             command, env, tcp = ["nginx", "-c", conf, "-p", self.dir], {}, None
         elif name == "go":
             command = [os.path.join(a.bin, "go_http"), f"127.0.0.1:{http}", f"127.0.0.1:{tcp}", self.site]
@@ -416,13 +382,7 @@ def main():
             json.dump({"results": {f"{w}/{s}": r for (w, s), r in results.items()},
                        "calls": {f"{w}/{s}": c for (w, s), c in calls.items()}, "idle": idle, "steal": stolen}, f, indent=1)
     if args.markdown:
-        begin, end = "<!-- whole-process: begin -->", "<!-- whole-process: end -->"
-        with open(args.markdown) as f:
-            page = f.read()
-        head, rest = page.split(begin, 1)
-        tail = rest.split(end, 1)[1]
-        with open(args.markdown, "w") as f:
-            f.write(f"{head}{begin}\n{text}\n{end}{tail}")
+        write_between(args.markdown, "whole-process", text)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ attacks that come and go it says whether anything of them remained on the server
 
 With few descriptors each of nginx's two workers has as many as the other servers have in all: the limit is a process's.
 
-Memory counts as back when RSS and private dirty memory are both within 10 % of before. With --repeat the rounds are
+Memory counts as back when RSS is within 10 % of before. Private dirty memory, which leaves out the pages of the binary
+and its libraries, is shown beside it: of so little a few dozen hot stacks and buffers are a tenth. With --repeat the rounds are
 interleaved, latencies pooled, and everything else is the median, so that one noisy moment does not decide.
 """
 import argparse
@@ -36,7 +37,12 @@ import sys
 import tempfile
 import time
 
+from cgroup import Cgroup
+
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from harness import family, fill_in, free_port, wait_port, write_between  # noqa: E402
+
 HOLDING = ("slow_heads", "slow_bodies", "slow_readers", "open", "descriptors")
 ATTACKS = HOLDING[:4] + ("churn", "reset", "pipeline", "bombs", "mutated", "descriptors")
 SERVERS = ("fiberd", "nginx", "go")
@@ -54,46 +60,13 @@ WHAT = {
 }
 FEW_DESCRIPTORS = 200
 HALF_A_CORE = 0.5
-PERIOD_US = 20_000
 BACK_WITHIN_S = 15.0
 BACK_RATIO = 1.10
 PROBE_CONNECTIONS = 14  # that the probe itself has open: kept ones, and a few new ones on their way
 LARGE, SMALL = 20 << 20, 100 << 10
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_port(port, proc, limit=10.0):
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if proc.poll() is not None:
-            raise RuntimeError(f"server ended with {proc.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("server does not listen")
-
-
 # ---------------------------------------------------------------------- what a process family has
-def family(pid):
-    """pid and its descendants."""
-    out = [pid]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    except OSError:
-        pass
-    return out
-
-
 def memory(pids):
     """(RSS, private dirty), bytes."""
     rss = dirty = 0
@@ -163,78 +136,6 @@ def ticks(pids):
     return total
 
 
-# ---------------------------------------------------------------------- the attackers' cgroup
-class Cgroup:
-    """Half a core for the attackers. Version 1 or 2, whichever has the cpu controller."""
-
-    def __init__(self):
-        own = {}
-        with open("/proc/self/cgroup") as f:
-            for line in f:
-                _, controllers, path = line.rstrip("\n").split(":", 2)
-                for c in controllers.split(","):
-                    own[c] = path  # "" stands for version 2
-        mounts = {}
-        with open("/proc/self/mounts") as f:
-            for line in f:
-                _, where, kind, options = line.split()[:4]
-                if kind == "cgroup" and "cpu" in options.split(","):
-                    mounts["cpu"] = where
-                elif kind == "cgroup2":
-                    mounts[""] = where
-        problems = []
-        for version, key in ((1, "cpu"), (2, "")):
-            if key not in own or key not in mounts:
-                problems.append(f"version {version}: no cpu controller is mounted")
-                continue
-            # Inside a container the path may be told as seen from outside.
-            parent = mounts[key] + own[key]
-            if not os.path.isdir(parent):
-                parent = mounts[key]
-            # Version 2 lets a cgroup have processes or controlled children, not both: a sibling serves as well.
-            for base in [parent] if version == 1 else [parent, os.path.dirname(parent)]:
-                try:
-                    self.make(version, os.path.join(base, f"attackers-{os.getpid()}"))
-                    return
-                except OSError as e:
-                    problems.append(f"version {version}, below {base}: {e}")
-        sys.exit("attack_table: no cgroup with a CPU quota can be had for the attackers, and without one they would only "
-                 "measure the machine; run as root.\n  " + "\n  ".join(problems))
-
-    def make(self, version, path):
-        os.mkdir(path)
-        try:
-            if version == 1:
-                self.write(path, "cpu.cfs_period_us", PERIOD_US)
-                self.write(path, "cpu.cfs_quota_us", int(PERIOD_US * HALF_A_CORE))
-            else:
-                if not os.path.exists(os.path.join(path, "cpu.max")):
-                    self.write(os.path.dirname(path), "cgroup.subtree_control", "+cpu")
-                self.write(path, "cpu.max", f"{int(PERIOD_US * HALF_A_CORE)} {PERIOD_US}")
-        except OSError:
-            os.rmdir(path)
-            raise
-        self.path = path
-        self.procs = os.path.join(path, "cgroup.procs")
-
-    @staticmethod
-    def write(path, name, value):
-        # Not created where there is no such file: the directory is not a cgroup then.
-        fd = os.open(os.path.join(path, name), os.O_WRONLY)
-        try:
-            os.write(fd, str(value).encode())
-        finally:
-            os.close(fd)
-
-    def remove(self):
-        for _ in range(50):
-            try:
-                os.rmdir(self.path)
-                return
-            except OSError:
-                time.sleep(0.1)  # the last attacker is being reaped
-
-
 # ---------------------------------------------------------------------- servers
 FIBERD = """
 runtime: {{gomaxprocs: 2}}
@@ -266,14 +167,11 @@ class Server:
             command = [args.fiberd, "-c", config]
         elif name == "nginx":
             config = os.path.join(self.dir, "nginx.conf")
-            with open(os.path.join(HERE, "nginx.conf.in")) as f:
-                text = f.read()
-            for key, value in (("USER", pwd.getpwuid(os.getuid()).pw_name), ("DIR", self.dir), ("PORT", self.port), ("SITE", site),
-                               ("DESCRIPTORS", FEW_DESCRIPTORS if few else 20000),
-                               ("CONNECTIONS", FEW_DESCRIPTORS if few else 20000)):
-                text = text.replace(f"@{key}@", str(value))
+            most = FEW_DESCRIPTORS if few else 20000
+            values = {"USER": pwd.getpwuid(os.getuid()).pw_name, "DIR": self.dir, "PORT": self.port, "SITE": site,
+                      "DESCRIPTORS": most, "CONNECTIONS": most}
             with open(config, "w") as f:
-                f.write(text)
+                f.write(fill_in(os.path.join(HERE, "nginx.conf.in"), values))
             command = ["nginx", "-c", config, "-p", self.dir]
         else:
             # No read and no write time-out, as net/http is commonly run: they count from the request's begin and would
@@ -567,8 +465,9 @@ def verdict(rows, attack):
         cells.append("–")
     cells.append(cell(f"{r['shed']:,} of {r['attackers']:,}", r["all"] and r["alive"], "all shed"))
     kib = lambda pair: (pair[1] - pair[0]) / 1024
-    for field, ends, what in (("rss_ratio", (r["rss"][0], r["rss"][2]), "RSS"), ("dirty_ratio", r["dirty"], "private dirty memory")):
-        cells.append(cell(f"× {r[field]:.2f} ({kib(ends):+,.0f} KiB)", r[field] <= BACK_RATIO, f"{what} back within 10 %"))
+    cells.append(cell(f"× {r['rss_ratio']:.2f} ({kib((r['rss'][0], r['rss'][2])):+,.0f} KiB)", r["rss_ratio"] <= BACK_RATIO,
+                      "memory back within 10 %"))
+    cells.append(f"× {r['dirty_ratio']:.2f} ({kib(r['dirty']):+,.0f} KiB)")
     return cells, missed
 
 
@@ -589,7 +488,7 @@ def render(rows, attacks, servers, args):
                 f"{r['within_s']:.1f}" if r["within_s"] is not None else "–", r["stolen"]))
     lines += ["", "The attacks: " + "; ".join(f"`{a}`: {WHAT[a]}" for a in attacks) + "."]
     if "fiberd" in servers:
-        lines += ["", "| fiberd under | probe ≥ 99.9 % | p99 ≤ 50 ms | p99 over nginx's ≤ 1 (95 %) | all shed | RSS back within 10 % | private dirty back within 10 % |",
+        lines += ["", "| fiberd under | probe ≥ 99.9 % | p99 ≤ 50 ms | p99 over nginx's ≤ 1 (95 %) | all shed | memory (RSS) back within 10 % | private dirty |",
                   "|---|---|---|---|---|---|---|"]
         lines += ["| " + " | ".join([a] + verdict(rows, a)[0]) + " |" for a in attacks if (a, "fiberd") in rows]
     return "\n".join(lines)
@@ -605,16 +504,6 @@ def machine(rows, args):
             f"attackers with half a core; {rounds} of at most {args.seconds} s an attack; probe of {args.rate} requests a second "
             f"{realtime} real-time priority. Stolen time {stolen:.1f} %; "
             f"processes that have no part in it took {others:.1f} % of the cores.")
-
-
-def write_between(path, name, text):
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    with open(path) as f:
-        page = f.read()
-    if begin not in page or end not in page:
-        sys.exit(f"attack_table: {path} has no markers {begin} … {end}")
-    with open(path, "w") as f:
-        f.write(page.split(begin, 1)[0] + begin + "\n" + text + "\n" + end + page.split(end, 1)[1])
 
 
 def main():
@@ -644,7 +533,7 @@ def main():
     runs = {}
     cgroup = None
     try:
-        cgroup = Cgroup()
+        cgroup = Cgroup(HALF_A_CORE)
         for r in range(args.repeat):
             for i, attack in enumerate(args.attacks):
                 turn = (r + i) % len(args.servers)

@@ -11,34 +11,21 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from harness import fill_in, free_port, wait_port, write_between  # noqa: E402
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def start(command, port, env=None):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env={**os.environ, **(env or {})})
-    until = time.monotonic() + 15
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            sys.exit(f"{command[0]} ended with {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return process
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"{command[0]} does not listen")
+    wait_port(port, process)
+    return process
 
 
 def servers(args, directory, site):
@@ -60,12 +47,8 @@ listeners:
     yield "fiberd", port, [args.fiberd, "run", "-c", config]
     port = free_port()
     config = os.path.join(directory, "nginx.conf")
-    with open(os.path.join(HERE, "nginx.conf.in")) as f:
-        text = f.read()
-    for key, value in (("@DIR@", directory), ("@PORT@", str(port)), ("@SITE@", site)):
-        text = text.replace(key, value)
     with open(config, "w") as f:
-        f.write(text)
+        f.write(fill_in(os.path.join(HERE, "nginx.conf.in"), {"DIR": directory, "PORT": port, "SITE": site}))
     yield "nginx", port, ["nginx", "-c", config, "-p", directory]
     port = free_port()
     yield "Go", port, [os.path.join(args.bin, "go_http"), f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}", site]
@@ -118,12 +101,7 @@ def main():
     text = "\n".join(lines + details)
     print(text)
     if args.markdown:
-        begin, end = "<!-- conformance: begin -->", "<!-- conformance: end -->"
-        with open(args.markdown) as f:
-            page = f.read()
-        front, rest = page.split(begin, 1)
-        with open(args.markdown, "w") as f:
-            f.write(f"{front}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+        write_between(args.markdown, "conformance", text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""What the benchmark programs share: ports, processes, and pages whose parts they rewrite."""
+import os
+import socket
+import sys
+import time
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port, process, limit=15.0):
+    """Until it listens; RuntimeError when it ends before, or does not within `limit` seconds."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the server does not listen")
+
+
+def family(pid):
+    """pid and its descendants."""
+    out = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as f:
+                for child in f.read().split():
+                    out += family(int(child))
+    except OSError:
+        pass
+    return out
+
+
+def fill_in(template, values):
+    """The text of a file with each @KEY@ replaced."""
+    with open(template) as f:
+        text = f.read()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    return text
+
+
+def write_between(path, name, text):
+    """Replaces what stands between `<!-- name: begin -->` and `<!-- name: end -->`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    with open(path) as f:
+        page = f.read()
+    if begin not in page or end not in page:
+        sys.exit(f"{path} has no markers {begin} … {end}")
+    with open(path, "w") as f:
+        f.write(page.split(begin, 1)[0] + begin + "\n" + text + "\n" + end + page.split(end, 1)[1])
