@@ -3,9 +3,10 @@
 // a switch per connection and would be the one place through which all connections must pass.
 //
 // The socket is level-triggered and accepts in bursts that adapt: one accept per event while connections come singly
-// (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 256 while each
+// (a second call that answers EAGAIN would be a fifth of the cost of a short connection), doubling to 32 while each
 // burst is used up. A single arrival uses up a burst of one, too, so going from one to two waits for a number of such
-// events that grows each time the second call was in vain.
+// events that grows each time the second call was in vain. No more than 32, for each brings a fiber that runs before
+// events are looked for again: a thousand clients who come at once shall not keep everybody else waiting.
 //
 // When descriptors run out, accept4 fails and the connection stays in the queue: the event comes again at once, for
 // ever, on every Processor. So a reserve descriptor is kept: it is given up to accept the client and close it (it
@@ -42,7 +43,7 @@
 namespace fiberd::net {
 
 static constexpr int kUnsent = 128 * 1024;
-static constexpr std::uint32_t kMaxBurst = 256;
+static constexpr std::uint32_t kMaxBurst = 32;
 static constexpr std::uint32_t kFirstPatience = 4;
 static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;

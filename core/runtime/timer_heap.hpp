@@ -37,7 +37,7 @@ class TimerHeap {
   /// Earliest time in the heap, INT64_MAX when empty. Lock-free.
   [[nodiscard]] std::int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
   /// Timers that fire in one run().
-  static constexpr std::uint64_t kMostFired = 64;
+  static constexpr std::uint64_t kMostFired = 16;
   /// Fires what is due at `now`, at most kMostFired: a thousand time-outs of one moment would keep everybody else's
   /// events waiting. earliest() tells whether more is due. Wakes fibers and calls callbacks with no lock held. Returns
   /// how many fired; 0 when another thread is at it already.
