@@ -2,6 +2,7 @@
 // error, so that one run says all that is wrong.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -162,12 +163,12 @@ std::string plain_host(std::string host) {
 /// Whether `host` (plain) is a host without port, or "*." and one.
 bool is_host_pattern(std::string_view host) {
   return !host.empty() && host != "*." && host.front() != '.' && host.find_first_of("/ @,") == std::string_view::npos &&
-         (host.front() == '[' || host.find(':') == std::string_view::npos) &&
+         (host.front() == '[' ? host.back() == ']' : host.find(':') == std::string_view::npos) &&
          host.find('*', host.starts_with("*.") ? 1U : 0U) == std::string_view::npos;
 }
 
 /// What is wrong with a route's path; empty: nothing. Requests' paths come without query, decoded once and without dot
-/// segments, so a path that is written otherwise would never be met.
+/// segments, so a path that is written otherwise would hardly ever be met.
 std::string check_route_path(std::string_view path) {
   if (path.empty()) return "is required";
   if (path.front() != '/') return "must begin with /";
@@ -175,10 +176,14 @@ std::string check_route_path(std::string_view path) {
   if (star != std::string_view::npos && (star + 1 != path.size() || path[star - 1] != '/'))
     return "* is allowed only as the end of /prefix/*";
   if (has_control(path)) return "control characters are not allowed";
-  if (path.find('%') != std::string_view::npos)
-    return "% is not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for /a%20b";
+  const auto is_hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
+    if (at + 2 < path.size() && is_hex(path[at + 1]) && is_hex(path[at + 2]))
+      return "escapes are not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for "
+             "/a%20b";
   if (path.find_first_of("?#") != std::string_view::npos)
-    return "? and # are not allowed: query and fragment are no part of a path; leave them out";
+    return "? and # are not allowed: query and fragment are no part of a path; leave them out (a path that holds the "
+           "character itself can be met by a prefix)";
   for (const std::string_view dots : {"/./", "/../"})
     if ((std::string(path) + "/").find(dots) != std::string::npos)
       return "dot segments are removed from requests' paths; write the path without . and ..";

@@ -30,6 +30,7 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Reg
   metric::Family& reclaimed = register_metric(registry, "fiberd_http_reclaimed_total");
   m.reclaimed_idle = &registry.counter(reclaimed, {listener, "idle"});
   m.reclaimed_head = &registry.counter(reclaimed, {listener, "head"});
+  m.reclaimed_end = &registry.counter(reclaimed, {listener, "end"});
   metric::Family& closed = register_metric(registry, "fiberd_http_closed_total");
   m.closed_unread_body = &registry.counter(closed, {listener, "unread_body"});
   m.closed_age = &registry.counter(closed, {listener, "age"});

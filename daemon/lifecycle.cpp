@@ -106,6 +106,7 @@ class Daemon {
   std::vector<http::Server*> http_servers_;  // of entries_
   std::unique_ptr<Entry> admin_;
   std::atomic<std::uint32_t> stop_{0};  // signals so far
+  runtime::Cancellation draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
 };
 
@@ -288,7 +289,7 @@ void Daemon::watch_memory() {
     static constexpr std::int64_t kPause = 5'000'000'000;
     std::size_t crowd = 0;
     std::int64_t trimmed = 0;
-    while (stop_.load(std::memory_order_acquire) == 0) {
+    while (!draining_.canceled()) {
       if (memory_limit_ != 0) check_memory(memory_limit_);
       std::size_t open = 0;
       for (const auto& e : entries_) open += e->listener->connections();
@@ -301,7 +302,7 @@ void Daemon::watch_memory() {
         trimmed = monotonic_now();
         crowd = open;
       }
-      (void)runtime::sleep_for(std::chrono::milliseconds(500));
+      (void)runtime::sleep_for(std::chrono::milliseconds(500), &draining_);
     }
   });
   if (!watching) log(LogLevel::error, "memory is not watched: " + watching.error().message());
@@ -322,6 +323,7 @@ void Daemon::save_memory() noexcept {
 }
 
 void Daemon::drain() {
+  draining_.cancel();
   admin_state_.ready.store(false, std::memory_order_release);
   const std::int64_t serve_until = monotonic_now() + config_.shutdown.delay.count();
   while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)

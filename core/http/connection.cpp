@@ -40,9 +40,9 @@ static constexpr unsigned kTurn = 32;  // requests of a pipeline before others h
 // How long, and how much, is read for nothing behind the last answer.
 static constexpr std::int64_t kLingerSilence = 1'000'000'000;
 static constexpr std::int64_t kLinger = 5'000'000'000;
-static constexpr std::size_t kLingerBody = std::size_t{64} * 1024 * 1024;
-static constexpr std::size_t kLingerHead = std::size_t{256} * 1024;  // more is no mistake but an attack
-static constexpr std::size_t kBodyRoom = std::size_t{8} * 1024;
+static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
+static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
+static constexpr std::size_t kLeastBodyRoom = std::size_t{8} * 1024;
 
 static void count(metric::Counter* counter) noexcept {
   if (counter != nullptr) counter->add();
@@ -118,7 +118,6 @@ bool Connection::go_idle() noexcept {
     count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
     c.finish();
   };
-  if (after_empty_line_) ws_->parser.reset();
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
   if (idle != nullptr) idle->add();
@@ -128,31 +127,30 @@ bool Connection::go_idle() noexcept {
   const Deadline limit = Deadline::at(requests_ == 0 ? head_deadline_ : now + server_.options_.timeouts.idle.count());
   if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit)) return true;
   if (idle != nullptr) idle->sub();
-  ws_ = server_.workspaces_.acquire();
-  if (ws_ != nullptr) {
-    stream_.note_readable();
-    ws_->parser.reset(after_empty_line_);
-    ws_->writes.reset();
-    return false;
-  }
-  count(server_.options_.metrics.spawn_refused);
-  finish();
-  return true;
+  return !take_workspace();
 }
 
-void Connection::run() noexcept {
+/// What the connection needs while it is active. False: memory is out, and the connection is closed.
+bool Connection::take_workspace() noexcept {
   ws_ = server_.workspaces_.acquire();
   if (ws_ == nullptr) {
     count(server_.options_.metrics.spawn_refused);
     finish();
-    return;
+    return false;
   }
+  stream_.note_readable();
+  ws_->parser.reset(after_empty_line_);
+  ws_->writes.reset();
+  return true;
+}
+
+void Connection::run() noexcept {
+  if (!take_workspace()) return;
   metric::Gauge* const active = server_.options_.metrics.active;
   if (active != nullptr) active->add();
-  stream_.note_readable();
   begin_ = end_ = out_size_ = 0;
-  if (after_empty_line_) ws_->parser.reset(true);
-  ws_->writes.reset();
+  output_lost_ = false;
+  linger_bytes_ = kLingerHead;
   Step step = read_more();
   unsigned turn = kTurn;
   while (step == Step::go_on) {
@@ -176,8 +174,7 @@ void Connection::run() noexcept {
   (void)flush();
   // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
   if (step == Step::done && (end_ != begin_ || !stream_.drained())) step = Step::linger;
-  if (step == Step::linger || step == Step::refused) linger(step == Step::linger ? kLingerBody : kLingerHead);
-  ws_->parser.reset();  // the client may have left in the middle of a head
+  if (step == Step::linger && !output_lost_) linger();
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
   finish();
@@ -224,7 +221,8 @@ Connection::Step Connection::read_more() noexcept {
 Result<std::size_t> Connection::read_rest_of_head() noexcept {
   const std::int64_t now = runtime::coarse_now();
   if (head_deadline_ == 0) head_deadline_ = now + server_.options_.timeouts.header.count();
-  waiting_since_.store(server_.options_.timeouts.header.count() - head_deadline_, std::memory_order_release);
+  waiting_since_.store(encode(Waiting::for_head, head_deadline_ - server_.options_.timeouts.header.count()),
+                       std::memory_order_release);
   Result<std::size_t> n =
       stream_.read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
   // Bytes that came when the connection had been taken already are too late.
@@ -234,18 +232,25 @@ Result<std::size_t> Connection::read_rest_of_head() noexcept {
 
 // ---------------------------------------------------------------------------------------------- reclaim
 
+std::int64_t Connection::encode(Waiting what, std::int64_t since) noexcept {
+  if (what == Waiting::for_request) return since;
+  // The lowest bit tells the two apart that end by being told.
+  return -((since & ~std::int64_t{1}) | (what == Waiting::for_head ? 1 : 0));
+}
+
 std::int64_t Connection::waiting_since(Waiting what) const noexcept {
-  const std::int64_t since = waiting_since_.load(std::memory_order_relaxed);
-  if (what == Waiting::for_head) return since < 0 ? -since : 0;
-  return since > 0 && stream_.descriptor()->is_idle() ? since : 0;
+  const std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_request) return code > 0 && stream_.descriptor()->is_idle() ? code : 0;
+  return code < 0 && encode(what, -code) == code ? -code : 0;
 }
 
 bool Connection::claim_waiting(Waiting what, std::int64_t until) noexcept {
-  std::int64_t since = waiting_since_.load(std::memory_order_relaxed);
-  if (what == Waiting::for_request) return since > 0 && since <= until && claim_idle();
-  if (since >= 0 || -since > until) return false;
-  if (!waiting_since_.compare_exchange_strong(since, 0, std::memory_order_acq_rel)) return false;
-  count(server_.options_.metrics.reclaimed_head);
+  std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_request) return code > 0 && code <= until && claim_idle();
+  if (code >= 0 || encode(what, -code) != code || -code > until) return false;
+  if (!waiting_since_.compare_exchange_strong(code, 0, std::memory_order_acq_rel)) return false;
+  const ServerMetrics& m = server_.options_.metrics;
+  count(what == Waiting::for_head ? m.reclaimed_head : m.reclaimed_end);
   abort();
   return true;
 }
@@ -294,7 +299,7 @@ Connection::Step Connection::serve_request() noexcept {
   // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
   const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
   Request request = ws_->parser.request(ws_->in + begin_);
-  if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kBodyRoom) {
+  if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kLeastBodyRoom) {
     // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
     std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
     end_ -= begin_;
@@ -329,10 +334,13 @@ Connection::Step Connection::serve_request() noexcept {
   }
   const bool body_done = !error && finish_body(ex);
   account(ex, route, begin);
+  if (output_lost_) return Step::close;
+  if (!body_done) linger_bytes_ = kLingerBody;
   // A body that was refused in the middle of an answer: the client may be sending still.
   if (error) return ex.refused_ != Reject::none ? Step::linger : Step::close;
-  if (!body_done) return Step::linger;
-  return ex.keep_alive_ ? Step::go_on : Step::done;
+  if (body_done && ex.keep_alive_) return Step::go_on;
+  // Whoever did not ask for the end may have sent more than we have seen.
+  return body_done && !request.keep_alive ? Step::done : Step::linger;
 }
 
 std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const RouteMatch& match) noexcept {
@@ -370,7 +378,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
     log(LogLevel::error, "a handler threw something that is no std::exception");
   }
   if (panicked) count(server_.options_.metrics.panics);
-  if (ex.ended_) return;
+  if (ex.ended_ || output_lost_) return;
   if (ex.committed()) {
     // The client must see that the body is incomplete: no last chunk, and the connection closes.
     ex.keep_alive_ = false;
@@ -422,17 +430,17 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
   const std::int64_t begin = monotonic_now();
   const std::error_code error = ex.respond_error(status);
   account(ex, nullptr, begin);
-  return error ? Step::close : Step::refused;
+  return error ? Step::close : Step::linger;
 }
 
-/// Half-closes and discards what the client still sends, `most` bytes of it and for a bounded time: bytes in flight
-/// would otherwise make the kernel answer with a reset, which may overtake the answer. Meanwhile the place can be had
-/// back like that of a client in the middle of a head.
-void Connection::linger(std::size_t most) noexcept {
+/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
+/// kernel answer with a reset, which may overtake the answer (RFC 9112 section 9.6). Meanwhile the place can be had
+/// back by whoever needs it more.
+void Connection::linger() noexcept {
   stream_.shutdown_write();
   const std::int64_t begin = monotonic_now();
-  waiting_since_.store(-begin, std::memory_order_release);
-  for (std::size_t discarded = 0; discarded < most;) {
+  waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);
+  for (std::size_t discarded = 0; discarded < linger_bytes_;) {
     const Deadline limit = Deadline::at(monotonic_now() + kLingerSilence).earlier(Deadline::at(begin + kLinger));
     const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), limit);
     if (!n || *n == 0) break;
@@ -448,11 +456,18 @@ bool Connection::finish_body(Exchange& ex) noexcept {
   const std::uint64_t before = ex.decoder_.received();
   ex.deadline_ = Deadline::at(runtime::coarse_now() + kLinger);
   bool bearable = !ex.leaves_too_much();
-  while (bearable && !ex.decoder_.done())
-    bearable = ex.read_body().has_value() && ex.decoder_.received() - before <= Exchange::kDrainBytes;
+  const bool counted = ex.body_timed_out_ || ex.decoder_.reason() != Reject::none;
+  bool left = false;
+  while (bearable && !ex.decoder_.done()) {
+    const Result<std::string_view> piece = ex.read_body();
+    left = !piece && piece.error() != std::errc::timed_out;
+    bearable = piece.has_value() && ex.decoder_.received() - before <= Exchange::kDrainBytes;
+  }
   if (bearable) return true;
   ex.keep_alive_ = false;
-  count(server_.options_.metrics.closed_unread_body);
+  // A client that left, or was about to, has lost nothing.
+  if (ex.request_.keep_alive && !left && !counted && ex.refused_ == Reject::none)
+    count(server_.options_.metrics.closed_unread_body);
   return false;
 }
 
@@ -492,6 +507,8 @@ Deadline Connection::write_limit() const noexcept {
 std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept {
   ws_->writes.note(outcome ? *outcome : 0, runtime::coarse_now() - begin);
   if (outcome) return {};
+  // Half of something may be with the client: whatever followed would be read as its rest.
+  output_lost_ = true;
   const ServerOptions& o = server_.options_;
   if (outcome.error() == std::errc::timed_out)
     count(ws_->writes.spent(o.write_rate, o.timeouts.grace.count()) ? o.metrics.write_rate : o.metrics.write_timeouts);
@@ -500,11 +517,13 @@ std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64
 
 std::error_code Connection::send(std::string_view data) noexcept {
   if (data.empty()) return {};
+  if (output_lost_) return std::make_error_code(std::errc::connection_reset);
   // Most answers fit into the socket: nothing is waited for, so no bound is asked for and no clock read.
   if (const Result<std::size_t> n = stream_.try_write(bytes(data))) {
     data.remove_prefix(*n);
     ws_->writes.note(*n, 0);
   } else if (n.error() != std::errc::operation_would_block) {
+    output_lost_ = true;
     return n.error();
   }
   while (!data.empty()) {
@@ -524,7 +543,7 @@ std::error_code Connection::flush() noexcept {
 
 /// What waits and `data` behind it, in as few calls as the kernel takes.
 std::error_code Connection::flush_with(std::string_view data) noexcept {
-  if (out_size_ == 0) return send(data);
+  if (out_size_ == 0 || output_lost_) return send(data);
   std::array<iovec, 2> parts{{{ws_->out, out_size_}, {const_cast<char*>(data.data()), data.size()}}};
   out_size_ = 0;
   const std::int64_t begin = runtime::coarse_now();
@@ -540,6 +559,7 @@ std::error_code Connection::flush_with(std::string_view data) noexcept {
 
 /// Room for `size` bytes behind what waits; nullptr when even the empty buffer is too small or the send failed.
 char* Connection::reserve_out(std::size_t size) noexcept {
+  if (output_lost_) return nullptr;
   if (ws_->out_capacity - out_size_ < size) {
     if (size > ws_->out_capacity || flush()) return nullptr;
   }

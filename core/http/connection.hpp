@@ -38,10 +38,9 @@ class Connection : public ListHook {
   friend class Exchange;
   enum class Step : std::uint8_t {
     go_on,
-    close,    // the client is gone, or not worth more time
-    done,     // all that the client sent was answered, as far as we know
-    linger,   // more of a body may be on its way
-    refused,  // the head was, and what follows it means nothing
+    close,   // the client is gone, or not worth more time
+    done,    // all that the client sent was answered, and it asked for the end
+    linger,  // more of it may be on its way
     gone
   };
 
@@ -69,7 +68,9 @@ class Connection : public ListHook {
     return false;
   }
   void count_retired() const noexcept;
-  void linger(std::size_t most) noexcept;
+  void linger() noexcept;
+  [[nodiscard]] bool take_workspace() noexcept;
+  [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
   void finish() noexcept;
 
   // Output: ws_->out[0, out_size_) waits.
@@ -88,8 +89,8 @@ class Connection : public ListHook {
   std::int64_t retire_at_ = INT64_MAX;        // monotonic ns
   std::uint32_t most_requests_ = UINT32_MAX;  // before it is closed
   std::uint32_t requests_ = 0;
-  // Monotonic ns; negative while it waits in the middle of a head. Whether an idle one still is the poll word knows; of
-  // the wait for a head this is the word itself: who makes it 0 has it.
+  // encode(). Whether an idle one still is the poll word knows; of the waits for a head and for the end this is the
+  // word itself: who makes it 0 has it.
   std::atomic<std::int64_t> waiting_since_{0};
   std::int64_t
       head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
@@ -99,6 +100,8 @@ class Connection : public ListHook {
   std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)
   std::uint32_t end_ = 0;
   std::uint32_t out_size_ = 0;
+  std::uint32_t linger_bytes_ = 0;
+  bool output_lost_ = false;  // a send failed: nothing may be sent any more
 };
 
 }  // namespace fiberd::http

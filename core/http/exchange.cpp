@@ -73,21 +73,19 @@ Result<std::size_t> Exchange::receive_body() {
   const std::int64_t grace = options.timeouts.grace.count();
   // A committed answer has met its deadline; what is drained behind it has one of its own.
   const Deadline own = committed() && !ended_ ? Deadline::never() : deadline_;
+  // Used up by the handler itself: nothing that the client can be blamed for.
+  if (!own.is_never() && own.ns() <= begin) return fail(std::errc::timed_out);
   const Deadline progress = Deadline::at(begin + options.timeouts.body.count());
+  const Deadline rate = reads_.limit(begin, options.body_rate, grace);
+  const Deadline until = progress.earlier(rate).earlier(own);
   const Result<std::size_t> n =
-      c.stream_.read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_},
-                          progress.earlier(reads_.limit(begin, options.body_rate, grace)).earlier(own));
-  const std::int64_t now = runtime::coarse_now();
-  reads_.note(n ? *n : 0, now - begin);
+      c.stream_.read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_}, until);
+  reads_.note(n ? *n : 0, runtime::coarse_now() - begin);
   if (n || n.error() != std::errc::timed_out) return n;
   body_timed_out_ = true;
   const ServerMetrics& metrics = options.metrics;
-  metric::Counter* counter = metrics.body_timeouts;
-  if (reads_.spent(options.body_rate, grace)) {
-    counter = metrics.body_rate;
-  } else if (!own.is_never() && own.ns() <= now) {
-    counter = ended_ ? nullptr : metrics.request_timeouts;
-  }
+  metric::Counter* counter = until.ns() == rate.ns() ? metrics.body_rate : metrics.body_timeouts;
+  if (until.ns() == own.ns()) counter = ended_ ? nullptr : metrics.request_timeouts;
   if (counter != nullptr) counter->add();
   return n;
 }
@@ -99,13 +97,17 @@ bool Exchange::leaves_too_much() const noexcept {
   return refused_ != Reject::none || body_timed_out_ || decoder_.remaining() > kDrainBytes;
 }
 
-/// `whole`: the handler gives all of the answer at once, so it will not read any more of the body.
-std::error_code Exchange::commit(ResponseHead& head, bool whole) {
+/// A body that cannot be drained afterwards ends the connection; the answer says so.
+void Exchange::settle_keep_alive(RestOfBody rest) noexcept {
+  if (decoder_.done()) return;
+  const bool ends = rest == RestOfBody::unread ? leaves_too_much() : request_.expect_continue && !continue_sent_;
+  if (ends) keep_alive_ = false;
+}
+
+std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
   if (committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
-  // A body that cannot be drained afterwards ends the connection; say so.
-  if (!decoder_.done() && (whole ? leaves_too_much() : request_.expect_continue && !continue_sent_))
-    keep_alive_ = false;
+  settle_keep_alive(rest);
   head.version = request_.version;
   head.keep_alive = keep_alive_;
   head.server = c.server_.options_.server_name;
@@ -142,7 +144,7 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
                                   std::span<const Field> fields) {
   ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
   head.send_content_length = !body.empty();
-  if (const std::error_code error = commit(head, true)) return error;
+  if (const std::error_code error = commit(head, RestOfBody::unread)) return error;
   ended_ = true;
   if (head_only_ || !status_has_body(status)) return {};
   body_bytes_ = body.size();
@@ -178,17 +180,21 @@ std::error_code Exchange::respond_error(unsigned status, std::span<const Field> 
 std::error_code Exchange::respond(const PreparedResponse& prepared) {
   if (committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
-  if (!decoder_.done() && leaves_too_much()) keep_alive_ = false;
+  settle_keep_alive(RestOfBody::unread);
   const std::size_t size = prepared.size(request_.version, keep_alive_, !head_only_);
+  std::string elsewhere;  // only with fields that are larger than the output buffer
+  char* out = nullptr;
   if (size > c.ws_->out_capacity) {
-    std::string text(size, '\0');
-    prepared.write(text.data(), request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
-    if (const std::error_code error = c.flush_with(text)) return error;
-  } else {
-    char* const out = c.reserve_out(size);
-    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
-    prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+    elsewhere.resize(size);
+    out = elsewhere.data();
+  } else if ((out = c.reserve_out(size)) == nullptr) {
+    return std::make_error_code(std::errc::connection_reset);
+  }
+  prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+  if (elsewhere.empty()) {
     c.out_size_ += static_cast<std::uint32_t>(size);
+  } else if (const std::error_code error = c.flush_with(elsewhere)) {
+    return error;
   }
   status_ = prepared.status();
   if (!head_only_) body_bytes_ = prepared.body_size();
@@ -216,8 +222,8 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
   return {};
 }
 
-std::error_code Exchange::begin(ResponseHead head) {
-  if (const std::error_code error = commit(head, false)) return error;
+std::error_code Exchange::begin(ResponseHead head, RestOfBody rest) {
+  if (const std::error_code error = commit(head, rest)) return error;
   left_ = head.content_length;
   if (head_only_ || !status_has_body(status_)) left_ = 0;
   return {};

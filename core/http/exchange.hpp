@@ -18,6 +18,9 @@ namespace fiberd::http {
 
 class Connection;
 
+/// What becomes of the part of a request's body that was not read when the answer begins.
+enum class RestOfBody : std::uint8_t { may_be_read, unread };
+
 /// Not thread-safe: used by the fiber that serves the request, during Handler::serve only.
 class Exchange {
  public:
@@ -51,9 +54,10 @@ class Exchange {
   /// An error: the listener's page for `status` if it has one, else a body in the form that Accept likes best: plain
   /// text, application/problem+json (RFC 9457) or HTML.
   std::error_code respond_error(unsigned status, std::span<const Field> fields = {});
-  /// Streaming. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length exactly
-  /// content_length bytes must follow.
-  std::error_code begin(ResponseHead head);
+  /// Streaming. Say so if the handler will read no more of the request's body: then the answer can tell whether the
+  /// connection ends for that. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length
+  /// exactly content_length bytes must follow.
+  std::error_code begin(ResponseHead head, RestOfBody rest = RestOfBody::may_be_read);
   std::error_code write(std::string_view data);
   /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Error io_error: the file turned out
   /// shorter; return it, and the connection ends.
@@ -72,7 +76,8 @@ class Exchange {
   [[nodiscard]] bool leaves_too_much() const noexcept;
   [[nodiscard]] Result<HeadWritten> write_large_head(const ResponseHead& head);
   Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
-  std::error_code commit(ResponseHead& head, bool whole);
+  void settle_keep_alive(RestOfBody rest) noexcept;
+  std::error_code commit(ResponseHead& head, RestOfBody rest);
 
   Connection& connection_;
   const Request& request_;

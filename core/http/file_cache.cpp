@@ -90,7 +90,7 @@ Result<std::shared_ptr<FileCache::Entry>> FileCache::get(std::string_view path) 
     const std::int64_t until = present->valid_until.load(std::memory_order_relaxed);
     if (now < until) return present;
     if (now < until + kValid) {
-      // The one that moves the time forward looks again; the others use the entry meanwhile.
+      // The one that gets the revalidation looks again; the others use the entry meanwhile.
       std::int64_t busy = present->revalidation.load(std::memory_order_relaxed);
       if (now < busy || !present->revalidation.compare_exchange_strong(busy, now + kValid, std::memory_order_relaxed))
         return present;

@@ -222,7 +222,7 @@ class FilesHandler final : public Handler {
         case Precondition::proceed: break;
         case Precondition::not_modified:
           if (const std::error_code error =
-                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}))
+                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread))
             return error;
           return ex.end();
         case Precondition::failed: return ex.respond_error(412);
@@ -245,7 +245,9 @@ class FilesHandler final : public Handler {
         }
       }
     }
-    if (const std::error_code error = ex.begin({.content_length = file.size(), .block = &content.fields})) return error;
+    if (const std::error_code error =
+            ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread))
+      return error;
     if (request.method == Method::head) return ex.end();
     if (const std::error_code error = send_bytes(ex, content, {0, file.size()})) return error;
     return ex.end();
@@ -305,7 +307,8 @@ class FilesHandler final : public Handler {
       const std::string range = content_range(ranges.front());
       fields.add("Content-Range", range);
       if (const std::error_code error = ex.begin(
-              {.status = 206, .content_length = ranges.front().size(), .content_type = type, .fields = fields.view()}))
+              {.status = 206, .content_length = ranges.front().size(), .content_type = type, .fields = fields.view()},
+              RestOfBody::unread))
         return error;
       if (const std::error_code error = send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1}))
         return error;
@@ -321,7 +324,8 @@ class FilesHandler final : public Handler {
     }
     const std::string multipart = "multipart/byteranges; boundary=" + boundary_;
     if (const std::error_code error =
-            ex.begin({.status = 206, .content_length = size, .content_type = multipart, .fields = fields.view()}))
+            ex.begin({.status = 206, .content_length = size, .content_type = multipart, .fields = fields.view()},
+                     RestOfBody::unread))
       return error;
     for (std::size_t i = 0; i < ranges.size(); ++i) {
       if (const std::error_code error = ex.write(heads[i])) return error;

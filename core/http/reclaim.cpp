@@ -36,7 +36,7 @@ std::size_t reclaim(std::span<Server* const> servers, std::size_t wanted) noexce
   // same. There are others then; "none" would have a client refused for nothing.
   static constexpr int kLooks = 8;
   if (wanted == 0) return 0;
-  for (const Waiting what : {Waiting::for_request, Waiting::for_head}) {
+  for (const Waiting what : {Waiting::for_end, Waiting::for_request, Waiting::for_head}) {
     for (int look = 0; look < kLooks; ++look) {
       const std::optional<std::int64_t> until = longest(servers, what, wanted);
       if (!until) break;

@@ -74,7 +74,7 @@ std::size_t Server::close_waiting(Waiting what, std::int64_t until, std::size_t 
       next = connections_.after(c);
       if (!c.claim_waiting(what, until)) continue;
       ++n;
-      if (what == Waiting::for_head) continue;  // its fiber ends it
+      if (what != Waiting::for_request) continue;  // its fiber ends it
       List<Connection>::remove(c);
       ours.push_back(c);
     }
@@ -118,6 +118,7 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
   }
+  workspaces_.stop();
   return cut;
 }
 

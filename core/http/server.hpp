@@ -27,7 +27,11 @@ namespace fiberd::http {
 class Connection;
 
 /// What a connection that is not being served waits for.
-enum class Waiting : std::uint8_t { for_request, for_head };
+enum class Waiting : std::uint8_t {
+  for_end,      ///< it was answered for the last time, and what it still sends is discarded
+  for_request,  ///< idle
+  for_head      ///< in the middle of one
+};
 
 struct Timeouts {
   std::chrono::nanoseconds header = std::chrono::seconds(10);   ///< accept or first byte → end of head
@@ -72,6 +76,7 @@ struct ServerMetrics {
   metric::Counter* request_timeouts = nullptr;
   metric::Counter* reclaimed_idle = nullptr;  ///< idle connections closed to make room (reclaim.hpp)
   metric::Counter* reclaimed_head = nullptr;  ///< connections closed for that in the middle of a request's head
+  metric::Counter* reclaimed_end = nullptr;   ///< connections closed for that after their last answer
   metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber could be had
   metric::Counter* panics = nullptr;          ///< handlers that threw
   // Connections that the server closed behind an answer though the client had not asked for it:

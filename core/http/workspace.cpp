@@ -11,17 +11,33 @@
 #include "core/base/cache_line.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/thread_locals.hpp"
+#include "core/fiber/context.hpp"
 #include "core/metric/shard.hpp"
 #include "core/runtime/runtime.hpp"
+#if defined(FIBERD_ASAN)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace fiberd::http {
 
 static constexpr std::size_t kBodyRoom = 16 * 1024;
 static constexpr std::size_t kOut = 16 * 1024;
 static constexpr std::size_t kPage = 4096;
+static constexpr std::size_t kGap = 64;  // between the parts: who runs out of one shall not run into the next unseen
 static constexpr std::uint32_t kCached = 32;
 static constexpr std::size_t kTrimmed = 32;  // at a time: some 10 µs each
 static constexpr std::int64_t kSecond = 1'000'000'000;
+
+static void poison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t size) noexcept {
+#if defined(FIBERD_ASAN)
+  ASAN_POISON_MEMORY_REGION(at, size);
+#endif
+}
+static void unpoison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t size) noexcept {
+#if defined(FIBERD_ASAN)
+  ASAN_UNPOISON_MEMORY_REGION(at, size);
+#endif
+}
 
 struct alignas(kCacheLine) WorkspacePool::Shard {
   Workspace* head = nullptr;
@@ -33,12 +49,20 @@ struct alignas(kCacheLine) WorkspacePool::Shard {
 WorkspacePool::WorkspacePool(const HeadLimits& limits)
     : Timer([](Timer& timer) noexcept { static_cast<WorkspacePool&>(timer).trim(); }),
       limits_(limits),
-      size_((sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + kPage - 1) / kPage *
-            kPage),
+      size_((sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + 3 * kGap + kPage - 1) /
+            kPage * kPage),
       shards_(std::make_unique<std::atomic<Shard*>[]>(metric::kMaxShards)) {}
 
-WorkspacePool::~WorkspacePool() {
+void WorkspacePool::stop() noexcept {
+  {
+    const LockGuard guard(shared_lock_);
+    stopped_ = true;
+  }
   cancel();
+}
+
+WorkspacePool::~WorkspacePool() {
+  stop();
   for (std::size_t i = 0; i < metric::kMaxShards; ++i) {
     Shard* const s = shards_[i].load(std::memory_order_acquire);
     if (s == nullptr) continue;
@@ -67,14 +91,16 @@ Workspace* WorkspacePool::make() noexcept {
   auto* const w = new (p) Workspace(limits_);
   w->in_capacity = limits_.header_size + kBodyRoom;
   w->out_capacity = kOut;
-  w->in = static_cast<char*>(p) + sizeof(Workspace);
-  w->out = w->in + w->in_capacity;
-  w->path = w->out + kOut;
+  w->in = static_cast<char*>(p) + sizeof(Workspace) + kGap;
+  w->out = w->in + w->in_capacity + kGap;
+  w->path = w->out + kOut + kGap;
+  for (char* const part : {w->in, w->out, w->path}) poison(part - kGap, kGap);
   mapped_.fetch_add(1, std::memory_order_relaxed);
   return w;
 }
 
 void WorkspacePool::destroy(Workspace* w) noexcept {
+  unpoison(w, size_);
   w->~Workspace();
   munmap(w, size_);
   mapped_.fetch_sub(1, std::memory_order_relaxed);
@@ -105,7 +131,7 @@ void WorkspacePool::trim() noexcept {
     }
     more = least_ != 0;
     if (!more) least_ = shared_count_;
-    again = trimming_ = shared_count_ != 0;
+    again = trimming_ = shared_count_ != 0 && !stopped_;
   }
   if (again) arm(Deadline::at(monotonic_now() + (more ? kSecond / 100 : kSecond)));
   destroy_list(unneeded);
@@ -144,7 +170,7 @@ void WorkspacePool::release(Workspace* w) noexcept {
     w->next = shared_;
     shared_ = w;
     ++shared_count_;
-    if (std::exchange(trimming_, true)) return;
+    if (stopped_ || std::exchange(trimming_, true)) return;
     least_ = 0;
   }
   arm(Deadline::at(monotonic_now() + kSecond));

@@ -48,6 +48,8 @@ class WorkspacePool : private runtime::Timer {
   /// nullptr when memory is out. Must be given back with release(), on any thread of the runtime.
   [[nodiscard]] Workspace* acquire() noexcept;
   void release(Workspace* workspace) noexcept;
+  /// Gives up the timer that trims; from then on nothing is trimmed. Before the runtime goes, on a fiber or after it.
+  void stop() noexcept;
   /// How many are mapped: in use, or kept for use.
   [[nodiscard]] std::size_t mapped() const noexcept { return mapped_.load(std::memory_order_relaxed); }
 
@@ -71,6 +73,7 @@ class WorkspacePool : private runtime::Timer {
   std::size_t shared_count_ = 0;
   std::size_t least_ = 0;  // of shared_count_, since the last trim
   bool trimming_ = false;  // the timer is armed
+  bool stopped_ = false;
   DateCache shared_date_;
 };
 

@@ -160,7 +160,9 @@ constexpr MetricInfo kCatalogue[] = {
      registry,
      {"listener", "state"},
      "connections",
-     "Connections closed to make room when places, descriptors or memory ran low: idle, or in the middle of a head."},
+     "Connections closed to make room when places, descriptors or memory ran low: end (after their last answer), idle, "
+     "or "
+     "in the middle of a head."},
     {"fiberd_http_closed_total",
      counter,
      registry,

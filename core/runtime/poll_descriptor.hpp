@@ -25,9 +25,9 @@ struct IdleHandler {
   void* argument = nullptr;
 };
 
-/// Type-stable: the memory of a closed one is reused only for another PollDescriptor, and stale events are recognised
-/// by generation. Registered with epoll (edge-triggered, both directions) on the first wait, not at open: a connection
-/// that is answered and closed without waiting never costs an epoll_ctl.
+/// Its address is never used for anything else, and stale events are recognised by generation
+/// (poll_descriptor_pool.hpp). Registered with epoll (edge-triggered, both directions) on the first wait, not at open:
+/// a connection that is answered and closed without waiting never costs an epoll_ctl.
 class PollDescriptor : private Timer {  // the idle deadline's node
  public:
   /// Takes over readiness of `fd` (non-blocking; the caller keeps owning and closing the descriptor itself).

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -83,6 +84,7 @@ void PollDescriptorPool::give_back(PollDescriptor& d) noexcept {
   {
     const LockGuard guard(lock_);
     if (slab.full()) usable_.push_front(slab);
+    slab.era = std::max(slab.era, d.generation_.load(std::memory_order_relaxed));
     d.next_free_ = slab.free;
     slab.free = &d;
     if (--slab.used != 0) return;
@@ -94,7 +96,7 @@ void PollDescriptorPool::give_back(PollDescriptor& d) noexcept {
   // In no list, so nobody else's. The generation of what is made here next differs from that of what was here last.
   unneeded->free = nullptr;
   unneeded->made = 0;
-  unneeded->era = unneeded->era % 0x7ffe + 1;
+  unneeded->era = unneeded->era % 0x7fff + 1;
   (void)madvise(reinterpret_cast<char*>(unneeded) + kHead, kSlab - kHead, MADV_DONTNEED);
   const LockGuard guard(lock_);
   cold_.push_front(*unneeded);

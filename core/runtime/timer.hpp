@@ -34,6 +34,7 @@ class Timer {
 
  private:
   friend class TimerHeap;
+  [[nodiscard]] TimerHeap& heap_to_go_into() const noexcept;
   std::atomic<std::int64_t> wanted_{Deadline::never().ns()};
   std::atomic<std::int64_t> heap_time_{INT64_MAX};
   std::atomic<TimerHeap*> heap_{nullptr};       // where it hangs now

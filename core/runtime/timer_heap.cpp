@@ -29,7 +29,7 @@ void Timer::arm(Deadline deadline) noexcept {
   for (;;) {
     TimerHeap* const heap = heap_.load(std::memory_order_seq_cst);
     if (heap != nullptr && heap_time_.load(std::memory_order_relaxed) <= wanted) return;
-    TimerHeap& target = heap != nullptr ? *heap : Scheduler::timer_heap_for_caller();
+    TimerHeap& target = heap != nullptr ? *heap : heap_to_go_into();
     TimerHeap::Inserted inserted{};
     {
       const LockGuard guard(target.lock_);
@@ -39,6 +39,15 @@ void Timer::arm(Deadline deadline) noexcept {
     if (inserted == TimerHeap::Inserted::first) Scheduler::timer_became_first(target);
     return;
   }
+}
+
+/// While its callback runs a node goes nowhere but into the heap that runs it: cancel() waits for one heap.
+TimerHeap& Timer::heap_to_go_into() const noexcept {
+  if (callback_ != nullptr) {
+    TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+    if (last != nullptr && last->firing_.load(std::memory_order_seq_cst) == this) return *last;
+  }
+  return Scheduler::timer_heap_for_caller();
 }
 
 void Timer::cancel() noexcept {

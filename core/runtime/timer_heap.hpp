@@ -12,7 +12,9 @@
 //
 // The owner's race. cancel() lets the owner free the node, so run() marks it as `firing_` before it takes it out of the
 // heap and looks at it no more once the mark is gone: cancel() finds the node in the heap and takes its lock, or sees
-// the mark and waits. (A fiber's node is type-stable: nobody waits for it.)
+// the mark and waits. It looks at one heap only, the last, so a node that is armed while its callback runs goes back
+// into the heap that runs it: were it put into the caller's, cancel() would wait there while the callback went on here.
+// (A fiber's node is type-stable: nobody waits for it.)
 //
 // The ticket race. A fiber's node is armed again and again for different waits. The low bits of the wanted time carry
 // the low bits of the wait's sequence number (the deadline is rounded up to 1.024 µs), and expiry claims the wanted

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "core/http/files.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -26,6 +27,7 @@ struct Counted {
   metric::Counter& unread = counter("unread_total");
   metric::Counter& requests = counter("requests_total");
   metric::Counter& truncated = counter("truncated_total");
+  metric::Counter& write = counter("write_total");
   metric::Counter& no_length = counter("no_length_total");
   metric::Gauge& idle_now = registry.gauge(registry.family({.name = "idle", .help = "h", .type = metric::Type::gauge}));
   [[nodiscard]] http::ServerOptions options() {
@@ -35,6 +37,7 @@ struct Counted {
     o.metrics.body_rate = &body_rate;
     o.metrics.request_timeouts = &request;
     o.metrics.idle_timeouts = &idle;
+    o.metrics.write_timeouts = &write;
     o.metrics.closed_unread_body = &unread;
     o.metrics.closed_requests = &requests;
     o.metrics.closed_truncated = &truncated;
@@ -106,6 +109,82 @@ TEST_CASE("a body that nobody reads: drained, or the answer says that the connec
   CHECK(answer->field("Connection") == "close");
   CHECK(client.wait_end());
   CHECK(counted.unread.value() == 1);
+}
+
+TEST_CASE("who asked for the end, or left, is no connection closed for its body", "[integration][end]") {
+  Counted counted;
+  HttpServer server(routes(), counted.options());
+  HttpClient last(server.port());
+  REQUIRE(last.send(post("/", "Connection: close\r\nContent-Length: 900000\r\n") + std::string(900'000, 'x')));
+  REQUIRE(last.receive().value_or(Answer{}).status == 200);
+  CHECK(last.wait_end());
+  HttpClient leaves(server.port());
+  REQUIRE(leaves.send(post("/", "Content-Length: 9000\r\n") + "x"));
+  REQUIRE(leaves.receive().value_or(Answer{}).status == 200);
+  leaves.finish_sending();
+  CHECK(leaves.wait_end());
+  CHECK(counted.unread.value() == 0);
+}
+
+TEST_CASE("a file's answer to a large body says that the connection ends", "[integration][end]") {
+  const TemporaryDirectory site;
+  site.write("a.txt", "text");
+  std::vector<http::Route> all = routes();
+  all.push_back({.spec = {.path = "/files/*"}, .handler = *http::make_files_handler({.root = site.path()})});
+  HttpServer server(std::move(all));
+  HttpClient client(server.port());
+  REQUIRE(client.send("GET /files/a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n"));
+  wait_readable(client);
+  CHECK(client.send(std::string(900'000, 'x')));
+  const auto answer = client.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->body == "text");
+  CHECK(answer->field("Connection") == "close");
+  CHECK(client.wait_end());
+}
+
+TEST_CASE("after a send that failed nothing more is sent", "[integration][end]") {
+  // Whatever came behind half an answer would be taken for its rest.
+  for (const std::size_t size : {std::size_t{242}, std::size_t{7900}, std::size_t{30'000}}) {
+    INFO("answers of " << size);
+    Counted counted;
+    http::ServerOptions options = counted.options();
+    options.timeouts.write = 100ms;
+    std::vector<http::Route> all = routes();
+    all.push_back(
+        {.spec = {.path = "/y"},
+         .handler = *http::make_respond_handler({.content_type = "text/plain", .body = std::string(size, 'y')})});
+    HttpServer server(std::move(all), std::move(options));
+    HttpClient client(server.port(), 65536);
+    std::string pipeline;
+    for (int i = 0; i < 20'000; ++i) pipeline += get("/y");
+    std::thread sender([&] { client.send(pipeline); });
+    CHECK(eventually([&] { return counted.write.value() == 1; }));
+    while (client.more()) {
+    }
+    sender.join();
+    const std::string& all_of_it = client.rest();
+    CHECK(all_of_it.find("HTTP/1.1 200") == 0);
+    CHECK(all_of_it.find(" 500 ") == std::string::npos);
+    CHECK(all_of_it.find(" 503 ") == std::string::npos);
+    CHECK(counted.write.value() == 1);
+  }
+}
+
+TEST_CASE("a deadline that the handler used up itself is not the client's fault", "[integration][end]") {
+  Counted counted;
+  std::vector<http::Route> all = routes();
+  all.push_back({.spec = {.path = "/slow"},
+                 .handler = handler([](http::Exchange& ex) -> std::error_code {
+                   while (monotonic_now() <= ex.deadline().ns()) (void)runtime::sleep_for(5ms);
+                   const auto piece = ex.read_body();
+                   return piece ? ex.respond(200, "text/plain", "read") : piece.error();
+                 }),
+                 .request_timeout = 50ms});
+  HttpServer server(std::move(all), counted.options());
+  HttpClient client(server.port());
+  CHECK(client.ask(post("/slow", "Content-Length: 5\r\n")).value_or(Answer{}).status == 503);
+  CHECK(counted.request.value() == 1);
 }
 
 TEST_CASE("a chunk that is refused in the middle of an answer ends the connection in order", "[integration][end]") {

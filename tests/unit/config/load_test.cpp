@@ -212,6 +212,8 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
        "did you mean GET?"},
       {with_route("{path: /, methods: GET, echo: {}}"), "6:26", "listeners[0].http.routes[0].methods", "list"},
       {with_route("{path: /, host: \"a:80\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "without port"},
+      {with_route("{path: /, host: \"[::1]:80\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host",
+       "without port"},
       {with_route("{path: /, host: \"a.*.b\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
       {with_route("{path: /, host: \"*\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},
       {with_route("{path: /, host: \"*..\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "or *. and one"},

@@ -19,11 +19,13 @@ struct Counted {
   metric::Registry registry;
   metric::Counter& idle = registry.counter(registry.family({.name = "idle_total", .help = "h"}));
   metric::Counter& head = registry.counter(registry.family({.name = "head_total", .help = "h"}));
+  metric::Counter& end = registry.counter(registry.family({.name = "end_total", .help = "h"}));
   metric::Gauge& now_idle = registry.gauge(registry.family({.name = "idle", .help = "h", .type = metric::Type::gauge}));
   [[nodiscard]] http::ServerOptions options() {
     http::ServerOptions o;
     o.metrics.reclaimed_idle = &idle;
     o.metrics.reclaimed_head = &head;
+    o.metrics.reclaimed_end = &end;
     o.metrics.idle = &now_idle;
     return o;
   }
@@ -79,6 +81,32 @@ TEST_CASE("the longest-idle go first, and as many as wanted", "[http][reclaim]")
   CHECK(reclaim(server, 0) == 0);
   CHECK(server.server().connections() == 0);
   CHECK(server.listener().connections() == 0);
+}
+
+TEST_CASE("a connection that was answered for the last time goes before an idle one", "[http][reclaim]") {
+  Counted counted;
+  HttpServer server({{.spec = {.path = "/"}, .handler = hello()}}, counted.options());
+  HttpClient idle(server.port());
+  REQUIRE(idle.ask(get("/")).has_value());
+  REQUIRE(counted.settle(1));
+  HttpClient refused(server.port());
+  REQUIRE(refused.ask("garbage\r\n\r\n").value_or(Answer{}).status == 400);
+  std::size_t closed = 0;  // it begins to wait for the end a moment after its answer is here
+  for (int i = 0; i < 1000 && closed == 0; ++i) {
+    server.runtime().run([&] {
+      http::Server* const s = &server.server();
+      if (s->close_waiting(http::Waiting::for_end, INT64_MAX, 0) == 0) {
+        std::vector<std::int64_t> since;
+        s->waiting_since(http::Waiting::for_end, since);
+        if (!since.empty()) closed = http::reclaim({&s, 1}, 1);
+      }
+      (void)runtime::sleep_for(1ms);
+    });
+  }
+  CHECK(closed == 1);
+  CHECK(counted.end.value() == 1);
+  CHECK(counted.idle.value() == 0);
+  CHECK(idle.ask(get("/")).has_value());
 }
 
 TEST_CASE("two Processors that make room at once both get some", "[http][reclaim]") {

@@ -188,6 +188,48 @@ TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") 
   CHECK(running_after_cancel == 0);
 }
 
+TEST_CASE("cancel waits for a callback whose timer was armed elsewhere meanwhile", "[timer]") {
+  struct Slow : Timer {
+    Slow() noexcept : Timer(&Slow::fire) {}
+    static void fire(Timer& t) noexcept {
+      auto& s = static_cast<Slow&>(t);
+      s.inside = true;
+      const std::int64_t end = monotonic_now() + 3'000'000;
+      while (monotonic_now() < end) {
+      }
+      s.inside = false;
+    }
+    std::atomic<bool> inside{false};
+  };
+  int running_after_cancel = 0;
+  int seen = 0;
+  auto rt = start(2);
+  for (int i = 0; i < 20; ++i) {
+    Slow s;
+    std::atomic<int> done{0};
+    rt->run([&] {
+      (void)spawn_on(0, "arms", [&] {
+        s.arm(Deadline::in(200us));
+        (void)sleep_for(1ms);  // its Processor fires it
+        ++done;
+      });
+      (void)spawn_on(1, "cancels", [&] {
+        const std::int64_t end = monotonic_now() + 1'000'000'000;
+        while (!s.inside && monotonic_now() < end) {
+        }
+        seen += s.inside;
+        s.arm(Deadline::in(10s));
+        s.cancel();
+        running_after_cancel += s.inside;
+        ++done;
+      });
+      while (done != 2) (void)sleep_for(1ms);
+    });
+  }
+  CHECK(seen > 0);
+  CHECK(running_after_cancel == 0);
+}
+
 TEST_CASE("a node outlives the runtime that fired it", "[timer]") {
   Node n;
   for (int i = 0; i < 3; ++i) {
