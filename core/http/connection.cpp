@@ -44,10 +44,6 @@ static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
 static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
 static constexpr std::size_t kLeastBodyRoom = std::size_t{8} * 1024;
 
-static void count(metric::Counter* counter) noexcept {
-  if (counter != nullptr) counter->add();
-}
-
 /// 411: content whose length is not told, or none where the method is about content (RFC 9110 section 15.5.12).
 static bool lacks_length(const Request& request) noexcept {
   if (request.framing == Framing::chunked) return true;
@@ -58,10 +54,6 @@ static bool lacks_length(const Request& request) noexcept {
 static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
   return {reinterpret_cast<std::byte*>(data), size};
 }
-static std::span<const std::byte> bytes(std::string_view data) noexcept {
-  return {reinterpret_cast<const std::byte*>(data.data()), data.size()};
-}
-
 // ---------------------------------------------------------------------------------------------- states
 
 void Connection::set_lifetime() noexcept {
@@ -493,77 +485,6 @@ void Connection::account(const Exchange& ex, const Route* route, std::int64_t be
                              .status = status,
                              .body_bytes = ex.body_bytes_,
                              .duration_ns = duration});
-}
-
-// ---------------------------------------------------------------------------------------------- output
-
-Deadline Connection::write_limit() const noexcept {
-  const ServerOptions& o = server_.options_;
-  const std::int64_t now = runtime::coarse_now();
-  return Deadline::at(now + o.timeouts.write.count())
-      .earlier(ws_->writes.limit(now, o.write_rate, o.timeouts.grace.count()));
-}
-
-std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept {
-  ws_->writes.note(outcome ? *outcome : 0, runtime::coarse_now() - begin);
-  if (outcome) return {};
-  // Half of something may be with the client: whatever followed would be read as its rest.
-  output_lost_ = true;
-  const ServerOptions& o = server_.options_;
-  if (outcome.error() == std::errc::timed_out)
-    count(ws_->writes.spent(o.write_rate, o.timeouts.grace.count()) ? o.metrics.write_rate : o.metrics.write_timeouts);
-  return outcome.error();
-}
-
-std::error_code Connection::send(std::string_view data) noexcept {
-  if (data.empty()) return {};
-  if (output_lost_) return std::make_error_code(std::errc::connection_reset);
-  // Most answers fit into the socket: nothing is waited for, so no bound is asked for and no clock read.
-  if (const Result<std::size_t> n = stream_.try_write(bytes(data))) {
-    data.remove_prefix(*n);
-    ws_->writes.note(*n, 0);
-  } else if (n.error() != std::errc::operation_would_block) {
-    output_lost_ = true;
-    return n.error();
-  }
-  while (!data.empty()) {
-    const std::int64_t begin = runtime::coarse_now();
-    const Result<std::size_t> n = stream_.write_some(bytes(data), write_limit());
-    if (const std::error_code error = wrote(n, begin)) return error;
-    data.remove_prefix(*n);
-  }
-  return {};
-}
-
-std::error_code Connection::flush() noexcept {
-  const std::string_view data(ws_->out, out_size_);
-  out_size_ = 0;
-  return send(data);
-}
-
-/// What waits and `data` behind it, in as few calls as the kernel takes.
-std::error_code Connection::flush_with(std::string_view data) noexcept {
-  if (out_size_ == 0 || output_lost_) return send(data);
-  std::array<iovec, 2> parts{{{ws_->out, out_size_}, {const_cast<char*>(data.data()), data.size()}}};
-  out_size_ = 0;
-  const std::int64_t begin = runtime::coarse_now();
-  const Result<std::size_t> n = stream_.writev_some(parts, write_limit());
-  if (const std::error_code error = wrote(n, begin)) return error;
-  const std::size_t head = parts[0].iov_len;
-  if (*n < head) {
-    if (const std::error_code error = send({static_cast<const char*>(parts[0].iov_base) + *n, head - *n})) return error;
-    return send(data);
-  }
-  return send(data.substr(*n - head));
-}
-
-/// Room for `size` bytes behind what waits; nullptr when even the empty buffer is too small or the send failed.
-char* Connection::reserve_out(std::size_t size) noexcept {
-  if (output_lost_) return nullptr;
-  if (ws_->out_capacity - out_size_ < size) {
-    if (size > ws_->out_capacity || flush()) return nullptr;
-  }
-  return ws_->out + out_size_;
 }
 
 }  // namespace fiberd::http

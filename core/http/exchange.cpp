@@ -35,8 +35,7 @@ Result<std::string_view> Exchange::read_body() {
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (step.status == BodyDecoder::Status::refused) {
         refused_ = decoder_.reason();
-        if (metric::Counter* const counter = c.server_.options_.metrics.rejects[static_cast<std::size_t>(refused_)])
-          counter->add();
+        metric::count(c.server_.options_.metrics.rejects[static_cast<std::size_t>(refused_)]);
         keep_alive_ = false;
         return fail(std::errc::bad_message);
       }
@@ -86,7 +85,7 @@ Result<std::size_t> Exchange::receive_body() {
   const ServerMetrics& metrics = options.metrics;
   metric::Counter* counter = until.ns() == rate.ns() ? metrics.body_rate : metrics.body_timeouts;
   if (until.ns() == own.ns()) counter = ended_ ? nullptr : metrics.request_timeouts;
-  if (counter != nullptr) counter->add();
+  metric::count(counter);
   return n;
 }
 

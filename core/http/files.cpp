@@ -285,7 +285,8 @@ class FilesHandler final : public Handler {
       Fields fields;
       fields.add("Content-Type", media_type_for(entry.path));
       if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
-      for (const Field& field : validator_fields(entry, coding).view()) fields.add(field.name, field.value);
+      const Fields validators = validator_fields(entry, coding);
+      for (const Field& field : validators.view()) fields.add(field.name, field.value);
       fields.add("Last-Modified", content.file->last_modified());
       if (options_.ranges != 0) fields.add("Accept-Ranges", "bytes");
       // All of them are ours: what an operator may choose was checked when the handler was made.

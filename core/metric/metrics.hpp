@@ -24,6 +24,11 @@ class Counter {
   CellId id_;
 };
 
+/// Counts, where there is a counter to count with.
+inline void count(Counter* counter) noexcept {
+  if (counter != nullptr) counter->add();
+}
+
 /// A level. Either add and sub it (from anywhere: the shards' sum counts) or set it; a set replaces earlier sets only.
 class Gauge {
  public:

@@ -79,10 +79,6 @@ struct Listener::Socket : runtime::Timer {
   std::atomic<std::uint32_t> inside{0};                       // accept() calls
 };
 
-static void count(metric::Counter* counter) noexcept {
-  if (counter != nullptr) counter->add();
-}
-
 static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
 Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
