@@ -26,6 +26,7 @@ static constexpr std::size_t kPage = 4096;
 static constexpr std::size_t kGap = 64;  // between the parts: who runs out of one shall not run into the next unseen
 static constexpr std::uint32_t kCached = 32;
 static constexpr std::size_t kTrimmed = 32;  // at a time: some 10 µs each
+static constexpr std::size_t kSlab = 32;     // workspaces that are mapped at once
 static constexpr std::int64_t kSecond = 1'000'000'000;
 
 static void poison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t size) noexcept {
@@ -63,13 +64,12 @@ void WorkspacePool::stop() noexcept {
 
 WorkspacePool::~WorkspacePool() {
   stop();
-  for (std::size_t i = 0; i < metric::kMaxShards; ++i) {
-    Shard* const s = shards_[i].load(std::memory_order_acquire);
-    if (s == nullptr) continue;
-    destroy_list(s->head);
-    delete s;
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i) delete shards_[i].load(std::memory_order_acquire);
+  // Workspaces own nothing outside of their place.
+  for (void* const slab : slabs_) {
+    unpoison(slab, size_ * kSlab);
+    munmap(slab, size_ * kSlab);
   }
-  destroy_list(shared_);
 }
 
 WorkspacePool::Shard* WorkspacePool::shard() noexcept {
@@ -83,34 +83,51 @@ WorkspacePool::Shard* WorkspacePool::shard() noexcept {
   return s;
 }
 
+/// Under cold_lock_. Throws std::bad_alloc.
+bool WorkspacePool::map_slab() {
+  slabs_.reserve(slabs_.size() + 1);
+  cold_.reserve((slabs_.size() + 1) * kSlab);
+  void* const p = mmap(nullptr, size_ * kSlab, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return false;
+  (void)madvise(p, size_ * kSlab, MADV_NOHUGEPAGE);  // pages are to come and go one by one
+  slabs_.push_back(p);
+  for (std::size_t i = kSlab; i-- > 0;) cold_.push_back(static_cast<char*>(p) + i * size_);
+  return true;
+}
+
 Workspace* WorkspacePool::make() noexcept {
+  void* place = nullptr;
+  try {
+    const LockGuard guard(cold_lock_);
+    if (cold_.empty() && !map_slab()) return nullptr;
+    place = cold_.back();
+    cold_.pop_back();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
   // The pages behind the parts that are never used are never touched.
-  void* const p = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return nullptr;
-  (void)madvise(p, size_, MADV_NOHUGEPAGE);  // several side by side would get one that only the last gives back
-  auto* const w = new (p) Workspace(limits_);
+  auto* const w = new (place) Workspace(limits_);
   w->in_capacity = limits_.header_size + kBodyRoom;
   w->out_capacity = kOut;
-  w->in = static_cast<char*>(p) + sizeof(Workspace) + kGap;
+  w->in = static_cast<char*>(place) + sizeof(Workspace) + kGap;
   w->out = w->in + w->in_capacity + kGap;
   w->path = w->out + kOut + kGap;
   for (char* const part : {w->in, w->out, w->path}) poison(part - kGap, kGap);
-  mapped_.fetch_add(1, std::memory_order_relaxed);
+  warm_.fetch_add(1, std::memory_order_relaxed);
   return w;
 }
 
-void WorkspacePool::destroy(Workspace* w) noexcept {
-  unpoison(w, size_);
-  w->~Workspace();
-  munmap(w, size_);
-  mapped_.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void WorkspacePool::destroy_list(Workspace* list) noexcept {
+/// Gives up the pages of a list of workspaces.
+void WorkspacePool::cool(Workspace* list) noexcept {
   while (list != nullptr) {
     Workspace* const w = list;
     list = w->next;
-    destroy(w);
+    w->~Workspace();
+    unpoison(w, size_);
+    (void)madvise(w, size_, MADV_DONTNEED);
+    warm_.fetch_sub(1, std::memory_order_relaxed);
+    const LockGuard guard(cold_lock_);
+    cold_.push_back(w);
   }
 }
 
@@ -134,7 +151,7 @@ void WorkspacePool::trim() noexcept {
     again = trimming_ = shared_count_ != 0 && !stopped_;
   }
   if (again) arm(Deadline::at(monotonic_now() + (more ? kSecond / 100 : kSecond)));
-  destroy_list(unneeded);
+  cool(unneeded);
 }
 
 Workspace* WorkspacePool::acquire() noexcept {

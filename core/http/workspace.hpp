@@ -3,15 +3,17 @@
 // none. They are kept in a LIFO per Processor, so a few hot ones serve thousands of connections in turn; at 5,000
 // active connections this is the largest single gain over a buffer per connection.
 //
-// What a Processor has beyond 32 goes to a list for all, and what that list never went below for a second goes back to
-// the kernel. Each workspace is a mapping of its own, so that it really does: a thousand slow clients at once would
-// leave holes in malloc's arenas that are paid for ever after. Rejected: unmapping at once (a server with a thousand
-// busy connections would map and fault all the time).
+// What a Processor has beyond 32 goes to a list for all, and of what that list never went below for a second the pages
+// go back to the kernel. Workspaces are whole pages, so that they really do: a thousand slow clients at once would
+// leave holes in malloc's arenas that are paid for ever after. Addresses are mapped 32 workspaces at a time and kept: a
+// mapping for each would have a crowd's threads queue for the process's one lock on its mappings. Rejected: dropping
+// the pages at once (a server with a thousand busy connections would fault all the time).
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "core/base/lock.hpp"
 #include "core/http/date.hpp"
@@ -50,8 +52,8 @@ class WorkspacePool : private runtime::Timer {
   void release(Workspace* workspace) noexcept;
   /// Gives up the timer that trims; from then on nothing is trimmed. Before the runtime goes, on a fiber or after it.
   void stop() noexcept;
-  /// How many are mapped: in use, or kept for use.
-  [[nodiscard]] std::size_t mapped() const noexcept { return mapped_.load(std::memory_order_relaxed); }
+  /// How many have memory: in use, or kept for use.
+  [[nodiscard]] std::size_t warm() const noexcept { return warm_.load(std::memory_order_relaxed); }
 
   /// The Date field's text of this second, on a fiber. The view holds until the fiber next parks.
   [[nodiscard]] std::string_view date() noexcept;
@@ -60,14 +62,17 @@ class WorkspacePool : private runtime::Timer {
   struct Shard;
   [[nodiscard]] Shard* shard() noexcept;
   [[nodiscard]] Workspace* make() noexcept;
-  void destroy(Workspace* workspace) noexcept;
-  void destroy_list(Workspace* list) noexcept;
+  [[nodiscard]] bool map_slab();
+  void cool(Workspace* list) noexcept;
   void trim() noexcept;
 
   HeadLimits limits_;
   std::size_t size_;  // of a workspace, in whole pages
   std::unique_ptr<std::atomic<Shard*>[]> shards_;
-  std::atomic<std::size_t> mapped_{0};
+  std::atomic<std::size_t> warm_{0};
+  Lock cold_lock_;
+  std::vector<void*> slabs_;
+  std::vector<void*> cold_;  // places without pages; there is always room for all of them
   Lock shared_lock_;
   Workspace* shared_ = nullptr;
   std::size_t shared_count_ = 0;

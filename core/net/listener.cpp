@@ -89,6 +89,17 @@ Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
     few_left_ = static_cast<int>(std::min<rlim_t>(limit.rlim_cur - std::min(limit.rlim_cur / 16, kSpare), INT32_MAX));
 }
 
+/// The kernel doubles a process's table of descriptors as they come, and each time all threads that open one wait for
+/// an RCU grace period: 10 to 20 ms, just when a crowd arrives. So it is grown before anybody is served.
+static void grow_descriptor_table(int fd, std::size_t connections) noexcept {
+  static constexpr std::size_t kOthers = 256;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == 0) return;
+  const auto last = std::min<rlim_t>({connections + kOthers, limit.rlim_cur - 1, INT32_MAX});
+  // That this number, or none above it, is free means nothing: then the table is as large already.
+  if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, static_cast<int>(last)); copy >= 0) ::close(copy);
+}
+
 static std::error_code from_errno(int negative) noexcept { return {-negative, std::system_category()}; }
 
 /// A socket file that nobody listens on is left over from a crash: it is replaced. One that answers is in use.
@@ -153,6 +164,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, cons
     if (const std::error_code error = l->prepare_unix_path(endpoint)) return fail(error);
   const Result<int> first = l->open_socket(endpoint, false);
   if (!first) return fail(first.error());
+  grow_descriptor_table(*first, l->options_.connections);
   l->sockets_.push_back(std::make_unique<Socket>(*l, *first));
   if (unix_socket) {
     l->local_ = endpoint;

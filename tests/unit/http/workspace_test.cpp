@@ -21,18 +21,18 @@ TEST_CASE("a crowd's workspaces go back to the kernel, those in use and a few ho
     for (http::Workspace* w : all) w->in[0] = 'x';  // they are memory
     for (std::size_t i = 10; i < all.size(); ++i) pool.release(all[i]);
     all.resize(10);
-    crowd = pool.mapped();
+    crowd = pool.warm();
     for (int i = 0; i < 50; ++i) all.push_back(pool.acquire());
-    reused = pool.mapped();
+    reused = pool.warm();
     for (std::size_t i = 10; i < all.size(); ++i) pool.release(all[i]);
-    for (int i = 0; i < 500 && pool.mapped() > 42; ++i) (void)runtime::sleep_for(20ms);
-    after = pool.mapped();
+    for (int i = 0; i < 500 && pool.warm() > 42; ++i) (void)runtime::sleep_for(20ms);
+    after = pool.warm();
     for (std::size_t i = 0; i < 10; ++i) pool.release(all[i]);
     // Until there is nothing to trim: its timer has fired and is not armed again when the runtime goes.
-    for (int i = 0; i < 500 && pool.mapped() > 32; ++i) (void)runtime::sleep_for(20ms);
+    for (int i = 0; i < 500 && pool.warm() > 32; ++i) (void)runtime::sleep_for(20ms);
     pool.stop();
   });
-  CHECK(pool.mapped() == 32);
+  CHECK(pool.warm() == 32);
   CHECK(crowd == 300);
   CHECK(reused == 300);
   CHECK(after == 42);  // ten in use, 32 hot

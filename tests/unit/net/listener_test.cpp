@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -279,4 +281,21 @@ TEST_CASE("Unix sockets: stale ones are replaced, live ones refused, ours remove
   REQUIRE_FALSE(third);
   CHECK(third.error() == std::errc::file_exists);
   ::unlink(path.c_str());
+}
+
+TEST_CASE("the table of descriptors is large enough before anybody comes", "[net][listener]") {
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  auto rt = start(1);
+  ListenerOptions options;
+  options.connections = 3000;
+  auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
+  REQUIRE(listener.has_value());
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word && word != "FDSize:") {
+  }
+  rlim_t size = 0;
+  status >> size;
+  CHECK(size >= std::min<rlim_t>(3000, limit.rlim_cur));
 }
