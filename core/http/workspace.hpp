@@ -27,7 +27,7 @@ struct Workspace {
   explicit Workspace(const HeadLimits& limits) noexcept : parser(limits) {}
 
   Workspace* next = nullptr;
-  RequestParser parser;    ///< reset, whenever the workspace is with nobody
+  RequestParser parser;    ///< whoever takes the workspace resets it
   std::int64_t clock = 0;  ///< when the clock was last read with this workspace in hand
   RateGuard writes;        ///< of the answer that is being sent
   std::size_t in_capacity = 0;
