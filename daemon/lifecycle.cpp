@@ -244,6 +244,9 @@ ExitCode Daemon::build() {
   admin_->http.server = std::move(*server);
   net::ListenerOptions listening;
   listening.connections = 256;
+  // When descriptors run out is when somebody wants to know.
+  admin_->all_http = &http_servers_;
+  listening.make_room = {&Entry::make_room, admin_.get()};
   return bind(*admin_, config_.admin.address, std::move(listening));
 }
 

@@ -236,6 +236,12 @@ TEST_CASE("while idle connections can be closed, descriptors do not run out", "[
   const std::vector<Socket> clients = served_clients(port, 400);
   CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}").value_or(0) >= 250.0);
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}") == 0.0);
+  // Whatever number of them is in use, the admin listener can be asked.
+  std::vector<Socket> more;
+  for (int i = 0; i < 20; ++i) {
+    for (Socket& client : served_clients(port, 1)) more.push_back(std::move(client));
+    CHECK(daemon.metric("process_open_fds").has_value());
+  }
   CHECK(occurrences(daemon.log(), "accept failed") == 0);
   clients.back().send(get("/"));
   CHECK(clients.back().receive("hello"));

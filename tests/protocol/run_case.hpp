@@ -54,9 +54,12 @@ inline std::string run_strictly(std::uint16_t port, const RawCase& row, const st
     if (!client.wait_end()) return "answered or cut an incomplete message: " + client.rest();
     return {};
   }
+  // A client that sends more behind its own `close`, or on 1.0, asks for a reset, which may overtake the answer.
+  const bool may_be_reset = row.close && row.status == 200 && !pieces.empty();
   for (unsigned i = 1; i <= row.answers; ++i) {
     const bool is_last = i == row.answers;
     const std::optional<test::Answer> answer = client.receive(to_head(row, i));
+    if (!answer && may_be_reset && client.error() == ECONNRESET) return {};
     if (!answer) return "answer " + std::to_string(i) + " is missing; errno " + std::to_string(client.error());
     const unsigned expected = is_last ? row.status : 200;
     if (plain(answer->status) != plain(expected))
@@ -73,7 +76,8 @@ inline std::string run_strictly(std::uint16_t port, const RawCase& row, const st
     if (!answer || answer->status != 200 || answer->body != "sentinel")
       return "the connection was not usable afterwards";
   }
-  if (!client.wait_end()) return "no orderly end; errno " + std::to_string(client.error()) + ", rest: " + client.rest();
+  if (!client.wait_end() && !(may_be_reset && client.error() == ECONNRESET && client.rest().empty()))
+    return "no orderly end; errno " + std::to_string(client.error()) + ", rest: " + client.rest();
   return {};
 }
 
