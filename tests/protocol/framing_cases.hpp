@@ -474,6 +474,7 @@ inline std::vector<RawCase> framing_cases() {
   bad("garbage after a request", "9112 2.2", head("") + "\x01", 400, 2);
   bad("refused in the middle", "9112 2.2", head("") + head("X : y\r\n") + head(""), 400, 2);
   last("close in the middle", "9112 9.6", head("Connection: close\r\n") + head(""), 1);
+  t.back().behind_close = true;
   ok("three bodies of three framings", "9112 9.3.2",
      chunked("2\r\nhi\r\n0\r\n\r\n") + post("Content-Length: 2\r\n", "hi") + post("", ""), 3);
   ok(
@@ -485,6 +486,7 @@ inline std::vector<RawCase> framing_cases() {
       }(),
       20);
   last("1.0 ends a pipeline", "9112 9.3", head("") + line("GET / HTTP/1.0") + head(""), 2);
+  t.back().behind_close = true;
   bad("two empty lines between requests", "9112 2.2, house", post("Content-Length: 1\r\n", "a") + "\r\n\r\n" + head(""),
       400, 2);
   bad("nothing is served behind a refusal", "9112 2.2", head("Content-Length: x\r\n") + line("GET /sentinel HTTP/1.1"));

@@ -23,6 +23,9 @@ struct RawCase {
   std::vector<unsigned> also = {};  // what the RFC allows as well: for other servers only, ours gives `status`
   std::string field = {};           // that the last answer must have,
   std::string value = {};           // with this in its value
+  // The client goes on behind its own `close`, or on 1.0, as it must not (RFC 9112 section 9.6): what comes late may be
+  // met by a reset, which may overtake the answer.
+  bool behind_close = false;
 
   [[nodiscard]] bool house() const { return rfc.find("house") != std::string::npos; }
 };

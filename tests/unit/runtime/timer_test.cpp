@@ -28,6 +28,20 @@ struct Node : Timer {
   std::int64_t fired_at = 0;
 };
 
+/// Its callback takes three milliseconds.
+struct Slow : Timer {
+  Slow() noexcept : Timer(&Slow::fire) {}
+  static void fire(Timer& t) noexcept {
+    auto& s = static_cast<Slow&>(t);
+    s.inside = true;
+    const std::int64_t end = monotonic_now() + 3'000'000;
+    while (monotonic_now() < end) {
+    }
+    s.inside = false;
+  }
+  std::atomic<bool> inside{false};
+};
+
 std::unique_ptr<Runtime> start(unsigned processors) {
   auto rt = Runtime::start({.gomaxprocs = processors});
   if (!rt) throw std::system_error(rt.error());
@@ -163,18 +177,6 @@ TEST_CASE("a crowd of timers that are due at once fires a few at a time", "[time
 }
 
 TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") {
-  struct Slow : Timer {
-    Slow() noexcept : Timer(&Slow::fire) {}
-    static void fire(Timer& t) noexcept {
-      auto& s = static_cast<Slow&>(t);
-      s.inside = true;
-      const std::int64_t end = monotonic_now() + 3'000'000;
-      while (monotonic_now() < end) {
-      }
-      s.inside = false;
-    }
-    std::atomic<bool> inside{false};
-  };
   int running_after_cancel = 0;
   auto rt = start(2);
   for (int i = 0; i < 20; ++i) {
@@ -189,18 +191,6 @@ TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") 
 }
 
 TEST_CASE("cancel waits for a callback whose timer was armed elsewhere meanwhile", "[timer]") {
-  struct Slow : Timer {
-    Slow() noexcept : Timer(&Slow::fire) {}
-    static void fire(Timer& t) noexcept {
-      auto& s = static_cast<Slow&>(t);
-      s.inside = true;
-      const std::int64_t end = monotonic_now() + 3'000'000;
-      while (monotonic_now() < end) {
-      }
-      s.inside = false;
-    }
-    std::atomic<bool> inside{false};
-  };
   int running_after_cancel = 0;
   int seen = 0;
   auto rt = start(2);
