@@ -39,15 +39,38 @@ class Lock {
   std::atomic<std::uint32_t> state_{0};  // 0 free, 1 held, 2 held and somebody may sleep
 };
 
-class [[nodiscard]] LockGuard {
+/// LeafLock: the same for sections that call nothing which could wait or take long, where each nanosecond counts (a
+/// channel's). Giving it back is a plain store: nobody is woken, and whoever waits looks again, first at once, then
+/// after short sleeps of the thread. One byte, and no depth is kept.
+class LeafLock {
  public:
-  explicit LockGuard(Lock& lock) noexcept : lock_(lock) { lock_.lock(); }
-  ~LockGuard() { lock_.unlock(); }
-  LockGuard(const LockGuard&) = delete;
-  LockGuard& operator=(const LockGuard&) = delete;
+  LeafLock() noexcept = default;
+  LeafLock(const LeafLock&) = delete;
+  LeafLock& operator=(const LeafLock&) = delete;
+
+  void lock() noexcept {
+    if (held_.exchange(true, std::memory_order_acquire)) [[unlikely]]
+      lock_slow();
+  }
+  void unlock() noexcept { held_.store(false, std::memory_order_release); }
 
  private:
-  Lock& lock_;
+  void lock_slow() noexcept;
+  std::atomic<bool> held_{false};
 };
+
+template <class L>
+class [[nodiscard]] BasicLockGuard {
+ public:
+  explicit BasicLockGuard(L& lock) noexcept : lock_(lock) { lock_.lock(); }
+  ~BasicLockGuard() { lock_.unlock(); }
+  BasicLockGuard(const BasicLockGuard&) = delete;
+  BasicLockGuard& operator=(const BasicLockGuard&) = delete;
+
+ private:
+  L& lock_;
+};
+using LockGuard = BasicLockGuard<Lock>;
+using LeafLockGuard = BasicLockGuard<LeafLock>;
 
 }  // namespace fiberd

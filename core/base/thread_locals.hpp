@@ -20,6 +20,7 @@ struct ThreadLocals {
   std::uint32_t shard = 0;              ///< metric shard; 0 is shared by all threads that own none
   std::uint32_t lock_depth = 0;         ///< fiberd::Lock held by this thread; a wait requires 0
   std::uint32_t fiber = 0;              ///< index of the fiber that runs here, or ran last
+  std::uint32_t little = 0;             ///< small operations so far: runtime::spend_little()
 };
 
 #if defined(__x86_64__)

@@ -41,7 +41,7 @@ constexpr MetricInfo kCatalogue[] = {
      runtime,
      {},
      "seconds",
-     "Time fibers spend runnable before they run; one switch in 64 is sampled."},
+     "Time fibers spend runnable before they run; one switch in 256 is sampled."},
     // Fibers
     {"fiberd_fibers", gauge, runtime, {"state"}, "fibers", "Fibers alive, by state: runnable, running, waiting."},
     {"fiberd_fibers_created_total", counter, runtime, {}, "fibers", "Fibers spawned."},

@@ -47,7 +47,6 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   p->now = monotonic_now();
   p->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
   p->pinned.store(false, std::memory_order_relaxed);
-  p->stuck.store(false, std::memory_order_relaxed);
   p->retired.store(false, std::memory_order_release);
   p->by_sysmon = false;
   return p;
@@ -116,6 +115,14 @@ void Scheduler::remove_retired(Processor& p) noexcept {
   }
 }
 
+/// Under structure_lock_. What a Processor that is held up, or retired by now, would have run next becomes everybody's.
+void Scheduler::share_runnext(Processor& p) noexcept {
+  if (Fiber* const f = p.runnext.take()) {
+    push_global(*f);
+    wake_helper();
+  }
+}
+
 /// Under structure_lock_. Puts a new Processor in the place of `p`, which a machine keeps.
 bool Scheduler::replace(Processor& p) noexcept {
   if (p.retired.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return false;
@@ -141,7 +148,9 @@ bool Scheduler::hand_off_own() noexcept {
   if (kind_ == Kind::simulated) return false;
   Processor& p = *Machine::current_machine()->processor;
   const LockGuard guard(structure_lock_);
-  return replace(p);
+  if (!replace(p)) return false;
+  if (Fiber* const f = p.runnext.exchange(nullptr)) push_global(*f);
+  return true;
 }
 
 /// On g0 of the machine that has the retired Processor.
@@ -153,7 +162,7 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     m.spinning = false;
     idle_.stop_spinning();
   }
-  if (Fiber* const f = p.runnext.exchange(nullptr, std::memory_order_acq_rel)) {
+  if (Fiber* const f = p.runnext.exchange(nullptr)) {
     push_global(*f);
     moved = true;
   }
@@ -198,6 +207,7 @@ bool Scheduler::retire_from(unsigned now) {
         break;
       }
       p->retired.store(true, std::memory_order_seq_cst);
+      share_runnext(*p);
       leaving.push_back(slots_[i].get());
     }
   }

@@ -31,7 +31,7 @@ struct MemStats {
   std::array<std::uint64_t, static_cast<std::size_t>(WaitReason::count_)> parks{};  ///< by reason
   std::uint64_t local_queue_depth = 0;                                              ///< sum over Processors
   std::uint64_t global_queue_depth = 0;
-  std::array<std::uint64_t, kLatencyBounds.size()> latency_buckets{};  ///< not cumulative; one switch in 64 is sampled
+  std::array<std::uint64_t, kLatencyBounds.size()> latency_buckets{};  ///< not cumulative; one switch in 256 is sampled
   std::uint64_t latency_sum_ns = 0;
   unsigned processors_idle = 0;
   unsigned machines = 0;  ///< scheduler threads, handed-off ones included

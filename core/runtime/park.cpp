@@ -27,61 +27,6 @@ std::error_code to_error(Wake wake) noexcept {
   return {};
 }
 
-static Fiber& current_fiber() noexcept { return *Machine::current_machine()->current; }
-
-Ticket prepare_park(WaitReason reason) noexcept {
-  Fiber& f = current_fiber();
-  return Ticket{(std::uint64_t{f.index} << 32U) | f.status.begin_park(reason)};
-}
-
-Wake abandon_park(Ticket ticket) noexcept {
-  Fiber& f = current_fiber();
-  if (FIBERD_BUG_IF(ticket.fiber_index() != f.index)) return Wake::none;
-  return f.status.abandon_park();
-}
-
-Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) noexcept {
-  Machine& m = *Machine::current_machine();
-  Fiber& f = *m.current;
-  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
-  if (f.status.notified()) return f.status.abandon_park();
-
-  CancelNode node;
-  if (cancellation != nullptr) {
-    node.ticket = ticket;
-    if (!cancellation->link(node)) {
-      const Wake already = f.status.abandon_park();
-      return already != Wake::none ? already : Wake::canceled;
-    }
-  }
-  const bool timed = !deadline.is_never();
-  if (timed && deadline.ns() <= m.processor->now) {
-    if (cancellation != nullptr) cancellation->unlink(node);
-    const Wake already = f.status.abandon_park();
-    return already != Wake::none ? already : Wake::timeout;
-  }
-  if (timed) {
-    f.timer.ticket.store(ticket);
-    f.timer.arm(deadline);
-  }
-  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
-  Scheduler::leave(After::park);
-  if (timed) f.timer.disarm();
-  if (cancellation != nullptr) cancellation->unlink(node);
-  return f.status.cause();
-}
-
-bool wake(Ticket ticket, Wake cause) noexcept {
-  Scheduler* const s = Scheduler::instance();
-  Fiber& f = s->fiber_at(ticket.fiber_index());
-  switch (f.status.wake(ticket.sequence(), cause)) {
-    case StatusWord::WakeResult::lost: return false;
-    case StatusWord::WakeResult::deferred: return true;
-    case StatusWord::WakeResult::enqueue: s->ready(f, true); return true;
-  }
-  return false;
-}
-
 bool Cancellation::cancel() noexcept {
   const LockGuard guard(lock_);
   if (canceled_.exchange(true, std::memory_order_acq_rel)) return false;
@@ -136,16 +81,9 @@ void spend_budget() noexcept {
   Scheduler::leave(After::yield);
 }
 
-void spend_little() noexcept {
-  Machine* const m = Machine::current_machine();
-  if (m == nullptr || m->current == nullptr || (++m->processor->little & 15U) != 0) return;
-  // Somebody up the stack may hold locks (select does).
-  if (thread_locals()->lock_depth == 0) spend_budget();
-}
-
-std::uint32_t random_below(std::uint32_t bound) noexcept {
+std::uint64_t random() noexcept {
   Machine& m = *Machine::current_machine();
-  return m.scheduler->random_of(*m.processor).below(bound);
+  return m.scheduler->random_of(*m.processor).next();
 }
 
 std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {

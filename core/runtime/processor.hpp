@@ -13,6 +13,7 @@
 #include "core/runtime/mem_stats.hpp"
 #include "core/runtime/poller.hpp"
 #include "core/runtime/run_queue.hpp"
+#include "core/runtime/runnext.hpp"
 
 namespace fiberd::runtime {
 
@@ -48,14 +49,12 @@ class alignas(kCacheLine) Processor {
   std::atomic<std::uint64_t> tick{0};
   std::atomic<Phase> phase{Phase::free};
   std::atomic<bool> pinned{false};  ///< the running fiber may not be handed off
-  std::atomic<bool> stuck{false};   ///< sysmon: the running fiber has not left for a period
   /// Replaced, or its place is gone: its machine leaves it at the next entry into the runtime. Never goes back to
   /// false while a machine has it.
   std::atomic<bool> retired{false};
-  std::atomic<Fiber*> runnext{nullptr};
+  BasicRunnext<Fiber> runnext;
   std::uint32_t runnext_streak = 0;
   std::int32_t budget = 0;
-  std::uint32_t little = 0;  ///< small operations, sixteen to one of the budget
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
   std::int64_t now = 0;  ///< monotonic time of this scheduling round

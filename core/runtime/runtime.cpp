@@ -15,9 +15,7 @@
 
 namespace fiberd::runtime {
 
-static std::atomic<Scheduler*> living{nullptr};
-
-Scheduler* Scheduler::instance() noexcept { return living.load(std::memory_order_acquire); }
+std::atomic<Scheduler*> Scheduler::living_{nullptr};
 
 static std::uint64_t kernel_seed() noexcept {
   std::uint64_t seed = 0;
@@ -37,6 +35,7 @@ Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
 }
 
 Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kind kind, std::uint64_t seed) {
+  AsymmetricBarrier::enable();
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
       options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
@@ -55,7 +54,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kin
   s->blocking_ = std::make_unique<BlockingPool>(options.blocking_threads, kind == Kind::simulated);
   s->service_ = std::make_unique<ServiceThread>();
   Scheduler* none = nullptr;
-  if (!living.compare_exchange_strong(none, s.get(), std::memory_order_acq_rel))
+  if (!living_.compare_exchange_strong(none, s.get(), std::memory_order_acq_rel))
     return fail(std::errc::device_or_resource_busy);
   s->registered_ = true;
   if (const Result<void> hooks = install_hooks(); !hooks) return fail(hooks.error());
@@ -123,7 +122,7 @@ void Scheduler::stop_threads() {
 Scheduler::~Scheduler() {
   blocking_.reset();
   service_.reset();
-  if (registered_) living.store(nullptr, std::memory_order_release);
+  if (registered_) living_.store(nullptr, std::memory_order_release);
 }
 
 BlockingPool& current_blocking_pool() noexcept { return Scheduler::instance()->blocking_pool(); }

@@ -10,6 +10,7 @@
 
 #include "core/base/result.hpp"
 #include "core/base/source_location.hpp"
+#include "core/base/thread_locals.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
 #include "core/runtime/mem_stats.hpp"
@@ -84,11 +85,14 @@ void yield() noexcept;
 /// calls or 100 µs. May yield.
 void spend_budget() noexcept;
 
-/// The same for operations of a few nanoseconds: sixteen of them count as one.
-void spend_little() noexcept;
+/// The same for operations of a few nanoseconds: sixteen of them count as one. With no lock held.
+inline void spend_little() noexcept {
+  if ((++thread_locals()->little & 15U) == 0) [[unlikely]]
+    spend_budget();
+}
 
-/// 0 … bound - 1, for choices that need not be secret. On a fiber; from the seed in a Simulation.
-[[nodiscard]] std::uint32_t random_below(std::uint32_t bound) noexcept;
+/// 64 random bits for choices that need not be secret; in a Simulation from its seed. On a fiber.
+[[nodiscard]] std::uint64_t random() noexcept;
 
 /// Sleeps. Returns success, or std::errc::operation_canceled.
 std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation = nullptr) noexcept;

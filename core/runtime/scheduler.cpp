@@ -36,9 +36,7 @@
 
 namespace fiberd::runtime {
 
-static constexpr std::uint32_t kFairTick = 61;
-static constexpr std::uint32_t kRunnextStreak = 16;
-static constexpr std::int32_t kBudget = 64;
+static constexpr std::uint32_t kOldestEvery = 64;
 static constexpr std::int64_t kPollInterval = 100'000;
 static constexpr std::int64_t kMaxPollInterval = 10'000'000;  // while there is other work
 
@@ -50,6 +48,38 @@ void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noex
   (global_tail_ != nullptr ? global_tail_->next : global_head_) = head;
   global_tail_ = tail;
   global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
+}
+
+/// What fibers made runnable faster than they ran is taken back newest first: a tree of a million fibers is gone
+/// through branch by branch, with thousands of them alive and in the caches, and not level by level with all of them.
+/// What comes from the Poller is served in the order in which it came.
+void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
+  tail->next = nullptr;
+  {
+    const LockGuard guard(global_lock_);
+    try {
+      spilled_.push_back(head);
+      global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
+      return;
+    } catch (const std::bad_alloc&) {
+      // Then in the order of coming.
+    }
+  }
+  push_global_list(head, tail, n);
+}
+
+/// Under global_lock_. Once in a while the oldest: nobody waits for ever.
+Fiber* Scheduler::take_spilled() noexcept {
+  if (spilled_.empty()) return nullptr;
+  Fiber* head = nullptr;
+  if (++spill_turn_ % kOldestEvery == 0) {
+    head = spilled_.front();
+    spilled_.pop_front();
+  } else {
+    head = spilled_.back();
+    spilled_.pop_back();
+  }
+  return head;
 }
 
 void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
@@ -83,43 +113,6 @@ Fiber* Scheduler::pop_pinned(Slot& slot) noexcept {
   return f;
 }
 
-void Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
-  Fiber* to_ring = &f;
-  if (next) to_ring = p.runnext.exchange(&f, std::memory_order_acq_rel);
-  if (to_ring == nullptr || p.queue.push(to_ring)) return;
-  // Full: half of the ring goes to the global queue, where everybody finds it.
-  std::array<Fiber*, decltype(p.queue)::capacity() / 2> half;
-  const std::uint32_t n = p.queue.take_half(half);
-  for (std::uint32_t i = 1; i < n; ++i) half[i - 1]->next = half[i];
-  if (n != 0) half[n - 1]->next = to_ring;
-  push_global_list(n != 0 ? half[0] : to_ring, to_ring, n + 1);
-}
-
-void Scheduler::ready(Fiber& f, bool next) noexcept {
-  Machine* const m = Machine::current_machine();
-  if (kind_ == Kind::simulated) [[unlikely]] {
-    sim_queue_.push_back(&f);
-    return;
-  }
-  if (f.pins != 0) [[unlikely]] {
-    push_pinned(f);
-    return;
-  }
-  Processor* const p = m != nullptr ? m->processor : nullptr;
-  if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
-    if ((++p->ready_count & 63U) == 0) f.runnable_since = monotonic_now();
-    push_local(*p, f, next && m->current != nullptr);
-  } else {
-    push_global(f);
-  }
-  wake_helper();
-}
-
-void Scheduler::wake_helper() noexcept {
-  const unsigned index = idle_.claim_sleeper();
-  if (index != IdleSet::kNone) slots_[index]->poller.wake();
-}
-
 bool Scheduler::work_anywhere() const noexcept {
   if (global_size_.load(std::memory_order_seq_cst) != 0) return true;
   for (unsigned i = 0, n = slot_count_.load(std::memory_order_acquire); i < n; ++i) {
@@ -129,44 +122,28 @@ bool Scheduler::work_anywhere() const noexcept {
   if (retired_count_.load(std::memory_order_acquire) == 0) return false;
   return std::any_of(retired_.begin(), retired_.end(), [](const std::atomic<Processor*>& r) {
     const Processor* const p = r.load(std::memory_order_acquire);
-    return p != nullptr && (p->queue.size() != 0 || p->runnext.load(std::memory_order_relaxed) != nullptr);
+    return p != nullptr && p->queue.size() != 0;
   });
 }
 
 // ---------------------------------------------------------------------------------------------- picking
-
-Fiber* Scheduler::pop_local(Processor& p) noexcept {
-  if (p.runnext.load(std::memory_order_relaxed) != nullptr) {
-    if (p.runnext_streak < kRunnextStreak || p.queue.size() == 0) {
-      ++p.runnext_streak;
-      if (Fiber* const f = p.runnext.exchange(nullptr, std::memory_order_acq_rel)) return f;
-    }
-  }
-  p.runnext_streak = 0;
-  return p.queue.pop();
-}
-
-/// On a fiber's stack: the next fiber if nothing special is due.
-Fiber* Scheduler::pick_fast(Processor& p) noexcept {
-  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed) + 1;
-  p.tick.store(tick, std::memory_order_relaxed);
-  if (p.retired.load(std::memory_order_relaxed) || tick % kFairTick == 0 ||
-      p.slot->pinned_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return nullptr;
-  return pop_local(p);
-}
 
 Fiber* Scheduler::pop_global(Processor& p) noexcept {
   if (global_size_.load(std::memory_order_relaxed) == 0) return nullptr;
   const LockGuard guard(global_lock_);
   const std::uint32_t size = global_size_.load(std::memory_order_relaxed);
   if (size == 0) return nullptr;
+  if (global_head_ == nullptr) {
+    // A spilled list becomes the global queue, and what is not taken of it below stays there.
+    global_head_ = global_tail_ = take_spilled();
+    while (global_tail_->next != nullptr) global_tail_ = global_tail_->next;
+  }
   std::uint32_t n = std::min<std::uint32_t>(size / gomaxprocs() + 1, size);
   n = std::min(n, p.queue.capacity() / 2);
   Fiber* const first = global_head_;
   std::uint32_t taken = 1;
   global_head_ = first->next;
-  for (; taken < n; ++taken) {
+  for (; taken < n && global_head_ != nullptr; ++taken) {
     Fiber* const f = global_head_;
     Fiber* const after = f->next;
     if (!p.queue.push(f)) break;
@@ -177,23 +154,18 @@ Fiber* Scheduler::pop_global(Processor& p) noexcept {
   return first;
 }
 
-Fiber* Scheduler::steal_from(Processor& thief, Processor& victim, bool runnext_too) noexcept {
-  if (const std::uint32_t n = victim.queue.steal_half(thief.queue); n != 0) {
-    thief.stats.steals.add(n);
-    return thief.queue.pop();
-  }
-  if (!runnext_too) return nullptr;
-  Fiber* f = victim.runnext.load(std::memory_order_acquire);
-  if (f == nullptr || !victim.runnext.compare_exchange_strong(f, nullptr, std::memory_order_acq_rel)) return nullptr;
-  thief.stats.steals.add();
-  return f;
+Fiber* Scheduler::steal_from(Processor& thief, Processor& victim) noexcept {
+  const std::uint32_t n = victim.queue.steal_half(thief.queue);
+  if (n == 0) return nullptr;
+  thief.stats.steals.add(n);
+  return thief.queue.pop();
 }
 
 Fiber* Scheduler::steal(Machine& m) noexcept {
   Processor& p = *m.processor;
   for (unsigned i = 0; retired_count_.load(std::memory_order_acquire) != 0 && i < kMaxRetired; ++i)
     if (Processor* const victim = retired_[i].load(std::memory_order_acquire))
-      if (Fiber* const f = steal_from(p, *victim, true)) return f;
+      if (Fiber* const f = steal_from(p, *victim)) return f;
   const unsigned n = slot_count_.load(std::memory_order_acquire);
   for (unsigned round = 0; round < 4; ++round) {
     const unsigned start = p.random.below(n);
@@ -203,11 +175,8 @@ Fiber* Scheduler::steal(Machine& m) noexcept {
       if (victim == nullptr || victim == &p) continue;
       if (slot.poller.timers.earliest() <= p.now && slot.poller.timers.run(p.now) != 0)
         if (Fiber* const f = pop_local(p)) return f;
-      // What a running Processor has in runnext it will most likely run in a moment: take it only when its fiber has
-      // not left for so long that sysmon noticed.
-      const bool stuck = round == 3 && victim->phase.load(std::memory_order_relaxed) == Processor::Phase::running &&
-                         victim->stuck.load(std::memory_order_relaxed);
-      if (Fiber* const f = steal_from(p, *victim, stuck)) return f;
+      // What a Processor has in runnext it will most likely run in a moment; sysmon takes it when that is not so.
+      if (Fiber* const f = steal_from(p, *victim)) return f;
     }
     cpu_relax();
   }
@@ -314,74 +283,6 @@ void Scheduler::sleep(Machine& m) noexcept {
   p.now = monotonic_now();
   slot.poller.last_poll.store(p.now, std::memory_order_relaxed);
   if (events > 0) slot.poller.deliver(m.events, events);
-}
-
-// ---------------------------------------------------------------------------------------------- switching
-
-static void record_latency(Processor& p, Fiber& f) noexcept {
-  const auto latency = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - f.runnable_since, 0));
-  f.runnable_since = 0;
-  std::size_t bucket = 0;
-  while (latency > kLatencyBounds[bucket]) ++bucket;
-  p.stats.latency[bucket].add();
-  p.stats.latency_sum.add(latency);
-}
-
-void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
-  Processor& p = *m.processor;
-  m.current = &f;
-  thread_locals()->fiber = f.index;
-  f.status.set_owned(State::running);
-  p.budget = kBudget;
-  p.stats.switches.add();
-  const bool pinned = f.pins != 0;
-  if (p.pinned.load(std::memory_order_relaxed) != pinned) p.pinned.store(pinned, std::memory_order_relaxed);
-  if (f.runnable_since != 0) [[unlikely]]
-    record_latency(p, f);
-  if (f.stack.load(std::memory_order_relaxed) == nullptr) {
-    fiber::Stack* const stack = stacks_->acquire(p.stacks);
-    f.stack.store(stack, std::memory_order_release);
-    fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
-  }
-}
-
-[[gnu::flatten]] void Scheduler::finish_switch() noexcept {
-  Machine& m = *Machine::current_machine();
-  Fiber* const f = m.previous;
-  if (f == nullptr) return;
-  m.previous = nullptr;
-  Scheduler& s = *m.scheduler;
-  switch (m.after) {
-    case After::none: return;
-    case After::park:
-      if (!f->status.commit_park()) s.ready(*f, true);
-      return;
-    case After::yield:
-      f->status.set_owned(State::runnable);
-      s.ready(*f, false);
-      return;
-    case After::end:
-      fiber::destroy_context(f->context);
-      s.stacks_->release(m.processor->stacks, f->take_stack());
-      s.recycle(*m.processor, *f);
-      return;
-  }
-}
-
-[[gnu::flatten]] void Scheduler::leave(After after) noexcept {
-  Machine& m = *Machine::current_machine();
-  Fiber& self = *m.current;
-  m.previous = &self;
-  m.after = after;
-  Fiber* const next = m.scheduler->kind_ == Kind::real ? pick_fast(*m.processor) : nullptr;
-  if (next != nullptr) {
-    m.scheduler->begin_run(m, *next);
-    fiber::switch_context(self.context, next->context, m.eh, after == After::end);
-  } else {
-    m.current = nullptr;
-    fiber::switch_context(self.context, m.g0, m.eh, after == After::end);
-  }
-  finish_switch();
 }
 
 void* Scheduler::machine_main(void* argument) noexcept {

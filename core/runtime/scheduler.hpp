@@ -1,11 +1,13 @@
 #pragma once
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
-// head of scheduler.cpp. The parts: scheduler.cpp (find and run), spawn.cpp (birth and death of a fiber), park.cpp
-// (waits), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp, stats.cpp.
+// head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
+// death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp,
+// stats.cpp.
 #include <pthread.h>
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,6 +33,7 @@ namespace fiberd::runtime {
 
 inline constexpr unsigned kMaxProcessors = 256;
 inline constexpr unsigned kMaxRetired = 128;
+inline constexpr std::uint32_t kFairTick = 61;  // every so many turns the global queue goes first
 
 class Scheduler {
  public:
@@ -46,7 +49,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   /// The one scheduler of the process that lives now.
-  [[nodiscard]] static Scheduler* instance() noexcept;
+  [[nodiscard]] static Scheduler* instance() noexcept { return living_.load(std::memory_order_acquire); }
 
   [[nodiscard]] std::error_code start_threads();
   [[nodiscard]] static Result<void> install_hooks() noexcept;
@@ -112,13 +115,16 @@ class Scheduler {
   Fiber* pop_global(Processor& p) noexcept;
   Fiber* pop_pinned(Slot& slot) noexcept;
   Fiber* steal(Machine& m) noexcept;
-  Fiber* steal_from(Processor& thief, Processor& victim, bool runnext_too) noexcept;
+  Fiber* steal_from(Processor& thief, Processor& victim) noexcept;
   void sleep(Machine& m) noexcept;
   unsigned poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept;
   unsigned poll_stale(Machine& m) noexcept;
   void begin_run(Machine& m, Fiber& f) noexcept;
-  void push_local(Processor& p, Fiber& f, bool next) noexcept;
+  bool push_local(Processor& p, Fiber& f, bool next) noexcept;
+  void overflow(Processor& p, Fiber& f) noexcept;
   void push_global(Fiber& f) noexcept;
+  void spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
+  Fiber* take_spilled() noexcept;
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
   void wake_helper() noexcept;
@@ -141,6 +147,7 @@ class Scheduler {
   static void assign(Machine& m, Processor& p) noexcept;
   void leave_processor(Machine& m) noexcept;
   [[nodiscard]] bool wait_for_processor(Machine& m) noexcept;
+  void share_runnext(Processor& p) noexcept;
   bool add_retired(Processor& p) noexcept;
   bool retire_from(unsigned now);
   void remove_retired(Processor& p) noexcept;
@@ -153,6 +160,7 @@ class Scheduler {
   void sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
   void wake_sysmon() noexcept;
 
+  static std::atomic<Scheduler*> living_;
   const Options options_;
   const Kind kind_;
   std::atomic<AdmissionHook> admission_{nullptr};
@@ -169,7 +177,9 @@ class Scheduler {
   mutable Lock global_lock_;
   Fiber* global_head_ = nullptr;
   Fiber* global_tail_ = nullptr;
-  std::atomic<std::uint32_t> global_size_{0};
+  std::deque<Fiber*> spilled_;  // heads of lists, each of fibers that one full ring gave away; the newest last
+  std::uint32_t spill_turn_ = 0;
+  std::atomic<std::uint32_t> global_size_{0};  // all of it
 
   // Free fibers beyond the Processors' own lists
   Lock free_lock_;

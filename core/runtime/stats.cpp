@@ -25,7 +25,7 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
     for (const auto& p : processors_) {
       add_counters(out, p->stats);
       const bool in_use = p->phase.load(std::memory_order_relaxed) != Processor::Phase::free;
-      if (in_use) out.local_queue_depth += p->queue.size() + (p->runnext.load(std::memory_order_relaxed) != nullptr);
+      if (in_use) out.local_queue_depth += p->queue.size() + (p->runnext.empty() ? 0 : 1);
       if (p->phase.load(std::memory_order_relaxed) == Processor::Phase::running) ++out.fibers_running;
     }
     unsigned spare = 0;

@@ -72,7 +72,6 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   Processor* const p = slot.processor.load(std::memory_order_acquire);
   const bool orphan = p == nullptr || p->retired.load(std::memory_order_relaxed);
   if (!orphan && slot.poller.sleeping.load(std::memory_order_relaxed)) {
-    p->stuck.store(false, std::memory_order_relaxed);
     return;
   }
   // A Processor that goes through its fibers quickly looks into its Poller itself, when it is through with them.
@@ -90,14 +89,13 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     slot.seen = p;
     slot.seen_tick = tick;
     slot.seen_since = now;
-    p->stuck.store(false, std::memory_order_relaxed);
     return;
   }
-  p->stuck.store(true, std::memory_order_relaxed);
-  const bool waiting = p->runnext.load(std::memory_order_relaxed) != nullptr || work_anywhere() ||
-                       slot.pinned_count.load(std::memory_order_relaxed) != 0;
+  const bool waiting = !p->runnext.empty() || work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;
   if (idle_.any_idle()) {
+    const LockGuard guard(structure_lock_);
+    if (slot.processor.load(std::memory_order_relaxed) == p && !p->runnext.empty()) share_runnext(*p);
     wake_helper();
     return;
   }
@@ -106,6 +104,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     return;
   const LockGuard guard(structure_lock_);
   if (slot.processor.load(std::memory_order_relaxed) != p || !replace(*p)) return;
+  share_runnext(*p);
   p->by_sysmon = true;
   sysmon_handoffs_.fetch_add(1, std::memory_order_relaxed);
 }

@@ -91,6 +91,9 @@ class Cancellation {
 [[nodiscard]] Wake park_until(Ticket ticket, Deadline deadline = Deadline::never(),
                               Cancellation* cancellation = nullptr) noexcept;
 
+/// park_until for a wait that only wake() ends.
+void park(Ticket ticket) noexcept;
+
 /// Ends a wait that was begun but is not needed. Returns what a waker already delivered (Wake::none if nothing).
 Wake abandon_park(Ticket ticket) noexcept;
 

@@ -20,6 +20,7 @@
 
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/runtime/runtime.hpp"
 #include "core/sync/channel_core.hpp"
 #include "core/sync/errc.hpp"
 
@@ -57,11 +58,11 @@ class Channel : private detail::ChannelCore {
   Channel& operator=(const Channel&) = delete;
 
   /// Waits until the value is in the buffer or in a receiver's hands. Error: errc::closed; the value is destroyed.
-  std::error_code send(T value) { return send_from(value, nullptr); }
+  [[gnu::always_inline]] std::error_code send(T value) { return send_from(value, nullptr); }
   /// Also context::errc: nobody has got the value then.
   [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_from(value, &ctx); }
   /// send() that leaves the value in `value` when it fails.
-  [[nodiscard]] std::error_code send_from(T& value, const context::Context* ctx = nullptr) {
+  [[nodiscard, gnu::always_inline]] std::error_code send_from(T& value, const context::Context* ctx = nullptr) {
     if (const std::error_code error = error_of(ctx)) return error;
     lock_.lock();
     if (closed_) [[unlikely]]
@@ -69,12 +70,13 @@ class Channel : private detail::ChannelCore {
     if (ChannelWaiter* const receiver = claim(receivers_)) {
       std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
       complete_and_unlock(*receiver);
+      runtime::spend_little();
       return {};
     }
     if (size_ != capacity_) {
       push(value);
       lock_.unlock();
-      charge();
+      runtime::spend_little();
       return {};
     }
     return wait_to_send(&value, ctx);
@@ -101,14 +103,24 @@ class Channel : private detail::ChannelCore {
   [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
 
   /// Waits for a value. Error: errc::closed when the channel is closed and empty.
-  [[nodiscard]] Result<T> receive() { return receive_for(nullptr); }
+  [[nodiscard, gnu::always_inline]] Result<T> receive() { return receive_for(nullptr); }
   /// Also context::errc: no value was taken then.
   [[nodiscard]] Result<T> receive(const context::Context& ctx) { return receive_for(&ctx); }
   /// Never waits: nothing when none is there, be it closed or not.
   [[nodiscard]] std::optional<T> try_receive() {
     std::optional<T> value;
     lock_.lock();
-    if (!take_and_unlock([&value](T&& v) { value.emplace(std::move(v)); })) lock_.unlock();
+    if (size_ != 0) {
+      T* const oldest = buffer_ + head_;
+      value.emplace(std::move(*oldest));
+      std::destroy_at(oldest);
+      popped_and_unlock();
+    } else if (ChannelWaiter* const sender = claim(senders_)) {
+      value.emplace(std::move(*static_cast<T*>(sender->slot)));
+      complete_and_unlock(*sender);
+    } else {
+      lock_.unlock();
+    }
     return value;
   }
 
@@ -157,55 +169,62 @@ class Channel : private detail::ChannelCore {
     pushed();
   }
 
-  [[nodiscard]] Result<T> receive_for(const context::Context* ctx) {
+  [[nodiscard, gnu::always_inline]] Result<T> receive_for(const context::Context* ctx) {
     if (const std::error_code error = error_of(ctx)) return fail(error);
-    Result<T> result = fail(errc::closed);
     lock_.lock();
-    if (take_and_unlock([&result](T&& v) { result = Result<T>(std::move(v)); })) return result;
+    if (size_ != 0) {
+      T* const oldest = buffer_ + head_;
+      Result<T> result(std::move(*oldest));
+      std::destroy_at(oldest);
+      popped_and_unlock();
+      runtime::spend_little();
+      return result;
+    }
+    if (ChannelWaiter* const sender = claim(senders_)) {
+      Result<T> result(std::move(*static_cast<T*>(sender->slot)));
+      complete_and_unlock(*sender);
+      runtime::spend_little();
+      return result;
+    }
     if (closed_) {
       lock_.unlock();
-      return result;
+      return fail(errc::closed);
     }
     alignas(T) std::byte storage[sizeof(T)];
-    if (const std::error_code error = wait_to_receive(storage, ctx)) {
-      result = fail(error);
-      return result;
-    }
+    if (const std::error_code error = wait_to_receive(storage, ctx)) return fail(error);
     T* const value = std::launder(reinterpret_cast<T*>(storage));
-    result = Result<T>(std::move(*value));
+    Result<T> result(std::move(*value));
     std::destroy_at(value);
     return result;
   }
 
-  /// Under the lock. True: `take` got a value, and the lock is released. False: none is there, and the lock is held.
-  template <class Take>
-  bool take_and_unlock(Take&& take) {
-    if (size_ != 0) {
-      T* const oldest = buffer_ + head_;
-      take(std::move(*oldest));
-      std::destroy_at(oldest);
-      popped();
-      if (ChannelWaiter* const sender = claim(senders_)) {
-        push(*static_cast<T*>(sender->slot));
-        complete_and_unlock(*sender);
-      } else {
-        lock_.unlock();
-        charge();
-      }
-      return true;
-    }
+  /// A value has been taken out of the buffer: a sender that waits has room now.
+  void popped_and_unlock() noexcept {
+    popped();
     if (ChannelWaiter* const sender = claim(senders_)) {
-      take(std::move(*static_cast<T*>(sender->slot)));
+      push(*static_cast<T*>(sender->slot));
       complete_and_unlock(*sender);
-      return true;
+    } else {
+      lock_.unlock();
     }
-    return false;
   }
 
   // What select does on a channel without knowing T.
   static bool receive_op(ChannelCore& core, void* slot) noexcept {
-    return static_cast<Channel&>(core).take_and_unlock(
-        [slot](T&& v) { std::construct_at(static_cast<T*>(slot), std::move(v)); });
+    auto& self = static_cast<Channel&>(core);
+    T* const into = static_cast<T*>(slot);
+    if (self.size_ != 0) {
+      T* const oldest = self.buffer_ + self.head_;
+      std::construct_at(into, std::move(*oldest));
+      std::destroy_at(oldest);
+      self.popped_and_unlock();
+      return true;
+    }
+    ChannelWaiter* const sender = claim(self.senders_);
+    if (sender == nullptr) return false;
+    std::construct_at(into, std::move(*static_cast<T*>(sender->slot)));
+    self.complete_and_unlock(*sender);
+    return true;
   }
   static bool send_op(ChannelCore& core, void* slot) noexcept {
     auto& self = static_cast<Channel&>(core);
@@ -218,7 +237,6 @@ class Channel : private detail::ChannelCore {
     if (self.size_ == self.capacity_) return false;
     self.push(value);
     self.lock_.unlock();
-    self.charge();
     return true;
   }
   static constexpr detail::ChannelOps kOps{&Channel::receive_op, &Channel::send_op};

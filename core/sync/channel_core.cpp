@@ -13,7 +13,6 @@ std::uint64_t unsent_count() noexcept { return unsent.load(std::memory_order_rel
 namespace detail {
 
 void ChannelCore::count_unsent() noexcept { unsent.fetch_add(1, std::memory_order_relaxed); }
-void ChannelCore::charge() noexcept { runtime::spend_little(); }
 
 std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
                                      const context::Context* ctx) noexcept {
@@ -21,6 +20,10 @@ std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void*
   waiter.slot = slot;
   queue.add(waiter, runtime::WaitReason::channel);
   lock_.unlock();
+  if (ctx == nullptr) {
+    runtime::park(waiter.ticket);
+    return waiter.completed ? std::error_code{} : errc::closed;
+  }
   if (const std::error_code error = wait(lock_, waiter, ctx)) return error;
   return waiter.completed ? std::error_code{} : errc::closed;
 }
@@ -52,12 +55,12 @@ std::error_code ChannelCore::close() noexcept {
 }
 
 bool ChannelCore::closed() const noexcept {
-  const LockGuard guard(lock_);
+  const LeafLockGuard guard(lock_);
   return closed_;
 }
 
 std::size_t ChannelCore::size() const noexcept {
-  const LockGuard guard(lock_);
+  const LeafLockGuard guard(lock_);
   return size_;
 }
 

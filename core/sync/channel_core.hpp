@@ -68,7 +68,6 @@ class ChannelCore {
     const runtime::Ticket ticket = waiter.ticket;
     lock_.unlock();
     runtime::wake(ticket);
-    charge();
   }
   [[nodiscard]] std::size_t place_at_end() const noexcept {
     const std::size_t at = head_ + size_;
@@ -91,12 +90,10 @@ class ChannelCore {
   [[nodiscard]] bool closed() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;
   static void count_unsent() noexcept;
-  /// A fiber that never parks must let others run some time.
-  static void charge() noexcept;
 
   friend class Selector;
   const ChannelOps* const ops_;
-  mutable Lock lock_;
+  mutable LeafLock lock_;
   bool closed_ = false;
   const std::size_t capacity_;
   std::size_t head_ = 0;

@@ -28,14 +28,23 @@ class Selector {
   void sift(std::size_t root, std::size_t n) noexcept;
   template <class F>
   void for_each_channel(F&& f) noexcept;
+  template <class F>
+  void for_each_cancellation(F&& f) noexcept;
   void lock_all() noexcept;
   void unlock_all(const ChannelCore* except = nullptr) noexcept;
   void hang(runtime::Ticket ticket) noexcept;
   void take_down() noexcept;
   std::size_t ended_by(runtime::Wake how) noexcept;
 
+  [[nodiscard]] static bool before(const SelectCase* a, const SelectCase* b) noexcept {
+    return std::less<>()(a->channel_, b->channel_);
+  }
   [[nodiscard]] SelectCase& at(std::size_t i) const noexcept { return *cases_[i]; }
   [[nodiscard]] SelectCase*& sorted(std::size_t i) const noexcept { return cases_[i]->sorted_; }
+  [[nodiscard]] static UntypedCase& untyped(SelectCase& c) noexcept { return static_cast<UntypedCase&>(c); }
+  [[nodiscard]] static bool is_untyped(const SelectCase& c) noexcept {
+    return c.kind_ != Kind::send && c.kind_ != Kind::receive;
+  }
   [[nodiscard]] static bool is_channel(const SelectCase& c) noexcept { return c.channel_ != nullptr; }
 
   const std::span<SelectCase* const> cases_;
@@ -43,7 +52,7 @@ class Selector {
   SelectState state_;
 };
 
-std::size_t Selector::run() {
+[[gnu::flatten]] std::size_t Selector::run() {
   const auto has_otherwise = [](const SelectCase* c) { return c->kind_ == Kind::otherwise; };
   draw_turns();
   std::size_t index = try_each();
@@ -53,19 +62,23 @@ std::size_t Selector::run() {
       index = static_cast<std::size_t>(it - cases_.begin());
       const auto sends = [](const SelectCase* c) { return c->kind_ == Kind::send && is_channel(*c); };
       if (std::any_of(cases_.begin(), cases_.end(), sends)) ChannelCore::count_unsent();
-      ChannelCore::charge();
     } else {
       index = wait_for_one();
     }
   }
+  runtime::spend_little();
   at(index).run(outcome_);
   return index;
 }
 
 /// A permutation in which each order has the same chance (Fisher and Yates, inside-out).
 void Selector::draw_turns() noexcept {
+  std::uint64_t random = 0;
   for (std::uint32_t i = 0; i < cases_.size(); ++i) {
-    const std::uint32_t j = i == 0 ? 0 : runtime::random_below(i + 1);
+    // Sixteen bits a draw: for the first four cases one number is enough.
+    if (i % 4 == 1) random = runtime::random();
+    const auto j = static_cast<std::uint32_t>((random & 0xffffU) * (i + 1) >> 16U);
+    random >>= 16U;
     at(i).turn_ = at(j).turn_;
     at(j).turn_ = i;
   }
@@ -101,9 +114,9 @@ std::size_t Selector::try_each() noexcept {
     if (is_channel(c)) {
       if (try_channel(c, false)) return i;
     } else if (c.kind_ == Kind::done) {
-      if ((outcome_ = c.context_->err())) return i;
+      if ((outcome_ = untyped(c).context_->err())) return i;
     } else if (c.kind_ == Kind::timer) {
-      if (c.deadline_.ns() <= runtime::coarse_now()) return i;
+      if (untyped(c).deadline_.ns() <= runtime::coarse_now()) return i;
     }
   }
   return kNothing;
@@ -111,9 +124,17 @@ std::size_t Selector::try_each() noexcept {
 
 // ---------------------------------------------------------------------------------------------- all channels at once
 
-/// Heapsort of `sorted_`: in place, and no worse for a thousand cases.
+/// In place: insertion for the few cases that are written down, heapsort for a thousand.
 void Selector::sort() noexcept {
   const std::size_t n = cases_.size();
+  if (n <= 8) {
+    for (std::size_t i = 0; i < n; ++i) {
+      std::size_t to = i;
+      for (; to != 0 && before(cases_[i], sorted(to - 1)); --to) sorted(to) = sorted(to - 1);
+      sorted(to) = cases_[i];
+    }
+    return;
+  }
   for (std::size_t i = 0; i < n; ++i) sorted(i) = cases_[i];
   for (std::size_t i = n / 2; i-- > 0;) sift(i, n);
   for (std::size_t end = n; end-- > 1;) {
@@ -123,10 +144,9 @@ void Selector::sort() noexcept {
 }
 
 void Selector::sift(std::size_t root, std::size_t n) noexcept {
-  const auto less = [](const SelectCase* a, const SelectCase* b) { return std::less<>()(a->channel_, b->channel_); };
   for (std::size_t child = 2 * root + 1; child < n; root = child, child = 2 * root + 1) {
-    if (child + 1 < n && less(sorted(child), sorted(child + 1))) ++child;
-    if (!less(sorted(root), sorted(child))) return;
+    if (child + 1 < n && before(sorted(child), sorted(child + 1))) ++child;
+    if (!before(sorted(root), sorted(child))) return;
     std::swap(sorted(root), sorted(child));
   }
 }
@@ -141,6 +161,13 @@ void Selector::for_each_channel(F&& f) noexcept {
     f(*channel);
     last = channel;
   }
+}
+
+template <class F>
+void Selector::for_each_cancellation(F&& f) noexcept {
+  for (SelectCase* const c : cases_)
+    if (is_untyped(*c))
+      f(untyped(*c), untyped(*c).context_ != nullptr ? untyped(*c).context_->cancellation() : nullptr);
 }
 
 void Selector::lock_all() noexcept {
@@ -172,7 +199,7 @@ void Selector::take_down() noexcept {
       ++i;
       continue;
     }
-    const LockGuard guard(channel->lock_);
+    const LeafLockGuard guard(channel->lock_);
     for (; i < cases_.size() && sorted(i)->channel_ == channel; ++i)
       if (sorted(i)->waiter_.linked()) BasicWaitQueue<ChannelWaiter>::remove(sorted(i)->waiter_);
   }
@@ -192,16 +219,16 @@ std::size_t Selector::wait_for_one() noexcept {
   unlock_all();
 
   Deadline first;
-  for (SelectCase* const c : cases_) {
-    first = first.earlier(c->deadline_);
-    runtime::Cancellation* const cancellation = c->context_ != nullptr ? c->context_->cancellation() : nullptr;
-    if (cancellation == nullptr) continue;
-    c->node_.ticket = ticket;
-    if (!cancellation->link(c->node_)) runtime::wake(ticket, runtime::Wake::canceled);
-  }
+  for_each_cancellation([&](UntypedCase& c, runtime::Cancellation* cancellation) {
+    first = first.earlier(c.deadline_);
+    if (cancellation == nullptr) return;
+    c.node_.ticket = ticket;
+    if (!cancellation->link(c.node_)) runtime::wake(ticket, runtime::Wake::canceled);
+  });
   const runtime::Wake how = runtime::park_until(ticket, first);
-  for (SelectCase* const c : cases_)
-    if (c->context_ != nullptr && c->context_->cancellation() != nullptr) c->context_->cancellation()->unlink(c->node_);
+  for_each_cancellation([](UntypedCase& c, runtime::Cancellation* cancellation) {
+    if (cancellation != nullptr) cancellation->unlink(c.node_);
+  });
 
   const bool ended = how != runtime::Wake::ready && state_.claim(SelectState::kNone - 1);
   take_down();
@@ -219,13 +246,14 @@ std::size_t Selector::ended_by(runtime::Wake how) noexcept {
   std::size_t earliest = kNothing;
   for (std::size_t k = 0; k < cases_.size(); ++k) {
     const std::size_t i = at(k).turn_;
-    SelectCase& c = at(i);
+    if (!is_untyped(at(i))) continue;
+    const UntypedCase& c = untyped(at(i));
     if (c.kind_ == Kind::done && how == runtime::Wake::canceled && (outcome_ = c.context_->err())) return i;
-    if (!c.deadline_.is_never() && (earliest == kNothing || c.deadline_.ns() < at(earliest).deadline_.ns()))
+    if (!c.deadline_.is_never() && (earliest == kNothing || c.deadline_.ns() < untyped(at(earliest)).deadline_.ns()))
       earliest = i;
   }
   // The wait's timer was first: the context must not look alive to who is told that its time is up.
-  if (at(earliest).kind_ == Kind::done) outcome_ = context::to_error(how, *at(earliest).context_);
+  if (at(earliest).kind_ == Kind::done) outcome_ = context::to_error(how, *untyped(at(earliest)).context_);
   return earliest;
 }
 

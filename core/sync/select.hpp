@@ -49,11 +49,8 @@ class SelectCase {
   Kind kind_;
   std::uint32_t turn_ = 0;        // tried as the n-th: an index of another case
   SelectCase* sorted_ = nullptr;  // the n-th in the order of locking
-  detail::ChannelCore* channel_;
+  detail::ChannelCore* channel_;  // nullptr for all but send and receive
   detail::ChannelWaiter waiter_;
-  const context::Context* context_ = nullptr;
-  runtime::CancelNode node_;
-  Deadline deadline_;
 };
 
 /// Any number of cases, known when the program runs. Returns the index of the one that went on, after its handler has
@@ -113,14 +110,22 @@ class SendCase final : public SelectCase {
   F handler_;
 };
 
+/// A context, a time, or neither (otherwise).
+class UntypedCase : public SelectCase {
+ protected:
+  UntypedCase(Kind kind, const context::Context* ctx, Deadline deadline) noexcept
+      : SelectCase(kind), context_(ctx), deadline_(deadline) {}
+  friend class Selector;
+  const context::Context* const context_;
+  const Deadline deadline_;
+  runtime::CancelNode node_;
+};
+
 template <class F>
-class PlainCase final : public SelectCase {
+class PlainCase final : public UntypedCase {
  public:
   PlainCase(Kind kind, const context::Context* ctx, Deadline deadline, F handler)
-      : SelectCase(kind), handler_(std::forward<F>(handler)) {
-    context_ = ctx;
-    deadline_ = deadline;
-  }
+      : UntypedCase(kind, ctx, deadline), handler_(std::forward<F>(handler)) {}
 
  private:
   void run(std::error_code outcome) override {

@@ -16,15 +16,16 @@ void WakeChain::wake() noexcept {
   first_ = last_ = nullptr;
 }
 
-std::error_code wait(Lock& lock, Waiter& waiter, const context::Context* ctx) noexcept {
+template <class L>
+std::error_code wait(L& lock, Waiter& waiter, const context::Context* ctx) noexcept {
   if (ctx == nullptr) {
-    (void)runtime::park_until(waiter.ticket);
+    runtime::park(waiter.ticket);
     return {};
   }
   const std::error_code error = context::park_until(waiter.ticket, *ctx);
   if (!error) return {};
   {
-    const LockGuard guard(lock);
+    const BasicLockGuard<L> guard(lock);
     if (waiter.linked()) {
       List<Waiter>::remove(waiter);
       return error;
@@ -34,5 +35,8 @@ std::error_code wait(Lock& lock, Waiter& waiter, const context::Context* ctx) no
   while (!waiter.released.load(std::memory_order_acquire)) runtime::yield();
   return {};
 }
+
+template std::error_code wait(Lock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
+template std::error_code wait(LeafLock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
 
 }  // namespace fiberd::sync

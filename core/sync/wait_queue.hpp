@@ -83,7 +83,10 @@ using WaitQueue = BasicWaitQueue<>;
 
 /// Parks the calling fiber, which hangs in a queue under `lock` (not held here). Success: granted. Otherwise `ctx`
 /// ended it, and the fiber is out of the queue; never without a context.
-[[nodiscard]] std::error_code wait(Lock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
+template <class L>
+[[nodiscard]] std::error_code wait(L& lock, Waiter& waiter, const context::Context* ctx) noexcept;
+extern template std::error_code wait(Lock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
+extern template std::error_code wait(LeafLock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
 
 /// What an operation looks at first: a context that is done costs nothing more.
 [[nodiscard]] inline std::error_code error_of(const context::Context* ctx) noexcept {

@@ -1,0 +1,234 @@
+// The hot path, in one file so that the compiler sees all of it: a fiber is made runnable, leaves, and the next one
+// goes on. A hand-off between two fibers is prepare_park → leave → finish_switch → wake: four read-modify-write
+// instructions (the commit of the park, the wake, runnext in and out), the switch, and nothing that leaves the
+// Processor. What is rare stands in functions of its own: it must not cost the parked fiber's stack room or cache
+// lines.
+#include <algorithm>
+#include <array>
+
+#include "core/base/bug.hpp"
+#include "core/base/clock.hpp"
+#include "core/runtime/scheduler.hpp"
+#include "core/runtime/wait.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::uint32_t kRunnextStreak = 16;
+static constexpr std::int32_t kBudget = 64;
+
+// ---------------------------------------------------------------------------------------------- making runnable
+
+/// True: others may steal what was pushed.
+bool Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
+  Fiber* to_ring = &f;
+  if (next) to_ring = p.runnext.exchange(&f);
+  if (to_ring == nullptr) return false;
+  if (!p.queue.push(to_ring)) [[unlikely]]
+    overflow(p, *to_ring);
+  return true;
+}
+
+/// The ring is full: half of it goes to where everybody finds it.
+[[gnu::noinline, gnu::cold]] void Scheduler::overflow(Processor& p, Fiber& f) noexcept {
+  std::array<Fiber*, decltype(p.queue)::capacity() / 2> half;
+  const std::uint32_t n = p.queue.take_half(half);
+  for (std::uint32_t i = 1; i < n; ++i) half[i - 1]->next = half[i];
+  if (n != 0) half[n - 1]->next = &f;
+  Fiber* const head = n != 0 ? half[0] : &f;
+  if (Machine::current_machine()->current != nullptr) {
+    spill(head, &f, n + 1);
+  } else {
+    push_global_list(head, &f, n + 1);
+  }
+}
+
+void Scheduler::ready(Fiber& f, bool next) noexcept {
+  Machine* const m = Machine::current_machine();
+  if (kind_ == Kind::simulated) [[unlikely]] {
+    sim_queue_.push_back(&f);
+    return;
+  }
+  if (f.pins != 0) [[unlikely]] {
+    push_pinned(f);
+    return;
+  }
+  Processor* const p = m != nullptr ? m->processor : nullptr;
+  if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
+    if ((++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
+    const bool shared = push_local(*p, f, next && m->current != nullptr);
+    // It may have been retired since, and its runnext been emptied before this fiber came into it (runnext.hpp).
+    if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
+      if (Fiber* const left = p->runnext.exchange(nullptr)) push_global(*left);
+    } else if (!shared) {
+      // Nobody is woken for what only this Processor may run, unless sysmon finds it stuck: a ping-pong of two fibers
+      // would cost two system calls a turn.
+      return;
+    }
+  } else {
+    push_global(f);
+  }
+  wake_helper();
+}
+
+void Scheduler::wake_helper() noexcept {
+  const unsigned index = idle_.claim_sleeper();
+  if (index != IdleSet::kNone) slots_[index]->poller.wake();
+}
+
+// ---------------------------------------------------------------------------------------------- picking
+
+Fiber* Scheduler::pop_local(Processor& p) noexcept {
+  if (!p.runnext.empty()) {
+    if (p.runnext_streak < kRunnextStreak || p.queue.size() == 0) {
+      ++p.runnext_streak;
+      if (Fiber* const f = p.runnext.exchange(nullptr)) return f;
+    }
+  }
+  p.runnext_streak = 0;
+  return p.queue.pop();
+}
+
+/// On a fiber's stack: the next fiber if nothing special is due.
+Fiber* Scheduler::pick_fast(Processor& p) noexcept {
+  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed) + 1;
+  p.tick.store(tick, std::memory_order_relaxed);
+  if (p.retired.load(std::memory_order_relaxed) || tick % kFairTick == 0 ||
+      p.slot->pinned_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return nullptr;
+  return pop_local(p);
+}
+
+// ---------------------------------------------------------------------------------------------- switching
+
+[[gnu::noinline, gnu::cold]] static void record_latency(Processor& p, Fiber& f) noexcept {
+  const auto latency = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - f.runnable_since, 0));
+  f.runnable_since = 0;
+  std::size_t bucket = 0;
+  while (latency > kLatencyBounds[bucket]) ++bucket;
+  p.stats.latency[bucket].add();
+  p.stats.latency_sum.add(latency);
+}
+
+void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
+  Processor& p = *m.processor;
+  m.current = &f;
+  thread_locals()->fiber = f.index;
+  f.status.set_owned(State::running);
+  p.budget = kBudget;
+  p.stats.switches.add();
+  const bool pinned = f.pins != 0;
+  if (p.pinned.load(std::memory_order_relaxed) != pinned) p.pinned.store(pinned, std::memory_order_relaxed);
+  if (f.runnable_since != 0) [[unlikely]]
+    record_latency(p, f);
+  if (f.stack.load(std::memory_order_relaxed) == nullptr) {
+    fiber::Stack* const stack = stacks_->acquire(p.stacks);
+    f.stack.store(stack, std::memory_order_release);
+    fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
+  }
+}
+
+[[gnu::flatten]] void Scheduler::finish_switch() noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber* const f = m.previous;
+  if (f == nullptr) return;
+  m.previous = nullptr;
+  Scheduler& s = *m.scheduler;
+  switch (m.after) {
+    case After::none: return;
+    case After::park:
+      if (!f->status.commit_park()) s.ready(*f, true);
+      return;
+    case After::yield:
+      f->status.set_owned(State::runnable);
+      s.ready(*f, false);
+      return;
+    case After::end:
+      fiber::destroy_context(f->context);
+      s.stacks_->release(m.processor->stacks, f->take_stack());
+      s.recycle(*m.processor, *f);
+      return;
+  }
+}
+
+[[gnu::flatten]] void Scheduler::leave(After after) noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber& self = *m.current;
+  m.previous = &self;
+  m.after = after;
+  Fiber* const next = m.scheduler->kind_ == Kind::real ? pick_fast(*m.processor) : nullptr;
+  if (next != nullptr) {
+    m.scheduler->begin_run(m, *next);
+    fiber::switch_context(self.context, next->context, m.eh, after == After::end);
+  } else {
+    m.current = nullptr;
+    fiber::switch_context(self.context, m.g0, m.eh, after == After::end);
+  }
+  finish_switch();
+}
+
+// ---------------------------------------------------------------------------------------------- waiting
+
+static Fiber& current_fiber() noexcept { return *Machine::current_machine()->current; }
+
+Ticket prepare_park(WaitReason reason) noexcept {
+  Fiber& f = current_fiber();
+  return Ticket{(std::uint64_t{f.index} << 32U) | f.status.begin_park(reason)};
+}
+
+Wake abandon_park(Ticket ticket) noexcept {
+  Fiber& f = current_fiber();
+  if (FIBERD_BUG_IF(ticket.fiber_index() != f.index)) return Wake::none;
+  return f.status.abandon_park();
+}
+
+Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber& f = *m.current;
+  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
+  if (f.status.notified()) return f.status.abandon_park();
+
+  CancelNode node;
+  if (cancellation != nullptr) {
+    node.ticket = ticket;
+    if (!cancellation->link(node)) {
+      const Wake already = f.status.abandon_park();
+      return already != Wake::none ? already : Wake::canceled;
+    }
+  }
+  const bool timed = !deadline.is_never();
+  if (timed && deadline.ns() <= m.processor->now) {
+    if (cancellation != nullptr) cancellation->unlink(node);
+    const Wake already = f.status.abandon_park();
+    return already != Wake::none ? already : Wake::timeout;
+  }
+  if (timed) {
+    f.timer.ticket.store(ticket);
+    f.timer.arm(deadline);
+  }
+  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  Scheduler::leave(After::park);
+  if (timed) f.timer.disarm();
+  if (cancellation != nullptr) cancellation->unlink(node);
+  return f.status.cause();
+}
+
+[[gnu::flatten]] bool wake(Ticket ticket, Wake cause) noexcept {
+  Scheduler* const s = Scheduler::instance();
+  Fiber& f = s->fiber_at(ticket.fiber_index());
+  switch (f.status.wake(ticket.sequence(), cause)) {
+    case StatusWord::WakeResult::lost: return false;
+    case StatusWord::WakeResult::deferred: return true;
+    case StatusWord::WakeResult::enqueue: s->ready(f, true); return true;
+  }
+  return false;
+}
+
+void park(Ticket ticket) noexcept {
+  Machine& m = *Machine::current_machine();
+  Fiber& f = *m.current;
+  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0 || ticket.fiber_index() != f.index);
+  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  Scheduler::leave(After::park);
+}
+
+}  // namespace fiberd::runtime
