@@ -128,6 +128,11 @@ void Node::on_deadline(runtime::Timer& timer) noexcept {
 // ------------------------------------------------------------------------------------------- going done
 
 void Node::finish_one(Reason reason, std::error_code cause, Node*& work) noexcept {
+  // Its time may have come before, and nobody looked: then that is what ended it.
+  if (reason == Reason::canceled && !deadline_.is_never() && deadline_.ns() <= monotonic_now()) {
+    reason = Reason::deadline_exceeded;
+    cause = deadline_owner().deadline_cause_;
+  }
   List<DoneHook> hooks;
   {
     const LockGuard guard(lock_);

@@ -35,6 +35,20 @@ std::error_code check(const Context& ctx) noexcept {
   return node->err();
 }
 
+std::error_code to_error(std::error_code error, const Context& ctx, Deadline own) noexcept {
+  // The kernel's ETIMEDOUT and ECANCELED are of another category: no wait of ours.
+  if (error.category() != std::generic_category()) return error;
+  std::error_code of_context;
+  if (error.value() == static_cast<int>(std::errc::operation_canceled)) {
+    of_context = ctx.err();
+  } else if (error.value() == static_cast<int>(std::errc::timed_out)) {
+    // That its time has come is asked too: a name server that does not answer says timed_out as well.
+    const std::int64_t deadline = ctx.deadline().ns();
+    if (deadline <= own.ns() && deadline <= monotonic_now()) of_context = ctx.err();
+  }
+  return of_context ? of_context : error;
+}
+
 std::error_code park_until(runtime::Ticket ticket, const Context& ctx, Deadline own) noexcept {
   // The context's deadline becomes the wait's: one store, and the context needs no timer.
   return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own);

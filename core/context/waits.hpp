@@ -20,8 +20,13 @@ namespace fiberd::context {
                                        Deadline own = Deadline::never()) noexcept;
 
 /// What every call that takes a Context asks before anything else: ctx.err(), for a call that waits. The clock is read
-/// only when the deadline is near. Only on a fiber, or where no deadline is.
+/// only when the deadline is near. Any thread; never parks.
 [[nodiscard]] std::error_code check(const Context& ctx) noexcept;
+
+/// The same for a call that obeyed both but tells what happened as an error of std::errc: timed_out and
+/// operation_canceled become the context's errors where it was the context that ended the call; others stay.
+[[nodiscard]] std::error_code to_error(std::error_code error, const Context& ctx,
+                                       Deadline own = Deadline::never()) noexcept;
 
 /// runtime::park_until under `ctx` and a deadline of the wait's own. Success: woken. Only on a fiber.
 [[nodiscard]] std::error_code park_until(runtime::Ticket ticket, const Context& ctx,

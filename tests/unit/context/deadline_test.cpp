@@ -105,3 +105,15 @@ TEST_CASE("a fiber that never waits sees its deadline pass", "[context]") {
   });
   CHECK(error == errc::deadline_exceeded);
 }
+
+TEST_CASE("a cancel that comes after the deadline does not change what ended the context", "[context]") {
+  const auto cause = std::make_error_code(std::errc::host_unreachable);
+  const auto parent = context::with_cancel(context::background());
+  const auto child = context::with_deadline(parent.context, Deadline::at(1), cause);
+  const auto sibling = context::with_timeout(parent.context, 1h);
+  parent.cancel(std::make_error_code(std::errc::io_error));
+  CHECK(parent.context.err() == errc::canceled);
+  CHECK(sibling.context.cause() == std::errc::io_error);
+  CHECK(child.context.err() == errc::deadline_exceeded);
+  CHECK(child.context.cause() == cause);
+}
