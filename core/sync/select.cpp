@@ -194,14 +194,14 @@ std::size_t Selector::wait_for_one() noexcept {
   Deadline first;
   for (SelectCase* const c : cases_) {
     first = first.earlier(c->deadline_);
-    runtime::Cancellation* const cancellation = c->context_ != nullptr ? c->context_->cancellation() : nullptr;
+    runtime::Cancellation* const cancellation = c->context_ != nullptr ? c->context_->wait_point() : nullptr;
     if (cancellation == nullptr) continue;
     c->node_.ticket = ticket;
     if (!cancellation->link(c->node_)) runtime::wake(ticket, runtime::Wake::canceled);
   }
   const runtime::Wake how = runtime::park_until(ticket, first);
   for (SelectCase* const c : cases_)
-    if (c->context_ != nullptr && c->context_->cancellation() != nullptr) c->context_->cancellation()->unlink(c->node_);
+    if (c->context_ != nullptr && c->context_->wait_point() != nullptr) c->context_->wait_point()->unlink(c->node_);
 
   const bool ended = how != runtime::Wake::ready && state_.claim(SelectState::kNone - 1);
   take_down();
