@@ -31,8 +31,10 @@ class List {
     ListHook* n = static_cast<Hook&>(e).next;
     return n == &head_ ? nullptr : static_cast<T*>(static_cast<Hook*>(n));
   }
-  void push_back(T& e) noexcept { insert_before(static_cast<Hook&>(e), head_); }
-  void push_front(T& e) noexcept { insert_before(static_cast<Hook&>(e), *head_.next); }
+  void push_back(T& e) noexcept { link_before(static_cast<Hook&>(e), head_); }
+  void push_front(T& e) noexcept { link_before(static_cast<Hook&>(e), *head_.next); }
+  /// Links `e` in front of `at`, which is in a list.
+  static void insert_before(T& e, T& at) noexcept { link_before(static_cast<Hook&>(e), static_cast<Hook&>(at)); }
   T* pop_front() noexcept {
     T* e = front();
     if (e != nullptr) remove(*e);
@@ -46,7 +48,7 @@ class List {
   }
 
  private:
-  static void insert_before(ListHook& h, ListHook& at) noexcept {
+  static void link_before(ListHook& h, ListHook& at) noexcept {
     h.next = &at;
     h.previous = at.previous;
     at.previous->next = &h;

@@ -1,54 +1,44 @@
 #pragma once
-// Context: a deadline and a cancellation that travel along with a piece of work, as Go's context.Context.
+// Context: a deadline, a cancellation and values that travel along with a piece of work, as Go's context.Context.
 //
 // Contexts form a tree. background() is the root: never done. with_cancel, with_deadline and with_timeout derive a
 // child. A context is done when its CancelFunction is called, when its deadline passes, or when its parent is done,
 // whichever is first; that is final, happens once, and reaches every descendant with the same err() and cause().
+// with_value (value.hpp) adds a value, without_cancel cuts the tie to the parent's end, after_func (after_func.hpp) has
+// a function called at the end.
 //
 // Rules of use:
 //  - Pass a Context as the first argument (`const Context&`), from caller to callee. Do not keep one in a struct that
 //    outlives the work: what a struct needs is a context of its own.
 //  - Call the CancelFunction on every path, usually through a scope guard, as soon as the work is over: it takes the
 //    child out of its parent. One that dies uncalled cancels nothing; a context that ends without ever having been done
-//    is counted (never_canceled_count()): where that grows, somebody forgets.
+//    is counted, with the place that made it (live.hpp): where that grows, somebody forgets.
 //  - Cancelling says "the answer is no longer wanted"; it does not wait until the work has stopped.
 //  - A Context is safe to use from any number of fibers and threads at once, like a shared_ptr's object; one *handle*
 //    is not (copy it).
 //
-// How it works. A handle is an intrusive reference to a node; background is the null handle. A node is a
-// runtime::Cancellation, in which waiting fibers hang, and holds a reference to its parent; the parent knows its
-// children by an intrusive list without owning them. Going done: under the node's lock the reason is set, once, and the
-// children are taken out, each with a reference if it is not already dying; then, without the lock, the node's waiters
-// are woken and the children follow, from a work list rather than by recursion. No two locks are ever held together. A
-// dying child unlinks itself under its parent's lock, so whoever holds that lock sees only children whose memory still
-// lives.
-//
-// The deadline is a runtime::Timer of the node whose callback makes it done. A parent's earlier deadline is the child's
-// too and needs no timer of its own. A deadline that is not reached costs the store that arms it and the one that
-// disarms it (timer.hpp).
-//
-// Rejected: cancelling in the destructor of the handle. Handles are copied into spawned fibers, so it would make the
-// order in which copies die part of the meaning.
+// How it works: node.hpp.
 #include <chrono>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/base/source_location.hpp"
 #include "core/context/errc.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::context {
 
-namespace detail {
-class Node;
-void acquire(Node* node) noexcept;
-void release(Node* node) noexcept;
-}  // namespace detail
-
 class Context;
+
 namespace detail {
-/// Makes a context done whose deadline a wait has seen pass before the context's timer did.
+class Link;
+class Node;
+struct Access;
+void acquire(Link* link) noexcept;
+void release(Link* link) noexcept;
+/// Makes a context done whose deadline a wait has seen pass.
 void expire(const Context& context) noexcept;
 }  // namespace detail
 
@@ -56,39 +46,45 @@ class Context {
  public:
   /// background()
   constexpr Context() noexcept = default;
-  Context(const Context& o) noexcept : node_(o.node_) {
-    if (node_ != nullptr) detail::acquire(node_);
+  Context(const Context& o) noexcept : link_(o.link_) {
+    if (link_ != nullptr) detail::acquire(link_);
   }
-  Context(Context&& o) noexcept : node_(std::exchange(o.node_, nullptr)) {}
+  Context(Context&& o) noexcept : link_(std::exchange(o.link_, nullptr)) {}
   Context& operator=(Context o) noexcept {
-    std::swap(node_, o.node_);
+    std::swap(link_, o.link_);
     return *this;
   }
   ~Context() {
-    if (node_ != nullptr) detail::release(node_);
+    if (link_ != nullptr) detail::release(link_);
   }
 
-  /// True when it was cancelled or its deadline has passed (and the timer has said so). One atomic load.
-  [[nodiscard]] bool done() const noexcept;
-  /// Success while not done; then errc::canceled or errc::deadline_exceeded. One atomic load.
+  /// True when it was cancelled or its deadline has passed. An atomic load; of a context with a deadline that is not
+  /// done yet also a look at the clock.
+  [[nodiscard]] bool done() const noexcept { return static_cast<bool>(err()); }
+  /// Success while not done; then errc::canceled or errc::deadline_exceeded. Costs what done() costs.
   [[nodiscard]] std::error_code err() const noexcept;
-  /// The error given to the CancelFunction that did it, here or in an ancestor; otherwise the same as err().
+  /// The error given to the CancelFunction that did it, or with the deadline that passed, here or in an ancestor;
+  /// otherwise the same as err().
   [[nodiscard]] std::error_code cause() const noexcept;
   /// The earliest deadline of this context and its ancestors; Deadline::never() without one.
   [[nodiscard]] Deadline deadline() const noexcept;
-  /// What waits obey; nullptr for background(). Valid as long as this handle, or a copy, lives.
+  /// What waits obey; nullptr where nothing cancels. Valid as long as this handle, or a copy, lives. Who waits on it is
+  /// woken at the deadline too, for which the context's own timer is armed: a place in a timer heap, once.
   [[nodiscard]] runtime::Cancellation* cancellation() const noexcept;
+  /// As cancellation(), for a wait that is told deadline() as well: the fiber's own timer ends it, and arming that is
+  /// one store. After Wake::timeout call to_error (waits.hpp), so that the context is done too.
+  [[nodiscard]] runtime::Cancellation* wait_point() const noexcept;
 
-  friend bool operator==(const Context& a, const Context& b) noexcept { return a.node_ == b.node_; }
+  friend bool operator==(const Context& a, const Context& b) noexcept { return a.link_ == b.link_; }
 
  private:
-  friend class detail::Node;
-  explicit Context(detail::Node* adopted) noexcept : node_(adopted) {}
-  detail::Node* node_ = nullptr;
+  friend struct detail::Access;
+  explicit Context(detail::Link* adopted) noexcept : link_(adopted) {}
+  detail::Link* link_ = nullptr;
 };
 
 /// Makes its context done with errc::canceled. Callable many times, from any thread; only the first counts. Keeps the
-/// context's node alive. Does not cancel when destroyed.
+/// context alive. Does not cancel when destroyed.
 class CancelFunction {
  public:
   CancelFunction() noexcept = default;
@@ -107,15 +103,18 @@ struct Cancelable {
 
 /// The root: never done, no deadline.
 [[nodiscard]] inline Context background() noexcept { return Context(); }
-/// A child of `parent`; done at once if the parent is. Throws std::bad_alloc. Any thread.
-[[nodiscard]] Cancelable with_cancel(const Context& parent);
+/// A child of `parent`; done at once if the parent is. `where` is what live.hpp tells of it. Throws std::bad_alloc. Any
+/// thread.
+[[nodiscard]] Cancelable with_cancel(const Context& parent, SourceLocation where = SourceLocation::current());
 /// As with_cancel, and done with errc::deadline_exceeded at `deadline` or its parent's deadline. A deadline already
-/// past: done at once. A deadline needs a living runtime, and the context must die before that runtime does.
-[[nodiscard]] Cancelable with_deadline(const Context& parent, Deadline deadline);
-/// with_deadline(parent, Deadline::in(timeout)).
-[[nodiscard]] Cancelable with_timeout(const Context& parent, std::chrono::nanoseconds timeout);
-
-/// Contexts that ended without ever having been done, since the process began.
-[[nodiscard]] std::uint64_t never_canceled_count() noexcept;
+/// past: done at once. `cause`: what cause() says when this deadline was the end; success means none.
+[[nodiscard]] Cancelable with_deadline(const Context& parent, Deadline deadline, std::error_code cause = {},
+                                       SourceLocation where = SourceLocation::current());
+/// with_deadline(parent, Deadline::in(timeout), cause).
+[[nodiscard]] Cancelable with_timeout(const Context& parent, std::chrono::nanoseconds timeout,
+                                      std::error_code cause = {}, SourceLocation where = SourceLocation::current());
+/// The values of `parent`, but neither its end nor its deadline: for work that a request leaves behind. Never done.
+/// Throws std::bad_alloc.
+[[nodiscard]] Context without_cancel(const Context& parent);
 
 }  // namespace fiberd::context

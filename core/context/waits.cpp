@@ -1,5 +1,6 @@
 #include "core/context/waits.hpp"
 
+#include "core/context/node.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::context {
@@ -23,27 +24,51 @@ std::error_code to_error(runtime::Wake how, const Context& ctx, Deadline own) no
   return {};
 }
 
+std::error_code check(const Context& ctx) noexcept {
+  // A busy fiber's clock may be late by some 100 us; only near the deadline is the real one asked.
+  static constexpr std::int64_t kNear = 10'000'000;
+  detail::Node* const node = detail::Access::node(ctx);
+  if (node == nullptr) return {};
+  if (node->reason() == detail::Reason::none &&
+      (node->deadline().is_never() || node->deadline().ns() > runtime::coarse_now() + kNear)) [[likely]]
+    return {};
+  return node->err();
+}
+
+std::error_code to_error(std::error_code error, const Context& ctx, Deadline own) noexcept {
+  // The kernel's ETIMEDOUT and ECANCELED are of another category: no wait of ours.
+  if (error.category() != std::generic_category()) return error;
+  std::error_code of_context;
+  if (error.value() == static_cast<int>(std::errc::operation_canceled)) {
+    of_context = ctx.err();
+  } else if (error.value() == static_cast<int>(std::errc::timed_out)) {
+    // That its time has come is asked too: a name server that does not answer says timed_out as well.
+    const std::int64_t deadline = ctx.deadline().ns();
+    if (deadline <= own.ns() && deadline <= monotonic_now()) of_context = ctx.err();
+  }
+  return of_context ? of_context : error;
+}
+
 std::error_code park_until(runtime::Ticket ticket, const Context& ctx, Deadline own) noexcept {
-  // The context's own timer would end the wait, too; passing its deadline makes it exact where that timer's Poller is
-  // late, and costs one store.
-  return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.cancellation()), ctx, own);
+  // The context's deadline becomes the wait's: one store, and the context needs no timer.
+  return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own);
 }
 
 std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept {
-  if (const std::error_code error = ctx.err()) return error;
+  if (const std::error_code error = check(ctx)) return error;
   if (duration.count() <= 0) {
     runtime::yield();
     return {};
   }
   const Deadline end = Deadline::in(duration);
   const runtime::Wake how = runtime::park_until(runtime::prepare_park(runtime::WaitReason::sleep),
-                                                end.earlier(ctx.deadline()), ctx.cancellation());
+                                                end.earlier(ctx.deadline()), ctx.wait_point());
   if (how == runtime::Wake::timeout && end.ns() < ctx.deadline().ns()) return {};
   return to_error(how, ctx, end);
 }
 
 runtime::UseFiber use_fiber(const Context& ctx) noexcept {
-  return runtime::UseFiber{ctx.deadline(), ctx.cancellation(),
+  return runtime::UseFiber{ctx.deadline(), ctx.wait_point(),
                            [](const void* argument, runtime::Wake how) noexcept {
                              return to_error(how, *static_cast<const Context*>(argument));
                            },

@@ -19,6 +19,15 @@ namespace fiberd::context {
 [[nodiscard]] std::error_code to_error(runtime::Wake how, const Context& ctx,
                                        Deadline own = Deadline::never()) noexcept;
 
+/// What every call that takes a Context asks before anything else: ctx.err(), for a call that waits. The clock is read
+/// only when the deadline is near. Any thread; never parks.
+[[nodiscard]] std::error_code check(const Context& ctx) noexcept;
+
+/// The same for a call that obeyed both but tells what happened as an error of std::errc: timed_out and
+/// operation_canceled become the context's errors where it was the context that ended the call; others stay.
+[[nodiscard]] std::error_code to_error(std::error_code error, const Context& ctx,
+                                       Deadline own = Deadline::never()) noexcept;
+
 /// runtime::park_until under `ctx` and a deadline of the wait's own. Success: woken. Only on a fiber.
 [[nodiscard]] std::error_code park_until(runtime::Ticket ticket, const Context& ctx,
                                          Deadline own = Deadline::never()) noexcept;
@@ -29,7 +38,7 @@ std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noe
 /// runtime::try_blocking under `ctx`: Result<T>, or the Result that fn returns. `fn` must own all it uses.
 template <std::invocable F>
 auto blocking(const Context& ctx, F&& fn) {
-  return runtime::detail::try_blocking(ctx.deadline(), ctx.cancellation(), std::forward<F>(fn),
+  return runtime::detail::try_blocking(ctx.deadline(), ctx.wait_point(), std::forward<F>(fn),
                                        [&ctx](runtime::Wake how) { return to_error(how, ctx); });
 }
 

@@ -90,13 +90,22 @@ void Connection::restart_claimed() noexcept {
 
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
+  client_.reset();        // before the descriptor that it watches
   stream_.close();
   if (on_closed_ != nullptr) on_closed_(closed_argument_);
   server_.destroy(*this);
 }
 
+ClientContext& Connection::client() {
+  if (client_ == nullptr)
+    client_ = std::make_unique<ClientContext>(server_.context(), stream_, server_.options_.half_close_cancels);
+  return *client_;
+}
+
 /// True: the connection is no longer ours. False: bytes are there already; read.
 bool Connection::go_idle() noexcept {
+  if (client_ != nullptr) [[unlikely]]
+    client_->unwatch();
   metric::Gauge* const idle = server_.options_.metrics.idle;
   static constexpr auto kReady = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
@@ -370,6 +379,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
     log(LogLevel::error, "a handler threw something that is no std::exception");
   }
   if (panicked) count(server_.options_.metrics.panics);
+  ex.end_context();
   if (ex.ended_ || output_lost_) return;
   if (ex.committed()) {
     // The client must see that the body is incomplete: no last chunk, and the connection closes.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/base/intrusive_list.hpp"
+#include "core/http/client_context.hpp"
 #include "core/http/server.hpp"
 #include "core/net/tcp_stream.hpp"
 
@@ -72,6 +73,8 @@ class Connection : public ListHook {
   [[nodiscard]] bool take_workspace() noexcept;
   [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
   void finish() noexcept;
+  /// For Exchange. Throws std::bad_alloc.
+  [[nodiscard]] ClientContext& client();
 
   // Output: ws_->out[0, out_size_) waits.
   std::error_code flush() noexcept;
@@ -94,14 +97,15 @@ class Connection : public ListHook {
   std::atomic<std::int64_t> waiting_since_{0};
   std::int64_t
       head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
-  bool after_empty_line_ = false;  // before the next request
+  std::unique_ptr<ClientContext> client_;  // once a handler has asked
   // Only while active:
   Workspace* ws_ = nullptr;
   std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)
   std::uint32_t end_ = 0;
   std::uint32_t out_size_ = 0;
   std::uint32_t linger_bytes_ = 0;
-  bool output_lost_ = false;  // a send failed: nothing may be sent any more
+  bool output_lost_ = false;       // a send failed: nothing may be sent any more
+  bool after_empty_line_ = false;  // before the next request; also while idle
 };
 
 }  // namespace fiberd::http

@@ -23,6 +23,26 @@ static std::error_code misuse(const char* what) noexcept {
   return std::make_error_code(std::errc::operation_not_permitted);
 }
 
+const context::Context& Exchange::context() {
+  if (context_ == context::Context()) {
+    const context::Context& client = client_context();
+    context_ = context::with_deadline(client, deadline_).context;
+  }
+  return context_;
+}
+
+const context::Context& Exchange::client_context() {
+  Connection& c = connection_;
+  ClientContext& client = c.client();
+  client.watch(c.begin_ != c.end_);
+  return client.context();
+}
+
+/// A FIN behind the body says something about this request once the body has been read.
+void Exchange::note_body_read() noexcept {
+  if (connection_.client_ != nullptr) connection_.client_->note_more(connection_.begin_ != connection_.end_);
+}
+
 Result<std::string_view> Exchange::read_body() {
   Connection& c = connection_;
   const Workspace& ws = *c.ws_;
@@ -60,6 +80,7 @@ Result<std::string_view> Exchange::read_body() {
     }
     c.end_ += static_cast<std::uint32_t>(*n);
   }
+  note_body_read();
   return std::string_view();
 }
 

@@ -5,9 +5,11 @@
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
+#include "core/context/context.hpp"
 #include "core/http/body_decoder.hpp"
 #include "core/http/message.hpp"
 #include "core/http/rate_guard.hpp"
@@ -35,6 +37,16 @@ class Exchange {
   [[nodiscard]] std::string_view rest() const noexcept { return path_.substr(rest_); }
   /// By when the head of the answer must be committed (`timeouts.request`).
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
+
+  // ---- contexts, made when they are first asked for: a handler that waits for nothing pays nothing
+
+  /// The request's: done at deadline(), when the client goes away (cause() says connection_reset, or
+  /// connection_aborted when it ended its side: client_context.hpp), when a stopping server's patience ends, and when
+  /// serve() has returned. Pass it to all that the request waits for. Throws std::bad_alloc.
+  [[nodiscard]] const context::Context& context();
+  /// The connection's: the same without the deadline and beyond this request, until the connection ends. For answers
+  /// that are streamed for longer than deadline(). Throws std::bad_alloc.
+  [[nodiscard]] const context::Context& client_context();
 
   // ---- request body
 
@@ -76,11 +88,17 @@ class Exchange {
   [[nodiscard]] bool leaves_too_much() const noexcept;
   [[nodiscard]] Result<HeadWritten> write_large_head(const ResponseHead& head);
   Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
+  void end_context() noexcept {
+    if (context_ != context::Context()) [[unlikely]]
+      context::CancelFunction(std::move(context_))();
+  }
+  void note_body_read() noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;
   std::error_code commit(ResponseHead& head, RestOfBody rest);
 
   Connection& connection_;
   const Request& request_;
+  context::Context context_;  // background: nobody has asked
   std::string_view path_;
   std::size_t rest_ = 0;
   Deadline deadline_;

@@ -23,9 +23,10 @@ Server::Server(ServerOptions options, std::vector<Route> routes, Router router)
     : options_(std::move(options)),
       routes_(std::move(routes)),
       router_(std::move(router)),
-      workspaces_(options_.head) {}
+      workspaces_(options_.head),
+      all_(context::with_cancel(options_.context)) {}
 
-Server::~Server() = default;
+Server::~Server() { all_.cancel(); }
 
 void Server::add(Connection& c) noexcept {
   const LockGuard guard(lock_);
@@ -110,6 +111,7 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     if (n == idle.size()) continue;
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
+      all_.cancel();
       const LockGuard guard(lock_);
       for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c)) {
         c->abort();
@@ -118,6 +120,7 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
   }
+  all_.cancel();
   workspaces_.stop();
   return cut;
 }

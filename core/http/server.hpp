@@ -14,6 +14,7 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/context/context.hpp"
 #include "core/http/error_page.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/router.hpp"
@@ -112,6 +113,10 @@ struct ServerOptions {
   std::vector<ErrorPage> error_pages;         ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
   ServerMetrics metrics;
+  context::Context context;  ///< the parent of all contexts that handlers are given
+  /// A client that ends its side of the connection (FIN) counts as gone for the contexts of handlers, not for answers:
+  /// client_context.hpp.
+  bool half_close_cancels = true;
 };
 
 /// Thread-safe. Must outlive its connections: stop() first.
@@ -140,6 +145,8 @@ class Server {
   /// For reclaim(): closes up to `most` connections that wait so since `until` or longer. Returns how many.
   std::size_t close_waiting(Waiting what, std::int64_t until, std::size_t most) noexcept;
 
+  /// The server's: done when stop() cuts what is left, or has ended. The parent of its connections' contexts.
+  [[nodiscard]] const context::Context& context() const noexcept { return all_.context; }
   [[nodiscard]] std::size_t connections() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
@@ -154,6 +161,7 @@ class Server {
   std::vector<Route> routes_;
   Router router_;
   WorkspacePool workspaces_;
+  const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> count_{0};
   Lock lock_;

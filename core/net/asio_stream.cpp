@@ -21,8 +21,9 @@ boost::system::error_code to_boost(std::error_code error) noexcept {
 AsioStream::executor_type AsioStream::get_executor() const noexcept { return idle_context().get_executor(); }
 
 std::size_t AsioStream::read_one(boost::asio::mutable_buffer buffer, boost::system::error_code& ec) noexcept {
-  const Result<std::size_t> n =
-      stream_.read_some({static_cast<std::byte*>(buffer.data()), buffer.size()}, Deadline::never(), cancellation_);
+  const std::span<std::byte> data(static_cast<std::byte*>(buffer.data()), buffer.size());
+  const Result<std::size_t> n = cancellation_ != nullptr ? stream_.read_some(data, Deadline::never(), cancellation_)
+                                                         : stream_.read_some(context_, data);
   if (!n) {
     ec = to_boost(n.error());
     return 0;
@@ -34,7 +35,8 @@ std::size_t AsioStream::read_one(boost::asio::mutable_buffer buffer, boost::syst
 std::size_t AsioStream::write_parts(std::span<iovec> parts, boost::system::error_code& ec) noexcept {
   ec = {};
   if (parts.empty()) return 0;
-  const Result<std::size_t> n = stream_.writev_some(parts, Deadline::never(), cancellation_);
+  const Result<std::size_t> n = cancellation_ != nullptr ? stream_.writev_some(parts, Deadline::never(), cancellation_)
+                                                         : stream_.writev_some(context_, parts);
   if (n) return *n;
   ec = to_boost(n.error());
   return 0;

@@ -12,6 +12,7 @@
 #include <boost/system/system_error.hpp>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "core/net/tcp_stream.hpp"
 
@@ -34,6 +35,9 @@ class AsioStream {
   /// deadlines; it must outlive the calls.
   explicit AsioStream(TcpStream& stream, runtime::Cancellation* cancellation = nullptr) noexcept
       : stream_(stream), cancellation_(cancellation) {}
+  /// The same under a context: its errors arrive as they are, of their own category (tcp_stream.hpp tells which).
+  AsioStream(TcpStream& stream, context::Context context) noexcept
+      : stream_(stream), cancellation_(nullptr), context_(std::move(context)) {}
   ~AsioStream() { release_socket(); }
   AsioStream(const AsioStream&) = delete;
   AsioStream& operator=(const AsioStream&) = delete;
@@ -95,6 +99,7 @@ class AsioStream {
 
   TcpStream& stream_;
   runtime::Cancellation* cancellation_;
+  const context::Context context_;
   std::optional<boost::asio::ip::tcp::socket> socket_;
 };
 

@@ -35,6 +35,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/context/waits.hpp"
 #include "core/net/handshakes.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
@@ -466,6 +467,13 @@ Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* can
             descriptor->wait(runtime::Direction::read, runtime::WaitReason::accept, deadline, cancellation))
       return fail(error);
   }
+}
+
+Result<TcpStream> Listener::accept(const context::Context& ctx, Deadline own) {
+  if (const std::error_code error = context::check(ctx)) return fail(error);
+  Result<TcpStream> stream = accept(own.earlier(ctx.deadline()), ctx.wait_point());
+  if (!stream) return fail(context::to_error(stream.error(), ctx, own));
+  return stream;
 }
 
 /// Accepts all that is in the queue.

@@ -87,6 +87,8 @@ class Listener {
   /// first socket is asked.
   [[nodiscard]] Result<TcpStream> accept(Deadline deadline = Deadline::never(),
                                          runtime::Cancellation* cancellation = nullptr);
+  /// As accept() under a context: errors as TcpStream's (tcp_stream.hpp). One that is done leaves the queue alone.
+  [[nodiscard]] Result<TcpStream> accept(const context::Context& ctx, Deadline own = Deadline::never());
   /// Lets no handshake begin any more, accepts until none is under way (a second at most), so that nobody who was let
   /// in is dropped, then closes. Parks on a fiber, blocks on another thread. Not from OnAccept.
   void stop() noexcept;

@@ -21,6 +21,7 @@
 #include <string>
 #include <utility>
 
+#include "core/context/waits.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/poll_descriptor.hpp"
@@ -298,6 +299,14 @@ Result<std::vector<Endpoint>> Resolver::resolve(std::string_view host, std::uint
     return fail(started.error());
   if (const std::error_code error = lookup->drive(deadline, cancellation)) return fail(error);
   return lookup->take();
+}
+
+Result<std::vector<Endpoint>> Resolver::resolve(const context::Context& ctx, std::string_view host, std::uint16_t port,
+                                                AddressFamily family, Deadline own) const {
+  if (const std::error_code error = context::check(ctx)) return fail(error);
+  Result<std::vector<Endpoint>> found = resolve(host, port, own.earlier(ctx.deadline()), ctx.wait_point(), family);
+  if (!found) return fail(context::to_error(found.error(), ctx, own));
+  return found;
 }
 
 }  // namespace fiberd::net

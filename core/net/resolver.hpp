@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/context/context.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -47,6 +48,11 @@ class Resolver {
                                                       Deadline deadline = Deadline::never(),
                                                       runtime::Cancellation* cancellation = nullptr,
                                                       AddressFamily family = AddressFamily::any) const;
+  /// The same under a context: context::errc::canceled and deadline_exceeded are its own, timed_out is `own`'s or that
+  /// no server answered. One that is done asks nobody.
+  [[nodiscard]] Result<std::vector<Endpoint>> resolve(const context::Context& ctx, std::string_view host,
+                                                      std::uint16_t port, AddressFamily family = AddressFamily::any,
+                                                      Deadline own = Deadline::never()) const;
 
  private:
   ResolverOptions options_;

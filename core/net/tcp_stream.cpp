@@ -236,24 +236,28 @@ Result<std::size_t> TcpStream::writev_some(std::span<const iovec> parts, Deadlin
   }
 }
 
+std::span<iovec> TcpStream::behind(std::span<iovec> parts, std::size_t n) noexcept {
+  while (!parts.empty()) {
+    iovec& part = parts.front();
+    const std::size_t taken = std::min(n, part.iov_len);
+    part.iov_base = static_cast<char*>(part.iov_base) + taken;
+    part.iov_len -= taken;
+    n -= taken;
+    if (part.iov_len != 0) break;
+    parts = parts.subspan(1);
+  }
+  return parts;
+}
+
 Result<void> TcpStream::writev_all(std::span<iovec> parts, Deadline deadline, Cancellation* cancellation) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
-  for (;;) {
-    while (!parts.empty() && parts.front().iov_len == 0) parts = parts.subspan(1);
-    if (parts.empty()) return {};
+  for (parts = behind(parts, 0); !parts.empty();) {
     const Result<std::size_t> n = writev_some(parts, deadline, cancellation);
     if (!n) return fail(n.error());
-    std::size_t left = *n;
-    while (left != 0) {
-      iovec& part = parts.front();
-      const std::size_t taken = std::min(left, part.iov_len);
-      part.iov_base = static_cast<char*>(part.iov_base) + taken;
-      part.iov_len -= taken;
-      left -= taken;
-      if (part.iov_len == 0) parts = parts.subspan(1);
-    }
+    parts = behind(parts, *n);
   }
+  return {};
 }
 
 Result<std::size_t> TcpStream::sendfile_some(int file, std::uint64_t offset, std::uint64_t count, Deadline deadline,

@@ -6,6 +6,13 @@
 // wins) and the cancellation. At most one fiber reads and one writes at a time; close and shutdown may come from a
 // third.
 //
+// Under a Context. Each call has a form that takes a context first and, last, a deadline of its own (never, if none).
+// A context that is done, or whose deadline is past, makes no system call. Of the deadlines (the context's, the call's,
+// the stream's) the earliest counts, and the error says which: context::errc::deadline_exceeded, the context's, also
+// when it equals another; std::errc::timed_out, the call's or the stream's. context::errc::canceled: the context was
+// cancelled; std::errc::operation_canceled: the stream was shut down or closed. Each condition of std::errc matches
+// both of a pair. The loops (read_full, write_all, …) look at the context before each step.
+//
 // Closing from another fiber. The descriptor's number must not be given to somebody else while a call uses it. `state_`
 // counts the calls inside; close() marks it closed, wakes them with operation_canceled, and the last one out closes.
 // Two atomic operations a call: a server whose connection has one fiber, which closes it too, saves them by
@@ -19,6 +26,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
+#include "core/context/context.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/wait.hpp"
@@ -34,6 +42,8 @@ class TcpStream {
   /// Connects. On a fiber. Errors: timed_out, operation_canceled, what connect(2) said.
   [[nodiscard]] static Result<TcpStream> connect(const Endpoint& endpoint, Deadline deadline = Deadline::never(),
                                                  runtime::Cancellation* cancellation = nullptr);
+  [[nodiscard]] static Result<TcpStream> connect(const context::Context& ctx, const Endpoint& endpoint,
+                                                 Deadline own = Deadline::never());
   /// Movable while no call is inside.
   TcpStream(TcpStream&& other) noexcept;
   TcpStream& operator=(TcpStream&& other) noexcept;
@@ -69,6 +79,24 @@ class TcpStream {
   [[nodiscard]] Result<void> sendfile_all(int fd, std::uint64_t offset, std::uint64_t count,
                                           Deadline deadline = Deadline::never(),
                                           runtime::Cancellation* cancellation = nullptr) noexcept;
+
+  // The same under a context.
+  [[nodiscard]] Result<std::size_t> read_some(const context::Context& ctx, std::span<std::byte> data,
+                                              Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<void> read_full(const context::Context& ctx, std::span<std::byte> data,
+                                       Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<std::size_t> write_some(const context::Context& ctx, std::span<const std::byte> data,
+                                               Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<void> write_all(const context::Context& ctx, std::span<const std::byte> data,
+                                       Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<std::size_t> writev_some(const context::Context& ctx, std::span<const iovec> parts,
+                                                Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<void> writev_all(const context::Context& ctx, std::span<iovec> parts,
+                                        Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<std::size_t> sendfile_some(const context::Context& ctx, int fd, std::uint64_t offset,
+                                                  std::uint64_t count, Deadline own = Deadline::never()) noexcept;
+  [[nodiscard]] Result<void> sendfile_all(const context::Context& ctx, int fd, std::uint64_t offset,
+                                          std::uint64_t count, Deadline own = Deadline::never()) noexcept;
 
   /// From now on the calls are not counted: all of them, close() and the destructor included, come from one fiber at a
   /// time. Others may call shutdown() and shutdown_read() only, and only while they know, by a lock of their own, that
@@ -113,6 +141,8 @@ class TcpStream {
   [[nodiscard]] bool enter() noexcept;
   void exit() noexcept;
   void destroy() noexcept;
+  /// What is left of `parts` behind their first `n` bytes and any empty ones.
+  [[nodiscard]] static std::span<iovec> behind(std::span<iovec> parts, std::size_t n) noexcept;
   int fd_ = -1;
   std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside, and flags
   runtime::PollDescriptor* descriptor_ = nullptr;

@@ -11,6 +11,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
+#include "core/context/live.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
 
@@ -124,6 +125,8 @@ void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
 
 void add_process(Page& page, const std::string& version) {
   page.family("fiberd_bugs_total").sample(bug_count());
+  page.family("fiberd_contexts").sample(context::live_count());
+  page.family("fiberd_contexts_never_canceled_total").sample(context::never_canceled_count());
   page.family("fiberd_build_info").sample(1, {version, __VERSION__});
   const Result<ProcessStats> stats = read_process_stats();
   if (!stats) log(LogLevel::warning, "metrics: /proc cannot be read: " + stats.error().message());

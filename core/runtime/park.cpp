@@ -48,9 +48,14 @@ void Cancellation::unlink(CancelNode& node) noexcept {
   if (node.linked()) List<CancelNode>::remove(node);
 }
 
+/// A fiber that has begun a wait (prepare_park) must not be queued: its status word would forget the wait, and a wake
+/// that came meanwhile would be lost. It will leave by its park, or abandon it and come by here again.
+static bool in_a_wait(const Fiber& f) noexcept { return f.status.state() != State::running; }
+
 void enter_runtime() noexcept {
   Machine& m = *Machine::current_machine();
-  if (m.processor->retired.load(std::memory_order_relaxed) && m.current->pins == 0) [[unlikely]]
+  if (m.processor->retired.load(std::memory_order_relaxed) && m.current->pins == 0 && !in_a_wait(*m.current))
+      [[unlikely]]
     Scheduler::leave(After::yield);
 }
 
@@ -76,7 +81,7 @@ void spend_budget() noexcept {
     }
     spent = now - p.slice_start >= kSlice;
   }
-  if (!spent) return;
+  if (!spent || in_a_wait(*m->current)) return;
   p.stats.budget_yields.add();
   Scheduler::leave(After::yield);
 }

@@ -21,7 +21,7 @@ Result<PollDescriptor*> PollDescriptor::open(int fd) noexcept {
   d->fd_ = fd;
   d->poller_ = nullptr;
   d->registered_.store(0, std::memory_order_relaxed);
-  d->hung_up_.store(false, std::memory_order_relaxed);
+  d->hung_up_.store(0, std::memory_order_relaxed);
   for (PollWord& word : d->words_) word.reset();
   return d;
 }
@@ -111,9 +111,37 @@ void PollDescriptor::on_idle_timer(Timer& timer) noexcept {
   handler.on_timeout(handler.argument);
 }
 
-void PollDescriptor::deliver(std::uint32_t events) noexcept {
+std::error_code PollDescriptor::watch_hang_up(HangUpWatch& watch) noexcept {
+  if (const std::error_code error = ensure_registered(Direction::read)) return error;
+  const LockGuard guard(register_lock_);
+  (void)FIBERD_BUG_IF(watched_.load(std::memory_order_relaxed));
+  idle_.argument = &watch;
+  // Either an event's thread sees this, or it is seen here what the event said.
+  watched_.store(true, std::memory_order_seq_cst);
+  if (hung_up_.load(std::memory_order_seq_cst) != 0) watch.on_hang_up(watch, was_reset());
+  return {};
+}
+
+void PollDescriptor::unwatch_hang_up() noexcept {
+  const LockGuard guard(register_lock_);
+  watched_.store(false, std::memory_order_relaxed);
+}
+
+void PollDescriptor::tell_watch(std::uint16_t generation) noexcept {
+  const LockGuard guard(register_lock_);
+  // The descriptor may have been closed, opened and watched anew since this event was looked at: whoever set the watch
+  // that is seen here came after the generation that is seen here.
+  if (!watched_.load(std::memory_order_relaxed) || generation_.load(std::memory_order_seq_cst) != generation) return;
+  auto& watch = *static_cast<HangUpWatch*>(idle_.argument);
+  watch.on_hang_up(watch, was_reset());
+}
+
+void PollDescriptor::deliver(std::uint32_t events, std::uint16_t generation) noexcept {
   // Before anybody is woken by it.
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_.store(true, std::memory_order_release);
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+    hung_up_.fetch_or((events & (EPOLLHUP | EPOLLERR)) != 0 ? kEnded | kReset : kEnded, std::memory_order_seq_cst);
+    if (watched_.load(std::memory_order_seq_cst)) tell_watch(generation);
+  }
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
     const PollWord::Notified n = words_[1].notify();
     if (n.ticket) wake(n.ticket);
@@ -130,7 +158,7 @@ void PollDescriptor::deliver(std::uint32_t events) noexcept {
 
 void deliver_to_descriptor(void* descriptor, std::uint16_t generation, std::uint32_t events) noexcept {
   auto& d = *static_cast<PollDescriptor*>(descriptor);
-  if (d.generation_.load(std::memory_order_seq_cst) == generation) d.deliver(events);
+  if (d.generation_.load(std::memory_order_seq_cst) == generation) d.deliver(events, generation);
 }
 
 }  // namespace fiberd::runtime

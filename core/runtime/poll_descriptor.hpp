@@ -25,6 +25,15 @@ struct IdleHandler {
   void* argument = nullptr;
 };
 
+/// Told when the peer goes away while the descriptor is active and nobody may be reading. Intrusive: outlives its being
+/// watched with.
+struct HangUpWatch {
+  /// `reset`: both directions are gone (a reset, an error); else the peer has ended its stream (FIN) and may read
+  /// still. Inside the scheduler, or in watch_hang_up(), under a lock of the descriptor's: must not park, nor call the
+  /// descriptor. May come again.
+  void (*on_hang_up)(HangUpWatch& watch, bool reset) noexcept = nullptr;
+};
+
 /// Its address is never used for anything else, and stale events are recognised by generation
 /// (poll_descriptor_pool.hpp). Registered with epoll (edge-triggered, both directions) on the first wait, not at open:
 /// a connection that is answered and closed without waiting never costs an epoll_ctl.
@@ -60,7 +69,16 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   [[nodiscard]] int fd() const noexcept { return fd_; }
   /// An event so far said that the peer closed or that there is an error: reading will not block any more, and no
   /// further edge may come.
-  [[nodiscard]] bool hung_up() const noexcept { return hung_up_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool hung_up() const noexcept { return hung_up_.load(std::memory_order_acquire) != 0; }
+  /// Of those, that it was more than the end of the peer's stream.
+  [[nodiscard]] bool was_reset() const noexcept { return (hung_up_.load(std::memory_order_acquire) & kReset) != 0; }
+
+  /// From now on `watch` is told, until unwatch_hang_up(), which must come before the descriptor goes idle or is
+  /// closed. What events have said already is told before this returns. One at a time. Registers the descriptor if no
+  /// wait has done so. Errors: what epoll_ctl said; then nothing is watched.
+  [[nodiscard]] std::error_code watch_hang_up(HangUpWatch& watch) noexcept;
+  /// Afterwards the callback is not running and does not come.
+  void unwatch_hang_up() noexcept;
 
  private:
   friend class PollDescriptorPool;
@@ -69,10 +87,13 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   PollDescriptor() noexcept;
   static void on_idle_timer(Timer& timer) noexcept;
   std::error_code ensure_registered(Direction direction) noexcept;
-  void deliver(std::uint32_t events) noexcept;
+  void deliver(std::uint32_t events, std::uint16_t generation) noexcept;
+  void tell_watch(std::uint16_t generation) noexcept;
+  static constexpr std::uint8_t kEnded = 1;
+  static constexpr std::uint8_t kReset = 2;
 
   PollWord words_[2];
-  IdleHandler idle_;
+  IdleHandler idle_;  // while idle; while watched its argument is the HangUpWatch, under register_lock_
   std::atomic<std::int64_t> idle_deadline_{0};
   Poller* poller_ = nullptr;
   PollDescriptor* next_free_ = nullptr;
@@ -80,7 +101,8 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   std::uint32_t idle_generation_ = 0;
   int fd_ = -1;
   Lock register_lock_;
-  std::atomic<bool> hung_up_{false};
+  std::atomic<std::uint8_t> hung_up_{0};
+  std::atomic<bool> watched_{false};         // changes under register_lock_
   std::atomic<std::uint8_t> registered_{0};  // bit 0: in epoll, for reading; bit 1: for writing too
 };
 

@@ -114,7 +114,8 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
   f->pin_slot = static_cast<std::uint16_t>(slot);
   f->status.set_owned(State::runnable);
   ready(*f, true);
-  if (local && m->current != nullptr) enter_runtime();
+  // Not from within a Lock: it must not be taken to another thread.
+  if (local && m->current != nullptr && thread_locals()->lock_depth == 0) enter_runtime();
   return {};
 }
 

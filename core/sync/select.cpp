@@ -167,7 +167,7 @@ template <class F>
 void Selector::for_each_cancellation(F&& f) noexcept {
   for (SelectCase* const c : cases_)
     if (is_untyped(*c))
-      f(untyped(*c), untyped(*c).context_ != nullptr ? untyped(*c).context_->cancellation() : nullptr);
+      f(untyped(*c), untyped(*c).context_ != nullptr ? untyped(*c).context_->wait_point() : nullptr);
 }
 
 void Selector::lock_all() noexcept {

@@ -5,6 +5,7 @@
 
 #include "core/base/log.hpp"
 #include "core/http/handlers.hpp"
+#include "core/observe/context_report.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait.hpp"
@@ -26,6 +27,14 @@ class MetricsHandler final : public http::Handler {
 
  private:
   const AdminState& state_;
+};
+
+class ContextsHandler final : public http::Handler {
+ public:
+  std::error_code serve(http::Exchange& exchange) override {
+    const std::string page = runtime::blocking([] { return observe::render_contexts(); });
+    return exchange.respond(200, kText, page);
+  }
 };
 
 /// Alive means: every Processor takes up a new fiber. A daemon whose Processors are all held answers 503, or nothing.
@@ -94,7 +103,8 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/metrics", std::make_shared<MetricsHandler>(state));
   add("/healthz", std::make_shared<HealthHandler>());
   add("/readyz", std::make_shared<ReadyHandler>(state));
-  auto index = http::make_respond_handler({.body = "fiberd admin\n/metrics\n/healthz\n/readyz\n"});
+  add("/debug/contexts", std::make_shared<ContextsHandler>());
+  auto index = http::make_respond_handler({.body = "fiberd admin\n/metrics\n/healthz\n/readyz\n/debug/contexts\n"});
   if (index) add("/", std::move(*index));
   return routes;
 }

@@ -1,5 +1,5 @@
 #pragma once
-// The admin listener: /metrics, /healthz, /readyz, served by our own HTTP server.
+// The admin listener: /metrics, /healthz, /readyz, /debug/contexts, served by our own HTTP server.
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -16,7 +16,7 @@ struct AdminState {
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
-/// /readyz, and / with a list of them.
+/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), and / with a list of them.
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
 
 }  // namespace fiberd::daemon

@@ -33,6 +33,9 @@ TEST_CASE("List keeps order and removes from anywhere", "[base]") {
   fiberd::List<Item>::remove(b);
   CHECK_FALSE(b.linked());
   CHECK(values(list) == std::vector<int>{1, 3});
+  fiberd::List<Item>::insert_before(b, c);
+  CHECK(values(list) == std::vector<int>{1, 2, 3});
+  fiberd::List<Item>::remove(b);
   list.push_back(b);
   CHECK(list.pop_front() == &a);
   CHECK(list.pop_front() == &c);

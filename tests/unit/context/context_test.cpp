@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/context/live.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"

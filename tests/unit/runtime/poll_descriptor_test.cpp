@@ -7,7 +7,9 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <thread>
+#include <utility>
 
 #include "core/runtime/runtime.hpp"
 
@@ -169,4 +171,94 @@ TEST_CASE("an event of a closed descriptor does not reach its successor", "[poll
     }
   });
   CHECK(e == std::errc::timed_out);
+}
+
+namespace {
+struct Watch : HangUpWatch {
+  Watch() noexcept {
+    on_hang_up = [](HangUpWatch& watch, bool reset) noexcept {
+      auto& self = static_cast<Watch&>(watch);
+      ++(reset ? self.resets : self.ends);
+    };
+  }
+  std::atomic<int> ends{0};
+  std::atomic<int> resets{0};
+};
+bool wait_for(const std::atomic<int>& n) {
+  for (int i = 0; i < 5'000 && n == 0; ++i) (void)sleep_for(1ms);
+  return n != 0;
+}
+}  // namespace
+
+TEST_CASE("a peer that goes away is told of while nobody reads: the end of its stream, and more", "[poll]") {
+  Pair p;
+  Watch watch;
+  Watch late;
+  Watch gone;
+  bool ended = false;
+  bool reset = false;
+  bool idle = false;
+  bool woke = false;
+  start(2)->run([&] {
+    PollDescriptor* const d = *PollDescriptor::open(p.fd[0]);
+    if (d->watch_hang_up(watch)) return;
+    (void)!write(p.fd[1], "x", 1);
+    (void)::shutdown(p.fd[1], SHUT_WR);
+    ended = wait_for(watch.ends) && watch.resets == 0 && !d->was_reset();
+    d->unwatch_hang_up();
+    // Told at once of what is known.
+    if (d->watch_hang_up(late)) return;
+    (void)close(std::exchange(p.fd[1], -1));
+    reset = late.ends == 1 && wait_for(late.resets) && d->was_reset();
+    d->unwatch_hang_up();
+    d->close();
+
+    // An idle handler is not mistaken for a watch, nor the other way round.
+    Pair q;
+    PollDescriptor* const other = *PollDescriptor::open(q.fd[0]);
+    if (other->watch_hang_up(gone)) return;
+    other->unwatch_hang_up();
+    Idle state;
+    idle = other->go_idle(state.handler(), Deadline::never());
+    (void)close(std::exchange(q.fd[1], -1));
+    woke = wait_for(state.ready);
+    other->close();
+  });
+  CHECK(ended);
+  CHECK(reset);
+  CHECK(idle);
+  CHECK(woke);
+  CHECK(gone.ends + gone.resets == 0);
+}
+
+TEST_CASE("watching comes and goes while the peer goes away: never told after unwatch", "[poll]") {
+  std::atomic<int> wrong{0};
+  int told = 0;
+  start(2)->run([&] {
+    for (int i = 0; i < 3'000; ++i) {
+      std::array<int, 2> fd{};
+      if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd.data()) != 0) return;
+      PollDescriptor* const d = *PollDescriptor::open(fd[0]);
+      std::atomic<bool> closed{false};
+      (void)spawn_on(1, "peer", [&closed, peer = fd[1]] {
+        (void)close(peer);
+        closed = true;
+      });
+      {
+        auto watch = std::make_unique<Watch>();
+        if (d->watch_hang_up(*watch)) ++wrong;
+        for (int k = 0; k < i % 4; ++k) yield();
+        d->unwatch_hang_up();
+        const int seen = watch->ends + watch->resets;
+        yield();
+        if (watch->ends + watch->resets != seen) ++wrong;
+        told += seen != 0 ? 1 : 0;
+      }
+      while (!closed) yield();
+      d->close();
+      (void)close(fd[0]);
+    }
+  });
+  CHECK(wrong == 0);
+  CHECK(told > 0);
 }

@@ -142,3 +142,33 @@ TEST_CASE("many sleepers wake in the order of their deadlines", "[wait]") {
   });
   CHECK(order == std::vector<int>{1, 2, 3, 4, 5});
 }
+
+TEST_CASE("a fiber that has begun to wait is not made to yield: its wake would be lost", "[wait]") {
+  // Its Processor is taken from it between the two, and spawn is where it would notice.
+  Wake after_spawn = Wake::none;
+  bool woke = false;
+  std::uint64_t handoffs = 0;
+  Wake after_budget = Wake::none;
+  auto rt = start(1);
+  rt->run([&] {
+    const auto taken = [&] { return read_mem_stats().handoffs; };
+    const std::uint64_t before = taken();
+    (void)spawn("waits its turn", [] {});
+    const Ticket t = prepare_park(WaitReason::test);
+    const std::int64_t until = monotonic_now() + 5'000'000'000;
+    while (taken() == before && monotonic_now() < until) {
+    }
+    handoffs = taken() - before;
+    (void)spawn("waker", [&woke, t] { woke = wake(t); });
+    after_spawn = park_until(t, Deadline::in(5s));
+
+    const Ticket budget = prepare_park(WaitReason::test);
+    (void)spawn("waker", [budget] { wake(budget); });
+    for (int i = 0; i < 1'000; ++i) spend_budget();
+    after_budget = park_until(budget, Deadline::in(5s));
+  });
+  CHECK(handoffs >= 1);
+  CHECK(after_spawn == Wake::ready);
+  CHECK(woke);
+  CHECK(after_budget == Wake::ready);
+}
