@@ -119,6 +119,7 @@ TEST_CASE("snapshot: what cannot be moved in changes nothing", "[sync][snapshot]
 TEST_CASE("snapshot: update loses nothing to other writers", "[sync][snapshot]") {
   AtomicSnapshot<int> s(0);
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&s] {
       for (int i = 0; i < 5'000; ++i) s.update([](const int& n) { return n + 1; });

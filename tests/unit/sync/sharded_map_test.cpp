@@ -111,7 +111,7 @@ TEST_CASE("sharded map: range sees every entry once and may change it; erase_if 
 }
 
 TEST_CASE("sharded map: integers with any stride are spread over the shards", "[sync][map]") {
-  for (const std::size_t stride : {1, 64, 4096, 1'000'000}) {
+  for (const std::size_t stride : {1U, 64U, 4096U, 1'000'000U}) {
     std::array<int, 16> share{};
     for (std::size_t i = 0; i < 1600; ++i) ++share.at(sync::detail::shard_index(i * stride, 4));
     INFO(stride);
@@ -150,6 +150,7 @@ TEST_CASE("sharded map: a bound is exact when 4 threads insert and erase", "[syn
   ShardedMap<int, int> m(kMax);
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
       for (int i = 0; i < 20'000; ++i) {
@@ -175,6 +176,7 @@ TEST_CASE("sharded map: a bound is exact when 4 threads insert and erase", "[syn
 TEST_CASE("sharded map: compute from 8 threads loses nothing", "[sync][map]") {
   ShardedMap<std::string, std::uint64_t> m;
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int t = 0; t < 8; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 10'000; ++i) (void)m.compute("key" + std::to_string(i % 10), [](std::uint64_t& n) { ++n; });
