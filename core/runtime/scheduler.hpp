@@ -96,6 +96,8 @@ class Scheduler {
   // ---- simulation.cpp
   /// Runs fibers on the calling thread until none is left. False: deadlock (all wait, no timer).
   [[nodiscard]] bool run_simulated() noexcept;
+  /// Gives the stacks to the next simulation. Only when no fiber is left.
+  void keep_simulation_stacks() noexcept;
 
  private:
   friend class AcceptorRegistration;
@@ -125,6 +127,7 @@ class Scheduler {
   [[nodiscard]] bool work_anywhere() const noexcept;
   [[nodiscard]] std::int64_t run_timers(Slot& slot, std::int64_t now) noexcept;
   Fiber* pick_simulated(Machine& m) noexcept;
+  [[nodiscard]] std::error_code take_simulation_stacks();
 
   // spawn.cpp
   static void fiber_main(void* argument) noexcept;

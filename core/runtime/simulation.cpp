@@ -4,6 +4,7 @@
 #include <exception>
 #include <system_error>
 
+#include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/fiber/context.hpp"
@@ -11,6 +12,40 @@
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
+
+// A simulation lives for a fraction of a millisecond; carving and guarding its stacks would be most of it. So they are
+// handed from one to the next, unless a deadlock left fibers on them or a large run made very many.
+namespace {
+constexpr std::uint64_t kStacksToKeep = 4096;
+constinit Lock kept_lock;
+std::unique_ptr<fiber::StackPool> kept_stacks;
+}  // namespace
+
+std::error_code Scheduler::take_simulation_stacks() {
+  {
+    const LockGuard guard(kept_lock);
+    stacks_ = std::move(kept_stacks);
+  }
+  if (stacks_ != nullptr) return {};
+  fiber::StackPool::Options options;
+  options.stack_size = options_.stack_size;
+  options.mode = options_.stack_guards;
+  options.caches = 2;  // the Processor's, and the one for threads outside
+  options.max_stacks = std::size_t{1} << 18U;
+  auto stacks = fiber::StackPool::create(options);
+  if (!stacks) return stacks.error();
+  stacks_ = std::move(*stacks);
+  return {};
+}
+
+void Scheduler::keep_simulation_stacks() noexcept {
+  stacks_->flush(external_.stacks);
+  for (const auto& p : processors_) stacks_->flush(p->stacks);
+  const fiber::StackPool::Stats stats = stacks_->stats();
+  if (FIBERD_BUG_IF(stats.in_use != 0 || stats.credits != 0) || stats.carved > kStacksToKeep) return;
+  const LockGuard guard(kept_lock);
+  kept_stacks = std::move(stacks_);
+}
 
 std::int64_t Scheduler::simulated_clock() noexcept { return instance()->sim_now_; }
 
@@ -102,6 +137,7 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   outcome.switches = stats.switches;
   outcome.elapsed_ns = s.sim_now_ - 1'000'000'000;
   set_clock_source(nullptr);
+  if (!refused && !outcome.deadlock) s.keep_simulation_stacks();
   if (refused) throw std::system_error(refused);
   if (exception) std::rethrow_exception(exception);
   return outcome;
