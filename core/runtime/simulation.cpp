@@ -64,6 +64,8 @@ Fiber* Scheduler::pick_simulated(Machine& m) noexcept {
       timers.run(sim_now_);
       return f;
     }
+    // What is left in the heap then are timers that were disarmed: no reason to let hours pass.
+    if (live_fibers() == 0) return nullptr;
     const std::int64_t next = timers.earliest();
     if (next == INT64_MAX) return nullptr;
     sim_now_ = std::max(sim_now_, next);
