@@ -1,7 +1,7 @@
 #pragma once
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (find and run), spawn.cpp (birth and death of a fiber), park.cpp
-// (waits), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp, stats.cpp.
+// (waits), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp, deadlock.cpp, stats.cpp.
 #include <pthread.h>
 
 #include <array>
@@ -88,6 +88,13 @@ class Scheduler {
   /// Deepest stack of any fiber alive or cached, bytes; walks page tables.
   [[nodiscard]] std::size_t stack_high_water() const;
 
+  // ---- deadlock.cpp
+  /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an
+  /// answer is found earlier. Any thread.
+  [[nodiscard]] bool maybe_deadlocked() noexcept;
+  /// For reports: id, name, wait reason, spawn site, and the stack, a line each. The fiber is held still or simulated.
+  [[nodiscard]] std::string describe_parked(const Fiber& f) const;
+
   // ---- helpers of other rooms
   [[nodiscard]] BlockingPool& blocking_pool() noexcept { return *blocking_; }
   [[nodiscard]] ServiceThread& service_thread() noexcept { return *service_; }
@@ -156,6 +163,10 @@ class Scheduler {
   void sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
   void wake_sysmon() noexcept;
 
+  // deadlock.cpp
+  [[nodiscard]] std::uint64_t activity() const noexcept;
+  void look_for_deadlock(std::int64_t now) noexcept;
+
   const Options options_;
   const Kind kind_;
   std::atomic<AdmissionHook> admission_{nullptr};
@@ -205,6 +216,13 @@ class Scheduler {
   bool registered_ = false;
   std::atomic<std::uint32_t> sysmon_sleeping_{0};
   std::int64_t last_trim_ = 0;
+  struct DeadlockWatch {
+    std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change
+    std::int64_t since = 0;
+    bool told = false;
+    std::int64_t next_log = INT64_MIN;
+  } deadlock_watch_;
+  std::atomic<std::uint64_t> deadlocks_{0};
 
   std::unique_ptr<BlockingPool> blocking_;
   std::unique_ptr<ServiceThread> service_;

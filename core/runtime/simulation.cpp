@@ -1,12 +1,10 @@
 #include "core/runtime/simulation.hpp"
 
-#include <array>
 #include <exception>
 #include <system_error>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
-#include "core/fiber/backtrace.hpp"
 #include "core/fiber/context.hpp"
 #include "core/metric/shard.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -100,20 +98,6 @@ bool Scheduler::run_simulated() noexcept {
   return live_fibers() == 0;
 }
 
-static std::string describe(const Scheduler& s, const Fiber& f) {
-  std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
-                     std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
-                     std::to_string(f.where.line());
-  if (f.stack.load(std::memory_order_acquire) == nullptr) return line;
-  const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
-  std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n = fiber::walk_frames(
-      registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack.load(std::memory_order_acquire)->base),
-      reinterpret_cast<std::uintptr_t>(s.stack_pool().end(*f.stack.load(std::memory_order_acquire))), frames);
-  for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
-  return line;
-}
-
 Simulation::Outcome Simulation::run(UniqueFunction main) {
   auto created = Scheduler::create({.stack_size = 256 * 1024, .stack_guards = fiber::GuardMode::canary},
                                    Scheduler::Kind::simulated, seed_ + 1);
@@ -133,7 +117,7 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
   const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
-  if (outcome.deadlock) s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += describe(s, f) + "\n"; });
+  if (outcome.deadlock) s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += s.describe_parked(f) + "\n"; });
   const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;
