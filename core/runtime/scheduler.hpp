@@ -135,6 +135,7 @@ class Scheduler {
   [[nodiscard]] std::int64_t run_timers(Slot& slot, std::int64_t now) noexcept;
   Fiber* pick_simulated(Machine& m) noexcept;
   [[nodiscard]] std::error_code take_simulation_stacks();
+  void abandon_fibers();
 
   // spawn.cpp
   static void fiber_main(void* argument) noexcept;

@@ -45,6 +45,13 @@ void Scheduler::keep_simulation_stacks() noexcept {
   kept_stacks = std::move(stacks_);
 }
 
+void Scheduler::abandon_fibers() {
+  // Their functions are kept for ever, reachable: destroying them would use what stands on the abandoned stacks.
+  static auto* const abandoned = new std::vector<UniqueFunction>;
+  for (std::uint32_t i = 1, n = table_.size(); i < n; ++i)
+    if (Fiber& f = table_.at(i); f.function) abandoned->push_back(std::move(f.function));
+}
+
 std::int64_t Scheduler::simulated_clock() noexcept { return instance()->sim_now_; }
 
 Fiber* Scheduler::pick_simulated(Machine& m) noexcept {
@@ -117,7 +124,10 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
   const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
-  if (outcome.deadlock) s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += s.describe_parked(f) + "\n"; });
+  if (outcome.deadlock) {
+    s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += s.describe_parked(f) + "\n"; });
+    s.abandon_fibers();
+  }
   const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;

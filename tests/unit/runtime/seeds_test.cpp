@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -96,6 +97,21 @@ TEST_CASE("seeds: all are run when none breaks; a deadlock and an exception brea
         std::string::npos);
   const SeedVariable bad("12x");
   CHECK(test::first_broken_seed(1, racy).find("not a number") != std::string::npos);
+}
+
+TEST_CASE("a deadlock destroys nothing of the fibers it abandons", "[simulation]") {
+  // The function's owner lives on a stack that goes away: its deleter must not be called.
+  static int destroyed = 0;
+  const auto outcome = Simulation(1).run([] {
+    int here = 0;
+    const auto token = [&here](int*) { destroyed += 1 + here; };
+    (void)spawn("owner", [owned = std::unique_ptr<int, decltype(token)>(&here, token)] {
+      (void)park_until(prepare_park(WaitReason::channel));
+    });
+    (void)park_until(prepare_park(WaitReason::mutex));
+  });
+  CHECK(outcome.deadlock);
+  CHECK(destroyed == 0);
 }
 
 TEST_CASE("seeds: a simulation after a deadlock, and after one with many fibers, starts anew", "[simulation][seeds]") {

@@ -96,3 +96,27 @@ TEST_CASE("semaphore: a waiter for many is not overtaken, under 10,000 seeds", "
     test::invariant(!overtaken, "overtaken");
   });
 }
+
+TEST_CASE("semaphore: those behind a waiter that gives up go on at once, under 10,000 seeds",
+          "[sync][semaphore][seeds]") {
+  test::for_each_simulation(10'000, [&](std::uint64_t seed) {
+    Random random(seed + 1);
+    sync::Semaphore semaphore(2);
+    sync::WaitGroup small;
+    (void)semaphore.acquire();
+    // What is out comes back only when the small one has had its turn.
+    (void)runtime::spawn("big", [&] {
+      const auto brief = context::with_timeout(context::background(), std::chrono::nanoseconds(random.below(5000)));
+      if (!semaphore.acquire(brief.context, 2)) semaphore.release(2);
+      brief.cancel();
+    });
+    const auto wants_one = [&] {
+      (void)runtime::sleep_for(std::chrono::nanoseconds(random.below(5000)));
+      (void)semaphore.acquire();
+      semaphore.release();
+    };
+    test::invariant(small.go("small", wants_one).has_value(), "spawn");
+    small.wait();
+    semaphore.release();
+  });
+}
