@@ -100,6 +100,7 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_fibers_created_total").sample(s.fibers_created);
   page.family("fiberd_fibers_ended_total").sample(s.fibers_ended);
   page.family("fiberd_fibers_panicked_total").sample(s.fibers_panicked);
+  page.family("fiberd_deadlocks_total").sample(s.deadlocks);
   page.family("fiberd_fibers_refused_total").sample(s.spawns_refused);
 }
 

@@ -20,6 +20,7 @@ struct MemStats {
   std::uint64_t fibers_created = 0;
   std::uint64_t fibers_ended = 0;
   std::uint64_t fibers_panicked = 0;  ///< ended by an exception
+  std::uint64_t deadlocks = 0;        ///< times that every fiber waited for another one (see deadlock.cpp)
   std::uint64_t spawns_refused = 0;   ///< by admission hook or lack of stacks
   std::uint64_t fibers_runnable = 0;
   std::uint64_t fibers_running = 0;

@@ -42,15 +42,17 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kin
       options.gomaxprocs > kMaxProcessors)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
-  fiber::StackPool::Options stack_options;
-  stack_options.stack_size = options.stack_size;
-  stack_options.mode = options.stack_guards;
-  stack_options.caches = kMaxProcessors + kMaxRetired + 1;
-  // A simulation lives for a millisecond: the pool's directory is most of it.
-  if (kind == Kind::simulated) stack_options.max_stacks = std::size_t{1} << 18U;
-  auto stacks = fiber::StackPool::create(stack_options);
-  if (!stacks) return fail(stacks.error());
-  s->stacks_ = std::move(*stacks);
+  if (kind == Kind::simulated) {
+    if (const std::error_code error = s->take_simulation_stacks()) return fail(error);
+  } else {
+    fiber::StackPool::Options stack_options;
+    stack_options.stack_size = options.stack_size;
+    stack_options.mode = options.stack_guards;
+    stack_options.caches = kMaxProcessors + kMaxRetired + 1;
+    auto stacks = fiber::StackPool::create(stack_options);
+    if (!stacks) return fail(stacks.error());
+    s->stacks_ = std::move(*stacks);
+  }
   s->blocking_ = std::make_unique<BlockingPool>(options.blocking_threads, kind == Kind::simulated);
   s->service_ = std::make_unique<ServiceThread>();
   Scheduler* none = nullptr;

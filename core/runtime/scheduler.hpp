@@ -2,7 +2,7 @@
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
 // death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp,
-// stats.cpp.
+// deadlock.cpp, stats.cpp.
 #include <pthread.h>
 
 #include <array>
@@ -91,6 +91,13 @@ class Scheduler {
   /// Deepest stack of any fiber alive or cached, bytes; walks page tables.
   [[nodiscard]] std::size_t stack_high_water() const;
 
+  // ---- deadlock.cpp
+  /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an
+  /// answer is found earlier. Any thread.
+  [[nodiscard]] bool maybe_deadlocked() noexcept;
+  /// For reports: id, name, wait reason, spawn site, and the stack, a line each. The fiber is held still or simulated.
+  [[nodiscard]] std::string describe_parked(const Fiber& f) const;
+
   // ---- helpers of other rooms
   [[nodiscard]] BlockingPool& blocking_pool() noexcept { return *blocking_; }
   [[nodiscard]] ServiceThread& service_thread() noexcept { return *service_; }
@@ -99,6 +106,8 @@ class Scheduler {
   // ---- simulation.cpp
   /// Runs fibers on the calling thread until none is left. False: deadlock (all wait, no timer).
   [[nodiscard]] bool run_simulated() noexcept;
+  /// Gives the stacks to the next simulation. Only when no fiber is left.
+  void keep_simulation_stacks() noexcept;
 
  private:
   friend class AcceptorRegistration;
@@ -131,6 +140,8 @@ class Scheduler {
   [[nodiscard]] bool work_anywhere() const noexcept;
   [[nodiscard]] std::int64_t run_timers(Slot& slot, std::int64_t now) noexcept;
   Fiber* pick_simulated(Machine& m) noexcept;
+  [[nodiscard]] std::error_code take_simulation_stacks();
+  void abandon_fibers();
 
   // spawn.cpp
   static void fiber_main(void* argument) noexcept;
@@ -161,6 +172,10 @@ class Scheduler {
   void wake_sysmon() noexcept;
 
   static std::atomic<Scheduler*> living_;
+  // deadlock.cpp
+  [[nodiscard]] std::uint64_t activity() const noexcept;
+  void look_for_deadlock(std::int64_t now) noexcept;
+
   const Options options_;
   const Kind kind_;
   std::atomic<AdmissionHook> admission_{nullptr};
@@ -212,6 +227,13 @@ class Scheduler {
   bool registered_ = false;
   std::atomic<std::uint32_t> sysmon_sleeping_{0};
   std::int64_t last_trim_ = 0;
+  struct DeadlockWatch {
+    std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change
+    std::int64_t since = 0;
+    bool told = false;
+    std::int64_t next_log = INT64_MIN;
+  } deadlock_watch_;
+  std::atomic<std::uint64_t> deadlocks_{0};
 
   std::unique_ptr<BlockingPool> blocking_;
   std::unique_ptr<ServiceThread> service_;

@@ -1,16 +1,56 @@
 #include "core/runtime/simulation.hpp"
 
-#include <array>
 #include <exception>
 #include <system_error>
 
+#include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
-#include "core/fiber/backtrace.hpp"
 #include "core/fiber/context.hpp"
 #include "core/metric/shard.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
+
+// A simulation lives for a fraction of a millisecond; carving and guarding its stacks would be most of it. So they are
+// handed from one to the next, unless a deadlock left fibers on them or a large run made very many.
+namespace {
+constexpr std::uint64_t kStacksToKeep = 4096;
+constinit Lock kept_lock;
+std::unique_ptr<fiber::StackPool> kept_stacks;
+}  // namespace
+
+std::error_code Scheduler::take_simulation_stacks() {
+  {
+    const LockGuard guard(kept_lock);
+    stacks_ = std::move(kept_stacks);
+  }
+  if (stacks_ != nullptr) return {};
+  fiber::StackPool::Options options;
+  options.stack_size = options_.stack_size;
+  options.mode = options_.stack_guards;
+  options.caches = 2;  // the Processor's, and the one for threads outside
+  options.max_stacks = std::size_t{1} << 18U;
+  auto stacks = fiber::StackPool::create(options);
+  if (!stacks) return stacks.error();
+  stacks_ = std::move(*stacks);
+  return {};
+}
+
+void Scheduler::keep_simulation_stacks() noexcept {
+  stacks_->flush(external_.stacks);
+  for (const auto& p : processors_) stacks_->flush(p->stacks);
+  const fiber::StackPool::Stats stats = stacks_->stats();
+  if (FIBERD_BUG_IF(stats.in_use != 0 || stats.credits != 0) || stats.carved > kStacksToKeep) return;
+  const LockGuard guard(kept_lock);
+  kept_stacks = std::move(stacks_);
+}
+
+void Scheduler::abandon_fibers() {
+  // Their functions are kept for ever, reachable: destroying them would use what stands on the abandoned stacks.
+  static auto* const abandoned = new std::vector<UniqueFunction>;
+  for (std::uint32_t i = 1, n = table_.size(); i < n; ++i)
+    if (Fiber& f = table_.at(i); f.function) abandoned->push_back(std::move(f.function));
+}
 
 std::int64_t Scheduler::simulated_clock() noexcept { return instance()->sim_now_; }
 
@@ -29,6 +69,8 @@ Fiber* Scheduler::pick_simulated(Machine& m) noexcept {
       timers.run(sim_now_);
       return f;
     }
+    // What is left in the heap then are timers that were disarmed: no reason to let hours pass.
+    if (live_fibers() == 0) return nullptr;
     const std::int64_t next = timers.earliest();
     if (next == INT64_MAX) return nullptr;
     sim_now_ = std::max(sim_now_, next);
@@ -63,20 +105,6 @@ bool Scheduler::run_simulated() noexcept {
   return live_fibers() == 0;
 }
 
-static std::string describe(const Scheduler& s, const Fiber& f) {
-  std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
-                     std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
-                     std::to_string(f.where.line());
-  if (f.stack.load(std::memory_order_acquire) == nullptr) return line;
-  const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
-  std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n = fiber::walk_frames(
-      registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(f.stack.load(std::memory_order_acquire)->base),
-      reinterpret_cast<std::uintptr_t>(s.stack_pool().end(*f.stack.load(std::memory_order_acquire))), frames);
-  for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
-  return line;
-}
-
 Simulation::Outcome Simulation::run(UniqueFunction main) {
   auto created = Scheduler::create({.stack_size = 256 * 1024, .stack_guards = fiber::GuardMode::canary},
                                    Scheduler::Kind::simulated, seed_ + 1);
@@ -96,12 +124,16 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
   const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
-  if (outcome.deadlock) s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += describe(s, f) + "\n"; });
+  if (outcome.deadlock) {
+    s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += s.describe_parked(f) + "\n"; });
+    s.abandon_fibers();
+  }
   const MemStats stats = s.read_mem_stats(false);
   outcome.fibers = stats.fibers_created;
   outcome.switches = stats.switches;
   outcome.elapsed_ns = s.sim_now_ - 1'000'000'000;
   set_clock_source(nullptr);
+  if (!refused && !outcome.deadlock) s.keep_simulation_stacks();
   if (refused) throw std::system_error(refused);
   if (exception) std::rethrow_exception(exception);
   return outcome;

@@ -26,7 +26,7 @@ class Simulation {
 
   /// Runs `main` and everything it spawns to the end. An exception that leaves `main` is rethrown. No other Runtime or
   /// Simulation may live in the process meanwhile (std::system_error). On deadlock the waiting fibers are abandoned:
-  /// what their stacks own is leaked.
+  /// what their stacks and their functions own is leaked.
   Outcome run(UniqueFunction main);
 
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }

@@ -6,17 +6,14 @@
 //
 // A fiber that ends and finds a fiber that never ran next in its queue becomes that fiber: the new one inherits stack
 // and context, and no switch happens at all.
-#include <cxxabi.h>
-
 #include <exception>
 #include <string>
-#include <typeinfo>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/fiber/local.hpp"
-#include "core/fiber/throw_trace.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -129,25 +126,12 @@ std::uint64_t Scheduler::live_fibers() const noexcept {
   return created - ended;
 }
 
-static std::string describe_exception() {
-  try {
-    throw;
-  } catch (const std::exception& e) {
-    int status = 0;
-    char* const demangled = abi::__cxa_demangle(typeid(e).name(), nullptr, nullptr, &status);
-    std::string text = (status == 0 ? demangled : typeid(e).name()) + std::string(": ") + e.what();
-    std::free(demangled);  // NOLINT: the ABI hands out malloc'ed memory
-    return text;
-  } catch (...) {
-    return "exception of unknown type";
-  }
-}
-
 static void report_panic(const Fiber& f) noexcept {
   try {
-    std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" spawned at " +
-                       f.where.file_name() + ":" + std::to_string(f.where.line()) +
-                       " ended by an exception: " + describe_exception() + "; thrown at:" + fiber::throw_site_trace();
+    const Recovered thrown(std::current_exception());
+    const std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" spawned at " +
+                             f.where.file_name() + ":" + std::to_string(f.where.line()) +
+                             " ended by an exception: " + thrown.what() + "; thrown at:" + thrown.trace();
     log(LogLevel::error, line);
   } catch (...) {
     log(LogLevel::error, "a fiber ended by an exception, and memory to describe it is out");

@@ -4,7 +4,8 @@
 // have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
 // several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled
 // for 1 ms, fires their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for
-// 10 ms while other work waits and no Processor is idle, and trims unused stacks once a second. It runs no fibers.
+// 10 ms while other work waits and no Processor is idle, trims unused stacks once a second, and looks for a deadlock
+// (deadlock.cpp) while all sleep. It runs no fibers.
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -43,6 +44,7 @@ void Scheduler::sysmon() noexcept {
       continue;
     }
     idle_rounds = 0;
+    look_for_deadlock(monotonic_now());
     sysmon_sleeping_.store(1, std::memory_order_seq_cst);
     // Somebody who woke up before the store does not wake us; hence a limit, and a look at the trim list.
     if (idle_.count() == gomaxprocs() && !stopping_.load(std::memory_order_seq_cst)) {

@@ -148,6 +148,13 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
   return fired;
 }
 
+bool TimerHeap::any_armed() noexcept {
+  const LockGuard guard(lock_);
+  for (const Entry& e : heap_)
+    if (e.timer->wanted_.load(std::memory_order_relaxed) != INT64_MAX) return true;
+  return false;
+}
+
 void TimerHeap::place(std::size_t at, Entry entry) noexcept {
   heap_[at] = entry;
   entry.timer->index_ = static_cast<std::uint32_t>(at);

@@ -46,6 +46,8 @@ class TimerHeap {
   std::uint64_t run(std::int64_t now) noexcept;
   /// Nodes in the heap; those disarmed lazily included.
   [[nodiscard]] std::uint64_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
+  /// Some timer in it is armed. Looks at all of them in the worst case, under the lock.
+  [[nodiscard]] bool any_armed() noexcept;
   [[nodiscard]] std::uint64_t fired() const noexcept { return fired_.load(std::memory_order_relaxed); }
 
  private:

@@ -9,6 +9,7 @@ enum class errc {       // NOLINT: named like std::errc
   not_owner,            ///< unlock by a fiber that does not hold the lock
   negative_wait_group,  ///< more done() than add()
   too_many,             ///< more units asked for, or given back, than the semaphore has
+  exception,            ///< the cause of an error group's context: a part ended by an exception
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

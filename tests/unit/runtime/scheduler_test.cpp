@@ -73,24 +73,30 @@ TEST_CASE("two fibers that yield take turns", "[scheduler]") {
   for (std::size_t i = 2; i < order.size(); ++i) CHECK(order[i] == order[i - 2]);
 }
 
-TEST_CASE("a throwing fiber ends alone, logged and counted", "[scheduler]") {
-  static std::atomic<int> errors;
-  errors = 0;
+TEST_CASE("a throwing fiber ends alone, counted, and logged with name, spawn site and throw site", "[scheduler]") {
+  static std::atomic<int> told;
+  static std::atomic<int> others;
+  told = others = 0;
   set_log_sink([](LogLevel level, std::string_view line) noexcept {
-    if (level == LogLevel::error && line.find("\"bad\"") != std::string_view::npos &&
-        line.find("on purpose") != std::string_view::npos && line.find("scheduler_test.cpp") != std::string_view::npos)
-      ++errors;
+    const auto has = [line](std::string_view part) { return line.find(part) != std::string_view::npos; };
+    const bool what =
+        has("\"bad\"") ? has("std::runtime_error: on purpose") : has("\"odd\"") && has("exception of type int");
+    ++(level == LogLevel::error && what && has("scheduler_test.cpp:") && has("thrown at:\n    ") ? told : others);
   });
   auto rt = start(2);
-  rt->run([] { (void)spawn("bad", [] { throw std::runtime_error("on purpose"); }); });
+  rt->run([] {
+    (void)spawn("bad", [] { throw std::runtime_error("on purpose"); });
+    (void)spawn("odd", [] { throw 42; });
+  });
   bool after = false;
   rt->run([&] { after = true; });
-  for (int i = 0; i < 10000 && rt->read_mem_stats().fibers_panicked == 0; ++i) std::this_thread::yield();
-  CHECK(rt->read_mem_stats().fibers_panicked == 1);
+  for (int i = 0; i < 10000 && rt->read_mem_stats().fibers_panicked < 2; ++i) std::this_thread::yield();
+  CHECK(rt->read_mem_stats().fibers_panicked == 2);
   rt.reset();
   set_log_sink(nullptr);
   CHECK(after);
-  CHECK(errors == 1);
+  CHECK(told == 2);
+  CHECK(others == 0);
 }
 
 TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {

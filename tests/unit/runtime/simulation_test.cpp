@@ -40,6 +40,16 @@ TEST_CASE("sleeping costs no time", "[simulation]") {
   CHECK_FALSE(outcome.deadlock);
 }
 
+TEST_CASE("a sleep that was cancelled does not count when all have ended", "[simulation]") {
+  Cancellation c;
+  const auto outcome = Simulation(1).run([&] {
+    (void)spawn("sleeper", [&] { (void)sleep_for(24h, &c); });
+    (void)sleep_for(1ms);
+    c.cancel();
+  });
+  CHECK(outcome.elapsed_ns < std::chrono::nanoseconds(1s).count());
+}
+
 TEST_CASE("a deadlock is found and names the fibers", "[simulation]") {
   const auto outcome = Simulation(7).run([] {
     (void)spawn("stuck-one", [] { (void)park_until(prepare_park(WaitReason::channel)); });
