@@ -41,7 +41,7 @@ struct ConcurrencyLimiterOptions {
   std::uint32_t limit = 100;                     ///< at once; with `adaptive`: to begin with. 0 admits nobody
   std::uint32_t queue = 0;                       ///< that may wait; 0: nobody
   std::chrono::nanoseconds max_wait{INT64_MAX};  ///< in the queue
-  CoDelOptions codel{};                            ///< of the queue; target 0: off
+  CoDelOptions codel{};                          ///< of the queue; target 0: off
   std::optional<GradientOptions> adaptive{};
   metric::Histogram* waits = nullptr;  ///< ns that those waited who were granted a place after waiting
 };

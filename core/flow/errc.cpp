@@ -1,5 +1,6 @@
 #include "core/flow/errc.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "core/context/errc.hpp"
@@ -11,20 +12,10 @@ const std::error_category& category() noexcept {
    public:
     [[nodiscard]] const char* name() const noexcept override { return "fiberd.flow"; }
     [[nodiscard]] std::string message(int value) const override {
-      switch (static_cast<errc>(value)) {
-        case errc::rate_limited: return "rate limited";
-        case errc::exceeds_burst: return "more tokens than the bucket holds";
-        case errc::would_exceed_deadline: return "the token would come after the deadline";
-        case errc::concurrency_limited: return "concurrency limited";
-        case errc::queue_full: return "the queue is full";
-        case errc::queue_timeout: return "waited too long in the queue";
-        case errc::queue_overloaded: return "dropped from a queue that stands";
-        case errc::displaced: return "displaced in the queue by more important work";
-        case errc::circuit_open: return "the circuit is open";
-        case errc::retry_budget_exhausted: return "the retry budget is exhausted";
-        case errc::pool_closed: return "the worker pool is closed";
-      }
-      return "unknown flow error";
+      // The metric label of a refused spawn is made from this text: tokens with blanks.
+      std::string text(token_of(static_cast<errc>(value)));
+      std::replace(text.begin(), text.end(), '_', ' ');
+      return text;
     }
     [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
       switch (static_cast<errc>(value)) {

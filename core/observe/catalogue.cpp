@@ -50,9 +50,9 @@ constexpr MetricInfo kCatalogue[] = {
     {"fiberd_fibers_refused_total",
      counter,
      runtime,
-     {},
+     {"reason"},
      "fibers",
-     "Spawns refused by the admission hook or for want of stacks or memory."},
+     "Spawns refused by the admission hook or for want of stacks or memory, by the error they were given."},
     // Stacks
     {"fiberd_stacks", gauge, runtime, {"state"}, "stacks", "Fiber stacks: in_use or cached for reuse."},
     {"fiberd_stack_bytes",

@@ -83,9 +83,8 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
 std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot) {
   Machine* const m = Machine::current_machine();
   const bool local = m != nullptr && m->processor != nullptr;
-  const AdmissionHook hook = admission_.load(std::memory_order_acquire);
   std::error_code refused;
-  if (hook != nullptr) refused = hook(name);
+  if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(name);
 
   Fiber* f = nullptr;
   {
@@ -106,7 +105,10 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
     }
     if (!local) external_lock_.unlock();
   }
-  if (f == nullptr) return refused;
+  if (f == nullptr) {
+    refusals_.add(refused);
+    return refused;
+  }
   f->name = name;
   f->where = where;
   f->function = std::move(function);
@@ -116,6 +118,19 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
   ready(*f, true);
   if (local && m->current != nullptr) enter_runtime();
   return {};
+}
+
+void SpawnRefusals::add_new(std::error_code reason) noexcept {
+  const LockGuard guard(lock_);
+  std::size_t used = used_.load(std::memory_order_relaxed);
+  std::size_t i = 0;
+  while (i < used && reasons_[i] != reason) ++i;
+  if (i == kSpawnRefusals) i = kSpawnRefusals - 1;
+  if (i == used) {
+    reasons_[i] = reason;
+    used_.store(used + 1, std::memory_order_release);
+  }
+  counts_[i].fetch_add(1, std::memory_order_relaxed);
 }
 
 std::uint64_t Scheduler::live_fibers() const noexcept {
