@@ -29,6 +29,7 @@ const std::error_category& category() noexcept {
         case errc::queue_overloaded:
         case errc::displaced:
         case errc::circuit_open:
+        case errc::no_worker:
         case errc::retry_budget_exhausted: return std::errc::resource_unavailable_try_again;
       }
       return {value, *this};
@@ -50,6 +51,7 @@ std::string_view token_of(errc code) noexcept {
     case errc::circuit_open: return "circuit_open";
     case errc::retry_budget_exhausted: return "retry_budget_exhausted";
     case errc::pool_closed: return "pool_closed";
+    case errc::no_worker: return "no_worker";
   }
   return "unknown";
 }

@@ -22,6 +22,7 @@ enum class errc {          // NOLINT: named like std::errc
   circuit_open,            ///< CircuitBreaker: what is behind it fails
   retry_budget_exhausted,  ///< RetryBudget: too many requests are retries already
   pool_closed,             ///< WorkerPool: shut down before the job was run
+  no_worker,               ///< WorkerPool: no fiber could be had
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

@@ -10,7 +10,7 @@
 
 namespace fiberd::flow {
 
-inline constexpr std::size_t kReasons = static_cast<std::size_t>(errc::pool_closed) + 1;
+inline constexpr std::size_t kReasons = static_cast<std::size_t>(errc::no_worker) + 1;
 
 class RefusalCounts {
  public:
