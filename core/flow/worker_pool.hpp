@@ -14,7 +14,7 @@
 // submitter (submit, run) or is refused (try_submit). Every job has one end: it is run, or it is refused, is counted by
 // reason (refusals()) and its submitter is told: by the error of submit() or run(), or, when the submitter has gone on,
 // through the job itself if it can take a std::error_code (success: run; else: why not).
-//   queue_full     try_submit only
+//   queue_full     try_submit and try_run only
 //   queue_timeout  it waited longer than max_wait, for room and in the queue together. Run's caller is told when that
 //                  moment comes, submitted jobs when their turn comes; none of them is run after it.
 //   pool_closed    shut down before it was run
@@ -144,6 +144,10 @@ class WorkerPool {
   [[nodiscard]] auto run(F&& fn) {
     return run(context::background(), std::forward<F>(fn));
   }
+
+  /// As run, but where that would wait for room in the queue it is refused: queue_full.
+  template <std::invocable F>
+  [[nodiscard]] auto try_run(const context::Context& ctx, F&& fn);
 
   /// No job is taken from now on; what is queued is run (drain) or refused (drop); submitters who wait for room are
   /// refused. Then waits until the last worker has ended; a context that is done ends that wait only. Callable again,
@@ -285,6 +289,15 @@ template <std::invocable F>
 auto WorkerPool::run(const context::Context& ctx, F&& fn) {
   ResultJob<std::remove_reference_t<F>> job(*this, fn);
   std::error_code error = give(job, &ctx);
+  if (!error) error = await(job, ctx);
+  return job.take(error);
+}
+
+template <std::invocable F>
+auto WorkerPool::try_run(const context::Context& ctx, F&& fn) {
+  ResultJob<std::remove_reference_t<F>> job(*this, fn);
+  std::error_code error = ctx.err();
+  if (!error) error = give(job, nullptr);
   if (!error) error = await(job, ctx);
   return job.take(error);
 }
