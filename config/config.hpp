@@ -65,6 +65,46 @@ struct FilesAction {
 };
 using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction>;
 
+enum class LimitKey : std::uint8_t { none, address, header };
+
+/// So many requests, or connections, in a time.
+struct RateLimitConfig {
+  std::uint64_t per_hour = 0;
+  std::uint64_t burst = 0;  ///< 0: a second's worth
+  LimitKey key = LimitKey::none;
+  std::string header;  ///< of LimitKey::header
+  std::uint64_t keys = 10'000;
+  unsigned status = 429;
+  bool dry_run = false;
+};
+
+/// So many at once.
+struct ConcurrencyConfig {
+  std::uint32_t limit = 0;
+  std::uint32_t queue = 0;
+  std::chrono::nanoseconds max_wait = std::chrono::seconds(1);
+  std::chrono::nanoseconds target = std::chrono::milliseconds(5);  ///< 0: no CoDel
+  std::chrono::nanoseconds interval = std::chrono::milliseconds(100);
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> adaptive;  ///< least and most
+  std::string priority_header;                                      ///< empty: all are equal
+  bool dry_run = false;
+};
+
+struct WorkerPoolConfig {
+  std::uint32_t workers = 0;
+  std::uint32_t queue = 100;
+  std::chrono::nanoseconds max_wait = std::chrono::seconds(1);
+  bool dry_run = false;
+};
+
+/// What stands between a client and who serves it, in this order.
+struct FlowConfig {
+  std::optional<RateLimitConfig> rate_limit;
+  std::optional<ConcurrencyConfig> concurrency;
+  std::optional<WorkerPoolConfig> worker_pool;
+  [[nodiscard]] bool any() const noexcept { return rate_limit || concurrency || worker_pool; }
+};
+
 struct RouteConfig {
   std::string path;
   std::vector<std::string> methods;  ///< empty: all
@@ -72,6 +112,7 @@ struct RouteConfig {
   std::optional<std::chrono::nanoseconds> timeout;
   std::optional<std::uint64_t> body_size;
   bool require_length = false;
+  FlowConfig flow;
   RouteAction action;
 };
 
@@ -108,6 +149,7 @@ struct HttpConfig {
   std::string server = "fiberd";                              ///< Server field; empty: none
   std::vector<std::string> hosts;                             ///< lower case, "*.example.org"; empty: all
   std::vector<std::pair<unsigned, std::string>> error_pages;  ///< status and file
+  FlowConfig flow;                                            ///< of all its requests together
   std::vector<RouteConfig> routes;
 };
 
@@ -118,6 +160,7 @@ struct TcpConfig {
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
+  FlowConfig flow;                            ///< of its connections
 };
 
 struct ListenerConfig {

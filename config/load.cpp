@@ -12,6 +12,7 @@
 #include <set>
 
 #include "config/config.hpp"
+#include "config/load_flow.hpp"
 #include "config/reader.hpp"
 #include "config/tree.hpp"
 
@@ -285,6 +286,7 @@ RouteConfig read_route(const Reader& route) {
   if (route.has("timeout")) r.timeout = route.duration("timeout");
   if (route.has("body_size")) r.body_size = route.number("body_size");
   r.require_length = route.boolean("require_length");
+  r.flow = read_flow(route, FlowOf::requests);
   r.action = read_action(route);
   if (std::holds_alternative<FilesAction>(r.action) && !r.methods.empty()) {
     const auto has = [&](std::string_view m) {
@@ -330,6 +332,7 @@ HttpConfig read_http(const Reader& http) {
     if (file.empty()) http.report("error_pages", status + ": needs a file");
     h.error_pages.emplace_back(code, file);
   }
+  h.flow = read_flow(http, FlowOf::requests);
   std::map<std::string, std::set<std::string>> seen;  // path and host → methods
   const std::size_t routes = http.list("routes", [&](Reader& item) {
     RouteConfig route = read_route(item);
@@ -357,6 +360,7 @@ TcpConfig read_tcp(const Reader& tcp) {
   if (discard) (void)tcp.section("discard");
   c.service = discard ? TcpService::discard : TcpService::echo;
   c.idle_timeout = tcp.section("timeouts").duration("idle");
+  c.flow = read_flow(tcp, FlowOf::connections);
   const Reader l = tcp.section("limits");
   c.connections = l.number("connections");
   c.connections_per_address = l.number("connections_per_address");

@@ -186,6 +186,20 @@ std::uint64_t Reader::number(std::string_view key) const {
   return *parsed;
 }
 
+std::uint64_t Reader::rate(std::string_view key) const {
+  const Row& r = row(key);
+  const std::optional<std::string> value = scalar(key, r);
+  if (!value) return 0;
+  const std::string allowed = format_rate(r.least) + " … " + format_rate(r.most);
+  const std::optional<std::uint64_t> parsed = parse_rate(*value);
+  if (!parsed) {
+    report(key, "\"" + *value + "\" is no rate like 100/s, 30/m or 5/h; allowed: " + allowed);
+    return 0;
+  }
+  if (*parsed < r.least || *parsed > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  return *parsed;
+}
+
 std::chrono::nanoseconds Reader::duration(std::string_view key) const {
   const Row& r = row(key);
   const std::optional<std::string> value = scalar(key, r);

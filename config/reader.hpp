@@ -29,6 +29,7 @@ class Reader {
   std::size_t list(std::string_view key, const std::function<void(Reader&)>& each) const;
 
   [[nodiscard]] std::uint64_t number(std::string_view key) const;  ///< integer, bytes, octal; auto is 0
+  [[nodiscard]] std::uint64_t rate(std::string_view key) const;    ///< an hour
   [[nodiscard]] std::chrono::nanoseconds duration(std::string_view key) const;
   [[nodiscard]] bool boolean(std::string_view key) const;
   [[nodiscard]] std::string text(std::string_view key) const;

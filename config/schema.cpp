@@ -14,7 +14,41 @@ static constexpr std::uint64_t kKiB = 1024;
 static constexpr std::uint64_t kMiB = 1024 * kKiB;
 static constexpr std::uint64_t kTiB = kMiB * kMiB;
 
+// Limits that stand in several places.
 // clang-format off
+#define FIBERD_RATE_LIMIT_ROWS(at, what) \
+  {.path = at ".rate_limit", .type = Type::section, .fallback = "", .help = "How often: a token bucket. " what " beyond it are refused at once."}, \
+  {.path = at ".rate_limit.rate", .type = Type::rate, .fallback = "", .least = 1, .most = 3600 * kSecond, .help = "Tokens that come back: 100/s, 30/m, 5/h. Required."}, \
+  {.path = at ".rate_limit.burst", .type = Type::integer, .fallback = "0", .least = 0, .most = 1'000'000'000, .help = "Tokens the bucket holds: so many at once. 0: as many as come back in a second, at least 1."}, \
+  {.path = at ".rate_limit.keys", .type = Type::integer, .fallback = "10000", .least = 1, .most = 1'000'000, .help = "Buckets that are kept when there is a key, 40 bytes each. When there are more clients the one that is used least recently and owes nothing is forgotten; if all owe, a new client takes over the debt of one."}, \
+  {.path = at ".rate_limit.dry_run", .type = Type::boolean, .fallback = "false", .help = "Refuses nobody, but counts who would have been."}
+#define FIBERD_CONCURRENCY_ROWS(at, what) \
+  {.path = at ".concurrency", .type = Type::section, .fallback = "", .help = "How many at once."}, \
+  {.path = at ".concurrency.limit", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = what " at once; with adaptive: to begin with, within its bounds. Required."}, \
+  {.path = at ".concurrency.queue", .type = Type::integer, .fallback = "0", .least = 0, .most = 1'000'000, .help = "Further ones that may wait for a place; more are refused."}, \
+  {.path = at ".concurrency.max_wait", .type = Type::duration, .fallback = "1s", .least = kSecond / 1000, .most = kHour, .help = "In the queue; then refused."}, \
+  {.path = at ".concurrency.dry_run", .type = Type::boolean, .fallback = "false", .help = "Refuses nobody and lets nobody wait, but counts who would have been refused."}
+#define FIBERD_CODEL_ROWS(at) \
+  {.path = at ".concurrency.codel", .type = Type::section, .fallback = "", .help = "A queue that stands is thinned out (CoDel, RFC 8289)."}, \
+  {.path = at ".concurrency.codel.target", .type = Type::duration, .fallback = "5ms", .least = 0, .most = kHour, .help = "A wait that is fine. 0s: off."}, \
+  {.path = at ".concurrency.codel.interval", .type = Type::duration, .fallback = "100ms", .least = kSecond / 1000, .most = kHour, .help = "When everybody has waited longer than target for this long, some are refused."}
+#define FIBERD_WORKER_POOL_ROWS(at, what) \
+  {.path = at ".worker_pool", .type = Type::section, .fallback = "", .help = what " run on fibers of a pool of their own."}, \
+  {.path = at ".worker_pool.workers", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = "So many at once. Required."}, \
+  {.path = at ".worker_pool.queue", .type = Type::integer, .fallback = "100", .least = 0, .most = 1'000'000, .help = "Further ones that may wait for a worker; more are refused."}, \
+  {.path = at ".worker_pool.max_wait", .type = Type::duration, .fallback = "1s", .least = kSecond / 1000, .most = kHour, .help = "In the queue; then refused."}, \
+  {.path = at ".worker_pool.dry_run", .type = Type::boolean, .fallback = "false", .help = "No pool: runs as without one, but counts who would have been refused."}
+#define FIBERD_REQUEST_LIMIT_ROWS(at) \
+  FIBERD_RATE_LIMIT_ROWS(at, "Requests"), \
+  {.path = at ".rate_limit.key", .type = Type::string, .fallback = "none", .help = "Whose bucket: none (one for all), address (the client's IPv4 address or IPv6 /64), or header:NAME (the field's value; who does not send it has one by address)."}, \
+  {.path = at ".rate_limit.status", .type = Type::integer, .fallback = "429", .least = 400, .most = 599, .help = "What answers who is refused, with Retry-After."}, \
+  FIBERD_CONCURRENCY_ROWS(at, "Requests"), \
+  FIBERD_CODEL_ROWS(at), \
+  {.path = at ".concurrency.adaptive", .type = Type::section, .fallback = "", .help = "The limit follows the latency: it shrinks when requests take longer than they used to, and grows when it is used and they do not."}, \
+  {.path = at ".concurrency.adaptive.min", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = "Least. Required."}, \
+  {.path = at ".concurrency.adaptive.max", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = "Most. Required."}, \
+  {.path = at ".concurrency.priority", .type = Type::string, .fallback = "", .help = "header:NAME: who waits is served by that field's value, high before normal (also: none, anything else) before low. Let nobody send it whom you do not trust."}, \
+  FIBERD_WORKER_POOL_ROWS(at, "Handlers")
 static constexpr auto kRows = std::to_array<Row>({
   {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
   {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 256, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask. The environment variable GOMAXPROCS wins.", .reloadable = false},
@@ -67,6 +101,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
   {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start, at most 64KiB each. Default: text, JSON or HTML by Accept."},
+  FIBERD_REQUEST_LIMIT_ROWS("listeners[].http"),
   {.path = "listeners[].http.routes", .type = Type::list, .fallback = "", .help = "What is answered. Routes of the request's host are looked at first, then those of any host; in each an exact path beats the longest prefix. Each route has exactly one of respond, echo, redirect, files."},
   {.path = "listeners[].http.routes[].path", .type = Type::string, .fallback = "", .help = "\"/exact\", or \"/prefix/*\" for everything below /prefix/; decoded, without dot segments and query. Required."},
   {.path = "listeners[].http.routes[].methods", .type = Type::strings, .fallback = "", .help = "Methods it serves; default all (files: GET, and nothing but GET and HEAD is allowed). GET brings HEAD."},
@@ -93,16 +128,26 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.routes[].files.listing", .type = Type::boolean, .fallback = "false", .help = "Lists directories without an index, as HTML or, by Accept, as JSON. Of more than 10000 names only 10000 are listed, those that the file system gives first; the page says so, and the answer has the field Listing-Truncated: ?1."},
   {.path = "listeners[].http.routes[].files.ranges", .type = Type::integer, .fallback = "16", .least = 0, .most = 256, .help = "Most ranges of one request; with more it gets the whole file. 0: no ranges."},
   {.path = "listeners[].http.routes[].proxy", .type = Type::section, .fallback = "", .help = "Passes requests to an upstream.", .available = false},
-  {.path = "listeners[].http.routes[].rate_limit", .type = Type::section, .fallback = "", .help = "Requests per second.", .available = false},
+  FIBERD_REQUEST_LIMIT_ROWS("listeners[].http.routes[]"),
   {.path = "listeners[].tcp", .type = Type::section, .fallback = "", .help = "Serves plain TCP. Exactly one of echo and discard."},
   {.path = "listeners[].tcp.echo", .type = Type::section, .fallback = "", .help = "Sends back what comes: {}."},
   {.path = "listeners[].tcp.discard", .type = Type::section, .fallback = "", .help = "Reads and forgets: {}."},
   {.path = "listeners[].tcp.timeouts", .type = Type::section, .fallback = "", .help = "How long a client may take."},
   {.path = "listeners[].tcp.timeouts.idle", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Without a byte; 0s: no limit."},
+  FIBERD_RATE_LIMIT_ROWS("listeners[].tcp", "Connections"),
+  {.path = "listeners[].tcp.rate_limit.key", .type = Type::string, .fallback = "none", .help = "Whose bucket: none (one for all), or address (the client's IPv4 address or IPv6 /64)."},
+  FIBERD_CONCURRENCY_ROWS("listeners[].tcp", "Connections served"),
+  FIBERD_CODEL_ROWS("listeners[].tcp"),
+  FIBERD_WORKER_POOL_ROWS("listeners[].tcp", "Connections"),
   {.path = "listeners[].tcp.limits", .type = Type::section, .fallback = "", .help = "How much clients may take."},
   {.path = "listeners[].tcp.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
   {.path = "listeners[].tcp.limits.connections_per_address", .type = Type::integer, .fallback = "0", .least = 0, .most = 10'000'000, .help = "Open at once of one IPv4 address, or one IPv6 /64; more are closed at once and counted. 0: no bound."},
 });
+#undef FIBERD_RATE_LIMIT_ROWS
+#undef FIBERD_CONCURRENCY_ROWS
+#undef FIBERD_CODEL_ROWS
+#undef FIBERD_WORKER_POOL_ROWS
+#undef FIBERD_REQUEST_LIMIT_ROWS
 // clang-format on
 
 std::string_view to_string(Type type) noexcept {
@@ -113,6 +158,7 @@ std::string_view to_string(Type type) noexcept {
     case Type::auto_integer: return "auto or integer";
     case Type::bytes: return "size";
     case Type::auto_bytes: return "auto or size";
+    case Type::rate: return "rate";
     case Type::duration: return "duration";
     case Type::boolean: return "true or false";
     case Type::string: return "string";
@@ -137,6 +183,7 @@ static std::string range_of(const Row& row) {
     case Type::auto_integer: return std::to_string(row.least) + " … " + std::to_string(row.most);
     case Type::bytes:
     case Type::auto_bytes: return format_bytes(row.least) + " … " + format_bytes(row.most);
+    case Type::rate: return format_rate(row.least) + " … " + format_rate(row.most);
     case Type::duration:
       return format_duration(std::chrono::nanoseconds(row.least)) + " … " +
              format_duration(std::chrono::nanoseconds(row.most));
@@ -157,6 +204,7 @@ std::string render_schema_markdown() {
       "`fiberd config default` prints the configuration that runs without a file. `--set key=value` replaces one key,\n"
       "e.g. `--set runtime.gomaxprocs=2` or `--set 'listeners[0].address=127.0.0.1:8081'`.\n\n"
       "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`. Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
+      "Rates say per what: `100/s`, `30/m`, `5/h`.\n"
       "Anchors and aliases are refused, and so are duplicate and unknown keys.\n\n"
       "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
   for (const Row& row : kRows) {

@@ -15,6 +15,7 @@ enum class Type : std::uint8_t {
   auto_integer,
   bytes,  ///< "16KiB"; least … most bytes
   auto_bytes,
+  rate,      ///< "100/s", "5/m", "1/h"; least … most an hour
   duration,  ///< "10s"; least … most nanoseconds
   boolean,
   string,

@@ -7,6 +7,7 @@
 #include "core/http/handlers.hpp"
 #include "core/http/mime.hpp"
 #include "core/observe/catalogue.hpp"
+#include "daemon/gates.hpp"
 
 namespace fiberd::daemon {
 
@@ -122,6 +123,7 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
   service.counters.push_back(make_route_counters(listener, "none", registry));
   options.metrics.unrouted = service.counters.back().get();
 
+  options.gate = make_gate(config.flow, listener, "all", config.timeouts.request, registry, service.gate_metrics);
   for (const auto& [status, file] : config.error_pages) {
     Result<http::ErrorPage> page = read_error_page(status, file);
     if (!page) {
@@ -166,6 +168,8 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     route.body_size = r.body_size;
     route.require_length = r.require_length;
     route.request_timeout = r.timeout;
+    route.gate = make_gate(r.flow, listener, route_label(r), r.timeout.value_or(config.timeouts.request), registry,
+                           service.gate_metrics);
     service.counters.push_back(make_route_counters(listener, route_label(r), registry));
     route.counters = service.counters.back().get();
     routes.push_back(std::move(route));

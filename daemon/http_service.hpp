@@ -16,6 +16,7 @@ struct HttpService {
   std::unique_ptr<http::Server> server;
   std::unique_ptr<AccessLog> access_log;  ///< null: off
   std::vector<std::unique_ptr<metric::StatusCounters>> counters;
+  std::vector<metric::CallbackHandle> gate_metrics;  ///< last: they go first
 };
 
 /// Provisions everything a listener needs but its socket. On failure `error` says which key cannot be had and why.

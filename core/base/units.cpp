@@ -19,6 +19,8 @@ constexpr std::array<Unit, 6> kDurations{{{"h", 3'600'000'000'000},
 constexpr std::array<Unit, 5> kSizes{
     {{"TiB", 1ULL << 40U}, {"GiB", 1ULL << 30U}, {"MiB", 1ULL << 20U}, {"KiB", 1ULL << 10U}, {"B", 1}}};
 
+constexpr std::array<Unit, 3> kRates{{{"/s", 3600}, {"/m", 60}, {"/h", 1}}};
+
 template <std::size_t N>
 const Unit* find(const std::array<Unit, N>& units, std::string_view name) noexcept {
   for (const Unit& unit : units)
@@ -73,10 +75,23 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept {
   return bytes;
 }
 
+std::optional<std::uint64_t> parse_rate(std::string_view text) noexcept {
+  const char* const end = text.data() + text.size();
+  std::uint64_t whole = 0;
+  const auto [at, error] = std::from_chars(text.data(), end, whole);
+  if (error != std::errc{}) return std::nullopt;
+  const Unit* const unit = find(kRates, std::string_view(at, static_cast<std::size_t>(end - at)));
+  std::uint64_t per_hour = 0;
+  if (unit == nullptr || __builtin_mul_overflow(whole, unit->factor, &per_hour)) return std::nullopt;
+  return per_hour;
+}
+
 std::string format_duration(std::chrono::nanoseconds d) {
   return d.count() == 0 ? "0s" : format(kDurations, static_cast<std::uint64_t>(d.count()));
 }
 
 std::string format_bytes(std::uint64_t bytes) { return format(kSizes, bytes); }
+
+std::string format_rate(std::uint64_t per_hour) { return per_hour == 0 ? "0/s" : format(kRates, per_hour); }
 
 }  // namespace fiberd

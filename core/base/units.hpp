@@ -1,5 +1,5 @@
 #pragma once
-// Durations and byte sizes as people write them.
+// Durations, byte sizes and rates as people write them.
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -13,8 +13,11 @@ namespace fiberd {
 /// "16KiB", "1MiB", "2GiB", "512", "512B": binary units only, so that nobody has to guess. nullopt: no such form, or
 /// more than 64 bits.
 [[nodiscard]] std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept;
+/// "12000/s", "100/m", "5/h": whole numbers, as so many an hour. nullopt: no such form, or more than 64 bits.
+[[nodiscard]] std::optional<std::uint64_t> parse_rate(std::string_view text) noexcept;
 /// The shortest exact form that parse_* reads back.
 [[nodiscard]] std::string format_duration(std::chrono::nanoseconds duration);
 [[nodiscard]] std::string format_bytes(std::uint64_t bytes);
+[[nodiscard]] std::string format_rate(std::uint64_t per_hour);
 
 }  // namespace fiberd

@@ -325,13 +325,16 @@ Connection::Step Connection::serve_request() noexcept {
     count(server_.options_.metrics.rejects[static_cast<std::size_t>(reason)]);
     error = answer_refused(ex, reason, match);
   } else if (route == nullptr) {
-    error = answer_unrouted(ex, match);
+    error = server_.options_.gate == nullptr ? answer_unrouted(ex, match) : answer_unrouted_gated(ex, match);
   } else {
     ex.rest_ = match.rest;
     ex.deadline_ = Deadline::at(
         begin + (route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request).count());
-    call_handler(ex, *route);
-    if (!ex.ended_) error = std::make_error_code(std::errc::connection_aborted);
+    if (!route->gated) [[likely]]
+      call_handler(ex, *route);
+    else
+      error = serve_gated(ex, *route);
+    if (!error && !ex.ended_) error = std::make_error_code(std::errc::connection_aborted);
   }
   const bool body_done = !error && finish_body(ex);
   account(ex, route, begin);

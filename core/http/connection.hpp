@@ -52,6 +52,12 @@ class Connection : public ListHook {
   [[nodiscard]] bool go_idle() noexcept;
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
+  // connection_gate.cpp
+  std::error_code serve_gated(Exchange& exchange, const Route& route) noexcept;
+  std::error_code answer_unrouted_gated(Exchange& exchange, const RouteMatch& match) noexcept;
+  template <class F>
+  std::error_code pass(Gate* gate, Exchange& exchange, F&& inner);
+  [[nodiscard]] std::uint64_t client_key() noexcept;
   std::error_code answer_refused(Exchange& exchange, Reject reason, const RouteMatch& match) noexcept;
   std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;
   Step refuse(Reject reason) noexcept;
@@ -98,6 +104,8 @@ class Connection : public ListHook {
   std::int64_t
       head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
   std::unique_ptr<ClientContext> client_;  // once a handler has asked
+  bool after_empty_line_ = false;  // before the next request
+  std::uint64_t client_key_ = 0;   // hash of its address, once somebody wanted to know
   // Only while active:
   Workspace* ws_ = nullptr;
   std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)

@@ -17,6 +17,7 @@
 #include "core/context/context.hpp"
 #include "core/http/error_page.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/gate.hpp"
 #include "core/http/router.hpp"
 #include "core/http/workspace.hpp"
 #include "core/metric/metrics.hpp"
@@ -96,6 +97,8 @@ struct Route {
   /// Content must say its length: with `chunked`, and POST, PUT and PATCH without Content-Length, are answered 411.
   bool require_length = false;
   metric::StatusCounters* counters = nullptr;
+  std::shared_ptr<Gate> gate{};  ///< of this route; may be shared by several
+  bool gated = false;            ///< set by Server: it has a gate, or the server has
 };
 
 struct ServerOptions {
@@ -110,6 +113,7 @@ struct ServerOptions {
   std::string server_name;                    ///< Server field; empty: none
   const char* fiber_name = "http";            ///< of new connections' fibers: for admission and for who looks at them
   const char* kept_fiber_name = "http kept";  ///< as fiber_name, when an idle connection's next request has come
+  std::shared_ptr<Gate> gate{};               ///< of all requests that are understood, before their routes
   std::vector<ErrorPage> error_pages;         ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
   ServerMetrics metrics;

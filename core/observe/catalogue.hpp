@@ -22,7 +22,7 @@ struct MetricInfo {
   std::string_view name;
   metric::Type type;
   Source source;
-  std::array<std::string_view, 3> labels;  ///< unused ones are empty
+  std::array<std::string_view, 5> labels;  ///< unused ones are empty
   std::string_view unit;                   ///< base unit, or what is counted
   std::string_view help;
   std::size_t max_series = 1'000;

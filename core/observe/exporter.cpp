@@ -74,6 +74,16 @@ class Page {
   const MetricInfo* info_ = nullptr;
 };
 
+/// An error as a label: "queue full" is queue_full.
+std::string token_of(const std::error_code& error) {
+  std::string token = error.message();
+  for (char& c : token) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if ((c < 'a' || c > 'z') && (c < '0' || c > '9')) c = '_';
+  }
+  return token;
+}
+
 void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_sched_gomaxprocs").sample(s.gomaxprocs);
   page.family("fiberd_sched_processors_idle").sample(s.processors_idle);
@@ -101,7 +111,9 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_fibers_ended_total").sample(s.fibers_ended);
   page.family("fiberd_fibers_panicked_total").sample(s.fibers_panicked);
   page.family("fiberd_deadlocks_total").sample(s.deadlocks);
-  page.family("fiberd_fibers_refused_total").sample(s.spawns_refused);
+  page.family("fiberd_fibers_refused_total");
+  for (const runtime::SpawnRefusal& r : s.spawn_refusals)
+    if (r.count != 0) page.sample(r.count, {token_of(r.reason)});
 }
 
 void add_memory_and_waits(Page& page, const runtime::MemStats& s) {

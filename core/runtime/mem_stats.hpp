@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/fiber/guard_mode.hpp"
+#include "core/runtime/admission.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::runtime {
@@ -21,7 +22,9 @@ struct MemStats {
   std::uint64_t fibers_ended = 0;
   std::uint64_t fibers_panicked = 0;  ///< ended by an exception
   std::uint64_t deadlocks = 0;        ///< times that every fiber waited for another one (see deadlock.cpp)
-  std::uint64_t spawns_refused = 0;   ///< by admission hook or lack of stacks
+  std::uint64_t spawns_refused = 0;   ///< by Admission or for lack of stacks
+  /// The same by reason; those that never happened have none.
+  std::array<SpawnRefusal, kSpawnRefusals> spawn_refusals{};
   std::uint64_t fibers_runnable = 0;
   std::uint64_t fibers_running = 0;
   std::uint64_t fibers_waiting = 0;

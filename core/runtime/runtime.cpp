@@ -188,6 +188,7 @@ unsigned gomaxprocs() noexcept { return Scheduler::instance()->gomaxprocs(); }
 
 void Runtime::set_gomaxprocs(unsigned n) { scheduler_->set_gomaxprocs(n); }
 unsigned Runtime::gomaxprocs() const noexcept { return scheduler_->gomaxprocs(); }
+void Runtime::set_admission(Admission* admission) noexcept { scheduler_->set_admission(admission); }
 void Runtime::set_admission_hook(AdmissionHook hook) noexcept { scheduler_->set_admission_hook(hook); }
 MemStats Runtime::read_mem_stats(bool measure_stacks) const { return scheduler_->read_mem_stats(measure_stacks); }
 

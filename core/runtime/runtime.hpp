@@ -13,6 +13,7 @@
 #include "core/base/thread_locals.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
+#include "core/runtime/admission.hpp"
 #include "core/runtime/mem_stats.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -26,9 +27,6 @@ struct Options {
   unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
   std::uint64_t random_seed = 0;   ///< 0: from the kernel
 };
-
-/// Asked by spawn before a fiber exists; a non-zero code refuses and becomes spawn's error. Must not park.
-using AdmissionHook = std::error_code (*)(std::string_view name) noexcept;
 
 class Scheduler;
 
@@ -53,6 +51,10 @@ class Runtime {
   /// Changes the number of Processors, 1 … 256. No fiber, timer or descriptor is lost. Thread-safe; blocks the thread.
   void set_gomaxprocs(unsigned n);
   [[nodiscard]] unsigned gomaxprocs() const noexcept;
+  /// Whom spawn asks from now on; nullptr: nobody. It must outlive the runtime: a spawn may be asking it still after it
+  /// was replaced. Thread-safe.
+  void set_admission(Admission* admission) noexcept;
+  /// set_admission() with a function.
   void set_admission_hook(AdmissionHook hook) noexcept;
 
   /// A snapshot. `measure_stacks` also asks the kernel for the resident and deepest stack bytes: a page-table walk,
@@ -66,7 +68,7 @@ class Runtime {
 };
 
 /// Starts `fn` on a new fiber. `name` must outlive the fiber (a literal). Callable on a fiber of a runtime.
-/// Errors: what the admission hook returned; not_enough_memory when stacks, maps or memory are out. `fn` is then
+/// Errors: what the Admission answered; not_enough_memory when stacks, maps or memory are out. `fn` is then
 /// destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and counted.
 [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
                                  SourceLocation where = SourceLocation::current());

@@ -60,7 +60,11 @@ class Scheduler {
   [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where,
                                       unsigned slot = kAnySlot);
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
-  void set_admission_hook(AdmissionHook hook) noexcept { admission_.store(hook, std::memory_order_release); }
+  void set_admission(Admission* admission) noexcept { admission_.store(admission, std::memory_order_release); }
+  void set_admission_hook(AdmissionHook hook) noexcept {
+    if (hook != nullptr) function_admission_.set(hook);
+    set_admission(hook != nullptr ? &function_admission_ : nullptr);
+  }
 
   // ---- scheduler.cpp
   /// Queues a runnable fiber. `next`: it should run as soon as the present one leaves.
@@ -178,7 +182,9 @@ class Scheduler {
 
   const Options options_;
   const Kind kind_;
-  std::atomic<AdmissionHook> admission_{nullptr};
+  std::atomic<Admission*> admission_{nullptr};
+  FunctionAdmission function_admission_;
+  SpawnRefusals refusals_;
   std::atomic<unsigned> gomaxprocs_{0};
   std::atomic<bool> draining_{false};  // somebody waits for the last fiber
   std::atomic<bool> stopping_{false};  // machines leave

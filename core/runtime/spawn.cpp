@@ -80,9 +80,8 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
 std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot) {
   Machine* const m = Machine::current_machine();
   const bool local = m != nullptr && m->processor != nullptr;
-  const AdmissionHook hook = admission_.load(std::memory_order_acquire);
   std::error_code refused;
-  if (hook != nullptr) refused = hook(name);
+  if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(name);
 
   Fiber* f = nullptr;
   {
@@ -103,7 +102,10 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
     }
     if (!local) external_lock_.unlock();
   }
-  if (f == nullptr) return refused;
+  if (f == nullptr) {
+    refusals_.add(refused);
+    return refused;
+  }
   f->name = name;
   f->where = where;
   f->function = std::move(function);
@@ -114,6 +116,19 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
   // Not from within a Lock: it must not be taken to another thread.
   if (local && m->current != nullptr && thread_locals()->lock_depth == 0) enter_runtime();
   return {};
+}
+
+void SpawnRefusals::add_new(std::error_code reason) noexcept {
+  const LockGuard guard(lock_);
+  std::size_t used = used_.load(std::memory_order_relaxed);
+  std::size_t i = 0;
+  while (i < used && reasons_[i] != reason) ++i;
+  if (i == kSpawnRefusals) i = kSpawnRefusals - 1;
+  if (i == used) {
+    reasons_[i] = reason;
+    used_.store(used + 1, std::memory_order_release);
+  }
+  counts_[i].fetch_add(1, std::memory_order_relaxed);
 }
 
 std::uint64_t Scheduler::live_fibers() const noexcept {

@@ -19,6 +19,7 @@ static void add_counters(MemStats& out, const ProcessorStats& stats) noexcept {
 MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   MemStats out;
   out.gomaxprocs = gomaxprocs();
+  refusals_.read(out.spawn_refusals);
   {
     const LockGuard guard(structure_lock_);
     add_counters(out, external_.stats);

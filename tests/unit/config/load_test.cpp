@@ -285,6 +285,99 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
   }
 }
 
+TEST_CASE("limits: what is wrong is said with its place", "[config]") {
+  struct Wrong {
+    std::string limits;  // of a route
+    std::string key;
+    std::string message;
+  };
+  const std::vector<Wrong> cases{
+      {"rate_limit: {}", "rate_limit", "rate is required"},
+      {"rate_limit: {rate: 5}", "rate_limit.rate", "is no rate like 100/s"},
+      {"rate_limit: {rate: 5/d}", "rate_limit.rate", "is no rate like 100/s"},
+      {"rate_limit: {rate: -5/s}", "rate_limit.rate", "is no rate"},
+      {"rate_limit: {rate: 1.5/s}", "rate_limit.rate", "is no rate"},
+      {"rate_limit: {rate: 0/s}", "rate_limit.rate", "out of range; allowed: 1/h … 1000000000/s"},
+      {"rate_limit: {rate: 1/s, burst: -1}", "rate_limit.burst", "no number"},
+      {"rate_limit: {rate: 1/s, key: ip}", "rate_limit.key", "none, address or header:NAME"},
+      {"rate_limit: {rate: 1/s, key: \"header:\"}", "rate_limit.key", "no field name"},
+      {"rate_limit: {rate: 1/s, key: \"header:a b\"}", "rate_limit.key", "no field name"},
+      {"rate_limit: {rate: 1/s, keys: 5}", "rate_limit.keys", "for a key only"},
+      {"rate_limit: {rate: 1/s, key: address, keys: 0}", "rate_limit.keys", "1 … 1000000"},
+      {"rate_limit: {rate: 1/s, status: 200}", "rate_limit.status", "400 … 599"},
+      {"rate_limit: {rate: 1/s, dry_run: maybe}", "rate_limit.dry_run", "neither true nor false"},
+      {"rate_limit: {rat: 1/s, rate: 1/s}", "rate_limit.rat", "did you mean rate?"},
+      {"concurrency: {}", "concurrency", "limit is required"},
+      {"concurrency: {limit: 0}", "concurrency.limit", "1 … 1000000"},
+      {"concurrency: {limit: 1, max_wait: 1s}", "concurrency.max_wait", "set queue"},
+      {"concurrency: {limit: 1, codel: {}}", "concurrency.codel", "set queue"},
+      {"concurrency: {limit: 1, priority: \"header:X\"}", "concurrency.priority", "set queue"},
+      {"concurrency: {limit: 1, queue: 1, max_wait: 0s}", "concurrency.max_wait", "out of range"},
+      {"concurrency: {limit: 1, queue: 1, priority: X-Prio}", "concurrency.priority", "header:NAME"},
+      {"concurrency: {limit: 1, adaptive: {min: 1}}", "concurrency.adaptive", "max is required"},
+      {"concurrency: {limit: 1, adaptive: {min: 5, max: 4}}", "concurrency.adaptive.min", "more than max"},
+      {"worker_pool: {}", "worker_pool", "workers is required"},
+      {"worker_pool: {workers: 0}", "worker_pool.workers", "1 … 1000000"},
+      {"worker_pool: {workers: 1, queue: 0, max_wait: 1s}", "worker_pool.max_wait", "set queue"},
+  };
+  for (const Wrong& wrong : cases) {
+    const Outcome o = load(with_route("{path: /, echo: {}, " + wrong.limits + "}"));
+    INFO(wrong.limits << " gives:\n" << all(o));
+    REQUIRE(o.diagnostics.size() == 1);
+    CHECK(o.diagnostics[0].key == "listeners[0].http.routes[0]." + wrong.key);
+    CHECK(o.diagnostics[0].message.find(wrong.message) != std::string::npos);
+    CHECK(o.diagnostics[0].line == 6);
+    CHECK(o.diagnostics[0].column > 18);
+    // The same for the listener as a whole.
+    CHECK_FALSE(load(with_route("{path: /, echo: {}}\n    " + wrong.limits)).ok());
+  }
+  const std::string tcp = "listeners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}, ";
+  for (const auto& [limits, message] : std::vector<std::pair<std::string, std::string>>{
+           {"rate_limit: {rate: 1/s, key: \"header:X\"}", "none or address"},
+           {"rate_limit: {rate: 1/s, status: 429}", "unknown key"},
+           {"concurrency: {limit: 1, adaptive: {min: 1, max: 2}}", "unknown key"}}) {
+    const Outcome o = load(tcp + limits + "}}]\n");
+    INFO(limits << " gives:\n" << all(o));
+    REQUIRE(o.diagnostics.size() == 1);
+    CHECK(o.diagnostics[0].message.find(message) != std::string::npos);
+  }
+}
+
+TEST_CASE("limits load", "[config]") {
+  const Outcome o = load(with_route(
+      "{path: /, echo: {}, rate_limit: {rate: 30/m, burst: 7, key: \"header:X-Api-Key\", keys: 5, status: 420, "
+      "dry_run: "
+      "true}, concurrency: {limit: 9, queue: 8, max_wait: 7ms, codel: {target: 6ms, interval: 5ms}, adaptive: {min: 4, "
+      "max: 30}, priority: \"header:X-P\", dry_run: true}, worker_pool: {workers: 3, queue: 2, max_wait: 1ms, dry_run: "
+      "true}}\n    rate_limit: {rate: 5/h, key: address}"));
+  INFO(all(o));
+  REQUIRE(o.ok());
+  const auto& http = std::get<HttpConfig>(o.config.listeners[0].service);
+  const FlowConfig& f = http.routes[0].flow;
+  CHECK(f.rate_limit->per_hour == 1800);
+  CHECK(f.rate_limit->burst == 7);
+  CHECK(f.rate_limit->key == LimitKey::header);
+  CHECK(f.rate_limit->header == "X-Api-Key");
+  CHECK(f.rate_limit->keys == 5);
+  CHECK(f.rate_limit->status == 420);
+  CHECK(f.rate_limit->dry_run);
+  CHECK(f.concurrency->limit == 9);
+  CHECK(f.concurrency->queue == 8);
+  CHECK(f.concurrency->max_wait == 7ms);
+  CHECK(f.concurrency->target == 6ms);
+  CHECK(f.concurrency->interval == 5ms);
+  CHECK(f.concurrency->adaptive == std::pair(4U, 30U));
+  CHECK(f.concurrency->priority_header == "X-P");
+  CHECK(f.concurrency->dry_run);
+  CHECK(f.worker_pool->workers == 3);
+  CHECK(f.worker_pool->queue == 2);
+  CHECK(f.worker_pool->max_wait == 1ms);
+  CHECK(f.worker_pool->dry_run);
+  CHECK(http.flow.rate_limit->per_hour == 5);
+  CHECK(http.flow.rate_limit->key == LimitKey::address);
+  CHECK_FALSE(http.flow.concurrency.has_value());
+}
+
 TEST_CASE("all that is wrong is said in one run, in the file's order", "[config]") {
   const Outcome o = load("runtime: {gomaxprocs: x, stack_size: 1}\nlog: {level: y}\nlisteners: []\nadmn: {}\n");
   INFO(all(o));

@@ -34,6 +34,15 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
     overrides.push_back("listeners[0].http.routes[0]={path: /, files: {root: /x}}");
   else if (action == "respond")
     overrides.push_back("listeners[0].http.routes[0]={path: /, respond: {}}");
+  // What a limit needs beside the key that is tried.
+  static constexpr std::pair<std::string_view, const char*> kNeeded[] = {
+      {".rate_limit.", "{rate: 1/s, key: address}"},
+      {".concurrency.", "{limit: 5, queue: 5}"},
+      {".concurrency.adaptive.", "{min: 1, max: 1000000}"},
+      {".worker_pool.", "{workers: 5}"}};
+  for (const auto& [part, needed] : kNeeded)
+    if (const std::size_t at = path.find(part); at != std::string::npos)
+      overrides.push_back(path.substr(0, at + part.size() - 1) + "=" + needed);
   overrides.push_back(path + "=" + value);
   return overrides;
 }
@@ -56,6 +65,7 @@ std::string written(const Row& row, std::uint64_t n) {
     case Type::bytes:
     case Type::auto_bytes: return std::to_string(n);
     case Type::duration: return std::to_string(n) + "ns";
+    case Type::rate: return std::to_string(n) + "/h";
     case Type::octal: {
       char text[32];
       std::snprintf(text, sizeof text, "0%llo", static_cast<unsigned long long>(n));
@@ -79,7 +89,8 @@ TEST_CASE("every row takes its default and the ends of its range, and nothing be
     const bool value = row.type != Type::section && row.type != Type::list;
     if (value && !row.fallback.empty()) CHECK(outcome(row, std::string(row.fallback)).empty());
     const bool range = row.type == Type::integer || row.type == Type::auto_integer || row.type == Type::bytes ||
-                       row.type == Type::auto_bytes || row.type == Type::duration || row.type == Type::octal;
+                       row.type == Type::auto_bytes || row.type == Type::duration || row.type == Type::rate ||
+                       row.type == Type::octal;
     if (range) {
       ++ranged;
       CHECK(outcome(row, written(row, row.least)).empty());
@@ -143,6 +154,29 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   CHECK(h.access_log.format == http.access_log.format);
   CHECK(h.access_log.output == http.access_log.output);
   CHECK(h.server == http.server);
+  const Outcome limited =
+      load_text(kBase, "f.yaml",
+                {"listeners[0].http.rate_limit={rate: 1/s}", "listeners[0].http.concurrency={limit: 1}",
+                 "listeners[0].http.worker_pool={workers: 1}"});
+  REQUIRE(limited.ok());
+  const FlowConfig& flow = std::get<HttpConfig>(limited.config.listeners[0].service).flow;
+  const RateLimitConfig rate;
+  CHECK(flow.rate_limit->burst == rate.burst);
+  CHECK(flow.rate_limit->key == rate.key);
+  CHECK(flow.rate_limit->keys == rate.keys);
+  CHECK(flow.rate_limit->status == rate.status);
+  CHECK(flow.rate_limit->dry_run == rate.dry_run);
+  const ConcurrencyConfig concurrency;
+  CHECK(flow.concurrency->queue == concurrency.queue);
+  CHECK(flow.concurrency->max_wait == concurrency.max_wait);
+  CHECK(flow.concurrency->target == concurrency.target);
+  CHECK(flow.concurrency->interval == concurrency.interval);
+  CHECK(flow.concurrency->adaptive == concurrency.adaptive);
+  CHECK(flow.concurrency->dry_run == concurrency.dry_run);
+  const WorkerPoolConfig pool;
+  CHECK(flow.worker_pool->queue == pool.queue);
+  CHECK(flow.worker_pool->max_wait == pool.max_wait);
+  CHECK(flow.worker_pool->dry_run == pool.dry_run);
   const TcpConfig tcp;
   const auto& t = std::get<TcpConfig>(c.listeners[1].service);
   CHECK(t.idle_timeout == tcp.idle_timeout);

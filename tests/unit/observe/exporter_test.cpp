@@ -29,6 +29,7 @@ runtime::MemStats some_stats() {
   runtime::MemStats s;
   s.gomaxprocs = 3;
   s.fibers_waiting = 17;
+  s.spawn_refusals[0] = {std::make_error_code(std::errc::not_enough_memory), 4};
   s.parks[static_cast<std::size_t>(runtime::WaitReason::io_read)] = 5;
   s.latency_buckets[0] = 2;
   s.latency_buckets[11] = 1;
@@ -70,8 +71,9 @@ TEST_CASE("the page says what was counted", "[observe]") {
   for (const char* line :
        {"fiberd_sched_gomaxprocs 3\n", "fiberd_fibers{state=\"waiting\"} 17\n",
         "fiberd_sched_parks_total{reason=\"io_read\"} 5\n", "fiberd_stack_guard_info{mode=\"mprotect\"} 1\n",
-        "fiberd_sched_latency_seconds_count 3\n", "fiberd_sched_latency_seconds_sum 2\n",
-        "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n", "fiberd_listener_connections{listener=\"web\"} 2\n",
+        "fiberd_fibers_refused_total{reason=\"cannot_allocate_memory\"} 4\n", "fiberd_sched_latency_seconds_count 3\n",
+        "fiberd_sched_latency_seconds_sum 2\n", "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n",
+        "fiberd_listener_connections{listener=\"web\"} 2\n",
         "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",code=\"404\"} 1\n",
         "fiberd_build_info{version=\"1.2.3\",compiler=", "\nprocess_open_fds ", "\nprocess_start_time_seconds 1"}) {
     INFO(line);

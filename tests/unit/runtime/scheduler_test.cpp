@@ -118,6 +118,51 @@ TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {
   CHECK(rt->read_mem_stats().spawns_refused == 1);
 }
 
+TEST_CASE("an Admission has state, says why, and every reason is counted", "[scheduler]") {
+  struct Third final : Admission {
+    std::atomic<int> asked{0};
+    std::error_code admit(std::string_view name) noexcept override {
+      if (name != "limited") return {};
+      const int n = asked.fetch_add(1);
+      if (n % 3 == 0) return {};
+      return std::make_error_code(n % 3 == 1 ? std::errc::timed_out : std::errc::connection_refused);
+    }
+  } third;
+  auto rt = start(2);
+  rt->set_admission(&third);
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 30; ++i) (void)rt->spawn("limited", [&] { ran.fetch_add(1); });
+  (void)rt->spawn("other", [&] { ran.fetch_add(1); });
+  rt->run([&] {
+    for (int i = 0; i < 30; ++i) (void)spawn("limited", [&] { ran.fetch_add(1); });
+  });
+  rt->set_admission(nullptr);
+  (void)rt->spawn("limited", [&] { ran.fetch_add(1); });
+  const MemStats stats = rt->read_mem_stats();
+  rt.reset();
+  CHECK(third.asked == 60);
+  CHECK(ran == 22);
+  CHECK(stats.spawns_refused == 40);
+  CHECK(stats.spawn_refusals[0].reason == std::errc::timed_out);
+  CHECK(stats.spawn_refusals[0].count == 20);
+  CHECK(stats.spawn_refusals[1].reason == std::errc::connection_refused);
+  CHECK(stats.spawn_refusals[1].count == 20);
+  CHECK(stats.spawn_refusals[2].count == 0);
+}
+
+TEST_CASE("more reasons than are told apart count as the last", "[scheduler]") {
+  SpawnRefusals refusals;
+  for (int i = 1; i <= 40; ++i)
+    for (int n = 0; n < i; ++n) refusals.add(std::error_code(i, std::generic_category()));
+  std::array<SpawnRefusal, kSpawnRefusals> read{};
+  refusals.read(read);
+  std::uint64_t sum = 0;
+  for (const SpawnRefusal& r : read) sum += r.count;
+  CHECK(sum == 40 * 41 / 2);
+  CHECK(read[3].count == 4);
+  CHECK(read[14].count == 15);
+}
+
 TEST_CASE("runnext cannot starve the queue", "[scheduler]") {
   // Two fibers wake each other for ever through runnext; a third one in the queue must still run.
   std::atomic<bool> third{false};

@@ -1,0 +1,33 @@
+#pragma once
+// AdmissionBucket: a TokenBucket in the scheduling path. Spawns of fibers with that name take a token each; without one
+// the fiber is not born, and spawn's error is errc::rate_limited.
+//
+//   static flow::AdmissionBucket bucket("job", 1000, 100);
+//   runtime.set_admission(&bucket);
+#include <string_view>
+#include <system_error>
+
+#include "core/flow/token_bucket.hpp"
+#include "core/runtime/admission.hpp"
+
+namespace fiberd::flow {
+
+class AdmissionBucket final : public runtime::Admission {
+ public:
+  /// `name` must outlive it; empty: every spawn. `next` is asked for all, after the bucket let them pass; may be null.
+  AdmissionBucket(std::string_view name, double rate, std::int64_t burst, runtime::Admission* next = nullptr) noexcept
+      : name_(name), bucket_(rate, burst), next_(next) {}
+
+  [[nodiscard]] std::error_code admit(std::string_view name) noexcept override {
+    if ((name_.empty() || name == name_) && !bucket_.try_take()) return errc::rate_limited;
+    return next_ != nullptr ? next_->admit(name) : std::error_code{};
+  }
+  [[nodiscard]] TokenBucket& bucket() noexcept { return bucket_; }
+
+ private:
+  const std::string_view name_;
+  TokenBucket bucket_;
+  runtime::Admission* const next_;
+};
+
+}  // namespace fiberd::flow

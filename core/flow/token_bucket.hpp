@@ -1,0 +1,108 @@
+#pragma once
+// TokenBucket: at most `burst` things at once and `rate` a second in the long run. As Go's x/time/rate.Limiter: ask
+// (try_take), promise to wait (reserve), or wait (wait). Lock-free: the bucket is one atomic number, whose arithmetic,
+// and what it does at the odd rates and clocks, is in gcra.hpp.
+//
+//   flow::TokenBucket bucket(1000, 50);                          // 1,000 a second, 50 at once
+//   if (!bucket.try_take()) return fail(flow::errc::rate_limited);
+//   if (const std::error_code error = bucket.wait(ctx)) return error;
+//
+// Exact under any number of threads: each admission is one successful compare-and-swap from a state in which the token
+// was there, so never more than burst + rate · t is admitted in any t (what a cancelled reservation gives back apart,
+// see cancel()), and none of what the rate brings is lost but for what a full bucket cannot hold. Each call reads the
+// clock before it looks at the state; one whose clock is older than another's sees fewer tokens, never more.
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+
+#include "core/base/clock.hpp"
+#include "core/context/context.hpp"
+#include "core/flow/errc.hpp"
+#include "core/flow/gcra.hpp"
+
+namespace fiberd::flow {
+
+class TokenBucket;
+
+/// Tokens promised for a moment to come. Copyable, but cancel at most one copy. The bucket must outlive it.
+class Reservation {
+ public:
+  Reservation() noexcept = default;
+  /// False: the tokens will never be there (more than the burst, or no rate). Nothing was taken.
+  [[nodiscard]] bool ok() const noexcept { return bucket_ != nullptr; }
+  /// How long to wait before acting, from the moment of the reservation; 0: now. nanoseconds::max() when not ok().
+  [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
+  /// Will not act: gives back what can be given back. As in Go, nothing when its time has come, and less by what was
+  /// reserved after it, for those who reserved keep their times.
+  void cancel() noexcept { cancel(monotonic_now()); }
+  void cancel(std::int64_t now_ns) noexcept;
+
+ private:
+  friend class TokenBucket;
+  Reservation(TokenBucket* bucket, std::chrono::nanoseconds delay, std::int64_t tat, std::int64_t n) noexcept
+      : bucket_(bucket), delay_(delay), tat_(tat), n_(n) {}
+  TokenBucket* bucket_ = nullptr;
+  std::chrono::nanoseconds delay_ = std::chrono::nanoseconds::max();
+  std::int64_t tat_ = 0;  // after it
+  std::int64_t n_ = 0;
+};
+
+/// Begins full. All members are thread-safe; only wait() parks.
+class TokenBucket {
+ public:
+  /// `rate` in tokens a second, `burst` in tokens. Any values; what zero, negative and infinite ones mean: gcra.hpp.
+  TokenBucket(double rate, std::int64_t burst) noexcept : gcra_(rate, burst) {}
+  TokenBucket(const TokenBucket&) = delete;
+  TokenBucket& operator=(const TokenBucket&) = delete;
+
+  /// Takes `n` tokens if they are there now; all or none. n ≤ 0 takes nothing and succeeds.
+  [[nodiscard]] bool try_take(std::int64_t n = 1) noexcept { return try_take_at(monotonic_now(), n); }
+  /// As of `now_ns` (monotonic ns), for who has read the clock already.
+  [[nodiscard]] bool try_take_at(std::int64_t now_ns, std::int64_t n = 1) noexcept {
+    if (n <= 0 || gcra_.unlimited()) return true;
+    if (!gcra_.fits(n)) return false;
+    const std::int64_t at = gcra_.units(now_ns);
+    std::int64_t tat = tat_.load(std::memory_order_relaxed);
+    for (;;) {
+      const Gcra::Taken t = gcra_.take(tat, at, n);
+      if (!t.taken) return false;
+      // Relaxed: the number guards nothing but itself.
+      if (tat_.compare_exchange_weak(tat, t.tat, std::memory_order_relaxed)) return true;
+    }
+  }
+
+  /// Takes `n` tokens, in advance if need be; the caller acts after delay(). Not ok() when they never come, or come
+  /// later than `within` from now.
+  [[nodiscard]] Reservation reserve(std::int64_t n = 1,
+                                    std::chrono::nanoseconds within = std::chrono::nanoseconds::max()) noexcept {
+    return reserve_at(monotonic_now(), n, within);
+  }
+  [[nodiscard]] Reservation reserve_at(std::int64_t now_ns, std::int64_t n = 1,
+                                       std::chrono::nanoseconds within = std::chrono::nanoseconds::max()) noexcept;
+
+  /// Waits for `n` tokens. In order of arrival. Only on a fiber. Errors, without a wait: exceeds_burst,
+  /// would_exceed_deadline (they come after ctx's deadline, or never), the context's when it is done already; with one:
+  /// the context's when it is done meanwhile, and what can be is given back. No tokens are taken when it fails.
+  [[nodiscard]] std::error_code wait(const context::Context& ctx, std::int64_t n = 1);
+  [[nodiscard]] std::error_code wait(std::int64_t n = 1) { return wait(context::background(), n); }
+
+  /// Whole tokens that are there at this moment; INT64_MAX when unlimited.
+  [[nodiscard]] std::int64_t available() const noexcept { return available_at(monotonic_now()); }
+  [[nodiscard]] std::int64_t available_at(std::int64_t now_ns) const noexcept {
+    return gcra_.unlimited() ? INT64_MAX : gcra_.available(tat_.load(std::memory_order_relaxed), gcra_.units(now_ns));
+  }
+  /// How long until `n` tokens will be there if nobody else takes them; nanoseconds::max(): never.
+  [[nodiscard]] std::chrono::nanoseconds time_until(std::int64_t n = 1) const noexcept {
+    return time_until_at(monotonic_now(), n);
+  }
+  [[nodiscard]] std::chrono::nanoseconds time_until_at(std::int64_t now_ns, std::int64_t n = 1) const noexcept;
+  [[nodiscard]] std::int64_t burst() const noexcept { return gcra_.burst(); }
+
+ private:
+  friend class Reservation;
+  const Gcra gcra_;
+  std::atomic<std::int64_t> tat_{0};
+};
+
+}  // namespace fiberd::flow

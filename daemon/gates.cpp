@@ -1,0 +1,118 @@
+#include "daemon/gates.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "core/observe/catalogue.hpp"
+
+namespace fiberd::daemon {
+
+using flow::errc;
+using http::Gate;
+using http::Limit;
+using observe::register_metric;
+
+double rate_of(const config::RateLimitConfig& c) noexcept { return static_cast<double>(c.per_hour) / 3600; }
+
+std::int64_t burst_of(const config::RateLimitConfig& c) noexcept {
+  if (c.burst != 0) return static_cast<std::int64_t>(c.burst);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(c.per_hour / 3600));
+}
+
+static http::GateOptions options_of(const config::FlowConfig& config, std::chrono::nanoseconds most_wait) {
+  http::GateOptions o;
+  if (const auto& r = config.rate_limit)
+    o.rate = http::GateOptions::Rate{.rate = rate_of(*r),
+                                     .burst = burst_of(*r),
+                                     .key = static_cast<http::GateOptions::Key>(r->key),
+                                     .header = r->header,
+                                     .keys = r->keys,
+                                     .status = r->status,
+                                     .dry_run = r->dry_run};
+  if (const auto& c = config.concurrency) {
+    auto& out = o.concurrency.emplace();
+    out.limiter.limit = c->limit;
+    out.limiter.queue = c->queue;
+    out.limiter.max_wait = std::min(c->max_wait, most_wait);
+    out.limiter.codel = {c->target, c->interval};
+    if (c->adaptive)
+      out.limiter.adaptive = flow::GradientOptions{.least = c->adaptive->first, .most = c->adaptive->second};
+    out.priority_header = c->priority_header;
+    out.dry_run = c->dry_run;
+  }
+  if (const auto& p = config.worker_pool) {
+    auto& out = o.worker_pool.emplace();
+    out.pool.name = "http worker";
+    out.pool.most = p->workers;
+    out.pool.queue = p->queue;
+    out.pool.max_wait = std::min(p->max_wait, most_wait);
+    out.dry_run = p->dry_run;
+  }
+  return o;
+}
+
+static metric::Histogram& waits(metric::Registry& registry, const std::string& listener, const std::string& route,
+                                Limit limit) {
+  return registry.histogram(register_metric(registry, "fiberd_admission_wait_seconds"),
+                            {listener, route, to_string(limit)});
+}
+
+/// What a limit may refuse for.
+static std::span<const errc> reasons_of(Limit limit) noexcept {
+  static constexpr errc kRate[] = {errc::rate_limited};
+  static constexpr errc kConcurrency[] = {errc::concurrency_limited, errc::queue_full, errc::queue_timeout,
+                                          errc::queue_overloaded, errc::displaced};
+  static constexpr errc kPool[] = {errc::concurrency_limited, errc::queue_full, errc::queue_timeout, errc::no_worker};
+  switch (limit) {
+    case Limit::rate_limit: return kRate;
+    case Limit::concurrency: return kConcurrency;
+    case Limit::worker_pool: return kPool;
+  }
+  return {};
+}
+
+static void export_limit(const Gate& gate, Limit limit, const std::string& listener, const std::string& route,
+                         metric::Registry& registry, std::vector<metric::CallbackHandle>& handles) {
+  const std::string_view name = to_string(limit);
+  metric::Family& refused = register_metric(registry, "fiberd_admission_refused_total");
+  for (const errc reason : reasons_of(limit))
+    handles.push_back(registry.callback(
+        refused, {listener, route, name, flow::token_of(reason), gate.dry_run(limit) ? "true" : "false"},
+        [&gate, limit, reason] { return static_cast<double>(gate.refused(limit, reason)); }));
+  if (limit == Limit::rate_limit) {
+    if (gate.keyed() == nullptr) return;
+    const flow::KeyedTokenBuckets& keyed = *gate.keyed();
+    handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_keys"), {listener, route},
+                                        [&keyed] { return static_cast<double>(keyed.size()); }));
+    metric::Family& evicted = register_metric(registry, "fiberd_admission_keys_evicted_total");
+    handles.push_back(registry.callback(evicted, {listener, route, "false"},
+                                        [&keyed] { return static_cast<double>(keyed.evicted_full()); }));
+    handles.push_back(registry.callback(evicted, {listener, route, "true"},
+                                        [&keyed] { return static_cast<double>(keyed.evicted_in_debt()); }));
+    return;
+  }
+  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_queued"), {listener, route, name},
+                                      [&gate, limit] { return static_cast<double>(gate.queued(limit)); }));
+  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_in_flight"), {listener, route, name},
+                                      [&gate, limit] { return static_cast<double>(gate.in_flight(limit)); }));
+  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_limit"), {listener, route, name},
+                                      [&gate, limit] { return static_cast<double>(gate.bound(limit)); }));
+}
+
+std::shared_ptr<Gate> make_gate(const config::FlowConfig& config, const std::string& listener, const std::string& route,
+                                std::chrono::nanoseconds most_wait, metric::Registry& registry,
+                                std::vector<metric::CallbackHandle>& handles) {
+  if (!config.any()) return nullptr;
+  http::GateOptions options = options_of(config, most_wait);
+  if (options.concurrency && !options.concurrency->dry_run)
+    options.concurrency->limiter.waits = &waits(registry, listener, route, Limit::concurrency);
+  if (options.worker_pool && !options.worker_pool->dry_run)
+    options.worker_pool->pool.waits = &waits(registry, listener, route, Limit::worker_pool);
+  auto gate = std::make_shared<Gate>(options);
+  for (const Limit limit : {Limit::rate_limit, Limit::concurrency, Limit::worker_pool})
+    if (gate->has(limit)) export_limit(*gate, limit, listener, route, registry, handles);
+  return gate;
+}
+
+}  // namespace fiberd::daemon
