@@ -1,0 +1,34 @@
+#include "tests/support/allocations.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+static std::atomic<std::uint64_t> count{0};
+
+namespace fiberd::test {
+std::uint64_t allocations() noexcept { return count.load(); }
+}  // namespace fiberd::test
+
+static void* counted(std::size_t size, std::size_t alignment) {
+  count.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+  void* const p = alignment <= alignof(std::max_align_t) ? std::malloc(size == 0 ? 1 : size)        // NOLINT
+                                                         : std::aligned_alloc(alignment, rounded);  // NOLINT
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+void* operator new(std::size_t size) { return counted(size, 1); }
+void* operator new[](std::size_t size) { return counted(size, 1); }
+void* operator new(std::size_t size, std::align_val_t a) { return counted(size, static_cast<std::size_t>(a)); }
+void* operator new[](std::size_t size, std::align_val_t a) { return counted(size, static_cast<std::size_t>(a)); }
+void operator delete(void* p) noexcept { std::free(p); }                                   // NOLINT
+void operator delete[](void* p) noexcept { std::free(p); }                                 // NOLINT
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }                      // NOLINT
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }                    // NOLINT
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }                 // NOLINT
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }               // NOLINT
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }    // NOLINT
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }  // NOLINT
