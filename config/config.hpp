@@ -120,6 +120,29 @@ struct TcpConfig {
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
 };
 
+enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
+
+/// One place that aggregated metrics are sent to; exactly one of the two is set.
+struct AggregateFlush {
+  std::string statsd;      ///< "host:port" or "udp://host:port"; "tcp://host:port"
+  std::string prometheus;  ///< "http://host[:port]/path"
+};
+
+struct AggregateConfig {
+  AggregateProtocol protocol = AggregateProtocol::both;
+  std::uint64_t series = 10'000;
+  std::uint64_t set_members = 100'000;  ///< of all sets in one interval
+  std::chrono::nanoseconds flush_interval = std::chrono::seconds(10);
+  std::chrono::nanoseconds expire = std::chrono::minutes(5);
+  std::vector<std::pair<std::string, double>> percentiles{{"0.5", 0.5}, {"0.9", 0.9}, {"0.99", 0.99}};  ///< ascending
+  std::uint64_t line_size = 8 * 1024;
+  std::uint64_t receive_buffer = 0;  ///< of the UDP socket, bytes; 0: the system's default
+  std::vector<AggregateFlush> flush;
+  std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
+  std::uint64_t connections = 10'000;
+  std::uint64_t connections_per_address = 0;  ///< 0: no bound
+};
+
 struct ListenerConfig {
   std::string name;
   std::string address;
@@ -128,7 +151,7 @@ struct ListenerConfig {
   bool reuseport = false;
   std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
-  std::variant<HttpConfig, TcpConfig> service;
+  std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
 };
 
 struct Config {

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "config/config.hpp"
+#include "config/load_aggregate.hpp"
 #include "config/reader.hpp"
 #include "config/tree.hpp"
 
@@ -390,9 +391,11 @@ ListenerConfig read_listener(const Reader& l) {
   c.backlog = static_cast<unsigned>(l.number("backlog"));
   const bool http = l.has("http");
   const bool tcp = l.has("tcp");
-  if (http == tcp) l.report("", "needs exactly one of http, tcp");
+  const bool aggregate = l.has("aggregate");
+  if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
   if (http) c.service = read_http(l.section("http"));
   if (tcp && !http) c.service = read_tcp(l.section("tcp"));
+  if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);
   return c;
 }
 

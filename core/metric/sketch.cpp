@@ -117,14 +117,22 @@ void Sketch::quantiles(std::span<const double> qs, std::span<double> out) const 
   const std::size_t n = std::min(qs.size(), out.size());
   std::fill(out.begin(), out.end(), kNone);
   if (empty()) return;
-  // The paper's rank: q (n-1), counted from 0; the bin in which the running count first exceeds it.
+  // The paper's rank: q (n-1), counted from 0; the bin in which the running count first exceeds it. A bin's value costs
+  // a power, so it is asked for only when it is one that is sought.
   const auto rank = [&](std::size_t i) { return std::clamp(qs[i], 0.0, 1.0) * std::max(count_ - 1, 0.0); };
   std::size_t next = 0;
   double seen = 0;
-  for_each([&](double value, double weight) {
+  const auto pass = [&](double weight, auto value) {
     seen += weight;
-    for (; next < n && rank(next) < seen; ++next) out[next] = std::clamp(value, min_, max_);
-  });
+    if (next == n || rank(next) >= seen) return;
+    const double found = std::clamp(value(), min_, max_);
+    for (; next < n && rank(next) < seen; ++next) out[next] = found;
+  };
+  for (std::size_t i = negative_.bins.size(); i-- > 0;)
+    pass(negative_.bins[i], [&] { return -value_of(negative_.first + static_cast<std::int32_t>(i)); });
+  pass(zeros_, [] { return 0.0; });
+  for (std::size_t i = 0; i < positive_.bins.size() && next < n; ++i)
+    pass(positive_.bins[i], [&] { return value_of(positive_.first + static_cast<std::int32_t>(i)); });
   // Rounding of weights may leave the last ones over.
   for (; next < n; ++next) out[next] = max_;
 }
