@@ -19,6 +19,7 @@ struct ThreadLocals {
   runtime::Machine* machine = nullptr;  ///< set while the thread is a scheduler machine
   std::uint32_t shard = 0;              ///< metric shard; 0 is shared by all threads that own none
   std::uint32_t lock_depth = 0;         ///< fiberd::Lock held by this thread; a wait requires 0
+  std::uint32_t fiber = 0;              ///< index of the fiber that runs here, or ran last
 };
 
 #if defined(__x86_64__)

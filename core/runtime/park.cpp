@@ -136,6 +136,18 @@ void spend_budget() noexcept {
   Scheduler::leave(After::yield);
 }
 
+void spend_little() noexcept {
+  Machine* const m = Machine::current_machine();
+  if (m == nullptr || m->current == nullptr || (++m->processor->little & 15U) != 0) return;
+  // Somebody up the stack may hold locks (select does).
+  if (thread_locals()->lock_depth == 0) spend_budget();
+}
+
+std::uint32_t random_below(std::uint32_t bound) noexcept {
+  Machine& m = *Machine::current_machine();
+  return m.scheduler->random_of(*m.processor).below(bound);
+}
+
 std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {
   if (duration.count() <= 0) {
     if (cancellation != nullptr && cancellation->canceled()) return to_error(Wake::canceled);

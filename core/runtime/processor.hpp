@@ -55,6 +55,7 @@ class alignas(kCacheLine) Processor {
   std::atomic<Fiber*> runnext{nullptr};
   std::uint32_t runnext_streak = 0;
   std::int32_t budget = 0;
+  std::uint32_t little = 0;  ///< small operations, sixteen to one of the budget
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
   std::int64_t now = 0;  ///< monotonic time of this scheduling round

@@ -84,6 +84,12 @@ void yield() noexcept;
 /// calls or 100 µs. May yield.
 void spend_budget() noexcept;
 
+/// The same for operations of a few nanoseconds: sixteen of them count as one.
+void spend_little() noexcept;
+
+/// 0 … bound - 1, for choices that need not be secret. On a fiber; from the seed in a Simulation.
+[[nodiscard]] std::uint32_t random_below(std::uint32_t bound) noexcept;
+
 /// Sleeps. Returns success, or std::errc::operation_canceled.
 std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation = nullptr) noexcept;
 

@@ -330,6 +330,7 @@ static void record_latency(Processor& p, Fiber& f) noexcept {
 void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   Processor& p = *m.processor;
   m.current = &f;
+  thread_locals()->fiber = f.index;
   f.status.set_owned(State::running);
   p.budget = kBudget;
   p.stats.switches.add();

@@ -69,6 +69,9 @@ class Scheduler {
   /// Visits every fiber that is parked, holding it still meanwhile. `visit` must not park.
   void for_each_parked_fiber(const std::function<void(const Fiber&)>& visit);
 
+  /// The Processor's, or the simulation's.
+  [[nodiscard]] Random& random_of(Processor& p) noexcept { return kind_ == Kind::simulated ? sim_random_ : p.random; }
+
   // ---- timers and pollers
   [[nodiscard]] static TimerHeap& timer_heap_for_caller() noexcept;
   static void timer_became_first(TimerHeap& heap) noexcept;

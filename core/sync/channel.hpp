@@ -1,0 +1,236 @@
+#pragma once
+// Channel<T>: Go's channel. Unbuffered (capacity 0): a send waits until a receiver has the value. Buffered: a send
+// waits while the buffer is full. Values are moved; T needs a move constructor that does not throw, and nothing else.
+//
+// A value goes from hand to hand: a sender that finds a receiver waiting moves the value straight into the place that
+// the receiver prepared on its own stack; a receiver that finds a full buffer takes the oldest value and moves a
+// waiting sender's into the buffer. So a value is in exactly one place at any time, and which fiber has it is decided
+// under the channel's lock (wait_queue.hpp): a send whose context ends while a receiver takes the value *has*
+// succeeded.
+//
+// The state that does not depend on T is in channel_core.hpp; select.hpp works on that.
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "core/base/result.hpp"
+#include "core/context/context.hpp"
+#include "core/sync/channel_core.hpp"
+#include "core/sync/errc.hpp"
+
+namespace fiberd::sync {
+
+template <class T>
+class Channel;
+namespace detail {
+template <class T>
+ChannelCore& core_of(Channel<T>& channel) noexcept;
+}
+
+/// Waiting: on fibers only. try_send, try_receive and close: any thread. Must outlive every call on it: share it by a
+/// shared_ptr where that is not plain. WaitReason::channel.
+///
+/// Closing means that no more values come. Receivers get what is buffered, then errc::closed. Sending on a closed
+/// channel, and closing twice, are misuse: a BUG, and errc::closed. Senders that wait when the channel is closed keep
+/// their values and get errc::closed; that is no BUG. What is still buffered when the channel dies is destroyed.
+template <class T>
+class Channel : private detail::ChannelCore {
+  static_assert(std::is_nothrow_move_constructible_v<T>, "a value must not be lost half-way");
+
+ public:
+  using value_type = T;
+
+  /// Throws std::bad_alloc. Room for `capacity` values is allocated at once.
+  explicit Channel(std::size_t capacity = 0) : ChannelCore(&kOps, capacity) {
+    if (capacity != 0) buffer_ = std::allocator<T>().allocate(capacity);
+  }
+  ~Channel() {
+    for (; size_ != 0; popped()) std::destroy_at(buffer_ + head_);
+    if (buffer_ != nullptr) std::allocator<T>().deallocate(buffer_, capacity_);
+  }
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  /// Waits until the value is in the buffer or in a receiver's hands. Error: errc::closed; the value is destroyed.
+  std::error_code send(T value) { return send_from(value, nullptr); }
+  /// Also context::errc: nobody has got the value then.
+  [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_from(value, &ctx); }
+  /// send() that leaves the value in `value` when it fails.
+  [[nodiscard]] std::error_code send_from(T& value, const context::Context* ctx = nullptr) {
+    if (const std::error_code error = error_of(ctx)) return error;
+    lock_.lock();
+    if (closed_) [[unlikely]]
+      return unlock_closed();
+    if (ChannelWaiter* const receiver = claim(receivers_)) {
+      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
+      complete_and_unlock(*receiver);
+      return {};
+    }
+    if (size_ != capacity_) {
+      push(value);
+      lock_.unlock();
+      charge();
+      return {};
+    }
+    return wait_to_send(&value, ctx);
+  }
+  /// Never waits. True: the value was moved from. False: the channel is full (counted, see unsent_count()) or closed,
+  /// and `value` is untouched.
+  [[nodiscard]] bool try_send(T& value) {
+    lock_.lock();
+    if (closed_) [[unlikely]] {
+      (void)unlock_closed();
+      return false;
+    }
+    if (ChannelWaiter* const receiver = claim(receivers_)) {
+      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
+      complete_and_unlock(*receiver);
+      return true;
+    }
+    const bool room = size_ != capacity_;
+    if (room) push(value);
+    lock_.unlock();
+    if (!room) count_unsent();
+    return room;
+  }
+  [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
+
+  /// Waits for a value. Error: errc::closed when the channel is closed and empty.
+  [[nodiscard]] Result<T> receive() { return receive_for(nullptr); }
+  /// Also context::errc: no value was taken then.
+  [[nodiscard]] Result<T> receive(const context::Context& ctx) { return receive_for(&ctx); }
+  /// Never waits: nothing when none is there, be it closed or not.
+  [[nodiscard]] std::optional<T> try_receive() {
+    std::optional<T> value;
+    lock_.lock();
+    if (!take_and_unlock([&value](T&& v) { value.emplace(std::move(v)); })) lock_.unlock();
+    return value;
+  }
+
+  /// Wakes all who wait: receivers and senders get errc::closed. Error errc::closed when it is closed already (a BUG).
+  std::error_code close() noexcept { return ChannelCore::close(); }
+  /// Snapshots.
+  [[nodiscard]] bool closed() const noexcept { return ChannelCore::closed(); }
+  [[nodiscard]] std::size_t size() const noexcept { return ChannelCore::size(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+
+  /// `for (T& value : channel)`: receives until the channel is closed and drained. One pass; several fibers may do it
+  /// at once, each value goes to one of them.
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using pointer = T*;
+    using reference = T&;
+    Iterator() noexcept = default;
+    explicit Iterator(Channel& channel) : channel_(&channel) { ++*this; }
+    [[nodiscard]] T& operator*() noexcept { return *value_; }
+    Iterator& operator++() {
+      if (Result<T> next = channel_->receive()) {
+        value_.emplace(std::move(*next));
+      } else {
+        value_.reset();
+      }
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& i, std::default_sentinel_t) noexcept { return !i.value_.has_value(); }
+
+   private:
+    Channel* channel_ = nullptr;
+    std::optional<T> value_;
+  };
+  [[nodiscard]] Iterator begin() { return Iterator(*this); }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  friend detail::ChannelCore& detail::core_of<T>(Channel& channel) noexcept;
+
+  void push(T& value) noexcept {
+    std::construct_at(buffer_ + place_at_end(), std::move(value));
+    pushed();
+  }
+
+  [[nodiscard]] Result<T> receive_for(const context::Context* ctx) {
+    if (const std::error_code error = error_of(ctx)) return fail(error);
+    Result<T> result = fail(errc::closed);
+    lock_.lock();
+    if (take_and_unlock([&result](T&& v) { result = Result<T>(std::move(v)); })) return result;
+    if (closed_) {
+      lock_.unlock();
+      return result;
+    }
+    alignas(T) std::byte storage[sizeof(T)];
+    if (const std::error_code error = wait_to_receive(storage, ctx)) {
+      result = fail(error);
+      return result;
+    }
+    T* const value = std::launder(reinterpret_cast<T*>(storage));
+    result = Result<T>(std::move(*value));
+    std::destroy_at(value);
+    return result;
+  }
+
+  /// Under the lock. True: `take` got a value, and the lock is released. False: none is there, and the lock is held.
+  template <class Take>
+  bool take_and_unlock(Take&& take) {
+    if (size_ != 0) {
+      T* const oldest = buffer_ + head_;
+      take(std::move(*oldest));
+      std::destroy_at(oldest);
+      popped();
+      if (ChannelWaiter* const sender = claim(senders_)) {
+        push(*static_cast<T*>(sender->slot));
+        complete_and_unlock(*sender);
+      } else {
+        lock_.unlock();
+        charge();
+      }
+      return true;
+    }
+    if (ChannelWaiter* const sender = claim(senders_)) {
+      take(std::move(*static_cast<T*>(sender->slot)));
+      complete_and_unlock(*sender);
+      return true;
+    }
+    return false;
+  }
+
+  // What select does on a channel without knowing T.
+  static bool receive_op(ChannelCore& core, void* slot) noexcept {
+    return static_cast<Channel&>(core).take_and_unlock(
+        [slot](T&& v) { std::construct_at(static_cast<T*>(slot), std::move(v)); });
+  }
+  static bool send_op(ChannelCore& core, void* slot) noexcept {
+    auto& self = static_cast<Channel&>(core);
+    T& value = *static_cast<T*>(slot);
+    if (ChannelWaiter* const receiver = self.claim(self.receivers_)) {
+      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
+      self.complete_and_unlock(*receiver);
+      return true;
+    }
+    if (self.size_ == self.capacity_) return false;
+    self.push(value);
+    self.lock_.unlock();
+    self.charge();
+    return true;
+  }
+  static constexpr detail::ChannelOps kOps{&Channel::receive_op, &Channel::send_op};
+
+  T* buffer_ = nullptr;
+};
+
+namespace detail {
+template <class T>
+ChannelCore& core_of(Channel<T>& channel) noexcept {
+  return channel;
+}
+}  // namespace detail
+
+}  // namespace fiberd::sync

@@ -1,0 +1,65 @@
+#include "core/sync/channel_core.hpp"
+
+#include "core/base/bug.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/sync/errc.hpp"
+
+namespace fiberd::sync {
+
+static std::atomic<std::uint64_t> unsent{0};
+
+std::uint64_t unsent_count() noexcept { return unsent.load(std::memory_order_relaxed); }
+
+namespace detail {
+
+void ChannelCore::count_unsent() noexcept { unsent.fetch_add(1, std::memory_order_relaxed); }
+void ChannelCore::charge() noexcept { runtime::spend_little(); }
+
+std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
+                                     const context::Context* ctx) noexcept {
+  ChannelWaiter waiter;
+  waiter.slot = slot;
+  queue.add(waiter, runtime::WaitReason::channel);
+  lock_.unlock();
+  if (const std::error_code error = wait(lock_, waiter, ctx)) return error;
+  return waiter.completed ? std::error_code{} : errc::closed;
+}
+
+std::error_code ChannelCore::wait_to_send(void* value, const context::Context* ctx) noexcept {
+  return wait_in(senders_, value, ctx);
+}
+
+std::error_code ChannelCore::wait_to_receive(void* storage, const context::Context* ctx) noexcept {
+  return wait_in(receivers_, storage, ctx);
+}
+
+std::error_code ChannelCore::unlock_closed() noexcept {
+  lock_.unlock();
+  report_bug("send on, or close of, a closed channel");
+  return errc::closed;
+}
+
+std::error_code ChannelCore::close() noexcept {
+  lock_.lock();
+  if (closed_) return unlock_closed();
+  closed_ = true;
+  WakeChain chain;
+  for (auto* const queue : {&receivers_, &senders_})
+    while (ChannelWaiter* const w = claim(*queue)) chain.add(*w);
+  lock_.unlock();
+  chain.wake();
+  return {};
+}
+
+bool ChannelCore::closed() const noexcept {
+  const LockGuard guard(lock_);
+  return closed_;
+}
+
+std::size_t ChannelCore::size() const noexcept {
+  const LockGuard guard(lock_);
+  return size_;
+}
+
+}  // namespace detail
+}  // namespace fiberd::sync

@@ -1,0 +1,109 @@
+#pragma once
+// ChannelCore: what a channel is without its value type: the lock, the places of the ring, the two queues, and the
+// operations that select calls.
+//
+// A waiter of a select hangs in several channels at once. Its SelectState is claimed by CAS by the first channel that
+// can serve it; a plain waiter is claimed by being taken out.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+#include "core/base/lock.hpp"
+#include "core/sync/wait_queue.hpp"
+
+namespace fiberd::sync {
+
+/// Values that did not go anywhere, because a try_send found the channel full or a select with a default branch could
+/// not send at once; since the process began. Metric fiberd_channel_unsent_total.
+[[nodiscard]] std::uint64_t unsent_count() noexcept;
+
+namespace detail {
+
+class ChannelCore;
+class Selector;
+
+/// One select's outcome, shared by its waiters in all channels.
+struct SelectState {
+  static constexpr std::uint32_t kNone = ~0U;
+  std::atomic<std::uint32_t> winner{kNone};
+  bool claim(std::uint32_t index) noexcept {
+    std::uint32_t none = kNone;
+    return winner.compare_exchange_strong(none, index, std::memory_order_acq_rel, std::memory_order_acquire);
+  }
+};
+
+struct ChannelWaiter : Waiter {
+  void* slot = nullptr;  ///< receiving: room for a T; sending: the T
+  SelectState* select = nullptr;
+  std::uint32_t index = 0;  ///< of the select's case
+  bool completed = false;   ///< the value has changed hands; otherwise, when out of the queue: closed
+};
+
+/// Under the lock. True: done, and the lock is released.
+struct ChannelOps {
+  bool (*receive)(ChannelCore& channel, void* slot) noexcept;
+  bool (*send)(ChannelCore& channel, void* slot) noexcept;
+};
+
+class ChannelCore {
+ public:
+  ChannelCore(const ChannelCore&) = delete;
+  ChannelCore& operator=(const ChannelCore&) = delete;
+
+ protected:
+  using ChannelWaiter = detail::ChannelWaiter;
+  ChannelCore(const ChannelOps* ops, std::size_t capacity) noexcept : ops_(ops), capacity_(capacity) {}
+  ~ChannelCore() = default;
+
+  /// Under the lock: the first waiter that is still to be had, out of the queue.
+  static ChannelWaiter* claim(BasicWaitQueue<ChannelWaiter>& queue) noexcept {
+    while (ChannelWaiter* const w = queue.pop())
+      if (w->select == nullptr || w->select->claim(w->index)) return w;
+    return nullptr;
+  }
+  /// The value has changed hands: releases the lock and wakes the other side.
+  void complete_and_unlock(ChannelWaiter& waiter) noexcept {
+    waiter.completed = true;
+    const runtime::Ticket ticket = waiter.ticket;
+    lock_.unlock();
+    runtime::wake(ticket);
+    charge();
+  }
+  [[nodiscard]] std::size_t place_at_end() const noexcept {
+    const std::size_t at = head_ + size_;
+    return at >= capacity_ ? at - capacity_ : at;
+  }
+  void pushed() noexcept { ++size_; }
+  void popped() noexcept {
+    if (++head_ == capacity_) head_ = 0;
+    --size_;
+  }
+
+  /// Under the lock, which they release. Success: the value has changed hands. Errors: errc::closed, context::errc.
+  [[nodiscard]] std::error_code wait_to_send(void* value, const context::Context* ctx) noexcept;
+  [[nodiscard]] std::error_code wait_to_receive(void* storage, const context::Context* ctx) noexcept;
+  [[nodiscard]] std::error_code wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
+                                        const context::Context* ctx) noexcept;
+  /// Misuse: releases the lock, reports, says errc::closed.
+  std::error_code unlock_closed() noexcept;
+  std::error_code close() noexcept;
+  [[nodiscard]] bool closed() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept;
+  static void count_unsent() noexcept;
+  /// A fiber that never parks must let others run some time.
+  static void charge() noexcept;
+
+  friend class Selector;
+  const ChannelOps* const ops_;
+  mutable Lock lock_;
+  bool closed_ = false;
+  const std::size_t capacity_;
+  std::size_t head_ = 0;
+  std::size_t size_ = 0;
+  BasicWaitQueue<ChannelWaiter> receivers_;
+  BasicWaitQueue<ChannelWaiter> senders_;
+};
+
+}  // namespace detail
+}  // namespace fiberd::sync

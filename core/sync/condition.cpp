@@ -1,0 +1,45 @@
+#include "core/sync/condition.hpp"
+
+namespace fiberd::sync {
+
+std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) noexcept {
+  if (const std::error_code error = error_of(ctx)) return error;
+  Waiter waiter;
+  {
+    const LockGuard guard(lock_);
+    queue_.add(waiter, runtime::WaitReason::condition);
+  }
+  // From here on a notification is not lost, though this fiber has not left yet. Unlocking never parks.
+  if (mutex.unlock()) {
+    // Not the holder, which is a BUG already: the wait must still be taken back.
+    const LockGuard guard(lock_);
+    if (waiter.linked()) WaitQueue::remove(waiter);
+    (void)runtime::abandon_park(waiter.ticket);
+    return errc::not_owner;
+  }
+  const std::error_code error = sync::wait(lock_, waiter, ctx);
+  mutex.lock();
+  return error;
+}
+
+void Condition::notify_one() noexcept {
+  runtime::Ticket ticket;
+  {
+    const LockGuard guard(lock_);
+    const Waiter* const first = queue_.pop();
+    if (first == nullptr) return;
+    ticket = first->ticket;
+  }
+  runtime::wake(ticket);
+}
+
+void Condition::notify_all() noexcept {
+  WakeChain chain;
+  {
+    const LockGuard guard(lock_);
+    queue_.take_all(chain);
+  }
+  chain.wake();
+}
+
+}  // namespace fiberd::sync

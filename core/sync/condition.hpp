@@ -1,0 +1,52 @@
+#pragma once
+// Condition: sync.Cond, or std::condition_variable for fibers, over sync::Mutex.
+#include <concepts>
+#include <system_error>
+#include <utility>
+
+#include "core/context/context.hpp"
+#include "core/sync/mutex.hpp"
+#include "core/sync/wait_queue.hpp"
+
+namespace fiberd::sync {
+
+/// Waits release the mutex and hold it again when they return, whatever they return. No spurious wake-ups, but between
+/// a notification and the return of the wait others may have held the mutex: look at the condition again, or use the
+/// forms with a predicate. notify_one and notify_all: any thread, with or without the mutex. WaitReason::condition.
+class Condition {
+ public:
+  Condition() noexcept = default;
+  Condition(const Condition&) = delete;
+  Condition& operator=(const Condition&) = delete;
+
+  /// `held` is anything with a mutex() that is locked by the calling fiber: std::unique_lock<Mutex>.
+  template <class Guard>
+  void wait(Guard& held) noexcept {
+    (void)wait_on(*held.mutex(), nullptr);
+  }
+  template <class Guard, std::predicate Predicate>
+  void wait(Guard& held, Predicate&& predicate) {
+    while (!predicate()) wait(held);
+  }
+  /// Success: notified. Otherwise context::errc. The mutex is held in either case.
+  template <class Guard>
+  [[nodiscard]] std::error_code wait(const context::Context& ctx, Guard& held) noexcept {
+    return wait_on(*held.mutex(), &ctx);
+  }
+  /// Success: the predicate holds.
+  template <class Guard, std::predicate Predicate>
+  [[nodiscard]] std::error_code wait(const context::Context& ctx, Guard& held, Predicate&& predicate) {
+    while (!predicate())
+      if (const std::error_code error = wait(ctx, held)) return predicate() ? std::error_code{} : error;
+    return {};
+  }
+  void notify_one() noexcept;
+  void notify_all() noexcept;
+
+ private:
+  [[nodiscard]] std::error_code wait_on(Mutex& mutex, const context::Context* ctx) noexcept;
+  Lock lock_;
+  WaitQueue queue_;
+};
+
+}  // namespace fiberd::sync

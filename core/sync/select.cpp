@@ -1,0 +1,236 @@
+#include "core/sync/select.hpp"
+
+#include <algorithm>
+
+#include "core/base/clock.hpp"
+#include "core/context/waits.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::sync {
+
+namespace detail {
+
+/// One run of select.
+class Selector {
+ public:
+  explicit Selector(std::span<SelectCase* const> cases) noexcept : cases_(cases) {}
+  std::size_t run();
+
+ private:
+  using Kind = SelectCase::Kind;
+  static constexpr std::size_t kNothing = ~std::size_t{0};
+
+  void draw_turns() noexcept;
+  std::size_t try_each() noexcept;
+  std::size_t wait_for_one() noexcept;
+  [[nodiscard]] bool try_channel(SelectCase& c, bool locked) noexcept;
+  void sort() noexcept;
+  void sift(std::size_t root, std::size_t n) noexcept;
+  template <class F>
+  void for_each_channel(F&& f) noexcept;
+  void lock_all() noexcept;
+  void unlock_all(const ChannelCore* except = nullptr) noexcept;
+  void hang(runtime::Ticket ticket) noexcept;
+  void take_down() noexcept;
+  std::size_t ended_by(runtime::Wake how) noexcept;
+
+  [[nodiscard]] SelectCase& at(std::size_t i) const noexcept { return *cases_[i]; }
+  [[nodiscard]] SelectCase*& sorted(std::size_t i) const noexcept { return cases_[i]->sorted_; }
+  [[nodiscard]] static bool is_channel(const SelectCase& c) noexcept { return c.channel_ != nullptr; }
+
+  const std::span<SelectCase* const> cases_;
+  std::error_code outcome_;
+  SelectState state_;
+};
+
+std::size_t Selector::run() {
+  const auto has_otherwise = [](const SelectCase* c) { return c->kind_ == Kind::otherwise; };
+  draw_turns();
+  std::size_t index = try_each();
+  if (index == kNothing) {
+    const auto it = std::find_if(cases_.begin(), cases_.end(), has_otherwise);
+    if (it != cases_.end()) {
+      index = static_cast<std::size_t>(it - cases_.begin());
+      const auto sends = [](const SelectCase* c) { return c->kind_ == Kind::send && is_channel(*c); };
+      if (std::any_of(cases_.begin(), cases_.end(), sends)) ChannelCore::count_unsent();
+      ChannelCore::charge();
+    } else {
+      index = wait_for_one();
+    }
+  }
+  at(index).run(outcome_);
+  return index;
+}
+
+/// A permutation in which each order has the same chance (Fisher and Yates, inside-out).
+void Selector::draw_turns() noexcept {
+  for (std::uint32_t i = 0; i < cases_.size(); ++i) {
+    const std::uint32_t j = i == 0 ? 0 : runtime::random_below(i + 1);
+    at(i).turn_ = at(j).turn_;
+    at(j).turn_ = i;
+  }
+}
+
+/// True: it went on, with outcome_; its channel's lock is released then. `locked`: the caller holds it, and keeps it
+/// when the answer is false.
+bool Selector::try_channel(SelectCase& c, bool locked) noexcept {
+  ChannelCore& channel = *c.channel_;
+  if (!locked) channel.lock_.lock();
+  if (c.kind_ == Kind::receive) {
+    if (channel.ops_->receive(channel, c.waiter_.slot)) return true;
+    if (channel.closed_) {
+      channel.lock_.unlock();
+      outcome_ = errc::closed;
+      return true;
+    }
+  } else {
+    if (channel.closed_) {
+      outcome_ = channel.unlock_closed();
+      return true;
+    }
+    if (channel.ops_->send(channel, c.waiter_.slot)) return true;
+  }
+  if (!locked) channel.lock_.unlock();
+  return false;
+}
+
+std::size_t Selector::try_each() noexcept {
+  for (std::size_t k = 0; k < cases_.size(); ++k) {
+    const std::size_t i = at(k).turn_;
+    SelectCase& c = at(i);
+    if (is_channel(c)) {
+      if (try_channel(c, false)) return i;
+    } else if (c.kind_ == Kind::done) {
+      if ((outcome_ = c.context_->err())) return i;
+    } else if (c.kind_ == Kind::timer) {
+      if (c.deadline_.ns() <= runtime::coarse_now()) return i;
+    }
+  }
+  return kNothing;
+}
+
+// ---------------------------------------------------------------------------------------------- all channels at once
+
+/// Heapsort of `sorted_`: in place, and no worse for a thousand cases.
+void Selector::sort() noexcept {
+  const std::size_t n = cases_.size();
+  for (std::size_t i = 0; i < n; ++i) sorted(i) = cases_[i];
+  for (std::size_t i = n / 2; i-- > 0;) sift(i, n);
+  for (std::size_t end = n; end-- > 1;) {
+    std::swap(sorted(0), sorted(end));
+    sift(0, end);
+  }
+}
+
+void Selector::sift(std::size_t root, std::size_t n) noexcept {
+  const auto less = [](const SelectCase* a, const SelectCase* b) { return std::less<>()(a->channel_, b->channel_); };
+  for (std::size_t child = 2 * root + 1; child < n; root = child, child = 2 * root + 1) {
+    if (child + 1 < n && less(sorted(child), sorted(child + 1))) ++child;
+    if (!less(sorted(root), sorted(child))) return;
+    std::swap(sorted(root), sorted(child));
+  }
+}
+
+/// In the order of locking, each channel once.
+template <class F>
+void Selector::for_each_channel(F&& f) noexcept {
+  ChannelCore* last = nullptr;
+  for (std::size_t i = 0; i < cases_.size(); ++i) {
+    ChannelCore* const channel = sorted(i)->channel_;
+    if (channel == last) continue;  // also those without a channel: null comes first
+    f(*channel);
+    last = channel;
+  }
+}
+
+void Selector::lock_all() noexcept {
+  for_each_channel([](ChannelCore& channel) { channel.lock_.lock(); });
+}
+
+void Selector::unlock_all(const ChannelCore* except) noexcept {
+  for_each_channel([except](ChannelCore& channel) {
+    if (&channel != except) channel.lock_.unlock();
+  });
+}
+
+void Selector::hang(runtime::Ticket ticket) noexcept {
+  for (std::uint32_t i = 0; i < cases_.size(); ++i) {
+    SelectCase& c = at(i);
+    c.waiter_.ticket = ticket;
+    c.waiter_.select = &state_;
+    c.waiter_.index = i;
+    if (!is_channel(c)) continue;
+    (c.kind_ == Kind::receive ? c.channel_->receivers_ : c.channel_->senders_).add_begun(c.waiter_);
+  }
+}
+
+/// Under each lock even where the waiter looks gone: whoever took it out may still be at it.
+void Selector::take_down() noexcept {
+  for (std::size_t i = 0; i < cases_.size();) {
+    ChannelCore* const channel = sorted(i)->channel_;
+    if (channel == nullptr) {
+      ++i;
+      continue;
+    }
+    const LockGuard guard(channel->lock_);
+    for (; i < cases_.size() && sorted(i)->channel_ == channel; ++i)
+      if (sorted(i)->waiter_.linked()) BasicWaitQueue<ChannelWaiter>::remove(sorted(i)->waiter_);
+  }
+}
+
+std::size_t Selector::wait_for_one() noexcept {
+  sort();
+  lock_all();
+  for (std::size_t k = 0; k < cases_.size(); ++k) {
+    const std::size_t i = at(k).turn_;
+    if (!is_channel(at(i)) || !try_channel(at(i), true)) continue;
+    unlock_all(at(i).channel_);
+    return i;
+  }
+  const runtime::Ticket ticket = runtime::prepare_park(runtime::WaitReason::select);
+  hang(ticket);
+  unlock_all();
+
+  Deadline first;
+  for (SelectCase* const c : cases_) {
+    first = first.earlier(c->deadline_);
+    runtime::Cancellation* const cancellation = c->context_ != nullptr ? c->context_->cancellation() : nullptr;
+    if (cancellation == nullptr) continue;
+    c->node_.ticket = ticket;
+    if (!cancellation->link(c->node_)) runtime::wake(ticket, runtime::Wake::canceled);
+  }
+  const runtime::Wake how = runtime::park_until(ticket, first);
+  for (SelectCase* const c : cases_)
+    if (c->context_ != nullptr && c->context_->cancellation() != nullptr) c->context_->cancellation()->unlink(c->node_);
+
+  const bool ended = how != runtime::Wake::ready && state_.claim(SelectState::kNone - 1);
+  take_down();
+  if (ended) return ended_by(how);
+  const std::uint32_t winner = state_.winner.load(std::memory_order_acquire);
+  if (!at(winner).waiter_.completed) outcome_ = errc::closed;
+  // close() wakes a chain, and this fiber's context may have been faster than that.
+  if (at(winner).waiter_.chained)
+    while (!at(winner).waiter_.released.load(std::memory_order_acquire)) runtime::yield();
+  return winner;
+}
+
+/// No channel went on: which context, or which time?
+std::size_t Selector::ended_by(runtime::Wake how) noexcept {
+  std::size_t earliest = kNothing;
+  for (std::size_t k = 0; k < cases_.size(); ++k) {
+    const std::size_t i = at(k).turn_;
+    SelectCase& c = at(i);
+    if (c.kind_ == Kind::done && how == runtime::Wake::canceled && (outcome_ = c.context_->err())) return i;
+    if (!c.deadline_.is_never() && (earliest == kNothing || c.deadline_.ns() < at(earliest).deadline_.ns()))
+      earliest = i;
+  }
+  // The wait's timer was first: the context must not look alive to who is told that its time is up.
+  if (at(earliest).kind_ == Kind::done) outcome_ = context::to_error(how, *at(earliest).context_);
+  return earliest;
+}
+
+}  // namespace detail
+
+std::size_t select(std::span<SelectCase* const> cases) { return detail::Selector(cases).run(); }
+
+}  // namespace fiberd::sync

@@ -1,0 +1,186 @@
+#pragma once
+// select: Go's select. Waits until one of several sends, receives, contexts or times can go on, and does that one.
+//
+//   sync::select(
+//       sync::on_receive(jobs, [&](Result<Job> job) { … }),          // errc::closed when it is closed and drained
+//       sync::on_send(results, result, [&](std::error_code) { … }),  // result is moved from only when it was sent
+//       sync::on_done(ctx, [&](std::error_code error) { … }),
+//       sync::after(10ms, [&] { … }),
+//       sync::otherwise([&] { … }));                                 // nothing could go on at once
+//
+// Of several that can go on one is drawn, each with the same chance. Handlers run after the channels are let go; they
+// may do anything. Nothing is allocated: all that select needs is in the cases, on the caller's stack.
+//
+// How it works. First each case is tried by itself, in a random order. If none goes on and there is no otherwise, all
+// channels are locked (in the order of their addresses, so that two selects cannot wait for each other), tried again,
+// and the fiber hangs a waiter in each. Whoever can serve one of them claims the select's state first
+// (channel_core.hpp). A context or a time that ends the wait claims it as well: whoever is first has it, and a value
+// that a claim has brought is never dropped.
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "core/base/result.hpp"
+#include "core/context/context.hpp"
+#include "core/sync/channel.hpp"
+
+namespace fiberd::sync {
+
+/// One branch of a select; made by the functions below. Used once, and not moved while select runs.
+class SelectCase {
+ public:
+  enum class Kind : std::uint8_t { receive, send, done, timer, otherwise };
+  SelectCase(const SelectCase&) = delete;
+  SelectCase& operator=(const SelectCase&) = delete;
+  virtual ~SelectCase() = default;
+
+ protected:
+  explicit SelectCase(Kind kind, detail::ChannelCore* channel = nullptr) noexcept : kind_(kind), channel_(channel) {}
+  virtual void run(std::error_code outcome) = 0;
+
+  friend class detail::Selector;
+  Kind kind_;
+  std::uint32_t turn_ = 0;        // tried as the n-th: an index of another case
+  SelectCase* sorted_ = nullptr;  // the n-th in the order of locking
+  detail::ChannelCore* channel_;
+  detail::ChannelWaiter waiter_;
+  const context::Context* context_ = nullptr;
+  runtime::CancelNode node_;
+  Deadline deadline_;
+};
+
+/// Any number of cases, known when the program runs. Returns the index of the one that went on, after its handler has
+/// returned. A case of a null channel never goes on; without any case that can, it waits for ever. On a fiber, except
+/// with an otherwise. WaitReason::select. Throws what the handler throws.
+std::size_t select(std::span<SelectCase* const> cases);
+
+/// The same for cases that are written down.
+template <std::derived_from<SelectCase>... Cases>
+std::size_t select(Cases&&... cases) {
+  SelectCase* const all[] = {&cases...};
+  return select(std::span<SelectCase* const>(all));
+}
+
+namespace detail {
+
+template <class T, class F>
+class ReceiveCase final : public SelectCase {
+ public:
+  ReceiveCase(Channel<T>* channel, F handler)
+      : SelectCase(Kind::receive, channel != nullptr ? &core_of(*channel) : nullptr),
+        handler_(std::forward<F>(handler)) {
+    waiter_.slot = storage_;
+  }
+
+ private:
+  void run(std::error_code outcome) override {
+    if (outcome) return handler_(Result<T>(fail(outcome)));
+    T* const value = std::launder(reinterpret_cast<T*>(storage_));
+    Result<T> result(std::move(*value));
+    std::destroy_at(value);
+    handler_(std::move(result));
+  }
+  F handler_;
+  alignas(T) std::byte storage_[sizeof(T)];
+};
+
+template <class T, class V, class F>
+class SendCase final : public SelectCase {
+ public:
+  SendCase(Channel<T>* channel, V value, F handler)
+      : SelectCase(Kind::send, channel != nullptr ? &core_of(*channel) : nullptr),
+        value_(std::forward<V>(value)),
+        handler_(std::forward<F>(handler)) {
+    waiter_.slot = const_cast<std::remove_cv_t<T>*>(std::addressof(value_));
+  }
+
+ private:
+  void run(std::error_code outcome) override {
+    if constexpr (std::invocable<F&, std::error_code>) {
+      handler_(outcome);
+    } else {
+      handler_();
+    }
+  }
+  V value_;  // T, or T& when the caller keeps it
+  F handler_;
+};
+
+template <class F>
+class PlainCase final : public SelectCase {
+ public:
+  PlainCase(Kind kind, const context::Context* ctx, Deadline deadline, F handler)
+      : SelectCase(kind), handler_(std::forward<F>(handler)) {
+    context_ = ctx;
+    deadline_ = deadline;
+  }
+
+ private:
+  void run(std::error_code outcome) override {
+    if constexpr (std::invocable<F&, std::error_code>) {
+      handler_(outcome);
+    } else {
+      handler_();
+    }
+  }
+  F handler_;
+};
+
+struct Nothing {
+  void operator()() const noexcept {}
+};
+
+}  // namespace detail
+
+/// `handler(Result<T>)`. A pointer may be null: the branch is switched off, as Go's nil channel.
+template <class T, std::invocable<Result<T>> F>
+[[nodiscard]] auto on_receive(Channel<T>* channel, F&& handler) {
+  return detail::ReceiveCase<T, F>(channel, std::forward<F>(handler));
+}
+template <class T, std::invocable<Result<T>> F>
+[[nodiscard]] auto on_receive(Channel<T>& channel, F&& handler) {
+  return detail::ReceiveCase<T, F>(&channel, std::forward<F>(handler));
+}
+/// `value`: an lvalue is moved from only when it was sent; of an rvalue the case is the owner. `handler()` or
+/// `handler(std::error_code)`: errc::closed when the channel was closed (misuse, and a BUG, when it was so before).
+template <class T, class V, class F = detail::Nothing>
+requires std::same_as<std::remove_cvref_t<V>, T> || std::convertible_to<V, T>
+[[nodiscard]] auto on_send(Channel<T>* channel, V&& value, F&& handler = {}) {
+  using Kept = std::conditional_t<std::same_as<V, T&>, T&, T>;
+  return detail::SendCase<T, Kept, F>(channel, std::forward<V>(value), std::forward<F>(handler));
+}
+template <class T, class V, class F = detail::Nothing>
+requires std::same_as<std::remove_cvref_t<V>, T> || std::convertible_to<V, T>
+[[nodiscard]] auto on_send(Channel<T>& channel, V&& value, F&& handler = {}) {
+  using Kept = std::conditional_t<std::same_as<V, T&>, T&, T>;
+  return detail::SendCase<T, Kept, F>(&channel, std::forward<V>(value), std::forward<F>(handler));
+}
+/// `handler()` or `handler(std::error_code)`: the context's err(). `ctx` must outlive the select. Any number of them.
+template <class F = detail::Nothing>
+[[nodiscard]] auto on_done(const context::Context& ctx, F&& handler = {}) {
+  return detail::PlainCase<F>(SelectCase::Kind::done, &ctx, ctx.deadline(), std::forward<F>(handler));
+}
+/// `handler()` once `duration` has passed; not positive: at once.
+template <class F = detail::Nothing>
+[[nodiscard]] auto after(std::chrono::nanoseconds duration, F&& handler = {}) {
+  return detail::PlainCase<F>(SelectCase::Kind::timer, nullptr, Deadline::in(duration), std::forward<F>(handler));
+}
+template <class F = detail::Nothing>
+[[nodiscard]] auto at(Deadline deadline, F&& handler = {}) {
+  return detail::PlainCase<F>(SelectCase::Kind::timer, nullptr, deadline, std::forward<F>(handler));
+}
+/// Go's default: `handler()` when nothing else can go on at once. At most one. If a send was among the others its value
+/// has not gone anywhere: that is counted (unsent_count()).
+template <class F = detail::Nothing>
+[[nodiscard]] auto otherwise(F&& handler = {}) {
+  return detail::PlainCase<F>(SelectCase::Kind::otherwise, nullptr, Deadline::never(), std::forward<F>(handler));
+}
+
+}  // namespace fiberd::sync

@@ -1,0 +1,67 @@
+#include "core/sync/semaphore.hpp"
+
+#include "core/base/bug.hpp"
+
+namespace fiberd::sync {
+
+std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* ctx) noexcept {
+  if (const std::error_code error = error_of(ctx)) return error;
+  Entry entry;
+  {
+    const LockGuard guard(lock_);
+    if (free_ >= n && queue_.empty()) {
+      free_ -= n;
+      return {};
+    }
+    if (n > units_) return errc::too_many;
+    entry.n = n;
+    queue_.add(entry, runtime::WaitReason::semaphore);
+  }
+  const std::error_code error = wait(lock_, entry, ctx);
+  if (!error) return {};
+  // Those behind may have waited only because this one wanted more.
+  WakeChain chain;
+  {
+    const LockGuard guard(lock_);
+    grant(chain);
+  }
+  chain.wake();
+  return error;
+}
+
+bool Semaphore::try_acquire(std::uint64_t n) noexcept {
+  const LockGuard guard(lock_);
+  if (free_ < n || !queue_.empty()) return false;
+  free_ -= n;
+  return true;
+}
+
+std::error_code Semaphore::release(std::uint64_t n) noexcept {
+  WakeChain chain;
+  {
+    const LockGuard guard(lock_);
+    if (n > units_ - free_) {
+      report_bug("more units were given back to a semaphore than were out");
+      return errc::too_many;
+    }
+    free_ += n;
+    grant(chain);
+  }
+  chain.wake();
+  return {};
+}
+
+void Semaphore::grant(WakeChain& chain) noexcept {
+  while (Entry* const first = queue_.front()) {
+    if (free_ < first->n) return;
+    free_ -= first->n;
+    chain.add(*queue_.pop());
+  }
+}
+
+std::uint64_t Semaphore::available() const noexcept {
+  const LockGuard guard(lock_);
+  return free_;
+}
+
+}  // namespace fiberd::sync

@@ -1,0 +1,41 @@
+#include "core/sync/wait_group.hpp"
+
+#include "core/base/bug.hpp"
+
+namespace fiberd::sync {
+
+std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
+  if (before < kOne) {
+    word_.fetch_add(kOne, std::memory_order_relaxed);
+    report_bug("a wait group's counter would be negative");
+    return errc::negative_wait_group;
+  }
+  WakeChain chain;
+  {
+    const LockGuard guard(lock_);
+    // Only those who wait for this zero: the group may be in use again.
+    if (word_.load(std::memory_order_relaxed) == kWaited) {
+      word_.store(0, std::memory_order_relaxed);
+      queue_.take_all(chain);
+    }
+  }
+  chain.wake();
+  return {};
+}
+
+std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
+  if (word_.load(std::memory_order_acquire) < kOne) return {};
+  if (const std::error_code error = error_of(ctx)) return error;
+  Waiter waiter;
+  {
+    const LockGuard guard(lock_);
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    do {
+      if (word < kOne) return {};
+    } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_relaxed, std::memory_order_acquire));
+    queue_.add(waiter, runtime::WaitReason::wait_group);
+  }
+  return sync::wait(lock_, waiter, ctx);
+}
+
+}  // namespace fiberd::sync

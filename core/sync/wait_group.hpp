@@ -1,0 +1,85 @@
+#pragma once
+// WaitGroup: sync.WaitGroup for fibers.
+//
+// One word: the counter in the upper 63 bits, and in bit 0 whether anybody waits. done() is one atomic subtraction;
+// only the one that reaches zero while somebody waits goes on to the lock. It takes all waiters out in one hold of it
+// and touches nothing of the group afterwards: they may destroy it as soon as they run.
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "core/base/result.hpp"
+#include "core/base/source_location.hpp"
+#include "core/context/context.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/sync/errc.hpp"
+#include "core/sync/wait_queue.hpp"
+
+namespace fiberd::sync {
+
+/// add() before the work is started, done() once for each at its end, wait() until the counter is zero. add() while the
+/// counter is zero must not race with wait(). add() and done(): any thread. WaitReason::wait_group.
+class WaitGroup {
+ public:
+  WaitGroup() noexcept = default;
+  WaitGroup(const WaitGroup&) = delete;
+  WaitGroup& operator=(const WaitGroup&) = delete;
+
+  void add(std::uint32_t n = 1) noexcept { word_.fetch_add(std::uint64_t{n} * kOne, std::memory_order_relaxed); }
+  /// Error errc::negative_wait_group when the counter is zero; nothing changes, and it is a BUG.
+  std::error_code done() noexcept {
+    const std::uint64_t before = word_.fetch_sub(kOne, std::memory_order_acq_rel);
+    if (before >= 2 * kOne) [[likely]]
+      return {};
+    return before >= kOne && (before & kWaited) == 0 ? std::error_code{} : done_slow(before);
+  }
+  void wait() noexcept { (void)wait_for(nullptr); }
+  /// Success: the counter is zero. Otherwise context::errc: the work goes on, and the group must outlive it.
+  [[nodiscard]] std::error_code wait(const context::Context& ctx) noexcept { return wait_for(&ctx); }
+
+  /// add(), and runs `fn` on a fiber that says done() at its end, however it ends. The group must outlive it. Error:
+  /// spawn's; `fn` has not run then, and the counter is as before.
+  template <std::invocable F>
+  [[nodiscard]] Result<void> go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
+    add();
+    Result<void> spawned = runtime::spawn(name, Task<std::decay_t<F>>(*this, std::forward<F>(fn)), where);
+    return spawned;
+  }
+
+  [[nodiscard]] std::uint64_t count() const noexcept { return word_.load(std::memory_order_acquire) / kOne; }
+
+ private:
+  static constexpr std::uint64_t kWaited = 1;
+  static constexpr std::uint64_t kOne = 2;
+  /// Says done() when it is destroyed: after `fn`, whose captures die first, or unrun.
+  template <class F>
+  class Task {
+   public:
+    Task(WaitGroup& group, F fn) : guard_{&group}, fn_(std::move(fn)) {}
+    void operator()() { fn_(); }
+
+   private:
+    struct Guard {
+      WaitGroup* group;
+      explicit Guard(WaitGroup* g) noexcept : group(g) {}
+      Guard(Guard&& o) noexcept : group(std::exchange(o.group, nullptr)) {}
+      Guard& operator=(Guard&&) = delete;
+      ~Guard() {
+        if (group != nullptr) group->done();
+      }
+    };
+    Guard guard_;
+    F fn_;
+  };
+  [[nodiscard]] std::error_code wait_for(const context::Context* ctx) noexcept;
+  std::error_code done_slow(std::uint64_t before) noexcept;
+
+  std::atomic<std::uint64_t> word_{0};
+  Lock lock_;
+  WaitQueue queue_;
+};
+
+}  // namespace fiberd::sync
