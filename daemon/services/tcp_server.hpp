@@ -3,6 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
@@ -15,11 +17,12 @@ namespace fiberd::daemon {
 
 class TcpServer {
  public:
-  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
+  /// Must not throw: the connection would stay open.
+  using Service = std::function<void(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout)>;
 
   /// `refused` counts connections for which no fiber could be had; may be null.
-  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, metric::Counter* refused) noexcept
-      : service_(service), idle_timeout_(idle_timeout), refused_(refused) {}
+  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, metric::Counter* refused)
+      : service_(std::move(service)), idle_timeout_(idle_timeout), refused_(refused) {}
 
   /// As net::Listener::OnAccept, with this object as its argument.
   static void on_accept(void* server, int fd, void* place) noexcept;
