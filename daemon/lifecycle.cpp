@@ -79,12 +79,13 @@ struct Entry {
 
 class Daemon {
  public:
-  explicit Daemon(const config::Config& config) : config_(config) {}
+  Daemon(const config::Config& config, const Handlers& handlers) : config_(config), handlers_(handlers) {}
   ExitCode run();
 
  private:
   ExitCode build();
   ExitCode add_listener(const config::ListenerConfig& config);
+  std::unique_ptr<TcpServer> make_tcp_server(const std::string& listener, const config::TcpConfig& tcp);
   ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options);
   std::error_code handle_signals();
   void announce() const;
@@ -95,6 +96,7 @@ class Daemon {
   void stop_requested(int signo) noexcept;
 
   const config::Config& config_;
+  const Handlers& handlers_;
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
   AdminState admin_state_;
@@ -145,6 +147,23 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
   return ExitCode::clean;
 }
 
+std::unique_ptr<TcpServer> Daemon::make_tcp_server(const std::string& listener, const config::TcpConfig& tcp) {
+  TcpServerMetrics metrics;
+  metrics.refused =
+      &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"), {listener, "fibers"});
+  metrics.exceptions =
+      &registry_.counter(observe::register_metric(registry_, "fiberd_tcp_handler_exceptions_total"), {listener});
+  if (tcp.service != config::TcpService::handler)
+    return std::make_unique<TcpServer>(tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard,
+                                       tcp.idle_timeout, metrics);
+  std::shared_ptr<TcpHandler> handler = handlers_.tcp(tcp.handler.name);
+  if (handler == nullptr) {
+    fatal("listener " + listener + ": this program has no TCP handler " + tcp.handler.name);
+    return nullptr;
+  }
+  return std::make_unique<TcpServer>(tcp.handler.name, std::move(handler), metrics);
+}
+
 ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   auto entry = std::make_unique<Entry>();
   entry->name = config.name;
@@ -162,7 +181,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   if (http != nullptr) {
     options.connections = http->limits.connections;
     options.connections_per_address = http->limits.connections_per_address;
-    auto service = make_http_service(config.name, *http, registry_, error);
+    auto service = make_http_service(config.name, *http, handlers_, registry_, error);
     if (!service) {
       fatal("listener " + config.name + ": " + error);
       return ExitCode::bad_usage;
@@ -179,11 +198,8 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   options.make_room = {&Entry::make_room, entry.get()};
   if (const ExitCode code = bind(*entry, config.address, std::move(options)); code != ExitCode::clean) return code;
   if (http == nullptr) {
-    const auto& tcp = std::get<config::TcpConfig>(config.service);
-    entry->tcp = std::make_unique<TcpServer>(
-        tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard, tcp.idle_timeout,
-        &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"),
-                           {config.name, "fibers"}));
+    entry->tcp = make_tcp_server(config.name, std::get<config::TcpConfig>(config.service));
+    if (entry->tcp == nullptr) return ExitCode::bad_usage;
   }
   entries_.push_back(std::move(entry));
   return ExitCode::clean;
@@ -403,7 +419,7 @@ ExitCode Daemon::run() {
 
 }  // namespace
 
-ExitCode run_daemon(const config::Config& config) {
+ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
   const LogOptions options{.level = static_cast<LogLevel>(config.log.level),
                            .format = config.log.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
                            .output = config.log.output};
@@ -411,7 +427,7 @@ ExitCode run_daemon(const config::Config& config) {
     fatal("log.output " + config.log.output + " cannot be opened: " + opened.error().message());
     return ExitCode::bad_usage;
   }
-  Daemon daemon(config);
+  Daemon daemon(config, handlers);
   const ExitCode code = daemon.run();
   close_log();
   return code;
