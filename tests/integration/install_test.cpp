@@ -29,7 +29,7 @@ std::vector<std::string> configure(const std::string& source, const std::string&
                                    const std::vector<std::string>& more) {
   std::vector<std::string> command{FIBERD_CMAKE,
                                    "-G",
-                                   "Ninja",
+                                   FIBERD_GENERATOR,
                                    "-S",
                                    source,
                                    "-B",
