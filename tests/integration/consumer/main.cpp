@@ -15,9 +15,8 @@ void shout(const context::Context&, net::TcpStream& stream) {
 
 int main(int argc, char** argv) {
   daemon::Daemon daemon;
-  daemon.handle("greeting", [](http::Exchange& exchange) {
-    return exchange.respond(200, "text/plain", "hello from a fiber\n");
-  });
+  daemon.handle("greeting",
+                [](http::Exchange& exchange) { return exchange.respond(200, "text/plain", "hello from a fiber\n"); });
   daemon.serve_tcp("shout", &shout);
   return daemon.main(argc, argv);
 }

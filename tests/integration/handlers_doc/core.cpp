@@ -22,9 +22,8 @@ TEST_CASE("docs/handlers.md: a server without the daemon", "[integration][docs]"
   if (!runtime) throw std::system_error(runtime.error());
   http::Route route;
   route.spec.path = "/greeting";
-  route.handler = http::make_handler([](http::Exchange& exchange) {
-    return exchange.respond(200, "text/plain", "hello from a fiber\n");
-  });
+  route.handler = http::make_handler(
+      [](http::Exchange& exchange) { return exchange.respond(200, "text/plain", "hello from a fiber\n"); });
   auto server = http::Server::make({}, {route});
   if (!server) throw std::system_error(server.error());
   auto listener = net::Listener::bind(**runtime, *net::Endpoint::parse("127.0.0.1:0"), {});
