@@ -63,7 +63,16 @@ struct FilesAction {
   bool listing = false;
   unsigned ranges = 16;
 };
-using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction>;
+/// A handler of the program's own, by its name, and where it was named: whether the program has it is known to
+/// check_handlers() (handlers.hpp) only.
+struct HandlerAction {
+  std::string name;
+  std::string source;  ///< with line, column and key: as in Diagnostic
+  unsigned line = 0;
+  unsigned column = 0;
+  std::string key;
+};
+using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
 
 struct RouteConfig {
   std::string path;
@@ -111,10 +120,11 @@ struct HttpConfig {
   std::vector<RouteConfig> routes;
 };
 
-enum class TcpService : std::uint8_t { echo, discard };
+enum class TcpService : std::uint8_t { echo, discard, handler };
 
 struct TcpConfig {
   TcpService service = TcpService::echo;
+  HandlerAction handler;                     ///< for TcpService::handler
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound

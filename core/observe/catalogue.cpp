@@ -221,6 +221,12 @@ constexpr MetricInfo kCatalogue[] = {
      {"listener", "upstream"},
      "tries",
      "Tries to send to an upstream that failed."},
+    {"fiberd_tcp_handler_exceptions_total",
+     counter,
+     registry,
+     {"listener"},
+     "exceptions",
+     "Exceptions that left a TCP handler; each ended its connection."},
     // Process: the names that every Prometheus client library uses
     {"process_cpu_seconds_total", counter, process, {}, "seconds", "User and system CPU time."},
     {"process_resident_memory_bytes", gauge, process, {}, "bytes", "Resident memory."},

@@ -52,23 +52,24 @@ void Intake::finish() noexcept {
   dispatchers_.wait();
 }
 
-bool Intake::send(Queue& queue, Batch batch) noexcept {
-  const std::error_code error = queue.send_from(batch, &hard_);
+bool Intake::send(const context::Context& ctx, Queue& queue, Batch batch) noexcept {
+  const std::error_code error = queue.send_from(batch, &ctx);
   if (error) add(metrics_.cut, count_lines(batch.lines()));
   return !error;
 }
 
-void Intake::read_stream(net::TcpStream& stream, std::chrono::nanoseconds idle) noexcept {
+void Intake::read_stream(const context::Context& ctx, net::TcpStream& stream, std::chrono::nanoseconds idle) noexcept {
   Queue& queue = *queues_[next_queue_.fetch_add(1, std::memory_order_relaxed) % queues_.size()];
   try {
-    read_lines(stream, idle, queue);
+    read_lines(ctx, stream, idle, queue);
   } catch (const std::bad_alloc&) {
     aggregator_.refuse(Refusal::memory);
     log(LogLevel::error, "aggregate: a connection is closed: no memory");
   }
 }
 
-void Intake::read_lines(net::TcpStream& stream, std::chrono::nanoseconds idle, Queue& queue) {
+void Intake::read_lines(const context::Context& ctx, net::TcpStream& stream, std::chrono::nanoseconds idle,
+                        Queue& queue) {
   LineCutter cutter(line_size_);
   char small[kSmall];
   bool more = false;   // the last read filled its room: the kernel may hold more
@@ -79,7 +80,8 @@ void Intake::read_lines(net::TcpStream& stream, std::chrono::nanoseconds idle, Q
     if (!more) {
       const Deadline deadline =
           idle.count() == 0 ? Deadline::never() : Deadline::at(runtime::coarse_now() + idle.count());
-      const Result<std::size_t> n = stream.read_some(std::as_writable_bytes(std::span(small)), deadline);
+      const Result<std::size_t> n =
+          stream.read_some(std::as_writable_bytes(std::span(small)), deadline, ctx.cancellation());
       if (!n || *n == 0) {
         (n ? ended : broken) = true;
         break;
@@ -105,7 +107,7 @@ void Intake::read_lines(net::TcpStream& stream, std::chrono::nanoseconds idle, Q
     }
     const auto [offset, size] = cutter.cut(buffer.get(), filled);
     if (const std::uint64_t skipped = cutter.take_skipped(); skipped != 0) aggregator_.refuse(Refusal::length, skipped);
-    if (size != 0 && !send(queue, {std::move(buffer), offset, size})) return;
+    if (size != 0 && !send(ctx, queue, {std::move(buffer), offset, size})) return;
     runtime::spend_budget();
   }
   if (cutter.rest().empty()) return;
@@ -116,7 +118,7 @@ void Intake::read_lines(net::TcpStream& stream, std::chrono::nanoseconds idle, Q
   }
   BufferPool::Buffer buffer = pool_.take();
   const std::size_t size = cutter.begin(buffer.get());
-  (void)send(queue, {std::move(buffer), 0, size});
+  (void)send(ctx, queue, {std::move(buffer), 0, size});
 }
 
 void Intake::read_datagrams(net::UdpSocket& socket) noexcept {
@@ -170,7 +172,7 @@ void Intake::take_datagrams(const net::DatagramBatch& datagrams, Queue& queue, b
 
 void Intake::send_datagrams(Queue& queue, Batch& batch, std::uint64_t count, bool may_wait) {
   if (may_wait) {
-    (void)send(queue, std::move(batch));
+    (void)send(hard_, queue, std::move(batch));
     return;
   }
   if (queue.try_send(batch)) return;

@@ -41,14 +41,16 @@ struct IntakeMetrics {
 
 class Intake {
  public:
-  /// `dispatchers` ≥ 1. `hard` ends waits for room in a channel: what is not in it then is lost and counted.
+  /// `dispatchers` ≥ 1. `hard` ends the datagrams' wait for room in a channel: what is not in it then is lost and
+  /// counted, as it is when a connection's context is done.
   Intake(Aggregator& aggregator, const IntakeMetrics& metrics, unsigned dispatchers, std::size_t line_size,
          context::Context hard);
 
   /// Starts the dispatchers. On a fiber, or with a runtime's spawn. Error: spawn's.
   [[nodiscard]] Result<void> start();
-  /// Lines of `stream` until it ends, breaks, or is silent for `idle` (0: no limit). On the connection's fiber.
-  void read_stream(net::TcpStream& stream, std::chrono::nanoseconds idle) noexcept;
+  /// Lines of `stream` until it ends, breaks, or is silent for `idle` (0: no limit). On the connection's fiber; `ctx`
+  /// is the connection's.
+  void read_stream(const context::Context& ctx, net::TcpStream& stream, std::chrono::nanoseconds idle) noexcept;
   /// Datagrams of `socket` until it is shut down; then takes what had arrived. On a fiber.
   void read_datagrams(net::UdpSocket& socket) noexcept;
   /// From now on a stream's end is ours, not its client's: the beginning of a line before it is not taken for a line.
@@ -58,8 +60,8 @@ class Intake {
 
  private:
   using Queue = sync::Channel<Batch>;
-  [[nodiscard]] bool send(Queue& queue, Batch batch) noexcept;
-  void read_lines(net::TcpStream& stream, std::chrono::nanoseconds idle, Queue& queue);
+  [[nodiscard]] bool send(const context::Context& ctx, Queue& queue, Batch batch) noexcept;
+  void read_lines(const context::Context& ctx, net::TcpStream& stream, std::chrono::nanoseconds idle, Queue& queue);
   void take_datagrams(const net::DatagramBatch& datagrams, Queue& queue, bool may_wait);
   void send_datagrams(Queue& queue, Batch& batch, std::uint64_t count, bool may_wait);
 

@@ -84,9 +84,14 @@ Service::Service(const std::string& listener, const config::AggregateConfig& con
     if (upstream != nullptr) upstreams_.push_back(std::move(upstream));
   }
   if (!wants_tcp()) return;
-  tcp_ = std::make_unique<TcpServer>(
-      [this](net::TcpStream& stream, std::chrono::nanoseconds idle) { intake_.read_stream(stream, idle); },
-      config.idle_timeout, &counter(registry, "fiberd_listener_refused_total", {listener, "fibers"}));
+  TcpServerMetrics metrics;
+  metrics.refused = &counter(registry, "fiberd_listener_refused_total", {listener, "fibers"});
+  metrics.exceptions = &counter(registry, "fiberd_tcp_handler_exceptions_total", {listener});
+  tcp_ = std::make_unique<TcpServer>("aggregate",
+                                     make_tcp_handler([this](const context::Context& ctx, net::TcpStream& stream) {
+                                       intake_.read_stream(ctx, stream, config_.idle_timeout);
+                                     }),
+                                     metrics);
 }
 
 Service::~Service() {
