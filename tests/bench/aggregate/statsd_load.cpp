@@ -1,12 +1,14 @@
 // Sends StatsD lines over TCP as fast as they are taken, and says what they add up to.
 //
-//   statsd_load PORT CONNECTIONS LINES [tags]     to 127.0.0.1; LINES in all
+//   statsd_load PORT CONNECTIONS LINES mixed|tags|counters     to 127.0.0.1; LINES in all, rounded up to whole blocks
 //
-// A block of lines is laid out once and sent again and again, so that the generator costs little beside the server: of
-// ten lines six are counters, two timers, one is a gauge and one a set's member, of 1,000 names (with `tags`: of 100
-// names and ten tags each). Each connection sends whole blocks, then a marker counter "sent.CONNECTION" with value 1.
-// Prints one JSON object: lines and bytes sent, the sum of all counters, how many timers, and seconds until all was
-// handed to the kernel. Knows nothing of fiberd.
+// A block of lines is laid out once and sent again and again, so that the generator costs little beside the server:
+//   mixed     of ten lines six are counters, two timers, one is a gauge and one a set's member, of 1,000 names
+//   tags      the same of 100 names with two tags, one of which has ten values
+//   counters  the same names as mixed, but counters only
+// Each connection sends whole blocks, a last counter "sent.CONNECTION" with value 1, and closes its side. Then it waits
+// until the server closes its own: that is when all has been read. Prints one JSON object: lines and bytes sent, the
+// sum of all counters, how many timers, and the seconds from the first line to the last close. Knows nothing of fiberd.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -18,7 +20,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,7 +34,9 @@ struct Block {
   std::uint64_t timers = 0;
 };
 
-Block make_block(bool tags) {
+Block make_block(std::string_view mode) {
+  const bool tags = mode == "tags";
+  const bool counters = mode == "counters";
   Block b;
   for (std::size_t i = 0; i < kBlockLines; ++i) {
     const std::size_t series = i * 7919 % 1000;
@@ -41,7 +44,7 @@ Block make_block(bool tags) {
         tags ? "app.request." + std::to_string(series % 100) : "app.request." + std::to_string(series);
     std::string end = tags ? "|#env:prod,host:web" + std::to_string(series / 100) : "";
     end += '\n';
-    switch (i % 10) {
+    switch (counters ? 0 : i % 10) {
       case 6:
       case 7:
         b.text += name + ".time:" + std::to_string(1 + i % 997) + "|ms" + end;
@@ -64,6 +67,7 @@ struct Connection {
   std::string_view rest;
   std::string marker;
   bool marked = false;
+  bool closed = false;  // our side
 };
 
 int open_connection(int port) {
@@ -82,15 +86,15 @@ int open_connection(int port) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    (void)std::fprintf(stderr, "usage: statsd_load PORT CONNECTIONS LINES [tags]\n");
+  if (argc != 5) {
+    (void)std::fprintf(stderr, "usage: statsd_load PORT CONNECTIONS LINES mixed|tags|counters\n");
     return 2;
   }
   (void)::signal(SIGPIPE, SIG_IGN);
   const int port = std::atoi(argv[1]);
   const auto count = static_cast<std::size_t>(std::atoi(argv[2]));
   const auto lines = static_cast<std::uint64_t>(std::atoll(argv[3]));
-  const Block block = make_block(argc > 4 && std::strcmp(argv[4], "tags") == 0);
+  const Block block = make_block(argv[4]);
   std::vector<Connection> connections(count);
   std::vector<pollfd> polls(count);
   std::uint64_t blocks = (lines + kBlockLines - 1) / kBlockLines;
@@ -132,10 +136,16 @@ int main(int argc, char** argv) {
           bytes += static_cast<std::uint64_t>(n);
         }
       }
-      if (c.rest.empty() && c.blocks == 0 && c.marked) {
+      if (c.closed) {
+        char rest[256];
+        if (::recv(c.fd, rest, sizeof rest, MSG_DONTWAIT) > 0) continue;
         ::close(c.fd);
         polls[i].fd = -1;
         --open;
+      } else if (c.rest.empty() && c.blocks == 0 && c.marked) {
+        (void)::shutdown(c.fd, SHUT_WR);
+        c.closed = true;
+        polls[i].events = POLLIN;
       }
     }
   }
