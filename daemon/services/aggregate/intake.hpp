@@ -57,6 +57,8 @@ class Intake {
   void stopping() noexcept { stopping_.store(true, std::memory_order_release); }
   /// When nobody reads any more: lets the dispatchers finish what is in the channels. Parks until they have.
   void finish() noexcept;
+  /// Lines that a hard stop kept out of the channels.
+  [[nodiscard]] std::uint64_t lines_cut() const noexcept { return metrics_.cut != nullptr ? metrics_.cut->value() : 0; }
 
  private:
   using Queue = sync::Channel<Batch>;

@@ -168,6 +168,9 @@ std::size_t Service::stop(const std::atomic<std::int64_t>& deadline) {
   for (const auto& upstream : upstreams_) upstream->close();
   wait_for(sending_, deadline);
   udp_.close();
+  if (const std::uint64_t lines = intake_.lines_cut(); lines != 0)
+    log(LogLevel::warning,
+        "aggregate " + listener_ + ": " + std::to_string(lines) + " lines were not taken before shutdown.timeout");
   return cut;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/metric/registry.hpp"
+#include "tests/support/allocations.hpp"
 
 using namespace fiberd;
 using namespace fiberd::daemon::aggregate;
@@ -244,4 +245,17 @@ TEST_CASE("threads add, one collects: nothing is lost", "[daemon][aggregate]") {
   CHECK(counted == total);
   CHECK(timed == total);
   CHECK(b.all_refused() == 0);
+}
+
+TEST_CASE("lines of series that are there allocate nothing", "[daemon][aggregate]") {
+  Bench b;
+  std::string lines;
+  for (int i = 0; i < 200; ++i)
+    lines += "a.counter:1|c|#zone:b,app:x\na.gauge:+1|g\na.timer:5:6|ms|@0.5\na.set:m" + std::to_string(i % 5) +
+             "|s\nnot a line\n";
+  b.aggregator->add(lines);
+  const std::uint64_t before = test::allocations();
+  b.aggregator->add(lines);
+  CHECK(test::allocations() == before);
+  CHECK(b.lines(StatsdType::set) == 400);
 }
