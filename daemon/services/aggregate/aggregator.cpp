@@ -171,6 +171,14 @@ void Aggregator::finish(View& view) {
   });
   view.prometheus = render_prometheus(view);
   view.json = render_json(view);
+  view.bytes = sizeof view + view.rows.capacity() * sizeof(Row) + view.prometheus.capacity() + view.json.capacity();
+  for (const Row& row : view.rows) {
+    static constexpr std::size_t kNode = 64;  // of a set of strings, about
+    view.bytes += row.quantiles.capacity() * sizeof(double);
+    if (row.sketch != nullptr) view.bytes += sizeof *row.sketch + row.sketch->bytes();
+    if (row.members != nullptr)
+      for (const std::string& member : *row.members) view.bytes += kNode + member.capacity();
+  }
 }
 
 }  // namespace fiberd::daemon::aggregate

@@ -21,22 +21,29 @@ static constexpr unsigned kLastTries = 3;
 std::string upstream_name(std::string_view where) { return std::string(where.substr(0, where.find('?'))); }
 
 void Upstream::offer(ViewPointer view) noexcept {
-  if (!queue_.try_send(view)) metric::count(metrics_.dropped);
+  const std::size_t bytes = view->bytes;
+  const std::size_t held = bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if ((held == 0 || held + bytes <= kQueuedBytes) && queue_.try_send(view)) return;
+  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  metric::count(metrics_.dropped);
 }
 
 void Upstream::run(const context::Context& ctx) noexcept {
   while (Result<ViewPointer> view = queue_.receive()) {
+    const std::size_t bytes = (*view)->bytes;
     try {
       deliver(ctx, std::move(*view));
     } catch (const std::bad_alloc&) {
       metric::count(metrics_.dropped);
       log(LogLevel::error, "aggregate: " + name_ + ": no memory: an interval is not sent");
     }
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
 }
 
 void Upstream::deliver(const context::Context& ctx, ViewPointer view) {
   if (ctx.done()) return metric::count(metrics_.dropped);
+  if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
   prepare(*view);
   std::chrono::nanoseconds pause = kFirstPause;
   unsigned last_tries = 0;

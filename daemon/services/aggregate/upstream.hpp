@@ -8,6 +8,7 @@
 // answer: what nobody receives is lost unseen, but for a refusal that ICMP brings.
 //
 // At the end (the queue is closed) three tries are made for each view that is left.
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -30,13 +31,14 @@ struct UpstreamMetrics {
   metric::Counter* delivered = nullptr;
   metric::Counter* failed = nullptr;
   metric::Counter* rejected = nullptr;    ///< the upstream answered that it will never take it (HTTP 4xx)
-  metric::Counter* dropped = nullptr;     ///< the queue was full, or the daemon ended
+  metric::Counter* dropped = nullptr;     ///< the queue had no room, or the daemon ended
   metric::Counter* superseded = nullptr;  ///< a newer one says all that it said
 };
 
 class Upstream {
  public:
   static constexpr std::size_t kQueued = 16;
+  static constexpr std::size_t kQueuedBytes = std::size_t{64} * 1024 * 1024;  ///< but for one, however large
 
   virtual ~Upstream() = default;
   Upstream(const Upstream&) = delete;
@@ -68,6 +70,7 @@ class Upstream {
   const std::string name_;
   const UpstreamMetrics metrics_;
   LogLimit limit_;
+  std::atomic<std::size_t> bytes_{0};  // of views that wait or are being delivered
   sync::Channel<ViewPointer> queue_{kQueued};
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 // View: everything an aggregator knew at the end of an interval, as it is shown and sent on. Never changes.
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@ struct View {
   std::vector<Row> rows;   ///< by family name, then labels
   std::string prometheus;  ///< the page, made once however many read it
   std::string json;
+  std::size_t bytes = 0;  ///< of memory that it holds, about
 };
 using ViewPointer = std::shared_ptr<const View>;
 
