@@ -63,7 +63,16 @@ struct FilesAction {
   bool listing = false;
   unsigned ranges = 16;
 };
-using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction>;
+/// A handler of the program's own, by its name, and where it was named: whether the program has it is known to
+/// check_handlers() (handlers.hpp) only.
+struct HandlerAction {
+  std::string name;
+  std::string source;  ///< with line, column and key: as in Diagnostic
+  unsigned line = 0;
+  unsigned column = 0;
+  std::string key;
+};
+using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
 
 enum class LimitKey : std::uint8_t { none, address, header };
 
@@ -153,10 +162,34 @@ struct HttpConfig {
   std::vector<RouteConfig> routes;
 };
 
-enum class TcpService : std::uint8_t { echo, discard };
+enum class TcpService : std::uint8_t { echo, discard, handler };
 
 struct TcpConfig {
   TcpService service = TcpService::echo;
+  HandlerAction handler;                     ///< for TcpService::handler
+  std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
+  std::uint64_t connections = 10'000;
+  std::uint64_t connections_per_address = 0;  ///< 0: no bound
+};
+
+enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
+
+/// One place that aggregated metrics are sent to; exactly one of the two is set.
+struct AggregateFlush {
+  std::string statsd;      ///< "host:port" or "udp://host:port"; "tcp://host:port"
+  std::string prometheus;  ///< "http://host[:port]/path"
+};
+
+struct AggregateConfig {
+  AggregateProtocol protocol = AggregateProtocol::both;
+  std::uint64_t series = 10'000;
+  std::uint64_t set_members = 100'000;  ///< of all sets in one interval
+  std::chrono::nanoseconds flush_interval = std::chrono::seconds(10);
+  std::chrono::nanoseconds expire = std::chrono::minutes(5);
+  std::vector<std::pair<std::string, double>> percentiles{{"0.5", 0.5}, {"0.9", 0.9}, {"0.99", 0.99}};  ///< ascending
+  std::uint64_t line_size = 8 * 1024;
+  std::uint64_t receive_buffer = 0;  ///< of the UDP socket, bytes; 0: the system's default
+  std::vector<AggregateFlush> flush;
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
@@ -171,7 +204,7 @@ struct ListenerConfig {
   bool reuseport = false;
   std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
-  std::variant<HttpConfig, TcpConfig> service;
+  std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
 };
 
 struct Config {

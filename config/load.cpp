@@ -12,6 +12,7 @@
 #include <set>
 
 #include "config/config.hpp"
+#include "config/load_aggregate.hpp"
 #include "config/load_flow.hpp"
 #include "config/reader.hpp"
 #include "config/tree.hpp"
@@ -191,8 +192,15 @@ std::string check_route_path(std::string_view path) {
   return "";
 }
 
+HandlerAction read_handler(const Reader& r) {
+  const std::string name = r.text("handler");
+  if (name.empty()) r.report("handler", "is empty; the name of a handler");
+  Diagnostic at = r.at("handler", "");
+  return {name, std::move(at.source), at.line, at.column, std::move(at.key)};
+}
+
 RouteAction read_action(const Reader& route) {
-  static constexpr std::array<std::string_view, 4> kActions{"respond", "echo", "redirect", "files"};
+  static constexpr std::array<std::string_view, 5> kActions{"respond", "echo", "redirect", "files", "handler"};
   std::string found;
   unsigned count = 0;
   for (const std::string_view action : kActions)
@@ -202,8 +210,8 @@ RouteAction read_action(const Reader& route) {
     }
   // What is not available has been reported by its key already.
   const bool other = route.has("proxy");
-  if (count == 0 && !other) route.report("", "needs one of respond, echo, redirect, files");
-  if (count > 1) route.report(found, "only one of respond, echo, redirect, files is allowed in a route");
+  if (count == 0 && !other) route.report("", "needs one of respond, echo, redirect, files, handler");
+  if (count > 1) route.report(found, "only one of respond, echo, redirect, files, handler is allowed in a route");
   if (found == "respond") {
     const Reader r = route.section("respond");
     RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"),
@@ -262,6 +270,7 @@ RouteAction read_action(const Reader& route) {
     a.ranges = static_cast<unsigned>(r.number("ranges"));
     return a;
   }
+  if (found == "handler") return read_handler(route);
   if (found == "echo") (void)route.section("echo");
   return EchoAction{};
 }
@@ -355,12 +364,16 @@ TcpConfig read_tcp(const Reader& tcp) {
   TcpConfig c;
   const bool echo = tcp.has("echo");
   const bool discard = tcp.has("discard");
-  if (echo == discard) tcp.report("", "needs exactly one of echo, discard");
+  const bool handler = tcp.has("handler");
+  if (int{echo} + int{discard} + int{handler} != 1) tcp.report("", "needs exactly one of echo, discard, handler");
   if (echo) (void)tcp.section("echo");
   if (discard) (void)tcp.section("discard");
-  c.service = discard ? TcpService::discard : TcpService::echo;
-  c.idle_timeout = tcp.section("timeouts").duration("idle");
+  if (handler) c.handler = read_handler(tcp);
+  c.service = handler ? TcpService::handler : discard ? TcpService::discard : TcpService::echo;
+  const Reader t = tcp.section("timeouts");
+  c.idle_timeout = t.duration("idle");
   c.flow = read_flow(tcp, FlowOf::connections);
+  if (handler && c.idle_timeout.count() != 0) t.report("idle", "is not for handler, which sets deadlines of its own");
   const Reader l = tcp.section("limits");
   c.connections = l.number("connections");
   c.connections_per_address = l.number("connections_per_address");
@@ -394,9 +407,11 @@ ListenerConfig read_listener(const Reader& l) {
   c.backlog = static_cast<unsigned>(l.number("backlog"));
   const bool http = l.has("http");
   const bool tcp = l.has("tcp");
-  if (http == tcp) l.report("", "needs exactly one of http, tcp");
+  const bool aggregate = l.has("aggregate");
+  if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
   if (http) c.service = read_http(l.section("http"));
   if (tcp && !http) c.service = read_tcp(l.section("tcp"));
+  if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);
   return c;
 }
 

@@ -115,12 +115,15 @@ const Tree* Reader::node(std::string_view key) const noexcept {
 
 bool Reader::has(std::string_view key) const noexcept { return node_ != nullptr && node_->find(key) != nullptr; }
 
-void Reader::report(std::string_view key, std::string message) const {
+Diagnostic Reader::at(std::string_view key, std::string message) const {
   const Tree* const n = node_ != nullptr && !key.empty() ? node_->find(key) : nullptr;
   const Tree* const place = n != nullptr ? n : place_;
-  diagnostics_.push_back({place != nullptr ? place->source : std::string(), place != nullptr ? place->line : 0,
-                          place != nullptr ? place->column : 0, key.empty() ? path_ : join(path_, key),
-                          std::move(message)});
+  return {place != nullptr ? place->source : std::string(), place != nullptr ? place->line : 0,
+          place != nullptr ? place->column : 0, key.empty() ? path_ : join(path_, key), std::move(message)};
+}
+
+void Reader::report(std::string_view key, std::string message) const {
+  diagnostics_.push_back(at(key, std::move(message)));
 }
 
 Reader Reader::section(std::string_view key) const {

@@ -38,6 +38,8 @@ class Reader {
   [[nodiscard]] std::vector<std::string> strings(std::string_view key) const;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> pairs(std::string_view key) const;
 
+  /// What report() reports.
+  [[nodiscard]] Diagnostic at(std::string_view key, std::string message) const;
   /// Reports at `key`, or at the mapping itself when `key` is empty or absent.
   void report(std::string_view key, std::string message) const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }

@@ -61,8 +61,12 @@ std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& l
                                                   listener, route);
 }
 
-static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action,
+static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
                                                            const std::string& server) {
+  if (const auto* named = std::get_if<config::HandlerAction>(&action)) {
+    if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
+    return fail(std::errc::function_not_supported);
+  }
   if (const auto* respond = std::get_if<config::RespondAction>(&action))
     return http::make_respond_handler(
         {respond->status, respond->content_type, respond->body, respond->headers, server});
@@ -100,7 +104,7 @@ static std::string route_label(const config::RouteConfig& route) {
 }
 
 Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                      metric::Registry& registry, std::string& error) {
+                                      const Handlers& handlers, metric::Registry& registry, std::string& error) {
   HttpService service;
   http::ServerOptions options;
   options.timeouts = {.header = config.timeouts.header,
@@ -157,11 +161,12 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     } else if (std::holds_alternative<config::FilesAction>(r.action)) {
       route.spec.methods = http::MethodSet::of(http::Method::get);
     }
-    auto handler = make_handler(r.action, config.server);
+    auto handler = make_handler(r.action, handlers, config.server);
     if (!handler) {
       const auto* files = std::get_if<config::FilesAction>(&r.action);
+      const auto* named = std::get_if<config::HandlerAction>(&r.action);
       error = "route " + r.path + ": " + (files != nullptr ? "files.root " + files->root + ": " : std::string()) +
-              handler.error().message();
+              (named != nullptr ? "handler " + named->name + ": " : std::string()) + handler.error().message();
       return fail(handler.error());
     }
     route.handler = std::move(*handler);

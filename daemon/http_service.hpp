@@ -9,6 +9,7 @@
 #include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
 #include "daemon/access_log.hpp"
+#include "daemon/handlers.hpp"
 
 namespace fiberd::daemon {
 
@@ -21,7 +22,8 @@ struct HttpService {
 
 /// Provisions everything a listener needs but its socket. On failure `error` says which key cannot be had and why.
 [[nodiscard]] Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                                    metric::Registry& registry, std::string& error);
+                                                    const Handlers& handlers, metric::Registry& registry,
+                                                    std::string& error);
 
 /// The counters of a server that is no route's: used by make_http_service and the admin server.
 [[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Registry& registry);

@@ -35,6 +35,7 @@
 #include "daemon/http_service.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
+#include "daemon/services/aggregate/service.hpp"
 #include "daemon/services/tcp_server.hpp"
 #include "daemon/services/tcp_services.hpp"
 #include "daemon/version.hpp"
@@ -53,8 +54,9 @@ std::error_code admit(std::string_view name) noexcept {
 struct Entry {
   std::string name;
   std::unique_ptr<net::Listener> listener;
-  HttpService http;                // when it is HTTP
-  std::unique_ptr<TcpServer> tcp;  // when it is TCP
+  HttpService http;                               // when it is HTTP
+  std::unique_ptr<TcpServer> tcp;                 // when it is TCP
+  std::unique_ptr<aggregate::Service> aggregate;  // when it aggregates; listener is null then without TCP
 
   const std::vector<http::Server*>* all_http = nullptr;  // of the daemon, this one included
 
@@ -68,24 +70,30 @@ struct Entry {
     static_cast<Entry*>(argument)->http.server->serve(fd, &net::Listener::release, place);
   }
 
+  [[nodiscard]] std::size_t connections() const noexcept { return listener != nullptr ? listener->connections() : 0; }
+
   std::error_code start() {
+    if (aggregate != nullptr) return aggregate->start(listener.get());
     if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
     return listener->start(&on_http, this);
   }
   std::size_t stop(const std::atomic<std::int64_t>& deadline) {
+    if (aggregate != nullptr) return aggregate->stop(deadline);
     return tcp != nullptr ? tcp->stop(deadline) : http.server->stop(deadline);
   }
 };
 
 class Daemon {
  public:
-  explicit Daemon(const config::Config& config) : config_(config) {}
+  Daemon(const config::Config& config, const Handlers& handlers) : config_(config), handlers_(handlers) {}
   ExitCode run();
 
  private:
   ExitCode build();
   ExitCode add_listener(const config::ListenerConfig& config);
+  std::unique_ptr<TcpServer> make_tcp_server(const std::string& listener, const config::TcpConfig& tcp);
   ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options);
+  ExitCode bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options);
   std::error_code handle_signals();
   void announce() const;
   void watch_memory();
@@ -95,6 +103,7 @@ class Daemon {
   void stop_requested(int signo) noexcept;
 
   const config::Config& config_;
+  const Handlers& handlers_;
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
   AdminState admin_state_;
@@ -145,6 +154,47 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
   return ExitCode::clean;
 }
 
+/// TCP and UDP on one port: where any free one will do, one must be found that is free for both.
+ExitCode Daemon::bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options) {
+  static constexpr int kTries = 16;
+  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+  for (int left = kTries;; --left) {
+    if (entry.aggregate->wants_tcp())
+      if (const ExitCode code = bind(entry, address, options); code != ExitCode::clean) return code;
+    if (!entry.aggregate->wants_udp()) return ExitCode::clean;
+    if (!endpoint) {
+      fatal("listener " + entry.name + ": address " + address + " is no numeric address with a port");
+      return ExitCode::bad_usage;
+    }
+    const Result<void> bound =
+        entry.aggregate->bind_udp(entry.listener != nullptr ? entry.listener->local() : *endpoint);
+    if (bound) return ExitCode::clean;
+    if (entry.listener != nullptr && endpoint->port() == 0 && bound.error() == std::errc::address_in_use && left > 0) {
+      entry.listener.reset();
+      continue;
+    }
+    fatal("listener " + entry.name + ": cannot bind " + address + " (UDP): " + bound.error().message());
+    return ExitCode::cannot_bind;
+  }
+}
+
+std::unique_ptr<TcpServer> Daemon::make_tcp_server(const std::string& listener, const config::TcpConfig& tcp) {
+  TcpServerMetrics metrics;
+  metrics.refused =
+      &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"), {listener, "fibers"});
+  metrics.exceptions =
+      &registry_.counter(observe::register_metric(registry_, "fiberd_tcp_handler_exceptions_total"), {listener});
+  if (tcp.service != config::TcpService::handler)
+    return std::make_unique<TcpServer>(tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard,
+                                       tcp.idle_timeout, metrics);
+  std::shared_ptr<TcpHandler> handler = handlers_.tcp(tcp.handler.name);
+  if (handler == nullptr) {
+    fatal("listener " + listener + ": this program has no TCP handler " + tcp.handler.name);
+    return nullptr;
+  }
+  return std::make_unique<TcpServer>(tcp.handler.name, std::move(handler), metrics);
+}
+
 ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   auto entry = std::make_unique<Entry>();
   entry->name = config.name;
@@ -162,7 +212,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   if (http != nullptr) {
     options.connections = http->limits.connections;
     options.connections_per_address = http->limits.connections_per_address;
-    auto service = make_http_service(config.name, *http, registry_, error);
+    auto service = make_http_service(config.name, *http, handlers_, registry_, error);
     if (!service) {
       fatal("listener " + config.name + ": " + error);
       return ExitCode::bad_usage;
@@ -170,20 +220,23 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     entry->http = std::move(*service);
     http_servers_.push_back(entry->http.server.get());
     if (entry->http.access_log != nullptr) access_writer_.add(*entry->http.access_log);
+  } else if (const auto* const tcp = std::get_if<config::TcpConfig>(&config.service)) {
+    options.connections = tcp->connections;
+    options.connections_per_address = tcp->connections_per_address;
   } else {
-    const auto& tcp = std::get<config::TcpConfig>(config.service);
-    options.connections = tcp.connections;
-    options.connections_per_address = tcp.connections_per_address;
+    const auto& own = std::get<config::AggregateConfig>(config.service);
+    options.connections = own.connections;
+    options.connections_per_address = own.connections_per_address;
+    entry->aggregate = std::make_unique<aggregate::Service>(config.name, own, runtime_->gomaxprocs(), registry_);
   }
   entry->all_http = &http_servers_;
   options.make_room = {&Entry::make_room, entry.get()};
-  if (const ExitCode code = bind(*entry, config.address, std::move(options)); code != ExitCode::clean) return code;
-  if (http == nullptr) {
-    const auto& tcp = std::get<config::TcpConfig>(config.service);
-    entry->tcp = std::make_unique<TcpServer>(
-        tcp.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard, tcp.idle_timeout,
-        &registry_.counter(observe::register_metric(registry_, "fiberd_listener_refused_total"),
-                           {config.name, "fibers"}));
+  const ExitCode bound = entry->aggregate != nullptr ? bind_aggregate(*entry, config.address, options)
+                                                     : bind(*entry, config.address, std::move(options));
+  if (bound != ExitCode::clean) return bound;
+  if (std::holds_alternative<config::TcpConfig>(config.service)) {
+    entry->tcp = make_tcp_server(config.name, std::get<config::TcpConfig>(config.service));
+    if (entry->tcp == nullptr) return ExitCode::bad_usage;
   }
   entries_.push_back(std::move(entry));
   return ExitCode::clean;
@@ -235,6 +288,10 @@ ExitCode Daemon::build() {
   metric::StatusCounters* const counters = admin_->http.counters.back().get();
   options.metrics.unrouted = counters;
   std::vector<http::Route> routes = admin_routes(admin_state_);
+  std::vector<const aggregate::Service*> aggregating;
+  for (const auto& e : entries_)
+    if (e->aggregate != nullptr) aggregating.push_back(e->aggregate.get());
+  for (http::Route& route : aggregate::pages(aggregating)) routes.push_back(std::move(route));
   for (http::Route& route : routes) route.counters = counters;
   auto server = http::Server::make(std::move(options), std::move(routes));
   if (!server) {
@@ -279,7 +336,16 @@ void Daemon::announce() const {
   auto say = [](const Entry& e, const char* what) {
     log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
   };
-  for (const auto& e : entries_) say(*e, e->tcp != nullptr ? "tcp" : "http");
+  for (const auto& e : entries_) {
+    if (e->aggregate == nullptr) {
+      say(*e, e->tcp != nullptr ? "tcp" : "http");
+    } else if (e->listener != nullptr) {
+      say(*e, e->aggregate->wants_udp() ? "aggregate, tcp and udp" : "aggregate, tcp");
+    } else {
+      log(LogLevel::info,
+          "listening on " + e->aggregate->udp_address().to_string() + ": " + e->name + " (aggregate, udp)");
+    }
+  }
   if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
   // Last: who waits for this line may connect everywhere.
   const runtime::MemStats stats = runtime_->read_mem_stats();
@@ -300,7 +366,7 @@ void Daemon::watch_memory() {
     while (!draining_.canceled()) {
       if (memory_limit_ != 0) check_memory(memory_limit_);
       std::size_t open = 0;
-      for (const auto& e : entries_) open += e->listener->connections();
+      for (const auto& e : entries_) open += e->connections();
       crowd = std::max(crowd, open);
       const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
       if (over_memory_limit()) {
@@ -339,7 +405,8 @@ void Daemon::drain() {
   const std::int64_t deadline =
       stop_.load(std::memory_order_acquire) < 2 ? monotonic_now() + config_.shutdown.timeout.count() : 0;
   drain_deadline_.store(deadline, std::memory_order_release);
-  for (const auto& e : entries_) e->listener->stop();
+  for (const auto& e : entries_)
+    if (e->listener != nullptr) e->listener->stop();
   struct Progress {
     std::atomic<std::size_t> left{0};
     std::atomic<std::size_t> cut{0};
@@ -376,8 +443,10 @@ ExitCode Daemon::run() {
     access_writer_.start();
     watch_memory();
     std::error_code error;
-    for (const auto& e : entries_)
-      if (!error) error = e->start();
+    runtime_->run([&] {
+      for (const auto& e : entries_)
+        if (!error) error = e->start();
+    });
     if (!error && admin_ != nullptr) error = admin_->start();
     if (error) {
       fatal("listeners cannot start: " + error.message());
@@ -392,7 +461,10 @@ ExitCode Daemon::run() {
   }
   if (runtime_ != nullptr) {
     // Listeners unregister from the scheduler: before it goes.
-    for (const auto& e : entries_) e->listener.reset();
+    for (const auto& e : entries_) {
+      e->listener.reset();
+      e->aggregate.reset();
+    }
     if (admin_ != nullptr) admin_->listener.reset();
     runtime_.reset();
   }
@@ -403,7 +475,7 @@ ExitCode Daemon::run() {
 
 }  // namespace
 
-ExitCode run_daemon(const config::Config& config) {
+ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
   const LogOptions options{.level = static_cast<LogLevel>(config.log.level),
                            .format = config.log.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
                            .output = config.log.output};
@@ -411,7 +483,7 @@ ExitCode run_daemon(const config::Config& config) {
     fatal("log.output " + config.log.output + " cannot be opened: " + opened.error().message());
     return ExitCode::bad_usage;
   }
-  Daemon daemon(config);
+  Daemon daemon(config, handlers);
   const ExitCode code = daemon.run();
   close_log();
   return code;

@@ -3,12 +3,29 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.hpp"
 #include "core/http/exchange.hpp"
 
 namespace fiberd::http {
+
+/// A Handler out of a function std::error_code(Exchange&), which is called on many fibers at once.
+template <class F>
+requires std::is_invocable_r_v < std::error_code, std::decay_t<F>
+&, Exchange& > std::shared_ptr<Handler> make_handler(F&& fn) {
+  class Function final : public Handler {
+   public:
+    explicit Function(F&& f) : fn_(std::forward<F>(f)) {}
+    std::error_code serve(Exchange& exchange) override { return fn_(exchange); }
+
+   private:
+    std::decay_t<F> fn_;
+  };
+  return std::make_shared<Function>(std::forward<F>(fn));
+}
 
 /// The same answer to every request.
 struct RespondOptions {

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/base/utf8.hpp"
+
 namespace fiberd::metric {
 
 std::string_view to_string(Type type) noexcept {
@@ -47,27 +49,6 @@ bool valid_name(std::string_view name, bool colon) {
          std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
 }
 
-/// RFC 3629: shortest form, no surrogates, at most U+10FFFF.
-bool valid_utf8(std::string_view s) {
-  for (std::size_t i = 0; i < s.size();) {
-    const auto lead = static_cast<unsigned char>(s[i]);
-    const unsigned length = lead < 0x80                   ? 1
-                            : lead >= 0xC2 && lead < 0xE0 ? 2
-                            : lead >= 0xE0 && lead < 0xF0 ? 3
-                            : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                          : 0;
-    if (length == 0 || s.size() - i < length) return false;
-    for (unsigned k = 1; k < length; ++k)
-      if ((static_cast<unsigned char>(s[i + k]) & 0xC0U) != 0x80) return false;
-    const auto second = length > 1 ? static_cast<unsigned char>(s[i + 1]) : 0U;
-    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) ||
-        (lead == 0xF4 && second > 0x8F))
-      return false;
-    i += length;
-  }
-  return true;
-}
-
 void check(const FamilySpec& spec) {
   if (!valid_name(spec.name, true)) throw std::invalid_argument("metric: bad family name '" + spec.name + "'");
   for (const std::string& label : spec.labels)
@@ -81,7 +62,7 @@ void check(const FamilySpec& spec) {
 
 bool acceptable(LabelValues values) {
   return std::all_of(values.begin(), values.end(),
-                     [](std::string_view v) { return v.size() <= kMaxLabelValue && valid_utf8(v); });
+                     [](std::string_view v) { return v.size() <= kMaxLabelValue && is_utf8(v); });
 }
 
 }  // namespace

@@ -35,6 +35,12 @@ ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept {
   message.msg_iovlen = count;
   return result(::sendmsg(fd, &message, MSG_NOSIGNAL));
 }
+int recvmmsg(int fd, mmsghdr* messages, unsigned count) noexcept {
+  return result(::recvmmsg(fd, messages, count, MSG_DONTWAIT, nullptr));
+}
+ssize_t sendto(int fd, const void* data, std::size_t size, const sockaddr* address, socklen_t address_size) noexcept {
+  return result(::sendto(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT, address, address_size));
+}
 ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept {
   return result(::sendfile(out, in, &offset, count));
 }

@@ -14,6 +14,11 @@ namespace fiberd::net::sys {
 /// MSG_NOSIGNAL.
 [[nodiscard, gnu::noinline]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
 [[nodiscard, gnu::noinline]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
+/// How many messages; never waits.
+[[nodiscard, gnu::noinline]] int recvmmsg(int fd, mmsghdr* messages, unsigned count) noexcept;
+/// `address` may be null: to the peer that the socket is connected to.
+[[nodiscard, gnu::noinline]] ssize_t sendto(int fd, const void* data, std::size_t size, const sockaddr* address,
+                                            socklen_t address_size) noexcept;
 [[nodiscard, gnu::noinline]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
 [[nodiscard, gnu::noinline]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard, gnu::noinline]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;

@@ -1,7 +1,10 @@
 #include "daemon/services/tcp_server.hpp"
 
+#include <exception>
 #include <new>
 
+#include "core/base/log.hpp"
+#include "core/fiber/throw_trace.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
@@ -14,7 +17,7 @@ void TcpServer::accept(int fd, void* place) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
   Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream), place) : nullptr;
   if (session == nullptr) {
-    if (refused_ != nullptr) refused_->add();
+    if (metrics_.refused != nullptr) metrics_.refused->add();
     net::Listener::release(place);
     return;
   }
@@ -25,13 +28,43 @@ void TcpServer::accept(int fd, void* place) noexcept {
   count_.fetch_add(1, std::memory_order_relaxed);
   const Result<void> spawned = runtime::spawn("tcp", [session] {
     TcpServer& server = session->server;
-    if (server.stopping_.load(std::memory_order_acquire)) (void)session->stream.shutdown_read();
-    server.service_(session->stream, server.idle_timeout_);
+    server.serve(*session);
     server.end(session);
   });
   if (spawned) return;
-  if (refused_ != nullptr) refused_->add();
+  if (metrics_.refused != nullptr) metrics_.refused->add();
   end(session);
+}
+
+void TcpServer::serve(Session& session) noexcept {
+  if (stopping_.load(std::memory_order_acquire)) (void)session.stream.shutdown_read();
+  if (handler_ != nullptr)
+    call_handler(session);
+  else
+    service_(session.stream, idle_timeout_);
+}
+
+void TcpServer::call_handler(Session& session) noexcept {
+  bool threw = true;
+  try {
+    const context::Cancelable connection = context::with_cancel(all_.context);
+    struct Done {
+      const context::CancelFunction& cancel;
+      ~Done() { cancel(); }
+    };
+    const Done done{connection.cancel};
+    handler_->serve(connection.context, session.stream);
+    threw = false;
+  } catch (const std::exception& e) {
+    try {
+      log(LogLevel::error, "TCP handler " + name_ + " threw: " + e.what() + "; thrown at:" + fiber::throw_site_trace());
+    } catch (...) {
+      log(LogLevel::error, "a TCP handler threw, and memory to describe it is out");
+    }
+  } catch (...) {
+    log(LogLevel::error, "a TCP handler threw something that is no std::exception");
+  }
+  if (threw && metrics_.exceptions != nullptr) metrics_.exceptions->add();
 }
 
 void TcpServer::end(Session* session) noexcept {
@@ -56,6 +89,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
   while (count_.load(std::memory_order_acquire) != 0) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
+      all_.cancel();
       const LockGuard guard(lock_);
       for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) {
         s->stream.shutdown();

@@ -178,6 +178,7 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   std::string config = site("/");
   const std::string_view limits = "      limits: {body_size: 8MiB}\n";
   config.insert(config.find(limits), "      access_log: {format: common, output: /dev/null}\n");
+  config += "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush: [{statsd: \"127.0.0.1:9\"}]}}\n";
   Daemon daemon(config);
   HttpClient client(daemon.port("web"));
   REQUIRE(client.ask(get("/hello")).has_value());

@@ -1,92 +1,108 @@
-// The code of docs/handlers.md, compiled and run. What stands there stands here, word for word.
-#include <array>
+// docs/handlers.md is what a reader copies from: each snippet on it is compiled and run, and so are its YAML and CMake.
+// The snippets stand in handlers_doc/ and in the programs beside it, word for word; only the indentation differs.
+#include <algorithm>
 #include <catch2/catch.hpp>
-#include <chrono>
-#include <cstddef>
-#include <span>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "core/context/context.hpp"
-#include "core/context/waits.hpp"
-#include "core/http/exchange.hpp"
-#include "core/http/server.hpp"
-#include "core/net/listener.hpp"
-#include "core/net/tcp_stream.hpp"
-#include "core/runtime/runtime.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
 
-using namespace fiberd;
+using namespace fiberd::test;
 
-// clang-format off
-class Greeting final : public http::Handler {
- public:
-  std::error_code serve(http::Exchange& exchange) override {
-    // One context for all that this request waits for: it ends when the request's time is up.
-    const context::Cancelable request = context::with_deadline(context::background(), exchange.deadline());
-    if (const std::error_code error = context::sleep(request.context, std::chrono::milliseconds(1))) return error;
-    return exchange.respond(200, "text/plain; charset=utf-8", "hello from a fiber\n");
-  }
-};
-// clang-format on
+namespace {
 
-TEST_CASE("the server of docs/handlers.md", "[integration][docs]") {
-  std::string answer;
-  // clang-format off
-auto runtime = runtime::Runtime::start({.gomaxprocs = 2});
-if (!runtime) throw std::system_error(runtime.error());
-http::Route route;
-route.spec.path = "/greeting";
-route.handler = std::make_shared<Greeting>();
-auto server = http::Server::make({}, {route});
-if (!server) throw std::system_error(server.error());
-auto listener = net::Listener::bind(**runtime, *net::Endpoint::parse("127.0.0.1:0"), {});
-if (!listener) throw std::system_error(listener.error());
+const std::string kTests = FIBERD_SOURCE_DIR "/tests/integration/";
 
-const std::error_code error = (*listener)->start(
-    [](void* argument, int fd, void* place) noexcept {
-      static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
-    },
-    server->get());
+std::string page() { return read_file(FIBERD_SOURCE_DIR "/docs/handlers.md"); }
 
-(*runtime)->run([&] {
-  Result<net::TcpStream> stream = net::TcpStream::connect((*listener)->local(), Deadline::in(std::chrono::seconds(5)));
-  if (!stream) throw std::system_error(stream.error());
-  stream->set_read_deadline(Deadline::in(std::chrono::seconds(5)));
-  const std::string_view request = "GET /greeting HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-  if (!stream->write_all(std::as_bytes(std::span(request)))) return;
-  std::array<std::byte, 4096> buffer;
-  for (;;) {
-    const Result<std::size_t> n = stream->read_some(buffer);
-    if (!n || *n == 0) break;
-    answer.append(reinterpret_cast<const char*>(buffer.data()), *n);
-  }
-});
-  // clang-format on
-  (*runtime)->run([&] {
-    (*listener)->stop();
-    const std::atomic<std::int64_t> until{Deadline::in(std::chrono::seconds(5)).ns()};
-    (void)(*server)->stop(until);
-  });
-  CHECK_FALSE(error);
-  CHECK(answer.starts_with("HTTP/1.1 200 OK\r\n"));
-  CHECK(answer.ends_with("hello from a fiber\n"));
-  listener->reset();
-  runtime->reset();
-}
-
-TEST_CASE("each snippet of docs/handlers.md is in this file", "[integration][docs]") {
-  const std::string page = test::read_file(FIBERD_SOURCE_DIR "/docs/handlers.md");
-  const std::string code =
-      test::read_file(__FILE__) + test::read_file(FIBERD_SOURCE_DIR "/tests/integration/handlers_doc/contexts.cpp");
-  std::size_t snippets = 0;
-  for (std::size_t at = page.find("```cpp\n"); at != std::string::npos; at = page.find("```cpp\n", at)) {
-    at += 7;
-    const std::size_t end = page.find("```", at);
-    INFO(page.substr(at, end - at));
-    CHECK(code.find(page.substr(at, end - at)) != std::string::npos);
-    ++snippets;
+/// What stands between ```language and ```.
+std::vector<std::string> blocks(const std::string& text, const std::string& language) {
+  std::vector<std::string> found;
+  const std::string fence = "```" + language + "\n";
+  for (std::size_t at = text.find(fence); at != std::string::npos; at = text.find(fence, at)) {
+    at += fence.size();
+    const std::size_t end = text.find("```", at);
+    found.push_back(text.substr(at, end - at));
     at = end + 3;
   }
-  CHECK(snippets == 5);
+  return found;
+}
+
+/// The lines without what they begin with, after a first newline.
+std::string flat(const std::string& text) {
+  std::string out = "\n";
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::size_t begin = std::min(text.find_first_not_of(" \t", at), end);
+    out += text.substr(begin, end - begin) + "\n";
+    at = end + 1;
+  }
+  return out;
+}
+
+/// Every source that CMake compiles into this test or into a program that it runs.
+std::vector<std::string> compiled() {
+  std::vector<std::string> sources{flat(read_file(kTests + "consumer/main.cpp"))};
+  for (const char* folder : {"handlers_doc", "programs"})
+    for (const auto& entry : std::filesystem::directory_iterator(kTests + folder))
+      if (entry.path().extension() == ".cpp") sources.push_back(flat(read_file(entry.path().string())));
+  return sources;
+}
+
+bool stands_in(const std::vector<std::string>& sources, const std::string& block) {
+  return std::any_of(sources.begin(), sources.end(),
+                     [text = flat(block)](const std::string& s) { return s.find(text) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("each snippet of docs/handlers.md and README.md is compiled", "[integration][docs]") {
+  const std::vector<std::string> sources = compiled();
+  const std::vector<std::string> snippets = blocks(page(), "cpp");
+  for (const std::string& snippet : snippets) {
+    INFO(snippet);
+    CHECK(stands_in(sources, snippet));
+  }
+  CHECK(snippets.size() >= 8);
+  const std::vector<std::string> readme = blocks(read_file(FIBERD_SOURCE_DIR "/README.md"), "cpp");
+  REQUIRE(readme.size() == 1);
+  CHECK(stands_in(sources, readme[0]));
+  // Else nothing would be said above.
+  CHECK_FALSE(stands_in(sources, "int nowhere;\n"));
+  CHECK_FALSE(stands_in(sources, "x" + snippets[0]));
+}
+
+TEST_CASE("the program, its CMake and its YAML of docs/handlers.md", "[integration][docs]") {
+  const std::vector<std::string> cmake = blocks(page(), "cmake");
+  REQUIRE(cmake.size() == 1);
+  CHECK(stands_in({flat(read_file(kTests + "consumer/CMakeLists.txt"))}, cmake[0]));
+  const std::vector<std::string> yaml = blocks(page(), "yaml");
+  REQUIRE(yaml.size() == 1);
+  const std::string first = flat(blocks(page(), "cpp").at(0));
+  CHECK(flat(read_file(kTests + "consumer/main.cpp")) == first);
+  Daemon daemon(yaml[0],
+                {.arguments = {"--set", "admin.address=127.0.0.1:0", "--set", "listeners[0].address=127.0.0.1:0",
+                               "--set", "listeners[1].address=127.0.0.1:0"},
+                 .program = FIBERD_GREETER});
+  HttpClient web(daemon.port("web"));
+  CHECK(web.ask(get("/greeting"))->body == "hello from a fiber\n");
+  HttpClient tcp(daemon.port("shout"));
+  tcp.send("hello");
+  while (tcp.rest().size() < 5 && tcp.more()) {
+  }
+  CHECK(tcp.rest() == "HELLO");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("the program of README.md", "[integration][docs]") {
+  Daemon daemon(
+      "admin: {address: \"127.0.0.1:0\"}\n"
+      "listeners: [{name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /greeting, handler: greeting}]}}]\n",
+      {.program = FIBERD_README});
+  HttpClient web(daemon.port("web"));
+  CHECK(web.ask(get("/greeting"))->body == "hello from a fiber\n");
+  CHECK(daemon.stop() == 0);
 }

@@ -129,7 +129,7 @@ Finished run(const std::vector<std::string>& arguments, std::chrono::seconds wit
 }
 
 Daemon::Daemon(std::string_view yaml, const Options& options) {
-  std::vector<std::string> arguments{FIBERD_BINARY, "run", "-c", directory_.write("fiberd.yaml", yaml)};
+  std::vector<std::string> arguments{options.program, "run", "-c", directory_.write("fiberd.yaml", yaml)};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   process_.emplace(Process::Options{
       .arguments = std::move(arguments), .environment = options.environment, .open_files = options.open_files});

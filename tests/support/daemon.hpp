@@ -77,6 +77,7 @@ class Daemon {
     std::map<std::string, std::string> environment{};
     std::uint64_t open_files = 0;
     std::vector<std::string> arguments{};  ///< after "run -c FILE"
+    std::string program = FIBERD_BINARY;   ///< fiberd, or another that has its command line
   };
   /// Returns when it has started; throws with its log when it does not.
   explicit Daemon(std::string_view yaml) : Daemon(yaml, Options{}) {}

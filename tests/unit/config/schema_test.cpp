@@ -25,6 +25,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   replace("listeners[].http.routes[]", "listeners[0].http.routes[0]");
   replace("listeners[].http", "listeners[0].http");
   replace("listeners[].tcp", "listeners[1].tcp");
+  replace("listeners[].aggregate.flush[]", "listeners[3].aggregate.flush[0]");
+  replace("listeners[].aggregate", "listeners[3].aggregate");
   replace("listeners[].mode", "listeners[2].mode");
   replace("listeners[].owner", "listeners[2].owner");
   replace("listeners[]", "listeners[0]");
@@ -51,7 +53,8 @@ const std::string kBase =
     "listeners:\n"
     "- {name: w, address: \"127.0.0.1:0\", http: {routes: [{path: /, echo: {}}]}}\n"
     "- {name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}\n"
-    "- {name: u, address: \"unix:/x\", tcp: {echo: {}}}\n";
+    "- {name: u, address: \"unix:/x\", tcp: {echo: {}}}\n"
+    "- {name: a, address: \"127.0.0.1:0\", aggregate: {}}\n";
 
 std::string outcome(const Row& row, const std::string& value) {
   const Outcome o = load_text(kBase, "f.yaml", setting(std::string(row.path), value));
@@ -181,6 +184,20 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   const auto& t = std::get<TcpConfig>(c.listeners[1].service);
   CHECK(t.idle_timeout == tcp.idle_timeout);
   CHECK(t.connections == tcp.connections);
+  const AggregateConfig aggregate;
+  const auto& a = std::get<AggregateConfig>(c.listeners[3].service);
+  CHECK(a.protocol == aggregate.protocol);
+  CHECK(a.series == aggregate.series);
+  CHECK(a.set_members == aggregate.set_members);
+  CHECK(a.flush_interval == aggregate.flush_interval);
+  CHECK(a.expire == aggregate.expire);
+  CHECK(a.percentiles == aggregate.percentiles);
+  CHECK(a.line_size == aggregate.line_size);
+  CHECK(a.receive_buffer == aggregate.receive_buffer);
+  CHECK(a.flush.empty());
+  CHECK(a.idle_timeout == aggregate.idle_timeout);
+  CHECK(a.connections == aggregate.connections);
+  CHECK(a.connections_per_address == aggregate.connections_per_address);
 }
 
 TEST_CASE("docs/configuration.md is the table", "[config][schema]") {
@@ -190,7 +207,7 @@ TEST_CASE("docs/configuration.md is the table", "[config][schema]") {
 }
 
 TEST_CASE("the example files are right", "[config]") {
-  for (const char* name : {"minimal", "full", "site", "unix-socket"}) {
+  for (const char* name : {"minimal", "full", "site", "unix-socket", "aggregate"}) {
     const Outcome o = load_file(std::string(FIBERD_SOURCE_DIR "/config/examples/") + name + ".yaml");
     std::string text;
     for (const Diagnostic& d : o.diagnostics) text += d.to_string() + "\n";

@@ -46,6 +46,14 @@ TEST_CASE("no file is longer than the house allows") {
   }
 }
 
+TEST_CASE("headers mean the same in a debug build: programs link a library of another build") {
+  for (const std::string& path : house::sources_below(kRoot)) {
+    if (!path.ends_with(".hpp")) continue;
+    INFO(path);
+    CHECK(house::code_only(read(kRoot / path)).find("NDEBUG") == std::string::npos);
+  }
+}
+
 TEST_CASE("the top level is exactly what the house says") {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(kRoot)) {

@@ -1,0 +1,110 @@
+#include "config/load_aggregate.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+namespace fiberd::config {
+
+namespace {
+
+/// "host:port", "[::1]:port" or a name's; what is wrong with it, or empty.
+std::string check_host_port(std::string_view text, bool port_required) {
+  std::size_t end_of_host = text.rfind(':');
+  if (text.starts_with('[')) {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos) return "a bracket is missing";
+    end_of_host = close + 1 < text.size() ? close + 1 : std::string_view::npos;
+    if (end_of_host != std::string_view::npos && text[end_of_host] != ':') return "a port follows the bracket";
+  }
+  if (end_of_host == std::string_view::npos && port_required) return "no port; write host:port";
+  const std::string_view host = text.substr(0, end_of_host);
+  if (host.empty() || host.find_first_of(" /@?#\t\r\n") != std::string_view::npos) return "no host";
+  if (host.find(':') != std::string_view::npos && !host.starts_with('[')) return "an IPv6 address stands in brackets";
+  if (end_of_host == std::string_view::npos) return "";
+  const std::string_view port = text.substr(end_of_host + 1);
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size() || number == 0 || number > 65'535)
+    return "\"" + std::string(port) + "\" is no port (1 … 65535)";
+  return "";
+}
+
+std::string check_statsd(std::string_view text) {
+  for (const std::string_view scheme : {"udp://", "tcp://"}) {
+    if (text.starts_with(scheme)) {
+      text.remove_prefix(scheme.size());
+      break;
+    }
+  }
+  return check_host_port(text, true);
+}
+
+std::string check_url(std::string_view text) {
+  static constexpr std::string_view kScheme = "http://";
+  if (!text.starts_with(kScheme)) return "must begin with http://";
+  text.remove_prefix(kScheme.size());
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return "has no path; write http://host:port/path";
+  const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+  if (!printable || text.find('#') != std::string_view::npos) return "blanks, control characters and # are not allowed";
+  return check_host_port(text.substr(0, slash), false);
+}
+
+void read_percentiles(const Reader& r, AggregateConfig& c) {
+  static constexpr std::size_t kMost = 16;
+  c.percentiles.clear();
+  for (const std::string& text : r.strings("percentiles")) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 1)) {
+      r.report("percentiles", "\"" + text + "\" is no number in 0 … 1");
+      continue;
+    }
+    if (!c.percentiles.empty() && value <= c.percentiles.back().second)
+      r.report("percentiles", text + " is not above the one before it");
+    c.percentiles.emplace_back(text, value);
+  }
+  if (c.percentiles.size() > kMost) r.report("percentiles", "at most " + std::to_string(kMost) + " are allowed");
+}
+
+}  // namespace
+
+AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const ListenerConfig& so_far) {
+  AggregateConfig c;
+  c.protocol = static_cast<AggregateProtocol>(r.choice("protocol"));
+  c.series = r.number("series");
+  c.set_members = r.number("set_members");
+  c.flush_interval = r.duration("flush_interval");
+  c.expire = r.duration("expire");
+  read_percentiles(r, c);
+  c.line_size = r.number("line_size");
+  c.receive_buffer = r.number("receive_buffer");
+  (void)r.list("flush", [&](Reader& item) {
+    AggregateFlush f{.statsd = item.text("statsd"), .prometheus = item.text("prometheus")};
+    if (item.has("statsd") == item.has("prometheus")) {
+      item.report("", "needs exactly one of statsd, prometheus");
+    } else if (item.has("statsd")) {
+      if (const std::string wrong = check_statsd(f.statsd); !wrong.empty()) item.report("statsd", wrong);
+    } else if (const std::string wrong = check_url(f.prometheus); !wrong.empty()) {
+      item.report("prometheus", wrong);
+    }
+    c.flush.push_back(std::move(f));
+  });
+  c.idle_timeout = r.section("timeouts").duration("idle");
+  const Reader l = r.section("limits");
+  c.connections = l.number("connections");
+  c.connections_per_address = l.number("connections_per_address");
+  if (so_far.address.starts_with("unix:") && c.protocol != AggregateProtocol::tcp)
+    r.report("protocol", "a unix: address takes tcp only");
+  if (so_far.reuseport && c.protocol != AggregateProtocol::tcp)
+    listener.report("reuseport", "is for tcp; set aggregate.protocol: tcp");
+  // Its name is part of a path of the admin listener.
+  if (so_far.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
+      std::string::npos)
+    listener.report("name", "of an aggregate listener has letters, digits, _ . - only");
+  return c;
+}
+
+}  // namespace fiberd::config

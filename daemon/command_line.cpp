@@ -1,0 +1,95 @@
+#include "daemon/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+#include "config/handlers.hpp"
+#include "config/schema.hpp"
+#include "daemon/version.hpp"
+
+namespace fiberd::daemon {
+
+namespace {
+
+struct Program {
+  const Handlers& handlers;
+  const std::string& default_config;
+};
+
+int code(ExitCode c) { return static_cast<int>(c); }
+
+config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+  config::Outcome outcome = file.empty() ? config::load_text(program.default_config, "built-in", overrides)
+                                         : config::load_file(file, overrides);
+  config::check_handlers(outcome, program.handlers.names());
+  return outcome;
+}
+
+void print_diagnostics(const config::Outcome& outcome) {
+  for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+}
+
+int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+  const config::Outcome outcome = load(program, file, overrides);
+  if (!outcome.ok()) {
+    print_diagnostics(outcome);
+    return code(ExitCode::bad_usage);
+  }
+  return code(run_daemon(outcome.config, program.handlers));
+}
+
+int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+  const config::Outcome outcome = load(program, file, overrides);
+  print_diagnostics(outcome);
+  if (!outcome.ok()) return code(ExitCode::bad_usage);
+  std::printf("%s: ok\n", file.c_str());
+  return code(ExitCode::clean);
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv, const Handlers& handlers, const std::string& default_config) {
+  const Program program{handlers, default_config.empty() ? config::default_config() : default_config};
+  CLI::App app{"fiberd: a TCP and HTTP server on fibers"};
+  app.require_subcommand(0, 1);
+  std::string file;
+  std::vector<std::string> overrides;
+  auto add_run_options = [&](CLI::App& command) {
+    command.add_option("-c,--config", file, "Configuration file (YAML); without it the built-in default");
+    command.add_option("--set", overrides, "key=value: replaces one key, e.g. --set runtime.gomaxprocs=2")
+        ->allow_extra_args(false)
+        ->take_all();
+  };
+  add_run_options(app);
+  CLI::App* const run_command = app.add_subcommand("run", "Run the server (the default)");
+  add_run_options(*run_command);
+  CLI::App* const check_command = app.add_subcommand("check", "Check a configuration file and say all that is wrong");
+  std::string check_file;
+  check_command->add_option("FILE", check_file, "Configuration file")->required();
+  check_command->add_option("--set", overrides, "key=value")->allow_extra_args(false)->take_all();
+  CLI::App* const config_command = app.add_subcommand("config", "Print configuration");
+  config_command->require_subcommand(1);
+  CLI::App* const default_command = config_command->add_subcommand("default", "The built-in default, as YAML");
+  CLI::App* const schema_command = config_command->add_subcommand("schema", "Every key: type, default, range, help");
+  bool markdown = false;
+  schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
+  CLI::App* const version_command = app.add_subcommand("version", "Print the version");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
+  }
+  if (version_command->parsed()) return std::printf("fiberd %s\n", kVersion.data()) < 0 ? 1 : 0;
+  if (default_command->parsed()) return std::fputs(program.default_config.c_str(), stdout) < 0 ? 1 : 0;
+  if (schema_command->parsed()) {
+    const std::string text = markdown ? config::render_schema_markdown() : config::render_schema_yaml();
+    return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
+  }
+  if (check_command->parsed()) return check(program, check_file, overrides);
+  return run(program, file, overrides);
+}
+
+}  // namespace fiberd::daemon

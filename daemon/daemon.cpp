@@ -1,0 +1,37 @@
+#include "daemon/daemon.hpp"
+
+#include <cstdio>
+
+#include "daemon/command_line.hpp"
+
+namespace fiberd::daemon {
+
+void Daemon::note(std::string_view kind, std::string_view name, std::error_code error) {
+  if (!error) return;
+  const bool twice = error == std::errc::file_exists;
+  mistakes_.push_back(std::string(kind) + " handler \"" + std::string(name) + "\": " +
+                      (twice ? "registered twice" : "needs a name of 1 … 64 characters without blanks, and a handler"));
+}
+
+Daemon& Daemon::handle(std::string_view name, std::shared_ptr<http::Handler> handler) {
+  note("HTTP", name, handlers_.add(name, std::move(handler)));
+  return *this;
+}
+
+Daemon& Daemon::serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler) {
+  note("TCP", name, handlers_.add(name, std::move(handler)));
+  return *this;
+}
+
+Daemon& Daemon::default_config(std::string yaml) {
+  default_config_ = std::move(yaml);
+  return *this;
+}
+
+int Daemon::main(int argc, char** argv) {
+  for (const std::string& mistake : mistakes_) std::fprintf(stderr, "%s\n", mistake.c_str());
+  if (!mistakes_.empty()) return static_cast<int>(ExitCode::bad_usage);
+  return run_command_line(argc, argv, handlers_, default_config_);
+}
+
+}  // namespace fiberd::daemon

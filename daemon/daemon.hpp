@@ -1,0 +1,58 @@
+#pragma once
+// Daemon: the whole of fiberd as a library. A program registers handlers of its own by name and gives main() away; the
+// configuration says where they are served. The page to read first: docs/handlers.md.
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "daemon/handlers.hpp"
+
+namespace fiberd::daemon {
+
+/// Used by one thread, before the process has others. A process runs one of them once.
+class Daemon {
+ public:
+  Daemon() = default;
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  /// Registers a handler for `handler: name` in routes. What is wrong with it (a name taken already, an empty one, …)
+  /// is said by main(), which then does not start.
+  Daemon& handle(std::string_view name, std::shared_ptr<http::Handler> handler);
+  /// The same for a function std::error_code(http::Exchange&): it is called on many fibers at once.
+  template <class F>
+  requires std::is_invocable_r_v < std::error_code, std::decay_t<F>
+  &, http::Exchange& > Daemon& handle(std::string_view name, F&& fn) {
+    return handle(name, http::make_handler(std::forward<F>(fn)));
+  }
+
+  /// Registers a handler for `tcp: {handler: name}` in listeners.
+  Daemon& serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler);
+  /// The same for a function void(const context::Context&, net::TcpStream&): it is called on many fibers at once.
+  template <class F>
+  requires std::is_invocable_v < std::decay_t<F>
+  &, const context::Context&, net::TcpStream& > Daemon& serve_tcp(std::string_view name, F&& fn) {
+    return serve_tcp(name, make_tcp_handler(std::forward<F>(fn)));
+  }
+
+  /// What runs without -c, and what `config default` prints, in place of fiberd's own.
+  Daemon& default_config(std::string yaml);
+
+  /// The command line of fiberd: [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version. Runs
+  /// until SIGTERM or SIGINT and drains. Returns the process's exit code: 0 clean stop, 1 failure while running, 2 bad
+  /// usage, configuration or registration, 3 an address cannot be bound.
+  [[nodiscard]] int main(int argc, char** argv);
+
+ private:
+  void note(std::string_view kind, std::string_view name, std::error_code error);
+
+  Handlers handlers_;
+  std::string default_config_;
+  std::vector<std::string> mistakes_;
+};
+
+}  // namespace fiberd::daemon

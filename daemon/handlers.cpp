@@ -1,0 +1,45 @@
+#include "daemon/handlers.hpp"
+
+#include <algorithm>
+
+namespace fiberd::daemon {
+
+static bool is_name(std::string_view name) {
+  static constexpr std::size_t kLongest = 64;
+  return !name.empty() && name.size() <= kLongest && std::all_of(name.begin(), name.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte > 0x20 && byte != 0x7f;
+  });
+}
+
+template <class H>
+std::error_code Handlers::add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler) {
+  if (!is_name(name) || handler == nullptr) return std::make_error_code(std::errc::invalid_argument);
+  if (!all.emplace(name, std::move(handler)).second) return std::make_error_code(std::errc::file_exists);
+  return {};
+}
+
+std::error_code Handlers::add(std::string_view name, std::shared_ptr<http::Handler> handler) {
+  return add_to(http_, name, std::move(handler));
+}
+std::error_code Handlers::add(std::string_view name, std::shared_ptr<TcpHandler> handler) {
+  return add_to(tcp_, name, std::move(handler));
+}
+
+std::shared_ptr<http::Handler> Handlers::http(std::string_view name) const {
+  const auto it = http_.find(name);
+  return it != http_.end() ? it->second : nullptr;
+}
+std::shared_ptr<TcpHandler> Handlers::tcp(std::string_view name) const {
+  const auto it = tcp_.find(name);
+  return it != tcp_.end() ? it->second : nullptr;
+}
+
+config::HandlerNames Handlers::names() const {
+  config::HandlerNames names;
+  for (const auto& [name, handler] : http_) names.http.push_back(name);
+  for (const auto& [name, handler] : tcp_) names.tcp.push_back(name);
+  return names;
+}
+
+}  // namespace fiberd::daemon

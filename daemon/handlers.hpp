@@ -1,0 +1,72 @@
+#pragma once
+// Handlers: what a program of its own adds to the daemon, by name. The configuration says where each is served:
+// `handler: NAME` in a route, `tcp: {handler: NAME}` in a listener.
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "config/handlers.hpp"
+#include "core/context/context.hpp"
+#include "core/http/handlers.hpp"
+#include "core/net/tcp_stream.hpp"
+
+namespace fiberd::daemon {
+
+/// Serves the connections of one TCP listener. One object serves all of them at once, each on a fiber of its own, on
+/// several threads: it must be const in effect or lock. The connection is closed when serve() returns. An exception
+/// that leaves it is logged with the place that threw it, counted (fiberd_tcp_handler_exceptions_total), and ends the
+/// connection only.
+class TcpHandler {
+ public:
+  TcpHandler() = default;
+  TcpHandler(const TcpHandler&) = delete;
+  TcpHandler& operator=(const TcpHandler&) = delete;
+  virtual ~TcpHandler() = default;
+  /// `connection` is done when serve() has returned, and when a stop of the daemon has come to `shutdown.timeout`: pass
+  /// it to every wait. At the beginning of a stop reading ends, as if the client had ended its side. `stream` is this
+  /// fiber's alone.
+  virtual void serve(const context::Context& connection, net::TcpStream& stream) = 0;
+};
+
+/// A TcpHandler out of a function (const context::Context&, net::TcpStream&).
+template <class F>
+requires std::is_invocable_v < std::decay_t<F>
+&, const context::Context&, net::TcpStream& > std::shared_ptr<TcpHandler> make_tcp_handler(F&& fn) {
+  class Function final : public TcpHandler {
+   public:
+    explicit Function(F&& f) : fn_(std::forward<F>(f)) {}
+    void serve(const context::Context& connection, net::TcpStream& stream) override { fn_(connection, stream); }
+
+   private:
+    std::decay_t<F> fn_;
+  };
+  return std::make_shared<Function>(std::forward<F>(fn));
+}
+
+/// Filled before the daemon starts, then only read.
+class Handlers {
+ public:
+  /// Errors: invalid_argument (a name that is empty, longer than 64 bytes, or holds a blank or control character; no
+  /// handler), file_exists (one of that kind has the name).
+  [[nodiscard]] std::error_code add(std::string_view name, std::shared_ptr<http::Handler> handler);
+  [[nodiscard]] std::error_code add(std::string_view name, std::shared_ptr<TcpHandler> handler);
+  /// Null when there is none.
+  [[nodiscard]] std::shared_ptr<http::Handler> http(std::string_view name) const;
+  [[nodiscard]] std::shared_ptr<TcpHandler> tcp(std::string_view name) const;
+  [[nodiscard]] config::HandlerNames names() const;
+
+ private:
+  template <class H>
+  using Named = std::map<std::string, std::shared_ptr<H>, std::less<>>;
+  template <class H>
+  static std::error_code add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler);
+
+  Named<http::Handler> http_;
+  Named<TcpHandler> tcp_;
+};
+
+}  // namespace fiberd::daemon

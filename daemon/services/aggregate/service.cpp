@@ -1,0 +1,217 @@
+#include "daemon/services/aggregate/service.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/context/waits.hpp"
+#include "core/observe/catalogue.hpp"
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::daemon::aggregate {
+
+static metric::Counter& counter(metric::Registry& registry, std::string_view family, metric::LabelValues labels) {
+  return registry.counter(observe::register_metric(registry, family), labels);
+}
+
+static AggregatorOptions options_of(const std::string& listener, const config::AggregateConfig& config) {
+  AggregatorOptions o;
+  o.listener = listener;
+  o.series = config.series;
+  o.set_members = config.set_members;
+  o.line_size = config.line_size;
+  o.percentiles = config.percentiles;
+  if (config.expire.count() != 0)
+    o.expire_intervals = static_cast<std::uint32_t>(std::max<std::int64_t>(
+        1, (config.expire.count() + config.flush_interval.count() - 1) / config.flush_interval.count()));
+  o.keep_distributions = std::any_of(config.flush.begin(), config.flush.end(),
+                                     [](const config::AggregateFlush& f) { return !f.statsd.empty(); });
+  return o;
+}
+
+static AggregatorMetrics aggregator_metrics(const std::string& listener, metric::Registry& registry) {
+  AggregatorMetrics m;
+  for (std::size_t i = 0; i < m.lines.size(); ++i)
+    m.lines[i] = &counter(registry, "fiberd_aggregate_lines_total", {listener, to_string(static_cast<StatsdType>(i))});
+  for (std::size_t i = 0; i < m.refused.size(); ++i)
+    m.refused[i] = &counter(registry, "fiberd_aggregate_refused_total", {listener, to_string(static_cast<Refusal>(i))});
+  m.expired = &counter(registry, "fiberd_aggregate_series_expired_total", {listener});
+  m.series = &registry.gauge(observe::register_metric(registry, "fiberd_aggregate_series"), {listener});
+  return m;
+}
+
+static IntakeMetrics intake_metrics(const std::string& listener, metric::Registry& registry) {
+  IntakeMetrics m;
+  m.datagrams = &counter(registry, "fiberd_aggregate_datagrams_total", {listener});
+  m.dropped_queue = &counter(registry, "fiberd_aggregate_datagrams_dropped_total", {listener, "queue"});
+  m.dropped_kernel = &counter(registry, "fiberd_aggregate_datagrams_dropped_total", {listener, "kernel"});
+  m.receive_errors = &counter(registry, "fiberd_aggregate_receive_errors_total", {listener});
+  m.unfinished = &counter(registry, "fiberd_aggregate_refused_total", {listener, "unfinished"});
+  m.cut = &counter(registry, "fiberd_aggregate_refused_total", {listener, "shutdown"});
+  return m;
+}
+
+UpstreamMetrics Service::upstream_metrics(const std::string& upstream, metric::Registry& registry) const {
+  const auto result = [&](std::string_view what) {
+    return &counter(registry, "fiberd_aggregate_flushes_total", {listener_, upstream, what});
+  };
+  UpstreamMetrics m;
+  m.delivered = result("delivered");
+  m.rejected = result("rejected");
+  m.dropped = result("dropped");
+  m.superseded = result("superseded");
+  m.failed = &counter(registry, "fiberd_aggregate_flush_errors_total", {listener_, upstream});
+  return m;
+}
+
+Service::Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
+                 metric::Registry& registry)
+    : listener_(listener),
+      config_(config),
+      soft_(context::with_cancel(context::background())),
+      hard_(context::with_cancel(context::background())),
+      aggregator_(options_of(listener, config), aggregator_metrics(listener, registry)),
+      view_(aggregator_.collect(config.flush_interval)),
+      intake_(aggregator_, intake_metrics(listener, registry), dispatchers, config.line_size, hard_.context) {
+  for (const config::AggregateFlush& f : config.flush) {
+    const bool statsd = !f.statsd.empty();
+    const std::string& where = statsd ? f.statsd : f.prometheus;
+    const UpstreamMetrics metrics = upstream_metrics(upstream_name(where), registry);
+    auto upstream = statsd ? make_statsd_upstream(where, metrics) : make_prometheus_upstream(where, metrics);
+    if (upstream != nullptr) upstreams_.push_back(std::move(upstream));
+  }
+  if (!wants_tcp()) return;
+  TcpServerMetrics metrics;
+  metrics.refused = &counter(registry, "fiberd_listener_refused_total", {listener, "fibers"});
+  metrics.exceptions = &counter(registry, "fiberd_tcp_handler_exceptions_total", {listener});
+  tcp_ = std::make_unique<TcpServer>("aggregate",
+                                     make_tcp_handler([this](const context::Context& ctx, net::TcpStream& stream) {
+                                       intake_.read_stream(ctx, stream, config_.idle_timeout);
+                                     }),
+                                     metrics);
+}
+
+Service::~Service() {
+  soft_.cancel();
+  hard_.cancel();
+}
+
+Result<void> Service::bind_udp(const net::Endpoint& endpoint) {
+  Result<net::UdpSocket> socket =
+      net::UdpSocket::bind(endpoint, {.receive_buffer = static_cast<int>(config_.receive_buffer)});
+  if (!socket) return fail(socket.error());
+  udp_ = std::move(*socket);
+  return {};
+}
+
+std::error_code Service::start(net::Listener* listener) {
+  if (const Result<void> started = intake_.start(); !started) return started.error();
+  for (const auto& upstream : upstreams_)
+    if (const auto spawned =
+            sending_.go("aggregate upstream", [u = upstream.get(), ctx = hard_.context] { u->run(ctx); });
+        !spawned)
+      return spawned.error();
+  if (const auto spawned = intervals_.go("aggregate interval", [this] { run_intervals(); }); !spawned)
+    return spawned.error();
+  if (udp_.is_open())
+    if (const auto spawned = udp_readers_.go("aggregate udp", [this] { intake_.read_datagrams(udp_); }); !spawned)
+      return spawned.error();
+  return listener == nullptr ? std::error_code() : listener->start(&TcpServer::on_accept, tcp_.get());
+}
+
+void Service::run_intervals() noexcept {
+  std::int64_t next = monotonic_now();
+  for (;;) {
+    // From the last end that was due, not from now: intervals keep their length; those that were slept over are left
+    // out.
+    next = std::max(next + config_.flush_interval.count(), monotonic_now());
+    const std::error_code ended = context::sleep(soft_.context, std::chrono::nanoseconds(next - monotonic_now()));
+    end_interval();
+    if (ended) return;
+  }
+}
+
+void Service::end_interval() noexcept {
+  try {
+    // Thousands of series take milliseconds, which other fibers need not wait for.
+    const ViewPointer view = runtime::blocking([this] { return aggregator_.collect(config_.flush_interval); });
+    view_.store(view);
+    for (const auto& upstream : upstreams_) upstream->offer(view);
+  } catch (const std::exception& e) {
+    aggregator_.refuse(Refusal::memory);
+    log(LogLevel::error, "aggregate " + listener_ + ": an interval is lost: " + e.what());
+  }
+}
+
+void Service::wait_for(sync::WaitGroup& group, const std::atomic<std::int64_t>& deadline) noexcept {
+  while (group.count() != 0) {
+    if (monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
+      hard_.cancel();
+      group.wait();
+      return;
+    }
+    (void)runtime::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+std::size_t Service::stop(const std::atomic<std::int64_t>& deadline) {
+  intake_.stopping();
+  const std::size_t cut = tcp_ != nullptr ? tcp_->stop(deadline) : 0;
+  udp_.shutdown();
+  wait_for(udp_readers_, deadline);
+  intake_.finish();
+  soft_.cancel();
+  wait_for(intervals_, deadline);
+  for (const auto& upstream : upstreams_) upstream->close();
+  wait_for(sending_, deadline);
+  udp_.close();
+  if (const std::uint64_t lines = intake_.lines_cut(); lines != 0)
+    log(LogLevel::warning,
+        "aggregate " + listener_ + ": " + std::to_string(lines) + " lines were not taken before shutdown.timeout");
+  return cut;
+}
+
+// ------------------------------------------------------------------------------------------------ pages
+
+namespace {
+
+class PageHandler final : public http::Handler {
+ public:
+  PageHandler(const Service& service, bool json) : service_(service), json_(json) {}
+  std::error_code serve(http::Exchange& exchange) override {
+    const ViewPointer view = service_.view();
+    return json_ ? exchange.respond(200, "application/json", view->json)
+                 : exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", view->prometheus);
+  }
+
+ private:
+  const Service& service_;
+  const bool json_;
+};
+
+}  // namespace
+
+std::vector<http::Route> pages(const std::vector<const Service*>& services) {
+  std::vector<http::Route> routes;
+  const auto add = [&](const std::string& path, const Service& service, bool json) {
+    http::Route route;
+    route.spec.path = path;
+    route.spec.methods = http::MethodSet::of(http::Method::get);
+    route.handler = std::make_shared<PageHandler>(service, json);
+    routes.push_back(std::move(route));
+  };
+  for (const Service* const s : services) {
+    add("/aggregate/" + s->listener() + "/metrics", *s, false);
+    add("/aggregate/" + s->listener() + "/json", *s, true);
+  }
+  if (services.size() == 1) {
+    add("/aggregate/metrics", *services.front(), false);
+    add("/aggregate/json", *services.front(), true);
+  }
+  return routes;
+}
+
+}  // namespace fiberd::daemon::aggregate

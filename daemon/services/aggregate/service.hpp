@@ -1,0 +1,80 @@
+#pragma once
+// The aggregation service of one listener: intake, aggregator, the fiber that ends intervals, upstreams.
+//
+//   start  dispatchers, upstreams, the interval's fiber, then the readers
+//   stop   readers take what has arrived and end → dispatchers take what is in the channels → the last interval is
+//          collected and offered → upstreams send it; at the deadline the rest is cut, counted and logged
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "config/config.hpp"
+#include "core/context/context.hpp"
+#include "core/http/server.hpp"
+#include "core/metric/registry.hpp"
+#include "core/net/listener.hpp"
+#include "core/net/udp_socket.hpp"
+#include "core/sync/atomic_snapshot.hpp"
+#include "core/sync/wait_group.hpp"
+#include "daemon/services/aggregate/aggregator.hpp"
+#include "daemon/services/aggregate/intake.hpp"
+#include "daemon/services/aggregate/upstream.hpp"
+#include "daemon/services/tcp_server.hpp"
+
+namespace fiberd::daemon::aggregate {
+
+class Service {
+ public:
+  /// `config` is one that the loader took. Throws as Registry does.
+  Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
+          metric::Registry& registry);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  [[nodiscard]] bool wants_tcp() const noexcept { return config_.protocol != config::AggregateProtocol::udp; }
+  [[nodiscard]] bool wants_udp() const noexcept { return config_.protocol != config::AggregateProtocol::tcp; }
+  /// Binds the UDP socket. Error: UdpSocket::bind's.
+  [[nodiscard]] Result<void> bind_udp(const net::Endpoint& endpoint);
+  [[nodiscard]] net::Endpoint udp_address() const noexcept { return udp_.local(); }
+
+  /// `listener` is null without TCP. On a fiber. Error: spawn's, Listener::start's.
+  [[nodiscard]] std::error_code start(net::Listener* listener);
+  /// When the listener has stopped. Parks until all is sent on; at `deadline` (monotonic ns, which may be moved
+  /// meanwhile) the rest is cut. Returns how many connections were. On a fiber.
+  std::size_t stop(const std::atomic<std::int64_t>& deadline);
+
+  /// As of the end of the last interval; never null. Any thread; never waits.
+  [[nodiscard]] ViewPointer view() const { return *view_.read(); }
+  [[nodiscard]] const std::string& listener() const noexcept { return listener_; }
+
+ private:
+  void run_intervals() noexcept;
+  void end_interval() noexcept;
+  void wait_for(sync::WaitGroup& group, const std::atomic<std::int64_t>& deadline) noexcept;
+  [[nodiscard]] UpstreamMetrics upstream_metrics(const std::string& upstream, metric::Registry& registry) const;
+
+  const std::string listener_;
+  const config::AggregateConfig config_;
+  context::Cancelable soft_;  // ends the interval's fiber
+  context::Cancelable hard_;  // ends every wait
+  Aggregator aggregator_;
+  sync::AtomicSnapshot<ViewPointer> view_;
+  Intake intake_;
+  std::vector<std::unique_ptr<Upstream>> upstreams_;
+  std::unique_ptr<TcpServer> tcp_;
+  net::UdpSocket udp_;
+  sync::WaitGroup udp_readers_;
+  sync::WaitGroup intervals_;
+  sync::WaitGroup sending_;
+};
+
+/// GET /aggregate/NAME/metrics and /aggregate/NAME/json of each service, and without NAME when there is only one. The
+/// services must outlive the routes.
+[[nodiscard]] std::vector<http::Route> pages(const std::vector<const Service*>& services);
+
+}  // namespace fiberd::daemon::aggregate

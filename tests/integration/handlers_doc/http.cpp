@@ -1,0 +1,82 @@
+// docs/handlers.md: HTTP handlers.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+
+#include "core/http/handlers.hpp"
+#include "core/runtime/runtime.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::error_code hello(http::Exchange& exchange) {
+  // Routed as /hello/*: rest() is what * stands for.
+  if (exchange.rest().empty()) return exchange.respond_error(404);
+  const std::string_view language = exchange.request().headers.find("Accept-Language");
+  const std::string greeting = language.starts_with("de") ? "Hallo, " : "Hello, ";
+  return exchange.respond(200, "text/plain; charset=utf-8", greeting + std::string(exchange.rest()) + "\n");
+}
+
+class Visits final : public http::Handler {
+ public:
+  std::error_code serve(http::Exchange& exchange) override {
+    const std::string body = std::to_string(++visits_);
+    const http::Field field{"Cache-Control", "no-store"};
+    return exchange.respond(200, "text/plain", body, {&field, 1});
+  }
+
+ private:
+  std::atomic<std::uint64_t> visits_{0};
+};
+
+std::error_code measure(http::Exchange& exchange) {
+  std::uint64_t bytes = 0;
+  for (;;) {
+    const Result<std::string_view> piece = exchange.read_body();
+    if (!piece) return piece.error();  // nothing was answered yet: the server says 400, 408 or 413
+    if (piece->empty()) break;
+    bytes += piece->size();
+  }
+  return exchange.respond(200, "text/plain", std::to_string(bytes));
+}
+
+std::error_code countdown(http::Exchange& exchange) {
+  http::ResponseHead head;
+  head.body = http::BodyKind::chunked;
+  head.content_type = "text/plain";
+  if (const std::error_code error = exchange.begin(head)) return error;
+  for (int i = 3; i != 0; --i) {
+    if (const std::error_code error = exchange.write(std::to_string(i) + "\n")) return error;  // the client is gone
+    (void)runtime::sleep_for(1ms);
+  }
+  return exchange.end();
+}
+
+}  // namespace
+
+TEST_CASE("docs/handlers.md: HTTP handlers", "[integration][docs]") {
+  const auto route = [](std::string path, std::shared_ptr<http::Handler> handler) {
+    http::Route r;
+    r.spec.path = std::move(path);
+    r.handler = std::move(handler);
+    return r;
+  };
+  test::HttpServer server({route("/hello/*", http::make_handler(&hello)), route("/visits", std::make_shared<Visits>()),
+                           route("/measure", http::make_handler(&measure)),
+                           route("/countdown", http::make_handler(&countdown))});
+  test::HttpClient client(server.port());
+  CHECK(client.ask(test::get("/hello/world"))->body == "Hello, world\n");
+  CHECK(client.ask(test::get("/hello/Welt", "Accept-Language: de\r\n"))->body == "Hallo, Welt\n");
+  CHECK(client.ask(test::get("/hello/"))->status == 404);
+  CHECK(client.ask(test::get("/visits"))->body == "1");
+  const auto second = client.ask(test::get("/visits"));
+  CHECK(second->body == "2");
+  CHECK(second->field("Cache-Control") == "no-store");
+  CHECK(client.ask("POST /measure HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")->body == "5");
+  CHECK(client.ask(test::get("/countdown"))->body == "3\n2\n1\n");
+}

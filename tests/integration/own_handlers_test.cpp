@@ -1,0 +1,158 @@
+// fiberd as a library: a program with handlers of its own, and the whole daemon around them.
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+
+#include "core/context/errc.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kProgram = FIBERD_OWN_HANDLERS;
+
+std::string own(const std::string& shutdown = "30s") {
+  return "admin: {address: \"127.0.0.1:0\"}\nshutdown: {timeout: " + shutdown +
+         "}\n"
+         "listeners:\n"
+         "  - name: web\n"
+         "    address: \"127.0.0.1:0\"\n"
+         "    http:\n"
+         "      routes:\n"
+         "        - {path: /, handler: greeting}\n"
+         "        - {path: /visits, handler: visits}\n"
+         "        - {path: /below/*, handler: visits, methods: [POST]}\n"
+         "        - {path: /throws, handler: throws}\n"
+         "        - {path: /fixed, respond: {body: fixed}}\n"
+         "  - {name: second, address: \"127.0.0.1:0\", http: {routes: [{path: /*, handler: visits}]}}\n"
+         "  - {name: mirror, address: \"127.0.0.1:0\", tcp: {handler: mirror}}\n"
+         "  - {name: patient, address: \"127.0.0.1:0\", tcp: {handler: patient}}\n"
+         "  - {name: throws, address: \"127.0.0.1:0\", tcp: {handler: throws}}\n";
+}
+
+bool receive(HttpClient& client, std::string_view text) {
+  while (client.rest().size() < text.size())
+    if (!client.more()) return false;
+  return client.rest() == text;
+}
+
+}  // namespace
+
+TEST_CASE("a program's own handlers are served where the configuration names them", "[integration][handlers]") {
+  Daemon daemon(own(), {.program = kProgram});
+  HttpClient web(daemon.port("web"));
+  HttpClient second(daemon.port("second"));
+  CHECK(web.ask(get("/"))->body == "hello");
+  CHECK(web.ask(get("/fixed"))->body == "fixed");
+  CHECK(web.ask(get("/nowhere"))->status == 404);
+  // One object for all routes and listeners.
+  CHECK(web.ask(get("/visits"))->body == "1");
+  CHECK(second.ask(get("/any"))->body == "2");
+  CHECK(web.ask(get("/below/x"))->status == 405);
+  CHECK(web.ask("POST /below/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")->body == "3");
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}") == 1.0);
+
+  HttpClient mirror(daemon.port("mirror"));
+  mirror.send("to and fro");
+  CHECK(receive(mirror, "to and fro"));
+  mirror.finish_sending();
+  CHECK(receive(mirror, "to and frobye"));
+  while (mirror.more()) {
+  }
+  CHECK(mirror.ended());
+  CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"mirror\"}") == 0.0; }));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what a program's handler throws ends its request or connection only, and is logged and counted",
+          "[integration][handlers]") {
+  Daemon daemon(own(), {.program = kProgram});
+  HttpClient web(daemon.port("web"));
+  CHECK(web.ask(get("/throws"))->status == 500);
+  CHECK(daemon.wait_for_log("handler of /throws threw: on purpose; thrown at:"));
+  CHECK(daemon.metric("fiberd_http_handler_exceptions_total{listener=\"web\"}") == 1.0);
+  for (int i = 0; i < 2; ++i) {
+    HttpClient client(daemon.port("throws"));
+    CHECK(client.wait_end());
+  }
+  CHECK(daemon.wait_for_log("TCP handler throws threw: on purpose, too; thrown at:"));
+  CHECK(eventually([&] { return daemon.metric("fiberd_tcp_handler_exceptions_total{listener=\"throws\"}") == 2.0; }));
+  CHECK(daemon.metric("fiberd_tcp_handler_exceptions_total{listener=\"mirror\"}") == 0.0);
+  CHECK(daemon.metric("fiberd_fibers_panicked_total") == 0.0);
+  HttpClient again(daemon.port("web"));
+  CHECK(again.ask(get("/"))->body == "hello");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a stop ends the reading of TCP handlers, and at shutdown.timeout their contexts",
+          "[integration][handlers]") {
+  Daemon daemon(own("300ms"), {.program = kProgram});
+  HttpClient mirror(daemon.port("mirror"));
+  mirror.send("x");
+  REQUIRE(receive(mirror, "x"));
+  HttpClient patient(daemon.port("patient"));
+  REQUIRE(receive(patient, "waiting"));
+  daemon.process().signal(SIGTERM);
+  CHECK(receive(mirror, "xbye"));
+  CHECK_FALSE(patient.more());
+  CHECK(daemon.process().wait() == 0);
+  CHECK(daemon.log().find("patient ended: " + std::error_code(fiberd::context::errc::canceled).message()) !=
+        std::string::npos);
+  CHECK(daemon.log().find("1 connections were cut at shutdown.timeout") != std::string::npos);
+}
+
+TEST_CASE("handlers that a program has not are refused at check and at start", "[integration][handlers]") {
+  const TemporaryDirectory directory;
+  const std::string wrong = directory.write("wrong.yaml",
+                                            "listeners:\n"
+                                            "- {name: w, address: \"127.0.0.1:0\", http: {routes: [{path: /, handler: "
+                                            "greting}]}}\n"
+                                            "- {name: t, address: \"127.0.0.1:0\", tcp: {handler: miror}}\n");
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{kProgram, "check", wrong}, {kProgram, "run", "-c", wrong}, {kProgram, "-c", wrong}}) {
+    const Finished refused = run(command);
+    CHECK(refused.code == 2);
+    CHECK(refused.errors ==
+          wrong +
+              ":2:72: listeners[0].http.routes[0].handler: this program has no HTTP handler \"greting\"; did you "
+              "mean greeting?\n" +
+              wrong +
+              ":3:52: listeners[1].tcp.handler: this program has no TCP handler \"miror\"; did you mean mirror?\n");
+  }
+  const std::string good = directory.write("good.yaml", own());
+  CHECK(run({kProgram, "check", good}).code == 0);
+  const Finished plain = run({FIBERD_BINARY, "check", good});
+  CHECK(plain.code == 2);
+  CHECK(plain.errors.find("this program has no HTTP handler \"greeting\"; it has none") != std::string::npos);
+  CHECK(plain.errors.find("this program has no TCP handler \"mirror\"; it has none") != std::string::npos);
+}
+
+TEST_CASE("a program that registers wrongly does not start, and says all of it", "[integration][handlers]") {
+  const TemporaryDirectory directory;
+  Process process(
+      {.arguments = {kProgram, "check", directory.write("good.yaml", own())}, .environment = {{"MISTAKES", "1"}}});
+  CHECK(process.wait() == 2);
+  CHECK(process.errors() ==
+        "HTTP handler \"greeting\": registered twice\n"
+        "TCP handler \"mirror\": registered twice\n"
+        "TCP handler \"no name\": needs a name of 1 … 64 characters without blanks, and a handler\n"
+        "HTTP handler \"nothing\": needs a name of 1 … 64 characters without blanks, and a handler\n");
+}
+
+TEST_CASE("a program with handlers of its own has the whole command line", "[integration][handlers]") {
+  const TemporaryDirectory directory;
+  CHECK(run({kProgram, "version"}).output == run({FIBERD_BINARY, "version"}).output);
+  CHECK(run({kProgram, "config", "schema"}).output == run({FIBERD_BINARY, "config", "schema"}).output);
+  const Finished preset = run({kProgram, "config", "default"});
+  CHECK(preset.output == "listeners: [{name: own, address: \"127.0.0.1:0\", tcp: {handler: mirror}}]\n");
+  CHECK(run({kProgram, "check", directory.write("default.yaml", preset.output)}).code == 0);
+  // Without -c the program's own default runs; --set changes it.
+  Process process({.arguments = {kProgram, "--set", "admin.address=off", "--set", "listeners[0].name=other"}});
+  CHECK(eventually([&] { return process.errors().find(" started: ") != std::string::npos; }));
+  CHECK(process.errors().find(": other (tcp)") != std::string::npos);
+  process.signal(SIGTERM);
+  CHECK(process.wait() == 0);
+}
