@@ -23,6 +23,11 @@ Daemon& Daemon::serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> han
   return *this;
 }
 
+Daemon& Daemon::on_stop(StopFunction fn) {
+  handlers_.on_stop(std::move(fn));
+  return *this;
+}
+
 Daemon& Daemon::default_config(std::string yaml) {
   default_config_ = std::move(yaml);
   return *this;

@@ -39,6 +39,27 @@ class Daemon {
     return serve_tcp(name, make_tcp_handler(std::forward<F>(fn)));
   }
 
+  /// Calls a function (const context::Context&) on a fiber before anything is accepted, several in the order of their
+  /// registration: to start what stands behind the handlers. Its context is done when the last connection has gone, and
+  /// fibers that it spawned must then end: the daemon waits for them. An std::error_code that it returns, or what it
+  /// throws, ends the daemon with exit code 1.
+  template <class F>
+  requires std::is_invocable_v < std::decay_t<F>
+  &, const context::Context& > Daemon& on_start(F&& fn) {
+    if constexpr (std::is_invocable_r_v<std::error_code, std::decay_t<F>&, const context::Context&>) {
+      handlers_.on_start(std::forward<F>(fn));
+    } else {
+      handlers_.on_start([f = std::forward<F>(fn)](const context::Context& daemon) mutable {
+        f(daemon);
+        return std::error_code();
+      });
+    }
+    return *this;
+  }
+  /// Calls `fn` on a fiber when the last connection has gone, the last registered first, also when a start failed: to
+  /// shut down what handlers used.
+  Daemon& on_stop(StopFunction fn);
+
   /// What runs without -c, and what `config default` prints, in place of fiberd's own.
   Daemon& default_config(std::string yaml);
 

@@ -1,6 +1,10 @@
 #include "daemon/handlers.hpp"
 
 #include <algorithm>
+#include <exception>
+
+#include "core/base/log.hpp"
+#include "core/fiber/throw_trace.hpp"
 
 namespace fiberd::daemon {
 
@@ -33,6 +37,44 @@ std::shared_ptr<http::Handler> Handlers::http(std::string_view name) const {
 std::shared_ptr<TcpHandler> Handlers::tcp(std::string_view name) const {
   const auto it = tcp_.find(name);
   return it != tcp_.end() ? it->second : nullptr;
+}
+
+/// In a catch block.
+static void log_exception(const char* of) noexcept {
+  try {
+    std::string what = "something that is no std::exception";
+    try {
+      throw;
+    } catch (const std::exception& e) {
+      what = e.what();
+    } catch (...) {
+    }
+    log(LogLevel::error, std::string(of) + " threw: " + what + "; thrown at:" + fiber::throw_site_trace());
+  } catch (...) {
+    log(LogLevel::error, "a function of the program's threw, and memory to describe it is out");
+  }
+}
+
+std::error_code Handlers::start(const context::Context& daemon) const {
+  for (const StartFunction& fn : start_) {
+    try {
+      if (const std::error_code error = fn(daemon)) return error;
+    } catch (...) {
+      log_exception("on_start");
+      return std::make_error_code(std::errc::operation_canceled);
+    }
+  }
+  return {};
+}
+
+void Handlers::stop() const noexcept {
+  for (auto fn = stop_.rbegin(); fn != stop_.rend(); ++fn) {
+    try {
+      (*fn)();
+    } catch (...) {
+      log_exception("on_stop");
+    }
+  }
 }
 
 config::HandlerNames Handlers::names() const {

@@ -1,6 +1,7 @@
 #pragma once
 // Handlers: what a program of its own adds to the daemon, by name. The configuration says where each is served:
 // `handler: NAME` in a route, `tcp: {handler: NAME}` in a listener.
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -8,6 +9,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "config/handlers.hpp"
 #include "core/context/context.hpp"
@@ -47,6 +49,10 @@ requires std::is_invocable_v < std::decay_t<F>
   return std::make_shared<Function>(std::forward<F>(fn));
 }
 
+/// Called once, on a fiber. Success: go on.
+using StartFunction = std::function<std::error_code(const context::Context& daemon)>;
+using StopFunction = std::function<void()>;
+
 /// Filled before the daemon starts, then only read.
 class Handlers {
  public:
@@ -59,6 +65,14 @@ class Handlers {
   [[nodiscard]] std::shared_ptr<TcpHandler> tcp(std::string_view name) const;
   [[nodiscard]] config::HandlerNames names() const;
 
+  void on_start(StartFunction fn) { start_.push_back(std::move(fn)); }
+  void on_stop(StopFunction fn) { stop_.push_back(std::move(fn)); }
+  /// Calls the start functions in order, until one fails: with its error, or operation_canceled for an exception, which
+  /// is logged. On a fiber.
+  [[nodiscard]] std::error_code start(const context::Context& daemon) const;
+  /// Calls all stop functions, the last first. What one throws is logged. On a fiber.
+  void stop() const noexcept;
+
  private:
   template <class H>
   using Named = std::map<std::string, std::shared_ptr<H>, std::less<>>;
@@ -67,6 +81,8 @@ class Handlers {
 
   Named<http::Handler> http_;
   Named<TcpHandler> tcp_;
+  std::vector<StartFunction> start_;
+  std::vector<StopFunction> stop_;
 };
 
 }  // namespace fiberd::daemon

@@ -99,6 +99,7 @@ class Daemon {
   void watch_memory();
   static void give_memory_back() noexcept;
   void save_memory() noexcept;
+  std::error_code start();
   void drain();
   void stop_requested(int signo) noexcept;
 
@@ -117,6 +118,7 @@ class Daemon {
   std::atomic<std::uint32_t> stop_{0};  // signals so far
   runtime::Cancellation draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
+  const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
 };
 
 void fatal(const std::string& line) { log(LogLevel::error, line); }
@@ -404,7 +406,9 @@ void Daemon::drain() {
     (void)runtime::sleep_for(std::chrono::milliseconds(10));
   const std::int64_t deadline =
       stop_.load(std::memory_order_acquire) < 2 ? monotonic_now() + config_.shutdown.timeout.count() : 0;
-  drain_deadline_.store(deadline, std::memory_order_release);
+  // An exchange sees what a second signal did before its own store of 0, which this may have undone.
+  (void)drain_deadline_.exchange(deadline, std::memory_order_acq_rel);
+  if (stop_.load(std::memory_order_acquire) >= 2) drain_deadline_.store(0, std::memory_order_release);
   for (const auto& e : entries_)
     if (e->listener != nullptr) e->listener->stop();
   struct Progress {
@@ -421,6 +425,8 @@ void Daemon::drain() {
     if (!runtime::spawn("drain", stop_one)) stop_one();
   }
   while (progress.left != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
+  served_.cancel();
+  handlers_.stop();
   if (admin_ != nullptr) {
     admin_->listener->stop();
     const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
@@ -428,6 +434,16 @@ void Daemon::drain() {
   }
   if (progress.cut != 0)
     log(LogLevel::warning, std::to_string(progress.cut.load()) + " connections were cut at shutdown.timeout");
+}
+
+/// What the program itself starts, and then the listeners.
+std::error_code Daemon::start() {
+  std::error_code error;
+  runtime_->run([&] { error = handlers_.start(served_.context); });
+  for (const auto& e : entries_)
+    if (!error) error = e->start();
+  if (!error && admin_ != nullptr) error = admin_->start();
+  return error;
 }
 
 ExitCode Daemon::run() {
@@ -442,14 +458,8 @@ ExitCode Daemon::run() {
   if (code == ExitCode::clean) {
     access_writer_.start();
     watch_memory();
-    std::error_code error;
-    runtime_->run([&] {
-      for (const auto& e : entries_)
-        if (!error) error = e->start();
-    });
-    if (!error && admin_ != nullptr) error = admin_->start();
-    if (error) {
-      fatal("listeners cannot start: " + error.message());
+    if (const std::error_code error = start()) {
+      fatal("cannot start: " + error.message());
       code = ExitCode::runtime_failure;
     } else {
       admin_state_.ready.store(true, std::memory_order_release);

@@ -104,6 +104,49 @@ TEST_CASE("a stop ends the reading of TCP handlers, and at shutdown.timeout thei
   CHECK(daemon.log().find("1 connections were cut at shutdown.timeout") != std::string::npos);
 }
 
+TEST_CASE("what a program starts stands before anything is accepted, and ends when nobody is served any more",
+          "[integration][handlers]") {
+  const TemporaryDirectory directory;
+  Daemon daemon(own(), {.program = kProgram});
+  HttpClient patient(daemon.port("patient"));
+  REQUIRE(receive(patient, "waiting"));
+  daemon.process().signal(SIGTERM);
+  REQUIRE(daemon.wait_for_log("signal SIGTERM: stopping"));
+  daemon.process().signal(SIGTERM);  // does not wait for shutdown.timeout
+  CHECK(daemon.process().wait() == 0);
+  const std::string log = daemon.log();
+  std::size_t last = 0;
+  for (const char* line :
+       {"first start function", "second start function", " started: ", "patient ended: ", "first stop function",
+        "on_stop threw: on purpose, at the end; thrown at:", "last stop function", " stopped\n"}) {
+    INFO(line);
+    const std::size_t at = log.find(line);
+    REQUIRE(at != std::string::npos);
+    CHECK(last <= at);
+    last = at;
+  }
+  CHECK(log.find("ticker ended: " + std::error_code(fiberd::context::errc::canceled).message()) != std::string::npos);
+}
+
+TEST_CASE("a program whose start fails ends with 1, and what it had started is stopped", "[integration][handlers]") {
+  const TemporaryDirectory directory;
+  const std::string yaml = directory.write("own.yaml", own());
+  for (const char* how : {"error", "throw"}) {
+    Process process({.arguments = {kProgram, "-c", yaml}, .environment = {{"FAIL_START", how}}});
+    CHECK(process.wait() == 1);
+    const std::string log = process.errors();
+    INFO(log);
+    if (*how == 'e')
+      CHECK(log.find("cannot start: " + std::make_error_code(std::errc::host_unreachable).message()) !=
+            std::string::npos);
+    else
+      CHECK(log.find("on_start threw: on purpose, at the start; thrown at:") != std::string::npos);
+    CHECK(log.find(" started: ") == std::string::npos);
+    CHECK(log.find("ticker ended: ") != std::string::npos);
+    CHECK(log.find("last stop function") != std::string::npos);
+  }
+}
+
 TEST_CASE("handlers that a program has not are refused at check and at start", "[integration][handlers]") {
   const TemporaryDirectory directory;
   const std::string wrong = directory.write("wrong.yaml",

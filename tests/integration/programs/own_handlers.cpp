@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fiberd/core/base/log.hpp>
 #include <fiberd/core/context/waits.hpp>
+#include <fiberd/core/runtime/runtime.hpp>
 #include <fiberd/daemon/daemon.hpp>
 #include <memory>
 #include <span>
@@ -35,6 +36,13 @@ void mirror(const context::Context& connection, net::TcpStream& stream) {
   write(stream, "bye");
 }
 
+/// Works behind the handlers as long as the daemon serves.
+void ticker(const context::Context& daemon) {
+  while (!context::sleep(daemon, std::chrono::milliseconds(1))) {
+  }
+  log(LogLevel::info, "ticker ended: " + daemon.err().message());
+}
+
 /// Waits for the end of its context, and says which it was.
 void patient(const context::Context& connection, net::TcpStream& stream) {
   write(stream, "waiting");
@@ -55,6 +63,24 @@ int main(int argc, char** argv) {
   daemon.serve_tcp("patient", &patient);
   daemon.serve_tcp("throws",
                    [](const context::Context&, net::TcpStream&) { throw std::runtime_error("on purpose, too"); });
+  daemon.on_start([](const context::Context& ctx) {
+    log(LogLevel::info, "first start function");
+    const Result<void> started = runtime::spawn("ticker", [ctx] { ticker(ctx); });
+    return started ? std::error_code() : started.error();
+  });
+  daemon.on_start([](const context::Context&) { log(LogLevel::info, "second start function"); });
+  daemon.on_stop([] { log(LogLevel::info, "last stop function"); });
+  daemon.on_stop([] {
+    (void)runtime::sleep_for(std::chrono::milliseconds(1));
+    log(LogLevel::info, "first stop function");
+    throw std::runtime_error("on purpose, at the end");
+  });
+  if (const char* const how = std::getenv("FAIL_START"); how != nullptr) {
+    daemon.on_start([how](const context::Context&) -> std::error_code {
+      if (*how == 't') throw std::runtime_error("on purpose, at the start");
+      return std::make_error_code(std::errc::host_unreachable);
+    });
+  }
   daemon.default_config("listeners: [{name: own, address: \"127.0.0.1:0\", tcp: {handler: mirror}}]\n");
   if (std::getenv("MISTAKES") != nullptr) {
     daemon.handle("greeting", std::make_shared<Visits>()).serve_tcp("mirror", &mirror).serve_tcp("no name", &mirror);
