@@ -30,7 +30,7 @@ int serve(std::uint16_t port, Setup&& setup, Cleanup&& cleanup) {
   (*runtime)->run([&] { route.handler = setup(); });
   auto server = http::Server::make({}, {std::move(route)});
   if (!server) throw std::system_error(server.error());
-  auto listener = net::Listener::bind(**runtime, net::Endpoint::v4(INADDR_LOOPBACK, port), {.name = "experiment"});
+  auto listener = net::Listener::bind(**runtime, net::Endpoint::v4(INADDR_LOOPBACK, port), {});
   if (!listener) throw std::system_error(listener.error());
   const std::error_code error = (*listener)->start(
       [](void* argument, int fd, void* place) noexcept {
