@@ -7,7 +7,7 @@ in Go, in turns in one run; the published figures are only quoted beside it.
 
 pool      10,000 HTTP requests at concurrency 1,000. Each asks a downstream of 8 slots, over TCP. Unbounded: the request's
           fiber opens a connection of its own. Pool: it hands the question to one of 8 workers, which keep theirs.
-          The downstream is a process of 8 threads, each of which serves one connection at a time and takes 0.5 ms for
+          The downstream is a process of 8 slots, each of which serves one connection at a time and takes 0.5 ms for
           each message, the log-in of a new connection being one; the others wait in its accept queue. Server on core 0
           with GOMAXPROCS=1, downstream and load on core 1. Latency is the client's, the opening of its connection
           included.
