@@ -7,11 +7,10 @@
 #include <cstdlib>
 #include <optional>
 #include <span>
-#include <vector>
 
+#include "core/flow/worker_pool.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/sync/channel.hpp"
-#include "core/sync/wait_group.hpp"
 #include "experiment_server.hpp"
 
 using namespace fiberd;
@@ -61,42 +60,29 @@ class Unbounded final : public http::Handler {
 
 class Pooled final : public http::Handler {
  public:
-  Pooled(std::uint16_t port, unsigned workers) {
-    for (unsigned i = 0; i < workers; ++i)
-      if (const Result<void> r = group_.go("worker", [this, port] { work(port); }); !r)
-        throw std::system_error(r.error());
-  }
+  Pooled(std::uint16_t port, std::uint32_t workers)
+      : port_(port), pool_({.name = "asker", .least = workers, .most = workers, .queue = 4096}), kept_(workers) {}
   std::error_code serve(http::Exchange& exchange) override {
-    sync::Channel<Result<void>> done(1);
-    jobs_.send(&done);
-    Result<Result<void>> result = done.receive();
-    return answer(exchange, *result);
+    return answer(exchange, pool_.run([this] { return ask(); }));
   }
-  void stop() {
-    jobs_.close();
-    group_.wait();
-  }
+  void stop() { (void)pool_.shutdown(); }
 
  private:
-  using Job = sync::Channel<Result<void>>*;
-  void work(std::uint16_t port) {
-    std::optional<Downstream> downstream;
-    for (const Job job : jobs_) {
-      Result<void> result;
-      if (!downstream) {
-        if (Result<Downstream> d = Downstream::dial(port)) {
-          downstream.emplace(std::move(*d));
-        } else {
-          result = fail(d.error());
-        }
-      }
-      if (downstream) result = downstream->exchange();
-      if (!result) downstream.reset();
-      job->send(result);
+  /// On a worker: there are never more connections than workers.
+  [[nodiscard]] Result<void> ask() {
+    std::optional<Downstream> downstream = kept_.try_receive();
+    if (!downstream) {
+      Result<Downstream> d = Downstream::dial(port_);
+      if (!d) return fail(d.error());
+      downstream.emplace(std::move(*d));
     }
+    const Result<void> result = downstream->exchange();
+    if (result) (void)kept_.try_send(*downstream);
+    return result;
   }
-  sync::Channel<Job> jobs_{4096};
-  sync::WaitGroup group_;
+  std::uint16_t port_;
+  flow::WorkerPool pool_;
+  sync::Channel<Downstream> kept_;
 };
 
 }  // namespace
