@@ -44,6 +44,7 @@ Admitted by_threads(double seconds, double rate, std::int64_t burst) {
   const std::int64_t begin = monotonic_now();
   const std::int64_t end = begin + static_cast<std::int64_t>(seconds * 1e9);
   std::vector<std::thread> threads;
+  threads.reserve(kProducers);
   for (int t = 0; t < kProducers; ++t)
     threads.emplace_back([&] {
       std::uint64_t mine = 0;

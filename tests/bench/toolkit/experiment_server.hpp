@@ -1,12 +1,16 @@
 #pragma once
 // What the servers of the experiments share: one route, its handler, and serving until SIGTERM.
+#include <netinet/in.h>
 #include <signal.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <system_error>
 #include <utility>
 
+#include "core/base/clock.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/server.hpp"
 #include "core/net/listener.hpp"
