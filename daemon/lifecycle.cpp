@@ -439,9 +439,11 @@ void Daemon::drain() {
 /// What the program itself starts, and then the listeners.
 std::error_code Daemon::start() {
   std::error_code error;
-  runtime_->run([&] { error = handlers_.start(served_.context); });
-  for (const auto& e : entries_)
-    if (!error) error = e->start();
+  runtime_->run([&] {
+    error = handlers_.start(served_.context);
+    for (const auto& e : entries_)
+      if (!error) error = e->start();
+  });
   if (!error && admin_ != nullptr) error = admin_->start();
   return error;
 }

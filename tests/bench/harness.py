@@ -1,6 +1,9 @@
-"""What the benchmark programs share: ports, processes, and pages whose parts they rewrite."""
+"""What the benchmark programs share: ports, processes, medians, and pages whose parts they rewrite."""
 import os
+import platform
+import random
 import socket
+import statistics
 import sys
 import time
 
@@ -36,6 +39,19 @@ def family(pid):
     except OSError:
         pass
     return out
+
+
+def machine():
+    """What the figures were measured on, for the head of a table."""
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    return f"Machine: {os.cpu_count()} × {model}, virtual, Linux {platform.release().split('-')[0]}, Debian 12"
+
+
+def interval(values, n=2000):
+    """Median, and the ends of its 95 % bootstrap interval. The same values give the same interval."""
+    rng = random.Random(1)
+    medians = sorted(statistics.median(rng.choices(values, k=len(values))) for _ in range(n))
+    return statistics.median(values), medians[int(n * 0.025)], medians[int(n * 0.975)]
 
 
 def fill_in(template, values):
