@@ -5,6 +5,7 @@
 
 #include "core/base/log.hpp"
 #include "core/fiber/throw_trace.hpp"
+#include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
@@ -44,16 +45,41 @@ void TcpServer::serve(Session& session) noexcept {
     service_(session.stream, idle_timeout_);
 }
 
+namespace {
+
+/// A connection's context: done when its client has reset the connection, and when the handler has returned. A FIN ends
+/// what can be read and nothing else: what it means the protocol knows.
+class SessionContext : private runtime::HangUpWatch {
+ public:
+  SessionContext(const context::Context& server, runtime::PollDescriptor& descriptor)
+      : descriptor_(descriptor), session_(context::with_cancel(server)) {
+    on_hang_up = [](runtime::HangUpWatch& watch, bool reset) noexcept {
+      if (reset) static_cast<SessionContext&>(watch).session_.cancel(std::make_error_code(std::errc::connection_reset));
+    };
+    // Without it (epoll is full) the client's leaving is noticed by reading and writing.
+    (void)descriptor_.watch_hang_up(*this);
+  }
+  ~SessionContext() {
+    // The handler may have closed the stream.
+    descriptor_.unwatch_hang_up(*this);
+    session_.cancel();
+  }
+  SessionContext(const SessionContext&) = delete;
+  SessionContext& operator=(const SessionContext&) = delete;
+  [[nodiscard]] const context::Context& context() const noexcept { return session_.context; }
+
+ private:
+  runtime::PollDescriptor& descriptor_;
+  const context::Cancelable session_;
+};
+
+}  // namespace
+
 void TcpServer::call_handler(Session& session) noexcept {
   bool threw = true;
   try {
-    const context::Cancelable connection = context::with_cancel(all_.context);
-    struct Done {
-      const context::CancelFunction& cancel;
-      ~Done() { cancel(); }
-    };
-    const Done done{connection.cancel};
-    handler_->serve(connection.context, session.stream);
+    const SessionContext connection(all_.context, *session.stream.descriptor());
+    handler_->serve(connection.context(), session.stream);
     threw = false;
   } catch (const std::exception& e) {
     try {
