@@ -20,6 +20,14 @@ std::int64_t burst_of(const config::RateLimitConfig& c) noexcept {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(c.per_hour / 3600));
 }
 
+net::AcceptGate accept_gate(Gate& gate) noexcept {
+  static constexpr auto kAdmit = [](void* argument, const net::Endpoint& client) noexcept {
+    auto& g = *static_cast<Gate*>(argument);
+    return !g.take_token({http::HeaderView(), g.wants_client() ? http::client_key(client) : 0});
+  };
+  return {kAdmit, &gate, gate.wants_client()};
+}
+
 static http::GateOptions options_of(const config::FlowConfig& config, std::chrono::nanoseconds most_wait) {
   http::GateOptions o;
   if (const auto& r = config.rate_limit)
