@@ -100,6 +100,9 @@ static void export_limit(const Gate& gate, Limit limit, const std::string& liste
                                         [&keyed] { return static_cast<double>(keyed.evicted_in_debt()); }));
     return;
   }
+  if (!gate.dry_run(limit))
+    handles.push_back(registry.callback(refused, {listener, route, name, "canceled", "false"},
+                                        [&gate, limit] { return static_cast<double>(gate.gave_up(limit)); }));
   handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_queued"), {listener, route, name},
                                       [&gate, limit] { return static_cast<double>(gate.queued(limit)); }));
   handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_in_flight"), {listener, route, name},

@@ -36,9 +36,11 @@ std::error_code Connection::pass(Gate* gate, Exchange& ex, F&& inner) {
     // Answers to earlier requests must not wait for this one's turn.
     if (const std::error_code error = flush()) return error;
   }
+  // A handle of its own: the handler's end, on another fiber, is the end of the exchange's.
+  const context::Context ctx = waits || gate->has_pool() ? ex.context() : context::Context();
   if (waits)
-    if (const Gate::Refusal refusal = gate->wait_for_place(ex.context(), request, permit)) return answer(ex, refusal);
-  const Gate::Refusal refusal = gate->run(gate->has_pool() ? ex.context() : context::Context(), inner);
+    if (const Gate::Refusal refusal = gate->wait_for_place(ctx, request, permit)) return answer(ex, refusal);
+  const Gate::Refusal refusal = gate->run(ctx, inner);
   if (refusal) {
     permit.ignore();
     return answer(ex, refusal);
@@ -65,6 +67,7 @@ std::error_code Connection::serve_gated(Exchange& ex, const Route& route) noexce
   const std::error_code outer = pass_or_refuse(server_.options_.gate.get(), ex, [&] {
     error = pass_or_refuse(route.gate.get(), ex, [&] { call_handler(ex, route); });
   });
+  ex.end_context();  // of one that was refused
   return outer ? outer : error;
 }
 
@@ -72,6 +75,7 @@ std::error_code Connection::answer_unrouted_gated(Exchange& ex, const RouteMatch
   std::error_code error;
   const std::error_code outer =
       pass_or_refuse(server_.options_.gate.get(), ex, [&] { error = answer_unrouted(ex, match); });
+  ex.end_context();
   return outer ? outer : error;
 }
 

@@ -139,6 +139,11 @@ std::uint64_t Gate::refused(Limit limit, errc reason) const noexcept {
   return 0;
 }
 
+std::uint64_t Gate::gave_up(Limit limit) const noexcept {
+  if (limit == Limit::concurrency && limiter_ != nullptr) return limiter_->gave_up();
+  return limit == Limit::worker_pool && pool_ != nullptr ? pool_->gave_up() : 0;
+}
+
 std::uint64_t Gate::queued(Limit limit) const noexcept {
   if (limit == Limit::concurrency && limiter_ != nullptr) return limiter_->queued();
   if (limit == Limit::worker_pool && pool_ != nullptr) return pool_->queued();

@@ -115,6 +115,8 @@ class Gate {
   [[nodiscard]] bool dry_run(Limit limit) const noexcept;
   /// Refused, or in dry run: would have been.
   [[nodiscard]] std::uint64_t refused(Limit limit, flow::errc reason) const noexcept;
+  /// Whose context was done while they waited: their clients had gone.
+  [[nodiscard]] std::uint64_t gave_up(Limit limit) const noexcept;
   [[nodiscard]] std::uint64_t queued(Limit limit) const noexcept;
   [[nodiscard]] std::uint64_t in_flight(Limit limit) const noexcept;
   /// Present bound of in_flight().

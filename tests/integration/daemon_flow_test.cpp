@@ -217,6 +217,26 @@ TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[f
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("a client that goes away gives up its place in the queue", "[flow]") {
+  for (const char* limits :
+       {"concurrency: {limit: 1, queue: 1, max_wait: 50s}", "worker_pool: {workers: 1, queue: 1, max_wait: 50s}"}) {
+    const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
+    Daemon daemon(web(limits));
+    HttpClient first(daemon.port("web"));
+    auto second = std::make_unique<HttpClient>(daemon.port("web"));
+    first.send(post());
+    REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", limit)) == 1; }));
+    second->send("GET /limited HTTP/1.1\r\nHost: a\r\n\r\n");
+    REQUIRE(eventually([&] { return daemon.metric(gauge("queued", limit)) == 1; }));
+    second.reset();
+    CHECK(eventually([&] { return daemon.metric(gauge("queued", limit)) == 0; }));
+    CHECK(daemon.metric(refused(limit, "canceled")) == 1);
+    first.send("12345");
+    CHECK(first.receive()->body == "12345");
+    CHECK(daemon.stop() == 0);
+  }
+}
+
 TEST_CASE("dry_run refuses nobody and counts", "[flow]") {
   Daemon daemon(
       web("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, queue: 1, dry_run: true}, "
