@@ -162,7 +162,7 @@ constexpr MetricInfo kCatalogue[] = {
      "requests",
      "Requests, or connections of a TCP listener, that a limit refused, by limit (rate_limit, concurrency, "
      "worker_pool) "
-     "and reason; with dry_run=true: would have refused.",
+     "and reason (canceled: the client went away while it waited); with dry_run=true: would have refused.",
      20'000},
     {"fiberd_admission_queued",
      gauge,

@@ -16,6 +16,11 @@ void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
 
 void TcpServer::accept(int fd, void* place) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+  if (stream && gate_ != nullptr && gate_->full()) {
+    stream->close();
+    net::Listener::release(place);
+    return;
+  }
   Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream), place) : nullptr;
   if (session == nullptr) {
     if (metrics_.refused != nullptr) metrics_.refused->add();
@@ -39,6 +44,14 @@ void TcpServer::accept(int fd, void* place) noexcept {
 
 void TcpServer::serve(Session& session) noexcept {
   if (stopping_.load(std::memory_order_acquire)) (void)session.stream.shutdown_read();
+  if (gate_ == nullptr) return serve_now(session);
+  const http::GateRequest nobody{http::HeaderView(), 0};
+  flow::Permit permit;
+  if (!gate_->try_take_place(permit) && gate_->wait_for_place(gate_->open(), nobody, permit)) return;
+  (void)gate_->run(gate_->open(), [&] { serve_now(session); });
+}
+
+void TcpServer::serve_now(Session& session) noexcept {
   if (handler_ != nullptr)
     call_handler(session);
   else
@@ -116,6 +129,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
+      if (gate_ != nullptr) gate_->abort();
       const LockGuard guard(lock_);
       for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) {
         s->stream.shutdown();
@@ -124,6 +138,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(2));
   }
+  if (gate_ != nullptr) gate_->stop();
   return cut;
 }
 
