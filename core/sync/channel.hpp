@@ -79,6 +79,7 @@ class Channel : private detail::ChannelCore {
       runtime::spend_little();
       return {};
     }
+    if (ctx == nullptr) return wait_plainly_in(senders_, &value) ? std::error_code{} : errc::closed;
     return wait_to_send(&value, ctx);
   }
   /// Never waits. True: the value was moved from. False: the channel is full (counted, see unsent_count()) or closed,
@@ -191,7 +192,11 @@ class Channel : private detail::ChannelCore {
       return fail(errc::closed);
     }
     alignas(T) std::byte storage[sizeof(T)];
-    if (const std::error_code error = wait_to_receive(storage, ctx)) return fail(error);
+    if (ctx == nullptr) {
+      if (!wait_plainly_in(receivers_, storage)) return fail(errc::closed);
+    } else if (const std::error_code error = wait_to_receive(storage, ctx)) {
+      return fail(error);
+    }
     T* const value = std::launder(reinterpret_cast<T*>(storage));
     Result<T> result(std::move(*value));
     std::destroy_at(value);

@@ -19,12 +19,17 @@ std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void*
   waiter.slot = slot;
   queue.add(waiter, runtime::WaitReason::channel);
   lock_.unlock();
-  if (ctx == nullptr) {
-    runtime::park(waiter.ticket);
-    return waiter.completed ? std::error_code{} : errc::closed;
-  }
   if (const std::error_code error = wait(lock_, waiter, ctx)) return error;
   return waiter.completed ? std::error_code{} : errc::closed;
+}
+
+bool ChannelCore::wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept {
+  ChannelWaiter waiter;
+  waiter.slot = slot;
+  queue.add(waiter, runtime::WaitReason::channel);
+  lock_.unlock();
+  runtime::park(waiter.ticket);
+  return waiter.completed;
 }
 
 std::error_code ChannelCore::wait_to_send(void* value, const context::Context* ctx) noexcept {

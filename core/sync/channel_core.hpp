@@ -84,6 +84,8 @@ class ChannelCore {
   [[nodiscard]] std::error_code wait_to_receive(void* storage, const context::Context* ctx) noexcept;
   [[nodiscard]] std::error_code wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
                                         const context::Context* ctx) noexcept;
+  /// The same without a context. False: closed.
+  [[nodiscard]] bool wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept;
   /// Misuse: releases the lock, reports, says errc::closed.
   std::error_code unlock_closed() noexcept;
   std::error_code close() noexcept;

@@ -33,22 +33,22 @@ class Mutex {
   Mutex& operator=(const Mutex&) = delete;
 
   void lock() noexcept {
-    std::uint64_t free = 0;
-    if (!word_.compare_exchange_strong(free, me(), std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
+    if (!take_free()) [[unlikely]]
       (void)lock_slow(nullptr);
   }
   /// Success: locked. Otherwise context::errc, and not locked.
   [[nodiscard]] std::error_code lock(const context::Context& ctx) noexcept {
     if (const std::error_code error = ctx.err()) return error;
-    std::uint64_t free = 0;
-    if (word_.compare_exchange_strong(free, me(), std::memory_order_acquire, std::memory_order_relaxed)) return {};
-    return lock_slow(&ctx);
+    return take_free() ? std::error_code{} : lock_slow(&ctx);
   }
   [[nodiscard]] bool try_lock() noexcept;
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.
   std::error_code unlock() noexcept {
-    std::uint64_t mine = me();
-    if (word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) [[likely]]
+    std::uint64_t word = word_.load(std::memory_order_relaxed);
+    const bool nobody_to_wake = (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
+    if ((word & ~kFlags) == me() && nobody_to_wake &&
+        word_.compare_exchange_strong(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
+        [[likely]]
       return {};
     return unlock_slow();
   }
@@ -63,6 +63,12 @@ class Mutex {
   static constexpr unsigned kOwnerShift = 3;
   static constexpr std::uint64_t owner(std::uint64_t word) noexcept { return word >> kOwnerShift; }
   [[nodiscard]] static std::uint64_t me() noexcept { return std::uint64_t{thread_locals()->fiber} << kOwnerShift; }
+  /// Also while others wait or compete: see above.
+  [[nodiscard]] bool take_free() noexcept {
+    std::uint64_t word = word_.load(std::memory_order_relaxed);
+    return owner(word) == 0 &&
+           word_.compare_exchange_strong(word, word | me(), std::memory_order_acquire, std::memory_order_relaxed);
+  }
   std::error_code lock_slow(const context::Context* ctx) noexcept;
   std::error_code unlock_slow() noexcept;
 

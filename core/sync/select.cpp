@@ -33,7 +33,7 @@ class Selector {
   void lock_all() noexcept;
   void unlock_all(const ChannelCore* except = nullptr) noexcept;
   void hang(runtime::Ticket ticket) noexcept;
-  void take_down() noexcept;
+  void take_down(std::uint32_t woken_by) noexcept;
   std::size_t ended_by(runtime::Wake how) noexcept;
 
   [[nodiscard]] static bool before(const SelectCase* a, const SelectCase* b) noexcept {
@@ -190,11 +190,17 @@ void Selector::hang(runtime::Ticket ticket) noexcept {
   }
 }
 
-/// Under each lock even where the waiter looks gone: whoever took it out may still be at it.
-void Selector::take_down() noexcept {
+/// Under each lock even where the waiter looks gone: whoever took it out may still be at it. Only not the winner's, if
+/// that has woken us: it is through.
+void Selector::take_down(std::uint32_t woken_by) noexcept {
   for (std::size_t i = 0; i < cases_.size();) {
     ChannelCore* const channel = sorted(i)->channel_;
     if (channel == nullptr) {
+      ++i;
+      continue;
+    }
+    const bool alone = i + 1 == cases_.size() || sorted(i + 1)->channel_ != channel;
+    if (alone && sorted(i)->waiter_.index == woken_by) {
       ++i;
       continue;
     }
@@ -230,7 +236,7 @@ std::size_t Selector::wait_for_one() noexcept {
   });
 
   const bool ended = how != runtime::Wake::ready && state_.claim(SelectState::kNone - 1);
-  take_down();
+  take_down(how == runtime::Wake::ready ? state_.winner.load(std::memory_order_acquire) : SelectState::kNone);
   if (ended) return ended_by(how);
   const std::uint32_t winner = state_.winner.load(std::memory_order_acquire);
   if (!at(winner).waiter_.completed) outcome_ = errc::closed;
