@@ -104,8 +104,7 @@ class Connection : public ListHook {
   std::int64_t
       head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
   std::unique_ptr<ClientContext> client_;  // once a handler has asked
-  bool after_empty_line_ = false;  // before the next request
-  std::uint64_t client_key_ = 0;   // hash of its address, once somebody wanted to know
+  std::uint64_t client_key_ = 0;           // hash of its address, once somebody wanted to know
   // Only while active:
   Workspace* ws_ = nullptr;
   std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)
