@@ -90,6 +90,9 @@ FlowConfig read_flow(const Reader& at, FlowOf what) {
   if (at.has("rate_limit")) f.rate_limit = read_rate_limit(at.section("rate_limit"), what);
   if (at.has("concurrency")) f.concurrency = read_concurrency(at.section("concurrency"), what);
   if (at.has("worker_pool")) f.worker_pool = read_worker_pool(at.section("worker_pool"));
+  if (what == FlowOf::connections && f.concurrency && f.worker_pool)
+    at.report("worker_pool",
+              "a connection is served by a place or by a worker; use one of concurrency and worker_pool");
   return f;
 }
 

@@ -20,6 +20,14 @@ std::int64_t burst_of(const config::RateLimitConfig& c) noexcept {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(c.per_hour / 3600));
 }
 
+net::AcceptGate accept_gate(Gate& gate) noexcept {
+  static constexpr auto kAdmit = [](void* argument, const net::Endpoint& client) noexcept {
+    auto& g = *static_cast<Gate*>(argument);
+    return !g.take_token({http::HeaderView(), g.wants_client() ? http::client_key(client) : 0});
+  };
+  return {kAdmit, &gate, gate.wants_client()};
+}
+
 static http::GateOptions options_of(const config::FlowConfig& config, std::chrono::nanoseconds most_wait) {
   http::GateOptions o;
   if (const auto& r = config.rate_limit)
@@ -92,6 +100,9 @@ static void export_limit(const Gate& gate, Limit limit, const std::string& liste
                                         [&keyed] { return static_cast<double>(keyed.evicted_in_debt()); }));
     return;
   }
+  if (!gate.dry_run(limit))
+    handles.push_back(registry.callback(refused, {listener, route, name, "canceled", "false"},
+                                        [&gate, limit] { return static_cast<double>(gate.gave_up(limit)); }));
   handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_queued"), {listener, route, name},
                                       [&gate, limit] { return static_cast<double>(gate.queued(limit)); }));
   handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_in_flight"), {listener, route, name},

@@ -7,6 +7,7 @@
 #include "config/config.hpp"
 #include "core/http/gate.hpp"
 #include "core/metric/registry.hpp"
+#include "core/net/listener.hpp"
 
 namespace fiberd::daemon {
 
@@ -16,6 +17,9 @@ namespace fiberd::daemon {
                                                     const std::string& route, std::chrono::nanoseconds most_wait,
                                                     metric::Registry& registry,
                                                     std::vector<metric::CallbackHandle>& handles);
+
+/// Its rate limit, asked in the Poller about each connection of a listener (net::AcceptGate).
+[[nodiscard]] net::AcceptGate accept_gate(http::Gate& gate) noexcept;
 
 /// Tokens a second, and how many at once.
 [[nodiscard]] double rate_of(const config::RateLimitConfig& config) noexcept;

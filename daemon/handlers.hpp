@@ -28,9 +28,10 @@ class TcpHandler {
   TcpHandler(const TcpHandler&) = delete;
   TcpHandler& operator=(const TcpHandler&) = delete;
   virtual ~TcpHandler() = default;
-  /// `connection` is done when serve() has returned, and when a stop of the daemon has come to `shutdown.timeout`: pass
-  /// it to every wait. At the beginning of a stop reading ends, as if the client had ended its side. `stream` is this
-  /// fiber's alone.
+  /// `connection` is done when serve() has returned, when the client resets the connection (its cause is then
+  /// connection_reset; a FIN only ends what can be read), and when a stop of the daemon has come to `shutdown.timeout`:
+  /// pass it to every wait. At the beginning of a stop reading ends, as if the client had ended its side. `stream` is
+  /// this fiber's alone.
   virtual void serve(const context::Context& connection, net::TcpStream& stream) = 0;
 };
 

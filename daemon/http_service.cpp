@@ -48,6 +48,7 @@ net::ListenerMetrics make_listener_metrics(const std::string& listener, metric::
   m.accepted = &registry.counter(register_metric(registry, "fiberd_listener_accepted_total"), {listener});
   m.refused_limit = &registry.counter(refused, {listener, "limit"});
   m.refused_address = &registry.counter(refused, {listener, "address_limit"});
+  m.refused_gate = &registry.counter(refused, {listener, "rate_limit"});
   m.refused_descriptors = &registry.counter(refused, {listener, "descriptors"});
   m.errors = &registry.counter(register_metric(registry, "fiberd_listener_accept_errors_total"), {listener});
   m.connections = &registry.gauge(register_metric(registry, "fiberd_listener_connections"), {listener});

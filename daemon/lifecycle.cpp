@@ -32,6 +32,7 @@
 #include "core/runtime/service_thread.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
+#include "daemon/gates.hpp"
 #include "daemon/http_service.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
@@ -54,8 +55,10 @@ std::error_code admit(std::string_view name) noexcept {
 struct Entry {
   std::string name;
   std::unique_ptr<net::Listener> listener;
-  HttpService http;                               // when it is HTTP
-  std::unique_ptr<TcpServer> tcp;                 // when it is TCP
+  HttpService http;                // when it is HTTP
+  std::unique_ptr<TcpServer> tcp;  // when it is TCP
+  std::shared_ptr<http::Gate> tcp_gate;
+  std::vector<metric::CallbackHandle> tcp_gate_metrics;
   std::unique_ptr<aggregate::Service> aggregate;  // when it aggregates; listener is null then without TCP
 
   const std::vector<http::Server*>* all_http = nullptr;  // of the daemon, this one included
@@ -225,6 +228,9 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   } else if (const auto* const tcp = std::get_if<config::TcpConfig>(&config.service)) {
     options.connections = tcp->connections;
     options.connections_per_address = tcp->connections_per_address;
+    entry->tcp_gate =
+        make_gate(tcp->flow, config.name, "all", std::chrono::nanoseconds::max(), registry_, entry->tcp_gate_metrics);
+    if (tcp->flow.rate_limit) options.gate = accept_gate(*entry->tcp_gate);
   } else {
     const auto& own = std::get<config::AggregateConfig>(config.service);
     options.connections = own.connections;
@@ -239,6 +245,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   if (std::holds_alternative<config::TcpConfig>(config.service)) {
     entry->tcp = make_tcp_server(config.name, std::get<config::TcpConfig>(config.service));
     if (entry->tcp == nullptr) return ExitCode::bad_usage;
+    entry->tcp->set_gate(entry->tcp_gate);
   }
   entries_.push_back(std::move(entry));
   return ExitCode::clean;

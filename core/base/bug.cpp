@@ -9,6 +9,9 @@
 namespace fiberd {
 
 static std::atomic<std::uint64_t> bugs{0};
+static std::atomic<BugDetails> bug_details{nullptr};
+
+void set_bug_details(BugDetails details) noexcept { bug_details.store(details, std::memory_order_release); }
 
 void report_bug(const char* what, SourceLocation where) noexcept {
   bugs.fetch_add(1, std::memory_order_relaxed);
@@ -16,7 +19,13 @@ void report_bug(const char* what, SourceLocation where) noexcept {
   const int n = std::snprintf(line, sizeof line, "BUG: %s at %s:%u in %s", what, where.file_name(),
                               static_cast<unsigned>(where.line()), where.function_name());
   const auto length = n < 0 ? 0U : static_cast<unsigned>(n);
-  log(LogLevel::error, {line, length < sizeof line ? length : sizeof line - 1});
+  const std::string_view message{line, length < sizeof line ? length : sizeof line - 1};
+  const BugDetails more = bug_details.load(std::memory_order_acquire);
+  try {
+    log(LogLevel::error, more != nullptr ? std::string(message) + more() : std::string(message));
+  } catch (...) {
+    log(LogLevel::error, message);  // without memory the rest must be missed
+  }
 #ifndef NDEBUG
   std::abort();
 #endif

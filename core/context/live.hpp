@@ -4,9 +4,8 @@
 //
 // Alive are those that can end by themselves (with_cancel, with_deadline, with_timeout) and to which somebody still
 // holds a handle. They hang in intrusive lists, one per metric shard (modulo kShards): a Processor takes a lock that
-// nobody else wants and links one node, twenty instructions at birth and as many at death. A look at them walks with a
-// cursor that hangs in the list itself, so that a million contexts never keep a Processor waiting for more than a few
-// hundred nodes.
+// nobody else wants and links one node, once at birth and once at death. A look at them walks with a cursor that hangs
+// in the list itself, so that a million contexts never keep a Processor waiting for more than a few hundred nodes.
 #include <cstddef>
 #include <cstdint>
 #include <string>

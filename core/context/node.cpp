@@ -71,9 +71,10 @@ void Node::leave_parent() noexcept {
 void Node::die() noexcept {
   // First: a callback that is running still uses the node (it finds the count at zero and leaves).
   if (timer_used_.load(std::memory_order_relaxed)) timer_.cancel();
-  leave_parent();
   leave_live(*this);
+  // Whoever makes a node done has taken it from its parent before.
   if (reason_.load(std::memory_order_relaxed) != Reason::none) return;
+  leave_parent();
   // Nobody holds a handle, so nobody can add or take back any more.
   while (DoneHook* const hook = hooks_.pop_front()) hook->drop(*hook);
   // One whose time has come is done, whether or not somebody looked.

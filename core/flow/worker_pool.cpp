@@ -111,6 +111,18 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx) {
   return ctx != nullptr ? wait_for_room(me, *ctx) : refused(errc::queue_full);
 }
 
+std::error_code WorkerPool::check() noexcept {
+  bool full = false;
+  {
+    const LockGuard guard(lock_);
+    if (!closed_ && (idle_count_ != 0 || workers_ < options_.most)) return {};
+    full = queued_ >= options_.queue || !submitters_.empty();
+    if (!closed_ && !full) return {};
+    full = !closed_;
+  }
+  return refused(full ? errc::queue_full : errc::pool_closed);
+}
+
 std::error_code WorkerPool::refused(errc why) noexcept {
   refusals_.add(why);
   return why;

@@ -149,6 +149,9 @@ class WorkerPool {
   template <std::invocable F>
   [[nodiscard]] auto try_run(const context::Context& ctx, F&& fn);
 
+  /// As try_submit would refuse at this moment: counted, and the reason. Anywhere.
+  [[nodiscard]] std::error_code check() noexcept;
+
   /// No job is taken from now on; what is queued is run (drain) or refused (drop); submitters who wait for room are
   /// refused. Then waits until the last worker has ended; a context that is done ends that wait only. Callable again,
   /// by several; drop after drain drops what is left. Not from a job of this pool: it would wait for itself.

@@ -34,7 +34,7 @@ void ClientContext::note_more(bool more) noexcept {
 void ClientContext::unwatch() noexcept {
   if (!watched_) return;
   watched_ = false;
-  stream_.descriptor()->unwatch_hang_up();
+  stream_.descriptor()->unwatch_hang_up(*this);
 }
 
 /// In the scheduler, or on the connection's fiber; both at once at worst, and then the context has one end.

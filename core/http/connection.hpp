@@ -57,6 +57,8 @@ class Connection : public ListHook {
   std::error_code answer_unrouted_gated(Exchange& exchange, const RouteMatch& match) noexcept;
   template <class F>
   std::error_code pass(Gate* gate, Exchange& exchange, F&& inner);
+  template <class F>
+  std::error_code pass_or_refuse(Gate* gate, Exchange& exchange, F&& inner) noexcept;
   [[nodiscard]] std::uint64_t client_key() noexcept;
   std::error_code answer_refused(Exchange& exchange, Reject reason, const RouteMatch& match) noexcept;
   std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;

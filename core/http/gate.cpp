@@ -4,6 +4,8 @@
 #include <array>
 
 #include "core/base/clock.hpp"
+#include "core/flow/keyed_hash.hpp"
+#include "core/net/address_counts.hpp"
 
 namespace fiberd::http {
 
@@ -41,6 +43,12 @@ Gate::Gate(const GateOptions& o) : rate_(o.rate) {
   }
 }
 
+std::uint64_t client_key(const net::Endpoint& client) noexcept {
+  static const flow::KeyedHash hash;
+  const net::AddressCounts::Key address = net::AddressCounts::key_of(client);
+  return hash.of({reinterpret_cast<const char*>(address.data()), sizeof address}) | 1U;
+}
+
 std::uint64_t Gate::key_of(const GateRequest& request) const noexcept {
   if (rate_->key == GateOptions::Key::header) {
     const std::string_view value = request.headers.find(rate_->header);
@@ -63,6 +71,11 @@ Gate::Refusal Gate::take_token(const GateRequest& request) noexcept {
   return {rate_->status, std::max<std::int64_t>(wait.count() / kSecond + (wait.count() % kSecond != 0 ? 1 : 0), 1)};
 }
 
+bool Gate::full() noexcept {
+  if (limiter_ != nullptr && !limiter_dry_run_ && limiter_->check()) return true;
+  return pool_ != nullptr && pool_->check();
+}
+
 bool Gate::try_take_place(flow::Permit& permit) noexcept {
   if (limiter_ == nullptr) return true;
   if (limiter_dry_run_) {
@@ -74,14 +87,14 @@ bool Gate::try_take_place(flow::Permit& permit) noexcept {
   return static_cast<bool>(permit);
 }
 
-Gate::Refusal Gate::wait_for_place(const GateRequest& request, flow::Permit& permit) {
+Gate::Refusal Gate::wait_for_place(const context::Context& ctx, const GateRequest& request, flow::Permit& permit) {
   flow::Priority priority = flow::Priority::normal;
   if (!priority_header_.empty()) {
     const std::string_view value = request.headers.find(priority_header_);
     if (equals_ignore_case(value, "high")) priority = flow::Priority::high;
     if (equals_ignore_case(value, "low")) priority = flow::Priority::low;
   }
-  Result<flow::Permit> granted = limiter_->acquire(open_.context, priority);
+  Result<flow::Permit> granted = limiter_->acquire(ctx, priority);
   if (!granted) return {kUnavailable, 1};
   permit = std::move(*granted);
   return {};
@@ -124,6 +137,11 @@ std::uint64_t Gate::refused(Limit limit, errc reason) const noexcept {
       return would_be_pool_ != nullptr ? would_be_pool_->refusals().of(reason) : 0;
   }
   return 0;
+}
+
+std::uint64_t Gate::gave_up(Limit limit) const noexcept {
+  if (limit == Limit::concurrency && limiter_ != nullptr) return limiter_->gave_up();
+  return limit == Limit::worker_pool && pool_ != nullptr ? pool_->gave_up() : 0;
 }
 
 std::uint64_t Gate::queued(Limit limit) const noexcept {

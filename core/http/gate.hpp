@@ -22,6 +22,7 @@
 #include "core/flow/token_bucket.hpp"
 #include "core/flow/worker_pool.hpp"
 #include "core/http/message.hpp"
+#include "core/net/endpoint.hpp"
 
 namespace fiberd::http {
 
@@ -60,6 +61,9 @@ struct GateRequest {
   std::uint64_t client = 0;  ///< hash of its address, when the gate wants_client()
 };
 
+/// A hash of the client's IPv4 address or IPv6 /64 under a secret of this process; never 0.
+[[nodiscard]] std::uint64_t client_key(const net::Endpoint& client) noexcept;
+
 /// Thread-safe. Must outlive all who are inside.
 class Gate {
  public:
@@ -78,17 +82,21 @@ class Gate {
   [[nodiscard]] bool wants_client() const noexcept { return keyed_ != nullptr; }
   /// Takes a token, if there is a rate limit. Never parks.
   [[nodiscard]] Refusal take_token(const GateRequest& request) noexcept;
+  /// Whether there is neither a place or worker nor room to wait for one: counted. For who asks before there is a
+  /// fiber. Never parks.
+  [[nodiscard]] bool full() noexcept;
   /// Takes a place, if there is a limit and one is free. False: one must be waited for. Never parks.
   [[nodiscard]] bool try_take_place(flow::Permit& permit) noexcept;
-  /// Waits for a place, where that is allowed. On a fiber.
-  [[nodiscard]] Refusal wait_for_place(const GateRequest& request, flow::Permit& permit);
+  /// Waits for a place, where that is allowed, as long as `ctx` is not done. On a fiber.
+  [[nodiscard]] Refusal wait_for_place(const context::Context& ctx, const GateRequest& request, flow::Permit& permit);
   /// Whether run() may wait, and runs on another fiber.
   [[nodiscard]] bool has_pool() const noexcept { return pool_ != nullptr; }
-  /// Runs `serve` in the pool, or here when there is none. Refused: it was not run. On a fiber.
+  /// Runs `serve` in the pool, or here when there is none. Refused: it was not run. `ctx` ends the wait for a worker
+  /// only. On a fiber.
   template <class F>
-  [[nodiscard]] Refusal run(F&& serve) {
+  [[nodiscard]] Refusal run(const context::Context& ctx, F&& serve) {
     if (pool_ != nullptr) {
-      const Result<void> ran = pool_->try_run(open_.context, [&serve] { serve(); });
+      const Result<void> ran = pool_->try_run(ctx, [&serve] { serve(); });
       return ran ? Refusal{} : Refusal{kUnavailable, 1};
     }
     const auto inside = would_be_pool_ ? imagine_worker() : flow::Permit();
@@ -96,7 +104,8 @@ class Gate {
     return {};
   }
 
-  /// Ends the waits of all who stand before it; they are refused.
+  /// A context for who has none of its own: done by abort().
+  [[nodiscard]] const context::Context& open() const noexcept { return open_.context; }
   void abort() noexcept { open_.cancel(); }
   /// Its workers end. Nobody may be inside. On a fiber.
   void stop();
@@ -106,6 +115,8 @@ class Gate {
   [[nodiscard]] bool dry_run(Limit limit) const noexcept;
   /// Refused, or in dry run: would have been.
   [[nodiscard]] std::uint64_t refused(Limit limit, flow::errc reason) const noexcept;
+  /// Whose context was done while they waited: their clients had gone.
+  [[nodiscard]] std::uint64_t gave_up(Limit limit) const noexcept;
   [[nodiscard]] std::uint64_t queued(Limit limit) const noexcept;
   [[nodiscard]] std::uint64_t in_flight(Limit limit) const noexcept;
   /// Present bound of in_flight().

@@ -99,11 +99,6 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
   stopping_.store(true, std::memory_order_seq_cst);
   std::size_t cut = 0;
   bool hard = false;
-  const auto each_gate = [this](auto&& f) {
-    if (options_.gate != nullptr) f(*options_.gate);
-    for (const Route& r : routes_)
-      if (r.gate != nullptr) f(*r.gate);
-  };
   while (count_.load(std::memory_order_acquire) != 0) {
     // Closing needs the list's lock again, so idle ones are taken off one batch at a time. A connection that goes idle
     // after the flag was set sees it itself; one that did so at that very moment is found by the next round.
@@ -119,7 +114,6 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
-      each_gate([](Gate& gate) { gate.abort(); });
       const LockGuard guard(lock_);
       for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c)) {
         c->abort();
@@ -129,7 +123,9 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
   }
   all_.cancel();
-  each_gate([](Gate& gate) { gate.stop(); });
+  if (options_.gate != nullptr) options_.gate->stop();
+  for (const Route& r : routes_)
+    if (r.gate != nullptr) r.gate->stop();
   workspaces_.stop();
   return cut;
 }

@@ -304,7 +304,7 @@ bool Listener::count_in(int fd) noexcept {
 
 /// The next connection's socket, or -errno; `client` stays unspecified unless its address is to be counted.
 int Listener::accept_client(const Socket& socket, Endpoint& client) const noexcept {
-  if (options_.connections_per_address == 0) [[likely]]
+  if (options_.connections_per_address == 0 && !options_.gate.wants_client) [[likely]]
     return sys::accept4(socket.fd, nullptr, nullptr);
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -315,8 +315,13 @@ int Listener::accept_client(const Socket& socket, Endpoint& client) const noexce
 
 /// Hands the connection to who serves it, if no limit forbids it.
 void Listener::admit(int fd, const Endpoint& client) noexcept {
+  if (options_.gate.admit != nullptr && !options_.gate.admit(options_.gate.argument, client)) {
+    sys::close(fd);
+    count(options_.metrics.refused_gate);
+    return;
+  }
   AddressCounts::Entry* place = &shared_->anybody;
-  if (client.family() != AF_UNSPEC) {
+  if (options_.connections_per_address != 0 && client.family() != AF_UNSPEC) {
     // Before the listener's own limit: one address at its bound must not cost others their idle connections.
     place = shared_->addresses.take(client, options_.connections_per_address);
     if (place == nullptr) {

@@ -28,6 +28,7 @@ struct ListenerMetrics {
   metric::Counter* accepted = nullptr;
   metric::Counter* refused_limit = nullptr;    ///< over the connection limit: closed at once
   metric::Counter* refused_address = nullptr;  ///< over the limit of its address: closed at once
+  metric::Counter* refused_gate = nullptr;     ///< by the AcceptGate: closed at once
   metric::Counter* refused_descriptors =
       nullptr;                        ///< EMFILE and its kin: the client was closed by the reserve descriptor
   metric::Counter* errors = nullptr;  ///< accept failed otherwise
@@ -47,6 +48,14 @@ struct MakeRoom {
   void* argument = nullptr;
 };
 
+/// Asked about each accepted connection before anything is spent on it. False: it is closed at once. Called inside the
+/// scheduler, on several threads at once: must not park.
+struct AcceptGate {
+  bool (*admit)(void* argument, const Endpoint& client) noexcept = nullptr;
+  void* argument = nullptr;
+  bool wants_client = false;  ///< else `client` is unspecified
+};
+
 struct ListenerOptions {
   int backlog = 4096;                ///< capped by net.core.somaxconn
   bool reuse_port = false;           ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
@@ -55,6 +64,7 @@ struct ListenerOptions {
   std::size_t connections = 10'000;  ///< open at once; more are closed at once and counted
   /// Of one address (AddressCounts) open at once, as `connections`; 0: no bound. Not for accept(), nor Unix sockets.
   std::size_t connections_per_address = 0;
+  AcceptGate gate{};                   ///< not for accept()
   MakeRoom make_room;                  ///< asked before a connection is refused; may be empty
   std::uint32_t mode = 0666;           ///< of a Unix socket's file
   std::optional<std::uint32_t> owner;  ///< of a Unix socket's file

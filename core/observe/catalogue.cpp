@@ -47,6 +47,12 @@ constexpr MetricInfo kCatalogue[] = {
     {"fiberd_fibers_created_total", counter, runtime, {}, "fibers", "Fibers spawned."},
     {"fiberd_fibers_ended_total", counter, runtime, {}, "fibers", "Fibers that ended, by exception or not."},
     {"fiberd_fibers_panicked_total", counter, runtime, {}, "fibers", "Fibers ended by an exception that left them."},
+    {"fiberd_channel_unsent_total",
+     counter,
+     process,
+     {},
+     "values",
+     "Values that went nowhere: a try_send found its channel full, or a select with a default branch could not send."},
     {"fiberd_deadlocks_total",
      counter,
      runtime,
@@ -156,7 +162,7 @@ constexpr MetricInfo kCatalogue[] = {
      "requests",
      "Requests, or connections of a TCP listener, that a limit refused, by limit (rate_limit, concurrency, "
      "worker_pool) "
-     "and reason; with dry_run=true: would have refused.",
+     "and reason (canceled: the client went away while it waited); with dry_run=true: would have refused.",
      20'000},
     {"fiberd_admission_queued",
      gauge,

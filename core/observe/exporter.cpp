@@ -111,6 +111,7 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_fibers_ended_total").sample(s.fibers_ended);
   page.family("fiberd_fibers_panicked_total").sample(s.fibers_panicked);
   page.family("fiberd_deadlocks_total").sample(s.deadlocks);
+  page.family("fiberd_channel_unsent_total").sample(s.channel_unsent);
   page.family("fiberd_fibers_refused_total");
   for (const runtime::SpawnRefusal& r : s.spawn_refusals)
     if (r.count != 0) page.sample(r.count, {token_of(r.reason)});

@@ -44,7 +44,7 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   }
   p->slot = &slot;
   p->shard = metric::ShardAllocator::acquire();
-  p->now = monotonic_now();
+  p->now = p->window_start = monotonic_now();
   p->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
   p->pinned.store(false, std::memory_order_relaxed);
   p->retired.store(false, std::memory_order_release);
@@ -139,6 +139,13 @@ bool Scheduler::replace(Processor& p) noexcept {
   }
   add_retired(p);
   p.retired.store(true, std::memory_order_seq_cst);
+  // It may have gone to sleep since sysmon looked. Two machines must not sleep in one Poller: what wakes one of them
+  // would be meant for the other. It sees that it is retired either before it sleeps or when it is woken.
+  while (p.slot->poller.sleeping.load(std::memory_order_seq_cst)) {
+    p.slot->poller.wake();
+    const timespec pause{0, 50'000};
+    nanosleep(&pause, nullptr);
+  }
   handoffs_.fetch_add(1, std::memory_order_relaxed);
   assign(*m, *fresh);
   return true;

@@ -1,4 +1,9 @@
 // What the fiber room asks of the runtime: whose stack this is, whose locals, who overflowed.
+#include <array>
+#include <new>
+#include <string>
+
+#include "core/base/bug.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/fiber/fault_handler.hpp"
 #include "core/fiber/local.hpp"
@@ -44,7 +49,23 @@ static bool describe_overflow(const void* address, fiber::OverflowInfo& info) no
   return true;
 }
 
+static std::string describe_where_a_bug_is() noexcept {
+  const Fiber* const f = current_fiber();
+  if (f == nullptr) return {};
+  try {
+    std::string text = "; fiber " + std::to_string(f->id) + " \"" + std::string(f->name) + "\" spawned at " +
+                       f->where.file_name() + ":" + std::to_string(f->where.line());
+    std::array<std::uintptr_t, 32> frames{};
+    const std::size_t n = fiber::capture_backtrace(frames);
+    for (std::size_t i = 0; i < n; ++i) text += "\n    " + fiber::symbolize(frames[i]);
+    return text;
+  } catch (const std::bad_alloc&) {
+    return "; there is no memory to say which fiber";
+  }
+}
+
 Result<void> Scheduler::install_hooks() noexcept {
+  set_bug_details(&describe_where_a_bug_is);
   fiber::set_stack_bounds_hook(&fiber_stack_bounds);
   fiber::set_local_root_hook(&fiber_local_root);
   return fiber::install_fault_handler(&describe_overflow);

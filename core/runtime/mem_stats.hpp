@@ -22,6 +22,7 @@ struct MemStats {
   std::uint64_t fibers_ended = 0;
   std::uint64_t fibers_panicked = 0;  ///< ended by an exception
   std::uint64_t deadlocks = 0;        ///< times that every fiber waited for another one (see deadlock.cpp)
+  std::uint64_t channel_unsent = 0;   ///< values that a send which does not wait found no room for
   std::uint64_t spawns_refused = 0;   ///< by Admission or for lack of stacks
   /// The same by reason; those that never happened have none.
   std::array<SpawnRefusal, kSpawnRefusals> spawn_refusals{};

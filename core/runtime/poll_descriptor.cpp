@@ -39,6 +39,10 @@ void PollDescriptor::close() noexcept {
   generation_.store(g == 0x7fff ? 1 : g + 1, std::memory_order_seq_cst);
   shutdown();
   cancel();
+  if (watched_.load(std::memory_order_relaxed)) {
+    const LockGuard guard(register_lock_);
+    watched_.store(false, std::memory_order_relaxed);
+  }
   // epoll forgets the descriptor by itself when it is closed.
   if (registered_.load(std::memory_order_relaxed) != 0) poller_->descriptors.fetch_sub(1, std::memory_order_relaxed);
   PollDescriptorPool::instance().give_back(*this);
@@ -122,9 +126,10 @@ std::error_code PollDescriptor::watch_hang_up(HangUpWatch& watch) noexcept {
   return {};
 }
 
-void PollDescriptor::unwatch_hang_up() noexcept {
+void PollDescriptor::unwatch_hang_up(HangUpWatch& watch) noexcept {
   const LockGuard guard(register_lock_);
-  watched_.store(false, std::memory_order_relaxed);
+  if (watched_.load(std::memory_order_relaxed) && idle_.argument == &watch)
+    watched_.store(false, std::memory_order_relaxed);
 }
 
 void PollDescriptor::tell_watch(std::uint16_t generation) noexcept {

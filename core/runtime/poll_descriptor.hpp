@@ -73,12 +73,13 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   /// Of those, that it was more than the end of the peer's stream.
   [[nodiscard]] bool was_reset() const noexcept { return (hung_up_.load(std::memory_order_acquire) & kReset) != 0; }
 
-  /// From now on `watch` is told, until unwatch_hang_up(), which must come before the descriptor goes idle or is
-  /// closed. What events have said already is told before this returns. One at a time. Registers the descriptor if no
+  /// From now on `watch` is told, until unwatch_hang_up(), which must come before the descriptor goes idle, or close().
+  /// What events have said already is told before this returns. One at a time. Registers the descriptor if no
   /// wait has done so. Errors: what epoll_ctl said; then nothing is watched.
   [[nodiscard]] std::error_code watch_hang_up(HangUpWatch& watch) noexcept;
-  /// Afterwards the callback is not running and does not come.
-  void unwatch_hang_up() noexcept;
+  /// Afterwards the callback is not running and does not come. Also of a descriptor that was closed meanwhile: its next
+  /// use is not mistaken for the one that was watched.
+  void unwatch_hang_up(HangUpWatch& watch) noexcept;
 
  private:
   friend class PollDescriptorPool;

@@ -57,6 +57,10 @@ class alignas(kCacheLine) Processor {
   std::int32_t budget = 0;
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
+  // How long fibers run here: a bound that falls by an eighth a window (a fairness period, or until sleep).
+  std::int64_t slice = 50'000;  ///< ns; at first nobody is taken for short
+  std::int64_t window_start = 0;
+  std::uint64_t window_tick = 0;
   std::int64_t now = 0;  ///< monotonic time of this scheduling round
   Slot* slot = nullptr;
   Fiber* free_fibers = nullptr;

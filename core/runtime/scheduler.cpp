@@ -213,6 +213,14 @@ unsigned Scheduler::poll_stale(Machine& m) noexcept {
   return found;
 }
 
+void Scheduler::end_window(Processor& p) noexcept {
+  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed);
+  const auto turns = static_cast<std::int64_t>(std::max<std::uint64_t>(tick - p.window_tick, 1));
+  p.slice = std::max((p.now - p.window_start) / turns, p.slice - p.slice / 8);
+  p.window_start = p.now;
+  p.window_tick = tick;
+}
+
 Fiber* Scheduler::find_runnable(Machine& m) noexcept {
   if (kind_ == Kind::simulated) return pick_simulated(m);
   Processor& p = *m.processor;
@@ -232,6 +240,7 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
       if (room || unpolled >= kMaxPollInterval) poll(m, slot.poller, 0);
     }
     if (p.tick.load(std::memory_order_relaxed) % kFairTick == 0) {
+      end_window(p);
       p.tick.store(p.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       if ((f = pop_global(p)) != nullptr) break;
     }
@@ -266,8 +275,9 @@ void Scheduler::sleep(Machine& m) noexcept {
     idle_.stop_spinning();
   }
   const std::int64_t earliest = run_timers(slot, p.now);
-  bool stay = p.queue.size() == 0 && !work_anywhere() && !p.retired.load(std::memory_order_seq_cst) &&
-              slot.pinned_count.load(std::memory_order_seq_cst) == 0;
+  end_window(p);
+  bool stay = p.queue.size() == 0 && p.runnext.empty() && !work_anywhere() &&
+              !p.retired.load(std::memory_order_seq_cst) && slot.pinned_count.load(std::memory_order_seq_cst) == 0;
   if (stay && last_spinner) stay = poll_stale(m) == 0;
   int events = 0;
   if (stay) {
@@ -282,6 +292,7 @@ void Scheduler::sleep(Machine& m) noexcept {
   if (sysmon_sleeping_.load(std::memory_order_relaxed) != 0) wake_sysmon();
   p.now = monotonic_now();
   slot.poller.last_poll.store(p.now, std::memory_order_relaxed);
+  p.window_start = p.now;
   if (events > 0) slot.poller.deliver(m.events, events);
 }
 

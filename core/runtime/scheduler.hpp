@@ -141,6 +141,7 @@ class Scheduler {
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
   void wake_helper() noexcept;
+  static void end_window(Processor& p) noexcept;
   [[nodiscard]] bool work_anywhere() const noexcept;
   [[nodiscard]] std::int64_t run_timers(Slot& slot, std::int64_t now) noexcept;
   Fiber* pick_simulated(Machine& m) noexcept;

@@ -1,5 +1,6 @@
 // Snapshots of the scheduler: sums over Processors, those in force and those that were.
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/unsent.hpp"
 
 namespace fiberd::runtime {
 
@@ -46,6 +47,7 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   out.global_queue_depth = global_size_.load(std::memory_order_relaxed);
   out.handoffs = handoffs_.load(std::memory_order_relaxed);
   out.deadlocks = deadlocks_.load(std::memory_order_relaxed);
+  out.channel_unsent = unsent_count();
   out.processors_idle = idle_.count();
   // Counters are read one after the other while fibers come and go: the differences are held at zero.
   const std::uint64_t live = out.fibers_created > out.fibers_ended ? out.fibers_created - out.fibers_ended : 0;

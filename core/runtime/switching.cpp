@@ -8,13 +8,14 @@
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
+#include "core/runtime/pick_next.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::runtime {
 
-static constexpr std::uint32_t kRunnextStreak = 16;
 static constexpr std::int32_t kBudget = 64;
+static constexpr std::int64_t kWorthWaking = 20'000;  // ns of queued work; to wake, steal and sleep again costs half
 
 // ---------------------------------------------------------------------------------------------- making runnable
 
@@ -59,9 +60,11 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
     // It may have been retired since, and its runnext been emptied before this fiber came into it (runnext.hpp).
     if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
       if (Fiber* const left = p->runnext.exchange(nullptr)) push_global(*left);
-    } else if (!shared) {
-      // Nobody is woken for what only this Processor may run, unless sysmon finds it stuck: a ping-pong of two fibers
-      // would cost two system calls a turn.
+    } else if (!shared || (m->current != nullptr && p->queue.size() * p->slice < kWorthWaking)) {
+      // Nobody is woken for what only this Processor may run, nor for what it has done itself before another is awake:
+      // fibers that pass values to each other would spend most of their time in waking Processors that come too late.
+      // Were it wrong, sysmon wakes one within a millisecond: it looks for a runnext whose Processor is stuck, and for
+      // queued work beside sleepers.
       return;
     }
   } else {
@@ -77,16 +80,7 @@ void Scheduler::wake_helper() noexcept {
 
 // ---------------------------------------------------------------------------------------------- picking
 
-Fiber* Scheduler::pop_local(Processor& p) noexcept {
-  if (!p.runnext.empty()) {
-    if (p.runnext_streak < kRunnextStreak || p.queue.size() == 0) {
-      ++p.runnext_streak;
-      if (Fiber* const f = p.runnext.exchange(nullptr)) return f;
-    }
-  }
-  p.runnext_streak = 0;
-  return p.queue.pop();
-}
+Fiber* Scheduler::pop_local(Processor& p) noexcept { return pick_next<Fiber>(p.runnext, p.queue, p.runnext_streak); }
 
 /// On a fiber's stack: the next fiber if nothing special is due.
 Fiber* Scheduler::pick_fast(Processor& p) noexcept {

@@ -2,17 +2,16 @@
 
 #include "core/base/bug.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/unsent.hpp"
 #include "core/sync/errc.hpp"
 
 namespace fiberd::sync {
 
-static std::atomic<std::uint64_t> unsent{0};
-
-std::uint64_t unsent_count() noexcept { return unsent.load(std::memory_order_relaxed); }
+std::uint64_t unsent_count() noexcept { return runtime::unsent_count(); }
 
 namespace detail {
 
-void ChannelCore::count_unsent() noexcept { unsent.fetch_add(1, std::memory_order_relaxed); }
+void ChannelCore::count_unsent() noexcept { runtime::count_unsent(); }
 
 std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
                                      const context::Context* ctx) noexcept {

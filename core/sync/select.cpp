@@ -166,8 +166,7 @@ void Selector::for_each_channel(F&& f) noexcept {
 template <class F>
 void Selector::for_each_cancellation(F&& f) noexcept {
   for (SelectCase* const c : cases_)
-    if (is_untyped(*c))
-      f(untyped(*c), untyped(*c).context_ != nullptr ? untyped(*c).context_->wait_point() : nullptr);
+    if (is_untyped(*c)) f(untyped(*c), untyped(*c).context_ != nullptr ? untyped(*c).context_->wait_point() : nullptr);
 }
 
 void Selector::lock_all() noexcept {

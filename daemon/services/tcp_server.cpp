@@ -5,6 +5,7 @@
 
 #include "core/base/log.hpp"
 #include "core/fiber/throw_trace.hpp"
+#include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
@@ -15,6 +16,11 @@ void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
 
 void TcpServer::accept(int fd, void* place) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+  if (stream && gate_ != nullptr && gate_->full()) {
+    stream->close();
+    net::Listener::release(place);
+    return;
+  }
   Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream), place) : nullptr;
   if (session == nullptr) {
     if (metrics_.refused != nullptr) metrics_.refused->add();
@@ -38,22 +44,55 @@ void TcpServer::accept(int fd, void* place) noexcept {
 
 void TcpServer::serve(Session& session) noexcept {
   if (stopping_.load(std::memory_order_acquire)) (void)session.stream.shutdown_read();
+  if (gate_ == nullptr) return serve_now(session);
+  const http::GateRequest nobody{http::HeaderView(), 0};
+  flow::Permit permit;
+  if (!gate_->try_take_place(permit) && gate_->wait_for_place(gate_->open(), nobody, permit)) return;
+  (void)gate_->run(gate_->open(), [&] { serve_now(session); });
+}
+
+void TcpServer::serve_now(Session& session) noexcept {
   if (handler_ != nullptr)
     call_handler(session);
   else
     service_(session.stream, idle_timeout_);
 }
 
+namespace {
+
+/// A connection's context: done when its client has reset the connection, and when the handler has returned. A FIN ends
+/// what can be read and nothing else: what it means the protocol knows.
+class SessionContext : private runtime::HangUpWatch {
+ public:
+  SessionContext(const context::Context& server, runtime::PollDescriptor& descriptor)
+      : descriptor_(descriptor), session_(context::with_cancel(server)) {
+    on_hang_up = [](runtime::HangUpWatch& watch, bool reset) noexcept {
+      if (reset) static_cast<SessionContext&>(watch).session_.cancel(std::make_error_code(std::errc::connection_reset));
+    };
+    // Without it (epoll is full) the client's leaving is noticed by reading and writing.
+    (void)descriptor_.watch_hang_up(*this);
+  }
+  ~SessionContext() {
+    // The handler may have closed the stream.
+    descriptor_.unwatch_hang_up(*this);
+    session_.cancel();
+  }
+  SessionContext(const SessionContext&) = delete;
+  SessionContext& operator=(const SessionContext&) = delete;
+  [[nodiscard]] const context::Context& context() const noexcept { return session_.context; }
+
+ private:
+  runtime::PollDescriptor& descriptor_;
+  const context::Cancelable session_;
+};
+
+}  // namespace
+
 void TcpServer::call_handler(Session& session) noexcept {
   bool threw = true;
   try {
-    const context::Cancelable connection = context::with_cancel(all_.context);
-    struct Done {
-      const context::CancelFunction& cancel;
-      ~Done() { cancel(); }
-    };
-    const Done done{connection.cancel};
-    handler_->serve(connection.context, session.stream);
+    const SessionContext connection(all_.context, *session.stream.descriptor());
+    handler_->serve(connection.context(), session.stream);
     threw = false;
   } catch (const std::exception& e) {
     try {
@@ -90,6 +129,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
+      if (gate_ != nullptr) gate_->abort();
       const LockGuard guard(lock_);
       for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) {
         s->stream.shutdown();
@@ -98,6 +138,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(2));
   }
+  if (gate_ != nullptr) gate_->stop();
   return cut;
 }
 

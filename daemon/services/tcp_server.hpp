@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/context/context.hpp"
+#include "core/http/gate.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/listener.hpp"
 #include "core/net/tcp_stream.hpp"
@@ -39,6 +41,9 @@ class TcpServer {
   TcpServer(const TcpServer&) = delete;
   TcpServer& operator=(const TcpServer&) = delete;
 
+  /// What sessions pass before they are served; before the first of them. May be null.
+  void set_gate(std::shared_ptr<http::Gate> gate) noexcept { gate_ = std::move(gate); }
+
   /// As net::Listener::OnAccept, with this object as its argument.
   static void on_accept(void* server, int fd, void* place) noexcept;
 
@@ -58,6 +63,7 @@ class TcpServer {
   };
   void accept(int fd, void* place) noexcept;
   void serve(Session& session) noexcept;
+  void serve_now(Session& session) noexcept;
   void call_handler(Session& session) noexcept;
   void end(Session* session) noexcept;
 
@@ -67,6 +73,7 @@ class TcpServer {
   const std::shared_ptr<TcpHandler> handler_;  // instead of service_
   const context::Cancelable all_;              // the parent of every connection's context
   const TcpServerMetrics metrics_;
+  std::shared_ptr<http::Gate> gate_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> count_{0};
   Lock lock_;

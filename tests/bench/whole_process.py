@@ -22,27 +22,9 @@ import sys
 import tempfile
 import time
 
-from harness import family, fill_in, free_port, wait_port, write_between
+from harness import cpu, family, fill_in, free_port, wait_port, write_between
 
-TICK = os.sysconf("SC_CLK_TCK")
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def cpu(pid):
-    """(total seconds, user seconds, system seconds) of all threads of the family."""
-    total = user = system = 0.0
-    for p in family(pid):
-        try:
-            for task in os.listdir(f"/proc/{p}/task"):
-                with open(f"/proc/{p}/task/{task}/schedstat") as f:
-                    total += int(f.read().split()[0]) * 1e-9
-                with open(f"/proc/{p}/task/{task}/stat") as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
-                    user += int(fields[11]) / TICK
-                    system += int(fields[12]) / TICK
-        except OSError:
-            pass
-    return total, user, system
 
 
 def memory(pid, field):

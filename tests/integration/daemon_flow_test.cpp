@@ -217,6 +217,26 @@ TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[f
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("a client that goes away gives up its place in the queue", "[flow]") {
+  for (const char* limits :
+       {"concurrency: {limit: 1, queue: 1, max_wait: 50s}", "worker_pool: {workers: 1, queue: 1, max_wait: 50s}"}) {
+    const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
+    Daemon daemon(web(limits));
+    HttpClient first(daemon.port("web"));
+    auto second = std::make_unique<HttpClient>(daemon.port("web"));
+    first.send(post());
+    REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", limit)) == 1; }));
+    second->send("GET /limited HTTP/1.1\r\nHost: a\r\n\r\n");
+    REQUIRE(eventually([&] { return daemon.metric(gauge("queued", limit)) == 1; }));
+    second.reset();
+    CHECK(eventually([&] { return daemon.metric(gauge("queued", limit)) == 0; }));
+    CHECK(daemon.metric(refused(limit, "canceled")) == 1);
+    first.send("12345");
+    CHECK(first.receive()->body == "12345");
+    CHECK(daemon.stop() == 0);
+  }
+}
+
 TEST_CASE("dry_run refuses nobody and counts", "[flow]") {
   Daemon daemon(
       web("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, queue: 1, dry_run: true}, "
@@ -249,4 +269,80 @@ TEST_CASE("a stop does not wait for those who wait", "[flow]") {
     REQUIRE(eventually([&] { return daemon.metric(gauge("queued", limit)) == 1; }));
     CHECK(daemon.stop(10s) == 0);  // shutdown.timeout is 1 s
   }
+}
+
+namespace {
+
+std::string tcp(const std::string& limits) {
+  return "admin: {address: \"127.0.0.1:0\"}\n"
+         "shutdown: {timeout: 1s}\n"
+         "listeners:\n"
+         "  - {name: web, address: \"127.0.0.1:0\", tcp: {echo: {}, " +
+         limits + "}}\n";
+}
+
+bool echoes(HttpClient& client) {
+  const std::size_t before = client.rest().size();
+  return client.send("x") && client.more() && client.rest().size() == before + 1;
+}
+
+}  // namespace
+
+TEST_CASE("a TCP listener's rate_limit closes connections in the poller, before a fiber exists", "[flow]") {
+  Daemon daemon(tcp("rate_limit: {rate: 1/h, burst: 2, key: address}"));
+  HttpClient first(daemon.port("web"));
+  HttpClient second(daemon.port("web"));
+  CHECK(echoes(first));
+  CHECK(echoes(second));
+  const double fibers = daemon.metric("fiberd_fibers_created_total").value_or(0);
+  for (int i = 0; i < 20; ++i) {
+    HttpClient third(daemon.port("web"));
+    CHECK(third.wait_end());
+  }
+  CHECK(status_from(0x7f000002, daemon.port("web"), "HTTP/1.1 299 x") == 299);  // another address has its own
+  CHECK(daemon.metric(refused("rate_limit", "rate_limited", false, "all")) == 20);
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"rate_limit\"}") == 20);
+  CHECK(daemon.metric("fiberd_listener_accepted_total{listener=\"web\"}") == 3);
+  // Two scrapes, one session.
+  CHECK(daemon.metric("fiberd_fibers_created_total").value_or(1e9) - fibers < 15);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a TCP listener's concurrency and worker_pool: some are served, some wait, the rest is closed", "[flow]") {
+  for (const char* limits :
+       {"concurrency: {limit: 1, queue: 1, max_wait: 20s}", "worker_pool: {workers: 1, queue: 1, max_wait: 20s}"}) {
+    const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
+    Daemon daemon(tcp(limits));
+    const auto value = [&](std::string_view name) {
+      return daemon.metric("fiberd_admission_" + std::string(name) + "{listener=\"web\",route=\"all\",limit=\"" +
+                           limit + "\"}");
+    };
+    auto first = std::make_unique<HttpClient>(daemon.port("web"));
+    CHECK(echoes(*first));
+    HttpClient second(daemon.port("web"));
+    second.send("y");
+    REQUIRE(eventually([&] { return value("queued") == 1; }));
+    CHECK(silent(second));
+    HttpClient third(daemon.port("web"));
+    CHECK(third.wait_end());
+    CHECK(daemon.metric(refused(limit, "queue_full", false, "all")) == 1);
+    first.reset();
+    CHECK(second.more());
+    CHECK(second.rest() == "y");
+    CHECK(value("in_flight") == 1);
+    HttpClient waits(daemon.port("web"));
+    REQUIRE(eventually([&] { return value("queued") == 1; }));
+    CHECK(daemon.stop(10s) == 0);
+  }
+}
+
+TEST_CASE("a TCP listener's limits in dry run", "[flow]") {
+  Daemon daemon(tcp("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, dry_run: true}"));
+  HttpClient first(daemon.port("web"));
+  HttpClient second(daemon.port("web"));
+  CHECK(echoes(first));
+  CHECK(echoes(second));
+  CHECK(daemon.metric(refused("rate_limit", "rate_limited", true, "all")) == 1);
+  CHECK(daemon.metric(refused("concurrency", "concurrency_limited", true, "all")) == 1);
+  CHECK(daemon.stop() == 0);
 }

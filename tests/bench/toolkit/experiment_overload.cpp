@@ -26,7 +26,8 @@ class Bounded final : public http::Handler {
       static constexpr std::array<http::Field, 1> kRetryAfter{{{"Retry-After", "1"}}};
       return exchange.respond(429, "text/plain; charset=utf-8", "too many requests\n", kRetryAfter);
     }
-    free_.acquire();
+    // A client that is gone wants no slot any more.
+    if (const std::error_code error = free_.acquire(exchange.context())) return error;
     (void)runtime::sleep_for(hold_);
     free_.release();
     return exchange.respond(200, "text/plain; charset=utf-8", "done\n");

@@ -31,7 +31,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import svg  # noqa: E402
-from harness import free_port, interval, machine, wait_port, write_between  # noqa: E402
+from harness import cpu, free_port, interval, machine, wait_port, write_between  # noqa: E402
 
 SLOTS, HOLD_US = 8, 500
 CONCURRENCY, REQUESTS = 1000, 10_000
@@ -110,7 +110,7 @@ def pool_command(args, program, port, downstream, workers):
 def pool_rounds(args, login_us, rounds):
     """(program, variant) → results."""
     runs = [(program, variant) for program in PROGRAMS for variant in ("unbounded", "pool")]
-    processes, ports, results = [], {}, {run: [] for run in runs}
+    processes, ports, pids, results = [], {}, {}, {run: [] for run in runs}
     try:
         for program, variant in runs:
             downstream, port = free_port(), free_port()
@@ -120,11 +120,13 @@ def pool_rounds(args, login_us, rounds):
             time.sleep(0.1)
             workers = SLOTS if variant == "pool" else 0
             processes.append(start(pool_command(args, program, port, downstream, workers), port, 0, {"GOMAXPROCS": "1"}))
-            ports[program, variant] = port
+            ports[program, variant], pids[program, variant] = port, processes[-1].pid
             load(args, "closed", port, 100, 500)  # warm
         for r in range(rounds):
             for run in order(runs, r):
+                before = cpu(pids[run])[0]
                 m = load(args, "closed", ports[run], CONCURRENCY, REQUESTS)
+                m["cpu_us"] = (cpu(pids[run])[0] - before) / REQUESTS * 1e6
                 if m["failed"]:
                     sys.exit(f"experiments: pool: {run}: {m['failed']} requests failed")
                 results[run].append(m)
@@ -139,11 +141,12 @@ def rate(m):
 
 
 def pool_table(results):
-    lines = ["| program | variant | requests/s | p50 ms | p99 ms |", "|---|---|---|---|---|"]
+    lines = ["| program | variant | requests/s | p50 ms | p99 ms | server's CPU µs a request |", "|---|---|---|---|---|---|"]
     for (program, variant), rounds in results.items():
         lines.append(f"| {program} | {variant} | {statistics.median(map(rate, rounds)):.0f} | "
                      f"{statistics.median(m['admitted']['p50'] for m in rounds):.1f} | "
-                     f"{statistics.median(m['admitted']['p99'] for m in rounds):.1f} |")
+                     f"{statistics.median(m['admitted']['p99'] for m in rounds):.1f} | "
+                     f"{statistics.median(m['cpu_us'] for m in rounds):.1f} |")
     return "\n".join(lines)
 
 

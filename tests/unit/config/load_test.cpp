@@ -335,7 +335,8 @@ TEST_CASE("limits: what is wrong is said with its place", "[config]") {
   for (const auto& [limits, message] : std::vector<std::pair<std::string, std::string>>{
            {"rate_limit: {rate: 1/s, key: \"header:X\"}", "none or address"},
            {"rate_limit: {rate: 1/s, status: 429}", "unknown key"},
-           {"concurrency: {limit: 1, adaptive: {min: 1, max: 2}}", "unknown key"}}) {
+           {"concurrency: {limit: 1, adaptive: {min: 1, max: 2}}", "unknown key"},
+           {"concurrency: {limit: 1}, worker_pool: {workers: 1}", "use one of"}}) {
     const Outcome o = load(tcp + limits + "}}]\n");
     INFO(limits << " gives:\n" << all(o));
     REQUIRE(o.diagnostics.size() == 1);

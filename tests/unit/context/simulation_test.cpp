@@ -140,7 +140,8 @@ class Tree {
 
   void cancel(std::size_t i) {
     const Context ctx = nodes_[i].watched;
-    context::CancelFunction(ctx)(own_cause(i));
+    const context::CancelFunction cancel(ctx);
+    cancel(own_cause(i));
     expect(ctx.done());
     for (std::size_t k = i + 1; k < kNodes; ++k)
       if (below(k, i)) expect(nodes_[k].watched.done());

@@ -9,6 +9,7 @@
 #include "core/base/random.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/unit/flow/seeds.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
@@ -135,7 +136,7 @@ TEST_CASE("every race of grant, time-out, cancel and displacement has one outcom
   std::uint64_t timed_out = 0;
   std::uint64_t displaced = 0;
   std::uint64_t full = 0;
-  for (std::uint64_t seed = 0; seed < 10'000; ++seed) {
+  for (std::uint64_t seed = 0; seed < test::kSeeds; ++seed) {
     int ended = 0;
     unsigned most = 0;
     unsigned now_in = 0;

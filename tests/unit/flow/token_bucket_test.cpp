@@ -10,6 +10,7 @@
 #include "core/base/random.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/unit/flow/seeds.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
@@ -240,7 +241,7 @@ TEST_CASE("reservations promise a time, and cancelling gives back what others do
 
 TEST_CASE("wait takes turns, at the rate, and not beyond a deadline", "[token_bucket][simulation]") {
   int wrong = 0;
-  for (std::uint64_t seed = 0; seed < 500; ++seed) {
+  for (std::uint64_t seed = 0; seed < test::kSeeds / 20; ++seed) {
     TokenBucket bucket(1000, 2);
     std::vector<std::int64_t> times;
     int in_vain = 0;

@@ -11,6 +11,7 @@
 #include "core/metric/registry.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/unit/flow/seeds.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
@@ -24,7 +25,7 @@ static Context background() { return context::background(); }
 
 TEST_CASE("jobs run on as many workers as allowed, and all of them run", "[worker_pool][simulation]") {
   int wrong = 0;
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+  for (std::uint64_t seed = 0; seed < test::kSeeds / 30; ++seed) {
     int ran = 0;
     unsigned now_in = 0;
     unsigned most = 0;
@@ -362,7 +363,7 @@ TEST_CASE("every race of submitting, running, cancelling and closing ends each j
           "[worker_pool][simulation][seeds]") {
   int wrong = 0;
   std::uint64_t reasons[3]{};
-  for (std::uint64_t seed = 0; seed < 10'000; ++seed) {
+  for (std::uint64_t seed = 0; seed < test::kSeeds; ++seed) {
     int ran = 0;
     int told = 0;
     int errors = 0;

@@ -205,19 +205,20 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
     (void)!write(p.fd[1], "x", 1);
     (void)::shutdown(p.fd[1], SHUT_WR);
     ended = wait_for(watch.ends) && watch.resets == 0 && !d->was_reset();
-    d->unwatch_hang_up();
+    d->unwatch_hang_up(watch);
     // Told at once of what is known.
     if (d->watch_hang_up(late)) return;
     (void)close(std::exchange(p.fd[1], -1));
     reset = late.ends == 1 && wait_for(late.resets) && d->was_reset();
-    d->unwatch_hang_up();
+    d->unwatch_hang_up(watch);  // not the one that watches now
+    d->unwatch_hang_up(late);
     d->close();
 
     // An idle handler is not mistaken for a watch, nor the other way round.
     Pair q;
     PollDescriptor* const other = *PollDescriptor::open(q.fd[0]);
     if (other->watch_hang_up(gone)) return;
-    other->unwatch_hang_up();
+    other->unwatch_hang_up(gone);
     Idle state;
     idle = other->go_idle(state.handler(), Deadline::never());
     (void)close(std::exchange(q.fd[1], -1));
@@ -231,7 +232,7 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
   CHECK(gone.ends + gone.resets == 0);
 }
 
-TEST_CASE("watching comes and goes while the peer goes away: never told after unwatch", "[poll]") {
+TEST_CASE("watching comes and goes while the peer goes away: never told after unwatch or close", "[poll]") {
   std::atomic<int> wrong{0};
   int told = 0;
   start(2)->run([&] {
@@ -248,14 +249,15 @@ TEST_CASE("watching comes and goes while the peer goes away: never told after un
         auto watch = std::make_unique<Watch>();
         if (d->watch_hang_up(*watch)) ++wrong;
         for (int k = 0; k < i % 4; ++k) yield();
-        d->unwatch_hang_up();
+        if (i % 2 == 0) d->unwatch_hang_up(*watch);
+        if (i % 2 != 0) d->close();
         const int seen = watch->ends + watch->resets;
         yield();
         if (watch->ends + watch->resets != seen) ++wrong;
         told += seen != 0 ? 1 : 0;
       }
       while (!closed) yield();
-      d->close();
+      if (i % 2 == 0) d->close();
       (void)close(fd[0]);
     }
   });

@@ -1,9 +1,11 @@
 #include "core/sync/mutex.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <mutex>
-#include <vector>
+#include <string>
 
+#include "core/base/log.hpp"
 #include "core/sync/wait_group.hpp"
 #include "tests/unit/sync/support.hpp"
 
@@ -95,6 +97,26 @@ TEST_CASE("a waiter is not starved by fibers that lock again and again", "[mutex
 }
 
 #ifdef NDEBUG
+namespace {
+std::string logged;
+void keep(LogLevel /*level*/, std::string_view line) noexcept { logged = line; }
+}  // namespace
+
+TEST_CASE("a BUG says which fiber it was, where that was spawned, and how it came there", "[mutex]") {
+  logged.clear();
+  on_fibers(1, [](test::Findings&) {
+    Mutex mutex;
+    WaitGroup group;
+    set_log_sink(&keep);
+    (void)group.go("careless", [&] { mutex.unlock(); });
+    group.wait();
+    set_log_sink(nullptr);
+  });
+  CHECK(logged.find("\"careless\" spawned at ") != std::string::npos);
+  CHECK(logged.find("mutex_test.cpp:") != std::string::npos);
+  CHECK(std::count(logged.begin(), logged.end(), '\n') >= 2);
+}
+
 TEST_CASE("an unlock by another fiber changes nothing", "[mutex]") {
   on_fibers(1, [](test::Findings& found) {
     Mutex mutex;

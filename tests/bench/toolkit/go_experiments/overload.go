@@ -49,7 +49,11 @@ func overload(port string, slots, holdUS, rate int) {
 			http.Error(w, "too many requests", http.StatusTooManyRequests)
 			return
 		}
-		free <- struct{}{}
+		select {
+		case free <- struct{}{}:
+		case <-r.Context().Done(): // a client that is gone wants no slot any more
+			return
+		}
 		time.Sleep(hold)
 		<-free
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
