@@ -56,10 +56,10 @@ std::size_t Sketch::Store::cover(std::int32_t index, std::size_t max_bins) {
     for (std::int64_t i = 0; i < merged; ++i) low += bins[static_cast<std::size_t>(i)];
     bins.erase(bins.begin(), bins.begin() + merged);
     first = static_cast<std::int32_t>(lowest);
-    bins.resize(static_cast<std::size_t>(index - first + 1), 0.0);
+    bins.resize(static_cast<std::size_t>(index - first) + 1, 0.0);
     bins.front() += low;
   } else {
-    bins.resize(static_cast<std::size_t>(index - first + 1), 0.0);
+    bins.resize(static_cast<std::size_t>(index - first) + 1, 0.0);
   }
   return static_cast<std::size_t>(index - first);
 }

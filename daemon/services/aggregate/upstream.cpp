@@ -32,7 +32,7 @@ void Upstream::run(const context::Context& ctx) noexcept {
   while (Result<ViewPointer> view = queue_.receive()) {
     const std::size_t bytes = (*view)->bytes;
     try {
-      deliver(ctx, std::move(*view));
+      deliver(ctx, *view);
     } catch (const std::bad_alloc&) {
       metric::count(metrics_.dropped);
       log(LogLevel::error, "aggregate: " + name_ + ": no memory: an interval is not sent");
@@ -41,7 +41,7 @@ void Upstream::run(const context::Context& ctx) noexcept {
   }
 }
 
-void Upstream::deliver(const context::Context& ctx, ViewPointer view) {
+void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
   if (ctx.done()) return metric::count(metrics_.dropped);
   if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
   prepare(*view);

@@ -66,7 +66,7 @@ class Upstream {
   net::Resolver resolver_;
 
  private:
-  void deliver(const context::Context& ctx, ViewPointer view);
+  void deliver(const context::Context& ctx, const ViewPointer& view);
   const std::string name_;
   const UpstreamMetrics metrics_;
   LogLimit limit_;
