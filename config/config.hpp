@@ -170,6 +170,7 @@ struct TcpConfig {
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
+  FlowConfig flow;                            ///< of its connections
 };
 
 enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
@@ -193,7 +194,6 @@ struct AggregateConfig {
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
-  FlowConfig flow;                            ///< of its connections
 };
 
 struct ListenerConfig {
