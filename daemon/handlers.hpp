@@ -30,8 +30,8 @@ class TcpHandler {
   virtual ~TcpHandler() = default;
   /// `connection` is done when serve() has returned, when the client resets the connection (its cause is then
   /// connection_reset; a FIN only ends what can be read), and when a stop of the daemon has come to `shutdown.timeout`:
-  /// pass it to every wait. At the beginning of a stop reading ends, as if the client had ended its side. `stream` is
-  /// this fiber's alone.
+  /// pass it to every wait. At the beginning of a stop reading ends, as if the client had ended its side. `stream` may
+  /// be closed, but it must not be moved from, nor used after serve() has returned.
   virtual void serve(const context::Context& connection, net::TcpStream& stream) = 0;
 };
 

@@ -55,7 +55,7 @@ class TcpServer {
  private:
   struct Session : ListHook {
     Session(TcpServer& s, net::TcpStream t, void* p) noexcept : server(s), stream(std::move(t)), place(p) {
-      stream.set_single_owner();
+      if (s.handler_ == nullptr) stream.set_single_owner();  // a program's may close it while stop() looks at it
     }
     TcpServer& server;
     net::TcpStream stream;

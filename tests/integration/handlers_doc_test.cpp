@@ -97,6 +97,26 @@ TEST_CASE("the program, its CMake and its YAML of docs/handlers.md", "[integrati
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("the program of docs/handlers.md that keeps its load within bounds", "[integration][docs]") {
+  Daemon daemon(
+      "admin: {address: \"127.0.0.1:0\"}\n"
+      "listeners: [{name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /small/*, handler: thumbnails}]}}]\n",
+      {.program = FIBERD_THUMBNAILS});
+  HttpClient web(daemon.port("web"));
+  std::size_t answered = 0;
+  std::size_t refused = 0;
+  for (int i = 0; i < 8; ++i) {
+    const std::optional<Answer> answer = web.ask(get("/small/cat"));
+    REQUIRE(answer.has_value());
+    if (answer->status == 200 && answer->body == "small cat") ++answered;
+    if (answer->status == 429 && answer->field("Retry-After") == "1") ++refused;
+  }
+  CHECK(answered >= 3);  // a burst of 3, and one a second
+  CHECK(refused != 0);
+  CHECK(answered + refused == 8);
+  CHECK(daemon.stop() == 0);
+}
+
 TEST_CASE("the program of README.md", "[integration][docs]") {
   Daemon daemon(
       "admin: {address: \"127.0.0.1:0\"}\n"

@@ -1,7 +1,10 @@
 // fiberd as a library: a program with handlers of its own, and the whole daemon around them.
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <catch2/catch.hpp>
+#include <memory>
+#include <vector>
 
 #include "core/context/errc.hpp"
 #include "tests/support/daemon.hpp"
@@ -30,6 +33,7 @@ std::string own(const std::string& shutdown = "30s") {
          "  - {name: second, address: \"127.0.0.1:0\", http: {routes: [{path: /*, handler: visits}]}}\n"
          "  - {name: mirror, address: \"127.0.0.1:0\", tcp: {handler: mirror}}\n"
          "  - {name: patient, address: \"127.0.0.1:0\", tcp: {handler: patient}}\n"
+         "  - {name: closes, address: \"127.0.0.1:0\", tcp: {handler: closes}}\n"
          "  - {name: throws, address: \"127.0.0.1:0\", tcp: {handler: throws}}\n";
 }
 
@@ -85,6 +89,43 @@ TEST_CASE("what a program's handler throws ends its request or connection only, 
   HttpClient again(daemon.port("web"));
   CHECK(again.ask(get("/"))->body == "hello");
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a client that resets its connection ends the context of its TCP handler", "[integration][handlers]") {
+  Daemon daemon(own(), {.program = kProgram});
+  {
+    HttpClient client(daemon.port("patient"));
+    REQUIRE(receive(client, "waiting"));
+    const linger hard{1, 0};
+    REQUIRE(::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard) == 0);
+  }
+  CHECK(daemon.wait_for_log("patient ended: " + std::error_code(fiberd::context::errc::canceled).message() + ", " +
+                            std::make_error_code(std::errc::connection_reset).message()));
+  // One that has only said all is still waited for.
+  HttpClient half(daemon.port("patient"));
+  REQUIRE(receive(half, "waiting"));
+  half.finish_sending();
+  HttpClient other(daemon.port("mirror"));
+  other.send("x");
+  REQUIRE(receive(other, "x"));
+  CHECK(daemon.metric("fiberd_listener_connections{listener=\"patient\"}") == 1.0);
+}
+
+TEST_CASE("a TCP handler may close its connection before it returns", "[integration][handlers]") {
+  Daemon daemon(own(), {.program = kProgram});
+  // Their descriptors are used again, by others, while handlers that have closed theirs go on.
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::unique_ptr<HttpClient>> clients;
+    for (int i = 0; i < 8; ++i) clients.push_back(std::make_unique<HttpClient>(daemon.port("closes")));
+    for (const auto& client : clients) {
+      CHECK(receive(*client, "closing"));
+      CHECK_FALSE(client->more());
+      const linger hard{1, 0};
+      (void)::setsockopt(client->fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
+  }
+  CHECK(daemon.stop() == 0);
+  CHECK(daemon.log().find("the context of a connection that the handler closed ended") == std::string::npos);
 }
 
 TEST_CASE("a stop ends the reading of TCP handlers, and at shutdown.timeout their contexts",

@@ -5,11 +5,11 @@
 
 using namespace fiberd;
 
-void shout(const context::Context&, net::TcpStream& stream) {
+void shout(const context::Context& ctx, net::TcpStream& stream) {
   std::array<std::byte, 1024> buffer;
-  for (auto n = stream.read_some(buffer); n && *n != 0; n = stream.read_some(buffer)) {
+  for (auto n = stream.read_some(ctx, buffer); n && *n != 0; n = stream.read_some(ctx, buffer)) {
     for (std::byte& b : buffer) b = static_cast<std::byte>(std::toupper(static_cast<unsigned char>(b)));
-    if (!stream.write_all(std::span(buffer).first(*n))) return;
+    if (!stream.write_all(ctx, std::span(buffer).first(*n))) return;
   }
 }
 

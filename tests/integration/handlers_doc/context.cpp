@@ -3,6 +3,8 @@
 #include <chrono>
 #include <system_error>
 
+#include "core/base/defer.hpp"
+#include "core/context/after_func.hpp"
 #include "core/context/context.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
@@ -20,6 +22,18 @@ std::error_code work(const context::Context& ctx) {
 }
 
 }  // namespace
+
+TEST_CASE("docs/handlers.md: ends of contexts", "[integration][docs]") {
+  bool closed = false;
+  test::on_fibers([&] {
+    const context::Cancelable request = context::with_cancel(context::background());
+    const defer over([&request] { request.cancel(); });  // on every way out
+
+    // For what cannot wait on a context itself: called on a fiber when it is done.
+    const context::StopFunction stop = context::after_func(request.context, [&closed] { closed = true; });
+  });
+  CHECK(closed);
+}
 
 TEST_CASE("docs/handlers.md: contexts", "[integration][docs]") {
   std::error_code late;

@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
-#include "core/runtime/runtime.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -52,7 +52,7 @@ std::error_code countdown(http::Exchange& exchange) {
   if (const std::error_code error = exchange.begin(head)) return error;
   for (int i = 3; i != 0; --i) {
     if (const std::error_code error = exchange.write(std::to_string(i) + "\n")) return error;  // the client is gone
-    (void)runtime::sleep_for(1ms);
+    if (const std::error_code error = context::sleep(exchange.client_context(), 1ms)) return error;
   }
   return exchange.end();
 }

@@ -18,12 +18,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-void reverse_lines(const context::Context&, net::TcpStream& stream) {
+void reverse_lines(const context::Context& ctx, net::TcpStream& stream) {
   std::string line;
   std::array<std::byte, 1024> buffer;
   for (;;) {
     stream.set_read_deadline(Deadline::in(30s));
-    const Result<std::size_t> n = stream.read_some(buffer);
+    const Result<std::size_t> n = stream.read_some(ctx, buffer);
     if (!n || *n == 0) return;  // timed out, reset, or the client has said all
     for (const std::byte b : std::span(buffer).first(*n)) {
       if (b != std::byte{'\n'}) {
@@ -32,7 +32,7 @@ void reverse_lines(const context::Context&, net::TcpStream& stream) {
         continue;
       }
       const std::string answer = std::string(line.rbegin(), line.rend()) + "\n";
-      if (!stream.write_all(std::as_bytes(std::span(answer)), Deadline::in(10s))) return;
+      if (!stream.write_all(ctx, std::as_bytes(std::span(answer)), Deadline::in(10s))) return;
       line.clear();
     }
   }

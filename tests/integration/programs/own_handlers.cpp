@@ -47,7 +47,15 @@ void ticker(const context::Context& daemon) {
 void patient(const context::Context& connection, net::TcpStream& stream) {
   write(stream, "waiting");
   const std::error_code error = context::sleep(connection, std::chrono::hours(1));
-  log(LogLevel::info, "patient ended: " + error.message());
+  log(LogLevel::info, "patient ended: " + error.message() + ", " + connection.cause().message());
+}
+
+/// Ends the connection itself, and goes on for a while without it.
+void closes(const context::Context& connection, net::TcpStream& stream) {
+  write(stream, "closing");
+  stream.close();
+  if (const std::error_code error = context::sleep(connection, std::chrono::milliseconds(20)))
+    log(LogLevel::error, "the context of a connection that the handler closed ended: " + error.message());
 }
 
 }  // namespace
@@ -61,6 +69,7 @@ int main(int argc, char** argv) {
   daemon.handle("throws", [](http::Exchange&) -> std::error_code { throw std::runtime_error("on purpose"); });
   daemon.serve_tcp("mirror", &mirror);
   daemon.serve_tcp("patient", &patient);
+  daemon.serve_tcp("closes", &closes);
   daemon.serve_tcp("throws",
                    [](const context::Context&, net::TcpStream&) { throw std::runtime_error("on purpose, too"); });
   daemon.on_start([](const context::Context& ctx) {
