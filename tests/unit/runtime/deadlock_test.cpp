@@ -121,7 +121,6 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
       {"the service thread", false, [](Stuck& s) { s.park(WaitReason::service); }},
       {"a deadline that was taken back", true,
        [](Stuck& s) {
-         Stuck brief;
          const Ticket t = prepare_park(WaitReason::test);
          (void)spawn("waker", [t] { (void)wake(t); });
          (void)park_until(t, Deadline::in(1h));

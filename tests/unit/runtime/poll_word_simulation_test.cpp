@@ -108,7 +108,7 @@ void reader_and_peer(std::uint64_t seed) {
     }
     test::invariant(waits < 10'000, "the reader never comes to an end");
   }
-  while (left != 0) (void)sleep_for(1us);
+  while (left != 0) (void)sleep_for(1us);  // NOLINT(bugprone-infinite-loop): other fibers do it
   test::invariant(eaten == kMessages, "bytes were never read");
 }
 
@@ -136,7 +136,7 @@ void reader_and_close(std::uint64_t seed) {
     test::invariant(!closed_before || ++after_close <= 1, "ready again and again on a closed word");
   }
   test::invariant(socket.word.closed(), "cancelled before the close");
-  while (left != 0) (void)sleep_for(1us);
+  while (left != 0) (void)sleep_for(1us);  // NOLINT(bugprone-infinite-loop): other fibers do it
 }
 
 /// Idle periods, ended by an edge, by the timer or by a claim: one owner each, and no edge is lost.
@@ -165,7 +165,7 @@ void idle_periods(std::uint64_t seed) {
   const auto guarded = [&](auto body) {
     return [&, body] {
       try {
-        while (!over) {
+        while (!over) {  // NOLINT(bugprone-infinite-loop): other fibers do it
           body();
           (void)sleep_for(std::chrono::nanoseconds(test::yielding_random.below(2000)));
         }
@@ -196,7 +196,7 @@ void idle_periods(std::uint64_t seed) {
                 const std::uint32_t g = word.idle_generation();
                 if (g != 0 && word.claim_idle(g)) own(g);
               }));
-  while (left != 0) (void)sleep_for(1us);
+  while (left != 0) (void)sleep_for(1us);  // NOLINT(bugprone-infinite-loop): other fibers do it
   test::invariant(broken.empty(), broken);
   for (std::uint32_t p = 1; p <= kPeriods; ++p)
     test::invariant(owners.at(p) == 1, "idle period " + std::to_string(p) + " was never ended");
