@@ -224,3 +224,23 @@ TEST_CASE("the example files are right", "[config]") {
     if (row.available) CHECK(text.find(key + ":") != std::string::npos);
   }
 }
+
+TEST_CASE("what docs/operations.md shows as configuration is right", "[config]") {
+  std::ifstream in(FIBERD_SOURCE_DIR "/docs/operations.md");
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  static constexpr std::string_view kOpen = "```yaml\n";
+  std::size_t shown = 0;
+  for (std::size_t at = text.find(kOpen); at != std::string::npos; at = text.find(kOpen, at + 1)) {
+    const std::size_t begin = at + kOpen.size();
+    const std::string yaml = text.substr(begin, text.find("```", begin) - begin);
+    // Parts of a listener are shown without what stands around them.
+    if (!yaml.starts_with("listeners:")) continue;
+    ++shown;
+    const Outcome o = load_text(yaml, "operations.md");
+    std::string wrong;
+    for (const Diagnostic& d : o.diagnostics) wrong += d.to_string() + "\n";
+    INFO(yaml << wrong);
+    CHECK(o.ok());
+  }
+  CHECK(shown >= 1);
+}
