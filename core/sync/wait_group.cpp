@@ -24,15 +24,17 @@ std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
-  if (word_.load(std::memory_order_acquire) < kOne) return {};
+  // Not "less than kOne": while kWaited stands, the done() that reached zero is on its way to the lock, and a caller
+  // that returned now could destroy the group before it gets there.
+  if (word_.load(std::memory_order_acquire) == 0) return {};
   if (const std::error_code error = error_of(ctx)) return error;
   Waiter waiter;
   {
     const LockGuard guard(lock_);
     std::uint64_t word = word_.load(std::memory_order_acquire);
     do {
-      if (word < kOne) return {};
-    } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_relaxed, std::memory_order_acquire));
+      if (word == 0) return {};
+    } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_acquire, std::memory_order_acquire));
     queue_.add(waiter, runtime::WaitReason::wait_group);
   }
   return sync::wait(lock_, waiter, ctx);

@@ -32,7 +32,8 @@ inline void invariant(bool holds, const std::string& what) {
 /// One simulation; a deadlock and an exception that leaves `body` are returned as text.
 [[nodiscard]] std::string simulate(std::uint64_t seed, const std::function<void(std::uint64_t seed)>& body);
 
-/// Fails the running test case (Catch's FAIL) at the first broken seed. Main thread only.
+/// Fails the running test case (Catch's FAIL) at the first broken seed. Main thread only. Under a sanitizer: `count`/50
+/// seeds.
 void for_each_seed(std::uint64_t count, const std::function<std::string(std::uint64_t seed)>& scenario);
 void for_each_simulation(std::uint64_t count, const std::function<void(std::uint64_t seed)>& body);
 

@@ -71,6 +71,6 @@ TEST_CASE("mutex: one inside, nobody stuck, under 10,000 seeds", "[sync][mutex][
     (void)mutex.unlock();
   });
   if (std::getenv("FIBERD_SEED") != nullptr) return;
-  CHECK(gave_up > 1000);  // else the contexts were never tried
-  CHECK(busy > 1000);
+  CHECK(gave_up > 100);  // else the contexts were never tried
+  CHECK(busy > 100);
 }

@@ -66,8 +66,8 @@ TEST_CASE("semaphore: never more out than there are, none lost, nobody stuck, un
     test::invariant(semaphore.available() == kUnits, "units were lost");
   });
   if (std::getenv("FIBERD_SEED") != nullptr) return;
-  CHECK(waited_in_vain > 1000);  // else the contexts were never tried
-  CHECK(tried_in_vain > 1000);
+  CHECK(waited_in_vain > 100);  // else the contexts were never tried
+  CHECK(tried_in_vain > 100);
 }
 
 TEST_CASE("semaphore: a waiter for many is not overtaken, under 10,000 seeds", "[sync][semaphore][seeds]") {

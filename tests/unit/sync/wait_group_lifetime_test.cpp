@@ -1,0 +1,49 @@
+// A group may be destroyed by whoever has seen its counter at zero, also by a waiter that had given up before.
+#include <catch2/catch.hpp>
+
+#include <atomic>
+#include <memory>
+
+#include "core/base/cpu_relax.hpp"
+#include "core/context/context.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/sync/wait_group.hpp"
+
+using namespace fiberd;
+
+TEST_CASE("wait group: a waiter that gave up comes back, and destroys the group at once", "[sync][wait_group]") {
+  static constexpr int kRounds = 20'000;
+  int gave_up = 0;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 4});
+    REQUIRE(rt);
+    (*rt)->run([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        auto group = std::make_unique<sync::WaitGroup>();
+        std::atomic<bool> waiting{false};
+        std::atomic<bool> over{false};
+        group->add();
+        const auto stop = context::with_cancel(context::background());
+        (void)runtime::spawn("worker", [&, here = group.get()] {
+          while (!waiting) runtime::yield();
+          for (int i = round % 50; i > 0; --i) cpu_relax();
+          here->done();
+          over = true;
+        });
+        (void)runtime::spawn("canceler", [&, stop] {
+          while (!waiting) runtime::yield();
+          for (int i = round / 50 % 50; i > 0; --i) cpu_relax();
+          stop.cancel();
+        });
+        waiting = true;
+        if (group->wait(stop.context)) {
+          ++gave_up;
+          group->wait();
+        }
+        group.reset();
+        while (!over || !stop.context.done()) runtime::yield();
+      }
+    });
+  }
+  CHECK(gave_up > 0);
+}
