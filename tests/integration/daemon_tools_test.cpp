@@ -179,9 +179,16 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   const std::string_view limits = "      limits: {body_size: 8MiB}\n";
   config.insert(config.find(limits), "      access_log: {format: common, output: /dev/null}\n");
   config += "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush: [{statsd: \"127.0.0.1:9\"}]}}\n";
+  config +=
+      "  - name: limited\n    address: \"127.0.0.1:0\"\n    http:\n"
+      "      rate_limit: {rate: 1/m, burst: 1, key: address}\n      concurrency: {limit: 1}\n"
+      "      routes: [{path: /, worker_pool: {workers: 1}, respond: {body: x}}]\n";
   Daemon daemon(config);
   HttpClient client(daemon.port("web"));
   REQUIRE(client.ask(get("/hello")).has_value());
+  HttpClient limited(daemon.port("limited"));
+  REQUIRE(limited.ask(get("/")).has_value());
+  REQUIRE(limited.ask(get("/")).has_value());
   std::set<std::string> documented;
   std::istringstream document(read_file(FIBERD_SOURCE_DIR "/docs/metrics.md"));
   for (std::string line; std::getline(document, line);)
@@ -205,7 +212,8 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   CHECK(helped == documented);
   for (const std::string& name : documented) {
     INFO(name);
-    if (name == "fiberd_metric_series_refused_total") continue;  // its label names the family that ran over
+    // Their labels name the family that ran over, and the error that a spawn was refused with.
+    if (name == "fiberd_metric_series_refused_total" || name == "fiberd_fibers_refused_total") continue;
     CHECK((sampled.contains(name) || sampled.contains(name + "_count")));
   }
 }
