@@ -17,9 +17,7 @@ using namespace fiberd;
 namespace {
 
 std::string repository_file(const std::string& path) {
-  std::string root = __FILE__;
-  root.resize(root.rfind("tests/unit/"));
-  std::ifstream in(root + path);
+  std::ifstream in(FIBERD_SOURCE_DIR "/" + path);
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
@@ -123,10 +121,7 @@ TEST_CASE("promtool finds nothing to say", "[observe]") {
 
 TEST_CASE("docs/metrics.md is generated from the catalogue", "[observe]") {
   // To renew it: FIBERD_UPDATE_DOCS=1 in the environment of this test.
-  if (std::getenv("FIBERD_UPDATE_DOCS") != nullptr) {
-    std::string root = __FILE__;
-    root.resize(root.rfind("tests/unit/"));
-    std::ofstream(root + "docs/metrics.md") << observe::render_metrics_markdown();
-  }
+  if (std::getenv("FIBERD_UPDATE_DOCS") != nullptr)
+    std::ofstream(FIBERD_SOURCE_DIR "/docs/metrics.md") << observe::render_metrics_markdown();
   CHECK(repository_file("docs/metrics.md") == observe::render_metrics_markdown());
 }
