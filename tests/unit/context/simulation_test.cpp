@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 #include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/base/random.hpp"
@@ -20,6 +21,7 @@
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/support/seeds.hpp"
 
 using namespace fiberd;
 using context::Context;
@@ -183,20 +185,18 @@ class Tree {
 }  // namespace
 
 TEST_CASE("a random tree of contexts under 10,000 seeds", "[context][seeds]") {
-  int wrong = 0;
   const std::uint64_t live = context::live_count();
   const std::uint64_t forgotten = context::never_canceled_count();
-  for (std::uint64_t seed = 0; seed < 10'000; ++seed) {
+  test::for_each_seed(10'000, [&](std::uint64_t seed) -> std::string {
     int broken = 0;
     const auto outcome = Simulation(seed).run([&] {
       Tree tree(seed);
       tree.run();
       broken = tree.wrong();
     });
-    const bool stays = context::live_count() != live || context::never_canceled_count() != forgotten;
-    if (!outcome.deadlock && broken == 0 && !stays) continue;
-    if (++wrong < 10) WARN("seed " << seed << " replays the failure: " << broken << " broken\n" << outcome.report);
-    if (stays) break;
-  }
-  CHECK(wrong == 0);
+    if (outcome.deadlock) return outcome.report;
+    if (broken != 0) return std::to_string(broken) + " expectations are broken";
+    if (context::live_count() != live) return "contexts are left over";
+    return context::never_canceled_count() != forgotten ? "some were never cancelled" : "";
+  });
 }
