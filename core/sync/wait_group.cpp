@@ -14,8 +14,8 @@ std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
   {
     const LockGuard guard(lock_);
     // Only those who wait for this zero: the group may be in use again.
-    if (word_.load(std::memory_order_relaxed) == kWaited) {
-      word_.store(0, std::memory_order_relaxed);
+    if (word_.load(std::memory_order_relaxed) == (kWaited | kEverWaited)) {
+      word_.store(kEverWaited, std::memory_order_release);
       queue_.take_all(chain);
     }
   }
@@ -24,17 +24,21 @@ std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
-  // Not "less than kOne": while kWaited stands, the done() that reached zero is on its way to the lock, and a caller
-  // that returned now could destroy the group before it gets there.
-  if (word_.load(std::memory_order_acquire) == 0) return {};
+  std::uint64_t word = word_.load(std::memory_order_acquire);
+  if (word == 0) return {};
+  if (over(word)) {
+    const LockGuard last_done_has_left(lock_);
+    return {};
+  }
   if (const std::error_code error = error_of(ctx)) return error;
   Waiter waiter;
   {
     const LockGuard guard(lock_);
-    std::uint64_t word = word_.load(std::memory_order_acquire);
+    word = word_.load(std::memory_order_acquire);
     do {
-      if (word == 0) return {};
-    } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_acquire, std::memory_order_acquire));
+      if (over(word)) return {};
+    } while (!word_.compare_exchange_weak(word, word | kWaited | kEverWaited, std::memory_order_acquire,
+                                          std::memory_order_acquire));
     queue_.add(waiter, runtime::WaitReason::wait_group);
   }
   return sync::wait(lock_, waiter, ctx);

@@ -12,7 +12,7 @@
 using namespace fiberd;
 
 TEST_CASE("wait group: a waiter that gave up comes back, and destroys the group at once", "[sync][wait_group]") {
-  static constexpr int kRounds = 20'000;
+  static constexpr int kRounds = 5'000;
   int gave_up = 0;
   {
     auto rt = runtime::Runtime::start({.gomaxprocs = 4});
