@@ -304,7 +304,7 @@ TEST_CASE("a Prometheus upstream is posted to, again after a failure; a rejectio
                             "\r\n"));
   CHECK(request.find("\r\nContent-Type: text/plain; version=0.0.4") != std::string::npos);
   CHECK(request.find("\nposted_total{a=\"b\"} 7\n") != std::string::npos);
-  CHECK(flushes(daemon, url, "delivered") >= 1);
+  CHECK(eventually([&] { return flushes(daemon, url, "delivered") >= 1; }));
   CHECK(daemon.metric("fiberd_aggregate_flush_errors_total{listener=\"stats\",upstream=\"" + url + "\"}") >= 3.0);
   CHECK(flushes(daemon, url, "rejected") == 0);
   (void)serve("HTTP/1.1 400 Bad Request\r\n" + kEnd);
@@ -379,11 +379,11 @@ TEST_CASE("TCP only, UDP only, several listeners, ports that are taken", "[integ
   CHECK(daemon.admin("/aggregate/u/json").find("\"name\":\"y\"") != std::string::npos);
   CHECK(daemon.admin_status("/aggregate/metrics") == 404);  // whose?
   CHECK_THROWS(Socket(SOCK_STREAM, daemon.port("u")));
-  // Free for TCP, taken for UDP.
+  // Another's.
   const TemporaryDirectory directory;
   const std::string file =
       directory.write("taken.yaml", "admin: {address: \"off\"}\nlisteners:\n  - {name: s, address: \"127.0.0.1:" +
-                                        std::to_string(daemon.port("u")) + "\", aggregate: {}}\n");
+                                        std::to_string(daemon.port("u")) + "\", aggregate: {protocol: udp}}\n");
   const Finished taken = run({FIBERD_BINARY, "run", "-c", file});
   CHECK(taken.code == 3);
   CHECK(taken.errors.find("(UDP)") != std::string::npos);
