@@ -32,6 +32,9 @@ class OwnedCounter {
 struct Slot;
 class Machine;
 
+/// Every so many turns the global queue goes first.
+inline constexpr std::uint32_t kFairTick = 61;
+
 struct ProcessorStats {
   OwnedCounter created, ended, panicked, refused, switches, steals, budget_yields;
   std::array<OwnedCounter, static_cast<std::size_t>(WaitReason::count_)> parks;
@@ -55,18 +58,19 @@ class alignas(kCacheLine) Processor {
   BasicRunnext<Fiber> runnext;
   std::uint32_t runnext_streak = 0;
   std::int32_t budget = 0;
+  std::uint32_t ready_count = 0;  ///< for sampling the latency
+  Slot* slot = nullptr;
+  std::int64_t now = 0;  ///< monotonic time of this scheduling round
+  // Up to here one cache line, touched at every switch.
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
   // How long fibers run here: a bound that falls by an eighth a window (a fairness period, or until sleep).
   std::int64_t slice = 50'000;  ///< ns; at first nobody is taken for short
   std::int64_t window_start = 0;
   std::uint64_t window_tick = 0;
-  std::int64_t now = 0;  ///< monotonic time of this scheduling round
-  Slot* slot = nullptr;
   Fiber* free_fibers = nullptr;
   std::uint32_t free_count = 0;
   std::uint32_t shard = 0;
-  std::uint32_t ready_count = 0;  ///< for sampling the latency
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
   fiber::StackCache stacks;

@@ -35,6 +35,14 @@ class BasicRunnext {
       Barrier::wait_until_false(open_);
     }
   }
+  /// Owner: exchange() for the case that nothing is in it and nobody is at it; else false, and nothing is changed.
+  bool put_if_empty(T* next) noexcept {
+    Barrier::light_store(busy_);
+    const bool put = !open_.load(std::memory_order_relaxed) && value_.load(std::memory_order_relaxed) == nullptr;
+    if (put) value_.store(next, std::memory_order_release);
+    busy_.store(false, std::memory_order_release);
+    return put;
+  }
   /// Anybody; one at a time. Leaves it empty. An owner that goes on afterwards sees what the caller stored before.
   T* take() noexcept {
     open_.store(true, std::memory_order_seq_cst);

@@ -33,7 +33,6 @@ namespace fiberd::runtime {
 
 inline constexpr unsigned kMaxProcessors = 256;
 inline constexpr unsigned kMaxRetired = 128;
-inline constexpr std::uint32_t kFairTick = 61;  // every so many turns the global queue goes first
 
 class Scheduler {
  public:
@@ -71,7 +70,9 @@ class Scheduler {
   void ready(Fiber& fiber, bool next) noexcept;
   /// On a fiber: switches to the next one. Returns when this fiber runs again, maybe on another thread.
   static void leave(After after) noexcept;
+  static void leave_inline(After after) noexcept;
   static void finish_switch() noexcept;
+  static void finish_otherwise(Machine& m, Fiber& f) noexcept;
   [[nodiscard]] Fiber& fiber_at(std::uint32_t index) const noexcept { return table_.at(index); }
   /// Visits every fiber that is parked, holding it still meanwhile. `visit` must not park.
   void for_each_parked_fiber(const std::function<void(const Fiber&)>& visit);
@@ -133,6 +134,7 @@ class Scheduler {
   unsigned poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept;
   unsigned poll_stale(Machine& m) noexcept;
   void begin_run(Machine& m, Fiber& f) noexcept;
+  void bind_stack(Processor& p, Fiber& f) noexcept;
   bool push_local(Processor& p, Fiber& f, bool next) noexcept;
   void overflow(Processor& p, Fiber& f) noexcept;
   void push_global(Fiber& f) noexcept;
@@ -140,6 +142,8 @@ class Scheduler {
   Fiber* take_spilled() noexcept;
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
+  void ready_slow(Fiber& f, bool next, Machine* m) noexcept;
+  void give_up_runnext(Processor& p) noexcept;
   void wake_helper() noexcept;
   static void end_window(Processor& p) noexcept;
   [[nodiscard]] bool work_anywhere() const noexcept;

@@ -45,6 +45,31 @@ bool Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
 
 void Scheduler::ready(Fiber& f, bool next) noexcept {
   Machine* const m = Machine::current_machine();
+  // A fiber wakes another, and nothing else is next: by far the most frequent case, so nothing else stands in its way.
+  if (next && m != nullptr && m->current != nullptr && kind_ == Kind::real && f.pins == 0) [[likely]] {
+    Processor& p = *m->processor;
+    if ((++p.ready_count & 255U) == 0) [[unlikely]]
+      f.runnable_since = monotonic_now();
+    if (!p.retired.load(std::memory_order_relaxed) && p.runnext.put_if_empty(&f)) [[likely]] {
+      // Nobody is woken for what only this Processor may run, unless sysmon finds it stuck: a ping-pong of two fibers
+      // would cost two system calls a turn.
+      if (p.retired.load(std::memory_order_relaxed)) [[unlikely]]
+        give_up_runnext(p);
+      return;
+    }
+  }
+  ready_slow(f, next, m);
+}
+
+/// The Processor has been retired, and its runnext perhaps emptied before the last fiber came into it (runnext.hpp).
+[[gnu::noinline, gnu::cold]] void Scheduler::give_up_runnext(Processor& p) noexcept {
+  if (Fiber* const left = p.runnext.exchange(nullptr)) {
+    push_global(*left);
+    wake_helper();
+  }
+}
+
+[[gnu::noinline]] void Scheduler::ready_slow(Fiber& f, bool next, Machine* m) noexcept {
   if (kind_ == Kind::simulated) [[unlikely]] {
     sim_queue_.push_back(&f);
     return;
@@ -55,16 +80,15 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   }
   Processor* const p = m != nullptr ? m->processor : nullptr;
   if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
-    if ((++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
+    if (m->current == nullptr && (++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
     const bool shared = push_local(*p, f, next && m->current != nullptr);
-    // It may have been retired since, and its runnext been emptied before this fiber came into it (runnext.hpp).
     if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
-      if (Fiber* const left = p->runnext.exchange(nullptr)) push_global(*left);
+      give_up_runnext(*p);
     } else if (!shared || (m->current != nullptr && p->queue.size() * p->slice < kWorthWaking)) {
-      // Nobody is woken for what only this Processor may run, nor for what it has done itself before another is awake:
-      // fibers that pass values to each other would spend most of their time in waking Processors that come too late.
-      // Were it wrong, sysmon wakes one within a millisecond: it looks for a runnext whose Processor is stuck, and for
-      // queued work beside sleepers.
+      // Nor is anybody woken for what this Processor has done itself before another is awake: fibers that pass values
+      // to each other would spend most of their time in waking Processors that come too late. Were it wrong, sysmon
+      // wakes one within a millisecond: it looks for a runnext whose Processor is stuck, and for queued work beside
+      // sleepers.
       return;
     }
   } else {
@@ -86,7 +110,7 @@ Fiber* Scheduler::pop_local(Processor& p) noexcept { return pick_next<Fiber>(p.r
 Fiber* Scheduler::pick_fast(Processor& p) noexcept {
   const std::uint64_t tick = p.tick.load(std::memory_order_relaxed) + 1;
   p.tick.store(tick, std::memory_order_relaxed);
-  if (p.retired.load(std::memory_order_relaxed) || tick % kFairTick == 0 ||
+  if (tick % kFairTick == 0 || p.retired.load(std::memory_order_relaxed) ||
       p.slot->pinned_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return nullptr;
   return pop_local(p);
@@ -115,36 +139,46 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   if (f.runnable_since != 0) [[unlikely]]
     record_latency(p, f);
   if (f.stack.load(std::memory_order_relaxed) == nullptr) {
-    fiber::Stack* const stack = stacks_->acquire(p.stacks);
-    f.stack.store(stack, std::memory_order_release);
-    fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
+    bind_stack(p, f);
   }
 }
 
-[[gnu::flatten]] void Scheduler::finish_switch() noexcept {
+[[gnu::noinline]] void Scheduler::bind_stack(Processor& p, Fiber& f) noexcept {
+  fiber::Stack* const stack = stacks_->acquire(p.stacks);
+  f.stack.store(stack, std::memory_order_release);
+  fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
+}
+
+void Scheduler::finish_switch() noexcept {
   Machine& m = *Machine::current_machine();
   Fiber* const f = m.previous;
   if (f == nullptr) return;
   m.previous = nullptr;
+  if (m.after == After::park && f->status.commit_park()) [[likely]]
+    return;
+  finish_otherwise(m, *f);
+}
+
+/// What is rarer than a park that nobody has ended yet.
+[[gnu::noinline]] void Scheduler::finish_otherwise(Machine& m, Fiber& f) noexcept {
   Scheduler& s = *m.scheduler;
   switch (m.after) {
     case After::none: return;
-    case After::park:
-      if (!f->status.commit_park()) s.ready(*f, true);
-      return;
+    case After::park: s.ready(f, true); return;
     case After::yield:
-      f->status.set_owned(State::runnable);
-      s.ready(*f, false);
+      f.status.set_owned(State::runnable);
+      s.ready(f, false);
       return;
     case After::end:
-      fiber::destroy_context(f->context);
-      s.stacks_->release(m.processor->stacks, f->take_stack());
-      s.recycle(*m.processor, *f);
+      fiber::destroy_context(f.context);
+      s.stacks_->release(m.processor->stacks, f.take_stack());
+      s.recycle(*m.processor, f);
       return;
   }
 }
 
-[[gnu::flatten]] void Scheduler::leave(After after) noexcept {
+/// Inlined into each way of leaving: a call less to come back through.
+[[gnu::always_inline]] inline void Scheduler::leave_inline(After after) noexcept {
   Machine& m = *Machine::current_machine();
   Fiber& self = *m.current;
   m.previous = &self;
@@ -159,6 +193,8 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   }
   finish_switch();
 }
+
+[[gnu::flatten]] void Scheduler::leave(After after) noexcept { leave_inline(after); }
 
 // ---------------------------------------------------------------------------------------------- waiting
 
@@ -217,12 +253,12 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   return false;
 }
 
-void park(Ticket ticket) noexcept {
+[[gnu::flatten]] void park(Ticket /*names the present wait*/) noexcept {
   Machine& m = *Machine::current_machine();
   Fiber& f = *m.current;
-  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0 || ticket.fiber_index() != f.index);
+  (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
   m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
-  Scheduler::leave(After::park);
+  Scheduler::leave_inline(After::park);
 }
 
 }  // namespace fiberd::runtime
