@@ -377,7 +377,7 @@ TEST_CASE("every race of submitting, running, cancelling and closing ends each j
           const auto c = context::with_cancel(background());
           if (i % 4 == 0)
             (void)runtime::spawn("canceler", [cancel = c.cancel] {
-              (void)runtime::sleep_for(3us);
+              (void)runtime::sleep_for(1us);
               cancel();
             });
           std::error_code error;
