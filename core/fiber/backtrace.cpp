@@ -82,7 +82,9 @@ std::string symbolize(std::uintptr_t return_address) {
     std::snprintf(text, sizeof text, "+0x%zx",
                   static_cast<std::size_t>(return_address - reinterpret_cast<std::uintptr_t>(info.dli_saddr)));
   } else {
-    std::snprintf(text, sizeof text, "0x%zx", static_cast<std::size_t>(return_address));
+    // Inside of the module, which is loaded elsewhere each time: what addr2line(1) and the like want.
+    const std::uintptr_t base = found ? reinterpret_cast<std::uintptr_t>(info.dli_fbase) : 0;
+    std::snprintf(text, sizeof text, "%s0x%zx", base != 0 ? "+" : "", static_cast<std::size_t>(return_address - base));
   }
   result += text;
   if (found && info.dli_fname != nullptr) {

@@ -29,7 +29,7 @@
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 #include "core/base/random.hpp"
-#include "core/fiber/throw_trace.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
 #include "core/runtime/runtime.hpp"
@@ -369,17 +369,14 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   bool panicked = false;
   try {
     error = route.handler->serve(ex);
-  } catch (const std::exception& e) {
+  } catch (...) {
     panicked = true;
+    const runtime::Recovered thrown(std::current_exception());
     try {
-      log(LogLevel::error,
-          "handler of " + route.spec.path + " threw: " + e.what() + "; thrown at:" + fiber::throw_site_trace());
+      log(LogLevel::error, "handler of " + route.spec.path + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
     } catch (...) {
       log(LogLevel::error, "a handler threw, and memory to describe it is out");
     }
-  } catch (...) {
-    panicked = true;
-    log(LogLevel::error, "a handler threw something that is no std::exception");
   }
   if (panicked) count(server_.options_.metrics.panics);
   ex.end_context();

@@ -434,7 +434,7 @@ void Listener::resume() noexcept {
 
 Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* cancellation) {
   if (options_.connections_per_address != 0) return fail(std::errc::invalid_argument);
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   Socket& socket = *sockets_.front();
   struct Inside {
     std::atomic<std::uint32_t>& count;

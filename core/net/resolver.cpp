@@ -285,7 +285,7 @@ Resolver::Resolver(ResolverOptions options) : options_(std::move(options)) {}
 Result<std::vector<Endpoint>> Resolver::resolve(std::string_view host, std::uint16_t port, Deadline deadline,
                                                 runtime::Cancellation* cancellation, AddressFamily family) const {
   if (cancellation != nullptr && cancellation->canceled()) return fail(std::errc::operation_canceled);
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   // RFC 1035 §2.3.4: 255 octets on the wire are at most 253 characters, and the dot that may end them.
   if (host.empty() || host.size() > 254 || host.find('\0') != std::string_view::npos)
     return fail(make_error_code(ResolveErrc::bad_name));

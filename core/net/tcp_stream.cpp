@@ -142,7 +142,7 @@ Result<std::size_t> TcpStream::read_some(std::span<std::byte> data, Deadline dea
   if (!use) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
   const Deadline until = deadline.earlier(read_deadline_);
-  if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(until)) return fail(std::errc::timed_out);
   for (;;) {
     if (!drained_) {
       const ssize_t n = sys::recv(fd_, data.data(), data.size());
@@ -178,7 +178,7 @@ Result<std::size_t> TcpStream::write_some(std::span<const std::byte> data, Deadl
   if (!use) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
   const Deadline until = deadline.earlier(write_deadline_);
-  if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(until)) return fail(std::errc::timed_out);
   for (;;) {
     const ssize_t n = sys::send(fd_, data.data(), data.size());
     if (n >= 0) {
@@ -222,7 +222,7 @@ Result<std::size_t> TcpStream::writev_some(std::span<const iovec> parts, Deadlin
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
   const Deadline until = deadline.earlier(write_deadline_);
-  if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(until)) return fail(std::errc::timed_out);
   for (;;) {
     const ssize_t n = sys::sendmsg(fd_, parts.data(), std::min(parts.size(), kMaxParts));
     if (n >= 0) {
@@ -267,7 +267,7 @@ Result<std::size_t> TcpStream::sendfile_some(int file, std::uint64_t offset, std
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
   const Deadline until = deadline.earlier(write_deadline_);
-  if (!until.is_never() && until.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(until)) return fail(std::errc::timed_out);
   for (;;) {
     const ssize_t n = sys::sendfile(fd_, file, static_cast<off_t>(offset), std::min(count, kMost));
     if (n >= 0) {
@@ -294,7 +294,7 @@ Result<void> TcpStream::sendfile_all(int file, std::uint64_t offset, std::uint64
 }
 
 Result<TcpStream> TcpStream::connect(const Endpoint& endpoint, Deadline deadline, Cancellation* cancellation) {
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   if (cancellation != nullptr && cancellation->canceled()) return fail(std::errc::operation_canceled);
   const int fd = sys::socket(endpoint.family(), SOCK_STREAM, 0);
   if (fd < 0) return fail_errno(fd);

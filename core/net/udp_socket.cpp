@@ -165,7 +165,7 @@ Result<std::size_t> UdpSocket::receive_batch(DatagramBatch& batch, Deadline dead
                                              Cancellation* cancellation) noexcept {
   batch.filled_ = 0;
   if (fd_ < 0) return fail(std::errc::bad_file_descriptor);
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   if (cancellation != nullptr && cancellation->canceled()) return fail(std::errc::operation_canceled);
   for (;;) {
     if (!drained_) {
@@ -192,7 +192,7 @@ Result<std::size_t> UdpSocket::receive_batch(const context::Context& ctx, Datagr
 Result<Datagram> UdpSocket::receive_from(std::span<std::byte> data, Deadline deadline,
                                          Cancellation* cancellation) noexcept {
   if (fd_ < 0) return fail(std::errc::bad_file_descriptor);
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   if (cancellation != nullptr && cancellation->canceled()) return fail(std::errc::operation_canceled);
   iovec part{data.data(), data.size()};
   sockaddr_storage address{};
@@ -232,7 +232,7 @@ Result<Datagram> UdpSocket::receive_from(const context::Context& ctx, std::span<
 Result<void> UdpSocket::send_bytes(std::span<const std::byte> data, const sockaddr* address, socklen_t size,
                                    Deadline deadline, Cancellation* cancellation) noexcept {
   if (fd_ < 0) return fail(std::errc::bad_file_descriptor);
-  if (!deadline.is_never() && deadline.ns() <= runtime::coarse_now()) return fail(std::errc::timed_out);
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   if (cancellation != nullptr && cancellation->canceled()) return fail(std::errc::operation_canceled);
   for (;;) {
     const ssize_t n = sys::sendto(fd_, data.data(), data.size(), address, size);

@@ -117,7 +117,7 @@ auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf
     }
   };
   if (cancellation != nullptr && cancellation->canceled()) return fail(error_of(Wake::canceled));
-  if (!deadline.is_never() && deadline.ns() <= coarse_now()) return fail(error_of(Wake::timeout));
+  if (past(deadline)) return fail(error_of(Wake::timeout));
   if (!on_fiber() || current_blocking_pool().runs_inline()) {
     std::decay_t<F> callable(std::forward<F>(fn));
     Outcome<T> outcome;

@@ -111,6 +111,14 @@ std::int64_t coarse_now() noexcept {
   return m != nullptr && m->processor != nullptr ? m->processor->now : monotonic_now();
 }
 
+bool past(Deadline deadline) noexcept {
+  static constexpr std::int64_t kOpen = 1'000'000'000;  // ns that coarse_now() may be behind
+  if (deadline.is_never()) return false;
+  const std::int64_t coarse = coarse_now();
+  if (deadline.ns() <= coarse) return true;
+  return deadline.ns() - coarse <= kOpen && deadline.ns() <= monotonic_now();
+}
+
 Pin::Pin() noexcept {
   enter_runtime();
   Machine& m = *Machine::current_machine();

@@ -4,7 +4,7 @@
 #include <new>
 
 #include "core/base/log.hpp"
-#include "core/fiber/throw_trace.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -94,14 +94,13 @@ void TcpServer::call_handler(Session& session) noexcept {
     const SessionContext connection(all_.context, *session.stream.descriptor());
     handler_->serve(connection.context(), session.stream);
     threw = false;
-  } catch (const std::exception& e) {
+  } catch (...) {
+    const runtime::Recovered thrown(std::current_exception());
     try {
-      log(LogLevel::error, "TCP handler " + name_ + " threw: " + e.what() + "; thrown at:" + fiber::throw_site_trace());
+      log(LogLevel::error, "TCP handler " + name_ + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
     } catch (...) {
       log(LogLevel::error, "a TCP handler threw, and memory to describe it is out");
     }
-  } catch (...) {
-    log(LogLevel::error, "a TCP handler threw something that is no std::exception");
   }
   if (threw && metrics_.exceptions != nullptr) metrics_.exceptions->add();
 }

@@ -3,10 +3,13 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
+#include "core/base/log.hpp"
 #include "core/context/context.hpp"
 #include "core/context/waits.hpp"
 #include "core/metric/registry.hpp"
@@ -349,7 +352,19 @@ TEST_CASE("a half-closed client gets its answer", "[integration][http]") {
   }
 }
 
+namespace {
+std::mutex logged_mutex;
+std::string logged;
+void keep_log(LogLevel /*level*/, std::string_view line) noexcept {
+  const std::lock_guard guard(logged_mutex);
+  logged += line;
+  logged += '\n';
+}
+}  // namespace
+
 TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][http]") {
+  logged.clear();
+  set_log_sink(&keep_log);
   metric::Registry registry;
   metric::Counter& panics = registry.counter(registry.family({.name = "test_panics_total", .help = "x"}));
   http::ServerOptions options;
@@ -386,6 +401,10 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
   REQUIRE(split.has_value());
   CHECK(split->status == 500);
   CHECK(split->field("Set-Cookie").empty());
+  (void)server.stop(std::chrono::seconds(5));
+  set_log_sink(nullptr);
+  CHECK(logged.find("handler of /throw threw: std::runtime_error: oops; thrown at:\n") != std::string::npos);
+  CHECK(logged.find("handler of /int threw: exception of type int; thrown at:\n") != std::string::npos);
 }
 
 TEST_CASE("stop: running requests finish, idle connections close, stragglers are cut", "[integration][http]") {

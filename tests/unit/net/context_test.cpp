@@ -178,6 +178,29 @@ TEST_CASE("under a context that is done no call reads or writes anything", "[net
   CHECK(expect.broken() == "");
 }
 
+TEST_CASE("a deadline of the call's own that has passed while the fiber computed: nothing is read or written either",
+          "[net][context]") {
+  Expectations expect;
+  const int file = text_file();
+  start(1)->run([&] {
+    for (const Call& call : calls()) {
+      Pair pair;
+      std::string got(kText.size(), ' ');
+      expect(pair.b.write_all(bytes(kText)).has_value(), call.name);
+      const Deadline deadline = Deadline::in(1ms);
+      while (monotonic_now() <= deadline.ns()) {
+      }
+      expect(call.run(pair.a, context::background(), file, deadline) == std::errc::timed_out, call.name);
+      const Result<std::size_t> unread = pair.a.try_read(bytes(got));
+      expect(unread.has_value() && *unread == kText.size() && got == kText, call.name);
+      const Result<std::size_t> unsent = pair.b.try_read(bytes(got));
+      expect(!unsent && unsent.error() == std::errc::operation_would_block, call.name);
+    }
+  });
+  ::close(file);
+  CHECK(expect.broken() == "");
+}
+
 TEST_CASE("under a context that is done nothing is connected, accepted or asked", "[net][context]") {
   Expectations expect;
   const MuteServer server;

@@ -31,6 +31,7 @@ TEST_CASE("recover keeps the exception, its text and the frames of the throw", "
   REQUIRE(r);
   CHECK(r.what() == "std::logic_error: deep");
   CHECK(r.trace().find("\n    ") == 0);
+  CHECK(r.trace().find("recover_test_throws") != std::string::npos);
   // The frames are kept, not looked up again: many later throws do not change them.
   const std::string before = r.trace();
   for (int i = 0; i < 1000; ++i) (void)recover([i] { throw i; });
