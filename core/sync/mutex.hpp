@@ -45,8 +45,7 @@ class Mutex {
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.
   std::error_code unlock() noexcept {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
-    const bool nobody_to_wake = (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
-    if ((word & ~kFlags) == me() && nobody_to_wake &&
+    if ((word & ~kFlags) == me() && nobody_to_wake(word) &&
         word_.compare_exchange_strong(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
         [[likely]]
       return {};
@@ -63,6 +62,10 @@ class Mutex {
   static constexpr unsigned kOwnerShift = 3;
   static constexpr std::uint64_t owner(std::uint64_t word) noexcept { return word >> kOwnerShift; }
   [[nodiscard]] static std::uint64_t me() noexcept { return std::uint64_t{thread_locals()->fiber} << kOwnerShift; }
+  /// No waiter, or somebody competes already and nobody starves.
+  static constexpr bool nobody_to_wake(std::uint64_t word) noexcept {
+    return (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
+  }
   /// Also while others wait or compete: see above.
   [[nodiscard]] bool take_free() noexcept {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
