@@ -24,16 +24,16 @@ std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
-  // Not "less than kOne": while kWaited stands, the done() that reached zero is on its way to the lock, and a caller
-  // that returned now could destroy the group before it gets there.
-  if (word_.load(std::memory_order_acquire) == 0) return {};
-  if (const std::error_code error = error_of(ctx)) return error;
+  const std::error_code error = error_of(ctx);
   Waiter waiter;
   {
+    // Even to see zero: the done() that stored it may still hold the lock, and a caller that returned now could destroy
+    // the group under it. Not "less than kOne" for the same reason: while kWaited stands, that done() is on its way.
     const LockGuard guard(lock_);
     std::uint64_t word = word_.load(std::memory_order_acquire);
     do {
       if (word == 0) return {};
+      if (error) return error;
     } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_acquire, std::memory_order_acquire));
     queue_.add(waiter, runtime::WaitReason::wait_group);
   }
