@@ -4,23 +4,28 @@
 
 namespace fiberd::sync {
 
-std::error_code WaitGroup::done_slow(std::uint64_t before) noexcept {
+std::error_code WaitGroup::done_slow(std::int64_t before) noexcept {
   if (before < kOne) {
-    word_.fetch_add(kOne, std::memory_order_relaxed);
+    // Who looked meanwhile took the counter for a large one and waits; zero is there again, and nobody else comes.
+    if (word_.fetch_add(kOne, std::memory_order_acq_rel) + kOne == kWaited) wake_all();
     report_bug("a wait group's counter would be negative");
     return errc::negative_wait_group;
   }
+  wake_all();
+  return {};
+}
+
+void WaitGroup::wake_all() noexcept {
   WakeChain chain;
   {
     const LockGuard guard(lock_);
     // Only those who wait for this zero: the group may be in use again.
     if (word_.load(std::memory_order_relaxed) == kWaited) {
-      word_.store(0, std::memory_order_relaxed);
+      word_.store(0, std::memory_order_release);  // also for those who look at count() only
       queue_.take_all(chain);
     }
   }
   chain.wake();
-  return {};
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
