@@ -25,7 +25,9 @@ class BasicRunnext {
   T* exchange(T* next) noexcept {
     for (;;) {
       Barrier::light_store(busy_);
-      if (!open_.load(std::memory_order_relaxed)) [[likely]] {
+      // Acquire: who sees that the other has closed it again must not work with a value read before that (on ARM loads
+      // overtake each other), and sees what the other stored before it took.
+      if (!open_.load(std::memory_order_acquire)) [[likely]] {
         T* const before = value_.load(std::memory_order_relaxed);
         value_.store(next, std::memory_order_release);
         busy_.store(false, std::memory_order_release);

@@ -69,10 +69,9 @@ void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
 }
 
 /// Under global_lock_. Once in a while the oldest: nobody waits for ever.
-Fiber* Scheduler::take_spilled() noexcept {
-  if (spilled_.empty()) return nullptr;
+Fiber* Scheduler::take_spilled(bool oldest) noexcept {
   Fiber* head = nullptr;
-  if (++spill_turn_ % kOldestEvery == 0) {
+  if (oldest) {
     head = spilled_.front();
     spilled_.pop_front();
   } else {
@@ -133,10 +132,16 @@ Fiber* Scheduler::pop_global(Processor& p) noexcept {
   const LockGuard guard(global_lock_);
   const std::uint32_t size = global_size_.load(std::memory_order_relaxed);
   if (size == 0) return nullptr;
-  if (global_head_ == nullptr) {
-    // A spilled list becomes the global queue, and what is not taken of it below stays there.
-    global_head_ = global_tail_ = take_spilled();
-    while (global_tail_->next != nullptr) global_tail_ = global_tail_->next;
+  if (!spilled_.empty() && (global_head_ == nullptr || ++unspilled_ == kOldestEvery)) {
+    // A spilled list becomes the global queue, and what is not taken of it below stays there. Under a load that never
+    // lets the queue run empty the oldest goes in front of what is there.
+    Fiber* const head = take_spilled(global_head_ != nullptr || ++spill_turn_ % kOldestEvery == 0);
+    unspilled_ = 0;
+    Fiber* tail = head;
+    while (tail->next != nullptr) tail = tail->next;
+    tail->next = global_head_;
+    if (global_head_ == nullptr) global_tail_ = tail;
+    global_head_ = head;
   }
   std::uint32_t n = std::min<std::uint32_t>(size / gomaxprocs() + 1, size);
   n = std::min(n, p.queue.capacity() / 2);

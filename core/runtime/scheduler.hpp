@@ -139,7 +139,7 @@ class Scheduler {
   void overflow(Processor& p, Fiber& f) noexcept;
   void push_global(Fiber& f) noexcept;
   void spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
-  Fiber* take_spilled() noexcept;
+  Fiber* take_spilled(bool oldest) noexcept;
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
   void ready_slow(Fiber& f, bool next, Machine* m) noexcept;
@@ -205,6 +205,7 @@ class Scheduler {
   Fiber* global_tail_ = nullptr;
   std::deque<Fiber*> spilled_;  // heads of lists, each of fibers that one full ring gave away; the newest last
   std::uint32_t spill_turn_ = 0;
+  std::uint32_t unspilled_ = 0;                // turns for the global queue since a spilled list was taken
   std::atomic<std::uint32_t> global_size_{0};  // all of it
 
   // Free fibers beyond the Processors' own lists

@@ -1,5 +1,7 @@
 #include "core/sync/condition.hpp"
 
+#include "core/runtime/runtime.hpp"
+
 namespace fiberd::sync {
 
 std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) noexcept {
@@ -11,10 +13,15 @@ std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) no
   }
   // From here on a notification is not lost, though this fiber has not left yet. Unlocking never parks.
   if (mutex.unlock()) {
-    // Not the holder, which is a BUG already: the wait must still be taken back.
-    const LockGuard guard(lock_);
-    if (waiter.linked()) WaitQueue::remove(waiter);
+    // Not the holder, which is a BUG already: the wait must still be taken back, and a chain that has it have passed.
+    {
+      const LockGuard guard(lock_);
+      if (waiter.linked()) WaitQueue::remove(waiter);
+    }
     (void)runtime::abandon_park(waiter.ticket);
+    // At least once: a caller that waits in a loop must let those run who would make its predicate true.
+    do runtime::yield();
+    while (waiter.chained && !waiter.released.load(std::memory_order_acquire));
     return errc::not_owner;
   }
   const std::error_code error = sync::wait(lock_, waiter, ctx);

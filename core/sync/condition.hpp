@@ -28,7 +28,8 @@ class Condition {
   void wait(Guard& held, Predicate&& predicate) {
     while (!predicate()) wait(held);
   }
-  /// Success: notified. Otherwise context::errc. The mutex is held in either case.
+  /// Success: notified. Otherwise context::errc. The mutex is held in either case. errc::not_owner when the caller did
+  /// not hold it, which is a BUG: then it was not waited, and the mutex is not held.
   template <class Guard>
   [[nodiscard]] std::error_code wait(const context::Context& ctx, Guard& held) noexcept {
     return wait_on(*held.mutex(), &ctx);

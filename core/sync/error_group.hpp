@@ -65,7 +65,7 @@ class ErrorGroup {
   requires GroupTask<std::decay_t<F>>
   void go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
     if (state_->limit) (void)state_->limit->acquire();
-    if (auto started = start(name, std::forward<F>(fn), where); !started) state_->fail(started.error());
+    if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
   }
   /// The same; the wait for a place obeys `ctx`. Success: handed to the group, as by go(). Otherwise context::errc, and
   /// nothing has happened.
@@ -74,7 +74,7 @@ class ErrorGroup {
   [[nodiscard]] std::error_code go(const context::Context& ctx, std::string_view name, F&& fn,
                                    SourceLocation where = SourceLocation::current()) {
     if (const std::error_code error = state_->limit ? state_->limit->acquire(ctx) : ctx.err()) return error;
-    if (auto started = start(name, std::forward<F>(fn), where); !started) state_->fail(started.error());
+    if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
     return {};
   }
   /// Never waits. Errors: resource_unavailable_try_again (the limit is reached), and spawn's; the part is not run then,
@@ -83,7 +83,7 @@ class ErrorGroup {
   requires GroupTask<std::decay_t<F>>
   [[nodiscard]] Result<void> try_go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
     if (state_->limit && !state_->limit->try_acquire()) return fail(std::errc::resource_unavailable_try_again);
-    return start(name, std::forward<F>(fn), where);
+    return start(Place(state_), name, std::forward<F>(fn), where);
   }
 
   /// Waits until every part has ended, then cancels context(). Returns the first error, or rethrows if the first
@@ -153,9 +153,10 @@ class ErrorGroup {
     F fn_;
   };
 
+  /// The place is there before `fn` is copied, which may throw: what the limit gave out is given back in any case.
   template <class F>
-  [[nodiscard]] Result<void> start(std::string_view name, F&& fn, SourceLocation where) {
-    return runtime::spawn(name, Task<std::decay_t<F>>(Place(state_), std::forward<F>(fn)), where);
+  [[nodiscard]] Result<void> start(Place place, std::string_view name, F&& fn, SourceLocation where) {
+    return runtime::spawn(name, Task<std::decay_t<F>>(std::move(place), std::forward<F>(fn)), where);
   }
   std::error_code finish();
 

@@ -67,28 +67,33 @@ std::error_code Mutex::unlock_slow() noexcept {
     report_bug("a mutex was unlocked by a fiber that does not hold it");
     return errc::not_owner;
   }
-  // Somebody competes already.
-  while ((word & (kWoken | kStarving)) == kWoken)
-    if (word_.compare_exchange_weak(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
-      return {};
-  runtime::Ticket ticket;
-  {
-    const LockGuard guard(lock_);
-    word = word_.load(std::memory_order_relaxed);
-    Entry* const first = (word & (kWoken | kStarving)) == kWoken ? nullptr : queue_.pop();
-    std::uint64_t next = queue_.empty() ? 0 : kWaiting;
-    if (first != nullptr) {
+  for (;; word = word_.load(std::memory_order_relaxed)) {
+    // Nobody is to be woken. The next owner may destroy the mutex, so this is the last touch.
+    while (nobody_to_wake(word))
+      if (word_.compare_exchange_weak(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
+        return {};
+    runtime::Ticket ticket;
+    {
+      const LockGuard guard(lock_);
+      Entry* const first = queue_.pop();
+      if (first == nullptr) {
+        // Whoever set them has given up. Only the flags: were the mutex given back here, its next owner could destroy
+        // it before this lock is released.
+        word_.fetch_and(~(kWaiting | kStarving), std::memory_order_relaxed);
+        continue;
+      }
+      word = word_.load(std::memory_order_relaxed);
       ticket = first->ticket;
       first->handed = (word & kStarving) != 0;
-      next |= first->handed ? std::uint64_t{ticket.fiber_index()} << kOwnerShift | (word & kWoken) : kWoken;
-    } else {
-      next |= word & kWoken;
+      // Nobody else changes the word now: it has an owner, and flags are set under the lock. `first` is in lock() until
+      // it is woken, so the mutex stays.
+      word_.store((queue_.empty() ? 0 : kWaiting) |
+                      (first->handed ? std::uint64_t{ticket.fiber_index()} << kOwnerShift | (word & kWoken) : kWoken),
+                  std::memory_order_release);
     }
-    // Nobody else changes the word now: it has an owner, and flags are set under the lock.
-    word_.store(next, std::memory_order_release);
+    runtime::wake(ticket);
+    return {};
   }
-  if (ticket) runtime::wake(ticket);
-  return {};
 }
 
 }  // namespace fiberd::sync

@@ -2,8 +2,9 @@
 // Mutex: Go's sync.Mutex for fibers: the fiber waits, never the thread. For critical sections that may wait themselves;
 // inside the runtime and for a few instructions there is base/lock.hpp.
 //
-// One word: bits 3… are the owner's fiber index, 0 for nobody, so that an unlock by another is found out without
-// further cost; the low bits are flags. Taking and giving back without contention is one CAS each.
+// One word: bits 3… are the owner's fiber index, 0 for nobody, 2^32 for any thread without a fiber, so that an unlock
+// by another is found out without further cost; the low bits are flags. Taking and giving back without contention is
+// one CAS each.
 //
 // Contention, after Go's normal and starvation modes. Unlocking sets the owner to nobody and wakes the first waiter,
 // which must compete: the running fiber may take the lock again many times meanwhile, and that is what makes it fast
@@ -25,7 +26,7 @@
 namespace fiberd::sync {
 
 /// Not recursive: a fiber that locks twice waits for itself. Works with std::lock_guard, std::unique_lock,
-/// std::scoped_lock. Only on fibers. WaitReason::mutex.
+/// std::scoped_lock. Waiting only on fibers. WaitReason::mutex.
 class Mutex {
  public:
   Mutex() noexcept = default;
@@ -45,8 +46,7 @@ class Mutex {
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.
   std::error_code unlock() noexcept {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
-    const bool nobody_to_wake = (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
-    if ((word & ~kFlags) == me() && nobody_to_wake &&
+    if ((word & ~kFlags) == me() && nobody_to_wake(word) &&
         word_.compare_exchange_strong(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
         [[likely]]
       return {};
@@ -62,7 +62,14 @@ class Mutex {
   static constexpr std::uint64_t kFlags = 7;
   static constexpr unsigned kOwnerShift = 3;
   static constexpr std::uint64_t owner(std::uint64_t word) noexcept { return word >> kOwnerShift; }
-  [[nodiscard]] static std::uint64_t me() noexcept { return std::uint64_t{thread_locals()->fiber} << kOwnerShift; }
+  /// A thread without a fiber is 2^32: as nobody (0) it would take the mutex without others seeing it.
+  [[nodiscard]] static std::uint64_t me() noexcept {
+    return (std::uint64_t{thread_locals()->fiber - 1U} + 1) << kOwnerShift;
+  }
+  /// No waiter, or somebody competes already and nobody starves.
+  static constexpr bool nobody_to_wake(std::uint64_t word) noexcept {
+    return (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
+  }
   /// Also while others wait or compete: see above.
   [[nodiscard]] bool take_free() noexcept {
     std::uint64_t word = word_.load(std::memory_order_relaxed);

@@ -14,7 +14,7 @@
 namespace fiberd::sync {
 
 /// Not recursive, not even for readers (a writer may be waiting between the two). Works with std::unique_lock and
-/// std::shared_lock. Only on fibers. WaitReason::mutex.
+/// std::shared_lock. Waiting only on fibers. WaitReason::mutex.
 class SharedMutex {
  public:
   SharedMutex() noexcept = default;
@@ -44,7 +44,7 @@ class SharedMutex {
 
   Lock lock_;
   std::uint32_t readers_ = 0;
-  std::uint32_t writer_ = 0;  // its fiber's index
+  std::uint64_t writer_ = 0;  // its fiber's index; 2^32: a thread without a fiber
   BasicWaitQueue<Entry> queue_;
 };
 

@@ -35,10 +35,11 @@ class WaitGroup {
   void add(std::uint32_t n = 1) noexcept { word_.fetch_add(std::uint64_t{n} * kOne, std::memory_order_relaxed); }
   /// Error errc::negative_wait_group when the counter is zero; nothing changes, and it is a BUG.
   std::error_code done() noexcept {
-    const std::uint64_t before = word_.fetch_sub(kOne, std::memory_order_acq_rel);
+    // Signed: two at once below zero are both found out.
+    const auto before = static_cast<std::int64_t>(word_.fetch_sub(kOne, std::memory_order_acq_rel));
     if (before >= 2 * kOne) [[likely]]
       return {};
-    return before >= kOne && (before & kWaited) == 0 ? std::error_code{} : done_slow(before);
+    return before == kOne ? std::error_code{} : done_slow(before);
   }
   void wait() noexcept { (void)wait_for(nullptr); }
   /// Success: the counter is zero. Otherwise context::errc: the work goes on, and the group must outlive it.
@@ -57,10 +58,14 @@ class WaitGroup {
 
  private:
   static constexpr std::uint64_t kWaited = 1;
+<<<<<<< HEAD
   static constexpr std::uint64_t kEverWaited = 2;
   static constexpr std::uint64_t kOne = 4;
   /// No work is left, and no done() is on its way to the lock.
   static constexpr bool over(std::uint64_t word) noexcept { return (word | kEverWaited) == kEverWaited; }
+=======
+  static constexpr std::int64_t kOne = 2;
+>>>>>>> review-sync
   /// Says done() when it is destroyed: after `fn`, whose captures die first, or unrun.
   template <class F>
   class Task {
@@ -82,7 +87,8 @@ class WaitGroup {
     F fn_;
   };
   [[nodiscard]] std::error_code wait_for(const context::Context* ctx) noexcept;
-  std::error_code done_slow(std::uint64_t before) noexcept;
+  std::error_code done_slow(std::int64_t before) noexcept;
+  void wake_all() noexcept;
 
   std::atomic<std::uint64_t> word_{0};
   Lock lock_;

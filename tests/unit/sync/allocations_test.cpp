@@ -14,7 +14,7 @@
 using namespace fiberd;
 using test::on_fibers;
 
-TEST_CASE("channels, select, mutex, condition and semaphore allocate nothing, whether they wait or not", "[sync]") {
+TEST_CASE("passing values and control on allocates nothing", "[sync]") {
   std::uint64_t allocated = 0;
   on_fibers(1, [&](test::Findings& found) {
     sync::Channel<int> unbuffered;

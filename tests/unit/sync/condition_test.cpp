@@ -85,3 +85,19 @@ TEST_CASE("notify_all wakes all; a context ends the wait with the mutex held", "
     found.check(!condition.wait(brief.context, lock, [] { return true; }), "a predicate that holds needs no wait");
   });
 }
+
+#ifdef NDEBUG
+TEST_CASE("a wait without the mutex is a BUG and lets others run", "[condition]") {
+  on_fibers(1, [](test::Findings& found) {
+    Mutex mutex;
+    Condition condition;
+    bool set = false;
+    const std::uint64_t bugs = bug_count();
+    (void)runtime::spawn("setter", [&] { set = true; });
+    std::unique_lock guard(mutex, std::defer_lock);
+    condition.wait(guard, [&] { return set; });
+    found.check(bug_count() == bugs + 1, "once");
+    found.check(condition.wait(context::background(), guard) == sync::errc::not_owner && !mutex.locked(), "told");
+  });
+}
+#endif

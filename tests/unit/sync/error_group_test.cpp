@@ -271,3 +271,26 @@ TEST_CASE("error group: parts end, fail and the owner gives up in any order unde
     test::invariant(seed % 2 != 0 || error == first, "not the first error: " + error.message());
   });
 }
+
+TEST_CASE("error group: a part whose callable cannot be copied leaves its place", "[sync][error_group]") {
+  struct Part {
+    Part() = default;
+    Part(const Part&) { throw std::runtime_error("cannot be copied"); }
+    void operator()() {}
+  };
+  bool thrown = false;
+  bool next = false;
+  Simulation(9).run([&] {
+    ErrorGroup group;
+    group.set_limit(1);
+    const Part part;
+    try {
+      group.go("part", part);
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    next = static_cast<bool>(group.try_go("next", [] {}));
+  });
+  CHECK(thrown);
+  CHECK(next);
+}

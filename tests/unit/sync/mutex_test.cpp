@@ -132,3 +132,17 @@ TEST_CASE("an unlock by another fiber changes nothing", "[mutex]") {
   });
 }
 #endif
+
+TEST_CASE("threads without a fiber exclude one another, and fibers", "[mutex]") {
+  auto runtime = runtime::Runtime::start({.gomaxprocs = 1});
+  REQUIRE(runtime);
+  Mutex mutex;
+  CHECK(mutex.try_lock());
+  CHECK(mutex.locked());
+  CHECK_FALSE(mutex.try_lock());
+  bool taken = true;
+  (*runtime)->run([&] { taken = mutex.try_lock(); });
+  CHECK_FALSE(taken);
+  CHECK_FALSE(mutex.unlock());
+  CHECK_FALSE(mutex.locked());
+}

@@ -93,3 +93,13 @@ TEST_CASE("a shared mutex that is not held is not unlocked", "[shared_mutex]") {
   });
 }
 #endif
+
+TEST_CASE("threads without a fiber exclude one another by a shared mutex", "[shared_mutex]") {
+  SharedMutex mutex;
+  CHECK(mutex.try_lock());
+  CHECK_FALSE(mutex.try_lock());
+  CHECK_FALSE(mutex.try_lock_shared());
+  CHECK_FALSE(mutex.unlock());
+  CHECK(mutex.try_lock_shared());
+  CHECK_FALSE(mutex.unlock_shared());
+}
