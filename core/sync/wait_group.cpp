@@ -20,13 +20,8 @@ void WaitGroup::wake_all() noexcept {
   {
     const LockGuard guard(lock_);
     // Only those who wait for this zero: the group may be in use again.
-<<<<<<< HEAD
-    if (word_.load(std::memory_order_relaxed) == (kWaited | kEverWaited)) {
-      word_.store(kEverWaited, std::memory_order_release);
-=======
     if (word_.load(std::memory_order_relaxed) == kWaited) {
       word_.store(0, std::memory_order_release);  // also for those who look at count() only
->>>>>>> review-sync
       queue_.take_all(chain);
     }
   }
@@ -34,33 +29,17 @@ void WaitGroup::wake_all() noexcept {
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
-<<<<<<< HEAD
-  std::uint64_t word = word_.load(std::memory_order_acquire);
-  if (word == 0) return {};
-  if (over(word)) {
-    const LockGuard last_done_has_left(lock_);
-    return {};
-  }
-  if (const std::error_code error = error_of(ctx)) return error;
-=======
   const std::error_code error = error_of(ctx);
->>>>>>> review-sync
   Waiter waiter;
   {
     // Even to see zero: the done() that stored it may still hold the lock, and a caller that returned now could destroy
     // the group under it. Not "less than kOne" for the same reason: while kWaited stands, that done() is on its way.
     const LockGuard guard(lock_);
-    word = word_.load(std::memory_order_acquire);
+    std::uint64_t word = word_.load(std::memory_order_acquire);
     do {
-<<<<<<< HEAD
-      if (over(word)) return {};
-    } while (!word_.compare_exchange_weak(word, word | kWaited | kEverWaited, std::memory_order_acquire,
-                                          std::memory_order_acquire));
-=======
       if (word == 0) return {};
       if (error) return error;
     } while (!word_.compare_exchange_weak(word, word | kWaited, std::memory_order_acquire, std::memory_order_acquire));
->>>>>>> review-sync
     queue_.add(waiter, runtime::WaitReason::wait_group);
   }
   return sync::wait(lock_, waiter, ctx);

@@ -1,13 +1,9 @@
 #pragma once
 // WaitGroup: sync.WaitGroup for fibers.
 //
-// One word: the counter in the upper 62 bits, in bit 0 whether anybody waits, in bit 1 whether anybody ever did. done()
-// is one atomic subtraction; only the one that reaches zero while somebody waits goes on to the lock. It takes all
-// waiters out in one hold of it and touches nothing of the group afterwards: they may destroy it as soon as they run.
-//
-// So may a waiter that gave up (its context was done) and comes back when the counter is zero: it must not be faster
-// than that done(). While bit 0 stands done() has yet to take the lock, and the waiter hangs itself in the queue again;
-// when only bit 1 does, done() has had the lock, and the waiter takes it once to see it released.
+// One word: the counter in the upper 63 bits, and in bit 0 whether anybody waits. done() is one atomic subtraction;
+// only the one that reaches zero while somebody waits goes on to the lock. It takes all waiters out in one hold of it
+// and touches nothing of the group afterwards: they may destroy it as soon as they run.
 #include <atomic>
 #include <cstdint>
 #include <string_view>
@@ -58,14 +54,7 @@ class WaitGroup {
 
  private:
   static constexpr std::uint64_t kWaited = 1;
-<<<<<<< HEAD
-  static constexpr std::uint64_t kEverWaited = 2;
-  static constexpr std::uint64_t kOne = 4;
-  /// No work is left, and no done() is on its way to the lock.
-  static constexpr bool over(std::uint64_t word) noexcept { return (word | kEverWaited) == kEverWaited; }
-=======
   static constexpr std::int64_t kOne = 2;
->>>>>>> review-sync
   /// Says done() when it is destroyed: after `fn`, whose captures die first, or unrun.
   template <class F>
   class Task {
