@@ -31,13 +31,13 @@ net::AcceptGate accept_gate(Gate& gate) noexcept {
 static http::GateOptions options_of(const config::FlowConfig& config, std::chrono::nanoseconds most_wait) {
   http::GateOptions o;
   if (const auto& r = config.rate_limit)
-    o.rate = http::GateOptions::Rate{.rate = rate_of(*r),
-                                     .burst = burst_of(*r),
-                                     .key = static_cast<http::GateOptions::Key>(r->key),
-                                     .header = r->header,
-                                     .keys = r->keys,
-                                     .status = r->status,
-                                     .dry_run = r->dry_run};
+    o.rate = http::GateRate{.rate = rate_of(*r),
+                            .burst = burst_of(*r),
+                            .key = static_cast<http::GateKey>(r->key),
+                            .header = r->header,
+                            .keys = r->keys,
+                            .status = r->status,
+                            .dry_run = r->dry_run};
   if (const auto& c = config.concurrency) {
     auto& out = o.concurrency.emplace();
     out.limiter.limit = c->limit;

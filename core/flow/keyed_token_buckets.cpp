@@ -29,7 +29,7 @@ KeyedTokenBuckets::KeyedTokenBuckets(double rate, std::int64_t burst, std::size_
   for (std::size_t i = 0; i < shard_count_; ++i) {
     Shard& s = shards_[i];
     const std::size_t slots = std::bit_ceil(per_shard * 2);
-    s.buckets.reset(new Bucket[per_shard]);  // not touched before it is used
+    s.buckets = std::make_unique_for_overwrite<Bucket[]>(per_shard);  // not touched before it is used
     s.slots = std::make_unique<std::uint32_t[]>(slots);
     std::fill_n(s.slots.get(), slots, kNone);
     s.mask = static_cast<std::uint32_t>(slots - 1);

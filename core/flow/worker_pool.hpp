@@ -92,8 +92,7 @@ class PoolJob : public ListHook {
 template <class F>
 class SubmittedJob final : public PoolJob {
  public:
-  template <class G>
-  explicit SubmittedJob(G&& fn) : fn_(std::forward<G>(fn)) {}
+  explicit SubmittedJob(F fn) : fn_(std::move(fn)) {}
   void run() override {
     if constexpr (std::invocable<F&, std::error_code>) {
       fn_(std::error_code{});

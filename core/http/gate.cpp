@@ -22,7 +22,7 @@ std::string_view to_string(Limit limit) noexcept {
 
 Gate::Gate(const GateOptions& o) : rate_(o.rate) {
   if (rate_) {
-    if (rate_->key == GateOptions::Key::none) {
+    if (rate_->key == GateKey::none) {
       bucket_ = std::make_unique<flow::TokenBucket>(rate_->rate, rate_->burst);
     } else {
       keyed_ = std::make_unique<flow::KeyedTokenBuckets>(rate_->rate, rate_->burst, rate_->keys);
@@ -50,7 +50,7 @@ std::uint64_t client_key(const net::Endpoint& client) noexcept {
 }
 
 std::uint64_t Gate::key_of(const GateRequest& request) const noexcept {
-  if (rate_->key == GateOptions::Key::header) {
+  if (rate_->key == GateKey::header) {
     const std::string_view value = request.headers.find(rate_->header);
     if (!value.empty()) return keyed_->key_of(value, kByHeader);
   }

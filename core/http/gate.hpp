@@ -30,29 +30,30 @@ enum class Limit : std::uint8_t { rate_limit, concurrency, worker_pool };
 inline constexpr std::size_t kLimits = 3;
 [[nodiscard]] std::string_view to_string(Limit limit) noexcept;
 
+enum class GateKey : std::uint8_t { none, address, header };
+
+struct GateRate {
+  double rate = 0;  ///< a second
+  std::int64_t burst = 1;
+  GateKey key = GateKey::none;
+  std::string header{};  ///< of GateKey::header; requests without it are told apart by address
+  std::size_t keys = 10'000;
+  unsigned status = 429;
+  bool dry_run = false;
+};
+struct GateConcurrency {
+  flow::ConcurrencyLimiterOptions limiter{};
+  std::string priority_header{};  ///< "high", "low"; anything else is normal
+  bool dry_run = false;
+};
+struct GatePool {
+  flow::WorkerPoolOptions pool{};
+  bool dry_run = false;
+};
 struct GateOptions {
-  enum class Key : std::uint8_t { none, address, header };
-  struct Rate {
-    double rate = 0;  ///< a second
-    std::int64_t burst = 1;
-    Key key = Key::none;
-    std::string header{};  ///< of Key::header; requests without it are told apart by address
-    std::size_t keys = 10'000;
-    unsigned status = 429;
-    bool dry_run = false;
-  };
-  struct Concurrency {
-    flow::ConcurrencyLimiterOptions limiter{};
-    std::string priority_header{};  ///< "high", "low"; anything else is normal
-    bool dry_run = false;
-  };
-  struct Pool {
-    flow::WorkerPoolOptions pool{};
-    bool dry_run = false;
-  };
-  std::optional<Rate> rate{};
-  std::optional<Concurrency> concurrency{};
-  std::optional<Pool> worker_pool{};
+  std::optional<GateRate> rate{};
+  std::optional<GateConcurrency> concurrency{};
+  std::optional<GatePool> worker_pool{};
 };
 
 /// What a gate wants to know of a request.
@@ -128,7 +129,7 @@ class Gate {
   [[nodiscard]] std::uint64_t key_of(const GateRequest& request) const noexcept;
   [[nodiscard]] flow::Permit imagine_worker() noexcept;
 
-  const std::optional<GateOptions::Rate> rate_;
+  const std::optional<GateRate> rate_;
   std::unique_ptr<flow::TokenBucket> bucket_;
   std::unique_ptr<flow::KeyedTokenBuckets> keyed_;
   flow::RefusalCounts rate_refusals_;

@@ -268,7 +268,7 @@ TEST_CASE("wait takes turns, at the rate, and not beyond a deadline", "[token_bu
       for (int i = 0; i < 5; ++i)
         (void)runtime::spawn("canceled", [&] {
           const auto c = context::with_cancel(context::background());
-          (void)runtime::spawn("canceler", [&bucket, cancel = c.cancel] { cancel(); });
+          (void)runtime::spawn("canceler", [cancel = c.cancel] { cancel(); });
           if (bucket.wait(c.context) == context::errc::canceled) ++canceled;
         });
     });
