@@ -156,6 +156,11 @@ void Scheduler::finish_switch() noexcept {
   m.previous = nullptr;
   if (m.after == After::park && f->status.commit_park()) [[likely]]
     return;
+  if (m.after == After::yield) {
+    f->status.set_owned(State::runnable);
+    m.scheduler->ready_slow(*f, false, &m);
+    return;
+  }
   finish_otherwise(m, *f);
 }
 
@@ -165,10 +170,7 @@ void Scheduler::finish_switch() noexcept {
   switch (m.after) {
     case After::none: return;
     case After::park: s.ready(f, true); return;
-    case After::yield:
-      f.status.set_owned(State::runnable);
-      s.ready(f, false);
-      return;
+    case After::yield: return;  // done before this is called
     case After::end:
       fiber::destroy_context(f.context);
       s.stacks_->release(m.processor->stacks, f.take_stack());
