@@ -4,12 +4,12 @@
 //
 // A waiter of a select hangs in several channels at once. Its SelectState is claimed by CAS by the first channel that
 // can serve it; a plain waiter is claimed by being taken out.
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
 
 #include "core/base/lock.hpp"
+#include "core/sync/select_state.hpp"
 #include "core/sync/wait_queue.hpp"
 
 namespace fiberd::sync {
@@ -22,16 +22,6 @@ namespace detail {
 
 class ChannelCore;
 class Selector;
-
-/// One select's outcome, shared by its waiters in all channels.
-struct SelectState {
-  static constexpr std::uint32_t kNone = ~0U;
-  std::atomic<std::uint32_t> winner{kNone};
-  bool claim(std::uint32_t index) noexcept {
-    std::uint32_t none = kNone;
-    return winner.compare_exchange_strong(none, index, std::memory_order_acq_rel, std::memory_order_acquire);
-  }
-};
 
 struct ChannelWaiter : Waiter {
   void* slot = nullptr;  ///< receiving: room for a T; sending: the T
@@ -57,11 +47,7 @@ class ChannelCore {
   ~ChannelCore() = default;
 
   /// Under the lock: the first waiter that is still to be had, out of the queue.
-  static ChannelWaiter* claim(BasicWaitQueue<ChannelWaiter>& queue) noexcept {
-    while (ChannelWaiter* const w = queue.pop())
-      if (w->select == nullptr || w->select->claim(w->index)) return w;
-    return nullptr;
-  }
+  static ChannelWaiter* claim(BasicWaitQueue<ChannelWaiter>& queue) noexcept { return claim_first(queue); }
   /// The value has changed hands: releases the lock and wakes the other side.
   void complete_and_unlock(ChannelWaiter& waiter) noexcept {
     waiter.completed = true;

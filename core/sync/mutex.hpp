@@ -14,13 +14,13 @@
 //
 // kWaiting and kStarving change only under `lock_`, while somebody owns the mutex or by the owner itself; so an owner
 // that finds neither them nor kWoken gives the mutex back by one CAS, and a fiber that hung itself in the queue is seen
-// by whoever owns the mutex then.
-#include <atomic>
+// by whoever owns the mutex then. The word's transitions are in mutex_word.hpp.
 #include <cstdint>
 #include <system_error>
 
 #include "core/context/context.hpp"
 #include "core/sync/errc.hpp"
+#include "core/sync/mutex_word.hpp"
 #include "core/sync/wait_queue.hpp"
 
 namespace fiberd::sync {
@@ -45,41 +45,25 @@ class Mutex {
   [[nodiscard]] bool try_lock() noexcept;
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.
   std::error_code unlock() noexcept {
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    if ((word & ~kFlags) == me() && nobody_to_wake(word) &&
-        word_.compare_exchange_strong(word, word & kFlags, std::memory_order_release, std::memory_order_relaxed))
-        [[likely]]
+    const std::uint64_t word = word_.load();
+    if (Word::owner_bits(word) == me() && Word::nobody_to_wake(word) && word_.give_back(word)) [[likely]]
       return {};
     return unlock_slow();
   }
   /// A hint.
-  [[nodiscard]] bool locked() const noexcept { return owner(word_.load(std::memory_order_relaxed)) != 0; }
+  [[nodiscard]] bool locked() const noexcept { return word_.owner() != 0; }
 
  private:
-  static constexpr std::uint64_t kWaiting = 1;   ///< the queue is not empty (or was not, a moment ago)
-  static constexpr std::uint64_t kWoken = 2;     ///< a fiber from the queue competes
-  static constexpr std::uint64_t kStarving = 4;  ///< the next unlock hands over
-  static constexpr std::uint64_t kFlags = 7;
-  static constexpr unsigned kOwnerShift = 3;
-  static constexpr std::uint64_t owner(std::uint64_t word) noexcept { return word >> kOwnerShift; }
+  using Word = BasicMutexWord<>;
   /// A thread without a fiber is 2^32: as nobody (0) it would take the mutex without others seeing it.
   [[nodiscard]] static std::uint64_t me() noexcept {
-    return (std::uint64_t{thread_locals()->fiber - 1U} + 1) << kOwnerShift;
+    return (std::uint64_t{thread_locals()->fiber - 1U} + 1) << Word::kOwnerShift;
   }
-  /// No waiter, or somebody competes already and nobody starves.
-  static constexpr bool nobody_to_wake(std::uint64_t word) noexcept {
-    return (word & (kWaiting | kStarving)) == 0 || (word & (kWoken | kStarving)) == kWoken;
-  }
-  /// Also while others wait or compete: see above.
-  [[nodiscard]] bool take_free() noexcept {
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    return owner(word) == 0 &&
-           word_.compare_exchange_strong(word, word | me(), std::memory_order_acquire, std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool take_free() noexcept { return word_.take_free(&me); }
   std::error_code lock_slow(const context::Context* ctx) noexcept;
   std::error_code unlock_slow() noexcept;
 
-  std::atomic<std::uint64_t> word_{0};
+  Word word_;
   Lock lock_;
   struct Entry : Waiter {
     bool handed = false;  ///< out of the queue as the owner

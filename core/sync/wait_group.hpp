@@ -3,8 +3,8 @@
 //
 // One word: the counter in the upper 63 bits, and in bit 0 whether anybody waits. done() is one atomic subtraction;
 // only the one that reaches zero while somebody waits goes on to the lock. It takes all waiters out in one hold of it
-// and touches nothing of the group afterwards: they may destroy it as soon as they run.
-#include <atomic>
+// and touches nothing of the group afterwards: they may destroy it as soon as they run. The word's transitions are in
+// wait_group_word.hpp.
 #include <cstdint>
 #include <string_view>
 #include <system_error>
@@ -16,6 +16,7 @@
 #include "core/context/context.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/errc.hpp"
+#include "core/sync/wait_group_word.hpp"
 #include "core/sync/wait_queue.hpp"
 
 namespace fiberd::sync {
@@ -28,14 +29,13 @@ class WaitGroup {
   WaitGroup(const WaitGroup&) = delete;
   WaitGroup& operator=(const WaitGroup&) = delete;
 
-  void add(std::uint32_t n = 1) noexcept { word_.fetch_add(std::uint64_t{n} * kOne, std::memory_order_relaxed); }
+  void add(std::uint32_t n = 1) noexcept { word_.add(n); }
   /// Error errc::negative_wait_group when the counter is zero; nothing changes, and it is a BUG.
   std::error_code done() noexcept {
-    // Signed: two at once below zero are both found out.
-    const auto before = static_cast<std::int64_t>(word_.fetch_sub(kOne, std::memory_order_acq_rel));
-    if (before >= 2 * kOne) [[likely]]
+    const std::int64_t before = word_.take_one();
+    if (Word::more_left(before)) [[likely]]
       return {};
-    return before == kOne ? std::error_code{} : done_slow(before);
+    return Word::unwaited_zero(before) ? std::error_code{} : done_slow(before);
   }
   void wait() noexcept { (void)wait_for(nullptr); }
   /// Success: the counter is zero. Otherwise context::errc: the work goes on, and the group must outlive it.
@@ -50,11 +50,10 @@ class WaitGroup {
     return spawned;
   }
 
-  [[nodiscard]] std::uint64_t count() const noexcept { return word_.load(std::memory_order_acquire) / kOne; }
+  [[nodiscard]] std::uint64_t count() const noexcept { return word_.count(); }
 
  private:
-  static constexpr std::uint64_t kWaited = 1;
-  static constexpr std::int64_t kOne = 2;
+  using Word = BasicWaitGroupWord<>;
   /// Says done() when it is destroyed: after `fn`, whose captures die first, or unrun.
   template <class F>
   class Task {
@@ -79,7 +78,7 @@ class WaitGroup {
   std::error_code done_slow(std::int64_t before) noexcept;
   void wake_all() noexcept;
 
-  std::atomic<std::uint64_t> word_{0};
+  Word word_;
   Lock lock_;
   WaitQueue queue_;
 };
