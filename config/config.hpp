@@ -101,6 +101,8 @@ struct ConcurrencyConfig {
 
 struct WorkerPoolConfig {
   std::uint32_t workers = 0;
+  std::uint32_t least = 0;                                   ///< of them that stay when idle
+  std::chrono::nanoseconds idle = std::chrono::seconds(10);  ///< then those beyond least end
   std::uint32_t queue = 100;
   std::chrono::nanoseconds max_wait = std::chrono::seconds(1);
   bool dry_run = false;

@@ -77,8 +77,14 @@ ConcurrencyConfig read_concurrency(const Reader& r, FlowOf what) {
 
 WorkerPoolConfig read_worker_pool(const Reader& r) {
   require(r, "workers");
-  WorkerPoolConfig c{static_cast<std::uint32_t>(r.number("workers")), static_cast<std::uint32_t>(r.number("queue")),
-                     r.duration("max_wait"), r.boolean("dry_run")};
+  WorkerPoolConfig c;
+  c.workers = static_cast<std::uint32_t>(r.number("workers"));
+  c.least = static_cast<std::uint32_t>(r.number("least"));
+  c.idle = r.duration("idle");
+  c.queue = static_cast<std::uint32_t>(r.number("queue"));
+  c.max_wait = r.duration("max_wait");
+  c.dry_run = r.boolean("dry_run");
+  if (r.has("workers") && c.least > c.workers) r.report("least", "is more than workers");
   if (r.has("max_wait") && c.queue == 0) r.report("max_wait", "is for a queue, and there is none: set queue");
   return c;
 }

@@ -35,6 +35,8 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
 #define FIBERD_WORKER_POOL_ROWS(at, what) \
   {.path = at ".worker_pool", .type = Type::section, .fallback = "", .help = what " run on fibers of a pool of their own."}, \
   {.path = at ".worker_pool.workers", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = "So many at once. Required."}, \
+  {.path = at ".worker_pool.least", .type = Type::integer, .fallback = "0", .least = 0, .most = 1'000'000, .help = "Workers that stay when there is nothing to do; as many as workers: none ever ends. All begin when they are needed."}, \
+  {.path = at ".worker_pool.idle", .type = Type::duration, .fallback = "10s", .least = kSecond / 1000, .most = kHour, .help = "A worker beyond least that has had nothing to do for this long ends."}, \
   {.path = at ".worker_pool.queue", .type = Type::integer, .fallback = "100", .least = 0, .most = 1'000'000, .help = "Further ones that may wait for a worker; more are refused."}, \
   {.path = at ".worker_pool.max_wait", .type = Type::duration, .fallback = "1s", .least = kSecond / 1000, .most = kHour, .help = "In the queue; then refused."}, \
   {.path = at ".worker_pool.dry_run", .type = Type::boolean, .fallback = "false", .help = "No pool: runs as without one, but counts who would have been refused."}
@@ -65,7 +67,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "shutdown", .type = Type::section, .fallback = "", .help = "What SIGTERM and SIGINT do."},
   {.path = "shutdown.delay", .type = Type::duration, .fallback = "0s", .least = 0, .most = kHour, .help = "How long to go on serving, with /readyz at 503, before listeners close."},
   {.path = "shutdown.timeout", .type = Type::duration, .fallback = "30s", .least = 0, .most = kDay, .help = "How long requests may take to finish before they are cut."},
-  {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz."},
+  {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz, /debug/contexts, and /aggregate when a listener aggregates; / lists them."},
   {.path = "admin.address", .type = Type::string, .fallback = "127.0.0.1:9090", .help = "Where it listens; off: nowhere. It has no authentication: keep it on loopback or a Unix socket.", .reloadable = false},
   {.path = "upstreams", .type = Type::list, .fallback = "", .help = "Upstream services for proxy routes.", .available = false},
   {.path = "listeners", .type = Type::list, .fallback = "", .help = "Where clients connect; at least one."},

@@ -52,7 +52,9 @@ static http::GateOptions options_of(const config::FlowConfig& config, std::chron
   if (const auto& p = config.worker_pool) {
     auto& out = o.worker_pool.emplace();
     out.pool.name = "http worker";
+    out.pool.least = p->least;
     out.pool.most = p->workers;
+    out.pool.idle = p->idle;
     out.pool.queue = p->queue;
     out.pool.max_wait = std::min(p->max_wait, most_wait);
     out.dry_run = p->dry_run;

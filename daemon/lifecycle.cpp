@@ -301,6 +301,7 @@ ExitCode Daemon::build() {
   for (const auto& e : entries_)
     if (e->aggregate != nullptr) aggregating.push_back(e->aggregate.get());
   for (http::Route& route : aggregate::pages(aggregating)) routes.push_back(std::move(route));
+  routes.push_back(admin_index(routes));
   for (http::Route& route : routes) route.counters = counters;
   auto server = http::Server::make(std::move(options), std::move(routes));
   if (!server) {

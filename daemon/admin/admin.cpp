@@ -104,9 +104,18 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/healthz", std::make_shared<HealthHandler>());
   add("/readyz", std::make_shared<ReadyHandler>(state));
   add("/debug/contexts", std::make_shared<ContextsHandler>());
-  auto index = http::make_respond_handler({.body = "fiberd admin\n/metrics\n/healthz\n/readyz\n/debug/contexts\n"});
-  if (index) add("/", std::move(*index));
   return routes;
+}
+
+http::Route admin_index(const std::vector<http::Route>& routes) {
+  std::string page = "fiberd admin\n";
+  for (const http::Route& r : routes)
+    if (!r.spec.path.ends_with('*')) page += r.spec.path + "\n";
+  http::Route route;
+  route.spec.path = "/";
+  route.spec.methods = http::MethodSet::of(http::Method::get);
+  route.handler = http::make_handler([page](http::Exchange& exchange) { return exchange.respond(200, kText, page); });
+  return route;
 }
 
 }  // namespace fiberd::daemon

@@ -1,5 +1,6 @@
 #pragma once
-// The admin listener: /metrics, /healthz, /readyz, /debug/contexts, served by our own HTTP server.
+// The admin listener: /metrics, /healthz, /readyz, /debug/contexts and what services add, served by our own HTTP
+// server.
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -16,7 +17,10 @@ struct AdminState {
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
-/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), and / with a list of them.
+/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them).
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
+
+/// The page / : a list of the pages in `routes`.
+[[nodiscard]] http::Route admin_index(const std::vector<http::Route>& routes);
 
 }  // namespace fiberd::daemon

@@ -15,6 +15,7 @@
 
 #include "core/base/random.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
 
 using namespace fiberd::test;
 using namespace std::chrono_literals;
@@ -361,7 +362,12 @@ TEST_CASE("an upstream that is down: the stop does not wait for ever, and says w
   const auto begin = std::chrono::steady_clock::now();
   CHECK(daemon.stop() == 0);
   CHECK(std::chrono::steady_clock::now() - begin < 10s);
-  CHECK(daemon.log().find("an interval was not sent before the end") != std::string::npos);
+  const std::string log = daemon.log();
+  CHECK(log.find("an interval was not sent before the end") != std::string::npos);
+  // It has failed for longer than a second, and many times; that is said once a minute.
+  const std::size_t said = log.find(where + ": Connection refused");
+  REQUIRE(said != std::string::npos);
+  CHECK(log.find(where + ": Connection refused", said + 1) == std::string::npos);
 }
 
 TEST_CASE("TCP only, UDP only, several listeners, ports that are taken", "[integration][daemon][aggregate]") {
@@ -377,7 +383,17 @@ TEST_CASE("TCP only, UDP only, several listeners, ports that are taken", "[integ
   CHECK(udp.send("y:1|c\n"));
   CHECK(page_holds(daemon, "y_total 1", "/aggregate/u/metrics"));
   CHECK(daemon.admin("/aggregate/u/json").find("\"name\":\"y\"") != std::string::npos);
-  CHECK(daemon.admin_status("/aggregate/metrics") == 404);  // whose?
+  // Whose? The answer says which there are.
+  const std::string there = "/aggregate/t/metrics\n/aggregate/t/json\n/aggregate/u/metrics\n/aggregate/u/json\n";
+  CHECK(daemon.admin("/aggregate") == there);
+  CHECK(daemon.admin("/").find(there) != std::string::npos);
+  HttpClient client(daemon.port("admin"));
+  for (const char* page : {"/aggregate/metrics", "/aggregate/json", "/aggregate/v/metrics"}) {
+    const auto answer = client.ask(get(page));
+    REQUIRE(answer);
+    CHECK(answer->status == 404);
+    CHECK(answer->body == "no such page; there are:\n" + there);
+  }
   CHECK_THROWS(Socket(SOCK_STREAM, daemon.port("u")));
   // Another's.
   const TemporaryDirectory directory;

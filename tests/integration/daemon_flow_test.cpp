@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
 
@@ -214,6 +215,103 @@ TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[f
   for (int round = 0; round < 20; ++round)
     for (auto& client : clients) CHECK(client->ask(post("12345"))->body == "12345");
   CHECK(daemon.metric("fiberd_bugs_total") == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+namespace {
+
+/// From one page: between two of them fibers change their states.
+double fibers_now(const Daemon& daemon) {
+  const std::string page = daemon.admin("/metrics");
+  double sum = 0;
+  for (const char* state : {"runnable", "running", "waiting"}) {
+    const std::string sample = "fiberd_fibers{state=\"" + std::string(state) + "\"} ";
+    const std::size_t at = page.find(sample);
+    if (at == std::string::npos) return 1e9;
+    sum += std::strtod(page.c_str() + at + sample.size(), nullptr);
+  }
+  return sum;
+}
+
+/// Of the daemon. Those that serve the pages come and go: the least of several looks.
+double fibers(const Daemon& daemon) {
+  double least = 1e9;
+  for (int i = 0; i < 20; ++i) least = std::min(least, fibers_now(daemon));
+  return least;
+}
+
+/// Three handlers at once, each on a worker of its own.
+void use_three_workers(Daemon& daemon, std::vector<std::unique_ptr<HttpClient>>& clients) {
+  for (auto& client : clients) client->send(post());
+  REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "worker_pool")) == 3; }));
+  for (auto& client : clients) client->send("12345");
+  for (auto& client : clients) CHECK(client->receive()->body == "12345");
+  REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "worker_pool")) == 0; }));
+}
+
+}  // namespace
+
+TEST_CASE("worker_pool: workers beyond least end when they are idle, the others stay", "[flow]") {
+  for (const int least : {0, 3}) {
+    INFO("least " << least);
+    Daemon daemon(web("worker_pool: {workers: 3, idle: 5ms, least: " + std::to_string(least) + "}"));
+    std::vector<std::unique_ptr<HttpClient>> clients;
+    for (int i = 0; i < 3; ++i) {
+      clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
+      CHECK(clients.back()->ask(get("/"))->status == 200);
+    }
+    const double before = fibers(daemon);
+    use_three_workers(daemon, clients);
+    CHECK(eventually([&] { return fibers(daemon) == before + least; }, 5s));
+    // And so it is many times `idle` later.
+    const auto later = std::chrono::steady_clock::now() + 50ms;
+    while (std::chrono::steady_clock::now() < later) (void)fibers_now(daemon);
+    CHECK(fibers(daemon) == before + least);
+    CHECK(daemon.stop() == 0);
+  }
+}
+
+TEST_CASE("concurrency.adaptive: the limit grows while it is used and answers take no longer", "[flow]") {
+  Daemon daemon(web("concurrency: {limit: 1, adaptive: {min: 1, max: 50}}"));
+  HttpClient client(daemon.port("web"));
+  CHECK(daemon.metric(gauge("limit", "concurrency")) == 1);
+  // One at a time uses it up, for two windows of 100 ms: each adds 0.8, or little less if the machine was slow just
+  // now.
+  const auto until = std::chrono::steady_clock::now() + 10s;
+  std::optional<double> limit = 1;
+  while (limit == 1 && std::chrono::steady_clock::now() < until) {
+    for (int i = 0; i < 10; ++i) REQUIRE(client.ask(post("12345"))->status == 200);
+    limit = daemon.metric(gauge("limit", "concurrency"));
+  }
+  CHECK(limit == 2);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("concurrency.codel: a queue that stands is thinned out, one at its end is not", "[flow]") {
+  Daemon daemon(web("concurrency: {limit: 1, queue: 10, max_wait: 20s, codel: {target: 1ms, interval: 1ms}}"));
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
+    clients.back()->send(post());
+    REQUIRE(eventually([&] { return daemon.metric(gauge("queued", "concurrency")) == i; }));
+  }
+  // Whoever has the place keeps it for longer than both times.
+  int served = 0;
+  int thinned = 0;
+  for (auto& client : clients) {
+    const auto until = std::chrono::steady_clock::now() + 5ms;
+    do (void)daemon.metric(gauge("queued", "concurrency"));
+    while (std::chrono::steady_clock::now() < until);
+    client->send("12345");
+    const auto answer = client->receive();
+    REQUIRE(answer);
+    if (answer->status == 200) ++served;
+    if (answer->status == 503) ++thinned;
+  }
+  CHECK(served + thinned == 6);
+  CHECK(thinned >= 1);
+  CHECK(served >= 3);  // the first, the one behind it that began the interval, and the last
+  CHECK(daemon.metric(refused("concurrency", "queue_overloaded")) == thinned);
   CHECK(daemon.stop() == 0);
 }
 

@@ -196,6 +196,7 @@ class PageHandler final : public http::Handler {
 
 std::vector<http::Route> pages(const std::vector<const Service*>& services) {
   std::vector<http::Route> routes;
+  if (services.empty()) return routes;
   const auto add = [&](const std::string& path, const Service& service, bool json) {
     http::Route route;
     route.spec.path = path;
@@ -211,6 +212,20 @@ std::vector<http::Route> pages(const std::vector<const Service*>& services) {
     add("/aggregate/metrics", *services.front(), false);
     add("/aggregate/json", *services.front(), true);
   }
+  std::string list;
+  for (const http::Route& r : routes) list += r.spec.path + "\n";
+  // Who asks for /aggregate/metrics where several aggregate, or misspells one, is told what there is.
+  const auto tell = [&](const char* path, unsigned status, const std::string& text) {
+    http::Route route;
+    route.spec.path = path;
+    route.spec.methods = http::MethodSet::of(http::Method::get);
+    route.handler = http::make_handler([status, text](http::Exchange& exchange) {
+      return exchange.respond(status, "text/plain; charset=utf-8", text);
+    });
+    routes.push_back(std::move(route));
+  };
+  tell("/aggregate", 200, list);
+  tell("/aggregate/*", 404, "no such page; there are:\n" + list);
   return routes;
 }
 

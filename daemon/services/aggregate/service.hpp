@@ -73,8 +73,9 @@ class Service {
   sync::WaitGroup sending_;
 };
 
-/// GET /aggregate/NAME/metrics and /aggregate/NAME/json of each service, and without NAME when there is only one. The
-/// services must outlive the routes.
+/// GET /aggregate/NAME/metrics and /aggregate/NAME/json of each service, and without NAME when there is only one;
+/// /aggregate lists them, and other pages below it are answered 404 with that list. None without services. The services
+/// must outlive the routes.
 [[nodiscard]] std::vector<http::Route> pages(const std::vector<const Service*>& services);
 
 }  // namespace fiberd::daemon::aggregate

@@ -69,7 +69,8 @@ class Upstream {
   void deliver(const context::Context& ctx, const ViewPointer& view);
   const std::string name_;
   const UpstreamMetrics metrics_;
-  LogLimit limit_;
+  // It is tried again and again while it is down: the first failure is news, the rest is a count.
+  LogLimit limit_{60'000'000'000};
   std::atomic<std::size_t> bytes_{0};  // of views that wait or are being delivered
   sync::Channel<ViewPointer> queue_{kQueued};
 };

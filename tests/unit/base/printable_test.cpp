@@ -24,4 +24,9 @@ TEST_CASE("a line a second, and how many were left out", "[base]") {
   CHECK(limit.pass(5 + kSecond) == 2U);
   CHECK_FALSE(limit.pass(6 + kSecond));
   CHECK(limit.pass(9 * kSecond) == 1U);
+
+  LogLimit slow(60 * kSecond);
+  CHECK(slow.pass(5) == 0U);
+  CHECK_FALSE(slow.pass(59 * kSecond));
+  CHECK(slow.pass(61 * kSecond) == 1U);
 }

@@ -318,6 +318,8 @@ TEST_CASE("limits: what is wrong is said with its place", "[config]") {
       {"concurrency: {limit: 1, adaptive: {min: 5, max: 4}}", "concurrency.adaptive.min", "more than max"},
       {"worker_pool: {}", "worker_pool", "workers is required"},
       {"worker_pool: {workers: 0}", "worker_pool.workers", "1 … 1000000"},
+      {"worker_pool: {workers: 2, least: 3}", "worker_pool.least", "more than workers"},
+      {"worker_pool: {workers: 2, idle: 0s}", "worker_pool.idle", "out of range"},
       {"worker_pool: {workers: 1, queue: 0, max_wait: 1s}", "worker_pool.max_wait", "set queue"},
   };
   for (const Wrong& wrong : cases) {
@@ -349,7 +351,8 @@ TEST_CASE("limits load", "[config]") {
       "{path: /, echo: {}, rate_limit: {rate: 30/m, burst: 7, key: \"header:X-Api-Key\", keys: 5, status: 420, "
       "dry_run: "
       "true}, concurrency: {limit: 9, queue: 8, max_wait: 7ms, codel: {target: 6ms, interval: 5ms}, adaptive: {min: 4, "
-      "max: 30}, priority: \"header:X-P\", dry_run: true}, worker_pool: {workers: 3, queue: 2, max_wait: 1ms, dry_run: "
+      "max: 30}, priority: \"header:X-P\", dry_run: true}, worker_pool: {workers: 3, least: 2, idle: 4s, queue: 2, "
+      "max_wait: 1ms, dry_run: "
       "true}}\n    rate_limit: {rate: 5/h, key: address}"));
   INFO(all(o));
   REQUIRE(o.ok());
@@ -371,6 +374,8 @@ TEST_CASE("limits load", "[config]") {
   CHECK(f.concurrency->priority_header == "X-P");
   CHECK(f.concurrency->dry_run);
   CHECK(f.worker_pool->workers == 3);
+  CHECK(f.worker_pool->least == 2);
+  CHECK(f.worker_pool->idle == 4s);
   CHECK(f.worker_pool->queue == 2);
   CHECK(f.worker_pool->max_wait == 1ms);
   CHECK(f.worker_pool->dry_run);

@@ -41,7 +41,7 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
       {".rate_limit.", "{rate: 1/s, key: address}"},
       {".concurrency.", "{limit: 5, queue: 5}"},
       {".concurrency.adaptive.", "{min: 1, max: 1000000}"},
-      {".worker_pool.", "{workers: 5}"}};
+      {".worker_pool.", "{workers: 1000000}"}};
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)
       overrides.push_back(path.substr(0, at + part.size() - 1) + "=" + needed);
@@ -177,6 +177,8 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   CHECK(flow.concurrency->adaptive == concurrency.adaptive);
   CHECK(flow.concurrency->dry_run == concurrency.dry_run);
   const WorkerPoolConfig pool;
+  CHECK(flow.worker_pool->least == pool.least);
+  CHECK(flow.worker_pool->idle == pool.idle);
   CHECK(flow.worker_pool->queue == pool.queue);
   CHECK(flow.worker_pool->max_wait == pool.max_wait);
   CHECK(flow.worker_pool->dry_run == pool.dry_run);
