@@ -31,9 +31,9 @@ void set_stack_bounds_hook(StackBoundsHook hook) noexcept;
 /// The caller's own backtrace, beginning with the place of the call.
 [[nodiscard]] std::size_t capture_backtrace(std::span<std::uintptr_t> out) noexcept;
 
-/// "function+0x1f (module)" for a return address; of functions that are not exported "+0x1c0ffee (module)", the offset in
-/// the module. Allocates. Names of the executable's own functions need it to be linked with -rdynamic, as CMake does for
-/// all that links fiberd::core.
+/// "function+0x1f (module)" for a return address; of functions that are not exported "+0x1c0ffee (module)", the offset
+/// in the module. Allocates. Names of the executable's own functions need it to be linked with -rdynamic, as CMake does
+/// for all that links fiberd::core.
 [[nodiscard]] std::string symbolize(std::uintptr_t return_address);
 
 }  // namespace fiberd::fiber

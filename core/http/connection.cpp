@@ -29,9 +29,9 @@
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 #include "core/base/random.hpp"
-#include "core/runtime/recover.hpp"
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
@@ -373,7 +373,8 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
     panicked = true;
     const runtime::Recovered thrown(std::current_exception());
     try {
-      log(LogLevel::error, "handler of " + route.spec.path + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
+      log(LogLevel::error,
+          "handler of " + route.spec.path + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
     } catch (...) {
       log(LogLevel::error, "a handler threw, and memory to describe it is out");
     }

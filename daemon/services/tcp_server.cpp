@@ -4,8 +4,8 @@
 #include <new>
 
 #include "core/base/log.hpp"
-#include "core/runtime/recover.hpp"
 #include "core/runtime/poll_descriptor.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
