@@ -130,7 +130,7 @@ TEST_CASE("a TCP handler may close its connection before it returns", "[integrat
 
 TEST_CASE("a stop ends the reading of TCP handlers, and at shutdown.timeout their contexts",
           "[integration][handlers]") {
-  Daemon daemon(own("300ms"), {.program = kProgram});
+  Daemon daemon(own("1500ms"), {.program = kProgram});
   HttpClient mirror(daemon.port("mirror"));
   mirror.send("x");
   REQUIRE(receive(mirror, "x"));

@@ -40,7 +40,7 @@ class Relay final : public http::Handler {
   explicit Relay(net::Endpoint backend) : backend_(backend) {}
   std::error_code serve(http::Exchange& exchange) override {
     const context::Context traced = context::with_value(exchange.context(), kTrace, "4bf92f35");
-    const context::Cancelable call = context::with_timeout(traced, 200ms);
+    const context::Cancelable call = context::with_timeout(traced, 1s);
     std::string answer;
     const std::error_code error = ask(call.context, backend_, answer);
     call.cancel();
