@@ -89,7 +89,6 @@ TEST_CASE("values that can only be moved, and large ones", "[channel]") {
 namespace {
 struct Counted {
   static inline std::atomic<int> alive{0};
-  static inline std::atomic<int> moved_from{0};
   bool full = true;
   Counted() { ++alive; }
   Counted(Counted&& o) noexcept : full(std::exchange(o.full, false)) { ++alive; }
