@@ -76,13 +76,13 @@ TEST_CASE("what a program's handler throws ends its request or connection only, 
   Daemon daemon(own(), {.program = kProgram});
   HttpClient web(daemon.port("web"));
   CHECK(web.ask(get("/throws"))->status == 500);
-  CHECK(daemon.wait_for_log("handler of /throws threw: on purpose; thrown at:"));
+  CHECK(daemon.wait_for_log("handler of /throws threw: std::runtime_error: on purpose; thrown at:"));
   CHECK(daemon.metric("fiberd_http_handler_exceptions_total{listener=\"web\"}") == 1.0);
   for (int i = 0; i < 2; ++i) {
     HttpClient client(daemon.port("throws"));
     CHECK(client.wait_end());
   }
-  CHECK(daemon.wait_for_log("TCP handler throws threw: on purpose, too; thrown at:"));
+  CHECK(daemon.wait_for_log("TCP handler throws threw: std::runtime_error: on purpose, too; thrown at:"));
   CHECK(eventually([&] { return daemon.metric("fiberd_tcp_handler_exceptions_total{listener=\"throws\"}") == 2.0; }));
   CHECK(daemon.metric("fiberd_tcp_handler_exceptions_total{listener=\"mirror\"}") == 0.0);
   CHECK(daemon.metric("fiberd_fibers_panicked_total") == 0.0);
