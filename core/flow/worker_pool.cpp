@@ -88,6 +88,8 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx) {
   if (ctx != nullptr)
     if (const std::error_code error = ctx->err()) return error;
   job.since = monotonic_now();
+  // Now: once it hangs where a worker finds it, the job may be done and gone before this fiber has left.
+  const Deadline limit = limit_of(job);
   runtime::Ticket wake;
   Submitter me;
   me.job = &job;
@@ -108,7 +110,7 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx) {
     case Given::closed: return refused(errc::pool_closed);
     case Given::no_room: break;
   }
-  return ctx != nullptr ? wait_for_room(me, *ctx) : refused(errc::queue_full);
+  return ctx != nullptr ? wait_for_room(me, *ctx, limit) : refused(errc::queue_full);
 }
 
 std::error_code WorkerPool::check() noexcept {
@@ -128,8 +130,8 @@ std::error_code WorkerPool::refused(errc why) noexcept {
   return why;
 }
 
-std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx) {
-  const std::error_code how = context::park_until(me.ticket, ctx, limit_of(*me.job));
+std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit) {
+  const std::error_code how = context::park_until(me.ticket, ctx, limit);
   outside_.fetch_sub(1, std::memory_order_relaxed);
   {
     const LockGuard guard(lock_);

@@ -190,7 +190,7 @@ class WorkerPool {
   std::error_code give(Job& job, const context::Context* ctx);
   enum class Given : std::uint8_t { yes, needs_worker, no_room, closed };
   [[nodiscard]] Given place(Job& job, bool may_start_worker, runtime::Ticket& wake) noexcept;
-  std::error_code wait_for_room(Submitter& me, const context::Context& ctx);
+  std::error_code wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit);
   std::error_code start_worker(Job& job);
   std::error_code refused(errc why) noexcept;
   void refuse_orphans() noexcept;
