@@ -4,19 +4,16 @@
 #include "core/runtime/pick_next.hpp"
 #include "core/runtime/run_queue.hpp"
 #include "core/runtime/runnext.hpp"
+#include "tests/model/barrier.hpp"
 #include "tests/model/explorer.hpp"
 
 using namespace fiberd;
 using model::Atomic;
+using model::Barrier;
 using model::World;
 
 namespace {
 
-struct Barrier {
-  static void light_store(Atomic<bool>& flag) { flag.store(true); }
-  static void heavy() {}
-  static void wait_until_false(Atomic<bool>& flag) { flag.wait_while(true); }
-};
 struct Fiber {
   int runs = 0;
 };

@@ -3,19 +3,16 @@
 #include <catch2/catch.hpp>
 
 #include "core/runtime/runnext.hpp"
+#include "tests/model/barrier.hpp"
 #include "tests/model/explorer.hpp"
 
 using namespace fiberd;
 using model::Atomic;
+using model::Barrier;
 using model::World;
 
 namespace {
 
-struct Barrier {
-  static void light_store(Atomic<bool>& flag) { flag.store(true); }
-  static void heavy() {}
-  static void wait_until_false(Atomic<bool>& flag) { flag.wait_while(true); }
-};
 /// The owner does not say that it is inside.
 struct NoBarrier : Barrier {
   static void light_store(Atomic<bool>&) {}
