@@ -81,7 +81,10 @@ bool llhttp_agrees(const char* message, std::size_t size, const HeadGuard::Head&
 Verdict RequestParser::parse(const char* message, std::size_t size) noexcept {
   if (verdict_ != Verdict::need_more) return verdict_;
   verdict_ = guard_.advance(message, size);
-  if (verdict_ == Verdict::complete && !llhttp_agrees(message, guard_.consumed(), guard_.head(), headers(message))) {
+  const HeadGuard::Head& head = guard_.head();
+  // Where a message without content ends is the blank line's word alone: docs/adr/0010-second-opinion-on-framing.md.
+  const bool framed = head.chunked || head.has_content_length;
+  if (verdict_ == Verdict::complete && framed && !llhttp_agrees(message, guard_.consumed(), head, headers(message))) {
     disagreed_ = true;
     verdict_ = Verdict::refused;
   }

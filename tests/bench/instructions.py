@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Instructions and system calls a request, of one fiberd binary or of several beside each other.
 
-Instructions are counted by callgrind while 20,000 requests on 64 keep-alive connections are answered, for a short text
-and a small file; system calls by strace for the same. Both are about the same on every machine, whatever else it does,
-so a change of a few per cent is seen that no timing would show.
+Instructions are counted by callgrind while requests are answered: 20,000 on 64 keep-alive connections for a short text
+and for a small file, 20,000 in pipelines of 16, and 4,000 with a connection each; system calls by strace for the same.
+Both are about the same on every machine, whatever else it does, so a change of a few per cent is seen that no timing
+would show.
 
   tests/bench/instructions.py build/release/fiberd [OTHER-BINARY...]     the ratios are to the last one
 """
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,8 @@ import tempfile
 from harness import free_port, wait_port
 
 REQUESTS = 20_000
+CONNECTIONS = 4_000
+PIPELINE = 16
 CONFIG = """runtime: {{gomaxprocs: 1}}
 admin: {{address: "off"}}
 log: {{level: warning}}
@@ -30,14 +34,52 @@ listeners:
         - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
         - {{path: /files/*, files: {{root: {root}}}}}
 """
-PATHS = {"hello": "/", "file": "/files/page.html"}
 
 
-def load(port, path, requests=REQUESTS):
+def answers(client, count):
+    """Reads until `count` answers with the known body are there."""
+    seen = b""
+    while seen.count(b"Hello, World!") < count:
+        piece = client.recv(65536)
+        if not piece:
+            sys.exit(f"the connection ended behind {seen.count(b'Hello, World!')} of {count} answers")
+        seen += piece
+
+
+def pipelined(port, requests):
+    batch = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * PIPELINE
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(64)]
+    for i in range(requests // PIPELINE):
+        client = clients[i % len(clients)]
+        client.sendall(batch)
+        answers(client, PIPELINE)
+    for client in clients:
+        client.close()
+
+
+def connected(port, requests):
+    for _ in range(requests):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            answers(client, 1)
+            if client.recv(1) != b"":
+                sys.exit("bytes behind the answer")
+
+
+def load(port, path, requests):
     out = subprocess.run(["h2load", "--h1", "-n", str(requests), "-c", "64", f"http://127.0.0.1:{port}{path}"],
                          capture_output=True, text=True, timeout=300).stdout
     if f"status codes: {requests} 2xx" not in out:
         sys.exit(f"not all requests were answered:\n{out}")
+
+
+# Each: what sends so many requests, how many are measured, how many go before.
+WORKLOADS = {
+    "hello": (lambda port, n: load(port, "/", n), REQUESTS, 4_000),
+    "pipeline": (pipelined, REQUESTS, 4_000),
+    "file": (lambda port, n: load(port, "/files/page.html", n), REQUESTS, 4_000),
+    "connect": (connected, CONNECTIONS, 400),
+}
 
 
 class Server:
@@ -55,36 +97,38 @@ class Server:
         self.process.wait(60)
 
 
-def instructions(directory, binary, path):
+def instructions(directory, binary, workload):
+    send, requests, before = workload
     out = os.path.join(directory, "callgrind.out")
     server = Server(directory, binary, ["valgrind", "--tool=callgrind", "--instr-atstart=no",
                                         f"--callgrind-out-file={out}"])
-    load(server.port, path, 4_000)
+    send(server.port, before)
     for state in ("on", "off"):
         subprocess.run(["callgrind_control", "-i", state, str(server.process.pid)], stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, check=True)
         if state == "on":
-            load(server.port, path)
+            send(server.port, requests)
     server.stop()
     with open(out) as f:
         totals = [int(m) for m in re.findall(r"^(?:summary|totals): (\d+)", f.read(), re.M)]
-    return max(totals) / REQUESTS
+    return max(totals) / requests
 
 
-def system_calls(directory, binary, path):
+def system_calls(directory, binary, workload):
+    send, requests, before = workload
     out = os.path.join(directory, "strace.out")
     server = Server(directory, binary, [])
-    load(server.port, path, 4_000)
+    send(server.port, before)
     tracer = subprocess.Popen(["strace", "-c", "-f", "-o", out, "-p", str(server.process.pid)],
                               stderr=subprocess.PIPE, text=True)
     tracer.stderr.readline()  # it is attached
-    load(server.port, path)
+    send(server.port, requests)
     tracer.send_signal(signal.SIGINT)
     tracer.wait(30)
     server.stop()
     with open(out) as f:
         calls = sum(int(m) for m in re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s", f.read(), re.M))
-    return calls / REQUESTS
+    return calls / requests
 
 
 def main():
@@ -94,19 +138,19 @@ def main():
     for tool in ("valgrind", "strace", "h2load"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is needed (make packages)")
-    print(f"| binary | {' | '.join(f'{w}: instructions | {w}: calls' for w in PATHS)} |")
-    print("|---" * (1 + 2 * len(PATHS)) + "|")
+    print(f"| binary | {' | '.join(f'{w}: instructions | {w}: calls' for w in WORKLOADS)} |")
+    print("|---" * (1 + 2 * len(WORKLOADS)) + "|")
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         with open(os.path.join(directory, "page.html"), "w") as f:
             f.write("x" * 2048)
         for binary in args.binaries:
-            rows.append([(instructions(directory, binary, p), system_calls(directory, binary, p))
-                         for p in PATHS.values()])
+            rows.append([(instructions(directory, binary, w), system_calls(directory, binary, w))
+                         for w in WORKLOADS.values()])
             print(f"| {os.path.basename(binary)} | " + " | ".join(f"{i:.0f} | {c:.2f}" for i, c in rows[-1]) + " |",
                   flush=True)
     for binary, row in zip(args.binaries[:-1], rows):
-        ratios = [f"{w} {i / b:.3f}" for w, (i, _), (b, _) in zip(PATHS, row, rows[-1])]
+        ratios = [f"{w} {i / b:.3f}" for w, (i, _), (b, _) in zip(WORKLOADS, row, rows[-1])]
         print(f"{os.path.basename(binary)} to {os.path.basename(args.binaries[-1])}: " + ", ".join(ratios))
 
 
