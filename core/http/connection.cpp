@@ -31,6 +31,7 @@
 #include "core/base/random.hpp"
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
+#include "core/http/slash_redirect.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -328,6 +329,7 @@ Connection::Step Connection::serve_request() noexcept {
     error = server_.options_.gate == nullptr ? answer_unrouted(ex, match) : answer_unrouted_gated(ex, match);
   } else {
     ex.rest_ = match.rest;
+    ex.exact_route_ = match.exact;
     ex.deadline_ = Deadline::at(
         begin + (route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request).count());
     if (!route->gated) [[likely]]
@@ -413,6 +415,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
 }
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
+  if (match.kind == RouteMatch::Kind::add_slash) return redirect_to_slash(ex);
   if (match.kind != RouteMatch::Kind::options) return ex.respond_error(404);
   const AllowValue allow(match.allow);
   const Field field{"Allow", allow.text()};

@@ -31,10 +31,15 @@ class Exchange {
 
   /// Views hold until serve() returns.
   [[nodiscard]] const Request& request() const noexcept { return request_; }
-  /// The request's path, percent-decoded once and without dot segments.
+  /// The request's path in normal form (path.hpp): percent-decoded once, without dot segments and empty ones. The
+  /// router matched this one: whoever opens or decides something by the path uses it, never request().path, which is as
+  /// sent.
   [[nodiscard]] std::string_view path() const noexcept { return path_; }
   /// For a prefix route: the part of path() below it, without a leading slash.
   [[nodiscard]] std::string_view rest() const noexcept { return path_.substr(rest_); }
+  /// What a handler with a root of its own looks for there: rest(), or, for a route without "/*", the whole path
+  /// without its leading slash.
+  [[nodiscard]] std::string_view below_root() const noexcept { return path_.substr(exact_route_ ? 1 : rest_); }
   /// By when the head of the answer must be committed (`timeouts.request`).
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
 
@@ -101,6 +106,7 @@ class Exchange {
   context::Context context_;  // background: nobody has asked
   std::string_view path_;
   std::size_t rest_ = 0;
+  bool exact_route_ = false;
   Deadline deadline_;
   BodyDecoder decoder_;
   Reject refused_ = Reject::none;

@@ -8,7 +8,7 @@ namespace {
 bool is_plain(std::string_view raw) noexcept {
   char previous = '\0';
   for (const char c : raw) {
-    if (c == '%' || (c == '.' && previous == '/')) return false;
+    if (c == '%' || (previous == '/' && (c == '.' || c == '/'))) return false;
     previous = c;
   }
   return true;
@@ -26,7 +26,7 @@ NormalisedPath normalise_path(std::string_view raw, std::span<char> scratch) noe
   std::size_t segment = 1;  // where the segment being written begins
   const auto end_segment = [&](bool last) noexcept {
     const std::string_view text(out + segment, size - segment);
-    if (text == ".") {
+    if (text.empty() || text == ".") {
       size = segment;
     } else if (text == "..") {
       // Back to the slash that ends the segment before; the root has none.

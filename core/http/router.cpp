@@ -34,6 +34,13 @@ int compare_host(std::string_view lower, std::string_view host) noexcept {
   return lower.size() == host.size() ? 0 : lower.size() < host.size() ? -1 : 1;
 }
 
+/// Whether a request's path can be this, or begin with it.
+bool is_normal(std::string_view path) {
+  const std::string closed = std::string(path) + "/";
+  const bool empty_segment = path.find("//") != std::string_view::npos;
+  return !empty_segment && closed.find("/./") == std::string::npos && closed.find("/../") == std::string::npos;
+}
+
 }  // namespace
 
 std::uint32_t Router::Table::find(std::uint64_t hash, std::string_view path, bool prefix) const noexcept {
@@ -45,7 +52,19 @@ std::uint32_t Router::Table::find(std::uint64_t hash, std::string_view path, boo
   }
 }
 
-std::uint32_t Router::Table::most_specific(std::string_view path) const noexcept {
+/// The prefix that is `path` and a slash.
+std::uint32_t Router::Table::find_below(std::uint64_t hash, std::string_view path) const noexcept {
+  const std::size_t mask = slots.size() - 1;
+  for (std::size_t i = slot_of(hash, mask);; i = (i + 1) & mask) {
+    const std::uint32_t e = slots[i];
+    if (e == kNone) return kNone;
+    const Entry& entry = entries[e];
+    if (entry.hash == hash && entry.prefix && entry.path.size() == path.size() + 1 && entry.path.starts_with(path))
+      return e;
+  }
+}
+
+std::uint32_t Router::Table::most_specific(std::string_view path, bool& add_slash) const noexcept {
   std::uint64_t h = kSeed;
   std::uint32_t best = kNone;
   for (std::size_t i = 0; i < path.size() && i < longest; ++i) {
@@ -55,8 +74,12 @@ std::uint32_t Router::Table::most_specific(std::string_view path) const noexcept
     }
   }
   if (path.size() > longest) return best;
-  const std::uint32_t exact = find(h, path, false);
-  return exact != kNone ? exact : best;
+  if (const std::uint32_t exact = find(h, path, false); exact != kNone) return exact;
+  if (path.size() == longest || path.ends_with('/')) return best;
+  const std::uint32_t below = find_below(step(h, '/'), path);
+  if (below == kNone) return best;
+  add_slash = true;
+  return below;
 }
 
 void Router::Table::index() {
@@ -107,7 +130,8 @@ Result<Router> Router::make(const std::vector<RouteSpec>& routes) {
     const bool prefix = path.ends_with("/*");
     if (prefix) path.remove_suffix(1);
     if (path.empty() || path.front() != '/' || path.find('*') != std::string_view::npos ||
-        path.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos || spec.methods.empty()) {
+        path.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos || !is_normal(path) ||
+        spec.methods.empty()) {
       return fail(std::errc::invalid_argument);
     }
     const std::string_view labels = host_name(spec.host);
@@ -137,18 +161,21 @@ Result<Router> Router::make(const std::vector<RouteSpec>& routes) {
 }
 
 bool Router::try_table(const Table& table, Method method, std::string_view path, RouteMatch& match) noexcept {
-  for (std::uint32_t e = table.most_specific(path); e != kNone; e = table.entries[e].shorter) {
+  bool add_slash = false;
+  for (std::uint32_t e = table.most_specific(path, add_slash); e != kNone; e = table.entries[e].shorter) {
     const Entry& entry = table.entries[e];
     for (const Target& target : entry.targets) {
       if (target.methods.has(method)) {
-        match.kind = RouteMatch::Kind::route;
+        match.kind = add_slash ? RouteMatch::Kind::add_slash : RouteMatch::Kind::route;
         match.index = target.route;
-        match.rest = entry.prefix ? entry.path.size() : path.size();
+        match.rest = entry.prefix && !add_slash ? entry.path.size() : path.size();
+        match.exact = !entry.prefix;
         match.allow = MethodSet();
         return true;
       }
       match.allow = match.allow | target.methods;
     }
+    add_slash = false;  // what is left covers the path itself
   }
   return false;
 }

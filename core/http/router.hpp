@@ -7,6 +7,10 @@
 // none serves the method, the answer is 405 with the union of their methods; HEAD goes with GET, and OPTIONS, which the
 // router can answer itself, with everything.
 //
+// "/a" with a prefix "/a/*" and no exact route "/a" (of that host) is redirected to "/a/", as Go's ServeMux and nginx
+// do it, whatever shorter prefix would cover it: else "/*" would serve "/a", and with it whatever is called the same as
+// what the rule for "/a/*" is about.
+//
 // One pass over the path computes a rolling hash; at each '/' it is looked up among the prefixes, at the end among the
 // exact paths. Each entry links to the next shorter prefix that covers it, so falling back costs no search. Rejected: a
 // trie of segments, which allocates per node and chases a pointer per segment.
@@ -30,6 +34,7 @@ struct RouteSpec {
 struct RouteMatch {
   enum class Kind : std::uint8_t {
     route,               ///< `index` serves it
+    add_slash,           ///< "/a" where "/a/*" is: to be redirected to "/a/"
     not_found,           ///< 404
     method_not_allowed,  ///< 405 with Allow: allow_value(allow)
     options,             ///< OPTIONS that no route serves itself: 204 with Allow
@@ -38,15 +43,17 @@ struct RouteMatch {
   Kind kind = Kind::not_found;
   std::size_t index = 0;  ///< into the list given to make()
   std::size_t rest = 0;   ///< for a prefix: where the part of the path below it begins, e.g. 7 for "/files/*"
+  bool exact = false;     ///< the route is no prefix
   MethodSet allow{};
 };
 
 /// Immutable after make(): any number of threads may match at once.
 class Router {
  public:
-  /// Errors: invalid_argument (a path without leading '/', a '*' elsewhere than in a final "/*", CR, LF or NUL; a host
-  /// without a name, that begins with a dot, or with a '*' elsewhere than in a leading "*."), file_exists (the same
-  /// path, host and a shared method twice), value_too_large (more than 65,535 routes).
+  /// Errors: invalid_argument (a path without leading '/', with a dot segment or an empty one, which no path in normal
+  /// form has, a '*' elsewhere than in a final "/*", CR, LF or NUL; a host without a name, that begins with a dot, or
+  /// with a '*' elsewhere than in a leading "*."), file_exists (the same path, host and a shared method twice),
+  /// value_too_large (more than 65,535 routes).
   [[nodiscard]] static Result<Router> make(const std::vector<RouteSpec>& routes);
 
   /// `path` is normalised (path.hpp); "*" matches OPTIONS only. `host` may carry a port. O(size of path), no
@@ -72,7 +79,9 @@ class Router {
     std::vector<std::uint32_t> slots;  // open addressing, size a power of two
     std::size_t longest = 0;
     [[nodiscard]] std::uint32_t find(std::uint64_t hash, std::string_view path, bool prefix) const noexcept;
-    [[nodiscard]] std::uint32_t most_specific(std::string_view path) const noexcept;
+    [[nodiscard]] std::uint32_t find_below(std::uint64_t hash, std::string_view path) const noexcept;
+    /// `add_slash`: it is the prefix whose name without its slash `path` is.
+    [[nodiscard]] std::uint32_t most_specific(std::string_view path, bool& add_slash) const noexcept;
     void index();
   };
   [[nodiscard]] Table& table_for(std::string_view host);

@@ -16,17 +16,62 @@ TEST_CASE("router: exact beats the longest prefix", "[http]") {
   const auto at = [&](std::string_view path) { return router->match(Method::get, "x", path); };
   CHECK(at("/").index == 0);
   CHECK(at("/a/x").index == 1);
-  CHECK(at("/a/b").index == 1);
   CHECK(at("/a/b/").index == 2);
   CHECK(at("/a/b/x/y").index == 2);
   CHECK(at("/a/b/c").index == 3);
   CHECK(at("/a/b/c/").index == 2);
   CHECK(at("/a/").index == 4);
   CHECK(at("/files/x").rest == 7);
-  CHECK(at("/a").kind == Kind::not_found);
-  CHECK(at("/files").kind == Kind::not_found);
   CHECK(at("/x").kind == Kind::not_found);
   CHECK(at("").kind == Kind::not_found);
+}
+
+TEST_CASE("router: a prefix's name without its slash is redirected, unless a route has it", "[http]") {
+  const auto router = Router::make({{.path = "/*"},
+                                    {.path = "/a/*"},
+                                    {.path = "/a/b/*"},
+                                    {.path = "/c/*"},
+                                    {.path = "/c", .methods = only(Method::get)},
+                                    {.path = "/posts/*", .methods = only(Method::post)},
+                                    {.path = "/own/*", .host = "own"}});
+  REQUIRE(router);
+  const auto at = [&](Method m, std::string_view path) { return router->match(m, "x", path); };
+  for (const std::string_view path : {"/a", "/a/b"}) {
+    INFO(path);
+    CHECK(at(Method::get, path).kind == Kind::add_slash);
+    CHECK(at(Method::post, path).kind == Kind::add_slash);
+    CHECK(at(Method::get, std::string(path) + "/").kind == Kind::route);
+    CHECK(at(Method::get, std::string(path) + "x").kind == Kind::route);
+  }
+  CHECK(at(Method::get, "/c").index == 4);
+  CHECK(at(Method::get, "/c").exact);
+  CHECK(at(Method::post, "/c").index == 0);
+  CHECK_FALSE(at(Method::post, "/c").exact);
+  CHECK(at(Method::get, "/posts").index == 0);
+  CHECK(at(Method::get, "/posts").kind == Kind::route);
+  CHECK(at(Method::post, "/posts").kind == Kind::add_slash);
+  CHECK(router->match(Method::get, "own", "/own").kind == Kind::add_slash);
+  CHECK(at(Method::get, "/own").kind == Kind::route);
+  CHECK(at(Method::get, "/").kind == Kind::route);
+  const auto alone = Router::make({{.path = "/static/*", .methods = only(Method::get)}});
+  REQUIRE(alone);
+  CHECK(alone->match(Method::get, "", "/static").kind == Kind::add_slash);
+  CHECK(alone->match(Method::head, "", "/static").kind == Kind::add_slash);
+  CHECK(alone->match(Method::post, "", "/static").kind == Kind::method_not_allowed);
+  CHECK(alone->match(Method::options, "", "/static").kind == Kind::options);
+  CHECK(alone->match(Method::get, "", "/stati").kind == Kind::not_found);
+  CHECK(alone->match(Method::get, "", "/staticx").kind == Kind::not_found);
+}
+
+TEST_CASE("router: what no path in normal form is, no route can be", "[http]") {
+  for (const char* path : {"//", "//a", "/a//b", "/a//*", "//*", "/./a", "/a/.", "/../a", "/a/..", "/a/../*", "/./*"}) {
+    INFO(path);
+    CHECK_FALSE(Router::make({{.path = path}}).has_value());
+  }
+  for (const char* path : {"/", "/*", "/a/", "/.a", "/a./*", "/...", "/a;b"}) {
+    INFO(path);
+    CHECK(Router::make({{.path = path}}).has_value());
+  }
 }
 
 TEST_CASE("router: methods, Allow and 501", "[http]") {
