@@ -209,9 +209,17 @@ struct ListenerConfig {
   std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
 };
 
+/// What all routes that serve files keep of them together.
+struct FileCacheConfig {
+  std::uint64_t files = 1024;
+  std::uint64_t memory = std::uint64_t{32} << 20U;  ///< bytes
+  std::chrono::nanoseconds age = std::chrono::seconds(10);
+};
+
 struct Config {
   RuntimeConfig runtime;
   MemoryConfig memory;
+  FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;
   AdminConfig admin;

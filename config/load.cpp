@@ -169,8 +169,8 @@ bool is_host_pattern(std::string_view host) {
          host.find('*', host.starts_with("*.") ? 1U : 0U) == std::string_view::npos;
 }
 
-/// What is wrong with a route's path; empty: nothing. Requests' paths come without query, decoded once and without dot
-/// segments, so a path that is written otherwise would hardly ever be met.
+/// What is wrong with a route's path; empty: nothing. Requests' paths come without query, decoded once, without dot
+/// segments and empty ones, so a path that is written otherwise would hardly ever be met.
 std::string check_route_path(std::string_view path) {
   if (path.empty()) return "is required";
   if (path.front() != '/') return "must begin with /";
@@ -189,6 +189,8 @@ std::string check_route_path(std::string_view path) {
   for (const std::string_view dots : {"/./", "/../"})
     if ((std::string(path) + "/").find(dots) != std::string::npos)
       return "dot segments are removed from requests' paths; write the path without . and ..";
+  if (path.find("//") != std::string_view::npos)
+    return "empty segments are removed from requests' paths; write the path with single slashes";
   return "";
 }
 
@@ -431,6 +433,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   if (c.runtime.stack_size % 4096 != 0 && c.runtime.stack_size >= 16 * 1024)
     runtime.report("stack_size", "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
+  const Reader file_cache = root.section("file_cache");
+  c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
   const Reader log = root.section("log");
   c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")),
            log.text("output")};

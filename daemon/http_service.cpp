@@ -62,7 +62,25 @@ std::unique_ptr<metric::StatusCounters> make_route_counters(const std::string& l
                                                   listener, route);
 }
 
+std::shared_ptr<http::OpenFiles> make_open_files(const config::FileCacheConfig& config, metric::Registry& registry) {
+  http::OpenFilesMetrics m;
+  m.files = &registry.gauge(register_metric(registry, "fiberd_file_cache_files"), {});
+  m.descriptors = &registry.gauge(register_metric(registry, "fiberd_file_cache_descriptors"), {});
+  m.memory = &registry.gauge(register_metric(registry, "fiberd_file_cache_memory_bytes"), {});
+  metric::Family& lookups = register_metric(registry, "fiberd_file_cache_lookups_total");
+  m.hits = &registry.counter(lookups, {"hit"});
+  m.misses = &registry.counter(lookups, {"miss"});
+  m.renewed = &registry.counter(lookups, {"renewed"});
+  metric::Family& evicted = register_metric(registry, "fiberd_file_cache_evicted_total");
+  m.evicted_room = &registry.counter(evicted, {"room"});
+  m.evicted_age = &registry.counter(evicted, {"age"});
+  m.evicted_shortage = &registry.counter(evicted, {"shortage"});
+  return std::make_shared<http::OpenFiles>(
+      http::OpenFilesOptions{.files = config.files, .memory = config.memory, .age = config.age}, m);
+}
+
 static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
+                                                           const std::shared_ptr<http::OpenFiles>& open_files,
                                                            const std::string& server) {
   if (const auto* named = std::get_if<config::HandlerAction>(&action)) {
     if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
@@ -76,6 +94,7 @@ static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAc
   if (const auto* files = std::get_if<config::FilesAction>(&action))
     return http::make_files_handler({.root = files->root,
                                      .index = files->index,
+                                     .kept = open_files,
                                      .cache_control = files->cache_control,
                                      .precompressed = files->precompressed,
                                      .try_files = files->try_files,
@@ -105,7 +124,8 @@ static std::string route_label(const config::RouteConfig& route) {
 }
 
 Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                      const Handlers& handlers, metric::Registry& registry, std::string& error) {
+                                      const Handlers& handlers, const std::shared_ptr<http::OpenFiles>& open_files,
+                                      metric::Registry& registry, std::string& error) {
   HttpService service;
   http::ServerOptions options;
   options.timeouts = {.header = config.timeouts.header,
@@ -162,7 +182,7 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     } else if (std::holds_alternative<config::FilesAction>(r.action)) {
       route.spec.methods = http::MethodSet::of(http::Method::get);
     }
-    auto handler = make_handler(r.action, handlers, config.server);
+    auto handler = make_handler(r.action, handlers, open_files, config.server);
     if (!handler) {
       const auto* files = std::get_if<config::FilesAction>(&r.action);
       const auto* named = std::get_if<config::HandlerAction>(&r.action);

@@ -5,6 +5,7 @@
 
 #include "config/config.hpp"
 #include "core/base/result.hpp"
+#include "core/http/open_files.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
@@ -20,10 +21,15 @@ struct HttpService {
   std::vector<metric::CallbackHandle> gate_metrics;  ///< last: they go first
 };
 
+/// What all routes with files share.
+[[nodiscard]] std::shared_ptr<http::OpenFiles> make_open_files(const config::FileCacheConfig& config,
+                                                               metric::Registry& registry);
+
 /// Provisions everything a listener needs but its socket. On failure `error` says which key cannot be had and why.
 [[nodiscard]] Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                                    const Handlers& handlers, metric::Registry& registry,
-                                                    std::string& error);
+                                                    const Handlers& handlers,
+                                                    const std::shared_ptr<http::OpenFiles>& open_files,
+                                                    metric::Registry& registry, std::string& error);
 
 /// The counters of a server that is no route's: used by make_http_service and the admin server.
 [[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Registry& registry);

@@ -62,10 +62,15 @@ struct Entry {
   std::unique_ptr<aggregate::Service> aggregate;  // when it aggregates; listener is null then without TCP
 
   const std::vector<http::Server*>* all_http = nullptr;  // of the daemon, this one included
+  http::OpenFiles* open_files = nullptr;                 // of the daemon
 
   static std::size_t make_room(void* argument, net::Shortage shortage, std::size_t wanted) noexcept {
     const auto& e = *static_cast<const Entry*>(argument);
-    if (shortage == net::Shortage::descriptors) return http::reclaim(*e.all_http, wanted);
+    if (shortage == net::Shortage::descriptors) {
+      // First the files that nobody is sending: they cost nobody anything.
+      const std::size_t closed = e.open_files->reclaim(wanted);
+      return closed >= wanted ? closed : closed + http::reclaim(*e.all_http, wanted - closed);
+    }
     http::Server* const own = e.http.server.get();
     return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
   }
@@ -109,6 +114,7 @@ class Daemon {
   const config::Config& config_;
   const Handlers& handlers_;
   metric::Registry registry_;
+  std::shared_ptr<http::OpenFiles> open_files_;
   std::unique_ptr<observe::Exporter> exporter_;
   AdminState admin_state_;
   AccessLogWriter access_writer_;
@@ -217,7 +223,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   if (http != nullptr) {
     options.connections = http->limits.connections;
     options.connections_per_address = http->limits.connections_per_address;
-    auto service = make_http_service(config.name, *http, handlers_, registry_, error);
+    auto service = make_http_service(config.name, *http, handlers_, open_files_, registry_, error);
     if (!service) {
       fatal("listener " + config.name + ": " + error);
       return ExitCode::bad_usage;
@@ -238,6 +244,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     entry->aggregate = std::make_unique<aggregate::Service>(config.name, own, runtime_->gomaxprocs(), registry_);
   }
   entry->all_http = &http_servers_;
+  entry->open_files = open_files_.get();
   options.make_room = {&Entry::make_room, entry.get()};
   const ExitCode bound = entry->aggregate != nullptr ? bind_aggregate(*entry, config.address, options)
                                                      : bind(*entry, config.address, std::move(options));
@@ -282,6 +289,7 @@ ExitCode Daemon::build() {
   }
   runtime_ = std::move(*started);
   observe::register_catalogue(registry_);
+  open_files_ = make_open_files(config_.file_cache, registry_);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
@@ -313,6 +321,7 @@ ExitCode Daemon::build() {
   listening.connections = 256;
   // When descriptors run out is when somebody wants to know.
   admin_->all_http = &http_servers_;
+  admin_->open_files = open_files_.get();
   listening.make_room = {&Entry::make_room, admin_.get()};
   return bind(*admin_, config_.admin.address, std::move(listening));
 }
@@ -379,6 +388,8 @@ void Daemon::watch_memory() {
       for (const auto& e : entries_) open += e->connections();
       crowd = std::max(crowd, open);
       const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
+      // Closing what was deleted frees its disk space, which may take a while.
+      if (open_files_->files() != 0) runtime::blocking([&] { open_files_->sweep(monotonic_now()); });
       if (over_memory_limit()) {
         save_memory();
       } else if (crowd_left) {
@@ -400,6 +411,7 @@ void Daemon::give_memory_back() noexcept {
 
 /// What idle connections hold is what can be had back without hurting anybody.
 void Daemon::save_memory() noexcept {
+  open_files_->clear();
   std::size_t open = 0;
   for (const http::Server* const s : http_servers_) open += s->connections();
   (void)http::reclaim(http_servers_, open / 8 + 1);

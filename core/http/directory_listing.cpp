@@ -11,6 +11,7 @@
 #include <ctime>
 #include <memory>
 #include <tuple>
+#include <utility>
 
 #include "core/http/characters.hpp"
 
@@ -139,12 +140,22 @@ Result<Listing> list_directory(const FileRoot& root, const std::string& path, st
     if (entry->d_name[0] == '.') continue;
     struct stat st {};
     if (::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
-    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) continue;
+    ListedName name{entry->d_name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec};
+    if (S_ISLNK(st.st_mode)) {
+      // The same call by which it would be served says whether it is.
+      const auto target = root.open_below((path.empty() || path.ends_with('/') ? path : path + "/") + name.name);
+      if (!target) continue;
+      name.directory = (*target)->kind() == OpenFile::Kind::directory;
+      name.size = (*target)->size();
+      name.mtime = (*target)->mtime();
+    } else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+      continue;
+    }
     if (names.size() == most) {
       listing.cut = true;
       break;
     }
-    names.push_back({entry->d_name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size), st.st_mtim.tv_sec});
+    names.push_back(std::move(name));
   }
   std::sort(names.begin(), names.end(), [](const ListedName& a, const ListedName& b) {
     return std::tuple(!a.directory, std::string_view(a.name)) < std::tuple(!b.directory, std::string_view(b.name));

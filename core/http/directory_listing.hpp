@@ -23,10 +23,11 @@ struct Listing {
   bool cut = false;  ///< there are more
 };
 
-/// Regular files and directories in `path` (as FileRoot::open_below takes it), sorted by name, directories first; names
-/// that begin with a dot are left out, and so is what a symbolic link names. Blocks: run it on the blocking pool.
-/// Of more than `most` names those that the file system gives first: to find the first of a sorted list all of them
-/// would have to be read, and how many that are is not ours to bound. Errors: as open_below.
+/// Regular files and directories in `path` (as FileRoot::open_below takes it), sorted by name, directories first. A
+/// symbolic link is listed as what it leads to, where that would be served: one out of the root, to nothing or to what
+/// is neither file nor directory is left out, and so are names that begin with a dot. Blocks: run it on the blocking
+/// pool. Of more than `most` names those that the file system gives first: to find the first of a sorted list all of
+/// them would have to be read, and how many that are is not ours to bound. Errors: as open_below.
 [[nodiscard]] Result<Listing> list_directory(const FileRoot& root, const std::string& path, std::size_t most);
 
 /// A page of links; `path` is the decoded path of the request. Everything in it is escaped; control characters and

@@ -1,7 +1,11 @@
-// Files are sent by sendfile from descriptors that stay open. The page cache decides whether that blocks the thread: a
-// cold page would stall a Processor and everybody on it for a disk's seek. So each piece is probed by a one-byte
-// preadv2(RWF_NOWAIT) at its two ends; where that says "not now" the piece is read through on the blocking pool first.
-// A file that was found warm is not probed again for a second.
+// Small files are sent from memory (file_cache.hpp), larger ones by sendfile from descriptors that stay open. There the
+// page cache decides whether that blocks the thread: a cold page would stall a Processor and everybody on it for a
+// disk's seek. So each piece is probed by a one-byte preadv2(RWF_NOWAIT) at its two ends; where that says "not now" the
+// piece is read through on the blocking pool first. A file that was found warm is not probed again for a second.
+//
+// Whoever writes into a file that is being sent writes into the answer. It is looked at before the answer begins and,
+// when it goes in pieces, before the last one: if it has changed by then the last piece is not sent, so that the client
+// sees that the answer is no whole. What remains is a write during the last 64 KiB, or during an answer of one piece.
 #include "core/http/files.hpp"
 
 #include <errno.h>
@@ -26,6 +30,7 @@
 #include "core/http/directory_listing.hpp"
 #include "core/http/file_cache.hpp"
 #include "core/http/mime.hpp"
+#include "core/http/slash_redirect.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -34,6 +39,9 @@ namespace fiberd::http {
 namespace {
 
 constexpr std::uint64_t kPiece = std::uint64_t{1} << 20U;
+constexpr std::uint64_t kLastPiece = std::uint64_t{64} << 10U;
+constexpr std::uint64_t kOnePiece = std::uint64_t{256} << 10U;  // up to here an answer is not worth two
+constexpr int kLooks = 2;                                       // at a file that changes while it is looked at
 constexpr std::int64_t kWarm = 1'000'000'000;
 
 bool hidden(std::string_view path) noexcept {
@@ -94,7 +102,8 @@ class FilesHandler final : public Handler {
       : options_(std::move(options)),
         codings_(options_.precompressed.begin(), options_.precompressed.end()),
         root_(std::move(root)),
-        cache_(*root_, options_.open_files, std::move(siblings), [this](FileCache::Entry& e) { prepare(e); }),
+        kept_(options_.kept != nullptr ? options_.kept : std::make_shared<OpenFiles>()),
+        cache_(*root_, *kept_, std::move(siblings), [this](FileCache::Entry& e) { prepare(e); }),
         boundary_(make_boundary()) {}
 
   std::error_code serve(Exchange& ex) override {
@@ -103,15 +112,14 @@ class FilesHandler final : public Handler {
       static constexpr Field kAllow{"Allow", "GET, HEAD"};
       return ex.respond_error(405, {&kAllow, 1});
     }
-    std::string_view path = ex.rest();
-    while (path.starts_with('/')) path.remove_prefix(1);
+    const std::string_view path = ex.below_root();
     if (hidden(path)) return ex.respond_error(404);
     if (!options_.try_files.empty()) return serve_tried(ex, path);
     if (path.empty() || path.ends_with('/')) return serve_directory(ex, path);
     const auto entry = cache_.get(path);
     if (!entry) return refuse(ex, path, entry.error());
-    if ((*entry)->content.file->kind() == OpenFile::Kind::directory) return redirect(ex);
-    return send(ex, **entry);
+    if ((*entry)->content.file->kind() == OpenFile::Kind::directory) return redirect_to_slash(ex);
+    return send(ex, *entry);
   }
 
  private:
@@ -142,16 +150,7 @@ class FilesHandler final : public Handler {
     const auto entry = cache_.get(options_.fallback);
     if (!entry && is_shortage(entry.error())) return refuse(ex, options_.fallback, entry.error());
     if (!entry || (*entry)->content.file->kind() != OpenFile::Kind::regular) return ex.respond_error(404);
-    return send(ex, **entry);
-  }
-  /// To the name with a slash, relative to the request: a target that begins with "//" can not become another host.
-  static std::error_code redirect(Exchange& ex) {
-    const Request& request = ex.request();
-    const std::string_view raw = request.path;
-    std::string location = "./" + std::string(raw.substr(raw.rfind('/') + 1)) + "/";
-    if (!request.query.empty()) location += "?" + std::string(request.query);
-    const Field field{"Location", location};
-    return ex.respond(301, "text/plain; charset=utf-8", "301 Moved Permanently\n", {&field, 1});
+    return send(ex, *entry);
   }
 
   /// The index of `directory`, which is empty or ends in a slash; nullptr when it has none.
@@ -166,23 +165,35 @@ class FilesHandler final : public Handler {
   std::error_code serve_directory(Exchange& ex, std::string_view directory) {
     const Result<EntryPointer> index = find_index(directory);
     if (!index) return refuse(ex, directory, index.error());
-    if (*index != nullptr) return send(ex, **index);
+    if (*index != nullptr) return send(ex, *index);
     return options_.listing ? list(ex, directory) : absent(ex);
+  }
+  /// `pattern` for `path`, as a path in normal form has it.
+  static std::string expand(std::string_view pattern, std::string_view path) {
+    std::string name(pattern);
+    for (std::size_t at = 0; (at = name.find("$path", at)) != std::string::npos; at += path.size())
+      name.replace(at, 5, path);
+    name.erase(std::unique(name.begin(), name.end(), [](char a, char b) { return a == '/' && b == '/'; }), name.end());
+    if (name.starts_with('/')) name.erase(0, 1);
+    return name;
   }
   std::error_code serve_tried(Exchange& ex, std::string_view path) {
     for (const std::string& pattern : options_.try_files) {
-      std::string name = pattern;
-      for (std::size_t at = 0; (at = name.find("$path", at)) != std::string::npos; at += path.size())
-        name.replace(at, 5, path);
-      name.erase(0, std::min(name.find_first_not_of('/'), name.size()));
+      const std::string name = expand(pattern, path);
       if (hidden(name)) continue;
-      Result<EntryPointer> entry =
-          name.empty() || name.ends_with('/') ? find_index(name) : Result<EntryPointer>(cache_.get(name));
+      const bool directory = name.empty() || name.ends_with('/');
+      Result<EntryPointer> entry = directory ? find_index(name) : Result<EntryPointer>(cache_.get(name));
       if (!entry && !is_absent(entry.error())) return refuse(ex, name, entry.error());
-      if (entry && *entry != nullptr && (*entry)->content.file->kind() == OpenFile::Kind::regular)
-        return send(ex, **entry);
+      if (!entry || *entry == nullptr || (*entry)->content.file->kind() != OpenFile::Kind::regular) continue;
+      // The index of "a/" under the name "a" would come past the rules for "a/", and break its relative links.
+      const bool lacks_slash = directory && name.size() == path.size() + 1 && name.starts_with(path) && !path.empty();
+      return lacks_slash ? redirect_to_slash(ex) : send(ex, *entry);
     }
-    return absent(ex);
+    if (!options_.listing) return absent(ex);
+    if (path.empty() || path.ends_with('/')) return list(ex, path);
+    const auto entry = cache_.get(path);
+    if (!entry) return refuse(ex, path, entry.error());
+    return (*entry)->content.file->kind() == OpenFile::Kind::directory ? redirect_to_slash(ex) : absent(ex);
   }
   std::error_code list(Exchange& ex, std::string_view directory) {
     const std::string name(directory);
@@ -209,10 +220,22 @@ class FilesHandler final : public Handler {
     return false;
   }
 
-  std::error_code send(Exchange& ex, FileCache::Entry& entry) {
+  static FileCache::Content& form_of(FileCache::Entry& entry, std::size_t coding) noexcept {
+    return coding == kIdentity ? entry.content : entry.compressed[coding];
+  }
+
+  std::error_code send(Exchange& ex, EntryPointer found) {
     const Request& request = ex.request();
-    const std::size_t coding = negotiate(request.headers, entry);
-    FileCache::Content& content = coding == kIdentity ? entry.content : entry.compressed[coding];
+    std::size_t coding = negotiate(request.headers, *found);
+    for (int look = 0; look < kLooks && !form_of(*found, coding).file->unchanged(); ++look) {
+      Result<EntryPointer> renewed = cache_.renew(found);
+      if (!renewed) return refuse(ex, found->path, renewed.error());
+      if ((*renewed)->content.file->kind() != OpenFile::Kind::regular) return ex.respond_error(404);
+      found = std::move(*renewed);
+      coding = negotiate(request.headers, *found);
+    }
+    FileCache::Entry& entry = *found;
+    FileCache::Content& content = form_of(entry, coding);
     const OpenFile& file = *content.file;
     if (is_conditional(request.headers)) {
       Fields fields = validator_fields(entry, coding);
@@ -341,15 +364,18 @@ class FilesHandler final : public Handler {
     std::uint64_t end;
   };
   static std::error_code send_bytes(Exchange& ex, FileCache::Content& content, Span span) {
+    if (content.file->in_memory()) return ex.write(content.file->bytes().substr(span.begin, span.end - span.begin));
     const int fd = content.file->fd();
     const bool warm = runtime::coarse_now() < content.warm_until.load(std::memory_order_relaxed);
     bool all_warm = true;
+    const std::uint64_t last = span.end - span.begin > kOnePiece ? span.end - kLastPiece : span.end;
     for (std::uint64_t offset = span.begin; offset < span.end;) {
-      const std::uint64_t count = std::min(kPiece, span.end - offset);
+      const std::uint64_t count = std::min(kPiece, (offset < last ? last : span.end) - offset);
       if (!warm && !(in_memory(fd, offset) && in_memory(fd, offset + count - 1))) {
         all_warm = false;
         runtime::blocking([&] { read_through(fd, offset, count); });
       }
+      if (offset == last && !content.file->unchanged()) return std::make_error_code(std::errc::io_error);
       if (const std::error_code error = ex.write_file(fd, offset, count)) return error;
       offset += count;
     }
@@ -374,6 +400,7 @@ class FilesHandler final : public Handler {
   FilesOptions options_;
   const std::vector<std::string_view> codings_;  // views into options_
   std::unique_ptr<FileRoot> root_;
+  const std::shared_ptr<OpenFiles> kept_;
   FileCache cache_;
   LogLimit log_limit_;
   const std::string boundary_;

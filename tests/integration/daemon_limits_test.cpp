@@ -1,10 +1,12 @@
 // The daemon at its limits: many connections, no descriptors left, clients that stop talking.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <thread>
 
 #include "tests/support/daemon.hpp"
@@ -342,4 +344,76 @@ TEST_CASE("access log lines, common and json", "[integration][daemon]") {
       run({"python3", "-c", "import json,sys; print(len([json.loads(l) for l in open(sys.argv[1])]))", lines});
   CHECK(parsed.code == 0);
   CHECK(parsed.output == std::to_string(occurrences(json, "\n")) + "\n");
+}
+
+namespace {
+
+std::string site(const std::string& root, const std::string& rest = {}) {
+  return "admin: {address: \"127.0.0.1:0\"}\n" + rest +
+         "listeners:\n"
+         "  - name: web\n"
+         "    address: \"127.0.0.1:0\"\n"
+         "    http:\n"
+         "      routes: [{path: /, respond: {body: hello}}, {path: /echo, echo: {}}, {path: /one/*, files: {root: " +
+         root + "}}, {path: /two/*, files: {root: " + root + "}}]\n";
+}
+
+/// Too large to be kept in memory.
+void make_large(const std::string& path) {
+  const std::string name = path;
+  ::close(::open(name.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+  std::filesystem::resize_file(name, 200'000);
+}
+
+bool holds_deleted(pid_t pid) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone).string().ends_with("(deleted)")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("files leave the clients their descriptors, whatever is asked for", "[integration][daemon]") {
+  const TemporaryDirectory root;
+  for (int i = 0; i < 600; ++i) make_large(root.path() + "/f" + std::to_string(i));
+  Daemon daemon(site(root.path()), {.open_files = 300});
+  const auto descriptors = [&] { return daemon.metric("fiberd_file_cache_descriptors").value_or(1e9); };
+  unsigned served = 0;
+  {
+    HttpClient c(daemon.port("web"));
+    for (int i = 0; i < 600; ++i)
+      for (const char* route : {"/one", "/two"}) {
+        const std::string path = route + std::string("/f") + std::to_string(i);
+        const auto a = c.ask("HEAD " + path + " HTTP/1.1\r\nHost: a\r\n\r\n", true);
+        served += a && a->status == 200 ? 1 : 0;
+      }
+  }
+  CHECK(served == 1200);
+  CHECK(descriptors() > 0);
+  CHECK(descriptors() <= 75);
+  CHECK(daemon.metric("fiberd_file_cache_files") == descriptors());
+  CHECK(daemon.metric("fiberd_file_cache_lookups_total{result=\"miss\"}") == 1200.0);
+  CHECK(daemon.metric("fiberd_file_cache_evicted_total{reason=\"room\"}").value_or(0) >= 1200 - 75);
+  // Clients come for what is left and more: the files go before any client does.
+  std::vector<Socket> busy = busy_clients(daemon.port("web"), 230);
+  CHECK(daemon.metric("fiberd_file_cache_evicted_total{reason=\"shortage\"}").value_or(0) > 0);
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}") == 0.0);
+  for (const Socket& client : busy) client.send("llo");
+  for (const Socket& client : busy) CHECK(client.receive("hello"));
+}
+
+TEST_CASE("a deleted file's disk space is given back when its age is over", "[integration][daemon]") {
+  const TemporaryDirectory root;
+  make_large(root.path() + "/f");
+  Daemon daemon(site(root.path(), "file_cache: {age: 500ms}\n"));
+  {
+    HttpClient c(daemon.port("web"));
+    CHECK(c.ask(get("/one/f"))->status == 200);
+  }
+  std::filesystem::remove(root.path() + "/f");
+  CHECK(eventually([&] { return !holds_deleted(daemon.process().pid()); }));
+  CHECK(eventually([&] { return daemon.metric("fiberd_file_cache_files") == 0.0; }));
+  CHECK(daemon.metric("fiberd_file_cache_evicted_total{reason=\"age\"}") == 1.0);
 }

@@ -1,10 +1,6 @@
 // The files handler over real sockets.
 #include "core/http/files.hpp"
 
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <array>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -16,6 +12,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/log.hpp"
+#include "tests/support/file_tree.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -23,54 +20,6 @@ using namespace fiberd::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-class Tree {
- public:
-  Tree() {
-    std::string name = (fs::temp_directory_path() / "fiberd-files-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    base_ = name;
-    fs::create_directories(root() / "dir" / "deep");
-    fs::create_directories(root() / "empty");
-    fs::create_directories(root() / ".well-known");
-    write(base_ / "secret.txt", "secret");
-    write(root() / "index.html", "<p>index</p>");
-    write(root() / "a.txt", "text");
-    write(root() / "nothing.css", "");
-    write(root() / "with space.js", "js");
-    write(root() / ".hidden", "hidden");
-    write(root() / ".well-known" / "security.txt", "contact");
-    write(root() / "dir" / "index.html", "dir index");
-    write(root() / "dir" / "deep" / "b.PNG", "png");
-    fs::create_symlink(base_ / "secret.txt", root() / "out");
-    fs::create_symlink("../secret.txt", root() / "out-relative");
-    fs::create_symlink("..", root() / "up");
-    fs::create_symlink("a.txt", root() / "inside");
-    fs::create_symlink("loop", root() / "loop");
-    if (::mkfifo((root() / "fifo").c_str(), 0600) != 0) throw std::runtime_error("mkfifo");
-  }
-  ~Tree() {
-    std::error_code ignored;  // the test's verdict does not depend on the clean-up
-    fs::remove_all(base_, ignored);
-  }
-  Tree(const Tree&) = delete;
-  Tree& operator=(const Tree&) = delete;
-  [[nodiscard]] fs::path root() const { return base_ / "root"; }
-  static void write(const fs::path& path, const std::string& content) {
-    std::ofstream out(path, std::ios::binary);
-    out << content;
-    out.close();
-    if (!out) throw std::runtime_error("write " + path.string());
-  }
-
- private:
-  fs::path base_;
-};
-
-std::vector<http::Route> routes(const Tree& tree, std::size_t open_files = 1024) {
-  return {{.spec = {.path = "/files/*"},
-           .handler = *http::make_files_handler({.root = tree.root().string(), .open_files = open_files})}};
-}
 
 /// What is logged while it lives.
 class LoggedLines {
@@ -93,28 +42,6 @@ class LoggedLines {
  private:
   static inline Lock lock;
   static inline std::vector<std::string> lines;
-};
-
-/// Leaves the process without a descriptor while it lives.
-class NoDescriptors {
- public:
-  NoDescriptors() {
-    if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) throw std::runtime_error("getrlimit");
-    rlimit low = before_;
-    low.rlim_cur = 512;
-    if (::setrlimit(RLIMIT_NOFILE, &low) != 0) throw std::runtime_error("setrlimit");
-    for (int fd = ::dup(STDERR_FILENO); fd >= 0; fd = ::dup(STDERR_FILENO)) fill_.push_back(fd);
-  }
-  ~NoDescriptors() {
-    for (const int fd : fill_) ::close(fd);
-    (void)::setrlimit(RLIMIT_NOFILE, &before_);
-  }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
-
- private:
-  rlimit before_{};
-  std::vector<int> fill_;
 };
 
 std::string pattern(std::size_t size) {
@@ -264,7 +191,7 @@ TEST_CASE("files: a changed file is seen, a removed one is gone", "[integration]
 TEST_CASE("files: more of them than descriptors are kept", "[integration][files]") {
   const Tree tree;
   for (int i = 0; i < 40; ++i) Tree::write(tree.root() / ("f" + std::to_string(i)), std::to_string(i));
-  HttpServer server(routes(tree, 4));
+  HttpServer server(routes(tree, {.files = 4}));
   const auto open_descriptors = [] {
     return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
   };

@@ -203,6 +203,8 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: \"/a?b\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "leave them out"},
       {with_route("{path: \"/a#b\", echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "leave them out"},
       {with_route("{path: /a/../b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
+      {with_route("{path: /a//b, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "with single slashes"},
+      {with_route("{path: //*, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "with single slashes"},
       {with_route("{path: /a/./*, echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
       {with_route("{path: /a/.., echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
       {with_route("{path: /., echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
@@ -402,7 +404,7 @@ TEST_CASE("routes of one path differ by method or host", "[config]") {
 }
 
 TEST_CASE("what looks like a path or a host that is refused, and is none", "[config]") {
-  for (const char* path : {"/...", "/.a/..b", "/a/.well-known/*", "\"/a b\"", "/\xc3\xa9", "/a//b"}) {
+  for (const char* path : {"/...", "/.a/..b", "/a/.well-known/*", "\"/a b\"", "/\xc3\xa9", "/a;b/"}) {
     const Outcome o = load(with_route(std::string("{path: ") + path + ", echo: {}}"));
     INFO(all(o));
     CHECK(o.ok());
@@ -414,6 +416,22 @@ TEST_CASE("what looks like a path or a host that is refused, and is none", "[con
   const auto& http = std::get<HttpConfig>(o.config.listeners[0].service);
   CHECK(http.routes[0].host == "*.example.org");
   CHECK(http.hosts == std::vector<std::string>{"example.org"});
+}
+
+TEST_CASE("file_cache: what is kept of files", "[config]") {
+  const Outcome by_default = load(kListener);
+  REQUIRE(by_default.ok());
+  CHECK(by_default.config.file_cache.files == 1024);
+  CHECK(by_default.config.file_cache.memory == std::uint64_t{32} << 20U);
+  CHECK(by_default.config.file_cache.age == std::chrono::seconds(10));
+  const Outcome o = load("file_cache: {files: 0, memory: 1MiB, age: 5m}\n" + kListener);
+  INFO(all(o));
+  REQUIRE(o.ok());
+  CHECK(o.config.file_cache.files == 0);
+  CHECK(o.config.file_cache.memory == std::uint64_t{1} << 20U);
+  CHECK(o.config.file_cache.age == std::chrono::minutes(5));
+  CHECK_FALSE(load("file_cache: {files: 1000001}\n" + kListener).ok());
+  CHECK_FALSE(load("file_cache: {age: 0s}\n" + kListener).ok());
 }
 
 TEST_CASE("--set replaces one key", "[config]") {

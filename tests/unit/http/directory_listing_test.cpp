@@ -1,6 +1,7 @@
 #include "core/http/directory_listing.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "tests/support/daemon.hpp"
 
@@ -44,5 +45,35 @@ TEST_CASE("listing: HTML is UTF-8 without controls, links keep each byte", "[htt
     INFO(page);
     CHECK(page.find(std::string("<a href=\"./") + row.link + "\">" + row.text + "</a>") != std::string::npos);
     CHECK(page.find(std::string("<h1>/") + row.text + "</h1>") != std::string::npos);
+  }
+}
+
+TEST_CASE("listing: a link is listed as what it leads to, where that would be served", "[http]") {
+  namespace fs = std::filesystem;
+  const test::TemporaryDirectory directory;
+  const fs::path base = directory.path();
+  fs::create_directories(base / "root" / "sub" / "deep");
+  directory.write("outside", "secret");
+  directory.write("root/sub/file", "four");
+  fs::create_symlink("file", base / "root" / "sub" / "to-file");
+  fs::create_symlink("../sub/deep", base / "root" / "sub" / "to-directory");
+  fs::create_symlink("../../outside", base / "root" / "sub" / "to-outside");
+  fs::create_symlink(base / "outside", base / "root" / "sub" / "to-absolute");
+  fs::create_symlink("nothing", base / "root" / "sub" / "to-nothing");
+  fs::create_symlink("to-itself", base / "root" / "sub" / "to-itself");
+  fs::create_symlink("file", base / "root" / "sub" / ".to-file");
+  const auto root = FileRoot::open((base / "root").string());
+  REQUIRE(root);
+  for (const char* path : {"sub", "sub/"}) {
+    const auto listing = list_directory(**root, path, 100);
+    REQUIRE(listing);
+    std::string seen;
+    for (const ListedName& n : listing->names)
+      seen += n.name + (n.directory ? "/ " : " " + std::to_string(n.size) + " ");
+    CHECK(seen == "deep/ to-directory/ file 4 to-file 4 ");
+    for (const ListedName& n : listing->names) {
+      INFO(n.name);
+      CHECK((*root)->open_below("sub/" + n.name).has_value());  // what is listed is served
+    }
   }
 }

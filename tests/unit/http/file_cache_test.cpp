@@ -33,7 +33,8 @@ Seen ask_after(std::chrono::nanoseconds age) {
     return entry ? (*entry)->content.file->size() : UINT64_MAX;
   };
   // An entry is prepared while it is looked at: the place where others come by.
-  FileCache cache(**root, 4, {}, [&](FileCache::Entry&) {
+  OpenFiles kept({.files = 4});
+  FileCache cache(**root, kept, {}, [&](FileCache::Entry&) {
     if (std::exchange(looking, false)) seen.meanwhile = size();
   });
   self = &cache;
@@ -70,7 +71,8 @@ TEST_CASE("file cache: an entry that was found unchanged is good for another sec
   const auto root = FileRoot::open(directory.path());
   REQUIRE(root);
   int looks = 0;
-  FileCache cache(**root, 4, {}, [&](FileCache::Entry&) { ++looks; });
+  OpenFiles kept({.files = 4});
+  FileCache cache(**root, kept, {}, [&](FileCache::Entry&) { ++looks; });
   std::vector<int> after;
   const auto ask = [&] {
     (void)cache.get("f");

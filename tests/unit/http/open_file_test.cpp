@@ -17,6 +17,7 @@
 #include <catch2/catch.hpp>
 #include <cstddef>
 #include <ctime>
+#include <filesystem>
 
 #include "tests/support/daemon.hpp"
 
@@ -41,6 +42,89 @@ TEST_CASE("open file: a time in the future is not told, nor compared with", "[ht
   file = (*root)->open_below("f");
   REQUIRE(file);
   CHECK((*file)->last_modified_time() == 1'000'000'000);
+}
+
+TEST_CASE("open file: a time of 0 or 1 is none, and the ETag tells versions apart without it", "[http]") {
+  const test::TemporaryDirectory directory;
+  const auto root = FileRoot::open(directory.path());
+  REQUIRE(root);
+  const auto made = [&](const char* text, std::time_t time) {
+    const std::string path = directory.write("f", text);
+    const utimbuf times{time, time};
+    REQUIRE(::utime(path.c_str(), &times) == 0);
+    auto file = (*root)->open_below("f");
+    REQUIRE(file);
+    return *file;
+  };
+  for (const std::time_t time : {0, 1}) {
+    INFO(time);
+    const auto file = made("text", time);
+    CHECK(file->last_modified().empty());
+    CHECK(file->last_modified_time() < 0);
+    CHECK(file->etag().starts_with('"'));
+    // The same inode, size and time: all that is left is the time of the last change.
+    const auto other = made("tex2", time);
+    CHECK(other->etag() != file->etag());
+    CHECK_FALSE(other->same_as(*file));
+    CHECK_FALSE(file->unchanged());
+    CHECK(other->unchanged());
+  }
+  CHECK(made("text", 2)->last_modified() == "Thu, 01 Jan 1970 00:00:02 GMT");
+}
+
+TEST_CASE("open file: what is loaded is in memory, without a descriptor, and stays what it was", "[http]") {
+  const test::TemporaryDirectory directory;
+  const auto root = FileRoot::open(directory.path());
+  REQUIRE(root);
+  directory.write("small", "12345");
+  auto small = *(*root)->open_below("small");
+  auto large = *(*root)->open_below("small");
+  auto top = *(*root)->open_below("");
+  REQUIRE_FALSE(small->load(5));
+  REQUIRE_FALSE(large->load(4));
+  REQUIRE_FALSE(top->load(5));
+  CHECK(small->in_memory());
+  CHECK(small->fd() == -1);
+  CHECK(small->bytes() == "12345");
+  CHECK_FALSE(large->in_memory());
+  CHECK(large->fd() >= 0);
+  CHECK(top->fd() == -1);
+  directory.write("small", "other");
+  CHECK(small->bytes() == "12345");
+  CHECK(small->unchanged());
+  CHECK_FALSE(large->unchanged());
+  CHECK_FALSE(small->same_as(**(*root)->open_below("small")));
+}
+
+TEST_CASE("file root: its name is looked up anew, so a release that is switched to is served", "[http]") {
+  namespace fs = std::filesystem;
+  const test::TemporaryDirectory directory;
+  const fs::path base = directory.path();
+  fs::create_directories(base / "one");
+  fs::create_directories(base / "two");
+  directory.write("one/f", "1");
+  directory.write("two/f", "22");
+  fs::create_symlink("one", base / "current");
+  const auto root = FileRoot::open((base / "current").string());
+  REQUIRE(root);
+  const auto size = [&] {
+    const auto file = (*root)->open_below("f");
+    return file ? static_cast<int>((*file)->size()) : -1;
+  };
+  CHECK(size() == 1);
+  fs::create_symlink("two", base / "next");
+  fs::rename(base / "next", base / "current");
+  CHECK(size() == 2);
+  fs::remove_all(base / "two");
+  CHECK(size() == -1);
+  fs::create_directories(base / "two");
+  directory.write("two/f", "333");
+  CHECK(size() == 3);
+  // While the name leads nowhere, what it led to is served.
+  fs::remove(base / "current");
+  CHECK(size() == 3);
+  fs::create_symlink("one", base / "current");
+  CHECK(size() == 1);
 }
 
 #if defined(__x86_64__)
