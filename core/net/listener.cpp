@@ -40,6 +40,7 @@
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/settle.hpp"
 
 namespace fiberd::net {
 
@@ -64,6 +65,14 @@ struct Listener::Socket : runtime::Timer {
     delete registration.load(std::memory_order_acquire);
     registration.store(nullptr, std::memory_order_release);
     cancel();  // armed by a callback after the first
+  }
+  /// Watches the socket, or not, as is wanted now. A pause's end, a pause and the end of a backoff may be at it at the
+  /// same time, so each looks again after it has acted: whoever acts last acts on what is wanted last.
+  void settle() noexcept {
+    auto* const r = registration.load(std::memory_order_acquire);
+    if (r == nullptr) return;
+    runtime::settle([this] { return !listener.stopped_.load() && !listener.paused_.load(); },
+                    [r](bool watch) { watch ? r->resume() : r->suspend(); });
   }
   void close() noexcept {
     unregister();
@@ -413,23 +422,16 @@ void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
   }
 }
 
-void Listener::on_backoff_over(runtime::Timer& timer) noexcept {
-  auto& socket = static_cast<Socket&>(timer);
-  Listener& l = socket.listener;
-  if (l.stopped_.load(std::memory_order_acquire) || l.paused_.load(std::memory_order_acquire)) return;
-  socket.registration.load(std::memory_order_acquire)->resume();
-}
+void Listener::on_backoff_over(runtime::Timer& timer) noexcept { static_cast<Socket&>(timer).settle(); }
 
 void Listener::pause() noexcept {
-  paused_.store(true, std::memory_order_release);
-  for (auto& socket : sockets_)
-    if (auto* const r = socket->registration.load(std::memory_order_acquire); r != nullptr) r->suspend();
+  paused_.store(true);
+  for (auto& socket : sockets_) socket->settle();
 }
 
 void Listener::resume() noexcept {
-  paused_.store(false, std::memory_order_release);
-  for (auto& socket : sockets_)
-    if (auto* const r = socket->registration.load(std::memory_order_acquire); r != nullptr) r->resume();
+  paused_.store(false);
+  for (auto& socket : sockets_) socket->settle();
 }
 
 Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* cancellation) {
