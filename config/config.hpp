@@ -21,6 +21,7 @@ struct RuntimeConfig {
   StackGuards stack_guards = StackGuards::automatic;
   unsigned blocking_threads = 64;
   unsigned handoff_max = 4;
+  unsigned machines_max = 10'000;
 };
 
 struct MemoryConfig {

@@ -426,10 +426,12 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   const Reader root(&tree, nullptr, "", "", out.diagnostics);
   Config& c = out.config;
   const Reader runtime = root.section("runtime");
-  c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")), runtime.number("stack_size"),
+  c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")),
+               runtime.number("stack_size"),
                static_cast<StackGuards>(runtime.choice("stack_guards")),
                static_cast<unsigned>(runtime.number("blocking_threads")),
-               static_cast<unsigned>(runtime.number("handoff_max"))};
+               static_cast<unsigned>(runtime.number("handoff_max")),
+               static_cast<unsigned>(runtime.number("machines_max"))};
   if (c.runtime.stack_size % 4096 != 0 && c.runtime.stack_size >= 16 * 1024)
     runtime.report("stack_size", "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");

@@ -282,7 +282,8 @@ ExitCode Daemon::build() {
                                           .stack_size = config_.runtime.stack_size,
                                           .stack_guards = static_cast<fiber::GuardMode>(config_.runtime.stack_guards),
                                           .blocking_threads = config_.runtime.blocking_threads,
-                                          .handoff_max = config_.runtime.handoff_max});
+                                          .handoff_max = config_.runtime.handoff_max,
+                                          .machines_max = config_.runtime.machines_max});
   if (!started) {
     fatal("the runtime cannot start: " + started.error().message());
     return ExitCode::runtime_failure;

@@ -21,6 +21,7 @@ struct ThreadLocals {
   std::uint32_t lock_depth = 0;         ///< fiberd::Lock held by this thread; a wait requires 0
   std::uint32_t fiber = 0;              ///< index of the fiber that runs here, or ran last
   std::uint32_t little = 0;             ///< small operations so far: runtime::spend_little()
+  bool serves_timers = false;           ///< sysmon: runs the scheduler's callbacks, never a fiber
 };
 
 #if defined(__x86_64__)

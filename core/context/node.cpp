@@ -1,5 +1,6 @@
 #include "core/context/node.hpp"
 
+#include "core/context/reaper.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -15,24 +16,42 @@ bool Link::try_acquire() noexcept {
   return false;
 }
 
+/// Whether users' code is destroyed with it.
+bool Link::holds_foreign() const noexcept {
+  return kind_ == Kind::value || (kind_ == Kind::node && !static_cast<const Node*>(this)->hooks_.empty());
+}
+
+Link*& Link::next_buried() noexcept {
+  return kind_ == Kind::value ? static_cast<ValueLink*>(this)->next_dead : static_cast<Node*>(this)->next_dead_;
+}
+
+/// Of a link to which nobody refers. Returns the parent, with the reference that the link held.
+Link* Link::destroy(Link* link) noexcept {
+  Link* const parent = link->parent_;
+  switch (link->kind_) {
+    case Kind::node: {
+      auto* const node = static_cast<Node*>(link);
+      node->die();
+      delete node;
+      break;
+    }
+    case Kind::value: {
+      auto* const value = static_cast<ValueLink*>(link);
+      value->destroy(value);
+      break;
+    }
+    case Kind::detached: delete static_cast<DetachedLink*>(link); break;
+  }
+  return parent;
+}
+
 void Link::release(Link* link) noexcept {
   while (link != nullptr && link->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    Link* const parent = link->parent_;
-    switch (link->kind_) {
-      case Kind::node: {
-        auto* const node = static_cast<Node*>(link);
-        node->die();
-        delete node;
-        break;
-      }
-      case Kind::value: {
-        auto* const value = static_cast<ValueLink*>(link);
-        value->destroy(value);
-        break;
-      }
-      case Kind::detached: delete static_cast<DetachedLink*>(link); break;
+    if (link->holds_foreign() && must_bury()) [[unlikely]] {
+      bury(*link);
+      return;
     }
-    link = parent;
+    link = destroy(link);
   }
 }
 

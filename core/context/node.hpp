@@ -52,6 +52,9 @@ class Link {
   [[nodiscard]] bool try_acquire() noexcept;
   /// A chain of parents dies in a loop.
   static void release(Link* link) noexcept;
+  /// reaper.hpp: what release() has put aside. On a fiber.
+  static void destroy_buried(Link* link) noexcept { release(destroy(link)); }
+  [[nodiscard]] Link*& next_buried() noexcept;
 
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
   [[nodiscard]] Link* parent() const noexcept { return parent_; }
@@ -62,6 +65,9 @@ class Link {
   ~Link() = default;
 
  private:
+  [[nodiscard]] bool holds_foreign() const noexcept;
+  [[nodiscard]] static Link* destroy(Link* link) noexcept;
+
   std::atomic<std::uint32_t> references_{1};
   const Kind kind_;
   Link* const parent_;
@@ -74,6 +80,7 @@ struct ValueLink : Link {
   const void* const key;
   const void* const value;
   void (*const destroy)(ValueLink*) noexcept;
+  Link* next_dead = nullptr;  ///< the reaper's
 };
 
 struct DetachedLink final : Link {
@@ -145,6 +152,7 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   std::error_code cause_;  // written before reason_, never after
   List<Node, ChildHook> children_;
   List<DoneHook> hooks_;
+  Link* next_dead_ = nullptr;  // the reaper's
   Node* next_work_ = nullptr;  // used by the one finish() that took this node from its parent
   DeadlineTimer timer_{*this};
 };

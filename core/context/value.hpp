@@ -42,8 +42,9 @@ struct Value final : ValueLink {
 }  // namespace detail
 
 /// `parent` with `value` under `key`, which hides an ancestor's. It ends when `parent` does. The value is destroyed
-/// when the last handle to this context and those below it goes, by whoever drops it. Throws std::bad_alloc, and what
-/// constructing the value throws.
+/// when the last handle to this context and those below it goes, by whoever drops it; where that is inside the
+/// scheduler (a timer, a hang-up) or under a Lock, by a fiber of its own, so that its destructor may wait. Throws
+/// std::bad_alloc, and what constructing the value throws.
 template <class T>
 [[nodiscard]] Context with_value(const Context& parent, const Key<T>& key, std::type_identity_t<T> value) {
   detail::Link* const above = detail::Access::link(parent);

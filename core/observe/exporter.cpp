@@ -88,6 +88,11 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_sched_gomaxprocs").sample(s.gomaxprocs);
   page.family("fiberd_sched_processors_idle").sample(s.processors_idle);
   page.family("fiberd_sched_machines").sample(s.machines);
+  page.family("fiberd_sched_machines_spare").sample(s.machines_spare);
+  page.family("fiberd_sched_sections_blocked").sample(s.sections_blocked);
+  page.family("fiberd_sched_sections_retaken_total").sample(s.sections_retaken);
+  page.family("fiberd_sched_sections_waited_total").sample(s.sections_waited);
+  page.family("fiberd_sched_sections_stalled_total").sample(s.sections_stalled);
   page.family("fiberd_sched_switches_total").sample(s.switches);
   page.family("fiberd_sched_steals_total").sample(s.steals);
   page.family("fiberd_sched_handoffs_total").sample(s.handoffs);

@@ -1,14 +1,17 @@
-// Replacing Processors: hand-off of a held one, blocking sections, changes of GOMAXPROCS.
+// Replacing Processors: hand-off of a held one, changes of GOMAXPROCS.
 //
-// A machine cannot be made to let go of its Processor at a safe moment from outside; so nothing is taken from it. The
-// Processor is marked retired and stays with its machine (the fiber goes on using its caches and counters, owner as
-// before), while a new Processor with a machine of its own takes the Slot: the Poller, the timers, the pinned fibers.
-// The retired queue stays visible to thieves. At its next entry into the runtime the machine drains what is left into
-// the global queue, gives its caches back and waits for another assignment.
+// A machine cannot be made to let go of its Processor at a safe moment from outside; so nothing is taken from it (but
+// in a blocking section, where it has let go: blocking_section.cpp). The Processor is marked retired and stays with its
+// machine (the fiber goes on using its caches and counters, owner as before), while a new Processor with a machine of
+// its own takes the Slot: the Poller, the timers, the pinned fibers. The retired queue stays visible to thieves. At its
+// next entry into the runtime the machine drains what is left into the global queue, gives its caches back and waits
+// for another assignment.
 //
 // Only structure_lock_ holders retire or assign. Processor objects are never freed, so a thief with an old pointer
 // reads a queue that is at worst empty or somebody else's.
 #include <signal.h>
+
+#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
@@ -46,23 +49,29 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   p->shard = metric::ShardAllocator::acquire();
   p->now = p->window_start = monotonic_now();
   p->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
-  p->pinned.store(false, std::memory_order_relaxed);
+  p->pin.reset();
   p->retired.store(false, std::memory_order_release);
   p->by_sysmon = false;
   return p;
 }
 
+/// Under structure_lock_. nullptr: there are as many as there may be, or as the system allows.
 Machine* Scheduler::idle_machine() noexcept {
   if (spare_machines_ != nullptr) {
     Machine* const m = spare_machines_;
     spare_machines_ = m->next;
     m->next = nullptr;
+    spare_least_ = std::min(spare_least_, --spare_count_);
     return m;
   }
+  if (machines_.size() >= machine_limit()) return nullptr;
   auto owned = std::unique_ptr<Machine>(new (std::nothrow) Machine);
   if (owned == nullptr) return nullptr;
   Machine* const m = owned.get();
   m->scheduler = this;
+  m->place = machines_.size();
+  m->stand_in.random = Random(options_.random_seed - machines_.size() - 1);
+  m->stand_in.retired.store(true, std::memory_order_relaxed);
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -71,7 +80,11 @@ Machine* Scheduler::idle_machine() noexcept {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const int error = pthread_create(&m->thread, nullptr, &Scheduler::machine_main, m);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return nullptr;
+  if (error != 0) {
+    system_limit_ = static_cast<unsigned>(machines_.size());
+    thread_error_ = error;
+    return nullptr;
+  }
   machines_.push_back(std::move(owned));
   return m;
 }
@@ -91,7 +104,7 @@ bool Scheduler::wait_for_processor(Machine& m) noexcept {
       thread_locals()->shard = p->shard;
       return true;
     }
-    if (stopping_.load(std::memory_order_acquire)) return false;
+    if (stopping_.load(std::memory_order_acquire) || m.ending.load(std::memory_order_acquire)) return false;
     m.wakeups.wait(seen, std::memory_order_acquire);
   }
 }
@@ -123,13 +136,26 @@ void Scheduler::share_runnext(Processor& p) noexcept {
   }
 }
 
+/// Under structure_lock_, of a retired Processor. Two machines must not sleep in one Poller: what wakes one of them
+/// would be meant for the other, and so would its place in the idle set. This one sees that it is retired either before
+/// it touches them or when it is woken; afterwards it has left both.
+void Scheduler::rouse(Processor& p) noexcept {
+  while (p.phase.load(std::memory_order_seq_cst) == Processor::Phase::sleeping) {
+    p.slot->poller.wake();
+    const timespec pause{0, 50'000};
+    nanosleep(&pause, nullptr);
+  }
+}
+
 /// Under structure_lock_. Puts a new Processor in the place of `p`, which a machine keeps.
 bool Scheduler::replace(Processor& p) noexcept {
   if (p.retired.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return false;
   if (retired_count_.load(std::memory_order_relaxed) == kMaxRetired) return false;
   Processor* const fresh = new_processor(*p.slot);
   Machine* const m = fresh != nullptr ? idle_machine() : nullptr;
-  if (m == nullptr) {
+  // Its fiber may have pinned itself since sysmon looked.
+  if (m == nullptr || !p.pin.replace()) {
+    if (m != nullptr) put_spare(*m);
     if (fresh != nullptr) {
       metric::ShardAllocator::release(fresh->shard);
       fresh->next_free = free_processors_;
@@ -139,29 +165,18 @@ bool Scheduler::replace(Processor& p) noexcept {
   }
   add_retired(p);
   p.retired.store(true, std::memory_order_seq_cst);
-  // It may have gone to sleep since sysmon looked. Two machines must not sleep in one Poller: what wakes one of them
-  // would be meant for the other. It sees that it is retired either before it sleeps or when it is woken.
-  while (p.slot->poller.sleeping.load(std::memory_order_seq_cst)) {
-    p.slot->poller.wake();
-    const timespec pause{0, 50'000};
-    nanosleep(&pause, nullptr);
-  }
+  rouse(p);
   handoffs_.fetch_add(1, std::memory_order_relaxed);
   assign(*m, *fresh);
   return true;
 }
 
-bool Scheduler::hand_off_own() noexcept {
-  if (kind_ == Kind::simulated) return false;
-  Processor& p = *Machine::current_machine()->processor;
-  const LockGuard guard(structure_lock_);
-  if (!replace(p)) return false;
-  if (Fiber* const f = p.runnext.exchange(nullptr)) push_global(*f);
-  return true;
-}
-
 /// On g0 of the machine that has the retired Processor.
 void Scheduler::leave_processor(Machine& m) noexcept {
+  if (m.own != nullptr) {
+    (void)end_section(m);
+    return;
+  }
   Processor& p = *m.processor;
   // A token that came with a wake-up is passed on, like the work.
   bool moved = m.spinning;
@@ -191,17 +206,14 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     p.phase.store(Processor::Phase::free, std::memory_order_relaxed);
     p.next_free = free_processors_;
     free_processors_ = &p;
-    if (!stopping_.load(std::memory_order_relaxed)) {
-      m.next = spare_machines_;
-      spare_machines_ = &m;
-    }
+    if (!stopping_.load(std::memory_order_relaxed)) put_spare(m);
   }
   if (moved && work_anywhere()) wake_helper();
 }
 
 /// Retires the Processors from place `now` on. False: some are left, since the list of retired ones is full.
 bool Scheduler::retire_from(unsigned now) {
-  std::vector<Slot*> leaving;
+  std::vector<std::pair<Slot*, Processor*>> leaving;
   bool all = true;
   {
     const LockGuard guard(structure_lock_);
@@ -215,12 +227,16 @@ bool Scheduler::retire_from(unsigned now) {
       }
       p->retired.store(true, std::memory_order_seq_cst);
       share_runnext(*p);
-      leaving.push_back(slots_[i].get());
+      leaving.emplace_back(slots_[i].get(), p);
     }
   }
   // Sleepers among those that leave must notice; and pinned fibers queued at a place that is gone must move.
-  for (Slot* const slot : leaving) {
-    for (int i = 0; i < 1000 && slot->poller.sleeping.load(std::memory_order_seq_cst); ++i) {
+  for (const auto& [slot, p] : leaving) {
+    const auto asleep = [slot = slot, p = p] {
+      return slot->processor.load(std::memory_order_acquire) == p && p->retired.load(std::memory_order_relaxed) &&
+             p->phase.load(std::memory_order_seq_cst) == Processor::Phase::sleeping;
+    };
+    for (int i = 0; i < 1000 && asleep(); ++i) {
       slot->poller.wake();
       const timespec pause{0, 100'000};
       nanosleep(&pause, nullptr);
@@ -247,12 +263,15 @@ void Scheduler::set_gomaxprocs(unsigned n) {
         break;
       }
       Slot& slot = *slots_[i];
-      if (const Processor* const here = slot.processor.load(std::memory_order_acquire);
-          here != nullptr && !here->retired.load(std::memory_order_relaxed)) {
-        // A lowering on another thread has not come to this one yet: it stays.
-        gomaxprocs_.store(i + 1, std::memory_order_release);
-        ++started;
-        continue;
+      if (Processor* const here = slot.processor.load(std::memory_order_acquire)) {
+        if (!here->retired.load(std::memory_order_relaxed)) {
+          // A lowering on another thread has not come to this one yet: it stays.
+          gomaxprocs_.store(i + 1, std::memory_order_release);
+          ++started;
+          continue;
+        }
+        // That lowering may not have woken it yet.
+        rouse(*here);
       }
       Processor* const p = new_processor(slot);
       Machine* const m = p != nullptr ? idle_machine() : nullptr;

@@ -34,7 +34,7 @@ class BasicIdleSet {
   }
   [[nodiscard]] unsigned count() const noexcept {
     unsigned n = 0;
-    for (const auto& word : mask_) n += static_cast<unsigned>(std::popcount(word.load(std::memory_order_relaxed)));
+    for (const auto& word : mask_) n += static_cast<unsigned>(std::popcount(word.load(std::memory_order_seq_cst)));
     return n;
   }
   void enter(unsigned index) noexcept { mask_[index / 64].fetch_or(bit(index), std::memory_order_seq_cst); }

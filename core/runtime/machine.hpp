@@ -9,11 +9,11 @@
 #include "core/base/thread_locals.hpp"
 #include "core/fiber/context.hpp"
 #include "core/runtime/poller.hpp"
+#include "core/runtime/processor.hpp"
 
 namespace fiberd::runtime {
 
 struct Fiber;
-class Processor;
 class Scheduler;
 
 /// What is left to do for the fiber that was just switched away from, once its registers are saved.
@@ -34,8 +34,16 @@ class Machine {
   std::atomic<Processor*> assigned{nullptr};
   std::atomic<std::uint32_t> wakeups{0};
   Machine* next = nullptr;
+  std::atomic<bool> ending{false};  ///< was a spare one too many
+  std::size_t place = 0;            ///< among the scheduler's machines
   pthread_t thread{};
   Poller::Events events;
+
+  // Blocking sections (blocking_section.cpp).
+  bool inside = false;        ///< of the section of the fiber that runs here
+  Processor* own = nullptr;   ///< what `processor` was before the section; perhaps taken since
+  std::uint64_t section = 0;  ///< its number in that
+  Processor stand_in{0};      ///< retired, always
 
   [[nodiscard]] static Machine* current_machine() noexcept { return thread_locals()->machine; }
 };

@@ -39,7 +39,13 @@ struct MemStats {
   std::array<std::uint64_t, kLatencyBounds.size()> latency_buckets{};  ///< not cumulative; one switch in 256 is sampled
   std::uint64_t latency_sum_ns = 0;
   unsigned processors_idle = 0;
-  unsigned machines = 0;  ///< scheduler threads, handed-off ones included
+  unsigned machines = 0;        ///< scheduler threads, handed-off ones and those in blocking sections included
+  unsigned machines_spare = 0;  ///< threads kept for the next ones
+  // Blocking sections (those on the fiber's own thread; not the blocking pool)
+  std::uint64_t sections_blocked = 0;  ///< that go on now and whose Processor another thread has
+  std::uint64_t sections_retaken = 0;  ///< that lasted so long that their Processor was taken
+  std::uint64_t sections_waited = 0;   ///< that had to wait to begin, since threads were out
+  std::uint64_t sections_stalled = 0;  ///< that lasted and kept their Processor, since threads were out
   // Stacks
   std::uint64_t stacks_in_use = 0;
   std::uint64_t stacks_cached = 0;

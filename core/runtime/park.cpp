@@ -1,6 +1,7 @@
 // Waits, yields, pins: what a fiber does to itself. The protocol is explained in status_word.hpp.
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/cpu_relax.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -54,8 +55,9 @@ static bool in_a_wait(const Fiber& f) noexcept { return f.status.state() != Stat
 
 void enter_runtime() noexcept {
   Machine& m = *Machine::current_machine();
-  if (m.processor->retired.load(std::memory_order_relaxed) && m.current->pins == 0 && !in_a_wait(*m.current))
-      [[unlikely]]
+  // Inside a blocking section the Processor is a stand-in that holds up nobody.
+  if (m.processor->retired.load(std::memory_order_relaxed) && m.current->pins == 0 && !m.inside &&
+      !in_a_wait(*m.current)) [[unlikely]]
     Scheduler::leave(After::yield);
 }
 
@@ -106,6 +108,11 @@ bool on_fiber() noexcept {
   return m != nullptr && m->current != nullptr;
 }
 
+bool in_scheduler() noexcept {
+  const ThreadLocals* const t = thread_locals();
+  return t->machine != nullptr ? t->machine->current == nullptr : t->serves_timers;
+}
+
 std::int64_t coarse_now() noexcept {
   const Machine* const m = Machine::current_machine();
   return m != nullptr && m->processor != nullptr ? m->processor->now : monotonic_now();
@@ -120,24 +127,31 @@ bool past(Deadline deadline) noexcept {
 }
 
 Pin::Pin() noexcept {
-  enter_runtime();
-  Machine& m = *Machine::current_machine();
-  if (m.current->pins++ == 0) {
-    m.current->pin_slot = static_cast<std::uint16_t>(m.processor->slot->index);
-    m.processor->pinned.store(true, std::memory_order_seq_cst);
+  Scheduler::leave_section();
+  for (;;) {
+    enter_runtime();
+    Machine& m = *Machine::current_machine();
+    Fiber& f = *m.current;
+    Processor& p = *m.processor;
+    if (f.pins == 0 && !p.pin.pin() && !in_a_wait(f)) {
+      // It is being replaced at this moment: on to another one, as soon as it is said here.
+      while (!p.retired.load(std::memory_order_acquire)) cpu_relax();
+      continue;
+    }
+    if (f.pins++ == 0) f.pin_slot = static_cast<std::uint16_t>(p.slot->index);
+    return;
   }
 }
 
 Pin::~Pin() {
   Machine& m = *Machine::current_machine();
-  if (--m.current->pins == 0) m.processor->pinned.store(false, std::memory_order_relaxed);
+  if (--m.current->pins == 0) m.processor->pin.unpin();
 }
 
-BlockingSection::BlockingSection() noexcept {
-  Machine& m = *Machine::current_machine();
-  if (m.current->pins == 0) m.scheduler->hand_off_own();
-}
+BlockingSection::BlockingSection() noexcept : entered_(Scheduler::enter_section()) {}
 
-BlockingSection::~BlockingSection() { enter_runtime(); }
+BlockingSection::~BlockingSection() {
+  if (entered_) Scheduler::leave_section();
+}
 
 }  // namespace fiberd::runtime

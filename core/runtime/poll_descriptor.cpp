@@ -21,7 +21,6 @@ Result<PollDescriptor*> PollDescriptor::open(int fd) noexcept {
   d->fd_ = fd;
   d->poller_ = nullptr;
   d->registered_.store(0, std::memory_order_relaxed);
-  d->hung_up_.store(0, std::memory_order_relaxed);
   for (PollWord& word : d->words_) word.reset();
   return d;
 }
@@ -35,8 +34,7 @@ bool PollDescriptor::is_shut_down() const noexcept { return words_[0].closed(); 
 
 void PollDescriptor::close() noexcept {
   // The generation first: events from here on are stale.
-  const std::uint32_t g = generation_.load(std::memory_order_relaxed);
-  generation_.store(g == 0x7fff ? 1 : g + 1, std::memory_order_seq_cst);
+  use_.next();
   shutdown();
   cancel();
   if (watched_.load(std::memory_order_relaxed)) {
@@ -57,8 +55,7 @@ std::error_code PollDescriptor::ensure_registered(Direction direction) noexcept 
   if (present == 0) poller_ = &Scheduler::instance()->poller_for_caller();
   // EPOLLOUT only once somebody waits for it: at registration an empty socket would report a writable edge for nothing.
   const std::uint32_t mask = EPOLLIN | EPOLLRDHUP | EPOLLET | ((wanted & kWrite) != 0 ? EPOLLOUT : 0U);
-  const std::error_code error = poller_->add_descriptor(
-      fd_, this, static_cast<std::uint16_t>(generation_.load(std::memory_order_relaxed)), mask, present != 0);
+  const std::error_code error = poller_->add_descriptor(fd_, this, use_.generation(), mask, present != 0);
   if (!error) registered_.store(present | wanted, std::memory_order_release);
   return error;
 }
@@ -122,7 +119,7 @@ std::error_code PollDescriptor::watch_hang_up(HangUpWatch& watch) noexcept {
   idle_.argument = &watch;
   // Either an event's thread sees this, or it is seen here what the event said.
   watched_.store(true, std::memory_order_seq_cst);
-  if (hung_up_.load(std::memory_order_seq_cst) != 0) watch.on_hang_up(watch, was_reset());
+  if (hung_up()) watch.on_hang_up(watch, was_reset());
   return {};
 }
 
@@ -136,7 +133,7 @@ void PollDescriptor::tell_watch(std::uint16_t generation) noexcept {
   const LockGuard guard(register_lock_);
   // The descriptor may have been closed, opened and watched anew since this event was looked at: whoever set the watch
   // that is seen here came after the generation that is seen here.
-  if (!watched_.load(std::memory_order_relaxed) || generation_.load(std::memory_order_seq_cst) != generation) return;
+  if (!watched_.load(std::memory_order_relaxed) || use_.generation() != generation) return;
   auto& watch = *static_cast<HangUpWatch*>(idle_.argument);
   watch.on_hang_up(watch, was_reset());
 }
@@ -144,7 +141,8 @@ void PollDescriptor::tell_watch(std::uint16_t generation) noexcept {
 void PollDescriptor::deliver(std::uint32_t events, std::uint16_t generation) noexcept {
   // Before anybody is woken by it.
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
-    hung_up_.fetch_or((events & (EPOLLHUP | EPOLLERR)) != 0 ? kEnded | kReset : kEnded, std::memory_order_seq_cst);
+    const bool reset = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    if (!use_.mark(generation, reset ? UseWord::kEnded | UseWord::kReset : UseWord::kEnded)) return;
     if (watched_.load(std::memory_order_seq_cst)) tell_watch(generation);
   }
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
@@ -163,7 +161,7 @@ void PollDescriptor::deliver(std::uint32_t events, std::uint16_t generation) noe
 
 void deliver_to_descriptor(void* descriptor, std::uint16_t generation, std::uint32_t events) noexcept {
   auto& d = *static_cast<PollDescriptor*>(descriptor);
-  if (d.generation_.load(std::memory_order_seq_cst) == generation) d.deliver(events, generation);
+  if (d.use_.generation() == generation) d.deliver(events, generation);
 }
 
 }  // namespace fiberd::runtime

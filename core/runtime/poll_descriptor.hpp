@@ -8,6 +8,7 @@
 #include "core/base/result.hpp"
 #include "core/runtime/poll_word.hpp"
 #include "core/runtime/timer.hpp"
+#include "core/runtime/use_word.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::runtime {
@@ -69,9 +70,9 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   [[nodiscard]] int fd() const noexcept { return fd_; }
   /// An event so far said that the peer closed or that there is an error: reading will not block any more, and no
   /// further edge may come.
-  [[nodiscard]] bool hung_up() const noexcept { return hung_up_.load(std::memory_order_acquire) != 0; }
+  [[nodiscard]] bool hung_up() const noexcept { return use_.marks() != 0; }
   /// Of those, that it was more than the end of the peer's stream.
-  [[nodiscard]] bool was_reset() const noexcept { return (hung_up_.load(std::memory_order_acquire) & kReset) != 0; }
+  [[nodiscard]] bool was_reset() const noexcept { return (use_.marks() & UseWord::kReset) != 0; }
 
   /// From now on `watch` is told, until unwatch_hang_up(), which must come before the descriptor goes idle, or close().
   /// What events have said already is told before this returns. One at a time. Registers the descriptor if no
@@ -90,19 +91,16 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   std::error_code ensure_registered(Direction direction) noexcept;
   void deliver(std::uint32_t events, std::uint16_t generation) noexcept;
   void tell_watch(std::uint16_t generation) noexcept;
-  static constexpr std::uint8_t kEnded = 1;
-  static constexpr std::uint8_t kReset = 2;
 
   PollWord words_[2];
   IdleHandler idle_;  // while idle; while watched its argument is the HangUpWatch, under register_lock_
   std::atomic<std::int64_t> idle_deadline_{0};
   Poller* poller_ = nullptr;
   PollDescriptor* next_free_ = nullptr;
-  std::atomic<std::uint32_t> generation_{1};  // of the object's use, as epoll's user data carries it
+  UseWord use_;
   std::uint32_t idle_generation_ = 0;
   int fd_ = -1;
   Lock register_lock_;
-  std::atomic<std::uint8_t> hung_up_{0};
   std::atomic<bool> watched_{false};         // changes under register_lock_
   std::atomic<std::uint8_t> registered_{0};  // bit 0: in epoll, for reading; bit 1: for writing too
 };

@@ -28,7 +28,7 @@ struct PollDescriptorPool::Slab : ListHook {
     ++used;
     if (free != nullptr) return std::exchange(free, free->next_free_);
     auto* const d = new (place(made++)) PollDescriptor;
-    d->generation_.store(era, std::memory_order_relaxed);
+    d->use_.begin_with(era);
     return d;
   }
   static Slab& of(PollDescriptor& d) noexcept {
@@ -84,7 +84,7 @@ void PollDescriptorPool::give_back(PollDescriptor& d) noexcept {
   {
     const LockGuard guard(lock_);
     if (slab.full()) usable_.push_front(slab);
-    slab.era = std::max(slab.era, d.generation_.load(std::memory_order_relaxed));
+    slab.era = std::max<std::uint32_t>(slab.era, d.use_.generation());
     d.next_free_ = slab.free;
     slab.free = &d;
     if (--slab.used != 0) return;

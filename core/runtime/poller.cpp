@@ -66,7 +66,7 @@ int Poller::wait(Events& batch, std::int64_t timeout_ns) noexcept {
 #endif
 }
 
-unsigned Poller::deliver(const Events& batch, int count, bool for_owner) noexcept {
+unsigned Poller::deliver(const Events& batch, int count) noexcept {
   unsigned work = 0;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = batch[static_cast<std::size_t>(i)];
@@ -75,7 +75,7 @@ unsigned Poller::deliver(const Events& batch, int count, bool for_owner) noexcep
     if (ahead < count) prefetch_lines(pointer_of(batch[static_cast<std::size_t>(ahead)]));
     const std::uint64_t data = event.data.u64;
     if (data == kWakeTag) {
-      if (for_owner) signal();
+      if (sleeping.load(std::memory_order_seq_cst)) signal();
       continue;
     }
     ++work;

@@ -5,8 +5,10 @@
 // Any thread may poll any Poller (epoll_wait is thread-safe, the heap has its lock); in the ordinary case only its own
 // Processor does. The eventfd wakes a Processor that sleeps in this Poller; it is edge-triggered and never read. An
 // edge goes to one epoll_wait only: somebody else who polls may take the wake-up that was meant for a Processor on its
-// way to sleep, which would then sleep with the spinning token in its hands, and nobody would be woken any more. So who
-// polls for others gives a wake-up back.
+// way to sleep, which would then sleep with the spinning token in its hands, and nobody would be woken any more. So
+// whoever takes a wake-up while somebody is on its way to sleep here, or asleep, gives it back. To ask before polling
+// whose Poller it is would not do: a place that had no Processor then may have one that sleeps by the time the event is
+// there.
 #include <sys/epoll.h>
 
 #include <array>
@@ -37,8 +39,8 @@ class Poller {
   /// Waits up to `timeout_ns` (0: only look; INT64_MAX: for ever). Returns how many events are in `events`.
   [[gnu::noinline]] int wait(Events& events, std::int64_t timeout_ns) noexcept;
   /// Wakes fibers, runs idle handlers and acceptors. In the scheduler, not on a fiber. Returns the number of events
-  /// that meant work (wake-ups do not). `for_owner`: by another than its Processor, which still needs its wake-ups.
-  unsigned deliver(const Events& events, int count, bool for_owner = false) noexcept;
+  /// that meant work (wake-ups do not).
+  unsigned deliver(const Events& events, int count) noexcept;
   /// Makes a sleeping wait() return.
   void wake() noexcept;
 
@@ -52,7 +54,7 @@ class Poller {
 
   TimerHeap timers;
   std::atomic<std::int64_t> last_poll{0};
-  std::atomic<bool> sleeping{false};
+  std::atomic<bool> sleeping{false};  ///< a Processor is about to sleep here, or sleeps; the wake-ups are for it
   // Statistics: written by whoever polls.
   std::atomic<std::uint64_t> polls{0};
   std::atomic<std::uint64_t> events{0};

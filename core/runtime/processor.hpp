@@ -11,9 +11,11 @@
 #include "core/fiber/stack_pool.hpp"
 #include "core/runtime/fiber.hpp"
 #include "core/runtime/mem_stats.hpp"
+#include "core/runtime/pin_word.hpp"
 #include "core/runtime/poller.hpp"
 #include "core/runtime/run_queue.hpp"
 #include "core/runtime/runnext.hpp"
+#include "core/runtime/section_word.hpp"
 
 namespace fiberd::runtime {
 
@@ -24,6 +26,12 @@ class OwnedCounter {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  /// Its writer: what is in it, and 0 from then on.
+  std::uint64_t take() noexcept {
+    const std::uint64_t n = get();
+    value_.store(0, std::memory_order_relaxed);
+    return n;
+  }
 
  private:
   std::atomic<std::uint64_t> value_{0};
@@ -51,7 +59,7 @@ class alignas(kCacheLine) Processor {
   // Written by the owner at every switch, read by sysmon.
   std::atomic<std::uint64_t> tick{0};
   std::atomic<Phase> phase{Phase::free};
-  std::atomic<bool> pinned{false};  ///< the running fiber may not be handed off
+  PinWord pin;  ///< whether the running fiber may be handed off
   /// Replaced, or its place is gone: its machine leaves it at the next entry into the runtime. Never goes back to
   /// false while a machine has it.
   std::atomic<bool> retired{false};
@@ -78,6 +86,8 @@ class alignas(kCacheLine) Processor {
   BasicRunQueue<Fiber> queue;
   ProcessorStats stats;
 
+  SectionWord section;
+  std::uint64_t stalled_section = 0;  ///< for which there was no machine; under the structure lock
   bool by_sysmon = false;
   Processor* next_free = nullptr;
 };
@@ -95,6 +105,9 @@ struct Slot {
   const Processor* seen = nullptr;
   std::uint64_t seen_tick = 0;
   std::int64_t seen_since = 0;
+  const Processor* section_of = nullptr;
+  std::uint64_t seen_section = 0;
+  std::int64_t section_since = 0;
 };
 
 }  // namespace fiberd::runtime

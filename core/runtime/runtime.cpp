@@ -39,7 +39,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kin
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
       options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
-      options.gomaxprocs > kMaxProcessors)
+      options.machines_max < 1 || options.machines_max > 100'000 || options.gomaxprocs > kMaxProcessors)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
   if (kind == Kind::simulated) {
@@ -88,13 +88,7 @@ std::error_code Scheduler::start_threads() {
 }
 
 void Scheduler::wait_until_no_fibers() {
-  draining_.store(true, std::memory_order_seq_cst);
-  for (;;) {
-    const std::uint32_t seen = end_events_.load(std::memory_order_acquire);
-    if (live_fibers() == 0) break;
-    end_events_.wait(seen, std::memory_order_acquire);
-  }
-  draining_.store(false, std::memory_order_relaxed);
+  drain_.wait([this] { return live_fibers() == 0; });
 }
 
 void Scheduler::stop_threads() {
@@ -105,12 +99,16 @@ void Scheduler::stop_threads() {
     for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i)
       if (Processor* const p = slots_[i]->processor.load(std::memory_order_relaxed))
         p->retired.store(true, std::memory_order_seq_cst);
-    for (const auto& m : machines_) machines.push_back(m.get());
   }
   if (sysmon_started_) {
     wake_sysmon();
     pthread_join(sysmon_thread_, nullptr);
     sysmon_started_ = false;
+  }
+  {
+    // Now that sysmon ends none of them.
+    const LockGuard guard(structure_lock_);
+    for (const auto& m : machines_) machines.push_back(m.get());
   }
   for (Machine* const m : machines) {
     m->wakeups.fetch_add(1, std::memory_order_release);

@@ -25,7 +25,9 @@ struct Options {
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
   unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
   unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
-  std::uint64_t random_seed = 0;   ///< 0: from the kernel
+  unsigned machines_max = 10'000;  ///< scheduler threads, those in blocking sections included, 1 … 100,000; never less
+                                   ///< than 2 × GOMAXPROCS + handoff_max
+  std::uint64_t random_seed = 0;  ///< 0: from the kernel
 };
 
 class Scheduler;
@@ -101,6 +103,9 @@ std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cance
 
 /// True on a fiber.
 [[nodiscard]] bool on_fiber() noexcept;
+/// True in what the scheduler calls between fibers (a timer's callback, an idle descriptor's handler, a hang-up watch):
+/// nothing may park there.
+[[nodiscard]] bool in_scheduler() noexcept;
 
 /// Monotonic ns, read at most once per scheduling round: cheap, up to some 100 µs old on a busy Processor.
 [[nodiscard]] std::int64_t coarse_now() noexcept;
@@ -119,14 +124,21 @@ class [[nodiscard]] Pin {
   Pin& operator=(const Pin&) = delete;
 };
 
-/// Brackets a call that blocks the thread: the Processor is handed to another machine at once, and at the end the
-/// fiber queues for a Processor again. On a pinned fiber it does nothing.
+/// Brackets a call that blocks the thread. To begin and to end one costs some nanoseconds; if it lasts, for 20 µs while
+/// other work waits or a millisecond anyhow (by sysmon's looks, hence up to 2 ms later), another thread goes on with
+/// the Processor, and at the end the fiber queues for one. A wait inside, or a Pin, ends the section. When Options::
+/// machines_max threads are in sections, or the system has no more threads, the fiber waits first until one of them is
+/// over: do not let a section wait for what only another section brings about. On a pinned fiber, inside another
+/// section, in a simulation and off fibers it does nothing.
 class [[nodiscard]] BlockingSection {
  public:
   BlockingSection() noexcept;
   ~BlockingSection();
   BlockingSection(const BlockingSection&) = delete;
   BlockingSection& operator=(const BlockingSection&) = delete;
+
+ private:
+  const bool entered_;
 };
 template <std::invocable F>
 decltype(auto) blocking_section(F&& fn) {

@@ -27,6 +27,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
@@ -203,7 +204,7 @@ std::int64_t Scheduler::run_timers(Slot& slot, std::int64_t now) noexcept {
 unsigned Scheduler::poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept {
   const int n = poller.wait(m.events, timeout);
   if (timeout == 0) poller.last_poll.store(m.processor->now, std::memory_order_relaxed);
-  return n > 0 ? poller.deliver(m.events, n, &poller != &m.processor->slot->poller) : 0;
+  return n > 0 ? poller.deliver(m.events, n) : 0;
 }
 
 /// Before the last spinner sleeps: looks into the Pollers whose Processors run.
@@ -235,7 +236,12 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
     if (p.retired.load(std::memory_order_acquire)) break;
     p.now = monotonic_now();
     (void)run_timers(slot, p.now);
-    if ((f = pop_pinned(slot)) != nullptr) break;
+    if ((f = pop_pinned(slot)) != nullptr) {
+      if (p.pin.pin()) break;
+      // Replaced, and it sees that in a moment: the fiber is the new Processor's.
+      push_pinned(*std::exchange(f, nullptr));
+      continue;
+    }
     // By time and not by turns: a few fibers that use up their slices would keep everybody's events waiting.
     const std::int64_t unpolled = p.now - slot.poller.last_poll.load(std::memory_order_relaxed);
     if (unpolled >= kPollInterval) {
@@ -273,8 +279,16 @@ void Scheduler::sleep(Machine& m) noexcept {
   Processor& p = *m.processor;
   Slot& slot = *p.slot;
   const bool last_spinner = m.spinning;
-  idle_.enter(slot.index);
+  // Said of the Processor before anything of its place is touched: whoever replaces it waits until it is awake again,
+  // or it sees here that it has been replaced, and the place is somebody else's.
+  p.phase.store(Processor::Phase::sleeping, std::memory_order_seq_cst);
+  if (p.retired.load(std::memory_order_seq_cst)) {
+    p.phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
+    return;
+  }
+  // Before it can be woken: who takes a wake-up by polling for others gives it back while this is true.
   slot.poller.sleeping.store(true, std::memory_order_seq_cst);
+  idle_.enter(slot.index);
   if (last_spinner) {
     m.spinning = false;
     idle_.stop_spinning();
@@ -285,16 +299,14 @@ void Scheduler::sleep(Machine& m) noexcept {
               !p.retired.load(std::memory_order_seq_cst) && slot.pinned_count.load(std::memory_order_seq_cst) == 0;
   if (stay && last_spinner) stay = poll_stale(m) == 0;
   int events = 0;
-  if (stay) {
-    p.phase.store(Processor::Phase::sleeping, std::memory_order_relaxed);
+  if (stay)
     events = slot.poller.wait(m.events, earliest == INT64_MAX ? earliest : std::max<std::int64_t>(earliest - p.now, 0));
-    p.phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
-  }
-  // If a waker took us out of the set, it gave us the spinning token. Before `sleeping` goes: set_gomaxprocs waits for
-  // that, and the place may then get another Processor that enters the set under the same index.
+  // If a waker took us out of the set, it gave us the spinning token.
   if (!idle_.leave(slot.index)) m.spinning = true;
   slot.poller.sleeping.store(false, std::memory_order_release);
-  if (sysmon_sleeping_.load(std::memory_order_relaxed) != 0) wake_sysmon();
+  // Last: from here on the place may have another Processor, which enters the set under the same index.
+  p.phase.store(Processor::Phase::scheduling, std::memory_order_release);
+  if (sysmon_sleeping_.load(std::memory_order_seq_cst) == kAllAsleep) wake_sysmon();
   p.now = monotonic_now();
   slot.poller.last_poll.store(p.now, std::memory_order_relaxed);
   p.window_start = p.now;

@@ -1,8 +1,8 @@
 #pragma once
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
-// death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS), sysmon.cpp,
-// deadlock.cpp, stats.cpp.
+// death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS),
+// blocking_section.cpp, sysmon.cpp, deadlock.cpp, stats.cpp.
 #include <pthread.h>
 
 #include <array>
@@ -22,6 +22,7 @@
 #include "core/fiber/stack_pool.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/blocking_pool.hpp"
+#include "core/runtime/drain.hpp"
 #include "core/runtime/fiber_table.hpp"
 #include "core/runtime/idle_set.hpp"
 #include "core/runtime/machine.hpp"
@@ -33,6 +34,11 @@ namespace fiberd::runtime {
 
 inline constexpr unsigned kMaxProcessors = 256;
 inline constexpr unsigned kMaxRetired = 128;
+
+/// Hangs in the scheduler's list while its fiber waits until it may begin a blocking section.
+struct SectionWaiter : ListHook {
+  Ticket ticket;
+};
 
 class Scheduler {
  public:
@@ -88,8 +94,12 @@ class Scheduler {
   // ---- handoff.cpp
   void set_gomaxprocs(unsigned n);
   [[nodiscard]] unsigned gomaxprocs() const noexcept { return gomaxprocs_.load(std::memory_order_acquire); }
-  /// Gives the caller's Processor to another machine. False when that is not possible now.
-  bool hand_off_own() noexcept;
+
+  // ---- blocking_section.cpp
+  /// Begins a section of the calling fiber. False: it has none (pinned, inside of one, not on a fiber, simulated).
+  [[nodiscard]] static bool enter_section() noexcept;
+  /// Ends it, unless a wait has.
+  static void leave_section() noexcept;
 
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
@@ -168,16 +178,31 @@ class Scheduler {
   void leave_processor(Machine& m) noexcept;
   [[nodiscard]] bool wait_for_processor(Machine& m) noexcept;
   void share_runnext(Processor& p) noexcept;
+  static void rouse(Processor& p) noexcept;
   bool add_retired(Processor& p) noexcept;
   bool retire_from(unsigned now);
   void remove_retired(Processor& p) noexcept;
   std::error_code prepare_slot(unsigned index);
+
+  // blocking_section.cpp
+  bool end_section(Machine& m) noexcept;
+  bool retake(Processor& p, std::uint64_t section) noexcept;
+  void wait_for_section() noexcept;
+  void admit_sections(unsigned least, List<SectionWaiter>& admitted) noexcept;
+  static void wake_admitted(List<SectionWaiter>& admitted) noexcept;
+  [[nodiscard]] unsigned section_room() const noexcept;
+  [[nodiscard]] unsigned machine_limit() const noexcept;
+  void put_spare(Machine& m) noexcept;
+  void trim_machines() noexcept;
+  void say_machines_are_out(std::string_view consequence) noexcept;
 
   // sysmon.cpp
   static void* sysmon_main(void* scheduler) noexcept;
   void sysmon() noexcept;
   bool sysmon_round(std::int64_t now, Poller::Events& events) noexcept;
   void sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
+  void sysmon_look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept;
+  void sysmon_pause(unsigned& busy_rounds) noexcept;
   void wake_sysmon() noexcept;
 
   static std::atomic<Scheduler*> living_;
@@ -191,9 +216,8 @@ class Scheduler {
   FunctionAdmission function_admission_;
   SpawnRefusals refusals_;
   std::atomic<unsigned> gomaxprocs_{0};
-  std::atomic<bool> draining_{false};  // somebody waits for the last fiber
+  Drain drain_;                        // somebody waits for the last fiber
   std::atomic<bool> stopping_{false};  // machines leave
-  std::atomic<std::uint32_t> end_events_{0};
 
   IdleSet idle_;
   FiberTable table_;
@@ -230,6 +254,17 @@ class Scheduler {
   std::atomic<std::uint64_t> handoffs_{0};
   std::vector<std::unique_ptr<Machine>> machines_;
   Machine* spare_machines_ = nullptr;
+  unsigned spare_count_ = 0;
+  unsigned spare_least_ = 0;     // since sysmon looked last
+  unsigned system_limit_ = ~0U;  // machines that there were when the system gave no more threads
+  int thread_error_ = 0;         // what it said
+  List<SectionWaiter> section_waiters_;
+  unsigned sections_blocked_ = 0;           // whose Processors were retaken
+  std::atomic<bool> sections_wait_{false};  // who comes now must look whether it may; changes under the lock
+  std::atomic<std::uint64_t> sections_retaken_{0};
+  std::atomic<std::uint64_t> sections_waited_{0};
+  std::atomic<std::uint64_t> sections_stalled_{0};
+  std::atomic<std::int64_t> next_machines_log_{INT64_MIN};
   List<AcceptorRecord> acceptors_;
   std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_;
 
@@ -237,7 +272,11 @@ class Scheduler {
   pthread_t sysmon_thread_{};
   bool sysmon_started_ = false;
   bool registered_ = false;
+  static constexpr std::uint32_t kAllAsleep = 1;  // any Processor that wakes up ends sysmon's pause
+  static constexpr std::uint32_t kBusyPause = 2;  // who enters a blocking section does
   std::atomic<std::uint32_t> sysmon_sleeping_{0};
+  unsigned section_looks_ = 0;  // short pauses left
+  bool section_seen_ = false;   // in this round
   std::int64_t last_trim_ = 0;
   struct DeadlockWatch {
     std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change

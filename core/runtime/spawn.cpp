@@ -70,16 +70,13 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   f.next = p.free_fibers;
   p.free_fibers = &f;
   if (++p.free_count > 2 * kFreeFibers) give_back_fibers(p, kFreeFibers);
-  p.stats.ended.add();
-  if (draining_.load(std::memory_order_seq_cst)) {
-    end_events_.fetch_add(1, std::memory_order_release);
-    end_events_.notify_all();
-  }
+  drain_.ended(p.stats.ended);
 }
 
 std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot) {
   Machine* const m = Machine::current_machine();
-  const bool local = m != nullptr && m->processor != nullptr;
+  // In a blocking section nothing is kept in the stand-in.
+  const bool local = m != nullptr && m->processor != nullptr && m->own == nullptr;
   std::error_code refused;
   if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(name);
 

@@ -30,9 +30,10 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
       if (in_use) out.local_queue_depth += p->queue.size() + (p->runnext.empty() ? 0 : 1);
       if (p->phase.load(std::memory_order_relaxed) == Processor::Phase::running) ++out.fibers_running;
     }
-    unsigned spare = 0;
-    for (const Machine* m = spare_machines_; m != nullptr; m = m->next) ++spare;
-    out.machines = static_cast<unsigned>(machines_.size()) - spare;
+    out.machines = static_cast<unsigned>(machines_.size()) - spare_count_;
+    out.machines_spare = spare_count_;
+    out.sections_blocked = sections_blocked_;
+    out.fibers_running += sections_blocked_;
     for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i) {
       const Poller& poller = slots_[i]->poller;
       out.poll_calls += poller.polls.load(std::memory_order_relaxed);
@@ -46,6 +47,9 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   }
   out.global_queue_depth = global_size_.load(std::memory_order_relaxed);
   out.handoffs = handoffs_.load(std::memory_order_relaxed);
+  out.sections_retaken = sections_retaken_.load(std::memory_order_relaxed);
+  out.sections_waited = sections_waited_.load(std::memory_order_relaxed);
+  out.sections_stalled = sections_stalled_.load(std::memory_order_relaxed);
   out.deadlocks = deadlocks_.load(std::memory_order_relaxed);
   out.channel_unsent = unsent_count();
   out.processors_idle = idle_.count();

@@ -134,8 +134,9 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   f.status.set_owned(State::running);
   p.budget = kBudget;
   p.stats.switches.add();
-  const bool pinned = f.pins != 0;
-  if (p.pinned.load(std::memory_order_relaxed) != pinned) p.pinned.store(pinned, std::memory_order_relaxed);
+  // A pinned fiber comes from find_runnable, which has pinned the Processor.
+  if (p.pin.raw() != static_cast<std::uint8_t>(f.pins != 0)) [[unlikely]]
+    p.pin.unpin();
   if (f.runnable_since != 0) [[unlikely]]
     record_latency(p, f);
   if (f.stack.load(std::memory_order_relaxed) == nullptr) {

@@ -4,12 +4,15 @@
 // have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
 // several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled
 // for 1 ms, fires their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for
-// 10 ms while other work waits and no Processor is idle, trims unused stacks once a second, and looks for a deadlock
-// (deadlock.cpp) while all sleep. It runs no fibers.
+// 10 ms while other work waits and no Processor is idle, retakes those of machines that block (blocking_section.cpp),
+// trims unused stacks and threads once a second, and looks for a deadlock (deadlock.cpp) while all sleep. It runs no
+// fibers.
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -23,9 +26,15 @@ static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
 static constexpr unsigned kIdleRounds = 20;
 static constexpr unsigned kBusyRounds = 20;
 static constexpr std::uint64_t kQuickTicks = 8;
+// A blocking section that was seen once is looked at again soon: short ones are over by then. Where sections do last
+// more of them will come, so the short looks go on for some time after each that was retaken.
+static constexpr std::int64_t kSectionPeriod = 50'000;
+static constexpr std::int64_t kSectionLasts = 20'000;
+static constexpr unsigned kSectionLooks = 20;
 
 void* Scheduler::sysmon_main(void* scheduler) noexcept {
   pthread_setname_np(pthread_self(), "fiberd-sysmon");
+  thread_locals()->serves_timers = true;
   static_cast<Scheduler*>(scheduler)->sysmon();
   return nullptr;
 }
@@ -39,20 +48,41 @@ void Scheduler::sysmon() noexcept {
     idle_rounds = active ? 0 : idle_rounds + 1;
     busy_rounds = active && !idle_.any_idle() ? busy_rounds + 1 : 0;
     if (idle_rounds < kIdleRounds) {
-      const timespec pause{0, busy_rounds >= kBusyRounds ? kBusyPeriod : kPeriod};
-      nanosleep(&pause, nullptr);
+      sysmon_pause(busy_rounds);
       continue;
     }
     idle_rounds = 0;
     look_for_deadlock(monotonic_now());
-    sysmon_sleeping_.store(1, std::memory_order_seq_cst);
+    sysmon_sleeping_.store(kAllAsleep, std::memory_order_seq_cst);
     // Somebody who woke up before the store does not wake us; hence a limit, and a look at the trim list.
     if (idle_.count() == gomaxprocs() && !stopping_.load(std::memory_order_seq_cst)) {
       const timespec limit{1, 0};
-      syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, 1, &limit, nullptr, 0);
+      syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, kAllAsleep, &limit, nullptr, 0);
     }
     sysmon_sleeping_.store(0, std::memory_order_relaxed);
   }
+}
+
+void Scheduler::sysmon_pause(unsigned& busy_rounds) noexcept {
+  if (std::exchange(section_seen_, false)) {
+    busy_rounds = 0;
+    const bool soon = section_looks_ != 0;
+    if (soon) --section_looks_;
+    const timespec pause{0, soon ? kSectionPeriod : kPeriod};
+    nanosleep(&pause, nullptr);
+    return;
+  }
+  if (busy_rounds < kBusyRounds) {
+    const timespec pause{0, kPeriod};
+    nanosleep(&pause, nullptr);
+    return;
+  }
+  sysmon_sleeping_.store(kBusyPause, std::memory_order_seq_cst);
+  if (!stopping_.load(std::memory_order_seq_cst)) {
+    const timespec limit{0, kBusyPeriod};
+    syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, kBusyPause, &limit, nullptr, 0);
+  }
+  if (sysmon_sleeping_.exchange(0, std::memory_order_relaxed) == 0) busy_rounds = 0;
 }
 
 void Scheduler::wake_sysmon() noexcept {
@@ -65,7 +95,10 @@ bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept 
   const unsigned n = slot_count_.load(std::memory_order_acquire);
   for (unsigned i = 0; i < n; ++i) sysmon_look_after(*slots_[i], now, events);
   // A trim that has more to do goes on in the next round.
-  if (now - last_trim_ >= kTrimPeriod && !stacks_->trim()) last_trim_ = now;
+  if (now - last_trim_ >= kTrimPeriod && !stacks_->trim()) {
+    last_trim_ = now;
+    trim_machines();
+  }
   if (work_anywhere()) wake_helper();
   return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
 }
@@ -82,10 +115,14 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   if (!quick && now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
     const int count = slot.poller.wait(events, 0);
     slot.poller.last_poll.store(now, std::memory_order_relaxed);
-    if (count > 0) slot.poller.deliver(events, count, !orphan);
+    if (count > 0) slot.poller.deliver(events, count);
     slot.poller.timers.run(now);
   }
   if (orphan) return;
+  if (const std::uint64_t section = p->section.current(); section != 0) {
+    sysmon_look_at_section(slot, *p, section, now);
+    return;
+  }
   if (p != slot.seen || tick != slot.seen_tick ||
       p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
     slot.seen = p;
@@ -101,7 +138,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     wake_helper();
     return;
   }
-  if (now - slot.seen_since < kHeldTooLong || p->pinned.load(std::memory_order_seq_cst) ||
+  if (now - slot.seen_since < kHeldTooLong || p->pin.pinned() ||
       sysmon_handoffs_.load(std::memory_order_relaxed) >= options_.handoff_max)
     return;
   const LockGuard guard(structure_lock_);
@@ -109,6 +146,23 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   share_runnext(*p);
   p->by_sysmon = true;
   sysmon_handoffs_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Scheduler::sysmon_look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept {
+  section_seen_ = true;
+  slot.seen = nullptr;  // as if it had run only from the section's end on
+  if (slot.seen_section != section || slot.section_of != &p) {
+    slot.seen_section = section;
+    slot.section_of = &p;
+    slot.section_since = now;
+    if (section_looks_ == 0) section_looks_ = 1;
+    return;
+  }
+  const std::int64_t lasts = now - slot.section_since;
+  if (lasts < kSectionLasts) return;
+  const bool waiting = !p.runnext.empty() || work_anywhere() ||
+                       slot.pinned_count.load(std::memory_order_relaxed) != 0 || slot.poller.timers.earliest() <= now;
+  if ((waiting || lasts >= kPeriod) && retake(p, section)) section_looks_ = kSectionLooks;
 }
 
 }  // namespace fiberd::runtime

@@ -96,6 +96,16 @@ static void deadline_that_does_not_fire(benchmark::State& state) {
 }
 BENCHMARK(deadline_that_does_not_fire);
 
+/// A blocking section that is over before anybody looks: what a short call pays for its bracket.
+static void blocking_section_short(benchmark::State& state) {
+  auto rt = start(1);
+  rt->run([&] {
+    for (auto _ : state) blocking_section([] { benchmark::ClobberMemory(); });
+  });
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(blocking_section_short);
+
 static void timer_arm_and_disarm(benchmark::State& state) {
   auto rt = start(1);
   rt->run([&] {

@@ -27,6 +27,8 @@ CASES = {
     "skynet": ("spawn and join a tree of 1,000,000 leaves", 1_000_000, 3.0),
     "spawn_join": ("spawn and join by a wait group, 1,000 at a time", 500_000, None),
     "pingpong": ("round trip over two unbuffered channels", 500_000, None),
+    "section": ("a short system call in a blocking section (Go: syscall.Syscall; Boost.Fiber has none: the bare call)",
+                2_000_000, None),
     "mutex_short": ("100 fibers, one mutex, only a count in it: contended by chance", 2_000_000, None),
 }
 BOOST_SCHEDULERS = ["work_stealing", "work_stealing_suspend", "shared_work"]

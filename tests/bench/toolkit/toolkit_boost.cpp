@@ -16,6 +16,9 @@
 //   which it keeps one free, so the buffer of 128 holds 127.
 // - Boost.Fiber has no select. `select4` is what its users write instead: four single-value cells under one mutex, each
 //   sender with a condition variable that says "taken", the receiver with one that says "some cell is full".
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <boost/fiber/all.hpp>
 #include <cstdlib>
@@ -233,6 +236,13 @@ bool skynet(std::int64_t n) {
   return sum == sum_below(n);
 }
 
+/// What the call costs without a section.
+bool section(std::int64_t n) {
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += ::syscall(SYS_getppid) > 0 ? 1 : 0;
+  return sum == n;
+}
+
 bool (*find(std::string_view name))(std::int64_t) {
   if (name == "handoff") return handoff;
   if (name == "buffered") return buffered;
@@ -242,6 +252,7 @@ bool (*find(std::string_view name))(std::int64_t) {
   if (name == "mutex_short") return [](std::int64_t n) { return locked(n, false); };
   if (name == "spawn_join") return spawn_join;
   if (name == "skynet") return skynet;
+  if (name == "section") return section;
   return nullptr;
 }
 

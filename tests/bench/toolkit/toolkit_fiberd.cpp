@@ -3,6 +3,9 @@
 //   toolkit_fiberd CASE GOMAXPROCS OPERATIONS
 //
 // What is measured and printed: measure.hpp.
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
 #include <mutex>
 #include <system_error>
@@ -132,6 +135,13 @@ bool skynet(std::int64_t n) {
   return *results.receive() == sum_below(n);
 }
 
+bool section(std::int64_t n) {
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i)
+    sum += runtime::blocking_section([] { return ::syscall(SYS_getppid) > 0 ? 1 : 0; });
+  return sum == n;
+}
+
 bool (*find(std::string_view name))(std::int64_t) {
   if (name == "handoff") return handoff;
   if (name == "buffered") return buffered;
@@ -141,6 +151,7 @@ bool (*find(std::string_view name))(std::int64_t) {
   if (name == "mutex_short") return mutex_short;
   if (name == "spawn_join") return spawn_join;
   if (name == "skynet") return skynet;
+  if (name == "section") return section;
   return nullptr;
 }
 

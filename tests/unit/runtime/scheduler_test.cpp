@@ -255,7 +255,7 @@ TEST_CASE("a pinned fiber is not handed off", "[scheduler]") {
   CHECK(rt->read_mem_stats().handoffs == 0);
 }
 
-TEST_CASE("a blocking section hands the Processor off at once", "[scheduler]") {
+TEST_CASE("a blocking section that lasts hands the Processor on", "[scheduler]") {
   std::atomic<bool> other{false};
   bool seen = false;
   auto rt = start(1);
