@@ -53,7 +53,7 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   FIBERD_WORKER_POOL_ROWS(at, "Handlers")
 static constexpr auto kRows = std::to_array<Row>({
   {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
-  {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 256, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask. The environment variable GOMAXPROCS wins.", .reloadable = false},
+  {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 1024, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask; of these at most 1024, and a quarter of the limit of open files. The environment variable GOMAXPROCS wins.", .reloadable = false},
   {.path = "runtime.stack_size", .type = Type::bytes, .fallback = "256KiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "Address space per fiber stack, a multiple of 4KiB; memory is used page by page.", .reloadable = false},
   {.path = "runtime.stack_guards", .type = Type::choice, .fallback = "auto", .choices = "auto|require|canary", .help = "Guard pages under stacks. auto: MADV_GUARD_INSTALL, else mprotect up to half of vm.max_map_count stacks, then no more fibers. require: refuse to start without guards. canary: beyond the limit go on without guards, checked when a fiber ends.", .reloadable = false},
   {.path = "runtime.blocking_threads", .type = Type::integer, .fallback = "64", .least = 1, .most = 4096, .help = "Most threads for calls that block (opening files, cold reads).", .reloadable = false},

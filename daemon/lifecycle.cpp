@@ -277,6 +277,10 @@ ExitCode Daemon::build() {
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
   if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
+  if (!cpus.error.empty()) {
+    fatal(cpus.error);
+    return ExitCode::bad_usage;
+  }
   memory_limit_ = memory_limit(config_.memory.limit);
   auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
                                           .stack_size = config_.runtime.stack_size,

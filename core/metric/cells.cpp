@@ -26,7 +26,17 @@ CellId Cells::allocate(std::uint32_t n) {
   return first;
 }
 
+/// The highest shard that anything was counted in, of all Cells: who adds up need not ask those beyond.
+static constinit std::atomic<ShardId> highest_used{0};
+
+static void note_use(ShardId shard) noexcept {
+  ShardId highest = highest_used.load(std::memory_order_relaxed);
+  while (highest < shard && !highest_used.compare_exchange_weak(highest, shard, std::memory_order_release)) {
+  }
+}
+
 bool Cells::ensure(ShardId shard, CellId id) noexcept {
+  note_use(shard);
   // Publishing by CAS: the owner of the shard is alone on this path, but registration and shard 0 need not be.
   Shard* s = shards_[shard].load(std::memory_order_acquire);
   if (s == nullptr) {
@@ -64,7 +74,7 @@ void Cells::add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept {
 
 std::uint64_t Cells::sum(CellId id) const noexcept {
   std::uint64_t total = 0;
-  for (ShardId shard = 0; shard < kMaxShards; ++shard)
+  for (ShardId shard = 0, highest = highest_used.load(std::memory_order_acquire); shard <= highest; ++shard)
     if (const Cell* cell = find(shard, id)) total += cell->load(std::memory_order_relaxed);
   return total;
 }

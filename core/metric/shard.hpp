@@ -7,7 +7,7 @@ namespace fiberd::metric {
 using ShardId = std::uint32_t;
 
 /// Shards 1 … kMaxShards-1 belong to one thread at a time; shard 0 is shared by every thread that owns none.
-inline constexpr ShardId kMaxShards = 512;
+inline constexpr ShardId kMaxShards = 1280;
 
 /// Hands out shard indices to Processors. A released shard keeps its counts: its next owner adds on top of them, and
 /// the lock in here orders the two owners. Thread-safe; never parks.

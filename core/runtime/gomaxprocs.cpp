@@ -1,34 +1,34 @@
 #include "core/runtime/gomaxprocs.hpp"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
 #include <string_view>
 #include <thread>
 
-#include "core/base/log.hpp"
-
 namespace fiberd::runtime {
 
-static std::optional<unsigned> positive(std::string_view text) noexcept {
-  unsigned value = 0;
+/// A positive integer, or 0; what does not fit is UINT64_MAX.
+static std::uint64_t positive(std::string_view text) noexcept {
+  std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value == 0) return std::nullopt;
-  return value;
+  if (end != text.data() + text.size()) return 0;
+  return error == std::errc::result_out_of_range ? UINT64_MAX : error == std::errc{} ? value : 0;
 }
 
-unsigned affinity_cpus() noexcept {
+unsigned affinity_cpus(int (*get)(pid_t, std::size_t, cpu_set_t*) noexcept) noexcept {
+  if (get == nullptr) get = &sched_getaffinity;
   // The kernel refuses a mask shorter than its own; 1,024 CPUs are usual, 64 Ki are the most it can be built for.
   for (std::size_t cpus = 1024; cpus <= 65536; cpus *= 2) {
     cpu_set_t* const set = CPU_ALLOC(cpus);
     if (set == nullptr) break;
     const std::size_t size = CPU_ALLOC_SIZE(cpus);
-    const int result = sched_getaffinity(0, size, set);
+    const int result = get(0, size, set);
     const int count = result == 0 ? CPU_COUNT_S(size, set) : 0;
     CPU_FREE(set);
     if (count > 0) return static_cast<unsigned>(count);
@@ -36,23 +36,66 @@ unsigned affinity_cpus() noexcept {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
+/// FIBERDEBUG=cpus=N, among other settings: as if the affinity mask held so many.
+static unsigned pretended_cpus() noexcept {
+  const char* const value = std::getenv("FIBERDEBUG");  // NOLINT: read only
+  for (std::string_view rest = value != nullptr ? value : ""; !rest.empty();) {
+    const std::string_view item = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+    constexpr std::string_view kName = "cpus=";
+    if (item.starts_with(kName)) return static_cast<unsigned>(std::min<std::uint64_t>(positive(item.substr(5)), 65536));
+  }
+  return 0;
+}
+
+static std::uint64_t descriptor_limit() noexcept {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : UINT64_MAX;
+}
+
+static std::string out_of_range(const std::string& what) {
+  return what + " is out of range: 1 … " + std::to_string(kMostProcessors);
+}
+
+/// Brings down what was found to what can be had.
+static void bring_down(CpuLimits& limits, std::uint64_t descriptors) {
+  const std::string found = std::to_string(limits.gomaxprocs) + " CPUs may be used (" + limits.source + "), but ";
+  if (limits.gomaxprocs > kMostProcessors) {
+    limits.gomaxprocs = kMostProcessors;
+    limits.warning = found + "there are never more Processors than " + std::to_string(kMostProcessors);
+  }
+  // A Poller has an epoll instance and an eventfd.
+  if (const std::uint64_t room = std::max<std::uint64_t>(descriptors / 4, 1); limits.gomaxprocs > room) {
+    limits.gomaxprocs = static_cast<unsigned>(room);
+    limits.warning = found + "of " + std::to_string(descriptors) +
+                     " open files (RLIMIT_NOFILE) a half shall be left to connections: GOMAXPROCS is " +
+                     std::to_string(room);
+  }
+}
+
 CpuLimits detect_gomaxprocs(const CpuSources& sources) {
   CpuLimits limits;
   if (sources.environment != nullptr && *sources.environment != '\0') {
-    if (const auto value = positive(sources.environment)) {
-      limits.gomaxprocs = *value;
+    const std::uint64_t value = positive(sources.environment);
+    const std::string setting = "GOMAXPROCS=\"" + std::string(sources.environment) + "\" in the environment";
+    if (value > kMostProcessors) limits.error = out_of_range(setting);
+    if (value != 0) {
+      limits.gomaxprocs = static_cast<unsigned>(std::min<std::uint64_t>(value, kMostProcessors));
       limits.source = "environment";
       return limits;
     }
-    limits.warning = "GOMAXPROCS=\"" + std::string(sources.environment) +
-                     "\" in the environment is not a positive integer; it is passed over";
+    limits.warning = setting + " is not a positive integer; it is passed over";
   }
   if (sources.configured != 0) {
     limits.gomaxprocs = sources.configured;
     limits.source = "configuration";
+    if (limits.gomaxprocs > kMostProcessors)
+      limits.error = out_of_range("gomaxprocs " + std::to_string(sources.configured) + " of the configuration");
     return limits;
   }
-  limits.gomaxprocs = sources.affinity != 0 ? sources.affinity : affinity_cpus();
+  limits.gomaxprocs = sources.affinity;
+  if (limits.gomaxprocs == 0) limits.gomaxprocs = pretended_cpus();
+  if (limits.gomaxprocs == 0) limits.gomaxprocs = affinity_cpus();
   limits.source = "affinity";
   if (const auto quota = cgroup_cpu_quota(sources.cgroup)) {
     const double whole = std::max(1.0, std::ceil(*quota));
@@ -63,15 +106,17 @@ CpuLimits detect_gomaxprocs(const CpuSources& sources) {
       limits.source = text;
     }
   }
+  const std::string before = limits.warning;
+  bring_down(limits, sources.descriptors != 0 ? sources.descriptors : descriptor_limit());
+  if (!before.empty() && limits.warning != before) limits.warning = before + "; " + limits.warning;
   return limits;
 }
 
 CpuLimits detect_gomaxprocs(unsigned configured) {
-  CpuLimits limits = detect_gomaxprocs(CpuSources{std::getenv("GOMAXPROCS"), configured, {}, 0});  // NOLINT: read only
-  if (!limits.warning.empty()) log(LogLevel::error, limits.warning);
-  return limits;
+  CpuSources sources;
+  sources.environment = std::getenv("GOMAXPROCS");  // NOLINT: read only
+  sources.configured = configured;
+  return detect_gomaxprocs(sources);
 }
-
-unsigned default_gomaxprocs() { return detect_gomaxprocs().gomaxprocs; }
 
 }  // namespace fiberd::runtime

@@ -30,6 +30,7 @@ std::error_code Scheduler::prepare_slot(unsigned index) {
       if (!a->suspended)
         if (const std::error_code error = slot->poller.add_acceptor(*a)) return error;
   }
+  idle_.cover(index);
   slots_[index] = std::move(slot);
   if (slot_count_.load(std::memory_order_relaxed) <= index) slot_count_.store(index + 1, std::memory_order_release);
   return {};
@@ -247,7 +248,7 @@ bool Scheduler::retire_from(unsigned now) {
 }
 
 void Scheduler::set_gomaxprocs(unsigned n) {
-  n = std::min(std::max(n, 1U), kMaxProcessors);
+  n = std::min(std::max(n, 1U), most_processors_);
   unsigned now = 0;
   {
     const LockGuard guard(structure_lock_);

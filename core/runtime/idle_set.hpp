@@ -22,14 +22,23 @@
 
 namespace fiberd::runtime {
 
+// A look at the set is on the way of each wake-up, so only words of places that exist are looked at: one up to 64.
+inline constexpr unsigned kNoSleeper = ~0U;
+
 template <std::size_t kMax = 256, template <class> class Atomic = std::atomic>
 class BasicIdleSet {
  public:
-  static constexpr unsigned kNone = ~0U;
+  static constexpr unsigned kNone = kNoSleeper;
 
+  /// From now on `index` may enter. Before any Processor does under it; one caller at a time.
+  void cover(unsigned index) noexcept {
+    if (words_.load(std::memory_order_relaxed) <= index / 64) words_.store(index / 64 + 1, std::memory_order_seq_cst);
+  }
   [[nodiscard]] bool any_idle() const noexcept {
-    for (const auto& word : mask_)
-      if (word.load(std::memory_order_seq_cst) != 0) return true;
+    // A submitter that does not know of a word yet came before those who sleep there entered.
+    const unsigned words = words_.load(std::memory_order_seq_cst);
+    for (unsigned i = 0; i < words; ++i)
+      if (mask_[i].load(std::memory_order_seq_cst) != 0) return true;
     return false;
   }
   [[nodiscard]] unsigned count() const noexcept {
@@ -55,9 +64,9 @@ class BasicIdleSet {
   [[nodiscard]] unsigned claim_sleeper() noexcept {
     // Looked at again after the token is given back: a submitter that saw it taken has relied on us.
     while (any_idle() && try_spin()) {
-      for (std::size_t i = 0; i < mask_.size(); ++i)
+      for (unsigned i = 0, words = words_.load(std::memory_order_seq_cst); i < words; ++i)
         for (std::uint64_t w = mask_[i].load(std::memory_order_seq_cst); w != 0; w &= w - 1) {
-          const auto index = static_cast<unsigned>(i * 64 + static_cast<unsigned>(std::countr_zero(w)));
+          const unsigned index = i * 64 + static_cast<unsigned>(std::countr_zero(w));
           if (leave(index)) return index;
         }
       stop_spinning();
@@ -67,6 +76,7 @@ class BasicIdleSet {
 
  private:
   static constexpr std::uint64_t bit(unsigned index) noexcept { return std::uint64_t{1} << (index % 64); }
+  Atomic<unsigned> words_{1};
   std::array<Atomic<std::uint64_t>, (kMax + 63) / 64> mask_{};
   Atomic<std::uint32_t> spinning_{0};
 };

@@ -7,15 +7,21 @@
 
 #include <exception>
 #include <semaphore>
+#include <string>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/log.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
 
 std::atomic<Scheduler*> Scheduler::living_{nullptr};
+
+// Room is kept for so many, or for as many as there are at the start if that is more: the caches of stacks share what
+// the kernel gives.
+static constexpr unsigned kUsualProcessors = 256;
 
 static std::uint64_t kernel_seed() noexcept {
   std::uint64_t seed = 0;
@@ -30,16 +36,37 @@ static Options with_seed(Options options, std::uint64_t seed) {
 }
 
 Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
-    : options_(with_seed(options, seed)), kind_(kind), external_(0), sim_random_(options_.random_seed) {
-  processors_.reserve(kMaxProcessors + kMaxRetired);
+    : options_(with_seed(options, seed)),
+      most_processors_(std::max(kUsualProcessors, options.gomaxprocs)),
+      kind_(kind),
+      external_(0),
+      sim_random_(options_.random_seed) {
+  processors_.reserve(most_processors_ + kMaxRetired);
 }
 
-Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kind kind, std::uint64_t seed) {
+/// The number of Processors, where it was left open. False: what the environment asks for cannot be; said.
+static bool settle_gomaxprocs(Options& options) {
+  CpuLimits limits;
+  if (options.gomaxprocs > kMostProcessors) {
+    limits.error = "Options::gomaxprocs " + std::to_string(options.gomaxprocs) + " is out of range: 0 … " +
+                   std::to_string(kMostProcessors);
+  } else if (options.gomaxprocs == 0) {
+    limits = detect_gomaxprocs();
+    options.gomaxprocs = limits.gomaxprocs;
+  }
+  if (!limits.warning.empty()) log(LogLevel::warning, limits.warning);
+  if (!limits.error.empty()) log(LogLevel::error, limits.error);
+  return limits.error.empty();
+}
+
+Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind kind, std::uint64_t seed) {
   AsymmetricBarrier::enable();
+  Options options = wanted;
+  if (kind == Kind::real && !settle_gomaxprocs(options)) return fail(std::errc::invalid_argument);
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
       options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
-      options.machines_max < 1 || options.machines_max > 100'000 || options.gomaxprocs > kMaxProcessors)
+      options.machines_max < 1 || options.machines_max > 100'000)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
   if (kind == Kind::simulated) {
@@ -48,7 +75,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& options, Kin
     fiber::StackPool::Options stack_options;
     stack_options.stack_size = options.stack_size;
     stack_options.mode = options.stack_guards;
-    stack_options.caches = kMaxProcessors + kMaxRetired + 1;
+    stack_options.caches = s->most_processors_ + kMaxRetired + 1;
     auto stacks = fiber::StackPool::create(stack_options);
     if (!stacks) return fail(stacks.error());
     s->stacks_ = std::move(*stacks);
@@ -67,8 +94,7 @@ std::error_code Scheduler::start_threads() {
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
-  const unsigned wanted =
-      options_.gomaxprocs != 0 ? options_.gomaxprocs : std::min(default_gomaxprocs(), kMaxProcessors);
+  const unsigned wanted = options_.gomaxprocs;
   if (const std::error_code error = [&] {
         const LockGuard guard(structure_lock_);
         return prepare_slot(0);

@@ -20,7 +20,7 @@
 namespace fiberd::runtime {
 
 struct Options {
-  unsigned gomaxprocs = 0;  ///< Processors; 0: environment GOMAXPROCS, cgroup quota, affinity (see gomaxprocs.hpp)
+  unsigned gomaxprocs = 0;  ///< Processors, at most 1,024; 0: environment, cgroup quota, affinity (gomaxprocs.hpp)
   std::size_t stack_size = 256 * 1024;  ///< bytes reserved per fiber; a multiple of the page size, 16 KiB … 64 MiB
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
   unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
@@ -50,7 +50,8 @@ class Runtime {
   [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
                                    SourceLocation where = SourceLocation::current());
 
-  /// Changes the number of Processors, 1 … 256. No fiber, timer or descriptor is lost. Thread-safe; blocks the thread.
+  /// Changes the number of Processors, 1 … 256 or what it was at the start if that is more; what is out of range counts
+  /// as the nearest. No fiber, timer or descriptor is lost. Thread-safe; blocks the thread.
   void set_gomaxprocs(unsigned n);
   [[nodiscard]] unsigned gomaxprocs() const noexcept;
   /// Whom spawn asks from now on; nullptr: nobody. It must outlive the runtime: a spawn may be asking it still after it

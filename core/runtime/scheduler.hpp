@@ -24,6 +24,7 @@
 #include "core/runtime/blocking_pool.hpp"
 #include "core/runtime/drain.hpp"
 #include "core/runtime/fiber_table.hpp"
+#include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/idle_set.hpp"
 #include "core/runtime/machine.hpp"
 #include "core/runtime/processor.hpp"
@@ -32,7 +33,7 @@
 
 namespace fiberd::runtime {
 
-inline constexpr unsigned kMaxProcessors = 256;
+inline constexpr unsigned kMaxProcessors = kMostProcessors;
 inline constexpr unsigned kMaxRetired = 128;
 
 /// Hangs in the scheduler's list while its fiber waits until it may begin a blocking section.
@@ -211,6 +212,7 @@ class Scheduler {
   void look_for_deadlock(std::int64_t now) noexcept;
 
   const Options options_;
+  const unsigned most_processors_;
   const Kind kind_;
   std::atomic<Admission*> admission_{nullptr};
   FunctionAdmission function_admission_;
@@ -219,7 +221,7 @@ class Scheduler {
   Drain drain_;                        // somebody waits for the last fiber
   std::atomic<bool> stopping_{false};  // machines leave
 
-  IdleSet idle_;
+  BasicIdleSet<kMaxProcessors> idle_;
   FiberTable table_;
   std::unique_ptr<fiber::StackPool> stacks_;
 

@@ -99,7 +99,7 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
 
 void Scheduler::wake_helper() noexcept {
   const unsigned index = idle_.claim_sleeper();
-  if (index != IdleSet::kNone) slots_[index]->poller.wake();
+  if (index != kNoSleeper) slots_[index]->poller.wake();
 }
 
 // ---------------------------------------------------------------------------------------------- picking

@@ -312,7 +312,23 @@ TEST_CASE("GOMAXPROCS comes from its sources, the environment first", "[integrat
   CHECK(daemon.log().find("GOMAXPROCS=5 (environment)") != std::string::npos);
   Daemon wrong(web({}, "runtime: {gomaxprocs: 3}\n"), {.environment = {{"GOMAXPROCS", "many"}}});
   CHECK(wrong.metric("fiberd_sched_gomaxprocs") == 3.0);
-  CHECK(wrong.log().find("GOMAXPROCS=\"many\"") != std::string::npos);
+  const std::string log = wrong.log();
+  const std::size_t said = log.find("GOMAXPROCS=\"many\"");
+  CHECK(said != std::string::npos);
+  CHECK(log.find("GOMAXPROCS=\"many\"", said + 1) == std::string::npos);  // once
+}
+
+TEST_CASE("the daemon starts on a machine of any size; what was asked for by name is refused by name",
+          "[integration][daemon]") {
+  {
+    Daemon large(web(), {.environment = {{"FIBERDEBUG", "cpus=300"}, {"GOMAXPROCS", ""}}});
+    CHECK(large.metric("fiberd_sched_gomaxprocs") >= 256.0);
+    HttpClient client(large.port("web"));
+    CHECK(client.ask(get("/")).value_or(Answer{}).status == 200U);
+  }
+  const auto refused = run({"/usr/bin/env", "GOMAXPROCS=5000", FIBERD_BINARY, "run"});
+  CHECK(refused.code == 2);
+  CHECK(refused.errors.find("GOMAXPROCS=\"5000\" in the environment is out of range: 1 … 1024") != std::string::npos);
 }
 
 TEST_CASE("access log lines, common and json", "[integration][daemon]") {

@@ -1,12 +1,19 @@
 #include "core/runtime/gomaxprocs.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
+
+#include "core/runtime/scheduler.hpp"
 
 using namespace fiberd::runtime;
 namespace fs = std::filesystem;
@@ -34,7 +41,7 @@ class FakeHost {
     std::ofstream(file) << text;
   }
   [[nodiscard]] CgroupPaths paths() const { return {(dir_ / "proc").string(), (dir_ / "root").string()}; }
-  [[nodiscard]] CpuSources sources(unsigned affinity) const { return {nullptr, 0, paths(), affinity}; }
+  [[nodiscard]] CpuSources sources(unsigned affinity) const { return {nullptr, 0, paths(), affinity, 1U << 20U}; }
 
  private:
   fs::path dir_;
@@ -67,7 +74,7 @@ TEST_CASE("the environment wins, then the configuration", "[gomaxprocs]") {
 
 TEST_CASE("an invalid environment is passed over and said", "[gomaxprocs]") {
   const FakeHost host;
-  for (const char* bad : {"0", "-1", "two", "3x", " 3", "99999999999"}) {
+  for (const char* bad : {"0", "-1", "two", "3x", " 3", "+3", "-99999999999"}) {
     CpuSources sources = host.sources(4);
     sources.environment = bad;
     const CpuLimits limits = detect_gomaxprocs(sources);
@@ -140,7 +147,103 @@ TEST_CASE("memory, version 2; values that make no sense", "[gomaxprocs]") {
   CHECK_FALSE(cgroup_cpu_quota(host.paths()));
 }
 
+TEST_CASE("what was asked for and cannot be is refused by name, with the range", "[gomaxprocs]") {
+  const FakeHost host;
+  for (const char* many : {"1025", "99999999999", "99999999999999999999999"}) {
+    CpuSources sources = host.sources(4);
+    sources.environment = many;
+    const CpuLimits limits = detect_gomaxprocs(sources);
+    INFO(limits.error);
+    CHECK(limits.error.find("GOMAXPROCS=\"" + std::string(many) + "\" in the environment") != std::string::npos);
+    CHECK(limits.error.find("1 … 1024") != std::string::npos);
+  }
+  CpuSources sources = host.sources(4);
+  sources.configured = 5000;
+  CHECK(detect_gomaxprocs(sources).error.find("gomaxprocs 5000 of the configuration") != std::string::npos);
+  sources.configured = 1024;
+  CHECK(detect_gomaxprocs(sources).error.empty());
+  CHECK(detect_gomaxprocs(sources).gomaxprocs == 1024);
+  CHECK(Runtime::start({.gomaxprocs = 1025}).error() == std::errc::invalid_argument);
+}
+
+TEST_CASE("what was found on a large machine is brought down, and said", "[gomaxprocs]") {
+  const FakeHost host;
+  const CpuLimits all = detect_gomaxprocs(host.sources(1024));
+  CHECK(all.gomaxprocs == 1024);
+  CHECK(all.warning.empty());
+  const CpuLimits more = detect_gomaxprocs(host.sources(1500));
+  CHECK(more.gomaxprocs == 1024);
+  CHECK(more.error.empty());
+  CHECK(more.warning.find("1500 CPUs") != std::string::npos);
+  // Two descriptors a Processor, and half of them for connections.
+  CpuSources few = host.sources(512);
+  few.descriptors = 1024;
+  CHECK(detect_gomaxprocs(few).gomaxprocs == 256);
+  CHECK(detect_gomaxprocs(few).warning.find("1024 open files") != std::string::npos);
+  few.environment = "abc";
+  CHECK(detect_gomaxprocs(few).warning.find("abc") != std::string::npos);
+  CHECK(detect_gomaxprocs(few).warning.find("1024 open files") != std::string::npos);
+  few.environment = "512";  // whoever asks gets it, or the reason why not
+  CHECK(detect_gomaxprocs(few).gomaxprocs == 512);
+  few.environment = nullptr;
+  few.affinity = 16;
+  CHECK(detect_gomaxprocs(few).warning.empty());
+  few.descriptors = 3;
+  CHECK(detect_gomaxprocs(few).gomaxprocs == 1);
+}
+
+TEST_CASE("masks of kernels for thousands of CPUs are read, however few are in them", "[gomaxprocs]") {
+  // As a kernel for 8,192 CPUs: shorter masks are refused.
+  const auto large = [](pid_t, std::size_t size, cpu_set_t* set) noexcept {
+    if (size < 8192 / 8) {
+      errno = EINVAL;
+      return -1;
+    }
+    CPU_ZERO_S(size, set);
+    for (const std::size_t cpu : {3U, 1025U, 8191U}) CPU_SET_S(cpu, size, set);
+    return 0;
+  };
+  CHECK(affinity_cpus(large) == 3);
+  const auto never = [](pid_t, std::size_t, cpu_set_t*) noexcept {
+    errno = EINVAL;
+    return -1;
+  };
+  CHECK(affinity_cpus(never) >= 1);
+}
+
+TEST_CASE("more Processors than 256: each runs its fibers, and sleepers are found", "[gomaxprocs]") {
+#if defined(FIBERD_TSAN) || defined(FIBERD_ASAN)
+  constexpr unsigned kProcessors = 270;
+#else
+  constexpr unsigned kProcessors = 520;  // more than the metric shards that there were
+#endif
+  rlimit limit{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < 4 * kProcessors) return;
+  std::atomic<unsigned> ran{0};
+  std::atomic<unsigned> elsewhere{0};
+  auto rt = Runtime::start({.gomaxprocs = kProcessors});
+  REQUIRE(rt.has_value());
+  (*rt)->run([&] {
+    CHECK(gomaxprocs() == kProcessors);
+    for (unsigned round = 0; round < 2; ++round)
+      for (unsigned i = 0; i < kProcessors; ++i)
+        (void)spawn_on(i, "pinned", [&, i] {
+          elsewhere += Machine::current_machine()->processor->slot->index != i;
+          ++ran;
+        });
+  });
+  for (int i = 0; i < 60'000 && ran != 2 * kProcessors; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(ran == 2 * kProcessors);
+  CHECK(elsewhere == 0);
+  (*rt)->set_gomaxprocs(2);
+  (*rt)->set_gomaxprocs(kProcessors + 1);  // there is room for no more
+  CHECK((*rt)->gomaxprocs() == kProcessors);
+}
+
 TEST_CASE("this machine has a CPU", "[gomaxprocs]") {
   CHECK(affinity_cpus() >= 1);
-  CHECK(default_gomaxprocs() >= 1);
+  CHECK(detect_gomaxprocs().gomaxprocs >= 1);
 }

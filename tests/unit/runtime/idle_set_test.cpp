@@ -7,11 +7,25 @@
 
 using fiberd::runtime::IdleSet;
 
+TEST_CASE("places beyond the first word are covered before they are used", "[idle_set]") {
+  fiberd::runtime::BasicIdleSet<1024> set;
+  set.cover(1000);
+  set.cover(3);
+  CHECK_FALSE(set.any_idle());
+  set.enter(1000);
+  CHECK(set.any_idle());
+  CHECK(set.count() == 1);
+  CHECK(set.claim_sleeper() == 1000);
+  CHECK(set.spinning());
+  CHECK_FALSE(set.leave(1000));
+}
+
 TEST_CASE("a sleeper is claimed once and brings the spinning token", "[idle_set]") {
   IdleSet set;
   CHECK(set.claim_sleeper() == IdleSet::kNone);
   CHECK_FALSE(set.spinning());
   for (const unsigned index : {0U, 63U, 64U, 255U}) {
+    set.cover(index);
     set.enter(index);
     CHECK(set.any_idle());
     CHECK(set.count() == 1);
