@@ -15,9 +15,10 @@
 // Sleeping happens inside the Processor's own Poller, so bytes for its descriptors wake it without a detour. The idle
 // protocol is in idle_set.hpp, the wake-up of one wait in status_word.hpp, the ring in run_queue.hpp; each has a model.
 //
-// A Processor is never taken from a machine; it is *replaced* (handoff.cpp): marked retired, while a new Processor gets
-// its Slot (Poller, timers, pinned fibers). The machine with the retired one finds out at its next entry into the
-// runtime. Until then thieves see the retired one's queue too, so nothing in it waits for that entry.
+// A Processor is never taken from a machine that runs a fiber (only from one that has let go of it:
+// blocking_section.cpp); it is *replaced* (handoff.cpp): marked retired, while a new Processor gets its Slot (Poller,
+// timers, pinned fibers). The machine with the retired one finds out at its next entry into the runtime. Until then
+// thieves see the retired one's queue too, so nothing in it waits for that entry.
 //
 // Rejected: releasing the Processor while sleeping, as Go does (a sleeper would have to compete for one on every
 // wake-up); one epoll for all (every event wakes the wrong thread half of the time, and its lock is shared); a
