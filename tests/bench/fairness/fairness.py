@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Fairness and lateness under more work than CPUs, beside Go in the same rounds.
+
+  turns    1,000 fibers that compute 50 µs and yield, on one Processor and on two
+  timers   sleeps of 1 ms beside eight fibers that compute 600 µs and yield, on one Processor
+  pinned   a fiber's share of the turns beside two pinned ones that yield to each other, on one Processor
+
+  tests/bench/fairness/fairness.py --bin build/release/tests/bench [--rounds 5] [--seconds 6]
+"""
+import argparse
+import os
+import statistics
+import subprocess
+
+
+def run(binary, *arguments):
+    out = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=True)
+    return [float(x) for x in out.stdout.split()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=6)
+    args = parser.parse_args()
+    fiberd = os.path.join(args.bin, "fairness_fiberd")
+    go = os.path.join(args.bin, "go_fairness")
+    median = statistics.median
+    print("| what | fiberd | Go | target | |")
+    print("|---|---|---|---|---|")
+
+    def row(what, ours, theirs, target, met):
+        print(f"| {what} | {ours} | {theirs} | {target} | {'met' if met else '**missed**'} |", flush=True)
+
+    for processors in (1, 2):
+        ours, theirs = [], []
+        for _ in range(args.rounds):
+            ours.append(run(fiberd, "turns", processors, args.seconds))
+            theirs.append(run(go, "turns", processors, args.seconds))
+        least = [100 * r[0] / r[1] for r in ours]
+        row(f"1,000 × 50 µs, GOMAXPROCS {processors}: fewest turns, % of the median's",
+            f"{median(least):.0f} ({min(least):.0f} … {max(least):.0f})",
+            f"{median(100 * r[0] / r[1] for r in theirs):.0f}", "≥ 80", median(least) >= 80)
+        a, b = median(r[3] for r in ours), median(r[3] for r in theirs)
+        row(f"1,000 × 50 µs, GOMAXPROCS {processors}: longest wait", f"{a:.0f} ms", f"{b:.0f} ms", "≤ 1.5 × Go's",
+            a <= 1.5 * b)
+    ours, theirs = [], []
+    for _ in range(args.rounds):
+        ours.append(run(fiberd, "timers", 1, args.seconds))
+        theirs.append(run(go, "timers", 1, args.seconds))
+    a, b = median(r[0] for r in ours), median(r[0] for r in theirs)
+    row("1 ms sleeps beside 600 µs slices: late, p50", f"{a:.3f} ms", f"{b:.3f} ms", "≤ 1.5 × Go's", a <= 1.5 * b)
+    a, b = median(r[1] for r in ours), median(r[1] for r in theirs)
+    row("1 ms sleeps beside 600 µs slices: late, p99", f"{a:.3f} ms", f"{b:.3f} ms", "≤ 1.2 ms", a <= 1.2)
+    share = median(run(fiberd, "pinned", 1, 1)[0] for _ in range(args.rounds))
+    row("share of turns beside two pinned yielders", f"{100 * share:.0f} %", "", "≥ 25 %", share >= 0.25)
+
+
+if __name__ == "__main__":
+    main()
