@@ -300,6 +300,9 @@ void Scheduler::set_gomaxprocs(unsigned n) {
     const timespec pause{0, 1'000'000};
     nanosleep(&pause, nullptr);
   }
+  // Whoever sleeps has computed until when without the timers that are its now.
+  for (unsigned i = 0; i < now; ++i)
+    if (slots_[i]->poller.sleeping.load(std::memory_order_seq_cst)) slots_[i]->poller.wake();
   wake_helper();
 }
 

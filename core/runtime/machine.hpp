@@ -25,6 +25,7 @@ class Machine {
   Fiber* current = nullptr;
   Fiber* previous = nullptr;
   After after = After::none;
+  bool firing = false;             ///< timers: whom they wake goes first
   bool spinning = false;           ///< holds the IdleSet's token
   fiber::EhGlobals* eh = nullptr;  ///< this thread's exception state
   Scheduler* scheduler = nullptr;

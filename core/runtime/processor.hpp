@@ -42,6 +42,8 @@ class Machine;
 
 /// Every so many turns the global queue goes first.
 inline constexpr std::uint32_t kFairTick = 61;
+/// So many fairness periods: a ring that is never short of fibers changes half of them with the global queue.
+inline constexpr std::uint32_t kRotateEvery = 4;
 
 struct ProcessorStats {
   OwnedCounter created, ended, panicked, refused, switches, steals, budget_yields;
@@ -67,9 +69,15 @@ class alignas(kCacheLine) Processor {
   std::uint32_t runnext_streak = 0;
   std::int32_t budget = 0;
   std::uint32_t ready_count = 0;  ///< for sampling the latency
+  /// The turn that begins with a look at the clock, timers and queues. sysmon makes it 0 when something waits for that.
+  std::atomic<std::uint64_t> next_look{0};
   Slot* slot = nullptr;
-  std::int64_t now = 0;  ///< monotonic time of this scheduling round
   // Up to here one cache line, touched at every switch.
+  std::int64_t now = 0;  ///< monotonic time of this scheduling round
+  std::uint64_t next_fair = 0;
+  std::uint32_t fair_turns = 0;
+  bool ran_pinned = false;             ///< the last turn that was looked for was a pinned fiber's
+  std::atomic<bool> look_wide{false};  ///< sysmon: the next look begins with Poller and global queue
   std::int64_t slice_start = 0;
   std::uint64_t slice_tick = 0;
   // How long fibers run here: a bound that falls by an eighth a window (a fairness period, or until sleep).

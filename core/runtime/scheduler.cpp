@@ -3,8 +3,16 @@
 // Exactly GOMAXPROCS Processors are in force; fibers run only on a machine that has one. A Processor owns a ring of
 // runnable fibers and a `runnext` place for the fiber that was readied last (it is hot, and it makes a ping-pong of two
 // fibers cost no queueing); after 16 turns through runnext the head of the ring goes first, so that a pair cannot
-// starve the rest. Every 61st turn looks at the global queue, the pinned queue and, if 100 µs went by and little is
-// queued, at the poller.
+// starve the rest. Some turns begin with a look at what is due (pick_due): the clock, timers, the pinned queue, the
+// Poller if 100 µs went by and little is queued, and every 61st turn the global queue. How many turns lie between two
+// looks follows from how long fibers have been running here: about 50 µs, so with long slices each turn is a look. A
+// timer that fires puts its fiber into runnext: it is late by the running fiber's rest and those 50 µs.
+//
+// How long a runnable fiber may wait. The ring is served in order. Who yields while anybody waits in the global queue
+// goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
+// and the 256 that a ring holds. Fibers that are woken come into the ring past the global queue; so every 244 turns a
+// ring that is nearly full gives 128 of its fibers to the end of that queue, which makes room.
+// Fibers that never ran are taken newest first, by turns with the others. Pinned fibers get every other turn.
 //
 // Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
 // stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
@@ -39,6 +47,7 @@
 namespace fiberd::runtime {
 
 static constexpr std::uint32_t kOldestEvery = 64;
+static constexpr std::int64_t kLookEvery = 50'000;
 static constexpr std::int64_t kPollInterval = 100'000;
 static constexpr std::int64_t kMaxPollInterval = 10'000'000;  // while there is other work
 
@@ -54,7 +63,8 @@ void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noex
 
 /// What fibers made runnable faster than they ran is taken back newest first: a tree of a million fibers is gone
 /// through branch by branch, with thousands of them alive and in the caches, and not level by level with all of them.
-/// What comes from the Poller is served in the order in which it came.
+/// That holds for fibers that never ran; who ran already waits for a turn like everybody else, in the order of coming,
+/// and so does what comes from the Poller.
 void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
   tail->next = nullptr;
   {
@@ -68,19 +78,6 @@ void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
     }
   }
   push_global_list(head, tail, n);
-}
-
-/// Under global_lock_. Once in a while the oldest: nobody waits for ever.
-Fiber* Scheduler::take_spilled(bool oldest) noexcept {
-  Fiber* head = nullptr;
-  if (oldest) {
-    head = spilled_.front();
-    spilled_.pop_front();
-  } else {
-    head = spilled_.back();
-    spilled_.pop_back();
-  }
-  return head;
 }
 
 void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
@@ -129,36 +126,56 @@ bool Scheduler::work_anywhere() const noexcept {
 
 // ---------------------------------------------------------------------------------------------- picking
 
-Fiber* Scheduler::pop_global(Processor& p) noexcept {
+Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
   if (global_size_.load(std::memory_order_relaxed) == 0) return nullptr;
   const LockGuard guard(global_lock_);
   const std::uint32_t size = global_size_.load(std::memory_order_relaxed);
   if (size == 0) return nullptr;
-  if (!spilled_.empty() && (global_head_ == nullptr || ++unspilled_ == kOldestEvery)) {
-    // A spilled list becomes the global queue, and what is not taken of it below stays there. Under a load that never
-    // lets the queue run empty the oldest goes in front of what is there.
-    Fiber* const head = take_spilled(global_head_ != nullptr || ++spill_turn_ % kOldestEvery == 0);
-    unspilled_ = 0;
-    Fiber* tail = head;
-    while (tail->next != nullptr) tail = tail->next;
-    tail->next = global_head_;
-    if (global_head_ == nullptr) global_tail_ = tail;
-    global_head_ = head;
-  }
   std::uint32_t n = std::min<std::uint32_t>(size / gomaxprocs() + 1, size);
-  n = std::min(n, p.queue.capacity() / 2);
-  Fiber* const first = global_head_;
-  std::uint32_t taken = 1;
-  global_head_ = first->next;
-  for (; taken < n && global_head_ != nullptr; ++taken) {
-    Fiber* const f = global_head_;
-    Fiber* const after = f->next;
-    if (!p.queue.push(f)) break;
-    global_head_ = after;
+  n = std::min(n, most);
+  Fiber* first = nullptr;
+  std::uint32_t taken = 0;
+  // From the head of a list while the ring has room.
+  const auto take = [&](Fiber*& head) {
+    while (taken < n && head != nullptr) {
+      Fiber* const f = head;
+      Fiber* const after = f->next;
+      if (first == nullptr) {
+        first = f;
+      } else if (!p.queue.push(f)) {
+        n = taken;
+        break;
+      }
+      head = after;
+      ++taken;
+    }
+  };
+  // By turns when both wait, whoever it is that keeps the other busy.
+  if (spilled_.empty() || (global_head_ != nullptr && (++global_turn_ & 1U) != 0)) {
+    take(global_head_);
+    if (global_head_ == nullptr) global_tail_ = nullptr;
+  } else {
+    // Once in a while the oldest: nobody waits for ever.
+    const bool oldest = ++spill_turn_ % kOldestEvery == 0;
+    while (taken < n && !spilled_.empty()) {
+      Fiber*& head = oldest ? spilled_.front() : spilled_.back();
+      take(head);
+      if (head != nullptr) break;
+      oldest ? spilled_.pop_front() : spilled_.pop_back();
+    }
   }
-  if (global_head_ == nullptr) global_tail_ = nullptr;
   global_size_.store(size - taken, std::memory_order_seq_cst);
   return first;
+}
+
+/// Half of a ring that never runs short goes behind those who wait in the global queue, which makes room for them.
+void Scheduler::rotate(Processor& p) noexcept {
+  if (p.queue.size() <= p.queue.capacity() / 8 * 7 || global_size_.load(std::memory_order_relaxed) == 0) return;
+  {
+    const LockGuard guard(global_lock_);
+    if (global_head_ == nullptr) return;
+  }
+  overflow(p, nullptr);
 }
 
 Fiber* Scheduler::steal_from(Processor& thief, Processor& victim) noexcept {
@@ -228,6 +245,55 @@ void Scheduler::end_window(Processor& p) noexcept {
   p.window_tick = tick;
 }
 
+/// After so many turns the clock is read again, and what is due done: a due timer waits for the running fiber and at
+/// most kLookEvery more.
+void Scheduler::plan_look(Processor& p) noexcept {
+  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed);
+  const auto turns = static_cast<std::uint64_t>(kLookEvery / std::max<std::int64_t>(p.slice, 1));
+  p.next_look.store(std::min(p.next_fair, tick + std::max<std::uint64_t>(turns, 1)), std::memory_order_relaxed);
+}
+
+/// What comes before the Processor's own queue at this look: Poller, global queue, and at every other turn a fiber that
+/// is pinned here. Not at each: two of them that yield to each other would keep all else waiting.
+Fiber* Scheduler::pick_due(Machine& m) noexcept {
+  Processor& p = *m.processor;
+  Slot& slot = *p.slot;
+  const bool wide = p.look_wide.load(std::memory_order_relaxed) && p.look_wide.exchange(false);
+  // By time and not by turns: a few fibers that use up their slices would keep everybody's events waiting.
+  const std::int64_t unpolled = p.now - slot.poller.last_poll.load(std::memory_order_relaxed);
+  if (unpolled >= kPollInterval) {
+    // What is queued goes first: a batch on top of a full ring would spill into the global queue, and there the
+    // requests that came first would be served last (10,000 connections: p99 five times the median).
+    const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
+    if (room || unpolled >= kMaxPollInterval) poll(m, slot.poller, 0);
+  }
+  const std::uint64_t tick = p.tick.load(std::memory_order_relaxed);
+  if (wide || tick >= p.next_fair) {
+    end_window(p);
+    p.next_fair = tick + kFairTick;
+    if (++p.fair_turns % kRotateEvery == 0) rotate(p);
+    // Not on top of many: rotate() would send back those who came to the head of the queue, not who was woken.
+    const bool few = p.queue.size() < p.queue.capacity() / 4;
+    if (Fiber* const f = few ? pop_global(p) : pop_global(p, 1)) {
+      p.ran_pinned = false;
+      return f;
+    }
+  }
+  if (p.ran_pinned) {
+    p.ran_pinned = false;
+    if (Fiber* const f = pop_local(p)) return f;
+    if (Fiber* const f = pop_global(p)) return f;
+  }
+  while (Fiber* const f = pop_pinned(slot)) {
+    p.ran_pinned = true;
+    if (p.pin.pin()) return f;
+    // Replaced, and it sees that in a moment: the fiber is the new Processor's.
+    push_pinned(*f);
+    return nullptr;
+  }
+  return nullptr;
+}
+
 Fiber* Scheduler::find_runnable(Machine& m) noexcept {
   if (kind_ == Kind::simulated) return pick_simulated(m);
   Processor& p = *m.processor;
@@ -236,26 +302,11 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
   while (f == nullptr) {
     if (p.retired.load(std::memory_order_acquire)) break;
     p.now = monotonic_now();
+    m.firing = true;
     (void)run_timers(slot, p.now);
-    if ((f = pop_pinned(slot)) != nullptr) {
-      if (p.pin.pin()) break;
-      // Replaced, and it sees that in a moment: the fiber is the new Processor's.
-      push_pinned(*std::exchange(f, nullptr));
-      continue;
-    }
-    // By time and not by turns: a few fibers that use up their slices would keep everybody's events waiting.
-    const std::int64_t unpolled = p.now - slot.poller.last_poll.load(std::memory_order_relaxed);
-    if (unpolled >= kPollInterval) {
-      // What is queued goes first: a batch on top of a full ring would spill into the global queue, and there the
-      // requests that came first would be served last (10,000 connections: p99 five times the median).
-      const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
-      if (room || unpolled >= kMaxPollInterval) poll(m, slot.poller, 0);
-    }
-    if (p.tick.load(std::memory_order_relaxed) % kFairTick == 0) {
-      end_window(p);
-      p.tick.store(p.tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-      if ((f = pop_global(p)) != nullptr) break;
-    }
+    m.firing = false;
+    if ((f = pick_due(m)) != nullptr) break;
+    if (p.retired.load(std::memory_order_acquire)) break;
     if ((f = pop_local(p)) != nullptr) break;
     if ((f = pop_global(p)) != nullptr) break;
     if (work_anywhere()) {
@@ -267,6 +318,7 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
     }
     sleep(m);
   }
+  plan_look(p);
   if (m.spinning) {
     m.spinning = false;
     idle_.stop_spinning();

@@ -137,7 +137,7 @@ class Scheduler {
   Fiber* find_runnable(Machine& m) noexcept;
   static Fiber* pick_fast(Processor& p) noexcept;
   static Fiber* pop_local(Processor& p) noexcept;
-  Fiber* pop_global(Processor& p) noexcept;
+  Fiber* pop_global(Processor& p, std::uint32_t most = 129) noexcept;
   Fiber* pop_pinned(Slot& slot) noexcept;
   Fiber* steal(Machine& m) noexcept;
   Fiber* steal_from(Processor& thief, Processor& victim) noexcept;
@@ -147,10 +147,12 @@ class Scheduler {
   void begin_run(Machine& m, Fiber& f) noexcept;
   void bind_stack(Processor& p, Fiber& f) noexcept;
   bool push_local(Processor& p, Fiber& f, bool next) noexcept;
-  void overflow(Processor& p, Fiber& f) noexcept;
+  void overflow(Processor& p, Fiber* f) noexcept;
+  void rotate(Processor& p) noexcept;
+  Fiber* pick_due(Machine& m) noexcept;
+  static void plan_look(Processor& p) noexcept;
   void push_global(Fiber& f) noexcept;
   void spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
-  Fiber* take_spilled(bool oldest) noexcept;
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
   void ready_slow(Fiber& f, bool next, Machine* m) noexcept;
@@ -231,7 +233,7 @@ class Scheduler {
   Fiber* global_tail_ = nullptr;
   std::deque<Fiber*> spilled_;  // heads of lists, each of fibers that one full ring gave away; the newest last
   std::uint32_t spill_turn_ = 0;
-  std::uint32_t unspilled_ = 0;                // turns for the global queue since a spilled list was taken
+  std::uint32_t global_turn_ = 0;
   std::atomic<std::uint32_t> global_size_{0};  // all of it
 
   // Free fibers beyond the Processors' own lists

@@ -25,22 +25,35 @@ bool Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
   if (next) to_ring = p.runnext.exchange(&f);
   if (to_ring == nullptr) return false;
   if (!p.queue.push(to_ring)) [[unlikely]]
-    overflow(p, *to_ring);
+    overflow(p, to_ring);
   return true;
 }
 
-/// The ring is full: half of it goes to where everybody finds it.
-[[gnu::noinline, gnu::cold]] void Scheduler::overflow(Processor& p, Fiber& f) noexcept {
+/// The ring is full: half of it goes to where everybody finds it, and `f`. What never ran goes apart (spill).
+[[gnu::noinline, gnu::cold]] void Scheduler::overflow(Processor& p, Fiber* f) noexcept {
+  struct Part {
+    Fiber* head = nullptr;
+    Fiber* tail = nullptr;
+    std::uint32_t n = 0;
+    void add(Fiber& fiber) noexcept {
+      (tail != nullptr ? tail->next : head) = &fiber;
+      tail = &fiber;
+      ++n;
+    }
+  };
   std::array<Fiber*, decltype(p.queue)::capacity() / 2> half;
   const std::uint32_t n = p.queue.take_half(half);
-  for (std::uint32_t i = 1; i < n; ++i) half[i - 1]->next = half[i];
-  if (n != 0) half[n - 1]->next = &f;
-  Fiber* const head = n != 0 ? half[0] : &f;
-  if (Machine::current_machine()->current != nullptr) {
-    spill(head, &f, n + 1);
-  } else {
-    push_global_list(head, &f, n + 1);
+  const bool from_fiber = Machine::current_machine()->current != nullptr;
+  Part fresh;
+  Part others;
+  for (std::uint32_t i = 0; i <= n; ++i) {
+    Fiber* const fiber = i < n ? half[i] : f;
+    if (fiber == nullptr) break;
+    const bool never_ran = from_fiber && fiber->stack.load(std::memory_order_relaxed) == nullptr;
+    (never_ran ? fresh : others).add(*fiber);
   }
+  if (others.n != 0) push_global_list(others.head, others.tail, others.n);
+  if (fresh.n != 0) spill(fresh.head, fresh.tail, fresh.n);
 }
 
 void Scheduler::ready(Fiber& f, bool next) noexcept {
@@ -80,8 +93,15 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   }
   Processor* const p = m != nullptr ? m->processor : nullptr;
   if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
+    // Who yields while others wait in the global queue goes behind them: a ring that takes back each that leaves it
+    // stays full, and they would come in by one in kFairTick turns.
+    if (!next && global_size_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+      push_global(f);
+      wake_helper();
+      return;
+    }
     if (m->current == nullptr && (++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
-    const bool shared = push_local(*p, f, next && m->current != nullptr);
+    const bool shared = push_local(*p, f, next && (m->current != nullptr || m->firing));
     if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
       give_up_runnext(*p);
     } else if (!shared || (m->current != nullptr && p->queue.size() * p->slice < kWorthWaking)) {
@@ -110,7 +130,7 @@ Fiber* Scheduler::pop_local(Processor& p) noexcept { return pick_next<Fiber>(p.r
 Fiber* Scheduler::pick_fast(Processor& p) noexcept {
   const std::uint64_t tick = p.tick.load(std::memory_order_relaxed) + 1;
   p.tick.store(tick, std::memory_order_relaxed);
-  if (tick % kFairTick == 0 || p.retired.load(std::memory_order_relaxed) ||
+  if (tick >= p.next_look.load(std::memory_order_relaxed) || p.retired.load(std::memory_order_relaxed) ||
       p.slot->pinned_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return nullptr;
   return pop_local(p);

@@ -4,9 +4,9 @@
 // have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
 // several µs: at 1 ms they were 5 % of a busy core); not at all while all sleep. It polls Pollers that nobody polled
 // for 1 ms, fires their timers, wakes a sleeper when work lies about, replaces a Processor whose fiber has held it for
-// 10 ms while other work waits and no Processor is idle, retakes those of machines that block (blocking_section.cpp),
-// trims unused stacks and threads once a second, and looks for a deadlock (deadlock.cpp) while all sleep. It runs no
-// fibers.
+// 10 ms while other work waits that no idle Processor could do (fibers pinned there), retakes those of machines that
+// block (blocking_section.cpp), trims unused stacks and threads once a second, and looks for a deadlock (deadlock.cpp)
+// while all sleep. It runs no fibers.
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -25,7 +25,6 @@ static constexpr std::int64_t kHeldTooLong = 10'000'000;
 static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
 static constexpr unsigned kIdleRounds = 20;
 static constexpr unsigned kBusyRounds = 20;
-static constexpr std::uint64_t kQuickTicks = 8;
 // A blocking section that was seen once is looked at again soon: short ones are over by then. Where sections do last
 // more of them will come, so the short looks go on for some time after each that was retaken.
 static constexpr std::int64_t kSectionPeriod = 50'000;
@@ -109,15 +108,22 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   if (!orphan && slot.poller.sleeping.load(std::memory_order_relaxed)) {
     return;
   }
-  // A Processor that goes through its fibers quickly looks into its Poller itself, when it is through with them.
+  // A Processor that goes from fiber to fiber looks at its timers and into its Poller itself; it is only told to do so
+  // at its next turn when it has not. What it wakes goes first there; what we wake goes through the global queue.
   const std::uint64_t tick = p != nullptr ? p->tick.load(std::memory_order_relaxed) : 0;
-  const bool quick = !orphan && p == slot.seen && tick - slot.seen_tick >= kQuickTicks;
-  if (!quick && now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
+  const bool turning = !orphan && p == slot.seen && tick != slot.seen_tick;
+  const bool due =
+      slot.poller.timers.earliest() <= now || now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod;
+  if (due && !orphan) {
+    if (!turning) p->look_wide.store(true, std::memory_order_relaxed);
+    p->next_look.store(0, std::memory_order_relaxed);
+  }
+  if (due && (!turning || idle_.any_idle()) && now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
     const int count = slot.poller.wait(events, 0);
     slot.poller.last_poll.store(now, std::memory_order_relaxed);
     if (count > 0) slot.poller.deliver(events, count);
-    slot.poller.timers.run(now);
   }
+  if (!turning) slot.poller.timers.run(now);
   if (orphan) return;
   if (const std::uint64_t section = p->section.current(); section != 0) {
     sysmon_look_at_section(slot, *p, section, now);
@@ -128,11 +134,18 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     slot.seen = p;
     slot.seen_tick = tick;
     slot.seen_since = now;
+    // Woken by a fiber that perhaps goes on computing, beside somebody who could run it: looked at again soon.
+    if (p->phase.load(std::memory_order_relaxed) == Processor::Phase::running && !p->runnext.empty() &&
+        idle_.any_idle()) {
+      section_seen_ = true;
+      if (section_looks_ == 0) section_looks_ = 1;
+    }
     return;
   }
   const bool waiting = !p->runnext.empty() || work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;
-  if (idle_.any_idle()) {
+  // Others may take what is queued here, but not what is pinned.
+  if (idle_.any_idle() && slot.pinned_count.load(std::memory_order_relaxed) == 0) {
     const LockGuard guard(structure_lock_);
     if (slot.processor.load(std::memory_order_relaxed) == p && !p->runnext.empty()) share_runnext(*p);
     wake_helper();
