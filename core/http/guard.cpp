@@ -104,6 +104,8 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         break;
       case State::target: {
         p = skip(p, end, chars::kTarget);
+        if (p != end && *p == '\\' && std::memchr(message + mark_, '?', at(p) - mark_) != nullptr)
+          while (p != end && *p == '\\') p = skip(p + 1, end, chars::kTarget);
         const std::uint32_t length = at(p) - mark_;
         if (length > limits_.target_size) return refuse(Reject::target_too_long, mark_ + limits_.target_size);
         if (p == end) break;
@@ -334,19 +336,17 @@ Reject HeadGuard::check_transfer_encoding(std::string_view value) noexcept {
   if (head_.version == Version::http10) return Reject::transfer_encoding_in_http10;
   if (head_.chunked) return Reject::duplicate_transfer_encoding;
   if (!equals_lower(value, "chunked")) {
-    // token *( "," token ) whose last and only the last is `chunked`: certain end, unknown coding.
-    const std::size_t comma = value.rfind(',');
-    if (comma == std::string_view::npos || !equals_lower(trim(value.substr(comma + 1)), "chunked")) {
-      return Reject::bad_transfer_encoding;
+    if (head_.has_content_length) return Reject::length_and_chunked;
+    // Tokens, of which `chunked` may be the last only.
+    std::string_view rest = value;
+    for (;;) {
+      const std::size_t comma = rest.find(',');
+      const std::string_view coding = trim(rest.substr(0, comma));
+      const bool last = comma == std::string_view::npos;
+      if (!is_token(coding) || (equals_lower(coding, "chunked") && !last)) return Reject::bad_transfer_encoding;
+      if (last) return Reject::unknown_transfer_coding;
+      rest.remove_prefix(comma + 1);
     }
-    TokenList codings(value.substr(0, comma));
-    std::string_view coding;
-    bool any = false;
-    while (codings.next(coding)) {
-      if (!is_token(coding) || equals_lower(coding, "chunked")) return Reject::bad_transfer_encoding;
-      any = true;
-    }
-    return any ? Reject::unknown_transfer_coding : Reject::bad_transfer_encoding;
   }
   head_.chunked = true;
   return head_.has_content_length ? Reject::length_and_chunked : Reject::none;

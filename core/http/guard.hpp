@@ -15,10 +15,12 @@
 //
 // Decisions
 //  - One empty line (CRLF) before the request line is skipped (RFC 9112 section 2.2); a second is refused.
-//  - Targets: visible ASCII without '"', '#', '<', '>' and '\'. The other characters that RFC 3986 excludes
-//    ("[]^`{|}") are accepted because browsers send them bare in queries, and no reader frames by them.
-//  - `Transfer-Encoding: <other>, chunked` has a certain end but an unknown coding: 501 (RFC 9112 section 6.1). All
-//    else that is not exactly `chunked` is 400.
+//  - Targets: visible ASCII without '"', '#', '<', '>'. The other characters that RFC 3986 excludes ("[]^`{|}") are
+//    accepted because browsers send them bare in queries, and no reader frames by them. So is '\', but only behind the
+//    '?': in a path some readers take it for a slash.
+//  - A transfer coding that is not `chunked` is not understood: 501 (RFC 9112 section 6.1), whether `chunked` ends the
+//    list, so that the message's end is certain, or is not in it. All else that is not exactly `chunked` is 400: a list
+//    that goes on behind it (section 6.3), what is no list of tokens, and both with Content-Length.
 //  - Rejected: a guard that works line by line. It would keep a garbage byte waiting until its line ends, that is until
 //    the header time-out.
 #include <array>

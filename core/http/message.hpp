@@ -44,7 +44,7 @@ class MethodSet {
   std::uint16_t bits_ = 0;
 };
 
-/// The reason phrase of RFC 9110 section 15 and its registry; "Unknown" for a code without one.
+/// The reason phrase of IANA's HTTP status code registry (RFC 9110 section 16.2); "Unknown" for a code without one.
 [[nodiscard]] std::string_view reason_phrase(unsigned status) noexcept;
 /// False for 1xx, 204 and 304: such an answer ends with its head (RFC 9112 section 6.3).
 [[nodiscard]] constexpr bool status_has_body(unsigned status) noexcept {
