@@ -12,31 +12,35 @@
 
 namespace fiberd::flow {
 
-static WorkerPoolOptions sane(WorkerPoolOptions o) noexcept {
-  o.most = std::max(o.most, 1U);
-  o.least = std::min(o.least, o.most);
-  return o;
-}
-
-WorkerPool::WorkerPool(const WorkerPoolOptions& options) noexcept : options_(sane(options)) {}
+WorkerPool::WorkerPool(const WorkerPoolOptions& options) noexcept
+    : options_(options), state_({options.least, options.most, options.queue}) {}
 
 WorkerPool::~WorkerPool() {
-  if (workers() == 0 && queued() == 0) return;
+  bool over = false;
+  {
+    const LockGuard guard(lock_);
+    over = state_.quiet() && state_.queued() == 0;
+  }
+  if (over) return;
   report_bug("a worker pool dies that was not shut down");
   if (runtime::on_fiber()) (void)shutdown(Queued::drop);
 }
 
 std::uint32_t WorkerPool::workers() const noexcept {
   const LockGuard guard(lock_);
-  return workers_;
+  return state_.workers();
 }
 std::uint32_t WorkerPool::busy() const noexcept {
   const LockGuard guard(lock_);
-  return workers_ - idle_count_;
+  return state_.workers() - state_.idle();
 }
 std::uint32_t WorkerPool::queued() const noexcept {
   const LockGuard guard(lock_);
-  return queued_;
+  return state_.queued();
+}
+std::uint32_t WorkerPool::waiting_for_room() const noexcept {
+  const LockGuard guard(lock_);
+  return state_.waiting();
 }
 
 Deadline WorkerPool::limit_of(const Job& job) const noexcept {
@@ -46,45 +50,7 @@ Deadline WorkerPool::limit_of(const Job& job) const noexcept {
 
 // ---------------------------------------------------------------------------------------------- submitting
 
-void WorkerPool::enqueue(Job& job) noexcept {
-  job.stage = Job::Stage::queued;
-  queue_.push_back(job);
-  ++queued_;
-}
-
-/// Takes a job out of the queue, for whatever end; the first who waits for room gets it and is to be woken.
-void WorkerPool::take_from_queue(Job& job, runtime::Ticket& wake) noexcept {
-  List<Job>::remove(job);
-  job.stage = Job::Stage::taken;
-  --queued_;
-  Submitter* const s = closed_ ? nullptr : submitters_.pop();
-  if (s == nullptr) return;
-  enqueue(*s->job);
-  wake = s->ticket;
-}
-
-/// Under the lock: where the job goes. `wake` is to be woken then.
-WorkerPool::Given WorkerPool::place(Job& job, bool may_start_worker, runtime::Ticket& wake) noexcept {
-  if (closed_) return Given::closed;
-  if (IdleWorker* const w = idle_.pop()) {
-    --idle_count_;
-    job.stage = Job::Stage::taken;
-    w->job = &job;
-    wake = w->ticket;
-    return Given::yes;
-  }
-  if (may_start_worker && workers_ < options_.most) {
-    ++workers_;
-    job.stage = Job::Stage::taken;
-    return Given::needs_worker;
-  }
-  // Nobody who waits for room is overtaken.
-  if (queued_ >= options_.queue || !submitters_.empty()) return Given::no_room;
-  enqueue(job);
-  return Given::yes;
-}
-
-std::error_code WorkerPool::give(Job& job, const context::Context* ctx) {
+std::error_code WorkerPool::give(Job& job, const context::Context* ctx, bool stays) {
   if (ctx != nullptr)
     if (const std::error_code error = ctx->err()) return error;
   job.since = monotonic_now();
@@ -92,114 +58,101 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx) {
   const Deadline limit = limit_of(job);
   runtime::Ticket wake;
   Submitter me;
-  me.job = &job;
-  Given given{};
+  State::Given given{};
   {
     const LockGuard guard(lock_);
-    given = place(job, true, wake);
-    if (given == Given::no_room && ctx != nullptr) {
-      submitters_.add(me, runtime::WaitReason::pool);
-      outside_.fetch_add(1, std::memory_order_relaxed);
-    }
+    given = state_.give(job, ctx != nullptr ? &me : nullptr, stays, wake);
+    if (given == State::Given::closed) return refused(errc::pool_closed);
+    if (given == State::Given::no_room) return refused(errc::queue_full);
   }
-  switch (given) {
-    case Given::yes:
-      if (wake) runtime::wake(wake);
-      return {};
-    case Given::needs_worker: return start_worker(job);
-    case Given::closed: return refused(errc::pool_closed);
-    case Given::no_room: break;
-  }
-  return ctx != nullptr ? wait_for_room(me, *ctx, limit) : refused(errc::queue_full);
+  if (given == State::Given::waits) return wait_for_room(me, *ctx, limit, stays);
+  if (given == State::Given::needs_worker) return start_worker(job, stays);
+  if (wake) runtime::wake(wake);
+  return {};
 }
 
 std::error_code WorkerPool::check() noexcept {
-  bool full = false;
-  {
-    const LockGuard guard(lock_);
-    if (!closed_ && (idle_count_ != 0 || workers_ < options_.most)) return {};
-    full = queued_ >= options_.queue || !submitters_.empty();
-    if (!closed_ && !full) return {};
-    full = !closed_;
-  }
-  return refused(full ? errc::queue_full : errc::pool_closed);
+  const LockGuard guard(lock_);
+  if (state_.closed()) return refused(errc::pool_closed);
+  return state_.has_worker() || state_.has_room() ? std::error_code{} : refused(errc::queue_full);
 }
 
+/// Under the lock, or by one that the pool still counts: it must not be gone.
 std::error_code WorkerPool::refused(errc why) noexcept {
   refusals_.add(why);
   return why;
 }
 
-std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit) {
-  const std::error_code how = context::park_until(me.ticket, ctx, limit);
-  outside_.fetch_sub(1, std::memory_order_relaxed);
-  {
-    const LockGuard guard(lock_);
-    if (!me.linked()) return me.refused;  // taken in, or refused and counted by who did it
-    sync::BasicWaitQueue<Submitter>::remove(me);
-  }
+/// As refused(): what ended the wait of one that nobody else has decided about.
+std::error_code WorkerPool::gave_up_by(std::error_code how) noexcept {
   if (how.category() != context::category()) return refused(errc::queue_timeout);
   gave_up_.fetch_add(1, std::memory_order_relaxed);
   return how;
 }
 
-std::error_code WorkerPool::start_worker(Job& job) {
+std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit, bool stays) {
+  const std::error_code how = context::park_until(me.ticket, ctx, limit);
+  std::error_code result;
+  sync::WakeChain ended;
+  {
+    const LockGuard guard(lock_);
+    result = state_.was_taken(me, stays, ended) ? me.refused : gave_up_by(how);
+  }
+  ended.wake();
+  return result;
+}
+
+std::error_code WorkerPool::start_worker(Job& job, bool stays) {
   if (runtime::spawn(options_.name, [this, first = &job] { worker(first); })) return {};
-  // There is no fiber for it. Those who run already will come to it, if there is room.
   runtime::Ticket wake;
   bool given = false;
   {
     const LockGuard guard(lock_);
-    --workers_;
-    given = running_ != 0 && place(job, false, wake) == Given::yes;
+    given = state_.not_born(job, stays, wake);
   }
   if (wake) runtime::wake(wake);
-  if (!given) refuse_orphans();
-  worker_is_gone();
-  return given ? std::error_code{} : refused(errc::no_worker);
-}
-
-/// Who counted on a worker that could not be born: nobody will come for what is queued.
-void WorkerPool::refuse_orphans() noexcept {
-  while (refuse_one(
-      errc::no_worker, [this] { return workers_ == 0; }, true)) {
+  if (given) return {};
+  // Nobody may be left for those who counted on this worker.
+  for (State::Refused orphan{};;) {
+    {
+      const LockGuard guard(lock_);
+      orphan = state_.refuse_orphan(errc::no_worker, wake = {});
+    }
+    if (!settle(errc::no_worker, orphan, wake)) break;
   }
-}
-
-/// Refuses the first who waits for room, or (`jobs`) the first of the queue, while `go_on` says so under the lock.
-template <class GoOn>
-bool WorkerPool::refuse_one(errc why, GoOn go_on, bool jobs) noexcept {
-  Job* job = nullptr;
-  runtime::Ticket wake;
+  sync::WakeChain ended;
   {
     const LockGuard guard(lock_);
-    if (!go_on()) return false;
-    if (Submitter* const s = submitters_.pop()) {
-      s->refused = why;
-      wake = s->ticket;
-    } else if (jobs && (job = queue_.front()) != nullptr) {
-      take_from_queue(*job, wake);
-    } else {
-      return false;
-    }
+    (void)refused(errc::no_worker);
+    state_.leave(ended);
   }
+  ended.wake();
+  return errc::no_worker;
+}
+
+/// Tells one that was taken out why it is refused. False: there was none.
+bool WorkerPool::settle(errc why, const State::Refused& who, runtime::Ticket wake) noexcept {
+  if (who.submitter == nullptr && who.job == nullptr) return false;
   refusals_.add(why);
-  if (job == nullptr) {
-    runtime::wake(wake);
-  } else {
-    tell(*job, why);
-    job->finish();
+  if (wake) runtime::wake(wake);
+  if (who.job != nullptr) {
+    tell(*who.job, why);
+    who.job->finish();
   }
   return true;
 }
 
 std::error_code WorkerPool::await(RunJob& job, const context::Context& ctx) {
+  sync::WakeChain ended;
   for (;;) {
     bool waits = false;
     {
       const LockGuard guard(lock_);
-      if (job.done_) return {};
-      waits = job.stage == Job::Stage::queued;
+      if (job.done_) {
+        state_.leave(ended);
+        break;
+      }
+      waits = job.stage == detail::JobStage::queued;
       job.ticket_ = runtime::prepare_park(runtime::WaitReason::pool);
     }
     if (!waits) {
@@ -208,17 +161,19 @@ std::error_code WorkerPool::await(RunJob& job, const context::Context& ctx) {
     }
     const std::error_code how = context::park_until(job.ticket_, ctx, limit_of(job));
     if (!how) continue;
+    std::error_code result;
     runtime::Ticket wake;
     {
       const LockGuard guard(lock_);
-      if (job.stage != Job::Stage::queued) continue;  // it runs: its end is waited for
-      take_from_queue(job, wake);
+      if (!state_.take_back(job, wake, ended)) continue;  // it runs: its end is waited for
+      result = gave_up_by(how);
     }
     if (wake) runtime::wake(wake);
-    if (how.category() != context::category()) return refused(errc::queue_timeout);
-    gave_up_.fetch_add(1, std::memory_order_relaxed);
-    return how;
+    ended.wake();
+    return result;
   }
+  ended.wake();
+  return {};
 }
 
 void WorkerPool::RunJob::finish() noexcept {
@@ -284,83 +239,52 @@ void WorkerPool::carry_out(Job& job) noexcept {
 void WorkerPool::worker(Job* job) noexcept {
   {
     const LockGuard guard(lock_);
-    ++running_;
+    state_.born();
   }
   IdleWorker me;
-  for (;;) {
-    if (job != nullptr) carry_out(*job);
+  Deadline until;
+  sync::WakeChain ended;
+  for (auto next = State::Next::work; next != State::Next::end;) {
+    if (next == State::Next::work) {
+      carry_out(*job);
+    } else {
+      (void)runtime::park_until(me.ticket, until);
+    }
     runtime::Ticket wake;
-    Deadline until;
     {
       const LockGuard guard(lock_);
-      job = queue_.front();
-      if (job != nullptr) {
-        take_from_queue(*job, wake);
-      } else if (Submitter* const s = submitters_.pop()) {
-        job = s->job;
-        job->stage = Job::Stage::taken;
-        wake = s->ticket;
-      } else if (closed_) {
-        break;
-      } else {
-        me.job = nullptr;
-        until = workers_ > options_.least ? Deadline::in(options_.idle) : Deadline::never();
-        idle_.add_front(me, runtime::WaitReason::pool);
-        ++idle_count_;
-      }
+      next = next == State::Next::work ? state_.next(me, job, wake, ended) : state_.woken(me, job, wake, ended);
+      if (next == State::Next::idle) until = state_.more_than_least() ? Deadline::in(options_.idle) : Deadline::never();
     }
     if (wake) runtime::wake(wake);
-    if (job != nullptr) continue;
-    (void)runtime::park_until(me.ticket, until);
-    const LockGuard guard(lock_);
-    job = me.job;
-    if (!me.linked()) continue;
-    sync::BasicWaitQueue<IdleWorker>::remove(me);
-    --idle_count_;
-    if (workers_ > options_.least) break;
   }
-  {
-    const LockGuard guard(lock_);
-    --running_;
-    --workers_;
-  }
-  worker_is_gone();
-}
-
-/// The last of a closed pool tells those who wait for it, and touches nothing afterwards.
-void WorkerPool::worker_is_gone() noexcept {
-  sync::WakeChain chain;
-  {
-    const LockGuard guard(lock_);
-    if (workers_ == 0 && closed_) ended_.take_all(chain);
-  }
-  chain.wake();
+  ended.wake();
 }
 
 std::error_code WorkerPool::shutdown(const context::Context& ctx, Queued queued) {
+  runtime::Ticket wake;
   {
     const LockGuard guard(lock_);
-    closed_ = true;
+    state_.close();
   }
-  while (refuse_one(
-      errc::pool_closed, [] { return true; }, queued == Queued::drop)) {
-  }
-  for (;;) {
-    runtime::Ticket wake;
+  for (State::Refused one{};;) {
     {
       const LockGuard guard(lock_);
-      IdleWorker* const w = idle_.pop();
-      if (w == nullptr) break;
-      --idle_count_;
-      wake = w->ticket;
+      one = state_.refuse(queued == Queued::drop, errc::pool_closed, wake = {});
     }
-    runtime::wake(wake);
+    if (!settle(errc::pool_closed, one, wake)) break;
   }
-  sync::Waiter me;
+  for (bool more = true; more;) {
+    {
+      const LockGuard guard(lock_);
+      more = state_.wake_idle(wake);
+    }
+    if (more) runtime::wake(wake);
+  }
+  Waiter me;
   {
     const LockGuard guard(lock_);
-    if (workers_ == 0) return {};
-    ended_.add(me, runtime::WaitReason::pool);
+    if (state_.quiet_or_wait(me)) return {};
   }
   return sync::wait(lock_, me, &ctx);
 }

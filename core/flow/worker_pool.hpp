@@ -31,8 +31,9 @@
 // before they idle or end. Nobody idles while something is queued.
 //
 // Locking. One base Lock guards the queue and both kinds of waiters; whoever takes a job, or a waiter, out of its list
-// under the lock decides its fate. Nobody is woken and nothing is run under it. Rejected: a Channel of jobs. It cannot
-// give up a job in its middle when its caller goes, and closing it would race with senders who may not know yet.
+// under the lock decides its fate. Nobody is woken and nothing is run under it. Every decision is one hold of it, with
+// all that follows from it: pool_state.hpp. Rejected: a Channel of jobs. It cannot give up a job in its middle when its
+// caller goes, and closing it would race with senders who may not know yet.
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -49,6 +50,7 @@
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/flow/pool_state.hpp"
 #include "core/flow/refusals.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/runtime/wait.hpp"
@@ -71,7 +73,6 @@ namespace detail {
 /// What the pool knows of a job.
 class PoolJob : public ListHook {
  public:
-  enum class Stage : std::uint8_t { outside, queued, taken };
   PoolJob() noexcept = default;
   PoolJob(const PoolJob&) = delete;
   PoolJob& operator=(const PoolJob&) = delete;
@@ -82,8 +83,8 @@ class PoolJob : public ListHook {
   /// The last that the pool does with it.
   virtual void finish() noexcept = 0;
 
-  std::int64_t since = 0;        // monotonic ns
-  Stage stage = Stage::outside;  // under the pool's lock
+  std::int64_t since = 0;              // monotonic ns
+  JobStage stage = JobStage::outside;  // under the pool's lock
 
  protected:
   ~PoolJob() = default;
@@ -152,15 +153,17 @@ class WorkerPool {
   [[nodiscard]] std::error_code check() noexcept;
 
   /// No job is taken from now on; what is queued is run (drain) or refused (drop); submitters who wait for room are
-  /// refused. Then waits until the last worker has ended; a context that is done ends that wait only. Callable again,
-  /// by several; drop after drain drops what is left. Not from a job of this pool: it would wait for itself.
+  /// refused. Then waits until the last worker has ended and the last who waited in submit() or run() has left it; a
+  /// context that is done ends that wait only. Success: the pool may be destroyed, once all who called this are back.
+  /// Callable again, by several; drop after drain drops what is left. Not from a job of this pool: it would wait for
+  /// itself.
   std::error_code shutdown(const context::Context& ctx, Queued queued = Queued::drain);
   std::error_code shutdown(Queued queued = Queued::drain) { return shutdown(context::background(), queued); }
 
   [[nodiscard]] std::uint32_t workers() const noexcept;
   [[nodiscard]] std::uint32_t busy() const noexcept;    ///< workers that have a job
   [[nodiscard]] std::uint32_t queued() const noexcept;  ///< jobs
-  [[nodiscard]] std::uint32_t waiting_for_room() const noexcept { return outside_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t waiting_for_room() const noexcept;
   [[nodiscard]] std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t panics() const noexcept { return panics_.load(std::memory_order_relaxed); }
   /// Jobs whose submitter's context was done before they were run.
@@ -169,55 +172,53 @@ class WorkerPool {
 
  private:
   using Job = detail::PoolJob;
-  struct IdleWorker : sync::Waiter {
+  /// In one of the lists of PoolState.
+  struct Waiter : sync::Waiter {
+    void begin() noexcept { ticket = runtime::prepare_park(runtime::WaitReason::pool); }
+  };
+  struct IdleWorker : Waiter {
     Job* job = nullptr;
   };
-  struct Submitter : sync::Waiter {
+  struct Submitter : Waiter {
     Job* job = nullptr;
     std::error_code refused;
   };
+  struct Parts {
+    using Ticket = runtime::Ticket;
+    using Job = WorkerPool::Job;
+    using Worker = IdleWorker;
+    using Submitter = WorkerPool::Submitter;
+    using Ended = Waiter;
+    using Chain = sync::WakeChain;
+  };
+  using State = detail::BasicPoolState<Parts>;
   class RunJob;
   template <class F>
   class ResultJob;
 
   template <class T>
   std::error_code submit_owned(std::unique_ptr<T> job, const context::Context* ctx) {
-    const std::error_code error = give(*job, ctx);
+    const std::error_code error = give(*job, ctx, false);
     if (!error) (void)job.release();  // the pool's now; it may be gone
     return error;
   }
-  /// Success: the pool has it. `ctx` null: does not wait.
-  std::error_code give(Job& job, const context::Context* ctx);
-  enum class Given : std::uint8_t { yes, needs_worker, no_room, closed };
-  [[nodiscard]] Given place(Job& job, bool may_start_worker, runtime::Ticket& wake) noexcept;
-  std::error_code wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit);
-  std::error_code start_worker(Job& job);
+  /// Success: the pool has it. `ctx` null: does not wait. `stays`: await() follows a success.
+  std::error_code give(Job& job, const context::Context* ctx, bool stays);
+  std::error_code wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit, bool stays);
+  std::error_code start_worker(Job& job, bool stays);
   std::error_code refused(errc why) noexcept;
-  void refuse_orphans() noexcept;
-  template <class GoOn>
-  bool refuse_one(errc why, GoOn go_on, bool jobs) noexcept;
-  void take_from_queue(Job& job, runtime::Ticket& wake) noexcept;
-  void enqueue(Job& job) noexcept;
+  bool settle(errc why, const State::Refused& who, runtime::Ticket wake) noexcept;
   std::error_code await(RunJob& job, const context::Context& ctx);
   void worker(Job* job) noexcept;
   void carry_out(Job& job) noexcept;
   void tell(Job& job, std::error_code why) noexcept;
   void report_panic() noexcept;
-  void worker_is_gone() noexcept;
+  [[nodiscard]] std::error_code gave_up_by(std::error_code how) noexcept;
   [[nodiscard]] Deadline limit_of(const Job& job) const noexcept;
 
   const WorkerPoolOptions options_;
   mutable Lock lock_;
-  List<Job> queue_;
-  std::uint32_t queued_ = 0;
-  std::uint32_t workers_ = 0;  // and those who are about to be born
-  std::uint32_t running_ = 0;  // only those who are
-  std::uint32_t idle_count_ = 0;
-  bool closed_ = false;
-  sync::BasicWaitQueue<IdleWorker> idle_;
-  sync::BasicWaitQueue<Submitter> submitters_;
-  sync::WaitQueue ended_;  // shutdown()
-  std::atomic<std::uint32_t> outside_{0};
+  State state_;
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<std::uint64_t> panics_{0};
   std::atomic<std::uint64_t> gave_up_{0};
@@ -290,7 +291,7 @@ class WorkerPool::ResultJob final : public RunJob {
 template <std::invocable F>
 auto WorkerPool::run(const context::Context& ctx, F&& fn) {
   ResultJob<std::remove_reference_t<F>> job(*this, fn);
-  std::error_code error = give(job, &ctx);
+  std::error_code error = give(job, &ctx, true);
   if (!error) error = await(job, ctx);
   return job.take(error);
 }
@@ -299,7 +300,7 @@ template <std::invocable F>
 auto WorkerPool::try_run(const context::Context& ctx, F&& fn) {
   ResultJob<std::remove_reference_t<F>> job(*this, fn);
   std::error_code error = ctx.err();
-  if (!error) error = give(job, nullptr);
+  if (!error) error = give(job, nullptr, true);
   if (!error) error = await(job, ctx);
   return job.take(error);
 }
