@@ -83,6 +83,9 @@ void ConcurrencyLimiter::take_out(Waiter& w, Fate fate) noexcept {
   List<Waiter>::remove(w);
   --queued_;
   w.fate = fate;
+  // However the last one left: a burst that gave up must not leave a dropping state to the next.
+  const auto p = static_cast<std::size_t>(w.priority);
+  if (waiters_[p].empty()) codel_[p].empty();
 }
 
 Result<Permit> ConcurrencyLimiter::acquire(const context::Context& ctx, Priority priority) {

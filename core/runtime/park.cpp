@@ -89,8 +89,12 @@ void spend_budget() noexcept {
 }
 
 std::uint64_t random() noexcept {
-  Machine& m = *Machine::current_machine();
-  return m.scheduler->random_of(*m.processor).next();
+  Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->processor != nullptr) return m->scheduler->random_of(*m->processor).next();
+  // A thread that has no Processor: a number of its own for each call, spread by the generator's seeding.
+  static std::atomic<std::uint64_t> calls{0};
+  return Random(static_cast<std::uint64_t>(monotonic_now()) + (calls.fetch_add(1, std::memory_order_relaxed) << 32U))
+      .next();
 }
 
 std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {

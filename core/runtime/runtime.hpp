@@ -96,7 +96,7 @@ inline void spend_little() noexcept {
     spend_budget();
 }
 
-/// 64 random bits for choices that need not be secret; in a Simulation from its seed. On a fiber.
+/// 64 random bits for choices that need not be secret; in a Simulation from its seed. Any thread; cheap on a fiber.
 [[nodiscard]] std::uint64_t random() noexcept;
 
 /// Sleeps. Returns success, or std::errc::operation_canceled.

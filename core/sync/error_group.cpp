@@ -1,5 +1,7 @@
 #include "core/sync/error_group.hpp"
 
+#include <algorithm>
+
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 
@@ -47,9 +49,15 @@ ErrorGroup::~ErrorGroup() {
   }
 }
 
-void ErrorGroup::set_limit(std::uint64_t n) {
+void ErrorGroup::set_limit(std::int64_t n) {
   if (FIBERD_BUG_IF(running() != 0)) return;
-  state_->limit.emplace(n);
+  if (n < 0) {
+    state_->limit.reset();
+    return;
+  }
+  // A semaphore refuses what it can never have; who asks for a place where there is none waits.
+  state_->limit.emplace(static_cast<std::uint64_t>(std::max<std::int64_t>(n, 1)));
+  if (n == 0) (void)state_->limit->try_acquire();
 }
 
 std::uint64_t ErrorGroup::failures() const noexcept {

@@ -55,9 +55,9 @@ class ErrorGroup {
   /// What the parts should obey: done at the first failure, when wait() has returned, or with the parent.
   [[nodiscard]] const context::Context& context() const noexcept { return state_->cancelable.context; }
 
-  /// At most `n` parts at a time; 0: no new ones may start (go() would wait for ever). Only while there are no parts:
-  /// otherwise a BUG, and nothing changes.
-  void set_limit(std::uint64_t n);
+  /// At most `n` parts at a time; 0: no new ones may start (go() waits for ever, or until its context is done);
+  /// negative: no limit, as at the beginning. Only while there are no parts: otherwise a BUG, and nothing changes.
+  void set_limit(std::int64_t n);
 
   /// Runs `fn` on a fiber of its own, as soon as the limit allows: waits until then (WaitReason::semaphore). When spawn
   /// refuses, its error becomes the group's as if the part had returned it.

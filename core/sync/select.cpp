@@ -22,6 +22,9 @@ class Selector {
 
   void draw_turns() noexcept;
   std::size_t try_each() noexcept;
+  std::size_t try_all_at_once() noexcept;
+  std::size_t try_under_locks() noexcept;
+  [[nodiscard]] bool is_over(UntypedCase& c) noexcept;
   std::size_t wait_for_one() noexcept;
   [[nodiscard]] bool try_channel(SelectCase& c, bool locked) noexcept;
   void sort() noexcept;
@@ -49,6 +52,7 @@ class Selector {
 
   const std::span<SelectCase* const> cases_;
   std::error_code outcome_;
+  std::int64_t now_ = 0;  // read when the first time is looked at
   SelectState state_;
 };
 
@@ -58,11 +62,11 @@ class Selector {
   std::size_t index = try_each();
   if (index == kNothing) {
     const auto it = std::find_if(cases_.begin(), cases_.end(), has_otherwise);
-    if (it != cases_.end()) {
+    if (it != cases_.end() && (index = try_all_at_once()) == kNothing) {
       index = static_cast<std::size_t>(it - cases_.begin());
       const auto sends = [](const SelectCase* c) { return c->kind_ == Kind::send && is_channel(*c); };
       if (std::any_of(cases_.begin(), cases_.end(), sends)) ChannelCore::count_unsent();
-    } else {
+    } else if (index == kNothing) {
       index = wait_for_one();
     }
   }
@@ -113,11 +117,48 @@ std::size_t Selector::try_each() noexcept {
     SelectCase& c = at(i);
     if (is_channel(c)) {
       if (try_channel(c, false)) return i;
-    } else if (c.kind_ == Kind::done) {
-      if ((outcome_ = untyped(c).context_->err())) return i;
-    } else if (c.kind_ == Kind::timer) {
-      if (untyped(c).deadline_.ns() <= runtime::coarse_now()) return i;
+    } else if (is_untyped(c) && is_over(untyped(c))) {
+      return i;
     }
+  }
+  return kNothing;
+}
+
+bool Selector::is_over(UntypedCase& c) noexcept {
+  if (c.kind_ == Kind::done) return static_cast<bool>(outcome_ = c.context_->err());
+  if (c.kind_ != Kind::timer) return false;
+  // The clock itself: the scheduling round's may be a second old, and never reaches a time that was made from now.
+  if (now_ == 0) now_ = monotonic_now();
+  return c.deadline_.ns() <= now_;
+}
+
+/// For `otherwise`: one channel was seen in one moment already.
+std::size_t Selector::try_all_at_once() noexcept {
+  if (std::count_if(cases_.begin(), cases_.end(), [](const SelectCase* c) { return is_channel(*c); }) < 2)
+    return kNothing;
+  // What is over stays over; asked before the locks, since a context may run code of its own.
+  for (SelectCase* const c : cases_) c->ready_ = is_untyped(*c) && is_over(untyped(*c));
+  outcome_.clear();
+  sort();
+  lock_all();
+  const std::size_t i = try_under_locks();
+  if (i == kNothing) {
+    unlock_all();
+  } else if (!is_channel(at(i))) {
+    unlock_all();
+    (void)is_over(untyped(at(i)));  // its outcome
+  }
+  return i;
+}
+
+/// With all channels locked. A channel's case that went on has let the locks go; else they are held still.
+std::size_t Selector::try_under_locks() noexcept {
+  for (std::size_t k = 0; k < cases_.size(); ++k) {
+    const std::size_t i = at(k).turn_;
+    if (at(i).ready_) return i;
+    if (!is_channel(at(i)) || !try_channel(at(i), true)) continue;
+    unlock_all(at(i).channel_);
+    return i;
   }
   return kNothing;
 }
@@ -180,7 +221,9 @@ void Selector::unlock_all(const ChannelCore* except) noexcept {
 }
 
 void Selector::hang(runtime::Ticket ticket) noexcept {
-  for (std::uint32_t i = 0; i < cases_.size(); ++i) {
+  // In the drawn order: of two that hang in one channel the first is served.
+  for (std::size_t k = 0; k < cases_.size(); ++k) {
+    const std::uint32_t i = at(k).turn_;
     SelectCase& c = at(i);
     c.waiter_.ticket = ticket;
     c.waiter_.select = &state_;
@@ -213,12 +256,7 @@ void Selector::take_down(std::uint32_t woken_by) noexcept {
 std::size_t Selector::wait_for_one() noexcept {
   sort();
   lock_all();
-  for (std::size_t k = 0; k < cases_.size(); ++k) {
-    const std::size_t i = at(k).turn_;
-    if (!is_channel(at(i)) || !try_channel(at(i), true)) continue;
-    unlock_all(at(i).channel_);
-    return i;
-  }
+  if (const std::size_t i = try_under_locks(); i != kNothing) return i;
   const runtime::Ticket ticket = runtime::prepare_park(runtime::WaitReason::select);
   hang(ticket);
   unlock_all();
@@ -256,6 +294,12 @@ std::size_t Selector::ended_by(runtime::Wake how) noexcept {
     if (c.kind_ == Kind::done && how == runtime::Wake::canceled && (outcome_ = c.context_->err())) return i;
     if (!c.deadline_.is_never() && (earliest == kNothing || c.deadline_.ns() < untyped(at(earliest)).deadline_.ns()))
       earliest = i;
+  }
+  if (earliest == kNothing) {
+    // Somebody ended the wait who is no context of ours (a cancellation that was handed on): told as a cancellation.
+    for (earliest = 0; at(earliest).kind_ != Kind::done && earliest + 1 < cases_.size();) ++earliest;
+    outcome_ = context::errc::canceled;
+    return earliest;
   }
   // The wait's timer was first: the context must not look alive to who is told that its time is up.
   if (at(earliest).kind_ == Kind::done) outcome_ = context::to_error(how, *untyped(at(earliest)).context_);

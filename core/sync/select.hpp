@@ -11,9 +11,10 @@
 // Of several that can go on one is drawn, each with the same chance. Handlers run after the channels are let go; they
 // may do anything. Nothing is allocated: all that select needs is in the cases, on the caller's stack.
 //
-// How it works. First each case is tried by itself, in a random order. If none goes on and there is no otherwise, all
-// channels are locked (in the order of their addresses, so that two selects cannot wait for each other), tried again,
-// and the fiber hangs a waiter in each. Whoever can serve one of them claims the select's state first
+// How it works. First each case is tried by itself, in a random order. If none goes on, all channels are locked (in the
+// order of their addresses, so that two selects cannot wait for each other) and tried again: `otherwise` is taken only
+// when at that one moment none could go on, and not when each was found idle while another one was not. Without it the
+// fiber hangs a waiter in each. Whoever can serve one of them claims the select's state first
 // (channel_core.hpp). A context or a time that ends the wait claims it as well: whoever is first has it, and a value
 // that a claim has brought is never dropped.
 #include <chrono>
@@ -48,6 +49,7 @@ class SelectCase {
   friend class detail::Selector;
   Kind kind_;
   std::uint32_t turn_ = 0;        // tried as the n-th: an index of another case
+  bool ready_ = false;            // a context or a time that was found done before the channels were locked
   SelectCase* sorted_ = nullptr;  // the n-th in the order of locking
   detail::ChannelCore* channel_;  // nullptr for all but send and receive
   detail::ChannelWaiter waiter_;

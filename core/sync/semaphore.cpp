@@ -17,12 +17,15 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
     entry.n = n;
     queue_.add(entry, runtime::WaitReason::semaphore);
   }
-  const std::error_code error = wait(lock_, entry, ctx);
-  if (!error) return {};
+  std::error_code error = wait(lock_, entry, ctx);
+  const bool granted = !error;
+  // Cancelled and then granted, by one fiber: who is told of success would go on for one that has given up.
+  if (granted && !(error = error_of(ctx))) return {};
   // Those behind may have waited only because this one wanted more.
   WakeChain chain;
   {
     const LockGuard guard(lock_);
+    if (granted) free_ += n;
     grant(chain);
   }
   chain.wake();

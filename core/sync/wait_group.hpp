@@ -46,31 +46,33 @@ class WaitGroup {
   template <std::invocable F>
   [[nodiscard]] Result<void> go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
     add();
-    Result<void> spawned = runtime::spawn(name, Task<std::decay_t<F>>(*this, std::forward<F>(fn)), where);
-    return spawned;
+    Guard guard(this);  // before `fn` is copied: that may throw
+    return runtime::spawn(name, Task<std::decay_t<F>>(std::move(guard), std::forward<F>(fn)), where);
   }
 
   [[nodiscard]] std::uint64_t count() const noexcept { return word_.count(); }
 
  private:
   using Word = BasicWaitGroupWord<>;
-  /// Says done() when it is destroyed: after `fn`, whose captures die first, or unrun.
+  /// Says done() when it is destroyed.
+  struct Guard {
+    WaitGroup* group;
+    explicit Guard(WaitGroup* g) noexcept : group(g) {}
+    Guard(Guard&& o) noexcept : group(std::exchange(o.group, nullptr)) {}
+    Guard& operator=(Guard&&) = delete;
+    ~Guard() {
+      if (group != nullptr) group->done();
+    }
+  };
+  /// Holds the guard longer than `fn`, whose captures die first.
   template <class F>
   class Task {
    public:
-    Task(WaitGroup& group, F fn) : guard_{&group}, fn_(std::move(fn)) {}
+    template <class G>
+    Task(Guard guard, G&& fn) : guard_(std::move(guard)), fn_(std::forward<G>(fn)) {}
     void operator()() { fn_(); }
 
    private:
-    struct Guard {
-      WaitGroup* group;
-      explicit Guard(WaitGroup* g) noexcept : group(g) {}
-      Guard(Guard&& o) noexcept : group(std::exchange(o.group, nullptr)) {}
-      Guard& operator=(Guard&&) = delete;
-      ~Guard() {
-        if (group != nullptr) group->done();
-      }
-    };
     Guard guard_;
     F fn_;
   };

@@ -265,3 +265,41 @@ TEST_CASE("CoDel thins out a queue that stands, and leaves bursts alone", "[conc
   // Half of what it can do: there is a queue now and then, but none that stands.
   CHECK(run({}, 2ms, 2000).dropped == 0);
 }
+
+TEST_CASE("waiters that leave by their context take CoDel's dropping state with them",
+          "[concurrency_limiter][simulation]") {
+  Simulation(3).run([&] {
+    ConcurrencyLimiter limiter({.limit = 1, .queue = 1'000, .codel = flow::CoDelOptions{}});
+    // A queue that stands until CoDel drops.
+    auto holder = limiter.acquire();
+    auto impatient = context::with_cancel(context::background());
+    int ended = 0;
+    for (int i = 0; i < 200; ++i)
+      (void)runtime::spawn("stands", [&] {
+        auto p = limiter.acquire(impatient.context);
+        if (p) (void)runtime::sleep_for(5ms);
+        ++ended;
+      });
+    holder = fail(std::errc::operation_canceled);  // gives the place back
+    while (limiter.refusals().of(errc::queue_overloaded) < 3) (void)runtime::sleep_for(5ms);
+    impatient.cancel();
+    while (ended != 200) (void)runtime::sleep_for(1ms);
+    const auto before = limiter.refusals().of(errc::queue_overloaded);
+    (void)runtime::sleep_for(2s);
+    // A burst after a quiet time is a burst.
+    int served = 0;
+    ended = 0;
+    for (int i = 0; i < 10; ++i)
+      (void)runtime::spawn("burst", [&] {
+        auto p = limiter.acquire();
+        if (p) {
+          ++served;
+          (void)runtime::sleep_for(1ms);
+        }
+        ++ended;
+      });
+    while (ended != 10) (void)runtime::sleep_for(1ms);
+    CHECK(limiter.refusals().of(errc::queue_overloaded) == before);
+    CHECK(served == 10);
+  });
+}

@@ -294,3 +294,28 @@ TEST_CASE("error group: a part whose callable cannot be copied leaves its place"
   CHECK(thrown);
   CHECK(next);
 }
+
+TEST_CASE("error group: a limit of 0 lets nobody start, and a negative one everybody", "[sync][error_group]") {
+  bool ran = false;
+  bool gave_up = false;
+  bool tried = true;
+  bool ran_early = true;
+  int started = 0;
+  Simulation(10).run([&] {
+    ErrorGroup group;
+    group.set_limit(0);
+    const auto ctx = context::with_timeout(context::background(), 5ms);
+    gave_up = static_cast<bool>(group.go(ctx.context, "part", [&] { ran = true; }));
+    tried = group.try_go("part", [&] { ran = true; }).has_value();
+    (void)group.wait();
+    ran_early = ran;
+    group.set_limit(-1);
+    for (int i = 0; i < 3; ++i) started += group.try_go("part", [&] { ran = true; }) ? 1 : 0;
+    (void)group.wait();
+  });
+  CHECK(gave_up);
+  CHECK_FALSE(tried);
+  CHECK_FALSE(ran_early);
+  CHECK(started == 3);
+  CHECK(ran);
+}

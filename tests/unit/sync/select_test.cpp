@@ -243,3 +243,86 @@ TEST_CASE("selects that meet each other on the same channels: every value once",
   CHECK(in == out);
   CHECK(sent == received);
 }
+
+TEST_CASE("select with otherwise and two cases works on a thread that has no fiber", "[select]") {
+  Channel<int> a(1);
+  Channel<int> b(1);
+  int others = 0;
+  for (int i = 0; i < 100; ++i)
+    (void)sync::select(sync::on_receive(a, [](const Result<int>&) {}), sync::on_receive(b, [](const Result<int>&) {}),
+                       sync::otherwise([&] { ++others; }));
+  CHECK(others == 100);
+}
+
+TEST_CASE("otherwise is taken only when at one moment no channel could go on", "[select][threads]") {
+  // A value goes round: it is in one of two channels at every moment at which their locks are held together.
+  std::atomic<int> idle{0};
+  on_fibers(2, [&](test::Findings& found) {
+    Channel<int> first(1);
+    Channel<int> last(1);
+    std::vector<std::unique_ptr<Channel<int>>> between;
+    for (int i = 0; i < 12; ++i) between.push_back(std::make_unique<Channel<int>>(1));
+    WaitGroup group;
+    std::atomic<bool> over{false};
+    std::atomic<int> moves{0};
+    // `first` is filled before `last` is emptied, and the other way round: one of them always has a value.
+    (void)first.send(1);
+    (void)group.go("mover", [&] {
+      while (!over) {
+        (void)last.send(1);
+        (void)first.receive();
+        (void)first.send(1);
+        (void)last.receive();
+        ++moves;
+      }
+    });
+    const auto ignore = [](const Result<int>&) {};
+    for (int i = 0; i < 2'000'000 && moves < 30'000; ++i) {
+      auto c = [&](std::size_t n) { return sync::on_receive(*between[n], ignore); };
+      const std::size_t index =
+          sync::select(sync::on_receive(first, [&](const Result<int>&) { (void)first.send(1); }), c(0), c(1), c(2),
+                       c(3), c(4), c(5), c(6), c(7), c(8), c(9), c(10), c(11),
+                       sync::on_receive(last, [&](const Result<int>&) { (void)last.send(1); }), sync::otherwise());
+      if (index == 14) ++idle;
+    }
+    over = true;
+    group.wait();
+    found.check(true, "ended");
+  });
+  CHECK(idle == 0);
+}
+
+TEST_CASE("of two cases of one channel each is served as often", "[select]") {
+  on_fibers(1, [](test::Findings& found) {
+    Channel<int> channel;
+    WaitGroup group;
+    std::array<int, 2> went{};
+    (void)group.go("sender", [&] {
+      for (int i = 0; i < 1'000; ++i) (void)channel.send(i);
+    });
+    for (int i = 0; i < 1'000; ++i)
+      (void)sync::select(sync::on_receive(channel, [&](const Result<int>&) { ++went[0]; }),
+                         sync::on_receive(channel, [&](const Result<int>&) { ++went[1]; }));
+    group.wait();
+    found.check(went[0] > 400 && went[1] > 400,
+                std::to_string(went[0]) + " and " + std::to_string(went[1]) + " of 1,000");
+  });
+}
+
+TEST_CASE("select asks the clock whether a time has come", "[select]") {
+  on_fibers(1, [](test::Findings& found) {
+    Channel<int> never;
+    int times = 0;
+    for (int i = 0; i < 64; ++i)
+      (void)sync::select(sync::on_receive(never, [](const Result<int>&) {}), sync::after(0ns, [&] { ++times; }),
+                         sync::otherwise());
+    found.check(times == 64, "after(0) has come, " + std::to_string(times) + " of 64");
+    // A fiber that never parks sees a time come.
+    const Deadline soon = Deadline::in(1ms);
+    bool came = false;
+    for (int i = 0; i < 100'000'000 && !came && monotonic_now() < soon.ns() + 10'000'000; ++i)
+      (void)sync::select(sync::on_receive(never, [](const Result<int>&) {}), sync::at(soon, [&] { came = true; }),
+                         sync::otherwise());
+    found.check(came, "a time that came while the fiber ran");
+  });
+}

@@ -67,3 +67,22 @@ TEST_CASE("who wants many is not overtaken by those who want few; giving up lets
 #endif
   });
 }
+
+TEST_CASE("cancelled and then granted by one fiber: the waiter gets the error, and its units go on",
+          "[semaphore][context]") {
+  on_fibers(1, [](test::Findings& found) {
+    Semaphore semaphore(2);
+    semaphore.acquire(2);
+    auto cancelable = context::with_cancel(context::background());
+    std::error_code error;
+    WaitGroup group;
+    (void)group.go("waiter", [&] { error = semaphore.acquire(cancelable.context, 2); });
+    while (semaphore.try_acquire(1)) runtime::yield();
+    for (int i = 0; i < 10; ++i) runtime::yield();
+    cancelable.cancel();
+    semaphore.release(2);
+    group.wait();
+    found.check(error == context::errc::canceled, "the error: " + error.message());
+    found.check(semaphore.available() == 2, "the units are back");
+  });
+}

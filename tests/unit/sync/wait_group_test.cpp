@@ -65,3 +65,23 @@ TEST_CASE("done() without add() changes nothing", "[wait_group]") {
   CHECK(bug_count() == bugs + 1);
 }
 #endif
+
+TEST_CASE("a function that throws while it is copied leaves no count", "[wait_group]") {
+  struct Throws {
+    Throws() = default;
+    Throws(const Throws&) { throw std::runtime_error("copied"); }
+    void operator()() const {}
+  };
+  on_fibers(1, [](test::Findings& found) {
+    WaitGroup group;
+    const Throws function;
+    bool thrown = false;
+    try {
+      (void)group.go("never", function);
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    found.check(thrown && group.count() == 0, "the count is as before");
+    group.wait();
+  });
+}
