@@ -41,6 +41,7 @@ struct ShutdownConfig {
 
 struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
+  bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
 };
 
 struct RespondAction {
@@ -217,7 +218,10 @@ struct FileCacheConfig {
   std::chrono::nanoseconds age = std::chrono::seconds(10);
 };
 
+inline constexpr const char* kBuiltIn = "built-in";
+
 struct Config {
+  std::string source;  ///< the file's name, or kBuiltIn
   RuntimeConfig runtime;
   MemoryConfig memory;
   FileCacheConfig file_cache;
