@@ -82,7 +82,7 @@ Verdict RequestParser::parse(const char* message, std::size_t size) noexcept {
   if (verdict_ != Verdict::need_more) return verdict_;
   verdict_ = guard_.advance(message, size);
   const HeadGuard::Head& head = guard_.head();
-  // Where a message without content ends is the blank line's word alone: docs/adr/0010-second-opinion-on-framing.md.
+  // Where a message without content ends is the blank line's word alone: docs/adr/0011-second-opinion-on-framing.md.
   const bool framed = head.chunked || head.has_content_length;
   if (verdict_ == Verdict::complete && framed && !llhttp_agrees(message, guard_.consumed(), head, headers(message))) {
     disagreed_ = true;

@@ -1,7 +1,7 @@
 #pragma once
 // RequestParser: one HTTP/1 head out of a buffer, zero-copy. The guard decides; llhttp (strict) reads every accepted
 // head that has content a second time and must come to the same framing, else the request is refused. What has none is
-// held to llhttp by the fuzzers alone (docs/adr/0010-second-opinion-on-framing.md).
+// held to llhttp by the fuzzers alone (docs/adr/0011-second-opinion-on-framing.md).
 //
 // The buffer belongs to the caller and holds the message from its first byte. With pipelining the next message begins
 // at `message + consumed() + its body`: reset() and parse from there.
