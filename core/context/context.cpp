@@ -61,7 +61,7 @@ runtime::Cancellation* Context::cancellation() const noexcept {
 }
 
 void CancelFunction::operator()(std::error_code cause) const noexcept {
-  if (Node* const node = Access::node(context_)) node->finish(detail::Reason::canceled, cause);
+  if (Node* const node = Access::node(context_)) node->cancel_tree(cause);
 }
 
 static Cancelable make(const Context& parent, Deadline deadline, std::error_code cause, SourceLocation where) {

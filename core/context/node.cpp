@@ -75,7 +75,8 @@ void Node::enter_tree() noexcept {
       above_->child_count_.store(above_->child_count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
   }
-  if (reason != Reason::none) finish(reason, above_->cause_);
+  // As the parent, though its own deadline may have passed: it never was alive.
+  if (reason != Reason::none) finish({reason, above_->cause_, kNobodyExpired});
 }
 
 /// A done context needs no place in its parent any more: a long-lived parent must not collect them.
@@ -108,11 +109,23 @@ Node& Node::deadline_owner() noexcept {
   return *owner;
 }
 
+bool Node::follow() noexcept {
+  while (reason() == Reason::none) {
+    // From the top: a node between may be about to end by itself, and then what is below it ends as that one.
+    Node* first = this;
+    while (first->above_ != nullptr && first->above_->reason() == Reason::none) first = first->above_;
+    if (first->above_ == nullptr) return false;
+    first->finish({first->above_->reason(), first->above_->cause_, kNobodyExpired});
+  }
+  return true;
+}
+
 void Node::expire() noexcept {
+  if (follow()) return;
   Node& owner = deadline_owner();
-  owner.finish(Reason::deadline_exceeded, owner.deadline_cause_);
+  owner.finish({Reason::deadline_exceeded, owner.deadline_cause_, kNobodyExpired});
   // Somebody else may have been first with the ancestor and not yet have come down to here.
-  if (&owner != this) finish(owner.reason_.load(std::memory_order_acquire), owner.cause_);
+  (void)follow();
 }
 
 std::error_code Node::err() noexcept {
@@ -141,17 +154,31 @@ void Node::arm_timer() noexcept {
 void Node::on_deadline(runtime::Timer& timer) noexcept {
   Node& self = static_cast<DeadlineTimer&>(timer).node;
   if (!self.try_acquire()) return;
-  self.finish(Reason::deadline_exceeded, self.deadline_cause_);
+  self.expire();
   Link::release(&self);
 }
 
 // ------------------------------------------------------------------------------------------- going done
 
-void Node::finish_one(Reason reason, std::error_code cause, Node*& work) noexcept {
-  // Its time may have come before, and nobody looked: then that is what ended it.
-  if (reason == Reason::canceled && !deadline_.is_never() && deadline_.ns() <= monotonic_now()) {
-    reason = Reason::deadline_exceeded;
-    cause = deadline_owner().deadline_cause_;
+void Node::cancel_tree(std::error_code cause) noexcept {
+  std::int64_t now = kUnread;
+  if (!deadline_.is_never()) {
+    now = monotonic_now();
+    // Its time has come before, and nobody looked: then that is what ended it.
+    if (deadline_.ns() <= now) return expire();
+  }
+  finish({Reason::canceled, cause, now});
+}
+
+void Node::finish_one(End& end, Node*& work) noexcept {
+  Reason reason = end.reason;
+  std::error_code cause = end.cause;
+  if (reason == Reason::canceled && !deadline_.is_never()) {
+    if (end.now == kUnread) end.now = monotonic_now();
+    if (deadline_.ns() <= end.now) {
+      reason = Reason::deadline_exceeded;
+      cause = deadline_owner().deadline_cause_;
+    }
   }
   List<DoneHook> hooks;
   {
@@ -176,13 +203,13 @@ void Node::finish_one(Reason reason, std::error_code cause, Node*& work) noexcep
   while (DoneHook* const hook = hooks.pop_front()) hook->run(*hook);
 }
 
-void Node::finish(Reason reason, std::error_code cause) noexcept {
+void Node::finish(End end) noexcept {
   leave_parent();
   Node* work = nullptr;
-  finish_one(reason, cause, work);
+  finish_one(end, work);
   while (Node* const node = work) {
     work = node->next_work_;
-    node->finish_one(reason, cause, work);
+    node->finish_one(end, work);
     Link::release(node);
   }
 }

@@ -12,6 +12,11 @@
 // recursion. No two locks are ever held together. A dying child unlinks itself under its parent's lock, so whoever
 // holds that lock sees only children whose memory still lives.
 //
+// One end, one outcome. Whoever makes a tree done reads the clock once: a node whose time had come by then ended by its
+// deadline, every other one as the node above it. And whoever finds a deadline passed looks first whether a node above
+// is done and has only not come down to here yet: then it does that one's work, from the top, instead of deciding again
+// (follow()). Without this a cancel just before a deadline would leave some below canceled and some expired.
+//
 // The deadline needs no timer as long as nobody depends on being told: a wait is given the deadline too, so that its
 // fiber's own timer (lazy: one store) ends it and makes the context done (expire()); err() looks at the clock. Only a
 // hook, or a wait on cancellation() alone, arms the timer of the node whose deadline it is; a parent's earlier deadline
@@ -105,8 +110,8 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
 
   /// The deadline has passed: makes the ancestor done whose deadline it is, and with it this node.
   void expire() noexcept;
-  /// Makes this node and all below it done.
-  void finish(Reason reason, std::error_code cause) noexcept;
+  /// What a CancelFunction does: makes this node and all below it done, or expires it when its time has come before.
+  void cancel_tree(std::error_code cause) noexcept;
 
   /// As Context::err(): expires the node when its time has come.
   [[nodiscard]] std::error_code err() noexcept;
@@ -139,8 +144,21 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   void leave_parent() noexcept;
   void arm_timer() noexcept;
   [[nodiscard]] Node& deadline_owner() noexcept;
+  /// How a tree ends. `now`: the one look at the clock by which those below are told from those whose own deadline had
+  /// passed; kUnread: not looked yet.
+  struct End {
+    Reason reason;
+    std::error_code cause;
+    std::int64_t now;
+  };
+  static constexpr std::int64_t kUnread = INT64_MAX;
+  static constexpr std::int64_t kNobodyExpired = INT64_MIN;
+  /// When a node above is done, makes this one done as that one. True: it is done.
+  bool follow() noexcept;
+  /// Makes this node and all below it done.
+  void finish(End end) noexcept;
   /// One node's part of finish(): puts the children, each with a reference, in front of `work`.
-  void finish_one(Reason reason, std::error_code cause, Node*& work) noexcept;
+  void finish_one(End& end, Node*& work) noexcept;
 
   std::atomic<Reason> reason_{Reason::none};
   std::atomic<bool> timer_used_{false};
