@@ -41,6 +41,8 @@ struct ShutdownConfig {
 
 struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
+  std::uint32_t mode = 0600;               ///< of a Unix socket's file
+  std::string owner;                       ///< of a Unix socket's file: user, user:group, user: or :group
 };
 
 struct RespondAction {

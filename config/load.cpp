@@ -1,5 +1,7 @@
 // From text to Config: tree → overrides → sections by the schema → rules between keys. Everything goes on after an
 // error, so that one run says all that is wrong.
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -135,23 +137,26 @@ std::string check_address(std::string_view a) {
     if (path.size() > kMaxPath) return "a Unix socket's path has at most " + std::to_string(kMaxPath) + " bytes";
     return "";
   }
-  const std::size_t colon = a.rfind(':');
   const std::string example = "; write 0.0.0.0:8080, [::]:8080 or unix:/path";
+  const std::size_t colon = a.rfind(':');
   if (colon == std::string_view::npos) return "no port" + example;
   const std::string_view port = a.substr(colon + 1);
   unsigned number = 0;
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (error != std::errc{} || end != port.data() + port.size() || number > 65'535)
     return "\"" + std::string(port) + "\" is no port (0 … 65535)" + example;
-  const std::string_view host = a.substr(0, colon);
-  if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']'))
-    return "an IPv6 address stands in brackets: [" + std::string(host) + "]:" + std::string(port);
-  const bool numeric = std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '.' || c == ':' ||
-           c == '[' || c == ']';
-  });
-  if (!numeric) return "\"" + std::string(host) + "\" is no numeric address" + example;
-  return "";
+  // Asked of the same function that run asks: a grammar of our own would say ok to what cannot be bound.
+  const std::string host(a.substr(0, colon));
+  std::array<unsigned char, 16> bytes{};
+  if (host.find('\0') == std::string::npos) {
+    if (host.empty() || ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1) return "";
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']' &&
+        ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), bytes.data()) == 1)
+      return "";
+    if (::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1)
+      return "an IPv6 address stands in brackets: [" + host + "]:" + std::string(port);
+  }
+  return "\"" + host + "\" is no numeric address" + example;
 }
 
 /// As hosts are compared: lower case, without the dot that ends a name's absolute form.
@@ -350,9 +355,12 @@ HttpConfig read_http(const Reader& http) {
     std::set<std::string>& methods = seen[route.host + " " + route.path];
     const std::vector<std::string> wanted =
         route.methods.empty() ? std::vector<std::string>{"all methods"} : route.methods;
+    const std::set<std::string> before = methods;  // [GET, HEAD] in one route says the same twice, which hurts nobody
     for (const std::string& m : wanted) {
-      const bool clash =
-          methods.count(m) != 0 || methods.count("all methods") != 0 || (m == "all methods" && !methods.empty());
+      // GET brings HEAD: of two routes either would serve it.
+      const bool head = (m == "HEAD" && before.count("GET") != 0) || (m == "GET" && before.count("HEAD") != 0);
+      const bool clash = head || methods.count(m) != 0 || methods.count("all methods") != 0 ||
+                         (m == "all methods" && !methods.empty());
       if (clash) item.report("path", "a second route for " + route.path + " with " + m);
       methods.insert(m);
     }
@@ -450,6 +458,10 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   } else if (const std::string wrong = check_address(c.admin.address); !wrong.empty()) {
     admin.report("address", wrong + ", or off");
   }
+  for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
+    if (admin.has(key) && !c.admin.address.starts_with("unix:")) admin.report(key, "is for unix: addresses only");
+  c.admin.mode = static_cast<std::uint32_t>(admin.number("mode"));
+  c.admin.owner = admin.text("owner");
   std::map<std::string, std::string> names;
   std::map<std::string, std::string> addresses;
   if (!c.admin.address.empty()) addresses[c.admin.address] = "admin";

@@ -1,8 +1,10 @@
 #include "daemon/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "config/config.hpp"
@@ -20,6 +22,13 @@ struct Program {
 };
 
 int code(ExitCode c) { return static_cast<int>(c); }
+
+/// What was printed is buffered: only a flush tells whether it arrived (a full disk, a reader that is gone).
+int printed() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code(ExitCode::clean);
+  std::fprintf(stderr, "standard output cannot be written: %s\n", std::system_category().message(errno).c_str());
+  return code(ExitCode::runtime_failure);
+}
 
 config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   config::Outcome outcome = file.empty() ? config::load_text(program.default_config, "built-in", overrides)
@@ -45,8 +54,8 @@ int check(const Program& program, const std::string& file, const std::vector<std
   const config::Outcome outcome = load(program, file, overrides);
   print_diagnostics(outcome);
   if (!outcome.ok()) return code(ExitCode::bad_usage);
-  std::printf("%s: ok\n", file.c_str());
-  return code(ExitCode::clean);
+  (void)std::printf("%s: ok\n", file.c_str());
+  return printed();
 }
 
 }  // namespace
@@ -82,11 +91,11 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
   }
-  if (version_command->parsed()) return std::printf("fiberd %s\n", kVersion.data()) < 0 ? 1 : 0;
-  if (default_command->parsed()) return std::fputs(program.default_config.c_str(), stdout) < 0 ? 1 : 0;
+  if (version_command->parsed()) return (void)std::printf("fiberd %s\n", kVersion.data()), printed();
+  if (default_command->parsed()) return (void)std::fputs(program.default_config.c_str(), stdout), printed();
   if (schema_command->parsed()) {
     const std::string text = markdown ? config::render_schema_markdown() : config::render_schema_yaml();
-    return std::fputs(text.c_str(), stdout) < 0 ? 1 : 0;
+    return (void)std::fputs(text.c_str(), stdout), printed();
   }
   if (check_command->parsed()) return check(program, check_file, overrides);
   return run(program, file, overrides);

@@ -142,6 +142,11 @@ bool parse_owner(const std::string& text, net::ListenerOptions& options, std::st
     options.owner = p->pw_uid;
   }
   if (colon == std::string::npos) return true;
+  if (colon + 1 == text.size()) {  // "root:", as chown(1) has it
+    if (const passwd* const p = user.empty() ? nullptr : getpwnam(user.c_str()); p != nullptr)
+      options.group = p->pw_gid;
+    return user.empty() ? (error = "owner: neither user nor group in \":\"", false) : true;
+  }
   const group* const g = getgrnam(text.c_str() + colon + 1);
   if (g == nullptr) return error = "owner: no group " + text.substr(colon + 1), false;
   options.group = g->gr_gid;
@@ -324,6 +329,12 @@ ExitCode Daemon::build() {
   admin_->http.server = std::move(*server);
   net::ListenerOptions listening;
   listening.connections = 256;
+  listening.mode = config_.admin.mode;
+  std::string wrong_owner;
+  if (!parse_owner(config_.admin.owner, listening, wrong_owner)) {
+    fatal("admin: " + wrong_owner);
+    return ExitCode::bad_usage;
+  }
   // When descriptors run out is when somebody wants to know.
   admin_->all_http = &http_servers_;
   admin_->open_files = open_files_.get();

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -281,4 +282,31 @@ TEST_CASE("above memory.limit new connections are closed and counted", "[integra
   }));
   CHECK(daemon.admin_status("/healthz") == 200);
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what is printed and does not arrive is an error", "[daemon][lifecycle]") {
+  for (const char* const command : {"version", "config default", "config schema", "config schema --markdown"}) {
+    CAPTURE(command);
+    const Finished full = run({"sh", "-c", std::string(FIBERD_BINARY) + " " + command + " > /dev/full"});
+    CHECK(full.code == 1);
+    CHECK(full.errors.find("standard output cannot be written") != std::string::npos);
+  }
+}
+
+TEST_CASE("the admin's Unix socket is its owner's alone, and root: is root with root's group", "[daemon][lifecycle]") {
+  const TemporaryDirectory place;
+  Daemon daemon("admin: {address: \"unix:" + place.path() +
+                "/admin\"}\n"
+                "listeners: [{name: echo, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n");
+  struct stat st {};
+  REQUIRE(::stat((place.path() + "/admin").c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777) == 0600);
+  CHECK(daemon.stop() == 0);
+  if (::getuid() != 0) return;
+  Daemon owned("admin: {address: \"unix:" + place.path() +
+               "/admin\", mode: 0660, owner: \"root:\"}\n"
+               "listeners: [{name: echo, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n");
+  REQUIRE(::stat((place.path() + "/admin").c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777) == 0660);
+  CHECK(owned.stop() == 0);
 }

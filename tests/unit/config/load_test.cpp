@@ -403,6 +403,39 @@ TEST_CASE("routes of one path differ by method or host", "[config]") {
   CHECK(o.ok());
 }
 
+TEST_CASE("an address that cannot be bound is refused where it is read", "[config]") {
+  for (const char* const address : {"999.1.1.1:80", "1.2.3:80", "abc:80", "[]:80", "[1:2]:80", "[::1]]:80", "[[::1]:80",
+                                    "::1:80", "1.2.3.4.5:80"}) {
+    CAPTURE(address);
+    const Outcome o = load("listeners: [{name: t, address: \"" + std::string(address) + "\", tcp: {echo: {}}}]\n");
+    REQUIRE(o.diagnostics.size() == 1);
+    CHECK(o.diagnostics[0].key == "listeners[0].address");
+    CHECK(!load("admin: {address: \"" + std::string(address) + "\"}\n" + kListener).ok());
+  }
+  for (const char* const address : {":80", "0.0.0.0:80", "[::]:80", "[::1]:80", "[::ffff:1.2.3.4]:80"})
+    CHECK(all(load("listeners: [{name: t, address: \"" + std::string(address) + "\", tcp: {echo: {}}}]\n")).empty());
+}
+
+TEST_CASE("of two routes with one path, GET in one and HEAD in the other clash: GET brings HEAD", "[config]") {
+  const auto two = [](const std::string& first, const std::string& second) {
+    return load(with_route("{path: /a, methods: " + first + ", echo: {}}\n    - {path: /a, methods: " + second +
+                           ", echo: {}}"));
+  };
+  CHECK(!two("[GET]", "[HEAD]").ok());
+  CHECK(!two("[HEAD]", "[POST, GET]").ok());
+  CHECK(two("[GET, HEAD]", "[POST]").ok());
+  CHECK(two("[HEAD]", "[POST]").ok());
+}
+
+TEST_CASE("admin: a Unix socket's mode and owner", "[config]") {
+  CHECK(load(kListener).config.admin.mode == 0600);
+  const Outcome o = load("admin: {address: \"unix:/a\", mode: 0660, owner: \"root:\"}\n" + kListener);
+  CHECK(all(o).empty());
+  CHECK(o.config.admin.mode == 0660);
+  CHECK(o.config.admin.owner == "root:");
+  CHECK(!load("admin: {address: \"127.0.0.1:1\", mode: 0660}\n" + kListener).ok());
+}
+
 TEST_CASE("what looks like a path or a host that is refused, and is none", "[config]") {
   for (const char* path : {"/...", "/.a/..b", "/a/.well-known/*", "\"/a b\"", "/\xc3\xa9", "/a;b/"}) {
     const Outcome o = load(with_route(std::string("{path: ") + path + ", echo: {}}"));
