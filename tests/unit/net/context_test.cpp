@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <functional>
@@ -138,10 +139,13 @@ std::vector<Call> calls() {
   };
 }
 
-/// Writes until the kernel takes no more.
-void fill(TcpStream& s) {
+/// Writes until the kernel takes no more, neither by write nor by sendfile: into a Unix socket whose buffer is full a
+/// kernel before 6.5 lets sendfile add pages to the last packet, 16 times.
+void fill(TcpStream& s, int file) {
   const std::string block(65'536, 'x');
   while (s.try_write(bytes(block))) {
+  }
+  for (off_t at = 0; ::sendfile(s.native_handle(), file, &at, 1) > 0; at = 0) {
   }
 }
 
@@ -233,7 +237,7 @@ TEST_CASE("a wait of a stream ends when its context does, and the error says why
     for (const Call& call : calls()) {
       {
         Pair pair;
-        fill(pair.a);
+        fill(pair.a, file);
         const auto c = context::with_cancel(context::background());
         (void)runtime::spawn("cancel", [f = c.cancel] {
           (void)runtime::sleep_for(2ms);
@@ -244,7 +248,7 @@ TEST_CASE("a wait of a stream ends when its context does, and the error says why
       }
       {
         Pair pair;
-        fill(pair.a);
+        fill(pair.a, file);
         const auto c = context::with_timeout(context::background(), 5ms);
         expect(call.run(pair.a, c.context, file, Deadline::in(5s)) == errc::deadline_exceeded, call.name);
         expect(c.context.err() == errc::deadline_exceeded, "the context knows");
@@ -265,7 +269,7 @@ TEST_CASE("the earlier of the stream's, the call's and the context's deadline wi
     for (const Call& call : calls()) {
       if (call.name == std::string_view("asio read")) continue;  // its own deadline is a context
       Pair pair;
-      fill(pair.a);
+      fill(pair.a, file);
       const auto c = context::with_timeout(context::background(), 1h);
       expect(call.run(pair.a, c.context, file, Deadline::in(2ms)) == timed_out, call.name);
       expect(!c.context.done(), "the context has not ended");
@@ -289,7 +293,7 @@ TEST_CASE("a stream that is shut down says so, not that its context was cancelle
   start(1)->run([&] {
     for (const Call& call : calls()) {
       Pair pair;
-      fill(pair.a);
+      fill(pair.a, file);
       const auto c = context::with_timeout(context::background(), 1h);
       (void)runtime::spawn("shutdown", [&] { pair.a.shutdown(); });
       const std::error_code error = call.run(pair.a, c.context, file, Deadline::never());
