@@ -6,7 +6,7 @@ namespace fiberd::fiber {
 
 /// What the operator asks for (`runtime.stack_guards`).
 enum class GuardMode : std::uint8_t {
-  automatic,  ///< MADV_GUARD_INSTALL, else mprotect up to half of vm.max_map_count, then spawn fails
+  automatic,  ///< MADV_GUARD_INSTALL, else mprotect as far as vm.max_map_count goes, then spawn fails
   require,    ///< as automatic, but refuse to start where no guard can be had
   canary      ///< as automatic, but beyond the limit go on unguarded with a canary checked at each fiber's end
 };

@@ -6,12 +6,21 @@
 //
 // Guards. MADV_GUARD_INSTALL (kernel 6.13) marks the page in the page table and needs no mapping of its own, so a
 // million fit. mprotect splits the slab: two mappings a stack, and the kernel allows vm.max_map_count of them in all.
-// We stop a little short of that (kMapsLeft), because malloc and thread creation need maps too and fail badly without.
+// We stop short of that, because malloc and thread creation need maps too and fail badly without: of M maps we use
+// M - max(maps_left, those in use when the pool was made + maps_left / 2), half of it as stacks. With the defaults that
+// is (65,530 - 1,024) / 2 = 32,253. When others take more than was left to them the kernel says so to the next guard:
+// from then on no more are tried, and a ballast of kBallastMaps, held for that moment, goes to malloc and threads.
 //
 // Credits. spawn() must fail when no stack can be had, but stacks are bound only at the first run (a fiber that waits
 // in a queue holds none, so the same few hot stacks serve many short fibers). Hence credits, and one invariant:
 //
-//     carved ≥ credits given + active caches × capacity of a cache
+//     carved ≥ credits given + active caches × capacity of a cache + what is left of the reserve
+//
+// The reserve. Whoever drains, reports or stops must not stand in line behind those who filled the pool: some stacks
+// are carved at once and set aside, as a number in the invariant and not as stacks of their own. A claim above
+// `ordinary` takes what anybody may have, and only when that is out a credit of the reserve; which stack it gets does
+// not matter. Credits that come back fill the reserve first, whoever had them, so nothing need be remembered about a
+// fiber. The last few (`reserve_final`) are for `finish` alone: no crowd of scrapers keeps a drain from its fibers.
 //
 // A fiber in acquire() holds a credit and no stack, so stacks in use < credits given; other caches hold at most their
 // capacity; so the rest, at least one, is in the caller's own cache or in the pool. The only other place is trim()'s
@@ -51,7 +60,7 @@ constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, newer than Debian
 constexpr std::size_t kMinStack = 16 * 1024;
 constexpr std::size_t kMaxStack = 64 * 1024 * 1024;
 constexpr std::uint64_t kDefaultMaxMapCount = 65530;
-constexpr std::uint64_t kMapsLeft = 1024;
+constexpr std::size_t kBallastMaps = 256;
 constexpr std::uint64_t kMapsPerStack = 2;
 constexpr std::size_t kCanarySize = 128;  // right below Stack::base, in what would be the guard page
 constexpr int kCanaryByte = 0xc5;
@@ -68,14 +77,55 @@ bool debug_setting(std::string_view setting) noexcept {
   return false;
 }
 
-/// How many stacks mprotect may guard; the kernel's default where the file cannot be read.
-std::uint64_t read_mprotect_limit(const char* path) noexcept {
-  unsigned long long maps = kDefaultMaxMapCount;
-  if (std::FILE* file = std::fopen(path, "re"); file != nullptr) {
-    if (std::fscanf(file, "%llu", &maps) != 1) maps = kDefaultMaxMapCount;
-    std::fclose(file);
+/// The value of `name` in FIBERDEBUG=name=1,other=2; 0 when it is not there.
+std::uint64_t debug_number(std::string_view name) noexcept {
+  const char* value = std::getenv("FIBERDEBUG");
+  std::string_view rest = value != nullptr ? value : "";
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    if (rest.starts_with(name) && rest.substr(name.size()).starts_with('='))
+      return std::strtoull(rest.data() + name.size() + 1, nullptr, 10);
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
   }
-  return (maps - std::min<std::uint64_t>(kMapsLeft, maps / 8)) / kMapsPerStack;
+  return 0;
+}
+
+/// The maps that this process has, in lines of /proc/self/maps; 0 where they cannot be read.
+std::uint64_t count_maps() noexcept {
+  std::FILE* file = std::fopen("/proc/self/maps", "re");
+  if (file == nullptr) return 0;
+  std::uint64_t lines = 0;
+  std::array<char, 16384> buffer;
+  for (std::size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), file)) != 0;)
+    lines += static_cast<std::uint64_t>(std::count(buffer.data(), buffer.data() + n, '\n'));
+  std::fclose(file);
+  return lines;
+}
+
+struct MapBudget {
+  std::uint64_t stacks = 0;  ///< that mprotect may guard
+  std::uint64_t left = 0;    ///< maps for everything else
+};
+
+/// From the kernel's limit (its default where the file cannot be read). Only the kernel's own limit is compared with
+/// the maps in use: one that stands in for it in tests knows nothing of them.
+MapBudget map_budget(const StackPool::Options& options) noexcept {
+  std::uint64_t maps = debug_number("max_map_count");
+  std::uint64_t in_use = 0;
+  if (maps == 0) {
+    unsigned long long read = kDefaultMaxMapCount;
+    if (std::FILE* file = std::fopen(options.max_map_count_path, "re"); file != nullptr) {
+      if (std::fscanf(file, "%llu", &read) != 1) read = kDefaultMaxMapCount;
+      std::fclose(file);
+    }
+    maps = read;
+    if (std::string_view(options.max_map_count_path) == StackPool::Options{}.max_map_count_path) in_use = count_maps();
+  }
+  std::uint64_t left = std::min(StackPool::kMapsLeft, maps / 8);
+  if (options.maps_left > StackPool::kMapsLeft) left += options.maps_left - StackPool::kMapsLeft;
+  left = std::min(left, maps / 2);
+  left = std::min(std::max(left, in_use + left / 2), maps);
+  return {.stacks = (maps - left) / kMapsPerStack, .left = left};
 }
 
 /// Leaf system calls: no errno in code that might be inlined into a function that parks.
@@ -145,14 +195,26 @@ Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
     guardable = 0;
   } else if (debug_setting("guard=mprotect") || !pool->probe_guard_install()) {
     pool->kind_ = GuardKind::mprotect;
-    pool->mprotect_limit_ = read_mprotect_limit(options.max_map_count_path);
+    const MapBudget budget = map_budget(options);
+    pool->mprotect_limit_ = budget.stacks;
+    pool->maps_left_ = budget.left;
     guardable = std::min(guardable, pool->mprotect_limit_);
+    pool->hold_ballast();
   }
   if (options.mode == GuardMode::require && guardable == 0) return fail(std::errc::not_supported);
 
   const std::uint64_t limit = options.mode == GuardMode::canary ? pool->max_stacks_ : guardable;
+  pool->most_ = limit;
   pool->cache_capacity_ =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(kCacheMax, limit / (std::uint64_t{4} * options.caches)));
+  if (options.reserve != 0) {
+    const std::lock_guard guard(pool->grow_mutex_);
+    // An eighth at most: few stacks are for work first.
+    const std::uint64_t reserve = std::min<std::uint64_t>(options.reserve, limit / 8);
+    (void)pool->ensure_carved(reserve);
+    pool->reserve_size_ = std::min(reserve, pool->carved_);
+    pool->reserve_final_ = std::min<std::uint64_t>(options.reserve_final, pool->reserve_size_);
+  }
   return pool;
 }
 
@@ -172,6 +234,20 @@ StackPool::~StackPool() {
     munmap(slab->memory, kSlabStacks * stack_size_);
     delete slab;
   }
+  drop_ballast();
+}
+
+/// Neighbouring pages of different protection are maps of their own.
+void StackPool::hold_ballast() noexcept {
+  ballast_ = map_slab(kBallastMaps * page_);
+  if (ballast_ == nullptr) return;
+  for (std::size_t i = 1; i < kBallastMaps; i += 2)
+    if (mprotect(ballast_ + i * page_, page_, PROT_NONE) != 0) break;
+}
+
+void StackPool::drop_ballast() noexcept {
+  if (ballast_ != nullptr) munmap(ballast_, kBallastMaps * page_);
+  ballast_ = nullptr;
 }
 
 bool StackPool::probe_guard_install() const noexcept {
@@ -207,9 +283,18 @@ bool StackPool::add_slab() noexcept {
 
 StackPool::GuardResult StackPool::install_guard(std::byte* page) noexcept {
   if (kind_ == GuardKind::guard_install && advise(page, page_, kMadvGuardInstall) == 0) return GuardResult::guarded;
-  if (kind_ == GuardKind::mprotect && mprotected_ < mprotect_limit_ && mprotect(page, page_, PROT_NONE) == 0) {
-    ++mprotected_;
-    return GuardResult::guarded;
+  if (kind_ == GuardKind::mprotect && mprotected_ < mprotect_limit_) {
+    if (mprotect(page, page_, PROT_NONE) == 0) {
+      ++mprotected_;
+      return GuardResult::guarded;
+    }
+    // Others took the maps that were left to them, and more.
+    mprotect_limit_ = mprotected_;
+    if (mode_ != GuardMode::canary) most_ = std::min(most_, mprotected_);
+    drop_ballast();
+    log(LogLevel::warning,
+        "stacks: this process has as many maps as the kernel allows (vm.max_map_count): no more "
+        "stacks are guarded by mprotect");
   }
   if (mode_ != GuardMode::canary) return GuardResult::failed;
   if (unguarded_++ == 0)
@@ -257,7 +342,7 @@ void StackPool::set_exhausted(bool exhausted) noexcept {
 }
 
 bool StackPool::activate(StackCache& cache) noexcept {
-  if (cache_capacity_ == 0 || exhausted_ || !ensure_carved(credits_ + (active_ + 1) * cache_capacity_)) return false;
+  if (cache_capacity_ == 0 || exhausted_ || !ensure_carved(credits_ + cache_capacity_ + spoken_for())) return false;
   ++active_;
   cache.capacity = cache_capacity_;
   cache.next = active_list_;
@@ -267,25 +352,36 @@ bool StackPool::activate(StackCache& cache) noexcept {
 
 // --- credits ---
 
-Result<void> StackPool::reserve_slow(StackCache& cache) {
+Result<void> StackPool::reserve_slow(StackCache& cache, StackClaim claim) {
   const std::lock_guard guard(grow_mutex_);
   if (cache.capacity == 0) (void)activate(cache);  // works without, if slower
   for (const std::uint32_t batch : {exhausted_ ? 1U : kCreditBatch, 1U})
-    if (ensure_carved(credits_ + batch + active_ * cache_capacity_)) {
+    if (ensure_carved(credits_ + batch + spoken_for())) {
       credits_ += batch;
       cache.credits = batch - 1;
       return {};
     }
+  const std::uint64_t kept = claim == StackClaim::finish ? 0 : reserve_final_;
+  if (claim != StackClaim::ordinary && reserve_size_ - reserve_taken_ > kept) {
+    ++reserve_taken_;
+    ++credits_;
+    return {};
+  }
   return fail(std::errc::not_enough_memory);
 }
 
 void StackPool::unreserve_slow(StackCache& cache) noexcept {
   const std::lock_guard guard(grow_mutex_);
   const std::uint32_t keep = exhausted_ ? 0 : kCreditMax / 2;
-  credits_ -= cache.credits - std::min(keep, cache.credits);
+  credits_came_back(cache.credits - std::min(keep, cache.credits));
   cache.credits = std::min(keep, cache.credits);
   // A quarter free again: back to batches. A later failure to carve says otherwise.
-  if (exhausted_ && credits_ + active_ * cache_capacity_ < carved_ - carved_ / 4) set_exhausted(false);
+  if (exhausted_ && credits_ + spoken_for() < carved_ - carved_ / 4) set_exhausted(false);
+}
+
+void StackPool::credits_came_back(std::uint64_t n) noexcept {
+  credits_ -= n;
+  reserve_taken_ -= std::min(n, reserve_taken_);
 }
 
 // --- stacks ---
@@ -361,7 +457,7 @@ void StackPool::flush(StackCache& cache) noexcept {
     }
     cache.count.store(0, std::memory_order_relaxed);
   }
-  credits_ -= cache.credits;
+  credits_came_back(cache.credits);
   cache.credits = 0;
   if (cache.capacity == 0) return;
   cache.capacity = 0;
@@ -416,6 +512,10 @@ StackPool::Stats StackPool::stats() const {
   stats.carved = carved_;
   stats.credits = credits_;
   stats.unguarded = unguarded_;
+  stats.most = most_;
+  stats.maps_left = maps_left_;
+  stats.reserve = reserve_size_;
+  stats.reserve_in_use = reserve_taken_;
   stats.guard_kind = unguarded_ != 0 ? GuardKind::canary : kind_;
   stats.reserved_bytes = slab_count_.load(std::memory_order_relaxed) * kSlabStacks * stack_size_;
   for (const StackCache* cache = active_list_; cache != nullptr; cache = cache->next)

@@ -15,6 +15,7 @@
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/fiber/guard_mode.hpp"
+#include "core/fiber/stack_claim.hpp"
 
 namespace fiberd::fiber {
 
@@ -56,7 +57,13 @@ class StackPool {
     unsigned caches = 1;  ///< how many StackCaches will be used at most at any time
     std::size_t max_stacks = std::size_t{1} << 24U;
     const char* max_map_count_path = "/proc/sys/vm/max_map_count";  ///< another file in tests
+    /// Of vm.max_map_count, what guards by mprotect leave to everything else: malloc, threads, files. At least
+    /// kMapsLeft is left, or an eighth where the kernel allows few; never more than half.
+    std::uint64_t maps_left = kMapsLeft;
+    std::uint32_t reserve = 0;        ///< stacks set aside for claims above StackClaim::ordinary
+    std::uint32_t reserve_final = 0;  ///< of these, those that only StackClaim::finish may have
   };
+  static constexpr std::uint64_t kMapsLeft = 1024;
   struct Stats {
     std::uint64_t in_use = 0;
     std::uint64_t cached = 0;          ///< carved and free, in caches or in the pool
@@ -64,24 +71,30 @@ class StackPool {
     std::uint64_t credits = 0;         ///< given out, those in caches included
     std::uint64_t reserved_bytes = 0;  ///< address space
     std::uint64_t unguarded = 0;       ///< of those carved
+    std::uint64_t most = 0;            ///< how many stacks there may ever be, the reserve included
+    std::uint64_t maps_left = 0;       ///< see Options; 0 where guards need no maps
+    std::uint64_t reserve = 0;         ///< set aside
+    std::uint64_t reserve_in_use = 0;  ///< of these, taken
     GuardKind guard_kind = GuardKind::guard_install;
   };
 
   /// Errors: invalid_argument (stack_size not a multiple of the page size, or outside 16 KiB … 64 MiB, no caches, no
   /// stacks); not_supported (GuardMode::require and no guard can be had).
-  /// The environment variable FIBERDEBUG=guard=mprotect skips guard_install, guard=none both (for tests).
+  /// For tests, in the environment variable FIBERDEBUG: guard=mprotect skips guard_install, guard=none both;
+  /// max_map_count=N stands for the kernel's limit.
   [[nodiscard]] static Result<std::unique_ptr<StackPool>> create(const Options& options);
   ~StackPool();
   StackPool(const StackPool&) = delete;
   StackPool& operator=(const StackPool&) = delete;
 
-  /// Takes one credit: the right to one acquire(). Errors: not_enough_memory when stacks, maps or guards are out.
-  [[nodiscard]] Result<void> reserve(StackCache& cache) {
+  /// Takes one credit: the right to one acquire(). Errors: not_enough_memory when stacks, maps or guards are out, for
+  /// claims above ordinary also those set aside.
+  [[nodiscard]] Result<void> reserve(StackCache& cache, StackClaim claim = StackClaim::ordinary) {
     if (cache.credits > 0) [[likely]] {
       --cache.credits;
       return {};
     }
-    return reserve_slow(cache);
+    return reserve_slow(cache, claim);
   }
   /// Gives one credit back, after the stack it stands for was released (or never acquired).
   void unreserve(StackCache& cache) noexcept {
@@ -155,14 +168,21 @@ class StackPool {
 
   StackPool(const Options& options, std::size_t page);
   [[nodiscard]] bool probe_guard_install() const noexcept;
-  [[nodiscard]] Result<void> reserve_slow(StackCache& cache);
+  [[nodiscard]] Result<void> reserve_slow(StackCache& cache, StackClaim claim);
   void unreserve_slow(StackCache& cache) noexcept;
   [[nodiscard]] Stack* acquire_slow(StackCache& cache) noexcept;
   [[nodiscard]] Stack* take_batch(StackCache& cache) noexcept;
   void release_slow(StackCache& cache, Stack* stack) noexcept;
   void write_canary(const Stack& stack) const noexcept;
   void check_canary(const Stack& stack) const noexcept;
+  void hold_ballast() noexcept;
   // With grow_mutex_ held:
+  void drop_ballast() noexcept;
+  void credits_came_back(std::uint64_t n) noexcept;
+  /// What must be carved beside credits: full caches, and what is left of the reserve.
+  [[nodiscard]] std::uint64_t spoken_for() const noexcept {
+    return active_ * cache_capacity_ + reserve_size_ - reserve_taken_;
+  }
   [[nodiscard]] bool activate(StackCache& cache) noexcept;
   [[nodiscard]] bool ensure_carved(std::uint64_t target) noexcept;
   [[nodiscard]] std::uint32_t carve(std::uint32_t wanted) noexcept;
@@ -177,7 +197,7 @@ class StackPool {
   GuardMode mode_;
   GuardKind kind_ = GuardKind::guard_install;
   std::uint64_t max_stacks_;
-  std::uint64_t mprotect_limit_ = 0;  // stacks
+  std::uint64_t maps_left_ = 0;
   std::uint32_t cache_capacity_ = 0;
 
   std::atomic<std::uint32_t> credit_max_{kCreditMax};  // 0 while exhausted
@@ -188,6 +208,12 @@ class StackPool {
   std::uint64_t credits_ = 0;  // given out
   std::uint64_t unguarded_ = 0;
   std::uint64_t mprotected_ = 0;
+  std::uint64_t mprotect_limit_ = 0;  // stacks; falls to what there is when the kernel has no more maps
+  std::uint64_t most_ = 0;            // stacks
+  std::uint64_t reserve_size_ = 0;    // fixed at creation
+  std::uint64_t reserve_final_ = 0;   // fixed at creation
+  std::uint64_t reserve_taken_ = 0;
+  std::byte* ballast_ = nullptr;
   std::uint64_t active_ = 0;  // caches that may hold cache_capacity_ stacks each
   StackCache* active_list_ = nullptr;
   bool exhausted_ = false;

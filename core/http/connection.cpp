@@ -78,7 +78,10 @@ void Connection::count_retired() const noexcept {
 }
 
 void Connection::start(const char* fiber_name) noexcept {
-  const Result<void> spawned = runtime::spawn(fiber_name, [this] { run(); });
+  const fiber::StackClaim claim = server_.options_.claim;
+  const Result<void> spawned = claim == fiber::StackClaim::ordinary
+                                   ? runtime::spawn(fiber_name, [this] { run(); })
+                                   : runtime::spawn_reserved(claim, fiber_name, [this] { run(); });
   if (spawned) return;
   count(server_.options_.metrics.spawn_refused);
   finish();

@@ -129,6 +129,10 @@ void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
       .sample(s.stack_bytes_resident, {"resident"});
   page.family("fiberd_stack_high_water_bytes").sample(s.stack_high_water);
   page.family("fiberd_stacks_unguarded").sample(s.stacks_unguarded);
+  page.family("fiberd_stacks_limit").sample(s.stacks_most);
+  page.family("fiberd_stacks_set_aside")
+      .sample(s.stacks_reserve_in_use, {"in_use"})
+      .sample(s.stacks_reserve - s.stacks_reserve_in_use, {"free"});
   page.family("fiberd_stack_guard_info").sample(1, {fiber::to_string(s.guard_kind)});
   page.family("fiberd_poller_calls_total").sample(s.poll_calls);
   page.family("fiberd_poller_events_total").sample(s.poll_events);

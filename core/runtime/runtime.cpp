@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <exception>
 #include <semaphore>
 #include <string>
@@ -33,6 +34,31 @@ static Options with_seed(Options options, std::uint64_t seed) {
   if (seed != 0) options.random_seed = seed;
   if (options.random_seed == 0) options.random_seed = kernel_seed();
   return options;
+}
+
+// A thread's stack and its guard are two maps; a machine's alternate signal stack and its guard two more.
+static constexpr std::uint64_t kMapsPerThread = 2;
+static constexpr std::uint64_t kMapsPerMachine = 4;
+static constexpr std::uint64_t kMapsBesideThreads = 768;  // files, malloc's arenas, sections that block
+
+static std::uint64_t maps_for_threads(const Options& options) noexcept {
+  const std::uint64_t processors = options.gomaxprocs != 0 ? options.gomaxprocs : affinity_cpus();
+  return std::max(fiber::StackPool::kMapsLeft, kMapsBesideThreads + kMapsPerThread * options.blocking_threads +
+                                                   kMapsPerMachine * (processors + options.handoff_max));
+}
+
+unsigned Scheduler::affordable_blocking_threads() const {
+  if (kind_ == Kind::simulated) return options_.blocking_threads;
+  const std::uint64_t left = stacks_->stats().maps_left;  // 0: guards need no maps
+  if (left == 0 || left >= maps_for_threads(options_)) return options_.blocking_threads;
+  // Half of what is left to all: threads that cannot be started are waited for, memory that is not there kills.
+  const auto threads =
+      static_cast<unsigned>(std::clamp<std::uint64_t>(left / 2 / kMapsPerThread, 1, options_.blocking_threads));
+  if (threads < options_.blocking_threads)
+    log(LogLevel::warning, "vm.max_map_count is too low for " + std::to_string(options_.blocking_threads) +
+                               " blocking threads beside stacks guarded by mprotect: " + std::to_string(threads) +
+                               " at most are started");
+  return threads;
 }
 
 Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
@@ -76,11 +102,15 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
     stack_options.stack_size = options.stack_size;
     stack_options.mode = options.stack_guards;
     stack_options.caches = s->most_processors_ + kMaxRetired + 1;
+    stack_options.maps_left = maps_for_threads(options);
+    stack_options.reserve = options.reserve;
+    stack_options.reserve_final = options.reserve_final;
     auto stacks = fiber::StackPool::create(stack_options);
     if (!stacks) return fail(stacks.error());
     s->stacks_ = std::move(*stacks);
+    s->set_fibers_aside();
   }
-  s->blocking_ = std::make_unique<BlockingPool>(options.blocking_threads, kind == Kind::simulated);
+  s->blocking_ = std::make_unique<BlockingPool>(s->affordable_blocking_threads(), kind == Kind::simulated);
   s->service_ = std::make_unique<ServiceThread>();
   Scheduler* none = nullptr;
   if (!living_.compare_exchange_strong(none, s.get(), std::memory_order_acq_rel))
@@ -187,7 +217,9 @@ void Runtime::run(UniqueFunction fn, SourceLocation where) {
     }
     shared.done.release();
   });
-  if (const std::error_code error = scheduler_->spawn("run", wrapped, where)) throw std::system_error(error);
+  if (const std::error_code error =
+          scheduler_->spawn("run", wrapped, where, Scheduler::kAnySlot, fiber::StackClaim::finish))
+    throw std::system_error(error);
   shared.done.acquire();
   if (shared.exception) std::rethrow_exception(std::exchange(shared.exception, nullptr));
 }
@@ -199,6 +231,12 @@ Result<void> Runtime::spawn(std::string_view name, UniqueFunction fn, SourceLoca
 
 Result<void> spawn(std::string_view name, UniqueFunction fn, SourceLocation where) {
   if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where)) return fail(error);
+  return {};
+}
+
+Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn, SourceLocation where) {
+  if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where, Scheduler::kAnySlot, claim))
+    return fail(error);
   return {};
 }
 

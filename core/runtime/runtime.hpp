@@ -13,6 +13,7 @@
 #include "core/base/thread_locals.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
+#include "core/fiber/stack_claim.hpp"
 #include "core/runtime/admission.hpp"
 #include "core/runtime/mem_stats.hpp"
 #include "core/runtime/wait.hpp"
@@ -28,6 +29,9 @@ struct Options {
   unsigned machines_max = 10'000;  ///< scheduler threads, those in blocking sections included, 1 … 100,000; never less
                                    ///< than 2 × GOMAXPROCS + handoff_max
   std::uint64_t random_seed = 0;  ///< 0: from the kernel
+  /// Fibers with their stacks that are set aside for spawn_reserved(): an eighth of all at most.
+  unsigned reserve = 64;
+  unsigned reserve_final = 16;  ///< of these, those that only StackClaim::finish may have
 };
 
 class Scheduler;
@@ -43,7 +47,8 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   /// Runs `fn` on a new fiber of this runtime and blocks the calling *thread* until it ends. Not from a fiber.
-  /// An exception that leaves `fn` is rethrown here.
+  /// An exception that leaves `fn` is rethrown here. The fiber may come from what is set aside (StackClaim::finish): a
+  /// thread that waits is often one that stops the others. Throws std::system_error when not even that is left.
   void run(UniqueFunction fn, SourceLocation where = SourceLocation::current());
 
   /// spawn() for threads outside the runtime. Thread-safe.
@@ -71,10 +76,17 @@ class Runtime {
 };
 
 /// Starts `fn` on a new fiber. `name` must outlive the fiber (a literal). Callable on a fiber of a runtime.
-/// Errors: what the Admission answered; not_enough_memory when stacks, maps or memory are out. `fn` is then
-/// destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and counted.
+/// Errors: what the Admission answered; not_enough_memory when memory is out, errc::out_of_stacks (which equals it)
+/// when stacks are. `fn` is then destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and
+/// counted.
 [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
                                  SourceLocation where = SourceLocation::current());
+
+/// As spawn, for what must go on when others have taken all fibers and stacks: reporting, draining, stopping. Such a
+/// fiber takes one that was set aside (Options::reserve) when there is no other. Few at a time, and short-lived: they
+/// are set aside for the next one. Errors: as spawn's, when those are out too; the Admission is asked as for any other.
+[[nodiscard]] Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn,
+                                          SourceLocation where = SourceLocation::current());
 
 /// As spawn, but the fiber is pinned to Processor `processor` (modulo GOMAXPROCS) for its whole life.
 [[nodiscard]] Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn,

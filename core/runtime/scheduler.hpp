@@ -64,7 +64,7 @@ class Scheduler {
 
   // ---- spawn.cpp
   [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where,
-                                      unsigned slot = kAnySlot);
+                                      unsigned slot = kAnySlot, fiber::StackClaim claim = fiber::StackClaim::ordinary);
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
   void set_admission(Admission* admission) noexcept { admission_.store(admission, std::memory_order_release); }
   void set_admission_hook(AdmissionHook hook) noexcept {
@@ -130,6 +130,7 @@ class Scheduler {
   friend void enter_runtime() noexcept;
   friend void spend_budget() noexcept;
   explicit Scheduler(const Options& options, Kind kind, std::uint64_t seed);
+  [[nodiscard]] unsigned affordable_blocking_threads() const;
 
   // scheduler.cpp
   static void* machine_main(void* machine) noexcept;
@@ -169,6 +170,8 @@ class Scheduler {
   static void fiber_main(void* argument) noexcept;
   static void run_function(Fiber& f) noexcept;
   Fiber* take_free_fiber(Processor& p) noexcept;
+  Fiber* take_reserved_fiber(Processor& p, fiber::StackClaim claim) noexcept;
+  void set_fibers_aside() noexcept;
   void recycle(Processor& p, Fiber& f) noexcept;
   void give_back_fibers(Processor& p, std::uint32_t keep) noexcept;
   std::uint64_t next_id(Processor& p) noexcept;
@@ -239,6 +242,8 @@ class Scheduler {
   // Free fibers beyond the Processors' own lists
   Lock free_lock_;
   Fiber* free_fibers_ = nullptr;
+  Fiber* reserved_fibers_ = nullptr;  // set aside: taken when no other is left, replaced when there are some again
+  unsigned reserved_count_ = 0;
   std::atomic<std::uint64_t> next_id_{1};
 
   // Threads outside the machines (sysmon, service thread, main) share this stand-in for a Processor.

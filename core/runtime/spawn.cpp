@@ -2,7 +2,8 @@
 //
 // spawn binds no stack: a thousand fibers that are spawned at once and end without waiting all run on the same hot
 // stack, one after the other. What spawn takes is a *credit* for one (stack_pool.hpp), so that lack of stacks is an
-// error at spawn, where somebody can answer it, and never at the first run, where nobody can.
+// error at spawn, where somebody can answer it, and never at the first run, where nobody can. Some fibers and stacks
+// are set aside for those who report and stop (spawn_reserved): a daemon that is full must still say so, and drain.
 //
 // A fiber that ends and finds a fiber that never ran next in its queue becomes that fiber: the new one inherits stack
 // and context, and no switch happens at all.
@@ -13,6 +14,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/fiber/local.hpp"
+#include "core/runtime/errc.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -53,6 +55,40 @@ Fiber* Scheduler::take_free_fiber(Processor& p) noexcept {
   return f;
 }
 
+/// Before anybody else spawns. Where memory is out already there is nothing to set aside.
+void Scheduler::set_fibers_aside() noexcept {
+  const LockGuard guard(free_lock_);
+  while (reserved_count_ < options_.reserve) {
+    Fiber* f = free_fibers_ != nullptr ? free_fibers_ : table_.grow();
+    if (f == nullptr) return;
+    free_fibers_ = f->next;
+    f->next = reserved_fibers_;
+    reserved_fibers_ = f;
+    ++reserved_count_;
+  }
+}
+
+/// An ordinary one when there is one, and then what was taken of those set aside is replaced first.
+Fiber* Scheduler::take_reserved_fiber(Processor& p, fiber::StackClaim claim) noexcept {
+  for (;;) {
+    Fiber* const f = take_free_fiber(p);
+    const LockGuard guard(free_lock_);
+    if (f != nullptr && reserved_count_ >= options_.reserve) return f;
+    if (f != nullptr) {
+      f->next = reserved_fibers_;
+      reserved_fibers_ = f;
+      ++reserved_count_;
+      continue;
+    }
+    const unsigned kept = claim == fiber::StackClaim::finish ? 0 : options_.reserve_final;
+    if (reserved_count_ <= kept) return nullptr;
+    Fiber* const last = reserved_fibers_;
+    reserved_fibers_ = last->next;
+    --reserved_count_;
+    return last;
+  }
+}
+
 void Scheduler::give_back_fibers(Processor& p, std::uint32_t keep) noexcept {
   const LockGuard guard(free_lock_);
   while (p.free_count > keep) {
@@ -73,7 +109,8 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   drain_.ended(p.stats.ended);
 }
 
-std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot) {
+std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot,
+                                 fiber::StackClaim claim) {
   Machine* const m = Machine::current_machine();
   // In a blocking section nothing is kept in the stand-in.
   const bool local = m != nullptr && m->processor != nullptr && m->own == nullptr;
@@ -85,9 +122,10 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
     if (!local) external_lock_.lock();
     Processor& p = local ? *m->processor : external_;
     if (!refused) {
-      if (const Result<void> credit = stacks_->reserve(p.stacks); !credit) refused = credit.error();
+      if (!stacks_->reserve(p.stacks, claim)) refused = errc::out_of_stacks;
     }
-    if (!refused && (f = take_free_fiber(p)) == nullptr) {
+    if (!refused &&
+        (f = claim == fiber::StackClaim::ordinary ? take_free_fiber(p) : take_reserved_fiber(p, claim)) == nullptr) {
       stacks_->unreserve(p.stacks);
       refused = std::make_error_code(std::errc::not_enough_memory);
     }

@@ -64,6 +64,9 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   out.stacks_cached = stacks.cached;
   out.stack_bytes_reserved = stacks.reserved_bytes;
   out.stacks_unguarded = stacks.unguarded;
+  out.stacks_most = stacks.most;
+  out.stacks_reserve = stacks.reserve;
+  out.stacks_reserve_in_use = stacks.reserve_in_use;
   out.guard_kind = stacks.guard_kind;
   if (measure_stacks) {
     out.stack_bytes_resident = stacks_->resident_bytes();

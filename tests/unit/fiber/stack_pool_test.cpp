@@ -366,6 +366,122 @@ TEST_CASE("with mprotect forced the maps' limit ends in a clean error", "[fiber]
   CHECK(pool->reserve(cache).has_value());
 }
 
+TEST_CASE("the limit of stacks follows from vm.max_map_count and from what is left to others", "[fiber][stack]") {
+  const DebugSetting debug("guard=mprotect");
+  struct Case {
+    const char* maps;
+    std::uint64_t left;
+    std::uint64_t stacks;
+  };
+  for (const Case& c : std::vector<Case>{{"65530", 0, 32'253},  // what the documents say
+                                         {"65530", 1024, 32'253},
+                                         {"65530", 8984, 28'273},
+                                         {"262144", 1024, 130'560},
+                                         {"1000", 1024, 437},
+                                         {"1000", 9000, 250},  // never more than half
+                                         {"0", 1024, 0}}) {
+    const MapCountFile file(c.maps);
+    auto pool = make({.max_map_count_path = file.path(), .maps_left = c.left});
+    INFO(c.maps << " maps, " << c.left << " left");
+    CHECK(pool->stats().most == c.stacks);
+  }
+  const DebugSetting both("guard=mprotect,max_map_count=65530");
+  CHECK(make({})->stats().most == 32'253);
+}
+
+TEST_CASE("stacks set aside: ordinary claims leave them, report leaves the last to finish", "[fiber][stack]") {
+  const DebugSetting debug("guard=mprotect");
+  const MapCountFile file("1000");
+  auto pool = make(
+      {.stack_size = 16 * 1024, .caches = 200, .max_map_count_path = file.path(), .reserve = 12, .reserve_final = 4});
+  CHECK(pool->stats().reserve == 12);
+  StackCache cache;
+  StackCache other;
+  std::error_code error;
+  const std::vector<Stack*> stacks = take_all(*pool, cache, 10'000, error);
+  CHECK(error == std::errc::not_enough_memory);
+  CHECK(stacks.size() + 12 == 437);
+  CHECK(pool->stats().reserve_in_use == 0);
+
+  std::vector<Stack*> reports;
+  while (reports.size() < 100 && pool->reserve(other, StackClaim::report)) reports.push_back(pool->acquire(other));
+  CHECK(reports.size() == 8);
+  CHECK(pool->stats().reserve_in_use == 8);
+  std::vector<Stack*> last;
+  while (last.size() < 100 && pool->reserve(other, StackClaim::finish)) last.push_back(pool->acquire(other));
+  CHECK(last.size() == 4);
+  CHECK(pool->stats().reserve_in_use == 12);
+  CHECK_FALSE(pool->reserve(cache).has_value());
+
+  // What comes back is set aside again, whoever had it, before anybody else gets it.
+  pool->release(cache, stacks.back());
+  pool->unreserve(cache);
+  CHECK(pool->stats().reserve_in_use == 11);
+  CHECK_FALSE(pool->reserve(cache).has_value());
+  give_back(*pool, other, reports);
+  give_back(*pool, other, last);
+  CHECK(pool->stats().reserve_in_use == 0);
+  CHECK(pool->reserve(cache).has_value());  // the thirteenth that came back
+  CHECK_FALSE(pool->reserve(cache).has_value());
+  pool->unreserve(cache);
+  give_back(*pool, cache, {stacks.begin(), stacks.end() - 1});
+  pool->flush(cache);
+  pool->flush(other);
+  const StackPool::Stats stats = pool->stats();
+  CHECK(stats.credits == 0);
+  CHECK(stats.in_use == 0);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("guards leave maps to malloc and threads where others have nearly all of them", "[fiber][stack]") {
+  const DebugSetting debug("guard=mprotect");
+  const auto mode = GENERATE(GuardMode::canary, GuardMode::automatic);
+  const bool before = GENERATE(true, false);  // others have them before the pool is made, or take them afterwards
+  const int status = in_child([&] {
+    const auto occupy = [] {  // all but some 500 of the kernel's maps
+      std::ifstream file("/proc/sys/vm/max_map_count");
+      std::size_t most = 65'530;
+      file >> most;
+      const std::size_t pages = most - 1000;
+      auto* const p = static_cast<char*>(
+          mmap(nullptr, pages * kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+      if (p == MAP_FAILED) _exit(2);
+      for (std::size_t i = 0; i < pages; i += 2)
+        if (mprotect(p + i * kPage, kPage, PROT_NONE) != 0) _exit(3);
+    };
+    if (before) occupy();
+    auto pool = StackPool::create({.stack_size = 16 * 1024, .mode = mode});
+    if (!pool) _exit(4);
+    if (!before) occupy();
+    StackCache cache;
+    std::size_t taken = 0;
+    while (taken < 5000 && (*pool)->reserve(cache)) {
+      (void)(*pool)->acquire(cache);
+      ++taken;
+    }
+    if (mode == GuardMode::canary ? taken != 5000 : taken == 5000) _exit(5);
+    // A thread is two maps, and a large block one.
+    std::vector<std::thread> threads;
+    try {
+      std::atomic<int> waiting{0};
+      for (int i = 0; i < 32; ++i)
+        threads.emplace_back([&waiting] {
+          ++waiting;
+          while (waiting < 32) std::this_thread::yield();
+        });
+      for (std::thread& t : threads) t.join();
+      std::vector<std::vector<char>> blocks;
+      for (int i = 0; i < 32; ++i) blocks.emplace_back(std::size_t{1} << 20U);
+    } catch (...) {
+      _exit(6);
+    }
+    _exit(7);
+  });
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 7);
+}
+#endif
+
 TEST_CASE("an unreadable limit means the kernel's default", "[fiber][stack]") {
   const DebugSetting debug("guard=mprotect");
   const char* path = GENERATE("/nonexistent", "/dev/null");

@@ -1,0 +1,23 @@
+#include "core/runtime/errc.hpp"
+
+#include <string>
+
+namespace fiberd::runtime {
+
+const std::error_category& category() noexcept {
+  static const class Category final : public std::error_category {
+   public:
+    [[nodiscard]] const char* name() const noexcept override { return "fiberd.runtime"; }
+    // The metric label of a refused spawn is made from this text.
+    [[nodiscard]] std::string message(int value) const override {
+      return static_cast<errc>(value) == errc::out_of_stacks ? "out of stacks" : "unknown";
+    }
+    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+      if (static_cast<errc>(value) == errc::out_of_stacks) return std::errc::not_enough_memory;
+      return {value, *this};
+    }
+  } instance;
+  return instance;
+}
+
+}  // namespace fiberd::runtime
