@@ -24,18 +24,16 @@ class Daemon {
   /// is said by main(), which then does not start.
   Daemon& handle(std::string_view name, std::shared_ptr<http::Handler> handler);
   /// The same for a function std::error_code(http::Exchange&): it is called on many fibers at once.
-  template <class F>
-  requires std::is_invocable_r_v < std::error_code, std::decay_t<F>
-  &, http::Exchange& > Daemon& handle(std::string_view name, F&& fn) {
+  template <http::HttpFunction F>
+  Daemon& handle(std::string_view name, F&& fn) {
     return handle(name, http::make_handler(std::forward<F>(fn)));
   }
 
   /// Registers a handler for `tcp: {handler: name}` in listeners.
   Daemon& serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler);
   /// The same for a function void(const context::Context&, net::TcpStream&): it is called on many fibers at once.
-  template <class F>
-  requires std::is_invocable_v < std::decay_t<F>
-  &, const context::Context&, net::TcpStream& > Daemon& serve_tcp(std::string_view name, F&& fn) {
+  template <TcpFunction F>
+  Daemon& serve_tcp(std::string_view name, F&& fn) {
     return serve_tcp(name, make_tcp_handler(std::forward<F>(fn)));
   }
 
@@ -43,9 +41,8 @@ class Daemon {
   /// registration: to start what stands behind the handlers. Its context is done when the last connection has gone, and
   /// fibers that it spawned must then end: the daemon waits for them. An std::error_code that it returns, or what it
   /// throws, ends the daemon with exit code 1.
-  template <class F>
-  requires std::is_invocable_v < std::decay_t<F>
-  &, const context::Context& > Daemon& on_start(F&& fn) {
+  template <OnStartFunction F>
+  Daemon& on_start(F&& fn) {
     if constexpr (std::is_invocable_r_v<std::error_code, std::decay_t<F>&, const context::Context&>) {
       handlers_.on_start(std::forward<F>(fn));
     } else {
@@ -60,7 +57,8 @@ class Daemon {
   /// shut down what handlers used.
   Daemon& on_stop(StopFunction fn);
 
-  /// What runs without -c, and what `config default` prints, in place of fiberd's own.
+  /// What runs without -c, and what `config default` prints, in place of fiberd's own. A program with handlers that has
+  /// none refuses to run without -c: fiberd's own would serve none of them.
   Daemon& default_config(std::string yaml);
 
   /// The command line of fiberd: [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version. Runs

@@ -35,10 +35,19 @@ class TcpHandler {
   virtual void serve(const context::Context& connection, net::TcpStream& stream) = 0;
 };
 
-/// A TcpHandler out of a function (const context::Context&, net::TcpStream&).
+/// What a TCP handler may be made of: it is called with a const context::Context& and a net::TcpStream&.
 template <class F>
-requires std::is_invocable_v < std::decay_t<F>
-&, const context::Context&, net::TcpStream& > std::shared_ptr<TcpHandler> make_tcp_handler(F&& fn) {
+concept TcpFunction = std::is_invocable_v < std::decay_t<F>
+&, const context::Context&, net::TcpStream& > ;
+
+/// What Daemon::on_start takes: it is called with a const context::Context&.
+template <class F>
+concept OnStartFunction = std::is_invocable_v < std::decay_t<F>
+&, const context::Context& > ;
+
+/// A TcpHandler out of a function (const context::Context&, net::TcpStream&).
+template <TcpFunction F>
+std::shared_ptr<TcpHandler> make_tcp_handler(F&& fn) {
   class Function final : public TcpHandler {
    public:
     explicit Function(F&& f) : fn_(std::forward<F>(f)) {}

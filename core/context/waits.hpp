@@ -36,7 +36,7 @@ namespace fiberd::context {
 std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept;
 
 /// runtime::try_blocking under `ctx`: Result<T>, or the Result that fn returns. `fn` must own all it uses.
-template <std::invocable F>
+template <runtime::ResultFunction F>
 auto blocking(const Context& ctx, F&& fn) {
   return runtime::detail::try_blocking(ctx.deadline(), ctx.wait_point(), std::forward<F>(fn),
                                        [&ctx](runtime::Wake how) { return to_error(how, ctx); });

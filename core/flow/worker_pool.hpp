@@ -53,6 +53,7 @@
 #include "core/flow/pool_state.hpp"
 #include "core/flow/refusals.hpp"
 #include "core/metric/metrics.hpp"
+#include "core/runtime/blocking.hpp"
 #include "core/runtime/wait.hpp"
 #include "core/sync/wait_queue.hpp"
 
@@ -138,15 +139,15 @@ class WorkerPool {
   }
   /// Runs `fn` on a worker and waits for its result: Result<T> for T, void, std::error_code or Result<T>. `fn` may use
   /// the caller's variables. Errors as submit; an exception that leaves fn is rethrown here.
-  template <std::invocable F>
+  template <runtime::ResultFunction F>
   [[nodiscard]] auto run(const context::Context& ctx, F&& fn);
-  template <std::invocable F>
+  template <runtime::ResultFunction F>
   [[nodiscard]] auto run(F&& fn) {
     return run(context::background(), std::forward<F>(fn));
   }
 
   /// As run, but where that would wait for room in the queue it is refused: queue_full.
-  template <std::invocable F>
+  template <runtime::ResultFunction F>
   [[nodiscard]] auto try_run(const context::Context& ctx, F&& fn);
 
   /// As try_submit would refuse at this moment: counted, and the reason. Anywhere.
@@ -288,7 +289,7 @@ class WorkerPool::ResultJob final : public RunJob {
   std::optional<Outcome> outcome_;
 };
 
-template <std::invocable F>
+template <runtime::ResultFunction F>
 auto WorkerPool::run(const context::Context& ctx, F&& fn) {
   ResultJob<std::remove_reference_t<F>> job(*this, fn);
   std::error_code error = give(job, &ctx, true);
@@ -296,7 +297,7 @@ auto WorkerPool::run(const context::Context& ctx, F&& fn) {
   return job.take(error);
 }
 
-template <std::invocable F>
+template <runtime::ResultFunction F>
 auto WorkerPool::try_run(const context::Context& ctx, F&& fn) {
   ResultJob<std::remove_reference_t<F>> job(*this, fn);
   std::error_code error = ctx.err();

@@ -12,10 +12,15 @@
 
 namespace fiberd::http {
 
-/// A Handler out of a function std::error_code(Exchange&), which is called on many fibers at once.
+/// What an HTTP handler may be made of: it is called with an http::Exchange& and returns a std::error_code.
 template <class F>
-requires std::is_invocable_r_v < std::error_code, std::decay_t<F>
-&, Exchange& > std::shared_ptr<Handler> make_handler(F&& fn) {
+concept HttpFunction = std::is_invocable_r_v < std::error_code,
+        std::decay_t<F>
+&, Exchange& > ;
+
+/// A Handler out of a function std::error_code(Exchange&), which is called on many fibers at once.
+template <HttpFunction F>
+std::shared_ptr<Handler> make_handler(F&& fn) {
   class Function final : public Handler {
    public:
     explicit Function(F&& f) : fn_(std::forward<F>(f)) {}

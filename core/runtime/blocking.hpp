@@ -146,12 +146,16 @@ auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf
 
 }  // namespace detail
 
+/// What can be called on another thread or fiber for its result: it returns nothing, or a value, but no reference
+/// (return a pointer).
+template <class F>
+concept ResultFunction = std::invocable<F> && !std::is_reference_v<std::invoke_result_t<F>>;
+
 /// Runs `fn` on the pool and returns its value; rethrows its exception. Obeys no deadline: waits for the call's end.
 /// Throws std::system_error(resource_unavailable_try_again) when the pool has no thread and cannot start one.
-template <std::invocable F>
+template <ResultFunction F>
 auto blocking(F&& fn) -> std::invoke_result_t<F> {
   using T = std::invoke_result_t<F>;
-  static_assert(!std::is_reference_v<T>, "return a value or a pointer");
   if (!on_fiber() || current_blocking_pool().runs_inline()) return std::invoke(std::forward<F>(fn));
   detail::StackJob<std::remove_reference_t<F>, T> job(fn);
   job.ticket = prepare_park(WaitReason::blocking);
@@ -166,7 +170,7 @@ auto blocking(F&& fn) -> std::invoke_result_t<F> {
 /// As blocking(), until `deadline` (std::errc::timed_out) or `cancellation` (std::errc::operation_canceled); both are
 /// looked at before anything is done. `cancellation` may be nullptr. A Result that fn returns is passed on as it is.
 /// Errors also: resource_unavailable_try_again when the pool has no thread and cannot start one.
-template <std::invocable F>
+template <ResultFunction F>
 auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn) {
   return detail::try_blocking(deadline, cancellation, std::forward<F>(fn), [](Wake how) { return to_error(how); });
 }

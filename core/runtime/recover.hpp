@@ -47,10 +47,13 @@ class [[nodiscard]] Recovered {
   std::size_t frame_count_ = 0;
 };
 
-/// Calls fn(), which returns nothing. Anything that can be thrown is caught. On a fiber or not; fn may park.
-template <std::invocable F>
+/// What recover() calls: it returns nothing (keep a result in a captured variable).
+template <class F>
+concept ReturnsNothing = std::invocable<F> && std::is_void_v<std::invoke_result_t<F>>;
+
+/// Calls fn(). Anything that can be thrown is caught. On a fiber or not; fn may park.
+template <ReturnsNothing F>
 Recovered recover(F&& fn) {
-  static_assert(std::is_void_v<std::invoke_result_t<F>>, "keep the result in a captured variable");
   try {
     std::forward<F>(fn)();
   } catch (...) {

@@ -32,9 +32,13 @@
 
 namespace fiberd::sync {
 
+/// What a snapshot may hold: an object, not const (readers see it so anyway), destroyed without throwing.
+template <class T>
+concept SnapshotValue = std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>;
+
 template <class T>
 class AtomicSnapshot {
-  static_assert(std::is_nothrow_destructible_v<T> && std::is_object_v<T> && !std::is_const_v<T>);
+  static_assert(SnapshotValue<T>, "a snapshot holds an object that is not const and is destroyed without throwing");
 
  public:
   static constexpr unsigned kShards = 8;

@@ -26,6 +26,10 @@
 
 namespace fiberd::sync {
 
+/// What a channel may carry: moved without throwing, or a value would be lost half-way.
+template <class T>
+concept ChannelValue = std::is_nothrow_move_constructible_v<T>;
+
 template <class T>
 class Channel;
 namespace detail {
@@ -41,7 +45,7 @@ ChannelCore& core_of(Channel<T>& channel) noexcept;
 /// their values and get errc::closed; that is no BUG. What is still buffered when the channel dies is destroyed.
 template <class T>
 class Channel : private detail::ChannelCore {
-  static_assert(std::is_nothrow_move_constructible_v<T>, "a value must not be lost half-way");
+  static_assert(ChannelValue<T>, "a value must not be lost half-way: what a channel carries is moved without throwing");
 
  public:
   using value_type = T;

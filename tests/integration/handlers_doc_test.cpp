@@ -75,6 +75,31 @@ TEST_CASE("each snippet of docs/handlers.md and README.md is compiled", "[integr
   CHECK_FALSE(stands_in(sources, "x" + snippets[0]));
 }
 
+TEST_CASE("each header that docs/handlers.md lists is there, and <fiberd/fiberd.hpp> brings it",
+          "[integration][docs]") {
+  const std::string text = page();
+  const std::size_t begin = text.find("## Headers\n");
+  REQUIRE(begin != std::string::npos);
+  const std::string section = text.substr(begin, text.find("\n## ", begin) - begin);
+  const std::string all = read_file(FIBERD_SOURCE_DIR "/daemon/fiberd.hpp");
+  std::size_t listed = 0;
+  for (std::size_t at = section.find("`fiberd/"); at != std::string::npos; at = section.find("`fiberd/", at + 1)) {
+    const std::string header = section.substr(at + 8, section.find('`', at + 1) - at - 8);
+    INFO(header);
+    CHECK(std::filesystem::exists(FIBERD_SOURCE_DIR "/" + header));
+    CHECK(all.find("#include \"" + header + "\"\n") != std::string::npos);
+    ++listed;
+  }
+  CHECK(listed >= 30);
+  // And the other way round: what it brings of the toolkit is listed.
+  for (std::size_t at = all.find("#include \"core/sync/"); at != std::string::npos;
+       at = all.find("#include \"core/sync/", at + 1)) {
+    const std::string header = all.substr(at + 10, all.find('"', at + 10) - at - 10);
+    INFO(header);
+    if (header != "core/sync/errc.hpp") CHECK(section.find("`fiberd/" + header + "`") != std::string::npos);
+  }
+}
+
 TEST_CASE("the program, its CMake and its YAML of docs/handlers.md", "[integration][docs]") {
   const std::vector<std::string> cmake = blocks(page(), "cmake");
   REQUIRE(cmake.size() == 1);

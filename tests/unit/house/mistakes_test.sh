@@ -1,0 +1,76 @@
+#!/bin/sh
+# What a compiler says to somebody who gives us the wrong thing: the concept's name, which says what is wanted, stands in
+# the first lines, and not after twenty about our insides. Both compilers.
+set -eu
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+lines=12
+failed=0
+mistake() { # name, what must be said, source on stdin
+  cat > "$work/$1.cpp"
+  for compiler in g++ clang++; do
+    if "$compiler" -std=c++20 -fsyntax-only -I"$root" "$work/$1.cpp" > "$work/said" 2>&1; then
+      echo "FAILED: $compiler takes $1"
+      failed=1
+    elif ! head -n "$lines" "$work/said" | grep -q "$2"; then
+      echo "FAILED: $compiler on $1 does not say $2 in its first $lines lines:"
+      head -n 30 "$work/said"
+      failed=1
+    else
+      echo "ok: $compiler, $1"
+    fi
+  done
+}
+
+mistake handler_returns_nothing HttpFunction << 'END'
+#include "daemon/daemon.hpp"
+void f(fiberd::daemon::Daemon& daemon) {
+  daemon.handle("x", [](fiberd::http::Exchange& e) { (void)e.respond(200, "text/plain", "x"); });
+}
+END
+mistake handler_takes_no_exchange HttpFunction << 'END'
+#include "core/http/handlers.hpp"
+auto f() { return fiberd::http::make_handler([] { return std::error_code(); }); }
+END
+mistake tcp_handler_without_a_context TcpFunction << 'END'
+#include "daemon/daemon.hpp"
+void f(fiberd::daemon::Daemon& daemon) { daemon.serve_tcp("x", [](fiberd::net::TcpStream&) {}); }
+END
+mistake on_start_without_a_context OnStartFunction << 'END'
+#include "daemon/daemon.hpp"
+void f(fiberd::daemon::Daemon& daemon) { daemon.on_start([] {}); }
+END
+mistake blocking_returns_a_reference ResultFunction << 'END'
+#include "core/runtime/blocking.hpp"
+int kept;
+void f() { (void)fiberd::runtime::blocking([]() -> int& { return kept; }); }
+END
+mistake worker_returns_a_reference ResultFunction << 'END'
+#include "core/flow/worker_pool.hpp"
+int kept;
+void f(fiberd::flow::WorkerPool& pool) {
+  (void)pool.try_run(fiberd::context::background(), []() -> int& { return kept; });
+}
+END
+mistake recover_of_a_result ReturnsNothing << 'END'
+#include "core/runtime/recover.hpp"
+void f() { (void)fiberd::runtime::recover([] { return 5; }); }
+END
+mistake part_returns_a_number GroupTask << 'END'
+#include "core/sync/error_group.hpp"
+struct Never {};
+void f(fiberd::sync::ErrorGroup& group) { group.go("x", [] { return Never(); }); }
+END
+mistake channel_of_what_throws ChannelValue << 'END'
+#include "core/sync/channel.hpp"
+struct Bad {
+  Bad(Bad&&) noexcept(false) {}
+};
+void f(fiberd::sync::Channel<Bad>& channel) { (void)channel.receive(); }
+END
+mistake snapshot_of_a_const SnapshotValue << 'END'
+#include "core/sync/atomic_snapshot.hpp"
+fiberd::sync::AtomicSnapshot<const int> snapshot(1);
+END
+exit "$failed"
