@@ -3,10 +3,12 @@
 #   JOBS=N      parallel compilers (all processors)
 #   WERROR=ON   warnings are errors, as in CI
 #   ONLY=REGEX  the ctest names that test, asan and tsan run
+#   ARGS="..."  what `make run` gives to `fiberd run`: -c FILE, --set key=value; default: the built-in configuration
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 WERROR ?= OFF
 ONLY ?=
+ARGS ?=
 export JOBS ONLY
 
 # What goes wrong is said on stderr.
@@ -19,18 +21,22 @@ BUILD = cmake --build --preset $(1) -j $(JOBS)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## install what is missing, build Release, start fiberd on its built-in configuration
-	@deploy/install-packages build
+# Ports of the built-in configuration: a build is long, and a port that is taken is found in no time. The admin
+# listener's is not among them: without it the daemon warns and goes on.
+RUN_PORTS = 8080 7000
+PORTS_FREE = deploy/ports-free $(RUN_PORTS) || { \
+  echo 'make run: stop that program, or name other addresses, e.g.' >&2; \
+  echo '  make run ARGS="--set listeners[0].address=127.0.0.1:8081 --set listeners[1].address=127.0.0.1:7001"' >&2; \
+  exit 3; }
+
+run: ## install what is missing, build Release, start fiberd; ARGS="..." goes to `fiberd run`, e.g. ARGS="-c FILE"
+ifeq ($(strip $(ARGS)),)
+	@$(PORTS_FREE)
+endif
+	@deploy/install-packages build run
 	@$(call CONFIGURE,release)
 	@$(call BUILD,release) --target fiberd
-	@echo
-	@echo 'Try, in another terminal:'
-	@echo '  curl http://127.0.0.1:8080/'
-	@echo '  curl --data hello http://127.0.0.1:8080/echo'
-	@echo '  curl http://127.0.0.1:9090/metrics'
-	@echo 'Ctrl-C stops it.'
-	@echo
-	@exec build/release/fiberd run
+	@exec deploy/run build/release/fiberd $(ARGS)
 
 build: ## Release build of everything, started by nobody
 	@deploy/install-packages build

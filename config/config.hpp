@@ -43,6 +43,7 @@ struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
   std::uint32_t mode = 0600;               ///< of a Unix socket's file
   std::string owner;                       ///< of a Unix socket's file: user, user:group, user: or :group
+  bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
 };
 
 struct RespondAction {
@@ -219,7 +220,10 @@ struct FileCacheConfig {
   std::chrono::nanoseconds age = std::chrono::seconds(10);
 };
 
+inline constexpr const char* kBuiltIn = "built-in";
+
 struct Config {
+  std::string source;  ///< the file's name, or kBuiltIn
   RuntimeConfig runtime;
   MemoryConfig memory;
   FileCacheConfig file_cache;

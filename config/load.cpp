@@ -60,6 +60,18 @@ bool parse_path(std::string_view text, std::vector<Step>& steps) {
   return !steps.empty() && steps.size() <= kMaxDepth;
 }
 
+/// Whether the key that the steps lead to holds text: a string, or one of a list or of a mapping of strings.
+bool is_text(const std::vector<Step>& steps) {
+  std::string path;
+  for (const Step& step : steps) {
+    const Row* const above = find_row(path);
+    if (above != nullptr && (above->type == Type::strings || above->type == Type::pairs)) return true;
+    path += step.is_index ? "[]" : (path.empty() ? "" : ".") + step.key;
+  }
+  const Row* const row = find_row(path);
+  return row != nullptr && row->type == Type::string;
+}
+
 void apply_override(Tree& root, const std::string& text, std::vector<Diagnostic>& diagnostics) {
   auto report = [&](std::string message) {
     diagnostics.push_back({"--set", 0, 0, text.substr(0, text.find('=')), std::move(message)});
@@ -72,6 +84,13 @@ void apply_override(Tree& root, const std::string& text, std::vector<Diagnostic>
   }
   std::vector<Diagnostic> own;
   Tree value = parse_yaml(text.substr(equals + 1), "--set", own);
+  // Where text is wanted, what is no YAML is text: [::1]:9090 and *.example.org need no second quotes.
+  if (!own.empty() && is_text(steps)) {
+    std::string quoted = "'";
+    for (const char c : text.substr(equals + 1)) quoted.append(c == '\'' ? 2 : 1, c);
+    own.clear();
+    value = parse_yaml(quoted + "'", "--set", own);
+  }
   if (!own.empty()) {
     report(own.front().message);
     return;
@@ -453,6 +472,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout")};
   const Reader admin = root.section("admin");
   c.admin.address = admin.text("address");
+  c.admin.by_default = !admin.has("address");
   if (c.admin.address == "off") {
     c.admin.address.clear();
   } else if (const std::string wrong = check_address(c.admin.address); !wrong.empty()) {
@@ -488,7 +508,9 @@ Outcome load_text(const std::string& text, const std::string& source, const std:
   Tree tree = parse_yaml(text, source, diagnostics);
   // With YAML that cannot be read there is nothing more to say; duplicate keys alone leave a tree that can be checked.
   if (!diagnostics.empty() && tree.entries.empty()) return {{}, std::move(diagnostics)};
-  return load(std::move(tree), overrides, std::move(diagnostics));
+  Outcome out = load(std::move(tree), overrides, std::move(diagnostics));
+  out.config.source = source;
+  return out;
 }
 
 Outcome load_file(const std::string& path, const std::vector<std::string>& overrides) {
@@ -510,7 +532,8 @@ const std::string& default_config() {
       "runtime: {gomaxprocs: auto}\n"
       "log: {level: info, format: text, output: stderr}\n"
       "shutdown: {delay: 0s, timeout: 30s}\n"
-      "admin: {address: \"127.0.0.1:9090\"}\n"
+      "# admin: {address: \"127.0.0.1:9090\"}   # the default; unless it is written, another's port there is only a "
+      "warning\n"
       "listeners:\n"
       "  - name: web\n"
       "    address: \"0.0.0.0:8080\"\n"

@@ -19,6 +19,7 @@ namespace {
 struct Program {
   const Handlers& handlers;
   const std::string& default_config;
+  bool own_default = false;
 };
 
 int code(ExitCode c) { return static_cast<int>(c); }
@@ -31,7 +32,7 @@ int printed() {
 }
 
 config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
-  config::Outcome outcome = file.empty() ? config::load_text(program.default_config, "built-in", overrides)
+  config::Outcome outcome = file.empty() ? config::load_text(program.default_config, config::kBuiltIn, overrides)
                                          : config::load_file(file, overrides);
   config::check_handlers(outcome, program.handlers.names());
   return outcome;
@@ -41,7 +42,23 @@ void print_diagnostics(const config::Outcome& outcome) {
   for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
 }
 
+/// Without -c, and without a default of its own, a program with handlers would serve fiberd's demo and none of them.
+bool has_nothing_to_serve(const Program& program, const std::string& file) {
+  const config::HandlerNames names = program.handlers.names();
+  if (!file.empty() || program.own_default || (names.http.empty() && names.tcp.empty())) return false;
+  std::string all;
+  for (const std::vector<std::string>* const kind : {&names.http, &names.tcp})
+    for (const std::string& name : *kind) all += (all.empty() ? "" : ", ") + name;
+  std::fprintf(
+      stderr,
+      "no configuration: the built-in one serves none of this program's handlers (%s). Name one with -c FILE, or "
+      "give the program its own with Daemon::default_config(); `config default` prints one to start from\n",
+      all.c_str());
+  return true;
+}
+
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+  if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
   const config::Outcome outcome = load(program, file, overrides);
   if (!outcome.ok()) {
     print_diagnostics(outcome);
@@ -61,7 +78,8 @@ int check(const Program& program, const std::string& file, const std::vector<std
 }  // namespace
 
 int run_command_line(int argc, char** argv, const Handlers& handlers, const std::string& default_config) {
-  const Program program{handlers, default_config.empty() ? config::default_config() : default_config};
+  const Program program{handlers, default_config.empty() ? config::default_config() : default_config,
+                        !default_config.empty()};
   CLI::App app{"fiberd: a TCP and HTTP server on fibers"};
   app.require_subcommand(0, 1);
   std::string file;
@@ -91,7 +109,8 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
   }
-  if (version_command->parsed()) return (void)std::printf("fiberd %s\n", kVersion.data()), printed();
+  if (version_command->parsed())
+    return (void)std::printf("fiberd %s (commit %s)\n", kVersion.data(), kCommit.data()), printed();
   if (default_command->parsed()) return (void)std::fputs(program.default_config.c_str(), stdout), printed();
   if (schema_command->parsed()) {
     const std::string text = markdown ? config::render_schema_markdown() : config::render_schema_yaml();

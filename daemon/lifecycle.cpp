@@ -100,7 +100,8 @@ class Daemon {
   ExitCode build();
   ExitCode add_listener(const config::ListenerConfig& config);
   std::unique_ptr<TcpServer> make_tcp_server(const std::string& listener, const config::TcpConfig& tcp);
-  ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options);
+  enum class Need : std::uint8_t { required, wanted };
+  ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options, Need need = Need::required);
   ExitCode bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options);
   std::error_code handle_signals();
   void announce() const;
@@ -153,7 +154,8 @@ bool parse_owner(const std::string& text, net::ListenerOptions& options, std::st
   return true;
 }
 
-ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOptions options) {
+/// Need::wanted: an address that another program has is a warning, and then there is no listener.
+ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOptions options, Need need) {
   options.name = entry.name;
   options.metrics = make_listener_metrics(entry.name, registry_);
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
@@ -162,6 +164,13 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
     return ExitCode::bad_usage;
   }
   auto listener = net::Listener::bind(*runtime_, *endpoint, std::move(options));
+  if (!listener && need == Need::wanted && listener.error() == std::errc::address_in_use) {
+    log(LogLevel::warning,
+        "listener " + entry.name + ": " + address +
+            ", its default, is used by another program: there are no /metrics, /healthz and /readyz; "
+            "say admin.address, or off");
+    return ExitCode::clean;
+  }
   if (!listener) {
     fatal("listener " + entry.name + ": cannot bind " + address + ": " + listener.error().message());
     return ExitCode::cannot_bind;
@@ -311,6 +320,7 @@ ExitCode Daemon::build() {
   http::ServerOptions options;
   options.metrics = make_server_metrics("admin", registry_);
   options.fiber_name = "admin";  // let in above the memory limit too
+  options.claim = fiber::StackClaim::report;
   admin_->http.counters.push_back(make_route_counters("admin", "admin", registry_));
   metric::StatusCounters* const counters = admin_->http.counters.back().get();
   options.metrics.unrouted = counters;
@@ -339,7 +349,10 @@ ExitCode Daemon::build() {
   admin_->all_http = &http_servers_;
   admin_->open_files = open_files_.get();
   listening.make_room = {&Entry::make_room, admin_.get()};
-  return bind(*admin_, config_.admin.address, std::move(listening));
+  if (!config_.admin.by_default) return bind(*admin_, config_.admin.address, std::move(listening));
+  const ExitCode bound = bind(*admin_, config_.admin.address, std::move(listening), Need::wanted);
+  if (admin_->listener == nullptr) admin_.reset();
+  return bound;
 }
 
 void Daemon::stop_requested(int signo) noexcept {
@@ -368,6 +381,9 @@ std::error_code Daemon::handle_signals() {
 }
 
 void Daemon::announce() const {
+  log(LogLevel::info, "configuration: " + (config_.source == config::kBuiltIn
+                                               ? "built in, as `config default` prints it: no -c was given"
+                                               : config_.source));
   auto say = [](const Entry& e, const char* what) {
     log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
   };
@@ -384,9 +400,11 @@ void Daemon::announce() const {
   if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
   // Last: who waits for this line may connect everywhere.
   const runtime::MemStats stats = runtime_->read_mem_stats();
+  const bool few = stats.guard_kind == fiber::GuardKind::mprotect;  // else there are millions
   log(LogLevel::info, "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) +
                           " (" + gomaxprocs_source_ + "), stack guards " +
                           std::string(fiber::to_string(stats.guard_kind)) +
+                          (few ? " (" + std::to_string(stats.stacks_most) + " at most)" : "") +
                           (memory_limit_ != 0 ? ", memory limit " + std::to_string(memory_limit_ >> 20U) + " MiB"
                                               : std::string(", no memory limit")));
 }
@@ -458,7 +476,7 @@ void Daemon::drain() {
       --progress.left;
     };
     // Without a fiber for it, one after the other: slower, not wrong.
-    if (!runtime::spawn("drain", stop_one)) stop_one();
+    if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", stop_one)) stop_one();
   }
   while (progress.left != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
   served_.cancel();

@@ -1,9 +1,35 @@
-# Rules for `cmake --install`. Two components: `runtime` (the daemon, its examples and documents) and `development` (the
-# libraries fiberd::core and fiberd::daemon, their headers, and what find_package(fiberd) reads). Why it is laid out as it
-# is: docs/adr/0008-installed-tree.md.
+# Rules for `cmake --install`. Components: `runtime` (the daemon, its examples and documents), `core` (the library
+# fiberd::core, its headers, and what find_package(fiberd) reads) and `development` (the same with fiberd::daemon).
+# Without --component everything is installed. Why it is laid out as it is: docs/adr/0008-installed-tree.md.
 include(CMakePackageConfigHelpers)
 
 set(FIBERD_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/fiberd)
+
+# ---- what was not built is said before anything is copied, all of it
+# Rules run in the order in which they stand here, those of one component or all.
+function(fiberd_must_be_built component)
+  foreach(target ${ARGN})
+    install(CODE "if(NOT EXISTS \"$<TARGET_FILE:${target}>\")
+  list(APPEND FIBERD_MISSING ${target})
+endif()" COMPONENT ${component})
+  endforeach()
+endfunction()
+fiberd_must_be_built(runtime fiberd)
+fiberd_must_be_built(core fiberd_core llhttp)
+fiberd_must_be_built(development fiberd_core llhttp fiberd_config fiberd_daemon)
+install(CODE "if(FIBERD_MISSING)
+  list(REMOVE_DUPLICATES FIBERD_MISSING)
+  list(JOIN FIBERD_MISSING \" \" FIBERD_MISSING)
+  message(FATAL_ERROR \"Nothing was installed: these targets are not built: \${FIBERD_MISSING}\\n\"
+          \"Build them: cmake --build ${PROJECT_BINARY_DIR} --target \${FIBERD_MISSING}\\n\"
+          \"or install what is built: --component runtime (fiberd), core (fiberd_core) or development.\")
+endif()" ALL_COMPONENTS)
+# A target is exported once, so what is of both components is of core, and development brings it.
+install(CODE "if(CMAKE_INSTALL_COMPONENT STREQUAL \"development\")
+  set(CMAKE_INSTALL_COMPONENT core)
+  include(\"${PROJECT_BINARY_DIR}/cmake_install.cmake\")
+  set(CMAKE_INSTALL_COMPONENT development)
+endif()" COMPONENT development)
 
 # ---- runtime
 install(TARGETS fiberd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
@@ -30,33 +56,32 @@ if(SANITIZED)
   target_compile_options(fiberd_core INTERFACE $<INSTALL_INTERFACE:${SANITIZED}>)
   target_link_options(fiberd_core INTERFACE $<INSTALL_INTERFACE:${SANITIZED}>)
 endif()
-install(TARGETS fiberd_core llhttp EXPORT fiberdCore ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(TARGETS fiberd_core llhttp EXPORT fiberdCore ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT core)
 install(TARGETS fiberd_config fiberd_daemon EXPORT fiberdDaemon ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         COMPONENT development)
-foreach(part Core Daemon)
-  install(EXPORT fiberd${part} NAMESPACE fiberd:: FILE fiberd${part}Targets.cmake DESTINATION ${FIBERD_CMAKE_DIR}
-          COMPONENT development)
-endforeach()
+install(EXPORT fiberdCore NAMESPACE fiberd:: FILE fiberdCoreTargets.cmake DESTINATION ${FIBERD_CMAKE_DIR} COMPONENT core)
+install(EXPORT fiberdDaemon NAMESPACE fiberd:: FILE fiberdDaemonTargets.cmake DESTINATION ${FIBERD_CMAKE_DIR}
+        COMPONENT development)
 
 # ---- development: headers
 # In the tree they say "core/…"; in a place that many share they say "fiberd/core/…", so that the only directory to be
 # searched is the one above, and a program's own config/config.hpp is never taken for ours.
-file(GLOB_RECURSE PUBLIC_HEADERS CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} core/*.hpp config/*.hpp daemon/*.hpp)
+# Rewritten by the install itself: who built the daemon alone has all that its headers need.
 set(STAGED ${PROJECT_BINARY_DIR}/installed-headers)
-list(TRANSFORM PUBLIC_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE HEADER_FILES)
-add_custom_command(
-  OUTPUT ${STAGED}.stamp
-  COMMAND ${CMAKE_COMMAND} -D SOURCE=${PROJECT_SOURCE_DIR} -D STAGED=${STAGED}/fiberd
-          -P ${CMAKE_CURRENT_LIST_DIR}/stage-headers.cmake
-  COMMAND ${CMAKE_COMMAND} -E touch ${STAGED}.stamp
-  DEPENDS ${HEADER_FILES} ${CMAKE_CURRENT_LIST_DIR}/stage-headers.cmake
-  COMMENT "Staging headers for cmake --install")
-add_custom_target(fiberd_headers ALL DEPENDS ${STAGED}.stamp)
-install(DIRECTORY ${STAGED}/fiberd DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+foreach(component core development)
+  install(CODE "if(NOT FIBERD_STAGED)
+  execute_process(COMMAND \"${CMAKE_COMMAND}\" -D \"SOURCE=${PROJECT_SOURCE_DIR}\" -D \"STAGED=${STAGED}/fiberd\"
+                          -P \"${CMAKE_CURRENT_LIST_DIR}/stage-headers.cmake\" COMMAND_ERROR_IS_FATAL ANY)
+  set(FIBERD_STAGED TRUE)
+endif()" COMPONENT ${component})
+endforeach()
+install(DIRECTORY ${STAGED}/fiberd/core DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd COMPONENT core)
+install(DIRECTORY ${STAGED}/fiberd DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+        PATTERN fiberd/core EXCLUDE)
 
 # ---- development: find_package(fiberd)
 configure_package_config_file(deploy/cmake/fiberdConfig.cmake.in ${PROJECT_BINARY_DIR}/fiberdConfig.cmake
                               INSTALL_DESTINATION ${FIBERD_CMAKE_DIR} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/fiberdConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/fiberdConfig.cmake ${PROJECT_BINARY_DIR}/fiberdConfigVersion.cmake
-        DESTINATION ${FIBERD_CMAKE_DIR} COMPONENT development)
+        DESTINATION ${FIBERD_CMAKE_DIR} COMPONENT core)

@@ -1,8 +1,25 @@
-# cmake -D SOURCE=… -D STAGED=… -P: the headers below SOURCE as they are installed, in STAGED.
-file(REMOVE_RECURSE ${STAGED})
+# cmake -D SOURCE=… -D STAGED=… -P: the headers below SOURCE as they are installed, in STAGED. What is there already and
+# the same is left alone, so that an install says truly what it changed.
 file(GLOB_RECURSE headers RELATIVE ${SOURCE} ${SOURCE}/core/*.hpp ${SOURCE}/config/*.hpp ${SOURCE}/daemon/*.hpp)
+file(GLOB_RECURSE old RELATIVE ${STAGED} ${STAGED}/*.hpp)
+list(REMOVE_ITEM old ${headers} fiberd.hpp)
+foreach(header ${old})
+  file(REMOVE ${STAGED}/${header})
+endforeach()
 foreach(header ${headers})
   file(READ ${SOURCE}/${header} text)
   string(REGEX REPLACE "#include \"(core|config|daemon)/" "#include \"fiberd/\\1/" text "${text}")
-  file(WRITE ${STAGED}/${header} "${text}")
+  set(names ${header})
+  if(header STREQUAL "daemon/fiberd.hpp")
+    list(APPEND names fiberd.hpp)  # the beginners' one has the short name
+  endif()
+  foreach(name ${names})
+    set(before)
+    if(EXISTS ${STAGED}/${name})
+      file(READ ${STAGED}/${name} before)
+    endif()
+    if(NOT before STREQUAL text)
+      file(WRITE ${STAGED}/${name} "${text}")
+    endif()
+  endforeach()
 endforeach()

@@ -57,6 +57,55 @@ TEST_CASE("the command line", "[integration][daemon]") {
   CHECK(run({FIBERD_BINARY, "--set", "runtime.gomaxprocs=-1"}).code == 2);
 }
 
+TEST_CASE("`version` names the commit that it was built from", "[integration][daemon]") {
+  const std::string version = run({FIBERD_BINARY, "version"}).output;
+  INFO(version);
+  const std::size_t at = version.find(" (commit ");
+  REQUIRE(at != std::string::npos);
+  const std::string commit = version.substr(at + 9, version.find(')', at) - at - 9);
+  if (run({"git", "-C", FIBERD_SOURCE_DIR, "rev-parse", "HEAD"}).code != 0) {
+    CHECK(commit == "unknown");  // a copy of the tree
+    return;
+  }
+  const std::string id = commit.substr(0, commit.find('+'));
+  CHECK(id.size() >= 12);
+  CHECK(run({"git", "-C", FIBERD_SOURCE_DIR, "cat-file", "-t", id}).output == "commit\n");
+}
+
+TEST_CASE("the log says which configuration is served", "[integration][daemon]") {
+  const Daemon daemon(web());
+  CHECK(daemon.log().find("configuration: /") != std::string::npos);
+  CHECK(daemon.log().find("/fiberd.yaml\n") != std::string::npos);
+  Process built_in({.arguments = {FIBERD_BINARY, "--set", "admin.address=127.0.0.1:0", "--set",
+                                  "listeners[0].address=127.0.0.1:0", "--set", "listeners[1].address=127.0.0.1:0"}});
+  CHECK(eventually([&] { return built_in.errors().find(" started: ") != std::string::npos; }));
+  CHECK(built_in.errors().find("configuration: built in") != std::string::npos);
+}
+
+TEST_CASE(
+    "the admin listener's default port is taken: a warning, and the daemon serves; one that was written is an error",
+    "[integration][daemon]") {
+  const std::string listeners = "listeners: [{name: web, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
+  // Ours, or Prometheus' or whoever's has it already.
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const fiberd::net::Endpoint port = fiberd::net::Endpoint::v4(0x7f000001, 9090);
+  (void)::bind(fd, port.data(), port.size());
+  (void)::listen(fd, 1);
+  Daemon daemon(listeners);
+  CHECK(daemon.log().find("127.0.0.1:9090, its default, is used by another program") != std::string::npos);
+  HttpClient client(daemon.port("web"));
+  client.send("x");
+  CHECK(client.more());
+  CHECK(daemon.stop() == 0);
+
+  const TemporaryDirectory directory;
+  const Finished refused =
+      run({FIBERD_BINARY, "-c", directory.write("written.yaml", "admin: {address: \"127.0.0.1:9090\"}\n" + listeners)});
+  CHECK(refused.code == 3);
+  CHECK(refused.errors.find("cannot bind 127.0.0.1:9090") != std::string::npos);
+  ::close(fd);
+}
+
 TEST_CASE("an address that cannot be bound ends with 3, a log that cannot be opened with 2", "[integration][daemon]") {
   const Daemon daemon(web());
   const TemporaryDirectory directory;

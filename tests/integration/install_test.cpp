@@ -54,18 +54,22 @@ bool has(const std::vector<std::string>& files, std::string_view end) {
   return false;
 }
 
+const bool kSanitized = std::string_view(FIBERD_SANITIZED) != "";
+
 }  // namespace
 
 TEST_CASE("a program outside of the tree is built against what was installed, and runs", "[integration][install]") {
+  if (kSanitized) return;  // compilers are slow enough without
   const TemporaryDirectory directory;
   const std::string made = directory.path() + "/made";
   const std::string moved = directory.path() + "/moved";
   must({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", made});
   fs::rename(made, moved);
   const std::vector<std::string> files = files_below(moved);
-  for (const char* file : {"bin/fiberd", "/libfiberd_core.a", "/libfiberd_daemon.a", "/cmake/fiberd/fiberdConfig.cmake",
-                           "include/fiberd/core/runtime/runtime.hpp", "include/fiberd/daemon/daemon.hpp",
-                           "doc/fiberd/LICENSE", "doc/fiberd/examples/minimal.yaml", "doc/fiberd/docs/handlers.md"}) {
+  for (const char* file :
+       {"bin/fiberd", "/libfiberd_core.a", "/libfiberd_daemon.a", "/cmake/fiberd/fiberdConfig.cmake",
+        "include/fiberd/core/runtime/runtime.hpp", "include/fiberd/daemon/daemon.hpp", "include/fiberd/fiberd.hpp",
+        "doc/fiberd/LICENSE", "doc/fiberd/examples/minimal.yaml", "doc/fiberd/docs/handlers.md"}) {
     INFO(file);
     CHECK(has(files, file));
   }
@@ -104,10 +108,25 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
 }
 
 TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[integration][install]") {
+  const std::string component = GENERATE("core", "development");
+  if (kSanitized && component != "core") return;
   const TemporaryDirectory directory;
   const std::string prefix = directory.path() + "/prefix";
-  must({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", prefix, "--component", "development"});
+  must({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", prefix, "--component", component});
   CHECK_FALSE(fs::exists(prefix + "/bin"));
+  const std::vector<std::string> files = files_below(prefix);
+  CHECK(has(files, "/libfiberd_core.a"));
+  CHECK(has(files, "include/fiberd/core/runtime/runtime.hpp"));
+  if (component == "core") {
+    for (const std::string& file : files) {
+      INFO(file);
+      CHECK(file.find("daemon") == std::string::npos);
+      CHECK(file.find("config/") == std::string::npos);
+      CHECK(file.find("libfiberd_config") == std::string::npos);
+    }
+  } else {
+    CHECK(has(files, "/libfiberd_daemon.a"));
+  }
   // A folder and a header of the program's own that are called as ours are not mixed up with them.
   fs::create_directory(directory.path() + "/core");
   fs::create_directory(directory.path() + "/config");
@@ -139,9 +158,69 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
       run(configure(directory.path(), directory.path() + "/other", {"-DCMAKE_PREFIX_PATH=" + prefix}));
   CHECK(refused.code != 0);
   CHECK(refused.errors.find("there is no component cores") != std::string::npos);
+  if (component != "core") return;
+  // Where only the core is, that is what is found, and the daemon is missed by name.
+  directory.write("CMakeLists.txt",
+                  "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\nfind_package(fiberd REQUIRED)\n"
+                  "if(NOT TARGET fiberd::core)\n  message(FATAL_ERROR \"no core\")\nendif()\n");
+  must(configure(directory.path(), directory.path() + "/third", {"-DCMAKE_PREFIX_PATH=" + prefix}));
+  directory.write("CMakeLists.txt",
+                  "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
+                  "find_package(fiberd REQUIRED COMPONENTS daemon)\n");
+  const Finished missed =
+      run(configure(directory.path(), directory.path() + "/fourth", {"-DCMAKE_PREFIX_PATH=" + prefix}));
+  CHECK(missed.code != 0);
+  CHECK(missed.errors.find("only the core is installed here") != std::string::npos);
+}
+
+TEST_CASE("cmake --install installs nothing where something is not built, and says what", "[integration][install]") {
+  if (kSanitized) return;
+  const TemporaryDirectory directory;
+  const std::string build = directory.path() + "/build";
+  must(configure(FIBERD_SOURCE_DIR, build, {"-DFIBERD_TESTS=OFF"}));
+  const auto install = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command{FIBERD_CMAKE, "--install", build, "--prefix", directory.path() + "/prefix"};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(command);
+  };
+  const auto pretend = [&](const char* name) {
+    fs::copy_file(fs::path(FIBERD_BUILD_DIR) / name, fs::path(build) / name);
+  };
+  Finished done = install({});
+  CHECK(done.code != 0);
+  for (const char* target : {"fiberd ", "fiberd_core", "llhttp", "fiberd_config", "fiberd_daemon"}) {
+    INFO(target << "\n" << done.errors);
+    CHECK(done.errors.find(target) != std::string::npos);
+  }
+  CHECK(done.errors.find("cmake --build " + build + " --target fiberd fiberd_core") != std::string::npos);
+  CHECK_FALSE(fs::exists(directory.path() + "/prefix"));
+
+  // With the core's two libraries the core can be installed, and nothing else.
+  pretend("libfiberd_core.a");
+  pretend("libfiberd_llhttp.a");
+  done = install({"--component", "development"});
+  CHECK(done.code != 0);
+  CHECK(done.errors.find("not built: fiberd_config fiberd_daemon") != std::string::npos);
+  CHECK_FALSE(fs::exists(directory.path() + "/prefix"));
+  done = install({"--component", "core"});
+  INFO(done.errors);
+  CHECK(done.code == 0);
+  CHECK(has(files_below(directory.path() + "/prefix"), "/libfiberd_core.a"));
+
+  // What `make run` builds is enough for all of it: no target but fiberd's own and what that is linked from.
+  pretend("libfiberd_config.a");
+  pretend("libfiberd_daemon.a");
+  pretend("fiberd");
+  done = install({});
+  INFO(done.errors);
+  CHECK(done.code == 0);
+  const std::vector<std::string> files = files_below(directory.path() + "/prefix");
+  CHECK(has(files, "bin/fiberd"));
+  CHECK(has(files, "include/fiberd/daemon/daemon.hpp"));
 }
 
 TEST_CASE("fiberd is a part of another project, and is configured without Catch2", "[integration][install]") {
+  if (kSanitized) return;
   const TemporaryDirectory directory;
   const std::string root = FIBERD_SOURCE_DIR;
   directory.write("CMakeLists.txt",

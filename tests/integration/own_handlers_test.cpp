@@ -233,6 +233,13 @@ TEST_CASE("a program with handlers of its own has the whole command line", "[int
   const Finished preset = run({kProgram, "config", "default"});
   CHECK(preset.output == "listeners: [{name: own, address: \"127.0.0.1:0\", tcp: {handler: mirror}}]\n");
   CHECK(run({kProgram, "check", directory.write("default.yaml", preset.output)}).code == 0);
+  // One with handlers and no default of its own would serve fiberd's demo, and none of them.
+  const Finished nothing = run({FIBERD_GREETER});
+  CHECK(nothing.code == 2);
+  CHECK(nothing.errors.find(
+            "no configuration: the built-in one serves none of this program's handlers (greeting, shout)") !=
+        std::string::npos);
+  CHECK(nothing.errors.find("-c FILE") != std::string::npos);
   // Without -c the program's own default runs; --set changes it.
   Process process({.arguments = {kProgram, "--set", "admin.address=off", "--set", "listeners[0].name=other"}});
   CHECK(eventually([&] { return process.errors().find(" started: ") != std::string::npos; }));

@@ -506,6 +506,39 @@ TEST_CASE("--set replaces one key", "[config]") {
   }
 }
 
+TEST_CASE("--set takes text as it is written where text is wanted", "[config]") {
+  const std::string base =
+      "listeners: [{name: a, address: \"127.0.0.1:0\", http: {hosts: [x], routes: [{path: /, respond: {body: b}}]}}]\n";
+  Outcome o = load(base, {"admin.address=[::1]:9090", "listeners[0].address=[::]:80",
+                          "listeners[0].http.hosts[0]=*.example.org", "listeners[0].http.server=it's {not} a [map]",
+                          "listeners[0].http.routes[0].respond.headers.X-List=[1] [2]", "log.output=\"quoted\""});
+  INFO(all(o));
+  REQUIRE(o.ok());
+  CHECK(o.config.admin.address == "[::1]:9090");
+  CHECK_FALSE(o.config.admin.by_default);
+  CHECK(o.config.listeners[0].address == "[::]:80");
+  CHECK(o.config.log.output == "quoted");
+  const auto& http = std::get<HttpConfig>(o.config.listeners[0].service);
+  CHECK(http.hosts == std::vector<std::string>{"*.example.org"});
+  CHECK(http.server == "it's {not} a [map]");
+  // What is no text even so is refused, and so is more than one value where a number is wanted.
+  for (const char* bad :
+       {"log.output=\xff", "runtime.gomaxprocs=[1]:2", "admin=[::1]:9090", "log.output=[1]", "log.output={a: 1}"}) {
+    o = load(base, {bad});
+    INFO(bad << ": " << all(o));
+    CHECK_FALSE(o.ok());
+  }
+}
+
+TEST_CASE("whether somebody wrote the admin listener's address is known", "[config]") {
+  const std::string listeners = "listeners: [{name: a, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
+  CHECK(load(listeners).config.admin.by_default);
+  CHECK(load(listeners).config.admin.address == "127.0.0.1:9090");
+  CHECK_FALSE(load(listeners + "admin: {address: \"127.0.0.1:9090\"}\n").config.admin.by_default);
+  CHECK_FALSE(load(listeners, {"admin.address=127.0.0.1:9090"}).config.admin.by_default);
+  CHECK(load_text(default_config(), "built-in", {}).config.admin.by_default);
+}
+
 TEST_CASE("a file that cannot be read is an error with its name", "[config]") {
   for (const char* path : {"/nowhere/f.yaml", "/"}) {
     const Outcome o = load_file(path);
