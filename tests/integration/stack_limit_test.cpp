@@ -1,8 +1,6 @@
 // The daemon when the stacks for its fibers are out: the admin listener answers, who is refused is counted, and a stop
-// drains. Twice: at the limit that guards by mprotect have (Debian 12's kernel; here with a stand-in for
-// vm.max_map_count), and where the address space ends.
+// drains. At the limit that guards by mprotect have (Debian 12's kernel; here with a stand-in for vm.max_map_count).
 #include <signal.h>
-#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <memory>
@@ -10,7 +8,6 @@
 
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
-#include "tests/support/sanitized.hpp"
 
 using namespace fiberd::test;
 using namespace std::chrono_literals;
@@ -39,21 +36,10 @@ bool echoes(HttpClient& client) {
 
 TEST_CASE("when the stacks are out the admin listener answers, refusals are counted, and SIGTERM drains",
           "[integration][daemon][stacks]") {
-  const bool maps = GENERATE(true, false);
-  if (!maps && kSanitized) return;  // an instrumented program needs all address space that there is
-  INFO((maps ? "vm.max_map_count" : "address space"));
-  const TemporaryDirectory directory;
   Daemon::Options options;
-  if (maps) {
-    options.environment = {{"FIBERDEBUG", "guard=mprotect,max_map_count=1500"}};
-  } else {
-    options.program =
-        directory.write("limited", "#!/bin/sh\nulimit -v 3500000\nexec " + std::string(FIBERD_BINARY) + " \"$@\"\n");
-    REQUIRE(::chmod(options.program.c_str(), 0755) == 0);
-  }
+  options.environment = {{"FIBERDEBUG", "guard=mprotect,max_map_count=1500"}};
   Daemon daemon(kConfig, options);
-  const std::string limit = "fiberd_stacks_limit";
-  if (maps) CHECK(daemon.metric(limit) == (1500 - 187) / 2);
+  CHECK(daemon.metric("fiberd_stacks_limit") == (1500 - 187) / 2);
 
   // A request that is under way, then connections until one is refused.
   HttpClient request(daemon.port("web"));
