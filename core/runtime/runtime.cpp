@@ -89,6 +89,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
   AsymmetricBarrier::enable();
   Options options = wanted;
   if (kind == Kind::real && !settle_gomaxprocs(options)) return fail(std::errc::invalid_argument);
+  if (options.reserve != 0) options.reserve += 2 * options.gomaxprocs;
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
       options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
@@ -237,6 +238,13 @@ Result<void> spawn(std::string_view name, UniqueFunction fn, SourceLocation wher
 Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn, SourceLocation where) {
   if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where, Scheduler::kAnySlot, claim))
     return fail(error);
+  return {};
+}
+
+Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, std::string_view name, UniqueFunction fn,
+                               SourceLocation where) {
+  Scheduler& s = *Scheduler::instance();
+  if (const std::error_code error = s.spawn(name, fn, where, processor % s.gomaxprocs(), claim)) return fail(error);
   return {};
 }
 

@@ -29,7 +29,8 @@ struct Options {
   unsigned machines_max = 10'000;  ///< scheduler threads, those in blocking sections included, 1 … 100,000; never less
                                    ///< than 2 × GOMAXPROCS + handoff_max
   std::uint64_t random_seed = 0;  ///< 0: from the kernel
-  /// Fibers with their stacks that are set aside for spawn_reserved(): an eighth of all at most.
+  /// Fibers with their stacks that are set aside for spawn_reserved(), and two more for each Processor, whom health
+  /// checks ask: an eighth of all at most.
   unsigned reserve = 64;
   unsigned reserve_final = 16;  ///< of these, those that only StackClaim::finish may have
 };
@@ -87,6 +88,10 @@ class Runtime {
 /// are set aside for the next one. Errors: as spawn's, when those are out too; the Admission is asked as for any other.
 [[nodiscard]] Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn,
                                           SourceLocation where = SourceLocation::current());
+
+/// Both: set aside, and pinned to Processor `processor` (modulo GOMAXPROCS).
+[[nodiscard]] Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, std::string_view name,
+                                             UniqueFunction fn, SourceLocation where = SourceLocation::current());
 
 /// As spawn, but the fiber is pinned to Processor `processor` (modulo GOMAXPROCS) for its whole life.
 [[nodiscard]] Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn,

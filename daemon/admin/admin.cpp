@@ -51,7 +51,8 @@ class HealthHandler final : public http::Handler {
     const unsigned n = runtime::gomaxprocs();
     roll->missing = n;
     for (unsigned i = 0; i < n; ++i) {
-      const Result<void> spawned = runtime::spawn_on(i, "healthz", [roll] {
+      // When others have taken all stacks is when a probe must not fail for want of one.
+      const Result<void> spawned = runtime::spawn_reserved_on(fiber::StackClaim::report, i, "healthz", [roll] {
         if (roll->missing.fetch_sub(1) == 1)
           if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
       });

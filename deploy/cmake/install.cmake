@@ -20,9 +20,10 @@ fiberd_must_be_built(development fiberd_core llhttp fiberd_config fiberd_daemon)
 install(CODE "if(FIBERD_MISSING)
   list(REMOVE_DUPLICATES FIBERD_MISSING)
   list(JOIN FIBERD_MISSING \" \" FIBERD_MISSING)
-  message(FATAL_ERROR \"Nothing was installed: these targets are not built: \${FIBERD_MISSING}\\n\"
-          \"Build them: cmake --build ${PROJECT_BINARY_DIR} --target \${FIBERD_MISSING}\\n\"
-          \"or install what is built: --component runtime (fiberd), core (fiberd_core) or development.\")
+  message(FATAL_ERROR \"Nothing was installed. Build what is missing, or install a component that is built:\\n\"
+          \"  not built: \${FIBERD_MISSING}\\n\"
+          \"  to build them: cmake --build ${PROJECT_BINARY_DIR} --target \${FIBERD_MISSING}\\n\"
+          \"  components: runtime (fiberd), core (fiberd_core llhttp), development (core fiberd_config fiberd_daemon)\")
 endif()" ALL_COMPONENTS)
 # A target is exported once, so what is of both components is of core, and development brings it.
 install(CODE "if(CMAKE_INSTALL_COMPONENT STREQUAL \"development\")
