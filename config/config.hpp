@@ -37,6 +37,7 @@ struct LogConfig {
 struct ShutdownConfig {
   std::chrono::nanoseconds delay{0};
   std::chrono::nanoseconds timeout = std::chrono::seconds(30);
+  std::chrono::nanoseconds idle = std::chrono::seconds(1);  ///< before an idle connection that goes on is closed
 };
 
 struct AdminConfig {
@@ -150,6 +151,7 @@ struct HttpLimits {
   std::uint64_t write_rate = 240;             ///< bytes per second; 0: no bound
   unsigned requests = 0;                      ///< of one connection; 0: no bound
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
+  std::uint64_t target_size = 8 * 1024;       ///< at most header_size
 };
 
 struct AccessLogConfig {
@@ -202,6 +204,13 @@ struct AggregateConfig {
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
 };
 
+/// TCP's; the fields of net::KeepAlive.
+struct KeepAliveConfig {
+  std::chrono::seconds idle{60};  ///< 0: off
+  std::chrono::seconds interval{15};
+  int count = 4;
+};
+
 struct ListenerConfig {
   std::string name;
   std::string address;
@@ -210,6 +219,7 @@ struct ListenerConfig {
   bool reuseport = false;
   std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
+  KeepAliveConfig keep_alive;
   std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
 };
 

@@ -336,6 +336,24 @@ RouteConfig read_route(const Reader& route) {
   return r;
 }
 
+std::uint64_t default_target_size(std::uint64_t header_size) {
+  static constexpr std::uint64_t kFields = std::uint64_t{8} * 1024;
+  return std::min(std::max(header_size, 2 * kFields) - kFields, header_size);
+}
+
+KeepAliveConfig read_keep_alive(const Reader& r) {
+  KeepAliveConfig k{{}, {}, static_cast<int>(r.number("count"))};
+  const auto seconds = [&](const char* key) {
+    const std::chrono::nanoseconds time = r.duration(key);
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
+    if (whole != time) r.report(key, "must be whole seconds");
+    return whole;
+  };
+  k.idle = seconds("idle");
+  k.interval = seconds("interval");
+  return k;
+}
+
 HttpConfig read_http(const Reader& http) {
   HttpConfig h;
   const Reader t = http.section("timeouts");
@@ -350,6 +368,9 @@ HttpConfig read_http(const Reader& http) {
               l.number("write_rate"),
               static_cast<unsigned>(l.number("requests")),
               l.number("connections_per_address")};
+  // What a larger head is for is as a rule a longer query.
+  h.limits.target_size = l.has("target_size") ? l.number("target_size") : default_target_size(h.limits.header_size);
+  if (h.limits.target_size > h.limits.header_size) l.report("target_size", "is larger than header_size");
   const Reader a = http.section("access_log");
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
@@ -427,13 +448,15 @@ ListenerConfig read_listener(const Reader& l) {
   const bool is_unix = c.address.starts_with("unix:");
   for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
     if (l.has(key) && !is_unix) l.report(key, "is for unix: addresses only");
-  for (const std::string_view key : {std::string_view("reuseport"), std::string_view("defer_accept")})
+  for (const std::string_view key :
+       {std::string_view("reuseport"), std::string_view("defer_accept"), std::string_view("keepalive")})
     if (l.has(key) && is_unix) l.report(key, "is not for unix: addresses");
   c.mode = static_cast<std::uint32_t>(l.number("mode"));
   c.owner = l.text("owner");
   c.reuseport = l.boolean("reuseport");
   if (l.has("defer_accept")) c.defer_accept = l.boolean("defer_accept");
   c.backlog = static_cast<unsigned>(l.number("backlog"));
+  c.keep_alive = read_keep_alive(l.section("keepalive"));
   const bool http = l.has("http");
   const bool tcp = l.has("tcp");
   const bool aggregate = l.has("aggregate");
@@ -469,7 +492,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
            log.text("output")};
   if (c.log.output.empty()) log.report("output", "is empty; stderr or a path");
   const Reader shutdown = root.section("shutdown");
-  c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout")};
+  c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout"), shutdown.duration("idle")};
   const Reader admin = root.section("admin");
   c.admin.address = admin.text("address");
   c.admin.by_default = !admin.has("address");

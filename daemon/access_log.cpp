@@ -25,8 +25,15 @@
 namespace fiberd::daemon {
 
 static constexpr std::uint32_t kRingSize = 1U << 20U;
-static constexpr std::size_t kMaxLine = 4096;
-static constexpr std::size_t kMaxField = 1024;
+// A line is bounded by bounding what of it a client chooses, each field for itself and as it is written (a byte may
+// become six): so the line is whole, with what comes behind them, however long they are. What was cut is marked.
+static constexpr std::size_t kMaxLine = 8192;
+static constexpr std::size_t kMaxMethod = 64;
+static constexpr std::size_t kMaxTarget = 3072;
+static constexpr std::size_t kMaxField = 1536;
+static constexpr std::size_t kMaxListener = 512;
+static constexpr std::size_t kMaxRest = 768;  // all else
+static_assert(kMaxMethod + kMaxTarget + 2 * kMaxField + kMaxListener + kMaxRest < kMaxLine);
 
 struct AccessLog::Ring {
   alignas(kCacheLine) std::atomic<std::uint32_t> head{0};  // consumer
@@ -112,22 +119,28 @@ class Line {
     } while (value != 0);
     while (n != 0 && at_ != end_) *at_++ = digits[--n];
   }
-  /// A client's bytes: nothing of them may end the line, the field, or a terminal's colours.
-  void quoted(std::string_view text, bool json) noexcept {
+  /// A client's bytes: nothing of them may end the line, the field, or a terminal's colours. At most `most` bytes are
+  /// written, and no escape is cut through. False: not all of it had room.
+  bool quoted(std::string_view text, bool json, std::size_t most) noexcept {
     static constexpr std::string_view kHex = "0123456789abcdef";
-    const std::size_t left = static_cast<std::size_t>(end_ - at_);
-    for (const char c : text.substr(0, std::min(kMaxField, left))) {
+    const char* const limit = at_ + std::min(most, static_cast<std::size_t>(end_ - at_));
+    for (const char c : text) {
       const auto byte = static_cast<unsigned char>(c);
-      if (c == '"' || c == '\\') {
-        raw(std::string_view(c == '"' ? "\\\"" : "\\\\", 2));
-      } else if (byte >= 0x20 && byte < 0x7f) {
-        raw({&c, 1});
+      const bool marked = c == '"' || c == '\\';
+      const bool plain = byte >= 0x20 && byte < 0x7f;
+      const std::size_t size = marked ? 2 : plain ? 1 : json ? 6 : 4;
+      if (static_cast<std::size_t>(limit - at_) < size) return false;
+      if (marked) {
+        raw(c == '"' ? "\\\"" : "\\\\");
+      } else if (plain) {
+        *at_++ = c;
       } else {
         const char hex[2] = {kHex[byte >> 4U], kHex[byte & 15U]};
         raw(json ? "\\u00" : "\\x");
         raw({hex, 2});
       }
     }
+    return true;
   }
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
 
@@ -137,59 +150,82 @@ class Line {
   char* end_;
 };
 
+void write_common(Line& line, std::string_view time, std::string_view host, const http::AccessRecord& r,
+                  std::string_view version) noexcept {
+  line.raw(host);
+  line.raw(" - - [");
+  line.raw(time);
+  line.raw("] \"");
+  if (r.method.empty()) {
+    line.raw("-");  // a head that was refused
+  } else {
+    (void)line.quoted(r.method, false, kMaxMethod);
+    line.raw(" ");
+    if (!line.quoted(r.target, false, kMaxTarget)) line.raw("...");
+    line.raw(" ");
+    line.raw(version);
+  }
+  line.raw("\" ");
+  line.number(r.status);
+  line.raw(" ");
+  line.number(r.body_bytes);
+}
+
+void write_json(Line& line, std::string_view time, std::string_view host, const http::AccessRecord& r,
+                std::string_view version, std::string_view listener) noexcept {
+  std::array<std::string_view, 5> cut;
+  std::size_t cuts = 0;
+  const auto text = [&](std::string_view name, std::string_view value, std::size_t most) noexcept {
+    line.raw(",\"");
+    line.raw(name);
+    line.raw("\":\"");
+    if (!line.quoted(value, true, most)) cut[cuts++] = name;
+    line.raw("\"");
+  };
+  line.raw("{\"time\":\"");
+  line.raw(time);
+  line.raw("\"");
+  text("listener", listener, kMaxListener);
+  line.raw(",\"client\":\"");
+  line.raw(host);
+  line.raw("\"");
+  text("method", r.method, kMaxMethod);
+  text("target", r.target, kMaxTarget);
+  line.raw(",\"version\":\"");
+  line.raw(version);
+  line.raw("\",\"status\":");
+  line.number(r.status);
+  line.raw(",\"bytes\":");
+  line.number(r.body_bytes);
+  line.raw(",\"duration_us\":");
+  line.number(r.duration_ns / 1000);
+  text("user_agent", r.user_agent, kMaxField);
+  text("referer", r.referer, kMaxField);
+  for (std::size_t i = 0; i < cuts; ++i) {
+    line.raw(i == 0 ? ",\"truncated\":[\"" : ",\"");
+    line.raw(cut[i]);
+    line.raw("\"");
+  }
+  line.raw(cuts != 0 ? "]}" : "}");
+}
+
 }  // namespace
 
 std::size_t AccessLog::format_line(char* out, std::size_t room, const http::AccessRecord& r) noexcept {
-  Line line(out, room - 3);
+  Line line(out, room - 1);
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm parts{};
   gmtime_r(&now, &parts);
   char time[40];
+  const bool common = format_ == AccessFormat::common;
+  const char* const form = common ? "%d/%b/%Y:%H:%M:%S +0000" : "%Y-%m-%dT%H:%M:%SZ";
+  const std::string_view stamp(time, std::strftime(time, sizeof time, form, &parts));
   const std::string_view version = r.version == http::Version::http11 ? "HTTP/1.1" : "HTTP/1.0";
   const std::string host = r.peer != nullptr ? r.peer->host() : std::string("-");
-  if (format_ == AccessFormat::common) {
-    line.raw(host);
-    line.raw(" - - [");
-    line.raw({time, std::strftime(time, sizeof time, "%d/%b/%Y:%H:%M:%S +0000", &parts)});
-    line.raw("] \"");
-    if (r.method.empty()) {
-      line.raw("-");  // a head that was refused
-    } else {
-      line.quoted(r.method, false);
-      line.raw(" ");
-      line.quoted(r.target, false);
-      line.raw(" ");
-      line.raw(version);
-    }
-    line.raw("\" ");
-    line.number(r.status);
-    line.raw(" ");
-    line.number(r.body_bytes);
-  } else {
-    line.raw("{\"time\":\"");
-    line.raw({time, std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts)});
-    line.raw("\",\"listener\":\"");
-    line.quoted(listener_, true);
-    line.raw("\",\"client\":\"");
-    line.raw(host);
-    line.raw("\",\"method\":\"");
-    line.quoted(r.method, true);
-    line.raw("\",\"target\":\"");
-    line.quoted(r.target, true);
-    line.raw("\",\"version\":\"");
-    line.raw(version);
-    line.raw("\",\"status\":");
-    line.number(r.status);
-    line.raw(",\"bytes\":");
-    line.number(r.body_bytes);
-    line.raw(",\"duration_us\":");
-    line.number(r.duration_ns / 1000);
-    line.raw(",\"user_agent\":\"");
-    line.quoted(r.user_agent, true);
-    line.raw("\",\"referer\":\"");
-    line.quoted(r.referer, true);
-    line.raw("\"}");
-  }
+  if (common)
+    write_common(line, stamp, host, r, version);
+  else
+    write_json(line, stamp, host, r, version, listener_);
   std::size_t size = line.size();
   out[size++] = '\n';
   return size;
@@ -217,17 +253,41 @@ void AccessLog::reopen() noexcept {
   }
   ::close(fd_);
   fd_ = *fd;
+  after_half_line_ = false;
 }
 
-static bool write_all(int fd, const char* data, std::size_t size) noexcept {
-  while (size != 0) {
-    const ssize_t n = ::write(fd, data, size);
+/// How many bytes of it were written before it failed.
+static std::size_t write_all(int fd, std::string_view data) noexcept {
+  std::size_t written = 0;
+  while (written != data.size()) {
+    const ssize_t n = ::write(fd, data.data() + written, data.size() - written);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    data += n;
-    size -= static_cast<std::size_t>(n);
+    if (n <= 0) break;
+    written += static_cast<std::size_t>(n);
   }
-  return true;
+  return written;
+}
+
+/// A disk that is full loses lines; the metric says how many, the service goes on. `data` ends with a line, or where
+/// the ring does: then its last line goes on in the next call.
+void AccessLog::write_out(std::string_view data) noexcept {
+  std::uint64_t lost = 0;
+  if (in_lost_line_) {
+    const std::size_t end = data.find('\n');
+    if (end == std::string_view::npos) return;
+    in_lost_line_ = false;
+    lost = 1;
+    data.remove_prefix(end + 1);
+  }
+  // What was cut through must not run into the next.
+  if (after_half_line_ && !data.empty()) after_half_line_ = write_all(fd_, "\n") == 0;
+  const std::size_t written = after_half_line_ ? 0 : write_all(fd_, data);
+  if (const std::string_view rest = data.substr(written); !rest.empty()) {
+    after_half_line_ = after_half_line_ || (written != 0 && data[written - 1] != '\n');
+    in_lost_line_ = rest.back() != '\n';
+    lost += static_cast<std::uint64_t>(std::count(rest.begin(), rest.end(), '\n'));
+  }
+  if (lost != 0 && dropped_ != nullptr) dropped_->add(lost);
 }
 
 std::size_t AccessLog::drain() noexcept {
@@ -241,8 +301,7 @@ std::size_t AccessLog::drain() noexcept {
     while (head != tail) {
       const std::uint32_t at = head % kRingSize;
       const std::uint32_t n = std::min(tail - head, kRingSize - at);
-      // A disk that is full loses lines; the metric says so, the service goes on.
-      if (!write_all(fd_, r->bytes.data() + at, n) && dropped_ != nullptr) dropped_->add();
+      write_out({r->bytes.data() + at, n});
       head += n;
       total += n;
       r->head.store(head, std::memory_order_release);

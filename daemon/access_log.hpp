@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -19,7 +20,8 @@ enum class AccessFormat : unsigned char { common, json };
 /// One output (a file or stdout) with its rings. Thread-safe.
 class AccessLog {
  public:
-  /// `output`: "stdout", "stderr" or a path. `dropped` counts lines for which there was no room; may be null.
+  /// `output`: "stdout", "stderr" or a path. `dropped` counts lines for which there was no room, or that could not be
+  /// written; may be null.
   [[nodiscard]] static Result<std::unique_ptr<AccessLog>> open(AccessFormat format, std::string output,
                                                                std::string listener, metric::Counter* dropped);
   ~AccessLog();
@@ -39,6 +41,7 @@ class AccessLog {
   AccessLog(AccessFormat format, std::string output, std::string listener, metric::Counter* dropped, int fd);
   [[nodiscard]] Ring* ring() noexcept;
   void reopen() noexcept;
+  void write_out(std::string_view data) noexcept;
   std::size_t format_line(char* out, std::size_t room, const http::AccessRecord& record) noexcept;
 
   const AccessFormat format_;
@@ -46,6 +49,8 @@ class AccessLog {
   const std::string listener_;
   metric::Counter* const dropped_;
   int fd_;
+  bool in_lost_line_ = false;     // what comes next of the ring belongs to a line whose beginning was lost
+  bool after_half_line_ = false;  // a write broke off in a line
   std::atomic<bool> reopen_{false};
   std::unique_ptr<std::atomic<Ring*>[]> rings_;
   Lock shared_lock_;

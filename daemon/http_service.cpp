@@ -124,8 +124,9 @@ static std::string route_label(const config::RouteConfig& route) {
 }
 
 Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                      const Handlers& handlers, const std::shared_ptr<http::OpenFiles>& open_files,
-                                      metric::Registry& registry, std::string& error) {
+                                      const config::ShutdownConfig& shutdown, const Handlers& handlers,
+                                      const std::shared_ptr<http::OpenFiles>& open_files, metric::Registry& registry,
+                                      std::string& error) {
   HttpService service;
   http::ServerOptions options;
   options.timeouts = {.header = config.timeouts.header,
@@ -134,10 +135,11 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
                       .write = config.timeouts.write,
                       .idle = config.timeouts.idle,
                       .grace = config.timeouts.grace,
-                      .age = config.timeouts.age};
+                      .age = config.timeouts.age,
+                      .drain = shutdown.idle};
   options.head.header_size = static_cast<std::uint32_t>(config.limits.header_size);
   options.head.header_fields = config.limits.header_fields;
-  options.head.target_size = std::min(options.head.target_size, options.head.header_size);
+  options.head.target_size = static_cast<std::uint32_t>(config.limits.target_size);
   options.body_size = config.limits.body_size;
   options.body_rate = config.limits.body_rate;
   options.write_rate = config.limits.write_rate;

@@ -27,7 +27,7 @@ struct HttpService {
 
 /// Provisions everything a listener needs but its socket. On failure `error` says which key cannot be had and why.
 [[nodiscard]] Result<HttpService> make_http_service(const std::string& listener, const config::HttpConfig& config,
-                                                    const Handlers& handlers,
+                                                    const config::ShutdownConfig& shutdown, const Handlers& handlers,
                                                     const std::shared_ptr<http::OpenFiles>& open_files,
                                                     metric::Registry& registry, std::string& error);
 

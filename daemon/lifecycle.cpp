@@ -1,7 +1,8 @@
 // build: everything that can fail without the outside seeing it (files, logs, routes), then bind all addresses.
 // start: only when all of it stands do the listeners accept; nobody is served by half a daemon.
-// drain: on SIGTERM or SIGINT /readyz says 503 while service goes on for `shutdown.delay` (load balancers take us out);
-// then listeners accept what the kernel has let in and close, idle connections close, requests finish; at
+// drain: on SIGTERM or SIGINT /readyz says 503, and every HTTP answer `Connection: close`, while service goes on for
+// `shutdown.delay` (load balancers take us out); then listeners accept what the kernel has let in and close, idle
+// connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
 // `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last.
 #include "daemon/lifecycle.hpp"
 
@@ -74,8 +75,8 @@ struct Entry {
     http::Server* const own = e.http.server.get();
     return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
   }
-  static void on_http(void* argument, int fd, void* place) noexcept {
-    static_cast<Entry*>(argument)->http.server->serve(fd, &net::Listener::release, place);
+  static void on_http(void* argument, int fd, void* place, const net::Endpoint& client) noexcept {
+    static_cast<Entry*>(argument)->http.server->serve(fd, &net::Listener::release, place, client);
   }
 
   [[nodiscard]] std::size_t connections() const noexcept { return listener != nullptr ? listener->connections() : 0; }
@@ -225,6 +226,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   entry->name = config.name;
   net::ListenerOptions options;
   options.backlog = static_cast<int>(config.backlog);
+  options.keep_alive = {config.keep_alive.idle, config.keep_alive.interval, config.keep_alive.count};
   options.reuse_port = config.reuseport;
   options.mode = config.mode;
   std::string error;
@@ -237,7 +239,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   if (http != nullptr) {
     options.connections = http->limits.connections;
     options.connections_per_address = http->limits.connections_per_address;
-    auto service = make_http_service(config.name, *http, handlers_, open_files_, registry_, error);
+    auto service = make_http_service(config.name, *http, config_.shutdown, handlers_, open_files_, registry_, error);
     if (!service) {
       fatal("listener " + config.name + ": " + error);
       return ExitCode::bad_usage;
@@ -321,6 +323,7 @@ ExitCode Daemon::build() {
   options.metrics = make_server_metrics("admin", registry_);
   options.fiber_name = "admin";  // let in above the memory limit too
   options.claim = fiber::StackClaim::report;
+  options.timeouts.drain = config_.shutdown.idle;
   admin_->http.counters.push_back(make_route_counters("admin", "admin", registry_));
   metric::StatusCounters* const counters = admin_->http.counters.back().get();
   options.metrics.unrouted = counters;
@@ -357,6 +360,9 @@ ExitCode Daemon::build() {
 
 void Daemon::stop_requested(int signo) noexcept {
   if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
+    // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
+    for (http::Server* const server : http_servers_) server->begin_stop();
+    if (admin_ != nullptr) admin_->http.server->begin_stop();
     log(LogLevel::info, std::string("signal ") + (signo == SIGTERM ? "SIGTERM" : "SIGINT") + ": stopping");
   } else {
     log(LogLevel::warning, "second signal: what is still open is cut");

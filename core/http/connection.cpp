@@ -1,7 +1,8 @@
 // The life of a connection.
 //
 //   accepted ──start──▶ active ──go_idle──▶ idle ──bytes──▶ active … ──▶ closed
-//                                             └─deadline, stop──▶ closed
+//                                             ├─deadline──▶ closed
+//                                             └─stop──▶ parted ──the client's end, deadline──▶ closed
 //
 // Active: a fiber runs run(); it owns the Connection and a Workspace. Idle: nobody runs; the Connection is what is left
 // (no stack, no buffer), and whoever wins the descriptor's poll word owns it next: the Poller with bytes, the idle
@@ -14,6 +15,14 @@
 // The buffer: [head][body being read] …; the head stays in place while its handler runs, since the request's views
 // point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next
 // message.
+//
+// A stop cuts nothing that was said to go on. From its beginning every answer says `Connection: close`, decided when
+// its head is committed. A connection that was told before that it goes on may carry another request at any moment, so
+// it stays open for a grace (Timeouts::drain, counted from the stop or from its last answer); what comes meanwhile is
+// served. Then it parts: FIN first, the socket stays open until the client has ended, too, or a second has passed.
+// Closing at once, as others do, answers a request that met the FIN half-way by a reset, and the reset may take away
+// what the client has not read yet. That a request is sent at the very moment of the FIN nobody can prevent: it is not
+// served, and the client sees an orderly end without an answer (RFC 9112 section 9.5).
 //
 // Doubt about a message's end is answered once, with Connection: close; then the client's bytes are discarded for a
 // bounded time (linger) so that a reset does not destroy the answer before it is read.
@@ -92,6 +101,26 @@ void Connection::restart_claimed() noexcept {
   start(server_.options_.kept_fiber_name);
 }
 
+void Connection::part() noexcept {
+  metric::Gauge* const idle = server_.options_.metrics.idle;
+  if (idle != nullptr) idle->sub();
+  if (stream_.bytes_waiting()) {
+    start(server_.options_.kept_fiber_name);
+    return;
+  }
+  parted_ = true;
+  (void)stream_.shutdown_write();
+  if (idle != nullptr) idle->add();
+  if (wait_idle(Deadline::in(std::chrono::nanoseconds(kLingerSilence)))) return;
+  if (idle != nullptr) idle->sub();
+  start(server_.options_.kept_fiber_name);
+}
+
+void Connection::close_claimed() noexcept {
+  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
+  finish();
+}
+
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
   client_.reset();        // before the descriptor that it watches
@@ -106,11 +135,8 @@ ClientContext& Connection::client() {
   return *client_;
 }
 
-/// True: the connection is no longer ours. False: bytes are there already; read.
-bool Connection::go_idle() noexcept {
-  if (client_ != nullptr) [[unlikely]]
-    client_->unwatch();
-  metric::Gauge* const idle = server_.options_.metrics.idle;
+/// Until bytes come, the peer ends, or `limit`. As PollDescriptor::go_idle().
+bool Connection::wait_idle(Deadline limit) noexcept {
   static constexpr auto kReady = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
     if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
@@ -118,11 +144,21 @@ bool Connection::go_idle() noexcept {
   };
   static constexpr auto kTimeout = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
+    // A request that came with the deadline is served: its edge is still under way.
+    if (!c.parted_ && c.stream_.bytes_waiting()) return kReady(argument);
     if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
     const ServerMetrics& m = c.server_.options_.metrics;
-    count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
+    if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
     c.finish();
   };
+  return stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit);
+}
+
+/// True: the connection is no longer ours. False: bytes are there already; read.
+bool Connection::go_idle() noexcept {
+  if (client_ != nullptr) [[unlikely]]
+    client_->unwatch();
+  metric::Gauge* const idle = server_.options_.metrics.idle;
   server_.workspaces_.release(ws_);
   ws_ = nullptr;
   if (idle != nullptr) idle->add();
@@ -130,7 +166,7 @@ bool Connection::go_idle() noexcept {
   const std::int64_t now = runtime::coarse_now();
   waiting_since_.store(now, std::memory_order_relaxed);
   const Deadline limit = Deadline::at(requests_ == 0 ? head_deadline_ : now + server_.options_.timeouts.idle.count());
-  if (stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit)) return true;
+  if (wait_idle(limit)) return true;
   if (idle != nullptr) idle->sub();
   return !take_workspace();
 }
@@ -156,7 +192,7 @@ void Connection::run() noexcept {
   begin_ = end_ = out_size_ = 0;
   output_lost_ = false;
   linger_bytes_ = kLingerHead;
-  Step step = read_more();
+  Step step = parted_ ? Step::linger : read_more();
   unsigned turn = kTurn;
   while (step == Step::go_on) {
     const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
@@ -200,14 +236,13 @@ Connection::Step Connection::read_more() noexcept {
   }
   if (end_ == 0) {
     if (requests_ != 0) head_deadline_ = 0;
-    // While stopping the socket is asked once more: what a client sent before it could know is still answered.
-    if (!server_.stopping_.load(std::memory_order_relaxed) && stream_.drained() && go_idle()) return Step::gone;
+    if (stream_.drained() && go_idle()) return Step::gone;
   }
   for (;;) {
     Result<std::size_t> n = stream_.try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
     if (!n && n.error() == std::errc::operation_would_block) {
       if (end_ == 0) {
-        if (server_.stopping_.load(std::memory_order_relaxed)) return requests_ != 0 ? Step::done : Step::linger;
+        if (stream_.descriptor()->is_shut_down()) return Step::close;  // cut by a stop
         if (go_idle()) return Step::gone;
         continue;
       }
@@ -341,8 +376,11 @@ Connection::Step Connection::serve_request() noexcept {
       error = serve_gated(ex, *route);
     if (!error && !ex.ended_) error = std::make_error_code(std::errc::connection_aborted);
   }
-  const bool body_done = !error && finish_body(ex);
+  // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
+  // another request is here already both leave together.
+  if (all_read(ex)) (void)flush();
   account(ex, route, begin);
+  const bool body_done = !error && finish_body(ex);
   if (output_lost_) return Step::close;
   if (!body_done) linger_bytes_ = kLingerBody;
   // A body that was refused in the middle of an answer: the client may be sending still.
@@ -350,6 +388,13 @@ Connection::Step Connection::serve_request() noexcept {
   if (body_done && ex.keep_alive_) return Step::go_on;
   // Whoever did not ask for the end may have sent more than we have seen.
   return body_done && !request.keep_alive ? Step::done : Step::linger;
+}
+
+/// Nothing behind the request has been read yet.
+bool Connection::all_read(const Exchange& ex) const noexcept {
+  if (ex.decoder_.done()) [[likely]]
+    return begin_ == end_;
+  return ex.request_.framing != Framing::length || ex.decoder_.remaining() >= end_ - begin_;
 }
 
 std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const RouteMatch& match) noexcept {
@@ -411,7 +456,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       ex.keep_alive_ = false;
       status = 500;
     } else {
-      report_bug("a handler returned without an answer");
+      report_bug(ex.begun_ ? "a handler did not end its answer" : "a handler returned without an answer");
     }
   }
   (void)ex.respond_error(status);
@@ -438,6 +483,7 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
   ex.head_only_ = request.method == Method::head;
   const std::int64_t begin = monotonic_now();
   const std::error_code error = ex.respond_error(status);
+  (void)flush();
   account(ex, nullptr, begin);
   return error ? Step::close : Step::linger;
 }
@@ -485,14 +531,20 @@ metric::StatusCounters* Connection::counters_of(const Route* route) const noexce
 }
 
 void Connection::account(const Exchange& ex, const Route* route, std::int64_t begin) noexcept {
-  const unsigned status = ex.status_ != 0 ? ex.status_ : 499;  // nginx's code for "the client left first"
+  unsigned status = ex.status_;
+  std::uint64_t body_bytes = ex.body_bytes_;
+  if (output_lost_) [[unlikely]] {
+    body_bytes = std::min(body_bytes, sent_ - std::min(sent_, ex.body_at_));
+    if (sent_ <= ex.answer_at_) status = 0;
+  }
+  if (status == 0) status = 499;  // nginx's code for "the client left first"
   ws_->clock = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
   if (metric::StatusCounters* const c = counters_of(route)) c->record(status, duration);
   const AccessLogHook& hook = server_.options_.access_log;
   if (hook.write == nullptr) return;
   const Request& r = ex.request_;
-  const net::Endpoint peer = stream_.peer();
+  const net::Endpoint peer = peer_.endpoint();
   hook.write(hook.argument, {.peer = &peer,
                              .method = r.method_text,
                              .target = r.target,
@@ -500,7 +552,7 @@ void Connection::account(const Exchange& ex, const Route* route, std::int64_t be
                              .referer = r.headers.find("referer"),
                              .version = r.version,
                              .status = status,
-                             .body_bytes = ex.body_bytes_,
+                             .body_bytes = body_bytes,
                              .duration_ns = duration});
 }
 

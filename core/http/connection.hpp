@@ -7,24 +7,31 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/http/client_context.hpp"
 #include "core/http/server.hpp"
+#include "core/net/peer_address.hpp"
 #include "core/net/tcp_stream.hpp"
 
 namespace fiberd::http {
 
 class Connection : public ListHook {
  public:
-  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument) noexcept
-      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument) {
+  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
+             const net::PeerAddress& peer) noexcept
+      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument), peer_(peer) {
     stream_.set_single_owner();
     set_lifetime();
   }
 
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
   void start() noexcept { start(server_.options_.fiber_name); }
-  /// By the server's stop: takes an idle connection; an active one finds out by itself. Then
-  /// restart_claimed(), which looks into the socket once more before it closes.
+  /// Takes an idle connection; an active one finds out by itself. Then restart_claimed(), part(), close_if_silent() or
+  /// close_claimed().
   [[nodiscard]] bool claim_idle() noexcept { return stream_.descriptor()->claim_idle(); }
   void restart_claimed() noexcept;
+  /// By the server's stop: what the client sent before it could know is served; else our side ends (FIN), and the
+  /// client's end is waited for a while, for a request that met the FIN half-way must not be answered by a reset.
+  void part() noexcept;
+  [[nodiscard]] bool parted() const noexcept { return parted_; }
+  void close_claimed() noexcept;
   /// For reclaim, under the server's lock: since when it waits so (monotonic ns), 0 when it does not.
   [[nodiscard]] std::int64_t waiting_since(Waiting what) const noexcept;
   /// Takes a connection that waits so since `until` or longer. An idle one is the caller's then; one in the middle of a
@@ -50,6 +57,7 @@ class Connection : public ListHook {
   Step read_more() noexcept;
   [[nodiscard]] Result<std::size_t> read_rest_of_head() noexcept;
   [[nodiscard]] bool go_idle() noexcept;
+  [[nodiscard]] bool wait_idle(Deadline limit) noexcept;
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
   // connection_gate.cpp
@@ -70,13 +78,13 @@ class Connection : public ListHook {
   [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
   void set_lifetime() noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
-    if (server_.stopping_.load(std::memory_order_relaxed)) return false;
     if (requests_ < most_requests_ && now < retire_at_) [[likely]]
       return true;
     count_retired();
     return false;
   }
   void count_retired() const noexcept;
+  [[nodiscard]] bool all_read(const Exchange& exchange) const noexcept;
   void linger() noexcept;
   [[nodiscard]] bool take_workspace() noexcept;
   [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
@@ -97,6 +105,7 @@ class Connection : public ListHook {
   net::TcpStream stream_;
   Server::OnClosed on_closed_;
   void* closed_argument_;
+  std::uint64_t sent_ = 0;                    // bytes that the kernel has taken
   std::int64_t retire_at_ = INT64_MAX;        // monotonic ns
   std::uint32_t most_requests_ = UINT32_MAX;  // before it is closed
   std::uint32_t requests_ = 0;
@@ -107,6 +116,7 @@ class Connection : public ListHook {
       head_deadline_;  // of the first head, from accept on; later of the one being read, 0 before its first byte
   std::unique_ptr<ClientContext> client_;  // once a handler has asked
   std::uint64_t client_key_ = 0;           // hash of its address, once somebody wanted to know
+  const net::PeerAddress peer_;            // as accept said: of a connection that was reset nobody else knows
   // Only while active:
   Workspace* ws_ = nullptr;
   std::uint32_t begin_ = 0;  // the message being read: ws_->in[begin_, end_)
@@ -115,6 +125,7 @@ class Connection : public ListHook {
   std::uint32_t linger_bytes_ = 0;
   bool output_lost_ = false;       // a send failed: nothing may be sent any more
   bool after_empty_line_ = false;  // before the next request; also while idle
+  bool parted_ = false;            // part() has sent our FIN; changed by the server's stop alone
 };
 
 }  // namespace fiberd::http

@@ -7,9 +7,8 @@
 
 namespace fiberd::http {
 
-/// Asking for the peer is a system call, so each connection does it once.
 std::uint64_t Connection::client_key() noexcept {
-  if (client_key_ == 0) client_key_ = http::client_key(stream_.peer());
+  if (client_key_ == 0) client_key_ = http::client_key(peer_.endpoint());
   return client_key_;
 }
 

@@ -24,7 +24,10 @@ Deadline Connection::write_limit() const noexcept {
 
 std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept {
   ws_->writes.note(outcome ? *outcome : 0, runtime::coarse_now() - begin);
-  if (outcome) return {};
+  if (outcome) {
+    sent_ += *outcome;
+    return {};
+  }
   output_lost_ = true;
   const ServerOptions& o = server_.options_;
   if (outcome.error() == std::errc::timed_out)
@@ -38,6 +41,7 @@ std::error_code Connection::send(std::string_view data) noexcept {
   // Most answers fit into the socket: nothing is waited for, so no bound is asked for and no clock read.
   if (const Result<std::size_t> n = stream_.try_write(bytes(data))) {
     data.remove_prefix(*n);
+    sent_ += *n;
     ws_->writes.note(*n, 0);
   } else if (n.error() != std::errc::operation_would_block) {
     output_lost_ = true;

@@ -17,6 +17,8 @@ namespace fiberd::http {
 static constexpr std::size_t kHeadRoom = 2048;
 // Bodies up to here are copied behind their head, so that the answers to a pipeline leave in one send.
 static constexpr std::size_t kCopyBody = 4096;
+// Between the head of an answer that is begun and its body: what may come to stand there, or behind the body.
+static constexpr std::size_t kHeldRoom = kHeadEndMax + kChunkHeadMax + kChunkEnd.size();
 
 static std::error_code misuse(const char* what) noexcept {
   report_bug(what);
@@ -117,15 +119,18 @@ bool Exchange::leaves_too_much() const noexcept {
   return refused_ != Reject::none || body_timed_out_ || decoder_.remaining() > kDrainBytes;
 }
 
-/// A body that cannot be drained afterwards ends the connection; the answer says so.
+/// A server that stops, and a body that cannot be drained afterwards, end the connection; the answer says so.
 void Exchange::settle_keep_alive(RestOfBody rest) noexcept {
+  if (connection_.server_.stopping_.load(std::memory_order_relaxed)) [[unlikely]]
+    keep_alive_ = false;
   if (decoder_.done()) return;
   const bool ends = rest == RestOfBody::unread ? leaves_too_much() : request_.expect_continue && !continue_sent_;
   if (ends) keep_alive_ = false;
 }
 
+/// Of an answer whose body is known.
 std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
-  if (committed()) return misuse("an answer was begun twice");
+  if (begun_ || committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   settle_keep_alive(rest);
   head.version = request_.version;
@@ -133,6 +138,7 @@ std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
   head.server = c.server_.options_.server_name;
   char* const out = c.reserve_out(kHeadRoom);
   if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  answer_at_ = c.sent_ + c.out_size_;
   Result<HeadWritten> written =
       write_head({out, c.ws_->out_capacity - c.out_size_}, head, c.server_.workspaces_.date());
   if (written) {
@@ -141,10 +147,98 @@ std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
     written = write_large_head(head);
   }
   if (!written) return written.error();
+  body_at_ = answer_at_ + written->size;
   keep_alive_ = written->keep_alive;
   kind_ = written->body;
   status_ = head.status;
   return {};
+}
+
+std::error_code Exchange::begin(ResponseHead head, RestOfBody rest) {
+  if (begun_ || committed()) return misuse("an answer was begun twice");
+  Connection& c = connection_;
+  head.version = request_.version;
+  head.server = c.server_.options_.server_name;
+  char* const out = c.reserve_out(kHeadRoom);
+  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  const std::size_t room = c.ws_->out_capacity - c.out_size_ - kHeldRoom;
+  const Result<std::size_t> size = write_head_begin({out, room}, head, c.server_.workspaces_.date());
+  if (!size && size.error() != std::errc::no_buffer_space) return size.error();
+  head_end_ = {head.status, head.version, head.body, head.send_content_length, true, head.content_length};
+  if (!size) {
+    if (const std::error_code error = commit(head, rest)) return error;
+  } else {
+    rest_of_body_ = rest;
+    kind_ = head.body;
+    head_begin_ = c.out_size_;
+    held_begin_ = head_begin_ + static_cast<std::uint32_t>(*size + kHeldRoom);
+    held_ = 0;
+  }
+  begun_ = true;
+  left_ = sends_body() ? head.content_length : 0;
+  return {};
+}
+
+bool Exchange::discard() noexcept {
+  if (committed()) return false;
+  begun_ = false;
+  return true;
+}
+
+/// The head gets its end, and what is held of the body comes to stand behind it. `ended`: that is all of it.
+std::error_code Exchange::commit_begun(bool ended) {
+  Connection& c = connection_;
+  if (c.output_lost_) return std::make_error_code(std::errc::connection_reset);
+  settle_keep_alive(rest_of_body_);
+  HeadEnd end = head_end_;
+  end.keep_alive = keep_alive_;
+  // A handler may write nothing to HEAD; then the length that GET would get is not known.
+  if (ended && end.body == BodyKind::chunked && (held_ != 0 || !head_only_)) {
+    end.body = BodyKind::length;
+    end.content_length = held_;
+  }
+  char* const out = c.ws_->out;
+  char* at = out + held_begin_ - kHeldRoom;
+  const HeadWritten written = write_head_end(at, end);
+  at += written.size;
+  const std::size_t head_size = static_cast<std::size_t>(at - (out + head_begin_));
+  if (held_ != 0 && sends_body()) {
+    const bool chunk = written.body == BodyKind::chunked;
+    if (chunk) at += write_chunk_head(at, held_);
+    std::memmove(at, out + held_begin_, held_);
+    at += held_;
+    if (chunk) {
+      std::memcpy(at, kChunkEnd.data(), kChunkEnd.size());
+      at += kChunkEnd.size();
+    }
+    body_bytes_ = held_;
+  }
+  const auto size = static_cast<std::uint32_t>(at - (out + head_begin_));
+  // The answers before it left while it was held.
+  if (c.out_size_ != head_begin_) std::memmove(out + c.out_size_, out + head_begin_, size);
+  answer_at_ = c.sent_ + c.out_size_;
+  body_at_ = answer_at_ + head_size;
+  c.out_size_ += size;
+  keep_alive_ = written.keep_alive;
+  kind_ = written.body;
+  status_ = end.status;
+  return {};
+}
+
+/// Whether `size` more bytes of the body can wait with their head.
+bool Exchange::holds(std::size_t size) noexcept {
+  Connection& c = connection_;
+  if (c.output_lost_) return false;
+  const auto fits = [&] { return size <= c.ws_->out_capacity - held_begin_ - held_; };
+  if (fits()) return true;
+  if (head_begin_ == 0 || held_begin_ - head_begin_ + held_ + size > c.ws_->out_capacity) return false;
+  // But for the answers before it, which leave.
+  const std::size_t held = sends_body() ? held_ : 0;
+  if (c.flush()) return false;
+  std::memmove(c.ws_->out, c.ws_->out + head_begin_, held_begin_ - head_begin_ + held);
+  held_begin_ -= head_begin_;
+  head_begin_ = 0;
+  return fits();
 }
 
 /// One that the output buffer has no room for: written elsewhere and sent behind what waits.
@@ -186,6 +280,7 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
 
 std::error_code Exchange::respond_error(unsigned status, std::span<const Field> fields) {
   static constexpr std::size_t kMost = 8;
+  (void)discard();
   std::array<Field, kMost + 1> all;
   if (fields.size() > kMost) return misuse("more fields than an error takes");
   const auto end = std::copy(fields.begin(), fields.end(), all.begin());
@@ -198,7 +293,7 @@ std::error_code Exchange::respond_error(unsigned status, std::span<const Field> 
 }
 
 std::error_code Exchange::respond(const PreparedResponse& prepared) {
-  if (committed()) return misuse("an answer was begun twice");
+  if (begun_ || committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   settle_keep_alive(RestOfBody::unread);
   const std::size_t size = prepared.size(request_.version, keep_alive_, !head_only_);
@@ -211,6 +306,8 @@ std::error_code Exchange::respond(const PreparedResponse& prepared) {
     return std::make_error_code(std::errc::connection_reset);
   }
   prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
+  answer_at_ = c.sent_ + c.out_size_;
+  body_at_ = answer_at_ + size - (head_only_ ? 0 : prepared.body_size());
   if (elsewhere.empty()) {
     c.out_size_ += static_cast<std::uint32_t>(size);
   } else if (const std::error_code error = c.flush_with(elsewhere)) {
@@ -223,10 +320,12 @@ std::error_code Exchange::respond(const PreparedResponse& prepared) {
 }
 
 std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
-  if (!committed() || ended_ || kind_ != BodyKind::length) return misuse("write_file needs begin with a length");
-  if (head_only_ || !status_has_body(status_)) return {};
+  if (!begun_ || ended_ || kind_ != BodyKind::length) return misuse("write_file needs begin with a length");
+  if (!sends_body()) return {};
   if (count > left_) return misuse("more body than its Content-Length");
   Connection& c = connection_;
+  if (!committed())
+    if (const std::error_code error = commit_begun(false)) return error;
   // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
   if (const std::error_code error = c.flush()) return error;
   while (count != 0) {
@@ -242,21 +341,24 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
   return {};
 }
 
-std::error_code Exchange::begin(ResponseHead head, RestOfBody rest) {
-  if (const std::error_code error = commit(head, rest)) return error;
-  left_ = head.content_length;
-  if (head_only_ || !status_has_body(status_)) left_ = 0;
-  return {};
-}
-
 std::error_code Exchange::write(std::string_view data) {
-  if (!committed() || ended_) return misuse("write outside of begin and end");
-  if (data.empty() || head_only_ || !status_has_body(status_)) return {};
-  Connection& c = connection_;
-  if (kind_ == BodyKind::length) {
+  if (!begun_ || ended_) return misuse("write outside of begin and end");
+  if (data.empty()) return {};
+  if (kind_ == BodyKind::length && sends_body()) {
     if (data.size() > left_) return misuse("more body than its Content-Length");
     left_ -= data.size();
   }
+  Connection& c = connection_;
+  if (!committed()) {
+    if (holds(data.size())) {
+      // To HEAD, too, the head shall say what it says to GET.
+      if (sends_body()) std::memcpy(c.ws_->out + held_begin_ + held_, data.data(), data.size());
+      held_ += data.size();
+      return {};
+    }
+    if (const std::error_code error = commit_begun(false)) return error;
+  }
+  if (!sends_body()) return {};
   body_bytes_ += data.size();
   const std::size_t framing = kind_ == BodyKind::chunked ? kChunkHeadMax + kChunkEnd.size() : 0;
   if (data.size() <= kCopyBody) {
@@ -271,8 +373,7 @@ std::error_code Exchange::write(std::string_view data) {
       size += kChunkEnd.size();
     }
     c.out_size_ += static_cast<std::uint32_t>(size);
-    // A streamed piece leaves now: its reader may wait for it.
-    return c.flush();
+    return {};
   }
   if (kind_ == BodyKind::chunked) {
     char* const out = c.reserve_out(kChunkHeadMax);
@@ -288,10 +389,19 @@ std::error_code Exchange::write(std::string_view data) {
   return {};
 }
 
+std::error_code Exchange::flush() {
+  if (!begun_ && !ended_) return misuse("flush before begin");
+  if (!committed())
+    if (const std::error_code error = commit_begun(false)) return error;
+  return connection_.flush();
+}
+
 std::error_code Exchange::end() {
-  if (!committed() || ended_) return misuse("end outside of begin");
+  if (!begun_ || ended_) return misuse("end outside of begin");
   if (kind_ == BodyKind::length && left_ != 0) return misuse("less body than its Content-Length");
-  if (kind_ == BodyKind::chunked && !head_only_ && status_has_body(status_)) {
+  if (!committed()) {
+    if (const std::error_code error = commit_begun(true)) return error;
+  } else if (kind_ == BodyKind::chunked && sends_body()) {
     Connection& c = connection_;
     char* const out = c.reserve_out(kLastChunk.size());
     if (out == nullptr) return std::make_error_code(std::errc::connection_reset);

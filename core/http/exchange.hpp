@@ -1,6 +1,11 @@
 #pragma once
 // Exchange: one request and its answer, as a handler sees them. Code that reads as if it blocked; every wait obeys the
 // connection's time-outs and ends when the connection is closed or the server stops hard.
+//
+// An answer that is begun waits in the output buffer until the buffer is full, the answer ends, or flush() is called:
+// only then is its head committed. Until then the answer can still become another (an exception is a clean 500, a body
+// whose framing breaks a 400), a body that ends before gets a Content-Length, and whether the connection goes on is
+// decided by what is known then, so that a server that began to stop meanwhile says so.
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -61,7 +66,7 @@ class Exchange {
   /// server's: 400, 408, 413 by cause.
   [[nodiscard]] Result<std::string_view> read_body();
 
-  // ---- answer: respond, or begin … write … end
+  // ---- answer: respond, or begin … write … flush … end
 
   /// All at once. To HEAD the same call: the body is left out by itself. Errors: invalid_argument (a field that would
   /// split the message), or the connection's.
@@ -71,15 +76,23 @@ class Exchange {
   /// An error: the listener's page for `status` if it has one, else a body in the form that Accept likes best: plain
   /// text, application/problem+json (RFC 9457) or HTML.
   std::error_code respond_error(unsigned status, std::span<const Field> fields = {});
-  /// Streaming. Say so if the handler will read no more of the request's body: then the answer can tell whether the
-  /// connection ends for that. `head.version` and `head.keep_alive` are set by the server. With BodyKind::length
-  /// exactly content_length bytes must follow.
+  /// In pieces. Say so if the handler will read no more of the request's body: then the answer can tell whether the
+  /// connection ends for that. `head.version`, `head.keep_alive` and `head.server` are set by the server; what `head`
+  /// points to is not needed after the call. With BodyKind::length exactly content_length bytes must follow.
+  /// BodyKind::chunked becomes a length when all of the body fits into the output buffer (16 KiB with its head) and
+  /// nobody called flush().
   std::error_code begin(ResponseHead head, RestOfBody rest = RestOfBody::may_be_read);
+  /// Small pieces gather; what is larger than 4 KiB, or than the room that is left, leaves at once.
   std::error_code write(std::string_view data);
-  /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Error io_error: the file turned out
-  /// shorter; return it, and the connection ends.
+  /// Commits the head and sends what was written so far: for a stream whose reader waits for the piece.
+  std::error_code flush();
+  /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Commits the head. Error io_error: the
+  /// file turned out shorter; return it, and the connection ends.
   std::error_code write_file(int fd, std::uint64_t offset, std::uint64_t count);
   std::error_code end();
+  /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
+  /// head is on its way already.
+  [[nodiscard]] bool discard() noexcept;
 
   /// The head of the answer is on its way; it can not be changed into another.
   [[nodiscard]] bool committed() const noexcept { return status_ != 0; }
@@ -100,6 +113,9 @@ class Exchange {
   void note_body_read() noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;
   std::error_code commit(ResponseHead& head, RestOfBody rest);
+  std::error_code commit_begun(bool ended);
+  [[nodiscard]] bool holds(std::size_t size) noexcept;
+  [[nodiscard]] bool sends_body() const noexcept { return !head_only_ && status_has_body(head_end_.status); }
 
   Connection& connection_;
   const Request& request_;
@@ -115,12 +131,24 @@ class Exchange {
   bool continue_sent_ = false;
   bool ended_ = false;
   bool head_only_ = false;
+  bool begun_ = false;
   BodyKind kind_ = BodyKind::length;
+  RestOfBody rest_of_body_ = RestOfBody::may_be_read;
   std::uint32_t body_room_ = 0;  // where in the input buffer the body is read to: behind the head
   RateGuard reads_;
   bool body_timed_out_ = false;
   std::uint64_t left_ = 0;        // of a body with known length
-  std::uint64_t body_bytes_ = 0;  // sent
+  std::uint64_t body_bytes_ = 0;  // sent, or in the output buffer
+  // Where the answer and its body begin in all that the connection sends: what of it the kernel has taken tells how
+  // much of the answer the client may have.
+  std::uint64_t answer_at_ = 0;
+  std::uint64_t body_at_ = 0;
+  // Of an answer that is begun and not committed. In the output buffer, behind the answers that wait: the head but for
+  // its end from head_begin_ on, room for that end, and from held_begin_ on the body.
+  HeadEnd head_end_{};
+  std::uint32_t head_begin_ = 0;
+  std::uint32_t held_begin_ = 0;
+  std::uint64_t held_ = 0;
 };
 
 /// Answers requests of one route. One object serves all connections at once, on several threads: it must be const in

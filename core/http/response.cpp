@@ -63,7 +63,7 @@ Result<FieldBlock> FieldBlock::make(std::span<const Field> fields) {
   return block;
 }
 
-Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
+Result<std::size_t> write_head_begin(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
   if (head.status < 100 || head.status > 599 || date.size() != kDateSize) return fail(std::errc::invalid_argument);
   if (!is_field_value(head.server) || !is_field_value(head.content_type)) return fail(std::errc::invalid_argument);
 
@@ -94,7 +94,12 @@ Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, s
     out.put(": ");
     out.put(field.value);
   }
+  if (out.full()) return fail(std::errc::no_buffer_space);
+  return out.size();
+}
 
+HeadWritten write_head_end(char* room, const HeadEnd& head) noexcept {
+  Out out({room, kHeadEndMax});
   BodyKind kind = head.body;
   bool keep_alive = head.keep_alive;
   if (!status_has_body(head.status)) {
@@ -122,8 +127,19 @@ Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, s
     }
   }
   out.put("\r\n\r\n");
-  if (out.full()) return fail(std::errc::no_buffer_space);
   return HeadWritten{out.size(), keep_alive, kind};
+}
+
+Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
+  const Result<std::size_t> begin = write_head_begin(room, head, date);
+  if (!begin) return fail(begin.error());
+  std::array<char, kHeadEndMax> end;
+  HeadWritten written = write_head_end(end.data(), {head.status, head.version, head.body, head.send_content_length,
+                                                    head.keep_alive, head.content_length});
+  if (room.size() - *begin < written.size) return fail(std::errc::no_buffer_space);
+  std::memcpy(room.data() + *begin, end.data(), written.size);
+  written.size += *begin;
+  return written;
 }
 
 std::size_t write_chunk_head(char* out, std::uint64_t size) noexcept {

@@ -63,6 +63,25 @@ struct HeadWritten {
 [[nodiscard]] Result<HeadWritten> write_head(std::span<char> out, const ResponseHead& head,
                                              std::string_view date) noexcept;
 
+// The same in two parts, for an answer whose end is not known when its head is described: what frames it, and whether
+// the connection goes on, stands last and can be said late.
+
+/// All up to the fields; errors as write_head. Returns its size.
+[[nodiscard]] Result<std::size_t> write_head_begin(std::span<char> out, const ResponseHead& head,
+                                                   std::string_view date) noexcept;
+/// What a head says last.
+struct HeadEnd {
+  unsigned status = 0;
+  Version version = Version::http11;
+  BodyKind body = BodyKind::length;
+  bool send_content_length = true;
+  bool keep_alive = true;
+  std::uint64_t content_length = 0;
+};
+/// Bytes that write_head_end() writes at most.
+inline constexpr std::size_t kHeadEndMax = 96;
+HeadWritten write_head_end(char* out, const HeadEnd& end) noexcept;
+
 /// "HTTP/1.1 100 Continue", complete.
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 

@@ -1,5 +1,7 @@
 #include "core/http/server.hpp"
 
+#include <algorithm>
+#include <array>
 #include <new>
 
 #include "core/http/connection.hpp"
@@ -25,7 +27,11 @@ Server::Server(ServerOptions options, std::vector<Route> routes, Router router)
       router_(std::move(router)),
       workspaces_(options_.head),
       all_(context::with_cancel(options_.context)) {
-  for (Route& r : routes_) r.gated = r.gate != nullptr || options_.gate != nullptr;
+  wants_client_ = options_.access_log.write != nullptr || (options_.gate != nullptr && options_.gate->wants_client());
+  for (Route& r : routes_) {
+    r.gated = r.gate != nullptr || options_.gate != nullptr;
+    wants_client_ = wants_client_ || (r.gate != nullptr && r.gate->wants_client());
+  }
 }
 
 Server::~Server() { all_.cancel(); }
@@ -47,10 +53,12 @@ void Server::destroy(Connection& c) noexcept {
   count_.fetch_sub(1, std::memory_order_release);
 }
 
-void Server::serve(int fd, OnClosed on_closed, void* argument) noexcept {
+void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+  net::PeerAddress peer(client);
+  if (stream && !peer.known() && wants_client_) peer = net::PeerAddress(stream->peer());
   Connection* const c =
-      stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument) : nullptr;
+      stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr;
   if (c == nullptr) {
     if (options_.metrics.spawn_refused != nullptr) options_.metrics.spawn_refused->add();
     if (on_closed != nullptr) on_closed(argument);
@@ -95,30 +103,57 @@ std::size_t Server::close_waiting(Waiting what, std::int64_t until, std::size_t 
   return n;
 }
 
-std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
+void Server::begin_stop() noexcept {
+  std::int64_t not_yet = 0;
+  (void)stop_begun_.compare_exchange_strong(not_yet, monotonic_now(), std::memory_order_relaxed);
   stopping_.store(true, std::memory_order_seq_cst);
+}
+
+/// Of the idle ones some whose time is over. True: there may be more of them.
+bool Server::part_idle(std::int64_t now, bool hard) noexcept {
+  // Parting needs the list's lock again, so they are taken one batch at a time.
+  std::array<Connection*, 64> idle{};
+  std::size_t n = 0;
+  const std::int64_t grace = options_.timeouts.drain.count();
+  const std::int64_t begun = stop_begun_.load(std::memory_order_relaxed);
+  {
+    const LockGuard guard(lock_);
+    for (Connection* c = connections_.front(); c != nullptr && n < idle.size(); c = connections_.after(*c)) {
+      if (!hard && (c->parted() || std::max(c->waiting_since(Waiting::for_request), begun) > now - grace)) continue;
+      if (c->claim_idle()) idle[n++] = c;
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    if (hard)
+      idle[i]->close_claimed();
+    else
+      idle[i]->part();
+  }
+  return n == idle.size();
+}
+
+std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
+  static constexpr std::int64_t kLook = 20'000'000;  // a look at ten thousand connections takes about 1 ms
+  begin_stop();
   std::size_t cut = 0;
   bool hard = false;
+  std::int64_t looked = 0;
   while (count_.load(std::memory_order_acquire) != 0) {
-    // Closing needs the list's lock again, so idle ones are taken off one batch at a time. A connection that goes idle
-    // after the flag was set sees it itself; one that did so at that very moment is found by the next round.
-    std::array<Connection*, 64> idle{};
-    std::size_t n = 0;
-    {
-      const LockGuard guard(lock_);
-      for (Connection* c = connections_.front(); c != nullptr && n < idle.size(); c = connections_.after(*c))
-        if (c->claim_idle()) idle[n++] = c;
-    }
-    for (std::size_t i = 0; i < n; ++i) idle[i]->restart_claimed();
-    if (n == idle.size()) continue;
-    if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
+    const std::int64_t now = monotonic_now();
+    if (!hard && now >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
       const LockGuard guard(lock_);
       for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c)) {
+        if (c->waiting_since(Waiting::for_request) != 0) continue;
         c->abort();
         ++cut;
       }
+    }
+    // A connection that goes idle meanwhile is found by a later look.
+    if (hard || now - looked >= kLook) {
+      if (part_idle(now, hard)) continue;
+      looked = now;
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
   }

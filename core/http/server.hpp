@@ -44,6 +44,9 @@ struct Timeouts {
   std::chrono::nanoseconds idle = std::chrono::seconds(60);     ///< between requests
   std::chrono::nanoseconds grace = std::chrono::seconds(5);     ///< waiting before the least rates are asked for
   std::chrono::nanoseconds age{0};  ///< of a connection, ± 10 %: then it is closed after an answer; 0: no bound
+  /// How long a stop leaves an idle connection open that was told that it goes on, counted from begin_stop() or from
+  /// its last answer, whichever is later: a request that is under way is still served.
+  std::chrono::nanoseconds drain = std::chrono::seconds(1);
 };
 
 /// What the access log is told of each answer. Views hold during the call only.
@@ -139,11 +142,14 @@ class Server {
 
   /// Takes over an accepted, non-blocking socket. Never parks: may be called in the scheduler. When no fiber or memory
   /// can be had the connection is closed and counted.
-  void serve(int fd, OnClosed on_closed, void* argument) noexcept;
+  /// `client` as accept said it; unspecified: the kernel is asked when a log or a gate wants to know.
+  void serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client = {}) noexcept;
 
-  /// Stops: idle connections are closed at once, others after the request they are in, whose answer says
-  /// `Connection: close`. Parks until all are gone or `deadline` (monotonic ns, which may be moved
-  /// meanwhile), then closes the rest. Returns how many were cut. On a fiber.
+  /// A stop is near: from now on every answer says `Connection: close`; all else goes on. Idempotent.
+  void begin_stop() noexcept;
+  /// Stops, after begin_stop() if nobody has called it: idle connections are closed when Timeouts::drain is over,
+  /// others after the request they are in. Parks until all are gone or `deadline` (monotonic ns, which may be moved
+  /// meanwhile), then closes the rest. Returns how many were cut, idle ones not counted. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
 
   /// For reclaim(): appends since when (monotonic ns) each connection that waits so does so.
@@ -162,6 +168,7 @@ class Server {
   void add(Connection& connection) noexcept;
   void unlist(Connection& connection) noexcept;
   void destroy(Connection& connection) noexcept;
+  bool part_idle(std::int64_t now, bool hard) noexcept;
 
   ServerOptions options_;
   std::vector<Route> routes_;
@@ -169,6 +176,8 @@ class Server {
   WorkspacePool workspaces_;
   const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
+  std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns
+  bool wants_client_ = false;
   std::atomic<std::size_t> count_{0};
   Lock lock_;
   List<Connection> connections_;

@@ -157,6 +157,8 @@ Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
   // And a client that does not read must not make the kernel hold megabytes for it. What is not sent yet is all this
   // bounds, so a fast one is as fast as before (300 slow readers of a large file: 1.1 GB of kernel memory, 55 MB so).
   if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
+  // And one that has vanished (power, cable, a firewall that forgot it) must not stay for ever.
+  if (r == 0 && tcp) r = set_keep_alive(fd, options_.keep_alive);
   if (r == 0 && tcp && options_.defer_accept) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
   if (r == 0) r = sys::listen(fd, options_.backlog);
   if (r == 0) return fd;
@@ -201,6 +203,16 @@ Listener::~Listener() {
 std::error_code Listener::start(OnAccept on_accept, void* argument) {
   on_accept_ = on_accept;
   argument_ = argument;
+  return start();
+}
+
+std::error_code Listener::start(OnAcceptFrom on_accept, void* argument) {
+  on_accept_from_ = on_accept;
+  argument_ = argument;
+  return start();
+}
+
+std::error_code Listener::start() noexcept {
   for (auto& socket : sockets_) {
     auto registration =
         runtime::AcceptorRegistration::add(runtime_.scheduler(), socket->fd, &Listener::on_readable, socket.get());
@@ -311,9 +323,9 @@ bool Listener::count_in(int fd) noexcept {
   return true;
 }
 
-/// The next connection's socket, or -errno; `client` stays unspecified unless its address is to be counted.
+/// The next connection's socket, or -errno; `client` stays unspecified unless somebody asks for it.
 int Listener::accept_client(const Socket& socket, Endpoint& client) const noexcept {
-  if (options_.connections_per_address == 0 && !options_.gate.wants_client) [[likely]]
+  if (on_accept_from_ == nullptr && options_.connections_per_address == 0 && !options_.gate.wants_client)
     return sys::accept4(socket.fd, nullptr, nullptr);
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -340,7 +352,10 @@ void Listener::admit(int fd, const Endpoint& client) noexcept {
     }
   }
   if (count_in(fd)) {
-    on_accept_(argument_, fd, place);
+    if (on_accept_from_ != nullptr)
+      on_accept_from_(argument_, fd, place, client);
+    else
+      on_accept_(argument_, fd, place);
   } else if (place->table != nullptr) {
     place->table->give_back(*place);
   }

@@ -13,6 +13,7 @@
 #include "core/metric/metrics.hpp"
 #include "core/net/address_counts.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/net/keep_alive.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/timer.hpp"
@@ -58,6 +59,7 @@ struct AcceptGate {
 
 struct ListenerOptions {
   int backlog = 4096;                ///< capped by net.core.somaxconn
+  KeepAlive keep_alive{};            ///< of accepted connections; TCP only
   bool reuse_port = false;           ///< a socket per Processor of start time, in one SO_REUSEPORT group; TCP only
   bool defer_accept = false;         ///< TCP_DEFER_ACCEPT 1 s: accept only with data; TCP only
   bool dual_stack = true;            ///< "[::]" takes IPv4 too
@@ -78,6 +80,8 @@ class Listener {
   /// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
   /// throw. It owns `fd` from then on and must see to it that release(place) is called once when it is closed.
   using OnAccept = void (*)(void* argument, int fd, void* place) noexcept;
+  /// As OnAccept; told who the client is, too, whom nobody can tell any more once it has reset the connection.
+  using OnAcceptFrom = void (*)(void* argument, int fd, void* place, const Endpoint& client) noexcept;
 
   /// Binds and listens; nothing is accepted before start(). Errors: address_in_use (also a live Unix socket),
   /// permission_denied, address_not_available, invalid_argument, …
@@ -88,6 +92,7 @@ class Listener {
   Listener& operator=(const Listener&) = delete;
 
   [[nodiscard]] std::error_code start(OnAccept on_accept, void* argument);
+  [[nodiscard]] std::error_code start(OnAcceptFrom on_accept, void* argument);
   /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself,
   /// and the connections may outlive the listener (but not its metrics).
   [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
@@ -133,6 +138,7 @@ class Listener {
     }
   };
   Listener(runtime::Runtime& runtime, ListenerOptions options);
+  [[nodiscard]] std::error_code start() noexcept;
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
@@ -156,6 +162,7 @@ class Listener {
   Endpoint local_;
   std::vector<std::unique_ptr<Socket>> sockets_;
   OnAccept on_accept_ = nullptr;
+  OnAcceptFrom on_accept_from_ = nullptr;  // instead
   void* argument_ = nullptr;
   std::shared_ptr<Shared> shared_;
   // Descriptors run out

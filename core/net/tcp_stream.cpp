@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "core/base/bug.hpp"
+#include "core/net/keep_alive.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -300,6 +301,9 @@ Result<TcpStream> TcpStream::connect(const Endpoint& endpoint, Deadline deadline
   if (fd < 0) return fail_errno(fd);
   Result<TcpStream> stream = adopt(fd);
   if (!stream) return stream;
+  // Whoever waits for an upstream that has vanished learns of it.
+  if (endpoint.family() != AF_UNIX)
+    if (const int r = set_keep_alive(fd, {}); r < 0) return fail_errno(r);
   const int r = sys::connect(fd, endpoint.data(), endpoint.size());
   if (r == 0) return stream;
   // A Unix socket whose queue is full says EAGAIN and will not tell when it has room; that is an error here.

@@ -39,7 +39,8 @@ class TcpStream {
   TcpStream() noexcept = default;
   /// Takes over a connected, non-blocking socket; closes it when it fails. Error: not_enough_memory. Never parks.
   [[nodiscard]] static Result<TcpStream> adopt(int fd) noexcept;
-  /// Connects. On a fiber. Errors: timed_out, operation_canceled, what connect(2) said.
+  /// Connects, with the keep-alive probes of KeepAlive's defaults (keep_alive.hpp). On a fiber. Errors: timed_out,
+  /// operation_canceled, what connect(2) said.
   [[nodiscard]] static Result<TcpStream> connect(const Endpoint& endpoint, Deadline deadline = Deadline::never(),
                                                  runtime::Cancellation* cancellation = nullptr);
   [[nodiscard]] static Result<TcpStream> connect(const context::Context& ctx, const Endpoint& endpoint,

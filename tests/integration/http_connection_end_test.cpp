@@ -1,7 +1,9 @@
 // How connections end: that the last answer is read, that it says so, and that nobody holds one for longer than
 // allowed.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -190,15 +192,123 @@ TEST_CASE("a deadline that the handler used up itself is not the client's fault"
 TEST_CASE("a chunk that is refused in the middle of an answer ends the connection in order", "[integration][end]") {
   HttpServer server(routes());
   HttpClient client(server.port());
-  REQUIRE(client.send(post("/echo", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n"));
+  // More than is held back: its head is committed.
+  REQUIRE(
+      client.send(post("/echo", "Transfer-Encoding: chunked\r\n") + "8000\r\n" + std::string(0x8000, 'h') + "\r\n"));
   wait_readable(client);
   CHECK(client.send("x\r\n" + std::string(600'000, 'x')));
   while (client.more()) {
   }
   CHECK(client.ended());
   CHECK(client.error() == 0);
-  CHECK(client.rest().find("hello") != std::string::npos);
+  CHECK(client.rest().starts_with("HTTP/1.1 200 "));
+  CHECK(client.rest().find("hhhh") != std::string::npos);
   CHECK_FALSE(client.rest().ends_with("0\r\n\r\n"));
+}
+
+TEST_CASE("late head: an echo whose body's chunking breaks is a clean 400", "[integration][end]") {
+  HttpServer server(routes());
+  HttpClient client(server.port());
+  REQUIRE(client.send(post("/echo", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\nx\r\n"));
+  const auto answer = client.receive();
+  REQUIRE(answer.has_value());
+  CHECK(answer->status == 400);
+  CHECK(answer->field("Connection") == "close");
+  CHECK(answer->body.find("hello") == std::string::npos);
+}
+
+TEST_CASE("late head: a short answer in pieces has its length, a long one is chunked, 1.0 is kept",
+          "[integration][end]") {
+  std::vector<http::Route> all = routes();
+  const auto pieces = [](std::size_t n, std::size_t size) {
+    return handler([n, size](http::Exchange& ex) -> std::error_code {
+      if (const auto error = ex.begin({.body = http::BodyKind::chunked, .content_type = "text/plain"})) return error;
+      for (std::size_t i = 0; i < n; ++i)
+        if (const auto error = ex.write(std::string(size, 'p'))) return error;
+      return ex.end();
+    });
+  };
+  all.push_back({.spec = {.path = "/short"}, .handler = pieces(3, 100)});
+  all.push_back({.spec = {.path = "/empty"}, .handler = pieces(0, 0)});
+  all.push_back({.spec = {.path = "/edge"}, .handler = pieces(40, 1000)});
+  all.push_back({.spec = {.path = "/long"}, .handler = pieces(3, 100'000)});
+  HttpServer server(std::move(all));
+  HttpClient client(server.port());
+  // Behind others in one send, too.
+  REQUIRE(client.send(get("/") + get("/short") + get("/empty") + get("/edge") + get("/long") + get("/short")));
+  CHECK(client.receive().value_or(Answer{}).body == "hello");
+  const Answer brief = client.receive().value_or(Answer{});
+  CHECK(brief.field("Content-Length") == "300");
+  CHECK(brief.field("Transfer-Encoding").empty());
+  CHECK(brief.body == std::string(300, 'p'));
+  CHECK(client.receive().value_or(Answer{}).field("Content-Length") == "0");
+  const Answer edge = client.receive().value_or(Answer{});
+  CHECK(edge.field("Transfer-Encoding") == "chunked");
+  CHECK(edge.body == std::string(40'000, 'p'));
+  const Answer large = client.receive().value_or(Answer{});
+  CHECK(large.field("Transfer-Encoding") == "chunked");
+  CHECK(large.body == std::string(300'000, 'p'));
+  CHECK(client.receive().value_or(Answer{}).body == std::string(300, 'p'));
+  const Answer head = client.ask("HEAD /short HTTP/1.1\r\nHost: a\r\n\r\n", true).value_or(Answer{});
+  CHECK(head.field("Content-Length") == "300");
+  HttpClient old(server.port());
+  const Answer kept = old.ask("GET /short HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").value_or(Answer{});
+  CHECK(kept.field("Connection") == "keep-alive");
+  CHECK(kept.body == std::string(300, 'p'));
+}
+
+TEST_CASE("late head: who throws, fails or changes its mind after small writes gives one clean answer",
+          "[integration][end]") {
+  std::vector<http::Route> all = routes();
+  const auto fails = [](auto how) {
+    return handler([how](http::Exchange& ex) -> std::error_code {
+      if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+      if (const auto error = ex.write("half of it")) return error;
+      return how(ex);
+    });
+  };
+  all.push_back({.spec = {.path = "/throws"},
+                 .handler = fails([](http::Exchange&) -> std::error_code { throw std::runtime_error("late"); })});
+  all.push_back({.spec = {.path = "/fails"},
+                 .handler = fails([](http::Exchange&) { return std::make_error_code(std::errc::io_error); })});
+  all.push_back(
+      {.spec = {.path = "/tells"}, .handler = fails([](http::Exchange& ex) { return ex.respond_error(502); })});
+  all.push_back({.spec = {.path = "/discards"}, .handler = fails([](http::Exchange& ex) {
+                                                  return ex.discard() ? ex.respond(418, "text/plain", "other")
+                                                                      : std::error_code();
+                                                })});
+  HttpServer server(std::move(all));
+  for (const auto& [path, status] :
+       {std::pair("/throws", 500U), {"/fails", 500U}, {"/tells", 502U}, {"/discards", 418U}}) {
+    INFO(path);
+    HttpClient client(server.port());
+    const auto answer = client.ask(get(path));
+    REQUIRE(answer.has_value());
+    CHECK(answer->status == status);
+    CHECK(answer->body.find("half") == std::string::npos);
+  }
+}
+
+TEST_CASE("late head: flush() sends what was written", "[integration][end]") {
+  std::vector<http::Route> all = routes();
+  std::atomic<bool> go_on{false};
+  all.push_back({.spec = {.path = "/stream"}, .handler = handler([&](http::Exchange& ex) -> std::error_code {
+                                                if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
+                                                  return error;
+                                                if (const auto error = ex.write("first")) return error;
+                                                if (const auto error = ex.flush()) return error;
+                                                while (!go_on.load()) (void)runtime::sleep_for(1ms);
+                                                if (const auto error = ex.write("second")) return error;
+                                                return ex.end();
+                                              })});
+  HttpServer server(std::move(all));
+  HttpClient client(server.port());
+  REQUIRE(client.send(get("/stream")));
+  while (client.rest().find("first") == std::string::npos && client.more()) {
+  }
+  CHECK(client.rest().find("second") == std::string::npos);
+  go_on = true;
+  CHECK(client.receive().value_or(Answer{}).body == "firstsecond");
 }
 
 TEST_CASE("timeouts.request holds while a handler waits for the body, and is counted once", "[integration][end]") {
@@ -302,6 +412,7 @@ TEST_CASE("connections that are closed for their requests, or for an answer cut 
   std::vector<http::Route> all = routes();
   all.push_back({.spec = {.path = "/shrinks"}, .handler = handler([](http::Exchange& ex) -> std::error_code {
                                                  if (const auto error = ex.begin({.content_length = 10})) return error;
+                                                 if (const auto error = ex.flush()) return error;
                                                  return std::make_error_code(std::errc::io_error);
                                                })});
   HttpServer server(std::move(all), std::move(options));

@@ -376,6 +376,7 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
        route("/late", handler([](http::Exchange& ex) -> std::error_code {
                if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
                if (const auto error = ex.write("begun")) return error;
+               if (const auto error = ex.flush()) return error;
                throw std::runtime_error("too late");
              })),
        route("/split", handler([](http::Exchange& ex) {

@@ -80,8 +80,8 @@ class HttpServer {
   [[nodiscard]] runtime::Runtime& runtime() noexcept { return *runtime_; }
 
  private:
-  static void on_accept(void* self, int fd, void* place) noexcept {
-    static_cast<HttpServer*>(self)->server_->serve(fd, &net::Listener::release, place);
+  static void on_accept(void* self, int fd, void* place, const net::Endpoint& client) noexcept {
+    static_cast<HttpServer*>(self)->server_->serve(fd, &net::Listener::release, place, client);
   }
   // The fibers of the runtime use the server and the listener: it goes first.
   std::unique_ptr<http::Server> server_;

@@ -52,6 +52,7 @@ std::error_code countdown(http::Exchange& exchange) {
   if (const std::error_code error = exchange.begin(head)) return error;
   for (int i = 3; i != 0; --i) {
     if (const std::error_code error = exchange.write(std::to_string(i) + "\n")) return error;  // the client is gone
+    if (const std::error_code error = exchange.flush()) return error;  // it waits for this piece
     if (const std::error_code error = context::sleep(exchange.client_context(), 1ms)) return error;
   }
   return exchange.end();
