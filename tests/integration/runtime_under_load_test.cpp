@@ -86,6 +86,43 @@ TEST_CASE("healthz sees a Processor that takes up no fiber", "[integration][heal
   CHECK(eventually([&] { return status() == 200; }));
 }
 
+TEST_CASE("healthz answers 200 throughout while one handler computes for three seconds", "[integration][healthz]") {
+  metric::Registry registry;
+  daemon::AdminState state;
+  auto routes = daemon::admin_routes(state);
+  std::atomic<bool> computing{false};
+  std::atomic<bool> over{false};
+  routes.push_back(route("/computes", handler([&](http::Exchange& exchange) -> std::error_code {
+                           computing = true;
+                           const std::int64_t end = monotonic_now() + 3'000'000'000;
+                           while (monotonic_now() < end) {
+                           }
+                           over = true;
+                           return exchange.respond(200, "text/plain", "computed");
+                         })));
+  HttpServer server(std::move(routes), {}, 2);
+  std::thread other([&] {
+    HttpClient client(server.port());
+    CHECK(client.ask(get("/computes"))->status == 200);
+  });
+  REQUIRE(eventually([&] { return computing.load(); }));
+  unsigned healthy = 0;
+  std::vector<int> others;
+  while (!over) {
+    HttpClient client(server.port());
+    const auto answer = client.ask(get("/healthz"));
+    const int status = answer ? answer->status : 0;
+    if (status == 200)
+      ++healthy;
+    else
+      others.push_back(status);
+    std::this_thread::sleep_for(20ms);  // the pace of the questions
+  }
+  other.join();
+  CHECK(others.empty());
+  CHECK(healthy >= 3);
+}
+
 TEST_CASE("a client whose handshake is under way when the listener stops is served", "[integration][net]") {
   net::ListenerOptions deferred;
   deferred.defer_accept = true;

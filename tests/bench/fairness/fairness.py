@@ -3,6 +3,7 @@
 
   turns    1,000 fibers that compute 50 µs and yield, on one Processor and on two
   timers   sleeps of 1 ms beside eight fibers that compute 600 µs and yield, on one Processor
+  health   answers of /healthz while a handler computes for three seconds, on two Processors
   pinned   a fiber's share of the turns beside two pinned ones that yield to each other, on one Processor
 
   tests/bench/fairness/fairness.py --bin build/release/tests/bench [--rounds 5] [--seconds 6]
@@ -11,11 +12,54 @@ import argparse
 import os
 import statistics
 import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import free_port, wait_port  # noqa: E402
+
+CONFIG = """runtime: {{gomaxprocs: 2}}
+admin: {{address: "127.0.0.1:{admin}"}}
+listeners: [{{name: web, address: "127.0.0.1:{web}", http: {{routes: [{{path: /computes, handler: computes}}]}}}}]
+"""
 
 
 def run(binary, *arguments):
     out = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=True)
     return [float(x) for x in out.stdout.split()]
+
+
+def health(program):
+    """(answers of 200, other answers, the longest in ms) while one request computes."""
+    ports = {"admin": free_port(), "web": free_port()}
+    with tempfile.TemporaryDirectory() as directory:
+        config = os.path.join(directory, "fiberd.yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(CONFIG.format(**ports))
+        daemon = subprocess.Popen([program, "run", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_port(ports["admin"], daemon)
+            ask = lambda name, path: urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}{path}", timeout=10).status
+            computing = threading.Thread(target=ask, args=("web", "/computes"))
+            computing.start()
+            good, bad, longest = 0, 0, 0.0
+            while computing.is_alive():
+                begin = time.monotonic()
+                try:
+                    ask("admin", "/healthz")
+                    good += 1
+                except (urllib.error.URLError, OSError):
+                    bad += 1
+                longest = max(longest, 1000 * (time.monotonic() - begin))
+                time.sleep(0.02)
+            return good, bad, longest
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
 
 
 def main():
@@ -53,6 +97,11 @@ def main():
     row("1 ms sleeps beside 600 µs slices: late, p50", f"{a:.3f} ms", f"{b:.3f} ms", "≤ 1.5 × Go's", a <= 1.5 * b)
     a, b = median(r[1] for r in ours), median(r[1] for r in theirs)
     row("1 ms sleeps beside 600 µs slices: late, p99", f"{a:.3f} ms", f"{b:.3f} ms", "≤ 1.2 ms", a <= 1.2)
+    answers = [health(os.path.join(args.bin, "fairness_daemon")) for _ in range(args.rounds)]
+    good, bad = sum(a[0] for a in answers), sum(a[1] for a in answers)
+    row("/healthz while a handler computes for 3 s, GOMAXPROCS 2",
+        f"{good} × 200, {bad} others, longest {max(a[2] for a in answers):.0f} ms", "", "200 throughout",
+        bad == 0 and good > 0)
     share = median(run(fiberd, "pinned", 1, 1)[0] for _ in range(args.rounds))
     row("share of turns beside two pinned yielders", f"{100 * share:.0f} %", "", "≥ 25 %", share >= 0.25)
 

@@ -144,12 +144,16 @@ TEST_CASE("accept() for fibers: a connection, a deadline, a cancellation, stop",
       }
       expect(connected.wait(), "client");
       Latch stopped(1);
+      const auto waits = [&] {
+        return rt->read_mem_stats().parks[static_cast<std::size_t>(runtime::WaitReason::accept)];
+      };
+      const std::uint64_t before = waits();
       (void)runtime::spawn("acceptor", [&] {
         const auto last = l.accept();
         expect(!last && last.error() == std::errc::operation_canceled, "stop ends it");
         stopped.done();
       });
-      (void)runtime::sleep_for(2ms);
+      for (int i = 0; i < 5'000 && waits() == before; ++i) (void)runtime::sleep_for(1ms);
       l.stop();
       expect(stopped.wait(), "ends");
       a = l.accept();

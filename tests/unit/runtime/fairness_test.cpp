@@ -1,4 +1,5 @@
-// Turns are counted, not time: who gets how many of them on one Processor.
+// Turns are counted, not time: who gets how many of them. Where it must be time, the right value and the wrong one are
+// far apart, and the median of many counts.
 #include <catch2/catch.hpp>
 
 #include <algorithm>
@@ -8,27 +9,50 @@
 #include "core/base/clock.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait.hpp"
+#include "tests/support/sanitized.hpp"
 
 using namespace fiberd;
+using fiberd::test::kSanitized;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What fibers of one Processor share: no two run at once, but a Processor may go from thread to thread.
+template <typename T>
+struct Shared {
+  std::atomic<T> value{};
+  operator T() const noexcept { return value.load(std::memory_order_relaxed); }
+  Shared& operator=(T v) noexcept {
+    value.store(v, std::memory_order_relaxed);
+    return *this;
+  }
+  void operator++() noexcept { *this = static_cast<T>(*this + 1); }
+};
+
+std::int64_t median(std::vector<std::int64_t> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? INT64_MAX : values[values.size() / 2];
+}
+
+}  // namespace
 
 TEST_CASE("a thousand fibers that yield get the same number of turns", "[scheduler][fairness]") {
   static constexpr std::size_t kFibers = 1'000;
-  static constexpr std::uint64_t kTurns = 100 * kFibers;
+  static constexpr std::uint64_t kTurns = (kSanitized ? 30 : 100) * kFibers;
   std::vector<std::uint64_t> turns(kFibers);
-  std::vector<std::uint64_t> last(kFibers);
-  std::uint64_t all = 0;
-  std::uint64_t longest = 0;
+  std::vector<std::uint64_t> longest(kFibers);
+  Shared<std::uint64_t> all;
   {
     auto rt = runtime::Runtime::start({.gomaxprocs = 1});
     REQUIRE(rt);
     (*rt)->run([&] {
       for (std::size_t i = 0; i < kFibers; ++i)
         (void)runtime::spawn("turns", [&, i] {
+          std::uint64_t last = 0;
           while (all < kTurns) {
             ++all;
-            ++turns[i];
-            if (turns[i] > 1) longest = std::max(longest, all - last[i]);
-            last[i] = all;
+            if (++turns[i] > 1) longest[i] = std::max(longest[i], all - last);
+            last = all;
             runtime::yield();
           }
         });
@@ -36,7 +60,7 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
   }
   std::sort(turns.begin(), turns.end());
   CHECK(turns.front() * 10 >= turns[kFibers / 2] * 8);
-  CHECK(longest <= 3 * kFibers);
+  CHECK(*std::max_element(longest.begin(), longest.end()) <= 3 * kFibers);
 }
 
 TEST_CASE("two pinned fibers that yield to each other leave others their turns", "[scheduler][fairness]") {
@@ -66,14 +90,15 @@ TEST_CASE("two pinned fibers that yield to each other leave others their turns",
 TEST_CASE("a due timer's fiber is next, however many wait with long slices", "[scheduler][fairness]") {
   static constexpr int kBusy = 64;
   static constexpr std::int64_t kSlice = 300'000;
-  int turns = 0;
-  int worst = 0;
+  Shared<bool> stop;
+  Shared<std::int64_t> due;
+  Shared<std::int64_t> turns;
+  std::vector<std::int64_t> late;
+  due = INT64_MAX;
   {
     auto rt = runtime::Runtime::start({.gomaxprocs = 1});
     REQUIRE(rt);
     (*rt)->run([&] {
-      bool stop = false;
-      std::int64_t due = INT64_MAX;
       for (int i = 0; i < kBusy; ++i)
         (void)runtime::spawn("busy", [&] {
           while (!stop) {
@@ -85,7 +110,6 @@ TEST_CASE("a due timer's fiber is next, however many wait with long slices", "[s
           }
         });
       for (int i = 0; i < 8; ++i) runtime::yield();
-      std::vector<int> late;
       for (int i = 0; i < 15; ++i) {
         turns = 0;
         due = monotonic_now() + 1'000'000;
@@ -93,29 +117,58 @@ TEST_CASE("a due timer's fiber is next, however many wait with long slices", "[s
         late.push_back(turns);
       }
       stop = true;
-      std::sort(late.begin(), late.end());
-      worst = late[late.size() / 2];
     });
   }
-  CHECK(worst <= 3);
+  CHECK(median(late) <= 3);
 }
 
 TEST_CASE("what is pinned to a Processor is served while a fiber computes there beside an idle one",
           "[scheduler][fairness]") {
-  bool in_time = false;
+  static constexpr std::int64_t kPatience = 300'000'000;
+  std::vector<std::int64_t> took;
   {
     auto rt = runtime::Runtime::start({.gomaxprocs = 2});
     REQUIRE(rt);
     (*rt)->run([&] {
-      // On both, so one of them is where this fiber is.
-      std::atomic<int> ran{0};
-      for (unsigned i = 0; i < 2; ++i) (void)runtime::spawn_on(i, "probe", [&] { ++ran; });
-      const std::int64_t limit = monotonic_now() + 1'000'000'000;
-      while (ran != 2 && monotonic_now() < limit) {
+      for (int round = 0; round < 7; ++round) {
+        // On both, so one of them is where this fiber is.
+        std::atomic<int> ran{0};
+        const std::int64_t begin = monotonic_now();
+        for (unsigned i = 0; i < 2; ++i) (void)runtime::spawn_on(i, "probe", [&] { ++ran; });
+        while (ran != 2 && monotonic_now() - begin < kPatience) {
+        }
+        took.push_back(monotonic_now() - begin);
+        while (ran != 2) runtime::yield();
       }
-      in_time = ran == 2;
-      while (ran != 2) runtime::yield();
     });
   }
-  CHECK(in_time);
+  CHECK(median(took) < kPatience);
+}
+
+TEST_CASE("a timer that another Processor adopts when GOMAXPROCS falls is on time", "[scheduler][fairness]") {
+  std::vector<std::int64_t> late;
+  auto rt = runtime::Runtime::start({.gomaxprocs = 4});
+  REQUIRE(rt);
+  for (int round = 0; round < 3; ++round) {
+    // The last place's: the first is who is woken anyway.
+    std::atomic<std::int64_t> by{0};
+    (*rt)->run([&] {
+      std::atomic<bool> asleep{false};
+      (void)runtime::spawn_on(3, "sleeper", [&] {
+        const std::int64_t due = monotonic_now() + 60'000'000;
+        const runtime::Ticket wait = runtime::prepare_park(runtime::WaitReason::sleep);
+        asleep = true;
+        (void)runtime::park_until(wait, Deadline::at(due));
+        by = std::max<std::int64_t>(monotonic_now() - due, 1);
+        by.notify_all();
+      });
+      while (!asleep) (void)runtime::sleep_for(1ms);
+    });
+    // From here on nobody is awake who would look for what is due.
+    (*rt)->set_gomaxprocs(2);
+    by.wait(0);
+    (*rt)->set_gomaxprocs(4);
+    late.push_back(by);
+  }
+  CHECK(median(late) < 200'000'000);
 }
