@@ -67,45 +67,27 @@ class Channel : private detail::ChannelCore {
   [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_from(value, &ctx); }
   /// send() that leaves the value in `value` when it fails.
   [[nodiscard, gnu::always_inline]] std::error_code send_from(T& value, const context::Context* ctx = nullptr) {
-    if (const std::error_code error = error_of(ctx)) return error;
-    lock_.lock();
-    if (closed_) [[unlikely]]
-      return unlock_closed();
-    if (ChannelWaiter* const receiver = claim(receivers_)) {
-      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
-      complete_and_unlock(*receiver);
-      runtime::spend_little();
-      return {};
-    }
-    if (size_ != capacity_) {
-      push(value);
-      lock_.unlock();
-      runtime::spend_little();
-      return {};
-    }
-    if (ctx == nullptr) return wait_plainly_in(senders_, &value) ? std::error_code{} : errc::closed;
-    return wait_to_send(&value, ctx);
+    return send_as<Closed::bug>(value, ctx);
   }
   /// Never waits. True: the value was moved from. False: the channel is full (counted, see unsent_count()) or closed,
   /// and `value` is untouched.
   [[nodiscard]] bool try_send(T& value) {
-    lock_.lock();
-    if (closed_) [[unlikely]] {
-      (void)unlock_closed();
-      return false;
-    }
-    if (ChannelWaiter* const receiver = claim(receivers_)) {
-      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
-      complete_and_unlock(*receiver);
-      return true;
-    }
-    const bool room = size_ != capacity_;
-    if (room) push(value);
-    lock_.unlock();
-    if (!room) count_unsent();
-    return room;
+    const std::error_code error = try_send_as<Closed::bug>(value);
+    if (error == errc::would_wait) count_unsent();
+    return !error;
   }
   [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
+
+  /// For senders who may come after close() without a mistake of theirs: a timer's tick, an event for whoever still
+  /// listens. As send(ctx, value), but to find the channel closed is only an error. Errors: errc::closed,
+  /// context::errc.
+  [[nodiscard]] std::error_code send_if_open(const context::Context& ctx, T value) {
+    return send_as<Closed::error>(value, &ctx);
+  }
+  /// The same without waiting; nothing is counted. Errors: errc::would_wait when the channel is full, errc::closed;
+  /// `value` is untouched then. Any thread.
+  [[nodiscard]] std::error_code try_send_if_open(T& value) noexcept { return try_send_as<Closed::error>(value); }
+  [[nodiscard]] std::error_code try_send_if_open(T&& value) noexcept { return try_send_as<Closed::error>(value); }
 
   /// Waits for a value. Error: errc::closed when the channel is closed and empty.
   [[nodiscard, gnu::always_inline]] Result<T> receive() { return receive_for(nullptr); }
@@ -168,6 +150,47 @@ class Channel : private detail::ChannelCore {
 
  private:
   friend detail::ChannelCore& detail::core_of<T>(Channel& channel) noexcept;
+
+  /// What a sender makes of a channel that was closed before it came.
+  enum class Closed : bool { error, bug };
+
+  template <Closed kClosed>
+  [[nodiscard, gnu::always_inline]] std::error_code send_as(T& value, const context::Context* ctx) {
+    if (const std::error_code error = error_of(ctx)) return error;
+    lock_.lock();
+    if (closed_) [[unlikely]]
+      return unlock_closed(kClosed == Closed::bug);
+    if (ChannelWaiter* const receiver = claim(receivers_)) {
+      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
+      complete_and_unlock(*receiver);
+      runtime::spend_little();
+      return {};
+    }
+    if (size_ != capacity_) {
+      push(value);
+      lock_.unlock();
+      runtime::spend_little();
+      return {};
+    }
+    if (ctx == nullptr) return wait_plainly_in(senders_, &value) ? std::error_code{} : errc::closed;
+    return wait_to_send(&value, ctx);
+  }
+
+  template <Closed kClosed>
+  [[nodiscard]] std::error_code try_send_as(T& value) noexcept {
+    lock_.lock();
+    if (closed_) [[unlikely]]
+      return unlock_closed(kClosed == Closed::bug);
+    if (ChannelWaiter* const receiver = claim(receivers_)) {
+      std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
+      complete_and_unlock(*receiver);
+      return {};
+    }
+    const bool room = size_ != capacity_;
+    if (room) push(value);
+    lock_.unlock();
+    return room ? std::error_code{} : errc::would_wait;
+  }
 
   void push(T& value) noexcept {
     std::construct_at(buffer_ + place_at_end(), std::move(value));

@@ -72,8 +72,8 @@ class ChannelCore {
                                         const context::Context* ctx) noexcept;
   /// The same without a context. False: closed.
   [[nodiscard]] bool wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept;
-  /// Misuse: releases the lock, reports, says errc::closed.
-  std::error_code unlock_closed() noexcept;
+  /// Releases the lock, says errc::closed; a misuse is reported.
+  std::error_code unlock_closed(bool misuse = true) noexcept;
   std::error_code close() noexcept;
   [[nodiscard]] bool closed() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;

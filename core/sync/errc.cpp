@@ -15,6 +15,7 @@ const std::error_category& category() noexcept {
         case errc::negative_wait_group: return "negative wait group counter";
         case errc::too_many: return "more units than the semaphore has";
         case errc::exception: return "ended by an exception";
+        case errc::would_wait: return "the call would have to wait";
       }
       return "unknown sync error";
     }

@@ -10,6 +10,7 @@ enum class errc {       // NOLINT: named like std::errc
   negative_wait_group,  ///< more done() than add()
   too_many,             ///< more units asked for, or given back, than the semaphore has
   exception,            ///< the cause of an error group's context: a part ended by an exception
+  would_wait,           ///< a call that never waits would have to: the channel is full (sending), or empty (receiving)
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <vector>
 
+#include "core/base/bug.hpp"
 #include "core/base/random.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/channel.hpp"
@@ -126,6 +127,41 @@ TEST_CASE("channel: closing while senders and receivers wait, 10,000 seeds", "[c
     while (channel.try_receive()) ++received;
     invariant(sent + kept == 3, "each send ends once");
     invariant(sent == received, "what was sent is received");
+  });
+}
+
+TEST_CASE("channel: senders that may come too late race with its end, 10,000 seeds", "[channel][seeds]") {
+  test::for_each_simulation(10'000, [](std::uint64_t seed) {
+    Random random(seed);
+    Channel<int> channel(random.below(3));
+    const std::uint64_t bugs = bug_count();
+    const std::uint64_t unsent = sync::unsent_count();
+    int sent = 0;
+    int received = 0;
+    int closed = 0;
+    WaitGroup group;
+    for (std::uint64_t s = 0; s < 3; ++s)
+      (void)group.go("sender", [&, s] {
+        Random mine(seed + 10 + s);
+        for (int i = 0; i < 6; ++i) {
+          int value = i;
+          const std::error_code error =
+              mine.below(2) == 0 ? channel.send_if_open(context::background(), value) : channel.try_send_if_open(value);
+          invariant(!error || error == sync::errc::closed || error == sync::errc::would_wait, "how a send ends");
+          invariant(closed == 0 || error != sync::errc::would_wait, "open again");
+          sent += error ? 0 : 1;
+          closed += error == sync::errc::closed ? 1 : 0;
+          if (mine.below(3) == 0) runtime::yield();
+        }
+      });
+    (void)group.go("receiver", [&] {
+      while (channel.receive()) ++received;
+    });
+    for (std::uint64_t i = random.below(30); i != 0; --i) runtime::yield();
+    (void)channel.close();
+    group.wait();
+    invariant(sent == received, "what was sent is received");
+    invariant(bug_count() == bugs && sync::unsent_count() == unsent, "quiet");
   });
 }
 

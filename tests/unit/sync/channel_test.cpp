@@ -163,6 +163,45 @@ TEST_CASE("misuse of a closed channel is a BUG and a defined error", "[channel]"
 }
 #endif
 
+TEST_CASE("a send if still open: closed and full are errors, no BUG, and counted nowhere", "[channel]") {
+  on_fibers(1, [](test::Findings& found) {
+    const std::uint64_t bugs = bug_count();
+    const std::uint64_t unsent = sync::unsent_count();
+    const context::Context ctx = context::background();
+    Channel<std::unique_ptr<int>> channel(1);
+    found.check(!channel.try_send_if_open(std::make_unique<int>(1)), "room");
+    auto kept = std::make_unique<int>(2);
+    found.check(channel.try_send_if_open(kept) == sync::errc::would_wait && kept != nullptr, "full");
+    found.check(*channel.receive().value() == 1, "the value");
+    found.check(!channel.send_if_open(ctx, std::make_unique<int>(3)), "waits as send does");
+    const auto canceled = context::with_cancel(ctx);
+    std::error_code by_close;
+    std::error_code by_context;
+    WaitGroup group;
+    (void)group.go("sender", [&] { by_context = channel.send_if_open(canceled.context, std::make_unique<int>(4)); });
+    (void)group.go("sender", [&] { by_close = channel.send_if_open(ctx, std::make_unique<int>(5)); });
+    runtime::yield();
+    canceled.cancel();
+    runtime::yield();
+    (void)channel.close();
+    group.wait();
+    found.check(by_context == context::errc::canceled && by_close == sync::errc::closed, "what ended the waits");
+    found.check(channel.try_send_if_open(kept) == sync::errc::closed && *kept == 2, "closed: the value is kept");
+    found.check(channel.send_if_open(ctx, nullptr) == sync::errc::closed, "closed");
+    found.check(*channel.receive().value() == 3 && channel.receive().error() == sync::errc::closed, "what was sent");
+    found.check(bug_count() == bugs && sync::unsent_count() == unsent, "quiet");
+    // A receiver that waits gets it at once.
+    Channel<int> unbuffered;
+    int got = 0;
+    (void)group.go("receiver", [&] { got = unbuffered.receive().value_or(-1); });
+    runtime::yield();
+    found.check(!unbuffered.try_send_if_open(7), "handed over");
+    found.check(unbuffered.try_send_if_open(8) == sync::errc::would_wait, "nobody waits any more");
+    group.wait();
+    found.check(got == 7, "received");
+  });
+}
+
 TEST_CASE("a send or a receive ends with its context", "[channel][context]") {
   on_fibers(1, [](test::Findings& found) {
     Channel<int> channel;
