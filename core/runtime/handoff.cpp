@@ -3,9 +3,10 @@
 // A machine cannot be made to let go of its Processor at a safe moment from outside; so nothing is taken from it (but
 // in a blocking section, where it has let go: blocking_section.cpp). The Processor is marked retired and stays with its
 // machine (the fiber goes on using its caches and counters, owner as before), while a new Processor with a machine of
-// its own takes the Slot: the Poller, the timers, the pinned fibers. The retired queue stays visible to thieves. At its
-// next entry into the runtime the machine drains what is left into the global queue, gives its caches back and waits
-// for another assignment.
+// its own takes the Slot: the Poller, the timers, the pinned fibers, and what is queued. (It was left to thieves once;
+// but who has work of his own does not steal, and beside a busy global queue those fibers waited until the held one
+// came back.) What comes into the retired queue afterwards stays visible to thieves. At its next entry into the runtime
+// the machine drains what is left into the global queue, gives its caches back and waits for another assignment.
 //
 // Only structure_lock_ holders retire or assign. Processor objects are never freed, so a thief with an old pointer
 // reads a queue that is at worst empty or somebody else's.
@@ -167,6 +168,9 @@ bool Scheduler::replace(Processor& p) noexcept {
   add_retired(p);
   p.retired.store(true, std::memory_order_seq_cst);
   rouse(p);
+  // Nobody has the fresh one yet, so its queue is ours.
+  while (p.queue.steal_half(fresh->queue) != 0) {
+  }
   handoffs_.fetch_add(1, std::memory_order_relaxed);
   assign(*m, *fresh);
   return true;

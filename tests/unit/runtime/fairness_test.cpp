@@ -43,7 +43,8 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
   std::vector<std::uint64_t> longest(kFibers);
   Shared<std::uint64_t> all;
   {
-    auto rt = runtime::Runtime::start({.gomaxprocs = 1});
+    // A thread that the kernel does not run for a while must not look like a fiber that holds its Processor.
+    auto rt = runtime::Runtime::start({.gomaxprocs = 1, .handoff_max = 0});
     REQUIRE(rt);
     (*rt)->run([&] {
       for (std::size_t i = 0; i < kFibers; ++i)
@@ -61,6 +62,36 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
   std::sort(turns.begin(), turns.end());
   CHECK(turns.front() * 10 >= turns[kFibers / 2] * 8);
   CHECK(*std::max_element(longest.begin(), longest.end()) <= 3 * kFibers);
+}
+
+TEST_CASE("what is queued behind a fiber that computes is served, however many others wait", "[scheduler][fairness]") {
+  static constexpr std::size_t kFibers = 1'000;
+  std::vector<std::atomic<std::uint64_t>> turns(kFibers);
+  std::size_t left_out = kFibers;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 1});
+    REQUIRE(rt);
+    std::atomic<bool> stop{false};
+    (*rt)->run([&] {
+      for (auto& mine : turns)
+        (void)runtime::spawn("turns", [&] {
+          while (!stop) {
+            ++mine;
+            runtime::yield();
+          }
+        });
+      // Until the ring is full and the rest in the global queue.
+      for (int i = 0; i < 10; ++i) runtime::yield();
+      std::vector<std::uint64_t> before(turns.begin(), turns.end());
+      const std::int64_t limit = monotonic_now() + 2'000'000'000;
+      while (left_out != 0 && monotonic_now() < limit) {
+        left_out = 0;
+        for (std::size_t i = 0; i < kFibers; ++i) left_out += turns[i] == before[i] ? 1 : 0;
+      }
+      stop = true;
+    });
+  }
+  CHECK(left_out == 0);
 }
 
 TEST_CASE("two pinned fibers that yield to each other leave others their turns", "[scheduler][fairness]") {
