@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/base/hash.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd::metric {
@@ -61,8 +62,28 @@ void check(const FamilySpec& spec) {
 }
 
 bool acceptable(LabelValues values) {
-  return std::all_of(values.begin(), values.end(),
-                     [](std::string_view v) { return v.size() <= kMaxLabelValue && is_utf8(v); });
+  return std::all_of(values.begin(), values.end(), [](std::string_view v) { return is_utf8(v); });
+}
+
+/// A value as the page shows it: of a long one the beginning, and a hash of all of it, so that those that begin alike
+/// stay apart. The same in every process, for dashboards keep it. Of UTF-8.
+std::string bounded(std::string_view value) {
+  static constexpr std::size_t kDigits = 16;
+  if (value.size() <= kMaxLabelValue) return std::string(value);
+  std::size_t end = kMaxLabelValue - kDigits - 1;
+  while ((static_cast<unsigned char>(value[end]) & 0xC0U) == 0x80U) --end;  // no character is cut through
+  std::string out(value.substr(0, end));
+  out += '~';
+  const std::uint64_t hash = hash_bytes(value.data(), value.size(), 0);
+  for (std::size_t i = kDigits; i-- > 0;) out += "0123456789abcdef"[hash >> (4 * i) & 15U];
+  return out;
+}
+
+std::vector<std::string> key_of(LabelValues values) {
+  std::vector<std::string> key;
+  key.reserve(values.size());
+  for (const std::string_view value : values) key.push_back(bounded(value));
+  return key;
 }
 
 }  // namespace
@@ -70,7 +91,8 @@ bool acceptable(LabelValues values) {
 Registry::Registry() {
   const std::scoped_lock lock(mutex_);
   refused_ = &family_locked({.name = std::string(kSeriesRefused),
-                             .help = "Requests for a series that the family's bound on label values sent to 'other'.",
+                             .help = "Requests for a series that went to 'other': more than the family may have, or a "
+                                     "label value that is not UTF-8.",
                              .type = Type::counter,
                              .labels = {"family"},
                              .max_series = 10'000});
@@ -117,7 +139,7 @@ Registry::Series& Registry::series(Family& family, Type type, LabelValues values
 
 Registry::Series& Registry::series_locked(Family& family, LabelValues values) {
   if (!acceptable(values)) return overflow_locked(family);
-  std::vector<std::string> key(values.begin(), values.end());
+  std::vector<std::string> key = key_of(values);
   if (const auto found = family.by_labels.find(key); found != family.by_labels.end()) return *found->second;
   if (family.by_labels.size() + family.callbacks.size() >= family.spec.max_series) return overflow_locked(family);
   Series& made = make_locked(family);
@@ -151,11 +173,12 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   if (family.spec.type == Type::histogram || family.spec.labels.size() != values.size() || !read)
     throw std::invalid_argument("metric: callback does not fit " + family.spec.name);
   const std::scoped_lock lock(mutex_);
-  std::vector<std::string> key(values.begin(), values.end());
+  const bool fits = acceptable(values);
+  std::vector<std::string> key = fits ? key_of(values) : std::vector<std::string>();
   const bool taken = family.by_labels.contains(key) || std::any_of(family.callbacks.begin(), family.callbacks.end(),
                                                                    [&](const auto& c) { return c.labels == key; });
   if (taken) throw std::invalid_argument("metric: a series of " + family.spec.name + " exists already");
-  if (!acceptable(values) || family.by_labels.size() + family.callbacks.size() >= family.spec.max_series) {
+  if (!fits || family.by_labels.size() + family.callbacks.size() >= family.spec.max_series) {
     series_locked(*refused_, {family.spec.name}).counter->add();
     return {};
   }

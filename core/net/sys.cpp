@@ -71,6 +71,11 @@ int unread(int fd) noexcept {
   const int r = result(::ioctl(fd, FIONREAD, &n));
   return r < 0 ? r : n;
 }
+int unacknowledged(int fd) noexcept {
+  int n = 0;
+  const int r = result(::ioctl(fd, TIOCOUTQ, &n));
+  return r < 0 ? r : n;
+}
 int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::getpeername(fd, address, size));
 }

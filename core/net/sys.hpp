@@ -34,6 +34,8 @@ namespace fiberd::net::sys {
 [[nodiscard, gnu::noinline]] int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept;
 /// Bytes that wait to be read (FIONREAD).
 [[nodiscard, gnu::noinline]] int unread(int fd) noexcept;
+/// Bytes that the peer has not acknowledged (SIOCOUTQ).
+[[nodiscard, gnu::noinline]] int unacknowledged(int fd) noexcept;
 [[gnu::noinline]] void close(int fd) noexcept;
 
 }  // namespace fiberd::net::sys

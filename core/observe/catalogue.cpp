@@ -167,14 +167,14 @@ constexpr MetricInfo kCatalogue[] = {
      registry,
      {"family"},
      "requests",
-     "Requests for a series that the family's bound on label values sent to 'other'.",
+     "Requests for a series that went to 'other': more than the family may have, or a label value that is not UTF-8.",
      10'000},
     {"fiberd_access_log_dropped_total",
      counter,
      registry,
      {"listener"},
      "lines",
-     "Access log lines dropped because the writer fell behind."},
+     "Access log lines lost: the writer fell behind, or the output took no more (each line of a write that failed)."},
     // Listeners
     {"fiberd_listener_connections", gauge, registry, {"listener"}, "connections", "Connections open."},
     {"fiberd_listener_connections_active",
@@ -325,7 +325,9 @@ constexpr MetricInfo kCatalogue[] = {
      {"listener", "reason"},
      "lines",
      "StatsD lines refused: name, value, type, rate, tags, section (the line is bad), length (over line_size), series "
-     "(one more than are allowed), name_clash (another metric has its name on the Prometheus page), set_members (one "
+     "(one more than are allowed), name_clash (another metric has its name on the Prometheus page, or another spelling "
+     "of "
+     "its tags its labels), set_members (one "
      "more than are allowed), memory, unfinished (the connection ended in its middle), shutdown (cut at "
      "shutdown.timeout)."},
     {"fiberd_aggregate_series", gauge, registry, {"listener"}, "series", "Series at the end of the last interval."},
@@ -354,8 +356,11 @@ constexpr MetricInfo kCatalogue[] = {
      registry,
      {"listener", "upstream", "result"},
      "intervals",
-     "Intervals sent to an upstream: delivered, rejected (it answered that it will not take it), dropped (it was down "
-     "for too long, or the daemon ended), superseded (a newer state was sent instead)."},
+     "Intervals sent to an upstream: delivered (by UDP: sent), uncertain (sent, but a connection was reset or fell "
+     "silent "
+     "before all was acknowledged: what the upstream had read nobody knows, and it is not sent again), rejected (it "
+     "answered that it will not take it), dropped (it was down for too long, or the daemon ended), superseded (a newer "
+     "state was sent instead)."},
     {"fiberd_aggregate_flush_errors_total",
      counter,
      registry,
@@ -408,8 +413,11 @@ std::string render_metrics_markdown() {
       "# Metrics\n\n"
       "Served as `/metrics` on the admin listener in Prometheus' text format 0.0.4. This page is generated from\n"
       "core/observe/catalogue.cpp; a test holds it against the code. Durations are seconds, sizes bytes. Label values\n"
-      "are bounded: beyond a family's limit (1,000 series unless noted), and for values over 128 bytes or not UTF-8,\n"
-      "samples go to the series whose labels read `other`, and `fiberd_metric_series_refused_total` counts them.\n\n"
+      "are bounded: of one over 128 bytes the first 111, a `~` and 16 digits of a hash of the whole are shown (the "
+      "same\n"
+      "in every process), so long routes that begin alike stay apart. Beyond a family's limit (1,000 series unless\n"
+      "noted), and for values that are not UTF-8, samples go to the series whose labels read `other`, and\n"
+      "`fiberd_metric_series_refused_total` counts them.\n\n"
       "| name | type | labels | unit | meaning |\n|---|---|---|---|---|\n";
   for (const MetricInfo& info : catalogue()) {
     std::string labels;

@@ -146,12 +146,12 @@ void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_blocking_jobs_total").sample(s.blocking_jobs);
 }
 
-void add_process(Page& page, const std::string& version) {
+void add_process(Page& page, const std::string& version, ProcessStatsReader& process) {
   page.family("fiberd_bugs_total").sample(bug_count());
   page.family("fiberd_contexts").sample(context::live_count());
   page.family("fiberd_contexts_never_canceled_total").sample(context::never_canceled_count());
   page.family("fiberd_build_info").sample(1, {version, __VERSION__});
-  const Result<ProcessStats> stats = read_process_stats();
+  const Result<ProcessStats> stats = process.read();
   if (!stats) log(LogLevel::warning, "metrics: /proc cannot be read: " + stats.error().message());
   const auto add = [&](std::string_view name, auto ProcessStats::*member) {
     page.family(name);
@@ -200,7 +200,7 @@ std::vector<prometheus::MetricFamily> Exporter::Collect() const {
     add_memory_and_waits(page, stats);
   }
   for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));
-  add_process(page, version_);
+  add_process(page, version_, process_);
   return out;
 }
 

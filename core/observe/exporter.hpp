@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/metric/registry.hpp"
+#include "core/observe/process_stats.hpp"
 #include "core/runtime/mem_stats.hpp"
 
 namespace fiberd::observe {
@@ -32,6 +33,7 @@ class Exporter final : public prometheus::Collectable {
   metric::Registry& registry_;
   std::function<runtime::MemStats()> mem_stats_;
   std::string version_;
+  mutable ProcessStatsReader process_;
 };
 
 }  // namespace fiberd::observe

@@ -2,6 +2,7 @@
 // What the kernel says of this process, for the process_* metrics.
 #include <cstdint>
 
+#include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 
 namespace fiberd::observe {
@@ -16,9 +17,27 @@ struct ProcessStats {
   std::uint64_t max_fds = 0;  ///< UINT64_MAX when unlimited
 };
 
-/// Reads /proc (proc(5)): a handful of system calls that do not wait for a device. Since kernel 6.2 open_fds is one
-/// stat(2); before, the directory is listed. Thread-safe. Errors: those of open, read, stat; bad_message for a
-/// /proc that cannot be understood.
-[[nodiscard]] Result<ProcessStats> read_process_stats();
+/// Reads /proc (proc(5)): a handful of system calls that do not wait for a device. The files are kept open, so that the
+/// metrics are there when descriptors have run out, which is when somebody looks at them. Thread-safe.
+class ProcessStatsReader {
+ public:
+  /// Opens the files; what cannot be opened is tried again by read().
+  ProcessStatsReader() noexcept;
+  ~ProcessStatsReader();
+  ProcessStatsReader(const ProcessStatsReader&) = delete;
+  ProcessStatsReader& operator=(const ProcessStatsReader&) = delete;
+
+  /// Since kernel 6.2 open_fds is one fstat(2); before, the directory is listed. Errors: those of open, read, stat;
+  /// bad_message for a /proc that cannot be understood.
+  [[nodiscard]] Result<ProcessStats> read() noexcept;
+
+ private:
+  [[nodiscard]] std::error_code open_locked() noexcept;
+  [[nodiscard]] Result<std::uint64_t> count_fds_locked() const noexcept;
+  Lock lock_;  // the directory has one place that is read from
+  int stat_ = -1;
+  int descriptors_ = -1;
+  std::uint64_t boot_time_ = 0;  // Unix seconds
+};
 
 }  // namespace fiberd::observe

@@ -101,8 +101,9 @@ void Aggregator::create(const SeriesView& key, const StatsdLine& line, Tally& ta
   if (!labels) return tally.refuse(Refusal::tags);
   auto family = names_.claim(key.name, key.kind);
   if (family == nullptr) return tally.refuse(Refusal::name_clash);
-  auto info = std::make_shared<const SeriesInfo>(
-      SeriesInfo{std::move(family), std::string(key.tags), std::move(*labels), line.type});
+  std::optional<PrometheusLabels> claimed = PrometheusLabels::claim(std::move(family), std::move(*labels), key.tags);
+  if (!claimed) return tally.refuse(Refusal::name_clash);
+  auto info = std::make_shared<const SeriesInfo>(SeriesInfo{std::move(*claimed), std::string(key.tags), line.type});
   bool taken = false;
   const bool there = map_.compute(key, [&](Series& series) {
     // Somebody else may have made it meanwhile.
@@ -151,7 +152,7 @@ void Aggregator::finish(View& view) {
   for (const auto& [text, q] : options_.percentiles) qs.push_back(q);
   static const metric::Sketch kEmpty;
   for (Row& row : view.rows) {
-    switch (row.info->family->kind()) {
+    switch (row.info->labels.family().kind()) {
       case Kind::timer: {
         const metric::Sketch& sketch = row.sketch != nullptr ? *row.sketch : kEmpty;
         row.quantiles.resize(qs.size());
@@ -167,7 +168,9 @@ void Aggregator::finish(View& view) {
     row.members.reset();
   }
   std::sort(view.rows.begin(), view.rows.end(), [](const Row& a, const Row& b) {
-    return std::tie(a.info->family->name(), a.info->labels) < std::tie(b.info->family->name(), b.info->labels);
+    const PrometheusLabels& left = a.info->labels;
+    const PrometheusLabels& right = b.info->labels;
+    return std::tie(left.family().name(), left.text()) < std::tie(right.family().name(), right.text());
   });
   view.prometheus = render_prometheus(view);
   view.json = render_json(view);

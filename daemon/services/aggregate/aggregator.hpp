@@ -37,7 +37,7 @@ enum class Refusal : std::uint8_t {
   section,
   length,
   series,       ///< it would make one series more than are allowed
-  name_clash,   ///< another metric has its name on the Prometheus page
+  name_clash,   ///< another metric has its name on the Prometheus page, or other tags have its labels
   set_members,  ///< it would make one set member more than are allowed
   memory,       ///< none was left
   count_

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/hash.hpp"
+
 namespace fiberd::daemon::aggregate {
 
 static std::string plain(std::string_view text) {
@@ -26,23 +28,27 @@ std::string prometheus_name(std::string_view name, Kind kind) {
 }
 
 std::optional<std::string> prometheus_labels(std::string_view tags) {
-  std::string out;
-  std::vector<std::string> keys;
+  std::vector<std::pair<std::string, std::string_view>> labels;
   while (!tags.empty()) {
     const std::string_view tag = tags.substr(0, tags.find(','));
     tags.remove_prefix(std::min(tags.size(), tag.size() + 1));
     const std::size_t colon = tag.find(':');
     std::string key = plain(tag.substr(0, colon));
-    if (key == "quantile" || key.starts_with("__") || std::find(keys.begin(), keys.end(), key) != keys.end())
-      return std::nullopt;
-    if (!out.empty()) out += ',';
+    if (key == "quantile" || key.starts_with("__")) return std::nullopt;
+    labels.emplace_back(std::move(key), colon == std::string_view::npos ? "true" : tag.substr(colon + 1));
+  }
+  std::sort(labels.begin(), labels.end());
+  std::string out;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto& [key, value] = labels[i];
+    if (i != 0 && labels[i - 1].first == key) return std::nullopt;
+    if (i != 0) out += ',';
     out += key + "=\"";
-    for (const char c : colon == std::string_view::npos ? "true" : tag.substr(colon + 1)) {
+    for (const char c : value) {
       if (c == '"' || c == '\\') out += '\\';
       out += c;
     }
     out += '"';
-    keys.push_back(std::move(key));
   }
   return out;
 }
@@ -81,6 +87,26 @@ void PrometheusNames::release(const Family& family) noexcept {
     const auto claim = claims_.find(n);
     if (claim != claims_.end() && --claim->second.uses == 0) claims_.erase(claim);
   }
+}
+
+std::optional<PrometheusLabels> PrometheusLabels::claim(std::shared_ptr<const PrometheusNames::Family> family,
+                                                        std::string labels, std::string_view tags) {
+  const std::uint64_t key = hash_bytes(labels.data(), labels.size(), hash_seed());
+  const std::uint64_t spelling = hash_bytes(tags.data(), tags.size(), hash_seed());
+  {
+    const LockGuard guard(family->lock_);
+    const auto [at, fresh] = family->spellings_.try_emplace(key, PrometheusNames::Family::Spelling{spelling, 0});
+    if (at->second.tags != spelling) return std::nullopt;
+    ++at->second.uses;
+  }
+  return PrometheusLabels(std::move(family), std::move(labels), key);
+}
+
+PrometheusLabels::~PrometheusLabels() {
+  if (family_ == nullptr) return;
+  const LockGuard guard(family_->lock_);
+  const auto at = family_->spellings_.find(key_);
+  if (at != family_->spellings_.end() && --at->second.uses == 0) family_->spellings_.erase(at);
 }
 
 }  // namespace fiberd::daemon::aggregate

@@ -102,7 +102,7 @@ void json_tags(std::string& out, std::string_view tags) {
 }
 
 void json_row(std::string& out, const View& view, const Row& row) {
-  const PrometheusNames::Family& family = *row.info->family;
+  const PrometheusNames::Family& family = row.info->labels.family();
   out += "{\"name\":";
   json_string(out, family.statsd_name());
   out += ",\"type\":";
@@ -150,7 +150,7 @@ class Pieces {
 };
 
 std::string statsd_line(const SeriesInfo& info, double value, double weight) {
-  std::string line = info.family->statsd_name() + ':';
+  std::string line = info.labels.family().statsd_name() + ':';
   append(line, value);
   line += '|';
   line += symbol(info.type);
@@ -172,9 +172,9 @@ std::string render_prometheus(const View& view) {
   std::string out;
   const std::string* last = nullptr;
   for (const Row& row : view.rows) {
-    const PrometheusNames::Family& family = *row.info->family;
+    const PrometheusNames::Family& family = row.info->labels.family();
     const std::string& name = family.name();
-    const std::string& labels = row.info->labels;
+    const std::string& labels = row.info->labels.text();
     if (last == nullptr || *last != name) head(out, family);
     last = &name;
     if (family.kind() != Kind::timer) {
@@ -207,7 +207,7 @@ std::vector<std::string> render_statsd(const View& view, std::size_t piece) {
   for (const Row& row : view.rows) {
     if (!row.touched) continue;
     const SeriesInfo& info = *row.info;
-    switch (info.family->kind()) {
+    switch (info.labels.family().kind()) {
       case Kind::counter: pieces.add(statsd_line(info, row.delta, 1)); break;
       case Kind::gauge:
         pieces.add((std::signbit(row.total) ? statsd_line(info, 0, 1) : std::string()) +
@@ -225,8 +225,8 @@ std::vector<std::string> render_statsd(const View& view, std::size_t piece) {
       case Kind::set:
         if (row.members == nullptr) break;
         for (const std::string& member : *row.members)
-          pieces.add(info.family->statsd_name() + ':' + member + "|s" + (info.tags.empty() ? "" : "|#" + info.tags) +
-                     '\n');
+          pieces.add(info.labels.family().statsd_name() + ':' + member + "|s" +
+                     (info.tags.empty() ? "" : "|#" + info.tags) + '\n');
         break;
     }
   }

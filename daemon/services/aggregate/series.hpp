@@ -56,10 +56,9 @@ struct SeriesEqual {
 
 /// What a series is called. Shared by the series and by every view that shows it; never changes.
 struct SeriesInfo {
-  std::shared_ptr<const PrometheusNames::Family> family;
-  std::string tags;    ///< StatsD's, in order
-  std::string labels;  ///< Prometheus'
-  StatsdType type;     ///< of the line that made it
+  PrometheusLabels labels;  ///< Prometheus', and the family
+  std::string tags;         ///< StatsD's, in order
+  StatsdType type;          ///< of the line that made it
 };
 
 /// Distinct members, exactly.

@@ -60,6 +60,7 @@ UpstreamMetrics Service::upstream_metrics(const std::string& upstream, metric::R
   };
   UpstreamMetrics m;
   m.delivered = result("delivered");
+  m.uncertain = result("uncertain");
   m.rejected = result("rejected");
   m.dropped = result("dropped");
   m.superseded = result("superseded");

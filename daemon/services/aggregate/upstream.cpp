@@ -7,6 +7,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/context/waits.hpp"
+#include "core/net/sys.hpp"
 #include "core/net/udp_socket.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -56,10 +57,11 @@ void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
       patience.cancel();
     }
     if (outcome == Outcome::delivered) return metric::count(metrics_.delivered);
-    metric::count(metrics_.failed);
-    if (const auto left_out = limit_.pass(monotonic_now()))
-      log(LogLevel::warning, "aggregate: " + name_ + ": " + error +
-                                 (*left_out == 0 ? "" : " (" + std::to_string(*left_out) + " more of the like)"));
+    if (!error.empty()) {
+      metric::count(metrics_.failed);
+      warn(error);
+    }
+    if (outcome == Outcome::uncertain) return metric::count(metrics_.uncertain);
     if (outcome == Outcome::rejected) return metric::count(metrics_.rejected);
     if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
     if (queue_.closed() && ++last_tries >= kLastTries) break;
@@ -68,6 +70,12 @@ void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
   }
   metric::count(metrics_.dropped);
   log(LogLevel::error, "aggregate: " + name_ + ": an interval was not sent before the end");
+}
+
+void Upstream::warn(const std::string& error) {
+  if (const auto left_out = limit_.pass(monotonic_now()))
+    log(LogLevel::warning, "aggregate: " + name_ + ": " + error +
+                               (*left_out == 0 ? "" : " (" + std::to_string(*left_out) + " more of the like)"));
 }
 
 namespace {
@@ -90,15 +98,21 @@ class StatsdUpstream final : public Upstream {
     pieces_ = render_statsd(view, tcp_ ? kWrite : kDatagram);
     next_ = 0;
     sent_of_next_ = 0;
+    uncertain_ = false;
   }
   [[nodiscard]] bool states() const noexcept override { return false; }
 
   Outcome attempt(const context::Context& ctx, std::string& error) override {
-    if (next_ == pieces_.size()) return Outcome::delivered;
-    const std::error_code failed = tcp_ ? send_stream(ctx) : send_datagrams(ctx);
-    if (!failed) return Outcome::delivered;
-    error = failed.message();
-    return Outcome::again;
+    const std::size_t first = next_;
+    if (next_ != pieces_.size()) {
+      const std::size_t of_first = sent_of_next_;
+      if (const std::error_code failed = tcp_ ? send_stream(ctx) : send_datagrams(ctx)) {
+        error = failed.message();
+        if (next_ != first || sent_of_next_ > of_first) uncertain_ = true;
+        if (next_ != pieces_.size()) return Outcome::again;
+      }
+    }
+    return uncertain_ ? Outcome::uncertain : Outcome::delivered;
   }
 
   std::error_code send_datagrams(const context::Context& ctx) {
@@ -134,7 +148,9 @@ class StatsdUpstream final : public Upstream {
     for (;;) {
       const Result<std::size_t> n =
           stream->read_some(rest, Deadline::in(1s).earlier(ctx.deadline()), ctx.cancellation());
-      if (!n || *n == 0) return {};
+      if (n && *n != 0) continue;
+      if (n || (n.error() == std::errc::timed_out && net::sys::unacknowledged(stream->native_handle()) == 0)) return {};
+      return n.error();
     }
   }
 
@@ -143,6 +159,7 @@ class StatsdUpstream final : public Upstream {
   std::vector<std::string> pieces_;
   std::size_t next_ = 0;          // the first piece that is not sent whole
   std::size_t sent_of_next_ = 0;  // bytes
+  bool uncertain_ = false;        // some of what was sent went into a connection that broke
 };
 
 class PrometheusUpstream final : public Upstream {

@@ -7,6 +7,11 @@
 // Prometheus upstream is sent states: a newer view makes the older ones that wait superfluous (counted). UDP gives no
 // answer: what nobody receives is lost unseen, but for a refusal that ICMP brings.
 //
+// StatsD has no answers, so `delivered` says what TCP knows: the upstream has read to the end and closed, or its kernel
+// has acknowledged all. Where a connection was reset with some of a view in it (or UDP was refused after some of it had
+// gone) nobody knows what was read. Sending it again might count it twice, so it is not, and the view counts as
+// `uncertain`, however well the rest arrives.
+//
 // At the end (the queue is closed) three tries are made for each view that is left.
 #include <atomic>
 #include <chrono>
@@ -29,6 +34,7 @@ namespace fiberd::daemon::aggregate {
 /// Each may be null. `failed` counts tries, the others views.
 struct UpstreamMetrics {
   metric::Counter* delivered = nullptr;
+  metric::Counter* uncertain = nullptr;  ///< sent, and some of it may have been lost
   metric::Counter* failed = nullptr;
   metric::Counter* rejected = nullptr;    ///< the upstream answered that it will never take it (HTTP 4xx)
   metric::Counter* dropped = nullptr;     ///< the queue had no room, or the daemon ended
@@ -54,11 +60,11 @@ class Upstream {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  protected:
-  enum class Outcome : std::uint8_t { delivered, again, rejected };
+  enum class Outcome : std::uint8_t { delivered, uncertain, again, rejected };
   Upstream(std::string name, const UpstreamMetrics& metrics) : name_(std::move(name)), metrics_(metrics) {}
   /// Makes ready what is sent of `view`, once.
   virtual void prepare(const View& view) = 0;
-  /// One try; `error` says what went wrong.
+  /// One try; `error` says what went wrong, unless all went well.
   virtual Outcome attempt(const context::Context& ctx, std::string& error) = 0;
   /// Whether a newer view says all that an older one said.
   [[nodiscard]] virtual bool states() const noexcept = 0;
@@ -67,6 +73,7 @@ class Upstream {
 
  private:
   void deliver(const context::Context& ctx, const ViewPointer& view);
+  void warn(const std::string& error);
   const std::string name_;
   const UpstreamMetrics metrics_;
   // It is tried again and again while it is down: the first failure is news, the rest is a count.

@@ -1,5 +1,10 @@
 #include "core/observe/exporter.hpp"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <prometheus/metric_family.h>
 
 #include <catch2/catch.hpp>
@@ -89,6 +94,32 @@ TEST_CASE("without runtime statistics the rest is exported", "[observe]") {
   const std::string page = exporter.render();
   CHECK(page.find("fiberd_sched_") == std::string::npos);
   CHECK(page.find("process_threads 1\n") != std::string::npos);
+}
+
+TEST_CASE("process metrics are there, and right, when descriptors have run out", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry);
+  const auto open_fds = [&] {
+    const std::string page = exporter.render();
+    const std::size_t at = page.find("\nprocess_open_fds ");
+    return at == std::string::npos ? -1 : std::atoi(page.c_str() + at + 18);
+  };
+  const int before = open_fds();
+  CHECK(before > 0);
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const rlimit none{0, limit.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const int refused = ::open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  const int error = errno;
+  const int during = open_fds();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(refused == -1);
+  CHECK(error == EMFILE);
+  CHECK(during == before);
+  const int one = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  CHECK(open_fds() == before + 1);
+  ::close(one);
 }
 
 TEST_CASE("only the catalogue's own families can be registered from it", "[observe]") {
