@@ -253,7 +253,7 @@ void AccessLog::reopen() noexcept {
   }
   ::close(fd_);
   fd_ = *fd;
-  after_half_line_ = false;
+  in_line_ = after_half_line_ = false;
 }
 
 /// How many bytes of it were written before it failed.
@@ -280,10 +280,11 @@ void AccessLog::write_out(std::string_view data) noexcept {
     data.remove_prefix(end + 1);
   }
   // What was cut through must not run into the next.
-  if (after_half_line_ && !data.empty()) after_half_line_ = write_all(fd_, "\n") == 0;
+  if (after_half_line_ && !data.empty() && write_all(fd_, "\n") == 1) after_half_line_ = in_line_ = false;
   const std::size_t written = after_half_line_ ? 0 : write_all(fd_, data);
+  if (written != 0) in_line_ = data[written - 1] != '\n';
   if (const std::string_view rest = data.substr(written); !rest.empty()) {
-    after_half_line_ = after_half_line_ || (written != 0 && data[written - 1] != '\n');
+    after_half_line_ = in_line_;
     in_lost_line_ = rest.back() != '\n';
     lost += static_cast<std::uint64_t>(std::count(rest.begin(), rest.end(), '\n'));
   }

@@ -50,7 +50,8 @@ class AccessLog {
   metric::Counter* const dropped_;
   int fd_;
   bool in_lost_line_ = false;     // what comes next of the ring belongs to a line whose beginning was lost
-  bool after_half_line_ = false;  // a write broke off in a line
+  bool in_line_ = false;          // the last byte that was written is no line's end
+  bool after_half_line_ = false;  // nor will it be continued: a write broke off there
   std::atomic<bool> reopen_{false};
   std::unique_ptr<std::atomic<Ring*>[]> rings_;
   Lock shared_lock_;

@@ -16,13 +16,7 @@
 // point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next
 // message.
 //
-// A stop cuts nothing that was said to go on. From its beginning every answer says `Connection: close`, decided when
-// its head is committed. A connection that was told before that it goes on may carry another request at any moment, so
-// it stays open for a grace (Timeouts::drain, counted from the stop or from its last answer); what comes meanwhile is
-// served. Then it parts: FIN first, the socket stays open until the client has ended, too, or a second has passed.
-// Closing at once, as others do, answers a request that met the FIN half-way by a reset, and the reset may take away
-// what the client has not read yet. That a request is sent at the very moment of the FIN nobody can prevent: it is not
-// served, and the client sees an orderly end without an answer (RFC 9112 section 9.5).
+// What idle connections wait for, and what a stop does to them: connection_idle.cpp.
 //
 // Doubt about a message's end is answered once, with Connection: close; then the client's bytes are discarded for a
 // bounded time (linger) so that a reset does not destroy the answer before it is read.
@@ -48,7 +42,6 @@ namespace fiberd::http {
 
 static constexpr unsigned kTurn = 32;  // requests of a pipeline before others have their turn
 // How long, and how much, is read for nothing behind the last answer.
-static constexpr std::int64_t kLingerSilence = 1'000'000'000;
 static constexpr std::int64_t kLinger = 5'000'000'000;
 static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
 static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
@@ -96,31 +89,6 @@ void Connection::start(const char* fiber_name) noexcept {
   finish();
 }
 
-void Connection::restart_claimed() noexcept {
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  start(server_.options_.kept_fiber_name);
-}
-
-void Connection::part() noexcept {
-  metric::Gauge* const idle = server_.options_.metrics.idle;
-  if (idle != nullptr) idle->sub();
-  if (stream_.bytes_waiting()) {
-    start(server_.options_.kept_fiber_name);
-    return;
-  }
-  parted_ = true;
-  (void)stream_.shutdown_write();
-  if (idle != nullptr) idle->add();
-  if (wait_idle(Deadline::in(std::chrono::nanoseconds(kLingerSilence)))) return;
-  if (idle != nullptr) idle->sub();
-  start(server_.options_.kept_fiber_name);
-}
-
-void Connection::close_claimed() noexcept {
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  finish();
-}
-
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
   client_.reset();        // before the descriptor that it watches
@@ -133,42 +101,6 @@ ClientContext& Connection::client() {
   if (client_ == nullptr)
     client_ = std::make_unique<ClientContext>(server_.context(), stream_, server_.options_.half_close_cancels);
   return *client_;
-}
-
-/// Until bytes come, the peer ends, or `limit`. As PollDescriptor::go_idle().
-bool Connection::wait_idle(Deadline limit) noexcept {
-  static constexpr auto kReady = [](void* argument) noexcept {
-    auto& c = *static_cast<Connection*>(argument);
-    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    c.start(c.requests_ == 0 ? c.server_.options_.fiber_name : c.server_.options_.kept_fiber_name);
-  };
-  static constexpr auto kTimeout = [](void* argument) noexcept {
-    auto& c = *static_cast<Connection*>(argument);
-    // A request that came with the deadline is served: its edge is still under way.
-    if (!c.parted_ && c.stream_.bytes_waiting()) return kReady(argument);
-    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    const ServerMetrics& m = c.server_.options_.metrics;
-    if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
-    c.finish();
-  };
-  return stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit);
-}
-
-/// True: the connection is no longer ours. False: bytes are there already; read.
-bool Connection::go_idle() noexcept {
-  if (client_ != nullptr) [[unlikely]]
-    client_->unwatch();
-  metric::Gauge* const idle = server_.options_.metrics.idle;
-  server_.workspaces_.release(ws_);
-  ws_ = nullptr;
-  if (idle != nullptr) idle->add();
-  // A client that has sent nothing yet is still within its header time-out.
-  const std::int64_t now = runtime::coarse_now();
-  waiting_since_.store(now, std::memory_order_relaxed);
-  const Deadline limit = Deadline::at(requests_ == 0 ? head_deadline_ : now + server_.options_.timeouts.idle.count());
-  if (wait_idle(limit)) return true;
-  if (idle != nullptr) idle->sub();
-  return !take_workspace();
 }
 
 /// What the connection needs while it is active. False: memory is out, and the connection is closed.
@@ -270,39 +202,6 @@ Result<std::size_t> Connection::read_rest_of_head() noexcept {
   return n;
 }
 
-// ---------------------------------------------------------------------------------------------- reclaim
-
-std::int64_t Connection::encode(Waiting what, std::int64_t since) noexcept {
-  if (what == Waiting::for_request) return since;
-  // The lowest bit tells the two apart that end by being told.
-  return -((since & ~std::int64_t{1}) | (what == Waiting::for_head ? 1 : 0));
-}
-
-std::int64_t Connection::waiting_since(Waiting what) const noexcept {
-  const std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
-  if (what == Waiting::for_request) return code > 0 && stream_.descriptor()->is_idle() ? code : 0;
-  return code < 0 && encode(what, -code) == code ? -code : 0;
-}
-
-bool Connection::claim_waiting(Waiting what, std::int64_t until) noexcept {
-  std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
-  if (what == Waiting::for_request) return code > 0 && code <= until && claim_idle();
-  if (code >= 0 || encode(what, -code) != code || -code > until) return false;
-  if (!waiting_since_.compare_exchange_strong(code, 0, std::memory_order_acq_rel)) return false;
-  const ServerMetrics& m = server_.options_.metrics;
-  count(what == Waiting::for_head ? m.reclaimed_head : m.reclaimed_end);
-  abort();
-  return true;
-}
-
-bool Connection::close_if_silent() noexcept {
-  if (stream_.bytes_waiting()) return false;
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  count(server_.options_.metrics.reclaimed_idle);
-  finish();
-  return true;
-}
-
 // ---------------------------------------------------------------------------------------------- requests
 
 /// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: `match`
@@ -341,6 +240,8 @@ Connection::Step Connection::serve_request() noexcept {
   Request request = ws_->parser.request(ws_->in + begin_);
   if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kLeastBodyRoom) {
     // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
+    // What the log is to be told of those before it lies there, too.
+    if (ws_->unsent_count != 0) (void)flush();
     std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
@@ -496,7 +397,8 @@ void Connection::linger() noexcept {
   const std::int64_t begin = monotonic_now();
   waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);
   for (std::size_t discarded = 0; discarded < linger_bytes_;) {
-    const Deadline limit = Deadline::at(monotonic_now() + kLingerSilence).earlier(Deadline::at(begin + kLinger));
+    const Deadline limit =
+        Deadline::at(monotonic_now() + kLingerSilence.count()).earlier(Deadline::at(begin + kLinger));
     const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), limit);
     if (!n || *n == 0) break;
     discarded += *n;
@@ -524,36 +426,6 @@ bool Connection::finish_body(Exchange& ex) noexcept {
   if (ex.request_.keep_alive && !left && !counted && ex.refused_ == Reject::none)
     count(server_.options_.metrics.closed_unread_body);
   return false;
-}
-
-metric::StatusCounters* Connection::counters_of(const Route* route) const noexcept {
-  return route != nullptr ? route->counters : server_.options_.metrics.unrouted;
-}
-
-void Connection::account(const Exchange& ex, const Route* route, std::int64_t begin) noexcept {
-  unsigned status = ex.status_;
-  std::uint64_t body_bytes = ex.body_bytes_;
-  if (output_lost_) [[unlikely]] {
-    body_bytes = std::min(body_bytes, sent_ - std::min(sent_, ex.body_at_));
-    if (sent_ <= ex.answer_at_) status = 0;
-  }
-  if (status == 0) status = 499;  // nginx's code for "the client left first"
-  ws_->clock = monotonic_now();
-  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
-  if (metric::StatusCounters* const c = counters_of(route)) c->record(status, duration);
-  const AccessLogHook& hook = server_.options_.access_log;
-  if (hook.write == nullptr) return;
-  const Request& r = ex.request_;
-  const net::Endpoint peer = peer_.endpoint();
-  hook.write(hook.argument, {.peer = &peer,
-                             .method = r.method_text,
-                             .target = r.target,
-                             .user_agent = r.headers.find("user-agent"),
-                             .referer = r.headers.find("referer"),
-                             .version = r.version,
-                             .status = status,
-                             .body_bytes = body_bytes,
-                             .duration_ns = duration});
 }
 
 }  // namespace fiberd::http

@@ -52,12 +52,18 @@ class Connection : public ListHook {
     gone
   };
 
+  /// A client that is silent for so long behind our FIN has nothing to send.
+  static constexpr std::chrono::nanoseconds kLingerSilence = std::chrono::seconds(1);
+
   void start(const char* fiber_name) noexcept;
   void run() noexcept;
   Step read_more() noexcept;
   [[nodiscard]] Result<std::size_t> read_rest_of_head() noexcept;
+  // connection_idle.cpp
   [[nodiscard]] bool go_idle() noexcept;
   [[nodiscard]] bool wait_idle(Deadline limit) noexcept;
+  [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
+  // connection.cpp
   Step serve_request() noexcept;
   void call_handler(Exchange& exchange, const Route& route) noexcept;
   // connection_gate.cpp
@@ -74,8 +80,6 @@ class Connection : public ListHook {
   Step refuse(unsigned status) noexcept;
   [[nodiscard]] Reject find_route(Exchange& exchange, RouteMatch& match, const Route*& route) noexcept;
   [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;
-  void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
-  [[nodiscard]] metric::StatusCounters* counters_of(const Route* route) const noexcept;
   void set_lifetime() noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
     if (requests_ < most_requests_ && now < retire_at_) [[likely]]
@@ -87,12 +91,16 @@ class Connection : public ListHook {
   [[nodiscard]] bool all_read(const Exchange& exchange) const noexcept;
   void linger() noexcept;
   [[nodiscard]] bool take_workspace() noexcept;
-  [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
   void finish() noexcept;
   /// For Exchange. Throws std::bad_alloc.
   [[nodiscard]] ClientContext& client();
 
-  // Output: ws_->out[0, out_size_) waits.
+  // connection_account.cpp
+  void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
+  void tell(Unsent& answer) noexcept;
+  void tell_unsent() noexcept;
+
+  // Output (connection_output.cpp): ws_->out[0, out_size_) waits.
   std::error_code flush() noexcept;
   std::error_code flush_with(std::string_view data) noexcept;
   std::error_code send(std::string_view data) noexcept;

@@ -3,6 +3,7 @@
 //
 // After a send that failed nothing more is sent (output_lost_): half of an answer may be with the client, and whatever
 // came next, an error's answer for one, would be taken for its rest.
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -59,23 +60,26 @@ std::error_code Connection::send(std::string_view data) noexcept {
 std::error_code Connection::flush() noexcept {
   const std::string_view data(ws_->out, out_size_);
   out_size_ = 0;
-  return send(data);
+  const std::error_code error = send(data);
+  if (ws_->unsent_count != 0) [[unlikely]]
+    tell_unsent();
+  return error;
 }
 
 /// What waits and `data` behind it, in as few calls as the kernel takes.
 std::error_code Connection::flush_with(std::string_view data) noexcept {
   if (out_size_ == 0 || output_lost_) return send(data);
-  std::array<iovec, 2> parts{{{ws_->out, out_size_}, {const_cast<char*>(data.data()), data.size()}}};
+  const std::string_view waits(ws_->out, out_size_);
   out_size_ = 0;
+  std::array<iovec, 2> parts{{{ws_->out, waits.size()}, {const_cast<char*>(data.data()), data.size()}}};
   const std::int64_t begin = runtime::coarse_now();
   const Result<std::size_t> n = stream_.writev_some(parts, write_limit());
-  if (const std::error_code error = wrote(n, begin)) return error;
-  const std::size_t head = parts[0].iov_len;
-  if (*n < head) {
-    if (const std::error_code error = send({static_cast<const char*>(parts[0].iov_base) + *n, head - *n})) return error;
-    return send(data);
-  }
-  return send(data.substr(*n - head));
+  std::error_code error = wrote(n, begin);
+  if (!error && *n < waits.size()) error = send(waits.substr(*n));
+  if (!error) error = send(data.substr(std::max(*n, waits.size()) - waits.size()));
+  if (ws_->unsent_count != 0) [[unlikely]]
+    tell_unsent();
+  return error;
 }
 
 /// Room for `size` bytes behind what waits; nullptr when even the empty buffer is too small or the send failed.

@@ -16,6 +16,7 @@
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/fiber/stack_claim.hpp"
+#include "core/http/access_record.hpp"
 #include "core/http/error_page.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/gate.hpp"
@@ -47,19 +48,6 @@ struct Timeouts {
   /// How long a stop leaves an idle connection open that was told that it goes on, counted from begin_stop() or from
   /// its last answer, whichever is later: a request that is under way is still served.
   std::chrono::nanoseconds drain = std::chrono::seconds(1);
-};
-
-/// What the access log is told of each answer. Views hold during the call only.
-struct AccessRecord {
-  const net::Endpoint* peer;  ///< nullptr when unknown
-  std::string_view method;
-  std::string_view target;
-  std::string_view user_agent;
-  std::string_view referer;
-  Version version;
-  unsigned status;
-  std::uint64_t body_bytes;
-  std::uint64_t duration_ns;
 };
 
 /// Called on the connection's fiber; must not park.

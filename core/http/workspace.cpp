@@ -40,6 +40,13 @@ static void unpoison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t siz
 #endif
 }
 
+/// Behind the other parts, for only pipelines need it.
+static std::size_t unsent_at(const HeadLimits& limits) noexcept {
+  const std::size_t end =
+      sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + std::size_t{4} * kGap;
+  return (end + alignof(Unsent) - 1) / alignof(Unsent) * alignof(Unsent);
+}
+
 struct alignas(kCacheLine) WorkspacePool::Shard {
   Workspace* head = nullptr;
   std::uint32_t count = 0;
@@ -50,8 +57,7 @@ struct alignas(kCacheLine) WorkspacePool::Shard {
 WorkspacePool::WorkspacePool(const HeadLimits& limits)
     : Timer([](Timer& timer) noexcept { static_cast<WorkspacePool&>(timer).trim(); }),
       limits_(limits),
-      size_((sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + 3 * kGap + kPage - 1) /
-            kPage * kPage),
+      size_((unsent_at(limits) + Workspace::kMostUnsent * sizeof(Unsent) + kPage - 1) / kPage * kPage),
       shards_(std::make_unique<std::atomic<Shard*>[]>(metric::kMaxShards)) {}
 
 void WorkspacePool::stop() noexcept {
@@ -113,6 +119,9 @@ Workspace* WorkspacePool::make() noexcept {
   w->out = w->in + w->in_capacity + kGap;
   w->path = w->out + kOut + kGap;
   for (char* const part : {w->in, w->out, w->path}) poison(part - kGap, kGap);
+  char* const unsent = static_cast<char*>(place) + unsent_at(limits_);
+  poison(unsent - kGap, kGap);
+  w->unsent = reinterpret_cast<Unsent*>(unsent);
   warm_.fetch_add(1, std::memory_order_relaxed);
   return w;
 }

@@ -16,14 +16,26 @@
 #include <vector>
 
 #include "core/base/lock.hpp"
+#include "core/http/access_record.hpp"
 #include "core/http/date.hpp"
 #include "core/http/parser.hpp"
 #include "core/http/rate_guard.hpp"
+#include "core/metric/status_counters.hpp"
 #include "core/runtime/timer.hpp"
 
 namespace fiberd::http {
 
+/// An answer, or its end, that waits in the output buffer: what was sent of it is known when that has left.
+struct Unsent {
+  metric::StatusCounters* counters;
+  // Where it and its body begin in all that the connection sends.
+  std::uint64_t answer_at;
+  std::uint64_t body_at;
+  AccessRecord record;  ///< as if all of it had been sent; its texts are in the input buffer
+};
+
 struct Workspace {
+  static constexpr std::uint32_t kMostUnsent = 128;  ///< as many as the output buffer holds of the shortest
   explicit Workspace(const HeadLimits& limits) noexcept : parser(limits) {}
 
   Workspace* next = nullptr;
@@ -35,6 +47,8 @@ struct Workspace {
   char* in = nullptr;    ///< the head, then what is being read of the body
   char* out = nullptr;   ///< answers that wait for their send
   char* path = nullptr;  ///< the normalised path, when it differs from the target
+  Unsent* unsent = nullptr;
+  std::uint32_t unsent_count = 0;
 };
 
 /// Workspaces and the Date text, per Processor (by metric shard: owned by one thread at a time). Threads without a

@@ -66,6 +66,16 @@ int main(int argc, char** argv) {
     return exchange.respond(200, "text/plain", *greeting);
   });
   daemon.handle("visits", std::make_shared<Visits>());
+  daemon.handle("collects", [](http::Exchange& exchange) -> std::error_code {
+    std::size_t size = 0;
+    for (;;) {
+      const Result<std::string_view> piece = exchange.read_body();
+      if (!piece) return piece.error();
+      if (piece->empty()) break;
+      size += piece->size();
+    }
+    return exchange.respond(200, "text/plain", std::to_string(size));
+  });
   daemon.handle("throws", [](http::Exchange&) -> std::error_code { throw std::runtime_error("on purpose"); });
   daemon.serve_tcp("mirror", &mirror);
   daemon.serve_tcp("patient", &patient);

@@ -547,3 +547,46 @@ TEST_CASE("a file that cannot be read is an error with its name", "[config]") {
     CHECK_FALSE(o.diagnostics[0].message.empty());
   }
 }
+
+TEST_CASE("keepalive: its keys, its defaults, and where it has no place", "[config]") {
+  const std::string begin = "listeners: [{name: t, address: \"127.0.0.1:0\", ";
+  Outcome o = load(begin + "tcp: {echo: {}}}]\n");
+  INFO(all(o));
+  REQUIRE(o.config.listeners.size() == 1);
+  CHECK(o.config.listeners[0].keep_alive.idle == 60s);
+  CHECK(o.config.listeners[0].keep_alive.interval == 15s);
+  CHECK(o.config.listeners[0].keep_alive.count == 4);
+  for (const char* const service : {"tcp: {echo: {}}", "http: {routes: []}", "aggregate: {protocol: tcp}"}) {
+    o = load(begin + "keepalive: {idle: 2m, interval: 3s, count: 5}, " + service + "}]\n");
+    INFO(all(o));
+    REQUIRE(o.config.listeners.size() == 1);
+    CHECK(o.config.listeners[0].keep_alive.idle == 120s);
+    CHECK(o.config.listeners[0].keep_alive.interval == 3s);
+    CHECK(o.config.listeners[0].keep_alive.count == 5);
+  }
+  CHECK(load(begin + "keepalive: {idle: 0s}, tcp: {echo: {}}}]\n").config.listeners[0].keep_alive.idle == 0s);
+  CHECK(all(load(begin + "keepalive: {idle: 1500ms}, tcp: {echo: {}}}]\n")).find("must be whole seconds") !=
+        std::string::npos);
+  CHECK(all(load(begin + "keepalive: {interval: 0s}, tcp: {echo: {}}}]\n")).find("1s …") != std::string::npos);
+  CHECK(all(load(begin + "keepalive: {count: 0}, tcp: {echo: {}}}]\n")).find("1 … 127") != std::string::npos);
+  CHECK(all(load("listeners: [{name: t, address: \"unix:/t\", keepalive: {idle: 1s}, tcp: {echo: {}}}]\n"))
+            .find("keepalive: is not for unix: addresses") != std::string::npos);
+}
+
+TEST_CASE("target_size follows header_size, and is no larger", "[config]") {
+  const auto size = [](const std::string& limits) {
+    const Outcome o =
+        load("listeners: [{name: t, address: \"127.0.0.1:0\", http: {limits: {" + limits + "}, routes: []}}]\n");
+    INFO(all(o));
+    REQUIRE(o.config.listeners.size() == 1);
+    return std::get<HttpConfig>(o.config.listeners[0].service).limits.target_size;
+  };
+  CHECK(size("") == 8 * 1024);
+  CHECK(size("header_size: 64KiB") == 56 * 1024);
+  CHECK(size("header_size: 12KiB") == 8 * 1024);
+  CHECK(size("header_size: 4KiB") == 4 * 1024);
+  CHECK(size("header_size: 64KiB, target_size: 1KiB") == 1024);
+  CHECK(all(load("listeners: [{name: t, address: \"127.0.0.1:0\", "
+                 "http: {limits: {header_size: 4KiB, target_size: 5KiB}, routes: []}}]\n"))
+            .find("is larger than header_size") != std::string::npos);
+}

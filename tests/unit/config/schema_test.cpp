@@ -46,6 +46,7 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)
       overrides.push_back(path.substr(0, at + part.size() - 1) + "=" + needed);
+  if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");
   overrides.push_back(path + "=" + value);
   return overrides;
 }
@@ -138,12 +139,16 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   CHECK(c.log.output == none.log.output);
   CHECK(c.shutdown.delay == none.shutdown.delay);
   CHECK(c.shutdown.timeout == none.shutdown.timeout);
+  CHECK(c.shutdown.idle == none.shutdown.idle);
   CHECK(c.admin.address == none.admin.address);
   const ListenerConfig listener;
   CHECK(c.listeners[0].mode == listener.mode);
   CHECK(c.listeners[0].reuseport == listener.reuseport);
   CHECK(c.listeners[0].defer_accept == listener.defer_accept);
   CHECK(c.listeners[0].backlog == listener.backlog);
+  CHECK(c.listeners[0].keep_alive.idle == listener.keep_alive.idle);
+  CHECK(c.listeners[0].keep_alive.interval == listener.keep_alive.interval);
+  CHECK(c.listeners[0].keep_alive.count == listener.keep_alive.count);
   const HttpConfig http;
   const auto& h = std::get<HttpConfig>(c.listeners[0].service);
   CHECK(h.timeouts.header == http.timeouts.header);
@@ -153,6 +158,7 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   CHECK(h.timeouts.idle == http.timeouts.idle);
   CHECK(h.limits.connections == http.limits.connections);
   CHECK(h.limits.header_size == http.limits.header_size);
+  CHECK(h.limits.target_size == http.limits.target_size);
   CHECK(h.limits.header_fields == http.limits.header_fields);
   CHECK(h.limits.body_size == http.limits.body_size);
   CHECK(h.access_log.format == http.access_log.format);

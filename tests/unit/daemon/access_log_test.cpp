@@ -1,0 +1,173 @@
+// Lines are whole and valid whatever a client sends, and what is lost is counted line by line.
+#include "daemon/access_log.hpp"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/json.hpp"
+
+using namespace fiberd;
+using daemon::AccessFormat;
+using daemon::AccessLog;
+using test::Json;
+
+namespace {
+
+struct Counted {
+  metric::Registry registry;
+  metric::Counter& dropped = registry.counter(registry.family({.name = "dropped_total", .help = "h"}));
+};
+
+std::vector<std::string> lines(const std::string& text) {
+  std::vector<std::string> result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    result.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return result;
+}
+
+http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
+  return {.peer = &peer,
+          .method = "GET",
+          .target = target,
+          .user_agent = "agent",
+          .referer = "",
+          .version = http::Version::http11,
+          .status = 200,
+          .body_bytes = 5,
+          .duration_ns = 1000};
+}
+
+/// Files of this process end there; what goes beyond fails as on a disk that is full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    signal_ = ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, signal_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int) = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("JSON lines are valid however long a client's fields are, and say what was cut", "[daemon][access_log]") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/access.log";
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  // Each byte of the last becomes six; the one before ends in the middle of an escape.
+  const std::string quotes(3000, '"');
+  const std::string odd = "x" + std::string(3000, '\\');
+  const std::string bytes(2000, '\xff');
+  {
+    Counted counted;
+    auto log = *AccessLog::open(AccessFormat::json, file, "a \"web\"", &counted.dropped);
+    log->write(record("/short", peer));
+    for (const std::string& text : {quotes, odd, bytes, std::string(60'000, 'u')}) {
+      http::AccessRecord r = record(text, peer);
+      r.user_agent = r.referer = text;
+      r.method = text;
+      log->write(r);
+      r = record("/target", peer);
+      r.user_agent = text;
+      log->write(r);
+    }
+    log->drain();
+    CHECK(counted.dropped.value() == 0);
+  }
+  const std::vector<std::string> all = lines(test::read_file(file));
+  REQUIRE(all.size() == 9);
+  std::size_t longest = 0;
+  for (const std::string& line : all) {
+    INFO(line);
+    CHECK(Json::valid(line));
+    CHECK(line.find("\"status\":200,\"bytes\":5,\"duration_us\":1") != std::string::npos);
+    longest = std::max(longest, line.size());
+  }
+  CHECK(longest > 4096);
+  CHECK(all[0].find("truncated") == std::string::npos);
+  for (std::size_t i = 1; i < all.size(); i += 2) {
+    CHECK(all[i].ends_with("\"truncated\":[\"method\",\"target\",\"user_agent\",\"referer\"]}"));
+    CHECK(all[i + 1].ends_with("\"truncated\":[\"user_agent\"]}"));
+  }
+}
+
+TEST_CASE("common lines are whole however long the target is", "[daemon][access_log]") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/access.log";
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  auto log = *AccessLog::open(AccessFormat::common, file, "web", nullptr);
+  log->write(record("/" + std::string(60'000, 't'), peer));
+  log->drain();
+  const std::string text = test::read_file(file);
+  CHECK(text.starts_with("127.0.0.1 - - ["));
+  CHECK(text.ends_with("ttt... HTTP/1.1\" 200 5\n"));
+}
+
+TEST_CASE("each line that cannot be written is counted", "[daemon][access_log]") {
+  Counted counted;
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  auto log = *AccessLog::open(AccessFormat::json, "/dev/full", "web", &counted.dropped);
+  for (int i = 0; i < 100; ++i) log->write(record("/", peer));
+  log->drain();
+  CHECK(counted.dropped.value() == 100);
+  log->write(record("/", peer));
+  log->drain();
+  CHECK(counted.dropped.value() == 101);
+}
+
+TEST_CASE("a disk that fills up within a line: what was lost is counted, and the next line begins a line",
+          "[daemon][access_log]") {
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  // The ring is 1 MiB; lines of this length go over its end within a line. The limits are within lines before and
+  // behind that, at a line's end, and at the ring's end itself.
+  const std::string target = "/" + std::string(700, 't');
+  constexpr std::size_t kRing = 1U << 20U;
+  for (const std::size_t limit : {kRing - 100'000, kRing - 1, kRing, kRing + 1, kRing + 100'000}) {
+    const test::TemporaryDirectory directory;
+    const std::string file = directory.path() + "/access.log";
+    Counted counted;
+    auto log = *AccessLog::open(AccessFormat::json, file, "web", &counted.dropped);
+    std::size_t sent = 0;
+    {
+      const FileSizeLimit full(limit);
+      for (int part = 0; part < 3; ++part) {
+        for (int i = 0; i < 600; ++i, ++sent) log->write(record(target, peer));
+        log->drain();
+      }
+    }
+    for (int i = 0; i < 10; ++i, ++sent) log->write(record("/after", peer));
+    log->drain();
+    std::size_t valid = 0;
+    std::size_t after = 0;
+    std::size_t broken = 0;
+    for (const std::string& line : lines(test::read_file(file))) {
+      ++(Json::valid(line) ? valid : broken);
+      if (line.find("/after") != std::string::npos && Json::valid(line)) ++after;
+    }
+    INFO(limit);
+    CHECK(after == 10);
+    CHECK(broken <= 1);
+    CHECK(counted.dropped.value() > 0);
+    CHECK(valid + counted.dropped.value() == sent);
+  }
+}
