@@ -52,7 +52,8 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
           std::uint64_t last = 0;
           while (all < kTurns) {
             ++all;
-            if (++turns[i] > 1) longest[i] = std::max(longest[i], all - last);
+            longest[i] = std::max(longest[i], all - last);
+            ++turns[i];
             last = all;
             runtime::yield();
           }
@@ -61,7 +62,8 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
   }
   std::sort(turns.begin(), turns.end());
   CHECK(turns.front() * 10 >= turns[kFibers / 2] * 8);
-  CHECK(*std::max_element(longest.begin(), longest.end()) <= 3 * kFibers);
+  // From the start on: who never ran does not wait for two rounds of those who did.
+  CHECK(*std::max_element(longest.begin(), longest.end()) * 2 <= 3 * kFibers);
 }
 
 TEST_CASE("what is queued behind a fiber that computes is served, however many others wait", "[scheduler][fairness]") {
