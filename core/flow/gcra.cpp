@@ -30,4 +30,15 @@ std::int64_t Gcra::nanoseconds(std::int64_t units) const noexcept {
   return ns > static_cast<Wide>(INT64_MAX) ? INT64_MAX : static_cast<std::int64_t>(ns);
 }
 
+std::int64_t Gcra::convert(std::int64_t tat, std::int64_t now_ns, const Gcra& to) const noexcept {
+  __extension__ using Wide = __int128;
+  // Tokens that are there, in units of ours; less than none when some are promised. An unlimited one is full.
+  Wide level = tau_;
+  if (!unlimited_) level -= std::max<std::int64_t>(tat - units(now_ns), 0);
+  // A token is a power of two of units in both, so nothing is lost but, towards a faster rate, less than a unit.
+  level = to.shift_ >= shift_ ? level * (Wide{1} << (to.shift_ - shift_)) : level >> (shift_ - to.shift_);
+  level = std::clamp<Wide>(level, -Wide{kMostUnits}, to.tau_);
+  return to.units(now_ns) + to.tau_ - static_cast<std::int64_t>(level);
+}
+
 }  // namespace fiberd::flow

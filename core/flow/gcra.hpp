@@ -21,6 +21,7 @@
 // token is there until it has come back to where it was. (CLOCK_MONOTONIC does not; a coarse clock on several threads
 // may by microseconds, and gets a few tokens later than it could have.)
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -65,7 +66,23 @@ class Gcra {
   /// Nanoseconds that `units` last, rounded up; INT64_MAX when that is for ever.
   [[nodiscard]] std::int64_t nanoseconds(std::int64_t units) const noexcept;
 
+  /// What `tat` is under `to`, when that takes over at `now_ns`: as many tokens are there, or owed, as were here, but
+  /// no more than fit in.
+  [[nodiscard]] std::int64_t convert(std::int64_t tat, std::int64_t now_ns, const Gcra& to) const noexcept;
+
+  /// All of it in three words, for who keeps it in atomics.
+  using Words = std::array<std::uint64_t, 3>;
+  [[nodiscard]] Words words() const noexcept {
+    return {multiplier_, static_cast<std::uint64_t>(tau_), shift_ | (unlimited_ ? kUnlimitedBit : 0U)};
+  }
+  explicit Gcra(const Words& words) noexcept
+      : multiplier_(words[0]),
+        tau_(static_cast<std::int64_t>(words[1])),
+        shift_(static_cast<unsigned>(words[2]) & ~kUnlimitedBit),
+        unlimited_((words[2] & kUnlimitedBit) != 0) {}
+
  private:
+  static constexpr unsigned kUnlimitedBit = 1U << 31U;
   std::uint64_t multiplier_ = 0;
   std::int64_t tau_ = 0;
   unsigned shift_ = 0;

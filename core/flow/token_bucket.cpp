@@ -11,36 +11,40 @@ namespace fiberd::flow {
 static constexpr std::int64_t kFurthest = std::int64_t{1} << 61U;
 
 Reservation TokenBucket::reserve_at(std::int64_t now_ns, std::int64_t n, std::chrono::nanoseconds within) noexcept {
-  if (n <= 0 || gcra_.unlimited()) return {this, std::chrono::nanoseconds(0), 0, 0};
-  if (!gcra_.fits(n)) return {};
-  const std::int64_t at = gcra_.units(now_ns);
-  std::int64_t tat = tat_.load(std::memory_order_relaxed);
   for (;;) {
-    const std::int64_t after = gcra_.take(tat, at, n).tat;
-    const std::int64_t due = gcra_.due_in(after, at);
-    const std::chrono::nanoseconds delay(gcra_.nanoseconds(due));
+    const GcraCell::View v = cell_.look();
+    if (n <= 0 || v.gcra.unlimited()) return {this, std::chrono::nanoseconds(0), now_ns};
+    if (!v.gcra.fits(n)) return {};
+    const std::int64_t at = v.gcra.units(now_ns);
+    const std::int64_t after = v.gcra.take(v.tat, at, n).tat;
+    const std::int64_t due = v.gcra.due_in(after, at);
+    const std::chrono::nanoseconds delay(v.gcra.nanoseconds(due));
     if (delay > within || delay == std::chrono::nanoseconds::max() || due > kFurthest) return {};
-    if (tat_.compare_exchange_weak(tat, after, std::memory_order_relaxed)) return {this, delay, after, n};
+    if (!cell_.swap(v, after)) continue;
+    Reservation reservation(this, delay, now_ns);
+    reservation.tat_ = after;
+    reservation.era_ = v.era;
+    reservation.n_ = n;
+    return reservation;
   }
 }
 
 void Reservation::cancel(std::int64_t now_ns) noexcept {
   TokenBucket* const bucket = std::exchange(bucket_, nullptr);
-  if (bucket == nullptr || n_ == 0) return;
-  const Gcra& gcra = bucket->gcra_;
-  if (gcra.due_in(tat_, gcra.units(now_ns)) <= 0) return;
-  std::int64_t tat = bucket->tat_.load(std::memory_order_relaxed);
+  if (bucket == nullptr || n_ == 0 || now_ns >= due_ns_) return;
   for (;;) {
-    const std::int64_t later = std::max<std::int64_t>(tat - tat_, 0);
-    const std::int64_t back = gcra.cost(n_) - later;
-    if (back <= 0) return;
-    if (bucket->tat_.compare_exchange_weak(tat, tat - back, std::memory_order_relaxed)) return;
+    const GcraCell::View v = bucket->cell_.look();
+    std::int64_t tat = tat_;
+    if (v.gcra.unlimited() || !bucket->cell_.carry(era_, tat, v)) return;
+    const std::int64_t later = std::max<std::int64_t>(v.tat - tat, 0);
+    const std::int64_t back = v.gcra.cost(n_) - later;
+    if (back <= 0 || bucket->cell_.swap(v, v.tat - back)) return;
   }
 }
 
 std::error_code TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
   if (const std::error_code error = ctx.err()) return error;
-  if (!gcra_.fits(n)) return errc::exceeds_burst;
+  if (!cell_.look().gcra.fits(n)) return errc::exceeds_burst;
   const std::int64_t now = monotonic_now();
   const std::chrono::nanoseconds left(ctx.deadline().is_never() ? INT64_MAX : ctx.deadline().ns() - now);
   if (left.count() <= 0) return errc::would_exceed_deadline;
@@ -53,11 +57,11 @@ std::error_code TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
 }
 
 std::chrono::nanoseconds TokenBucket::time_until_at(std::int64_t now_ns, std::int64_t n) const noexcept {
-  if (n <= 0 || gcra_.unlimited()) return std::chrono::nanoseconds(0);
-  if (!gcra_.fits(n)) return std::chrono::nanoseconds::max();
-  const std::int64_t at = gcra_.units(now_ns);
-  const std::int64_t tat = tat_.load(std::memory_order_relaxed);
-  return std::chrono::nanoseconds(gcra_.nanoseconds(gcra_.due_in(gcra_.take(tat, at, n).tat, at)));
+  const GcraCell::View v = cell_.look();
+  if (n <= 0 || v.gcra.unlimited()) return std::chrono::nanoseconds(0);
+  if (!v.gcra.fits(n)) return std::chrono::nanoseconds::max();
+  const std::int64_t at = v.gcra.units(now_ns);
+  return std::chrono::nanoseconds(v.gcra.nanoseconds(v.gcra.due_in(v.gcra.take(v.tat, at, n).tat, at)));
 }
 
 }  // namespace fiberd::flow

@@ -11,7 +11,10 @@
 // was there, so never more than burst + rate · t is admitted in any t (what a cancelled reservation gives back apart,
 // see cancel()), and none of what the rate brings is lost but for what a full bucket cannot hold. Each call reads the
 // clock before it looks at the state; one whose clock is older than another's sees fewer tokens, never more.
-#include <atomic>
+//
+// Rate and burst may change while it is used (set_rate, set_burst), as Go's SetLimit and SetBurst: the tokens that are
+// there, or owed, stay as many (but no more than the new burst), and what was promised keeps its time. A call that is
+// under way in that moment may count as one before it: gcra_cell.hpp.
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -19,7 +22,7 @@
 #include "core/base/clock.hpp"
 #include "core/context/context.hpp"
 #include "core/flow/errc.hpp"
-#include "core/flow/gcra.hpp"
+#include "core/flow/gcra_cell.hpp"
 
 namespace fiberd::flow {
 
@@ -34,17 +37,22 @@ class Reservation {
   /// How long to wait before acting, from the moment of the reservation; 0: now. nanoseconds::max() when not ok().
   [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
   /// Will not act: gives back what can be given back. As in Go, nothing when its time has come, and less by what was
-  /// reserved after it, for those who reserved keep their times.
+  /// reserved after it, for those who reserved keep their times. Nothing either when rate or burst have been changed
+  /// more than once since.
   void cancel() noexcept { cancel(monotonic_now()); }
   void cancel(std::int64_t now_ns) noexcept;
 
  private:
   friend class TokenBucket;
-  Reservation(TokenBucket* bucket, std::chrono::nanoseconds delay, std::int64_t tat, std::int64_t n) noexcept
-      : bucket_(bucket), delay_(delay), tat_(tat), n_(n) {}
+  Reservation(TokenBucket* bucket, std::chrono::nanoseconds delay, std::int64_t now_ns) noexcept
+      : bucket_(bucket),
+        delay_(delay),
+        due_ns_(delay.count() > INT64_MAX - now_ns ? INT64_MAX : now_ns + delay.count()) {}
   TokenBucket* bucket_ = nullptr;
   std::chrono::nanoseconds delay_ = std::chrono::nanoseconds::max();
-  std::int64_t tat_ = 0;  // after it
+  std::int64_t due_ns_ = 0;
+  std::int64_t tat_ = 0;   // after it, in the units of
+  std::uint32_t era_ = 0;  // this era of the bucket's
   std::int64_t n_ = 0;
 };
 
@@ -52,7 +60,7 @@ class Reservation {
 class TokenBucket {
  public:
   /// `rate` in tokens a second, `burst` in tokens. Any values; what zero, negative and infinite ones mean: gcra.hpp.
-  TokenBucket(double rate, std::int64_t burst) noexcept : gcra_(rate, burst) {}
+  TokenBucket(double rate, std::int64_t burst) noexcept : cell_(rate, burst) {}
   TokenBucket(const TokenBucket&) = delete;
   TokenBucket& operator=(const TokenBucket&) = delete;
 
@@ -60,15 +68,14 @@ class TokenBucket {
   [[nodiscard]] bool try_take(std::int64_t n = 1) noexcept { return try_take_at(monotonic_now(), n); }
   /// As of `now_ns` (monotonic ns), for who has read the clock already.
   [[nodiscard]] bool try_take_at(std::int64_t now_ns, std::int64_t n = 1) noexcept {
-    if (n <= 0 || gcra_.unlimited()) return true;
-    if (!gcra_.fits(n)) return false;
-    const std::int64_t at = gcra_.units(now_ns);
-    std::int64_t tat = tat_.load(std::memory_order_relaxed);
+    if (n <= 0) return true;
     for (;;) {
-      const Gcra::Taken t = gcra_.take(tat, at, n);
+      const GcraCell::View v = cell_.look();
+      if (v.gcra.unlimited()) return true;
+      if (!v.gcra.fits(n)) return false;
+      const Gcra::Taken t = v.gcra.take(v.tat, v.gcra.units(now_ns), n);
       if (!t.taken) return false;
-      // Relaxed: the number guards nothing but itself.
-      if (tat_.compare_exchange_weak(tat, t.tat, std::memory_order_relaxed)) return true;
+      if (cell_.swap(v, t.tat)) return true;
     }
   }
 
@@ -90,19 +97,33 @@ class TokenBucket {
   /// Whole tokens that are there at this moment; INT64_MAX when unlimited.
   [[nodiscard]] std::int64_t available() const noexcept { return available_at(monotonic_now()); }
   [[nodiscard]] std::int64_t available_at(std::int64_t now_ns) const noexcept {
-    return gcra_.unlimited() ? INT64_MAX : gcra_.available(tat_.load(std::memory_order_relaxed), gcra_.units(now_ns));
+    const GcraCell::View v = cell_.look();
+    return v.gcra.unlimited() ? INT64_MAX : v.gcra.available(v.tat, v.gcra.units(now_ns));
   }
   /// How long until `n` tokens will be there if nobody else takes them; nanoseconds::max(): never.
   [[nodiscard]] std::chrono::nanoseconds time_until(std::int64_t n = 1) const noexcept {
     return time_until_at(monotonic_now(), n);
   }
   [[nodiscard]] std::chrono::nanoseconds time_until_at(std::int64_t now_ns, std::int64_t n = 1) const noexcept;
-  [[nodiscard]] std::int64_t burst() const noexcept { return gcra_.burst(); }
+
+  /// From now on. Any values, as at construction. Who waits already keeps the time that was promised.
+  void set_rate(double rate) noexcept { set_rate_at(monotonic_now(), rate); }
+  void set_rate_at(std::int64_t now_ns, double rate) noexcept {
+    cell_.change(now_ns, [rate](double& r, std::int64_t&) { r = rate; });
+  }
+  /// A larger burst begins with the tokens that were there; of more tokens than a smaller one holds the rest is gone.
+  void set_burst(std::int64_t burst) noexcept { set_burst_at(monotonic_now(), burst); }
+  void set_burst_at(std::int64_t now_ns, std::int64_t burst) noexcept {
+    cell_.change(now_ns, [burst](double&, std::int64_t& b) { b = burst; });
+  }
+  /// As it was given.
+  [[nodiscard]] double rate() const noexcept { return cell_.rate(); }
+  /// After the cut (gcra.hpp).
+  [[nodiscard]] std::int64_t burst() const noexcept { return cell_.look().gcra.burst(); }
 
  private:
   friend class Reservation;
-  const Gcra gcra_;
-  std::atomic<std::int64_t> tat_{0};
+  GcraCell cell_;
 };
 
 }  // namespace fiberd::flow

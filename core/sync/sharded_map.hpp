@@ -20,6 +20,7 @@
 // everybody); a read-write lock per shard (its reader count is written as often as a lock).
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -135,6 +136,34 @@ class ShardedMap {
   template <class Q>
   bool erase(const Q& key) {
     return update(key, [](V&) { return false; });
+  }
+  /// The value that was there, moved out of the map: of several who try, one gets it.
+  template <class Q>
+  [[nodiscard]] std::optional<V> load_and_erase(const Q& key) {
+    std::optional<V> value;
+    (void)update(key, [&](V& present) {
+      value.emplace(std::move(present));
+      return false;
+    });
+    return value;
+  }
+
+  /// Replaces the value of `key` by `desired` if it is `expected` (by ==, under the lock). False: it is another, or
+  /// not there.
+  template <class Q, std::equality_comparable_with<V> E>
+  [[nodiscard]] bool compare_and_swap(const Q& key, const E& expected, V desired) {
+    bool swapped = false;
+    (void)update(key, [&](V& present) {
+      if ((swapped = present == expected)) std::swap(present, desired);
+    });
+    return swapped;
+  }
+  /// Erases the entry if its value is `expected`. False: it is another, or not there.
+  template <class Q, std::equality_comparable_with<V> E>
+  bool compare_and_erase(const Q& key, const E& expected) {
+    bool erased = false;
+    (void)update(key, [&](V& present) { return !(erased = present == expected); });
+    return erased;
   }
 
   /// fn(const K&, V&) → bool on every entry, false ends it. One shard is locked at a time, for as long as its entries

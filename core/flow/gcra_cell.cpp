@@ -1,0 +1,36 @@
+#include "core/flow/gcra_cell.hpp"
+
+namespace fiberd::flow {
+
+double GcraCell::rate() const noexcept {
+  const LockGuard guard(lock_);
+  return rate_;
+}
+
+/// Whoever changes it may be off the processor: the lock sleeps until it is back.
+void GcraCell::wait_for_change() const noexcept { const LockGuard guard(lock_); }
+
+/// Under the lock. Who sees one of the new words, or the new number, sees the era odd, too.
+void GcraCell::become(const Gcra& next, std::int64_t now_ns) noexcept {
+  const std::uint32_t era = era_.load(std::memory_order_relaxed);
+  const Gcra present = look().gcra;
+  era_.store(era + 1, std::memory_order_relaxed);
+  put(next.words());
+  std::int64_t tat = tat_.load(std::memory_order_relaxed);
+  while (!tat_.compare_exchange_weak(tat, present.convert(tat, now_ns, next), std::memory_order_acq_rel,
+                                     std::memory_order_relaxed)) {
+  }
+  before_ = present.words();
+  changed_at_ = now_ns;
+  era_.store(era + 2, std::memory_order_release);
+}
+
+bool GcraCell::carry(std::uint32_t era, std::int64_t& tat, const View& view) const noexcept {
+  if (era == view.era) return true;
+  const LockGuard guard(lock_);
+  if (era + 2 != view.era || era_.load(std::memory_order_relaxed) != view.era) return false;
+  tat = Gcra(before_).convert(tat, changed_at_, view.gcra);
+  return true;
+}
+
+}  // namespace fiberd::flow

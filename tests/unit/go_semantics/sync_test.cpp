@@ -1,0 +1,651 @@
+// What Go's package sync holds: Mutex, RWMutex, Once and its functions, WaitGroup, Cond, Map, Pool.
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/sync/condition.hpp"
+#include "core/sync/mutex.hpp"
+#include "core/sync/object_pool.hpp"
+#include "core/sync/once.hpp"
+#include "core/sync/once_function.hpp"
+#include "core/sync/sharded_map.hpp"
+#include "core/sync/shared_mutex.hpp"
+#include "tests/unit/go_semantics/support.hpp"
+
+using namespace fiberd;
+using namespace std::chrono_literals;
+using namespace go;
+using sync::Condition;
+using sync::Mutex;
+using sync::ObjectPool;
+using sync::ShardedMap;
+using sync::SharedMutex;
+using sync::WaitGroup;
+
+TEST_CASE("go mutex: hammered by ten, nothing is lost", "[go][mutex]") {
+  in_every_way(
+      [](Findings& found) {
+        Mutex mutex;
+        WaitGroup group;
+        int n = 0;
+        for (int i = 0; i < 10; ++i)
+          start(group, [&] {
+            for (int k = 0; k < 100; ++k) {
+              if (k % 3 == 0 && mutex.try_lock()) {
+                ++n;
+                (void)mutex.unlock();
+                continue;
+              }
+              const std::lock_guard guard(mutex);
+              ++n;
+              if (k % 10 == 0) runtime::yield();
+            }
+          });
+        group.wait();
+        found.check(n == 1000, "a thousand");
+      },
+      30);
+}
+
+TEST_CASE("go mutex: TryLock says whether it is held", "[go][mutex]") {
+  in_every_way([](Findings& found) {
+    Mutex mutex;
+    found.check(mutex.try_lock() && !mutex.try_lock(), "once");
+    (void)mutex.unlock();
+    found.check(mutex.try_lock(), "again");
+    (void)mutex.unlock();
+  });
+}
+
+TEST_CASE("go mutex: one that takes it again and again does not starve another", "[go][mutex]") {
+  in_every_way(
+      [](Findings& found) {
+        Mutex mutex;
+        WaitGroup group;
+        std::atomic<bool> over{false};
+        start(group, [&] {
+          while (!over) {
+            const std::lock_guard guard(mutex);
+            (void)runtime::sleep_for(100us);
+          }
+        });
+        for (int i = 0; i < 10; ++i) {
+          (void)runtime::sleep_for(100us);
+          const std::lock_guard guard(mutex);
+        }
+        over = true;
+        group.wait();
+        found.check(true, "came to an end");
+      },
+      20);
+}
+
+#ifdef NDEBUG  // a debug build stops there
+TEST_CASE("go mutex: unlocking what one does not hold is a mistake with an answer", "[go][mutex]") {
+  in_every_way(
+      [](Findings& found) {
+        Mutex mutex;
+        const std::uint64_t before = bug_count();
+        found.check(mutex.unlock() == sync::errc::not_owner, "free");
+        const std::lock_guard guard(mutex);
+        WaitGroup group;
+        start(group, [&] { found.check(mutex.unlock() == sync::errc::not_owner, "another's"); });
+        group.wait();
+        found.check(bug_count() == before + 2 && mutex.locked(), "told, and still held");
+      },
+      1);
+}
+#endif
+
+TEST_CASE("go rwmutex: readers are in together", "[go][rwmutex]") {
+  in_every_way(
+      [](Findings& found) {
+        SharedMutex mutex;
+        WaitGroup group;
+        Gauge gauge;
+        std::atomic<int> in{0};
+        for (int i = 0; i < 5; ++i)
+          start(group, [&] {
+            const std::shared_lock lock(mutex);
+            gauge.enter();
+            ++in;
+            found.check(soon([&] { return in == 5; }), "all of them");
+            gauge.leave();
+          });
+        group.wait();
+        found.check(gauge.most() == 5, "together");
+      },
+      30);
+}
+
+TEST_CASE("go rwmutex: hammered, writers are alone", "[go][rwmutex]") {
+  in_every_way(
+      [](Findings& found) {
+        SharedMutex mutex;
+        WaitGroup group;
+        std::atomic<int> activity{0};
+        for (int w = 0; w < 2; ++w)
+          start(group, [&] {
+            for (int i = 0; i < 30; ++i) {
+              const std::lock_guard guard(mutex);
+              found.check(activity.fetch_add(10'000) == 0, "a writer is alone");
+              runtime::yield();
+              activity.fetch_sub(10'000);
+            }
+          });
+        for (int r = 0; r < 5; ++r)
+          start(group, [&] {
+            for (int i = 0; i < 30; ++i) {
+              const std::shared_lock lock(mutex);
+              found.check(activity.fetch_add(1) < 10'000, "readers see no writer");
+              runtime::yield();
+              activity.fetch_sub(1);
+            }
+          });
+        group.wait();
+      },
+      50);
+}
+
+TEST_CASE("go rwmutex: a writer that waits comes before readers that come later", "[go][rwmutex]") {
+  in_simulation(200, [](Findings& found) {
+    SharedMutex mutex;
+    WaitGroup group;
+    std::string order;
+    mutex.lock_shared();
+    start(group, [&] {
+      const std::lock_guard guard(mutex);
+      order += 'w';
+    });
+    let_others_run();
+    for (int i = 0; i < 3; ++i)
+      start(group, [&] {
+        const std::shared_lock lock(mutex);
+        order += 'r';
+      });
+    let_others_run();
+    found.check(order.empty() && !mutex.try_lock_shared(), "they wait behind it");
+    (void)mutex.unlock_shared();
+    group.wait();
+    found.check(order == "wrrr", "the writer first");
+  });
+}
+
+TEST_CASE("go once: called once, by the first, and the others wait for its end", "[go][once]") {
+  in_every_way([](Findings& found) {
+    sync::Once once;
+    WaitGroup group;
+    std::atomic<int> calls{0};
+    std::atomic<bool> over{false};
+    for (int i = 0; i < 10; ++i)
+      start(group, [&] {
+        once.call([&] {
+          ++calls;
+          let_others_run();
+          over = true;
+        });
+        found.check(over, "not before its end");
+      });
+    group.wait();
+    found.check(calls == 1, "once");
+  });
+}
+
+TEST_CASE("go once: a function that panicked was called", "[go][once]") {
+  in_every_way(
+      [](Findings& found) {
+        sync::Once once;
+        bool thrown = false;
+        try {
+          once.call([] { throw std::runtime_error("no"); });
+        } catch (const std::runtime_error&) {
+          thrown = true;
+        }
+        once.call([&] { found.check(false, "called again"); });
+        found.check(thrown && once.done(), "done");
+      },
+      5);
+}
+
+TEST_CASE("go oncefunc: one call for many, and what it owns goes with it", "[go][once]") {
+  in_every_way([](Findings& found) {
+    std::atomic<int> calls{0};
+    const auto owned = std::make_shared<int>(1);
+    sync::OnceFunction once([&calls, owned] {
+      ++calls;
+      let_others_run();
+    });
+    WaitGroup group;
+    for (int i = 0; i < 8; ++i)
+      start(group, [&] {
+        once();
+        found.check(calls == 1, "over");
+      });
+    group.wait();
+    found.check(owned.use_count() == 1, "destroyed after the call");
+  });
+}
+
+TEST_CASE("go oncefunc: a panic comes again at each call", "[go][once]") {
+  in_every_way(
+      [](Findings& found) {
+        std::atomic<int> calls{0};
+        sync::OnceFunction once([&] {
+          ++calls;
+          let_others_run();
+          throw std::runtime_error("no");
+        });
+        sync::OnceValue value([&]() -> int { throw std::runtime_error("none"); });
+        WaitGroup group;
+        std::atomic<int> thrown{0};
+        for (int i = 0; i < 6; ++i)
+          start(group, [&] {
+            try {
+              once();
+            } catch (const std::runtime_error& e) {
+              thrown += std::string(e.what()) == "no" ? 1 : 0;
+            }
+            try {
+              (void)value();
+            } catch (const std::runtime_error& e) {
+              thrown += std::string(e.what()) == "none" ? 10 : 0;
+            }
+          });
+        group.wait();
+        found.check(calls == 1 && thrown == 66, "for everybody");
+      },
+      30);
+}
+
+TEST_CASE("go oncevalue: the value is made once, and all see the same", "[go][once]") {
+  in_every_way([](Findings& found) {
+    std::atomic<int> calls{0};
+    sync::OnceValue value([&] {
+      ++calls;
+      let_others_run();
+      return std::make_unique<std::string>("made");
+    });
+    WaitGroup group;
+    std::array<const std::string*, 8> seen{};
+    for (std::size_t i = 0; i < 8; ++i)
+      start(group, [&, i] { seen[i] = i % 2 == 0 ? value().get() : (*value(context::background())).get().get(); });
+    group.wait();
+    for (const std::string* s : seen) found.check(s == seen[0] && *s == "made", "the same");
+    found.check(calls == 1, "once");
+  });
+}
+
+TEST_CASE("go oncevalue: who waits for the first may give up", "[go][once][context]") {
+  in_every_way(
+      [](Findings& found) {
+        sync::Channel<int> gate;
+        sync::OnceValue value([&] { return gate.receive().value_or(-1); });
+        WaitGroup group;
+        start(group, [&] { found.check(value() == 4, "the first has time"); });
+        let_others_run();
+        const auto c = context::with_timeout(context::background(), 1ms);
+        const auto none = value(c.context);
+        const bool early = none.has_value();  // it was the first itself
+        if (!early) found.check(none.error() == context::errc::deadline_exceeded, "the second has not");
+        (void)gate.send(4);
+        group.wait();
+        found.check(value() == 4, "later");
+      },
+      0);
+  in_simulation(100, [](Findings& found) {
+    sync::Channel<int> gate;
+    sync::OnceFunction once([&] { (void)gate.receive(); });
+    WaitGroup group;
+    start(group, [&] { once(); });
+    let_others_run();
+    const auto c = context::with_timeout(context::background(), 1ms);
+    found.check(once(c.context) == context::errc::deadline_exceeded, "gives up");
+    (void)gate.send(1);
+    group.wait();
+    found.check(!once(context::background()), "over");
+  });
+}
+
+TEST_CASE("go waitgroup: wait ends with the last", "[go][waitgroup]") {
+  in_every_way(
+      [](Findings& found) {
+        for (int round = 0; round < 5; ++round) {  // and can be used again
+          WaitGroup group;
+          std::atomic<int> n{0};
+          group.add(16);
+          WaitGroup others;
+          for (int i = 0; i < 16; ++i)
+            start(others, [&] {
+              runtime::yield();
+              ++n;
+              (void)group.done();
+            });
+          group.wait();
+          found.check(n == 16, "all");
+          others.wait();
+        }
+      },
+      50);
+}
+
+TEST_CASE("go waitgroup: several wait for one", "[go][waitgroup]") {
+  in_every_way([](Findings& found) {
+    WaitGroup work;
+    WaitGroup waiters;
+    std::atomic<bool> over{false};
+    work.add();
+    for (int i = 0; i < 5; ++i)
+      start(waiters, [&] {
+        work.wait();
+        found.check(over, "after the end");
+      });
+    let_others_run();
+    over = true;
+    (void)work.done();
+    waiters.wait();
+  });
+}
+
+TEST_CASE("go waitgroup: destroyed as soon as the wait is over", "[go][waitgroup]") {
+  in_every_way(
+      [](Findings&) {
+        for (int i = 0; i < 50; ++i) {
+          auto group = std::make_unique<WaitGroup>();
+          WaitGroup* const raw = group.get();
+          raw->add();
+          WaitGroup other;
+          start(other, [raw] { (void)raw->done(); });
+          group->wait();
+          group.reset();
+          other.wait();
+        }
+      },
+      20);
+}
+
+#ifdef NDEBUG  // a debug build stops there
+TEST_CASE("go waitgroup: more done than added is a mistake with an answer", "[go][waitgroup]") {
+  in_every_way(
+      [](Findings& found) {
+        WaitGroup group;
+        const std::uint64_t before = bug_count();
+        found.check(group.done() == sync::errc::negative_wait_group, "negative");
+        found.check(bug_count() == before + 1 && group.count() == 0, "told; nothing changes");
+      },
+      1);
+}
+#endif
+
+TEST_CASE("go cond: a signal wakes one", "[go][cond]") {
+  in_simulation(200, [](Findings& found) {
+    Mutex mutex;
+    Condition condition;
+    WaitGroup group;
+    int awake = 0;
+    for (int i = 0; i < 3; ++i)
+      start(group, [&] {
+        std::unique_lock lock(mutex);
+        condition.wait(lock);
+        ++awake;
+      });
+    let_others_run();
+    for (int i = 1; i <= 3; ++i) {
+      condition.notify_one();
+      let_others_run();
+      found.check(awake == i, "one each");
+    }
+    group.wait();
+  });
+}
+
+TEST_CASE("go cond: those who waited longest are woken first", "[go][cond]") {
+  in_simulation(200, [](Findings& found) {
+    Mutex mutex;
+    Condition condition;
+    WaitGroup group;
+    std::vector<int> came;
+    std::vector<int> woken;
+    for (int i = 0; i < 10; ++i)
+      start(group, [&, i] {
+        std::unique_lock lock(mutex);
+        came.push_back(i);
+        condition.wait(lock);
+        woken.push_back(i);
+      });
+    let_others_run();
+    for (int i = 0; i < 10; ++i) {
+      condition.notify_one();
+      let_others_run();
+    }
+    group.wait();
+    found.check(came == woken, "order");
+  });
+}
+
+TEST_CASE("go cond: a broadcast wakes all who wait, and none who come later", "[go][cond]") {
+  in_simulation(200, [](Findings& found) {
+    Mutex mutex;
+    Condition condition;
+    WaitGroup group;
+    int awake = 0;
+    const auto waiter = [&] {
+      std::unique_lock lock(mutex);
+      condition.wait(lock);
+      ++awake;
+    };
+    for (int i = 0; i < 20; ++i) start(group, waiter);
+    let_others_run();
+    condition.notify_all();
+    let_others_run();
+    found.check(awake == 20, "all");
+    start(group, waiter);
+    let_others_run();
+    found.check(awake == 20, "not the late one");
+    condition.notify_all();
+    group.wait();
+  });
+}
+
+TEST_CASE("go cond: a queue of one place between producer and consumer", "[go][cond]") {
+  in_every_way(
+      [](Findings& found) {
+        Mutex mutex;
+        Condition changed;
+        WaitGroup group;
+        int place = 0;
+        long sum = 0;
+        start(group, [&] {
+          for (int i = 1; i <= 100; ++i) {
+            std::unique_lock lock(mutex);
+            changed.wait(lock, [&] { return place == 0; });
+            place = i;
+            changed.notify_all();
+          }
+        });
+        start(group, [&] {
+          for (int i = 1; i <= 100; ++i) {
+            std::unique_lock lock(mutex);
+            changed.wait(lock, [&] { return place != 0; });
+            sum += std::exchange(place, 0);
+            changed.notify_all();
+          }
+        });
+        group.wait();
+        found.check(sum == 5050, "all of them");
+      },
+      50);
+}
+
+TEST_CASE("go map: LoadOrStore: one of many stores", "[go][map]") {
+  in_every_way([](Findings& found) {
+    ShardedMap<std::string, int> map;
+    WaitGroup group;
+    std::atomic<int> stored{0};
+    std::array<int, 8> seen{};
+    for (std::size_t i = 0; i < 8; ++i)
+      start(group, [&, i] {
+        const auto [value, loaded] = map.load_or_store("key", [&] { return static_cast<int>(i); });
+        seen[i] = value;
+        stored += loaded ? 0 : 1;
+      });
+    group.wait();
+    found.check(stored == 1, "one");
+    for (const int v : seen) found.check(v == seen[0], "all get its value");
+  });
+}
+
+TEST_CASE("go map: LoadAndDelete: one of many gets it", "[go][map]") {
+  in_every_way([](Findings& found) {
+    ShardedMap<int, std::unique_ptr<int>> map;
+    (void)map.store(1, std::make_unique<int>(5));
+    WaitGroup group;
+    std::atomic<int> got{0};
+    for (int i = 0; i < 8; ++i)
+      start(group, [&] {
+        if (const auto value = map.load_and_erase(1)) got += **value;
+      });
+    group.wait();
+    found.check(got == 5 && map.size() == 0 && !map.load_and_erase(1), "once");
+  });
+}
+
+TEST_CASE("go map: CompareAndSwap and CompareAndDelete act on what they expect alone", "[go][map]") {
+  in_every_way([](Findings& found) {
+    ShardedMap<std::string, int> map;
+    found.check(!map.compare_and_swap("key", 0, 1) && !map.compare_and_erase("key", 0) && map.size() == 0,
+                "nothing is made");
+    (void)map.store("key", 0);
+    found.check(!map.compare_and_swap("key", 7, 8) && map.load("key") == 0, "another value");
+    found.check(map.compare_and_swap("key", 0, 1) && map.load("key") == 1, "swapped");
+    found.check(!map.compare_and_erase("key", 0) && map.compare_and_erase("key", 1) && map.size() == 0, "erased");
+    (void)map.store("count", 0);
+    WaitGroup group;
+    for (int i = 0; i < 4; ++i)
+      start(group, [&] {
+        for (int k = 0; k < 50; ++k)
+          for (;;) {
+            const int n = map.load("count").value_or(-1);
+            if (map.compare_and_swap(std::string_view("count"), n, n + 1)) break;
+          }
+      });
+    group.wait();
+    found.check(map.load("count") == 200, "a counter by it loses nothing");
+  });
+}
+
+TEST_CASE("go map: range while others change it sees each key at most once", "[go][map]") {
+  in_every_way(
+      [](Findings& found) {
+        ShardedMap<int, int> map;
+        for (int i = 0; i < 100; ++i) (void)map.store(i, i);
+        WaitGroup group;
+        std::atomic<bool> over{false};
+        for (int w = 0; w < 2; ++w)
+          start(group, [&, w] {
+            for (int i = w; !over; i = (i + 7) % 100) {
+              (void)map.compute(i, [](int& v) { v += 100; });
+              (void)runtime::sleep_for(1us);
+            }
+          });
+        for (int round = 0; round < 10; ++round) {
+          std::vector<int> seen(100);
+          (void)map.range([&](const int& key, const int& value) {
+            found.check(value % 100 == key, "its value");
+            ++seen[static_cast<std::size_t>(key)];
+            return true;
+          });
+          for (const int n : seen) found.check(n == 1, "once");
+          runtime::yield();
+        }
+        over = true;
+        group.wait();
+      },
+      10);
+}
+
+TEST_CASE("go pool: what was given back comes again; else a new one", "[go][pool]") {
+  in_every_way([](Findings& found) {
+    std::atomic<int> made{0};
+    const auto make = [&] { return std::make_unique<int>(++made); };
+    ObjectPool<std::unique_ptr<int>, decltype(make)> pool(4, make);
+    const runtime::Pin pin;
+    {
+      auto first = pool.get();
+      auto second = pool.get();
+      found.check(**first == 1 && **second == 2 && made == 2, "new ones");
+      **first = 10;
+    }
+    found.check(pool.idle() == 2, "given back");
+    auto again = pool.get();
+    found.check(**again == 10 && made == 2, "the last one, as it was left");
+    again.discard();
+    found.check(!again && pool.idle() == 1, "discarded");
+  });
+}
+
+TEST_CASE("go pool: no more are kept than asked for, and trim lets them go", "[go][pool]") {
+  in_every_way(
+      [](Findings& found) {
+        const auto alive = std::make_shared<int>(0);
+        const auto make = [alive] { return alive; };
+        {
+          ObjectPool<std::shared_ptr<int>, decltype(make)> pool(3, make);
+          const runtime::Pin pin;
+          {
+            std::vector<decltype(pool)::Pooled> out;
+            for (int i = 0; i < 10; ++i) out.push_back(pool.get());
+            found.check(alive.use_count() == 13, "ten are out");
+          }
+          found.check(pool.idle() == 3 && alive.use_count() == 6, "three are kept");
+          found.check(pool.trim() == 3 && pool.idle() == 0, "none");
+          (void)pool.get();
+        }
+        found.check(alive.use_count() == 2, "none left behind");
+      },
+      5);
+}
+
+TEST_CASE("go pool: an object of another Processor, or thread, is found before one is made", "[go][pool]") {
+  ObjectPool<std::string> pool;
+  { *pool.get() = "from the main thread"; }
+  std::string seen;
+  std::thread([&] { seen = *pool.get(); }).join();
+  CHECK(seen == "from the main thread");
+  in_every_way([&](Findings& found) {
+    ObjectPool<int> numbers;
+    WaitGroup group;
+    start(group, [&] { *numbers.get() = 7; });
+    group.wait();
+    found.check(*numbers.get() == 7, "wherever it was");
+  });
+}
+
+TEST_CASE("go pool: hammered, an object is with one at a time", "[go][pool]") {
+  struct Owned {
+    std::atomic<int> users{0};
+    Owned() = default;
+    Owned(const Owned&) {}  // made by copy elision only
+  };
+  in_every_way(
+      [](Findings& found) {
+        ObjectPool<Owned> pool(2);
+        WaitGroup group;
+        for (int i = 0; i < 8; ++i)
+          start(group, [&] {
+            for (int k = 0; k < 50; ++k) {
+              const auto object = pool.get();
+              found.check(object->users.fetch_add(1) == 0, "alone");
+              if (k % 5 == 0) runtime::yield();
+              object->users.fetch_sub(1);
+            }
+          });
+        group.wait();
+      },
+      30);
+}
