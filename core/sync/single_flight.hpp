@@ -16,6 +16,7 @@
 //
 // Exceptions. What the function throws is thrown to every caller of the flight. When all have left before, it ends its
 // fiber as any exception does: logged and counted.
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <functional>

@@ -75,6 +75,28 @@ TEST_CASE("each snippet of docs/handlers.md and README.md is compiled", "[integr
   CHECK_FALSE(stands_in(sources, "x" + snippets[0]));
 }
 
+TEST_CASE("docs/go-to-fiberd.md: each idiom of Go has a twin, which is compiled and run", "[integration][docs]") {
+  const std::string text = read_file(FIBERD_SOURCE_DIR "/docs/go-to-fiberd.md");
+  const std::vector<std::string> sources{flat(read_file(kTests + "handlers_doc/from_go.cpp"))};
+  const std::vector<std::string> twins = blocks(text, "cpp");
+  for (const std::string& twin : twins) {
+    INFO(twin);
+    CHECK(stands_in(sources, twin));
+  }
+  CHECK(twins.size() >= 15);
+  CHECK(twins.size() == blocks(text, "go").size());
+  // One of Go's, then ours.
+  for (std::size_t at = text.find("```go\n"); at != std::string::npos; at = text.find("```go\n", at + 1))
+    CHECK(text.find("```cpp\n", at) < text.find("```go\n", at + 1));
+  for (const char* idiom :
+       {"wg.Go(", "chan ", "range jobs", "select {", "return ctx.Err()", "time.After(", "NewTicker(", "NewTimer(",
+        "AfterFunc(", "WithTimeout(", "errgroup.", "mu.Lock()", "RLock()", "OnceValue(", "LoadOrStore(", "Acquire(",
+        "rate.NewLimiter(", "loads.Do(", "recover()"}) {
+    INFO(idiom);
+    CHECK(text.find(idiom) != std::string::npos);
+  }
+}
+
 TEST_CASE("each header that docs/handlers.md lists is there, and <fiberd/fiberd.hpp> brings it",
           "[integration][docs]") {
   const std::string text = page();

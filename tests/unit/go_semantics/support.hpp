@@ -4,6 +4,7 @@
 //
 // Most cases run in every way: on one Processor, on four, and under seeds, where each order of the fibers can come up
 // and nobody can wait for ever unseen. What is about time runs in simulations alone: its clock is exact.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
