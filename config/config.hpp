@@ -18,6 +18,8 @@ enum class AccessLogFormat : std::uint8_t { off, common, json };
 struct RuntimeConfig {
   unsigned gomaxprocs = 0;  ///< 0: auto
   std::uint64_t stack_size = 256 * 1024;
+  std::uint64_t small_stack_size = 64 * 1024;
+  std::uint64_t large_stack_size = 8 * 1024 * 1024;
   StackGuards stack_guards = StackGuards::automatic;
   unsigned blocking_threads = 64;
   unsigned handoff_max = 4;

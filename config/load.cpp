@@ -478,12 +478,16 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   const Reader runtime = root.section("runtime");
   c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")),
                runtime.number("stack_size"),
+               runtime.number("small_stack_size"),
+               runtime.number("large_stack_size"),
                static_cast<StackGuards>(runtime.choice("stack_guards")),
                static_cast<unsigned>(runtime.number("blocking_threads")),
                static_cast<unsigned>(runtime.number("handoff_max")),
                static_cast<unsigned>(runtime.number("machines_max"))};
-  if (c.runtime.stack_size % 4096 != 0 && c.runtime.stack_size >= 16 * 1024)
-    runtime.report("stack_size", "must be a multiple of 4KiB");
+  for (const auto& [key, size] :
+       {std::pair{"stack_size", c.runtime.stack_size}, std::pair{"small_stack_size", c.runtime.small_stack_size},
+        std::pair{"large_stack_size", c.runtime.large_stack_size}})
+    if (size % 4096 != 0 && size >= 16 * 1024) runtime.report(key, "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};

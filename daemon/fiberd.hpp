@@ -47,5 +47,6 @@
 #include "core/sync/single_flight.hpp"
 #include "core/sync/ticker.hpp"
 #include "core/sync/timer.hpp"
+#include "core/sync/task.hpp"
 #include "core/sync/wait_group.hpp"
 #include "daemon/daemon.hpp"

@@ -300,6 +300,8 @@ ExitCode Daemon::build() {
   memory_limit_ = memory_limit(config_.memory.limit);
   auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
                                           .stack_size = config_.runtime.stack_size,
+                                          .small_stack_size = config_.runtime.small_stack_size,
+                                          .large_stack_size = config_.runtime.large_stack_size,
                                           .stack_guards = static_cast<fiber::GuardMode>(config_.runtime.stack_guards),
                                           .blocking_threads = config_.runtime.blocking_threads,
                                           .handoff_max = config_.runtime.handoff_max,

@@ -59,7 +59,8 @@ void report_overflow(const void* address, const OverflowInfo& info, const uconte
   SafeLine line;
   line.text("fiberd: stack overflow: fiber ").number(info.fiber_id).text(" \"").text(info.name);
   line.text("\" spawned at ").text(info.file).text(":").number(info.line);
-  line.text(", stack ").number(info.stack_size).text(" bytes, fault at 0x");
+  line.text(info.stack_class.empty() ? "" : ", ").text(info.stack_class);
+  line.text(info.stack_class.empty() ? ", stack " : " stack ").number(info.stack_size).text(" bytes, fault at 0x");
   line.number(reinterpret_cast<std::uintptr_t>(address), 16).text("\n").write_to(STDERR_FILENO);
 
   std::uintptr_t rbp = 0;

@@ -15,6 +15,7 @@ struct OverflowInfo {
   std::string_view file;  ///< spawn site
   std::uint32_t line = 0;
   std::size_t stack_size = 0;       ///< bytes
+  std::string_view stack_class;     ///< empty: normal
   std::uintptr_t stack_bottom = 0;  ///< lowest usable byte
   std::uintptr_t stack_top = 0;     ///< one past the highest
 };

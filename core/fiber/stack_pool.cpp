@@ -9,7 +9,11 @@
 // We stop short of that, because malloc and thread creation need maps too and fail badly without: of M maps we use
 // M - max(maps_left, those in use when the pool was made + maps_left / 2), half of it as stacks. With the defaults that
 // is (65,530 - 1,024) / 2 = 32,253. When others take more than was left to them the kernel says so to the next guard:
-// from then on no more are tried, and a ballast of kBallastMaps, held for that moment, goes to malloc and threads.
+// from then on no more are tried, and a ballast, held for that moment, goes to malloc and threads (guard_maps.hpp).
+//
+// Classes. A pool has one size. A scheduler has one pool for each size that was asked for, and one GuardMaps for all of
+// them. A pool of large stacks keeps its hands open (cache_max 0): slabs of few stacks, no caches, credits one at a
+// time, so that no 8 MiB lie about resident or counted for nobody; that costs its fibers two locks.
 //
 // Credits. spawn() must fail when no stack can be had, but stacks are bound only at the first run (a fiber that waits
 // in a queue holds none, so the same few hot stacks serve many short fibers). Hence credits, and one invariant:
@@ -43,11 +47,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <string_view>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
@@ -59,74 +61,8 @@ namespace {
 constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, newer than Debian 12's headers
 constexpr std::size_t kMinStack = 16 * 1024;
 constexpr std::size_t kMaxStack = 64 * 1024 * 1024;
-constexpr std::uint64_t kDefaultMaxMapCount = 65530;
-constexpr std::size_t kBallastMaps = 256;
-constexpr std::uint64_t kMapsPerStack = 2;
 constexpr std::size_t kCanarySize = 128;  // right below Stack::base, in what would be the guard page
 constexpr int kCanaryByte = 0xc5;
-
-/// True when FIBERDEBUG, a comma separated list, holds `setting`.
-bool debug_setting(std::string_view setting) noexcept {
-  const char* value = std::getenv("FIBERDEBUG");
-  std::string_view rest = value != nullptr ? value : "";
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    if (rest.substr(0, comma) == setting) return true;
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-  }
-  return false;
-}
-
-/// The value of `name` in FIBERDEBUG=name=1,other=2; 0 when it is not there.
-std::uint64_t debug_number(std::string_view name) noexcept {
-  const char* value = std::getenv("FIBERDEBUG");
-  std::string_view rest = value != nullptr ? value : "";
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    if (rest.starts_with(name) && rest.substr(name.size()).starts_with('='))
-      return std::strtoull(rest.data() + name.size() + 1, nullptr, 10);
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-  }
-  return 0;
-}
-
-/// The maps that this process has, in lines of /proc/self/maps; 0 where they cannot be read.
-std::uint64_t count_maps() noexcept {
-  std::FILE* file = std::fopen("/proc/self/maps", "re");
-  if (file == nullptr) return 0;
-  std::uint64_t lines = 0;
-  std::array<char, 16384> buffer;
-  for (std::size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), file)) != 0;)
-    lines += static_cast<std::uint64_t>(std::count(buffer.data(), buffer.data() + n, '\n'));
-  std::fclose(file);
-  return lines;
-}
-
-struct MapBudget {
-  std::uint64_t stacks = 0;  ///< that mprotect may guard
-  std::uint64_t left = 0;    ///< maps for everything else
-};
-
-/// From the kernel's limit (its default where the file cannot be read). Only the kernel's own limit is compared with
-/// the maps in use: one that stands in for it in tests knows nothing of them.
-MapBudget map_budget(const StackPool::Options& options) noexcept {
-  std::uint64_t maps = debug_number("max_map_count");
-  std::uint64_t in_use = 0;
-  if (maps == 0) {
-    unsigned long long read = kDefaultMaxMapCount;
-    if (std::FILE* file = std::fopen(options.max_map_count_path, "re"); file != nullptr) {
-      if (std::fscanf(file, "%llu", &read) != 1) read = kDefaultMaxMapCount;
-      std::fclose(file);
-    }
-    maps = read;
-    if (std::string_view(options.max_map_count_path) == StackPool::Options{}.max_map_count_path) in_use = count_maps();
-  }
-  std::uint64_t left = std::min(StackPool::kMapsLeft, maps / 8);
-  if (options.maps_left > StackPool::kMapsLeft) left += options.maps_left - StackPool::kMapsLeft;
-  left = std::min(left, maps / 2);
-  left = std::min(std::max(left, in_use + left / 2), maps);
-  return {.stacks = (maps - left) / kMapsPerStack, .left = left};
-}
 
 /// Leaf system calls: no errno in code that might be inlined into a function that parks.
 [[gnu::noinline]] int advise(std::byte* address, std::size_t length, int advice) noexcept {
@@ -185,7 +121,7 @@ Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < kMinStack || options.stack_size > kMaxStack || options.stack_size % page != 0 ||
       options.stack_size < 4 * page || options.caches == 0 || options.max_stacks == 0 ||
-      options.max_stacks > UINT32_MAX)
+      options.max_stacks > UINT32_MAX || options.slab_stacks == 0 || options.slab_stacks > kSlabStacks)
     return fail(std::errc::invalid_argument);
 
   std::unique_ptr<StackPool> pool(new StackPool(options, page));
@@ -195,18 +131,18 @@ Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
     guardable = 0;
   } else if (debug_setting("guard=mprotect") || !pool->probe_guard_install()) {
     pool->kind_ = GuardKind::mprotect;
-    const MapBudget budget = map_budget(options);
-    pool->mprotect_limit_ = budget.stacks;
-    pool->maps_left_ = budget.left;
-    guardable = std::min(guardable, pool->mprotect_limit_);
-    pool->hold_ballast();
+    pool->guard_maps_ = options.guard_maps != nullptr
+                            ? options.guard_maps
+                            : std::make_shared<GuardMaps>(options.max_map_count_path, options.maps_left);
+    guardable = std::min(guardable, pool->guard_maps_->limit());
   }
   if (options.mode == GuardMode::require && guardable == 0) return fail(std::errc::not_supported);
 
   const std::uint64_t limit = options.mode == GuardMode::canary ? pool->max_stacks_ : guardable;
   pool->most_ = limit;
-  pool->cache_capacity_ =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(kCacheMax, limit / (std::uint64_t{4} * options.caches)));
+  pool->cache_capacity_ = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(options.cache_max, limit / (std::uint64_t{4} * options.caches)));
+  pool->set_exhausted(false);
   if (options.reserve != 0) {
     const std::lock_guard guard(pool->grow_mutex_);
     // An eighth at most: few stacks are for work first.
@@ -224,30 +160,20 @@ StackPool::StackPool(const Options& options, std::size_t page)
       usable_(options.stack_size - page),
       mode_(options.mode),
       max_stacks_(options.max_stacks),
-      slabs_(std::make_unique<std::atomic<Slab*>[]>((options.max_stacks + kSlabStacks - 1) / kSlabStacks)) {
+      slab_stacks_(options.slab_stacks),
+      hoards_(options.cache_max != 0),
+      class_(options.stack_class),
+      slabs_(std::make_unique<std::atomic<Slab*>[]>((options.max_stacks + options.slab_stacks - 1) /
+                                                    options.slab_stacks)) {
   static_assert(kColours * 64 <= kMinStack / 8);
 }
 
 StackPool::~StackPool() {
   for (std::size_t i = 0; i < slab_count_.load(std::memory_order_relaxed); ++i) {
     Slab* slab = slabs_[i].load(std::memory_order_relaxed);
-    munmap(slab->memory, kSlabStacks * stack_size_);
+    munmap(slab->memory, slab_stacks_ * stack_size_);
     delete slab;
   }
-  drop_ballast();
-}
-
-/// Neighbouring pages of different protection are maps of their own.
-void StackPool::hold_ballast() noexcept {
-  ballast_ = map_slab(kBallastMaps * page_);
-  if (ballast_ == nullptr) return;
-  for (std::size_t i = 1; i < kBallastMaps; i += 2)
-    if (mprotect(ballast_ + i * page_, page_, PROT_NONE) != 0) break;
-}
-
-void StackPool::drop_ballast() noexcept {
-  if (ballast_ != nullptr) munmap(ballast_, kBallastMaps * page_);
-  ballast_ = nullptr;
 }
 
 bool StackPool::probe_guard_install() const noexcept {
@@ -261,7 +187,7 @@ bool StackPool::probe_guard_install() const noexcept {
 // --- growth, under grow_mutex_ ---
 
 bool StackPool::add_slab() noexcept {
-  const std::size_t length = kSlabStacks * stack_size_;
+  const std::size_t length = slab_stacks_ * stack_size_;
   auto* slab = new (std::nothrow) Slab;
   if (slab == nullptr) return false;
   slab->memory = map_slab(length);
@@ -283,18 +209,9 @@ bool StackPool::add_slab() noexcept {
 
 StackPool::GuardResult StackPool::install_guard(std::byte* page) noexcept {
   if (kind_ == GuardKind::guard_install && advise(page, page_, kMadvGuardInstall) == 0) return GuardResult::guarded;
-  if (kind_ == GuardKind::mprotect && mprotected_ < mprotect_limit_) {
-    if (mprotect(page, page_, PROT_NONE) == 0) {
-      ++mprotected_;
-      return GuardResult::guarded;
-    }
-    // Others took the maps that were left to them, and more.
-    mprotect_limit_ = mprotected_;
-    if (mode_ != GuardMode::canary) most_ = std::min(most_, mprotected_);
-    drop_ballast();
-    log(LogLevel::warning,
-        "stacks: this process has as many maps as the kernel allows (vm.max_map_count): no more "
-        "stacks are guarded by mprotect");
+  if (kind_ == GuardKind::mprotect && guard_maps_->take()) {
+    if (mprotect(page, page_, PROT_NONE) == 0) return GuardResult::guarded;
+    guard_maps_->ran_out();
   }
   if (mode_ != GuardMode::canary) return GuardResult::failed;
   if (unguarded_++ == 0)
@@ -308,16 +225,17 @@ std::uint32_t StackPool::carve(std::uint32_t wanted) noexcept {
   while (made < std::min(wanted, kCarveBatch)) {
     const std::uint64_t index = carved_ + made;
     if (index >= max_stacks_) break;
-    const std::size_t slab_index = index / kSlabStacks;
+    const std::size_t slab_index = index / slab_stacks_;
     if (slab_index == slab_count_.load(std::memory_order_relaxed) && !add_slab()) break;
     Slab* slab = slabs_[slab_index].load(std::memory_order_relaxed);
-    const std::size_t within = index % kSlabStacks;
+    const std::size_t within = index % slab_stacks_;
     std::byte* low = slab->memory + within * stack_size_;
     const GuardResult guard = install_guard(low);
     if (guard == GuardResult::failed) break;
     Stack& stack = slab->stacks[within];
     stack.index = static_cast<std::uint32_t>(index);
     stack.guarded = guard == GuardResult::guarded;
+    stack.stack_class = class_;
     stack.base = low + page_;
     fresh[made++] = &stack;
   }
@@ -329,7 +247,7 @@ std::uint32_t StackPool::carve(std::uint32_t wanted) noexcept {
 
 bool StackPool::ensure_carved(std::uint64_t target) noexcept {
   while (carved_ < target)
-    if (carve(kCarveBatch) == 0) {
+    if (carve(std::min(kCarveBatch, slab_stacks_)) == 0) {
       set_exhausted(true);
       return false;
     }
@@ -338,7 +256,7 @@ bool StackPool::ensure_carved(std::uint64_t target) noexcept {
 
 void StackPool::set_exhausted(bool exhausted) noexcept {
   exhausted_ = exhausted;
-  credit_max_.store(exhausted ? 0 : kCreditMax, std::memory_order_relaxed);
+  credit_max_.store(exhausted || !hoards_ ? 0 : kCreditMax, std::memory_order_relaxed);
 }
 
 bool StackPool::activate(StackCache& cache) noexcept {
@@ -355,7 +273,7 @@ bool StackPool::activate(StackCache& cache) noexcept {
 Result<void> StackPool::reserve_slow(StackCache& cache, StackClaim claim) {
   const std::lock_guard guard(grow_mutex_);
   if (cache.capacity == 0) (void)activate(cache);  // works without, if slower
-  for (const std::uint32_t batch : {exhausted_ ? 1U : kCreditBatch, 1U})
+  for (const std::uint32_t batch : {exhausted_ || !hoards_ ? 1U : kCreditBatch, 1U})
     if (ensure_carved(credits_ + batch + spoken_for())) {
       credits_ += batch;
       cache.credits = batch - 1;
@@ -372,7 +290,7 @@ Result<void> StackPool::reserve_slow(StackCache& cache, StackClaim claim) {
 
 void StackPool::unreserve_slow(StackCache& cache) noexcept {
   const std::lock_guard guard(grow_mutex_);
-  const std::uint32_t keep = exhausted_ ? 0 : kCreditMax / 2;
+  const std::uint32_t keep = exhausted_ || !hoards_ ? 0 : kCreditMax / 2;
   credits_came_back(cache.credits - std::min(keep, cache.credits));
   cache.credits = std::min(keep, cache.credits);
   // A quarter free again: back to batches. A later failure to carve says otherwise.
@@ -513,11 +431,14 @@ StackPool::Stats StackPool::stats() const {
   stats.credits = credits_;
   stats.unguarded = unguarded_;
   stats.most = most_;
-  stats.maps_left = maps_left_;
+  if (guard_maps_ != nullptr) {
+    if (mode_ != GuardMode::canary) stats.most = std::min(most_, carved_ + guard_maps_->free());
+    stats.maps_left = guard_maps_->left();
+  }
   stats.reserve = reserve_size_;
   stats.reserve_in_use = reserve_taken_;
   stats.guard_kind = unguarded_ != 0 ? GuardKind::canary : kind_;
-  stats.reserved_bytes = slab_count_.load(std::memory_order_relaxed) * kSlabStacks * stack_size_;
+  stats.reserved_bytes = slab_count_.load(std::memory_order_relaxed) * slab_stacks_ * stack_size_;
   for (const StackCache* cache = active_list_; cache != nullptr; cache = cache->next)
     stats.cached += cache->count.load(std::memory_order_relaxed);
   {
@@ -535,7 +456,7 @@ std::size_t StackPool::resident_bytes() const noexcept {
   const std::size_t slabs = slab_count_.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < slabs; ++i) {
     std::byte* at = slabs_[i].load(std::memory_order_acquire)->memory;
-    for (std::size_t left = kSlabStacks * stack_size_; left != 0;) {
+    for (std::size_t left = slab_stacks_ * stack_size_; left != 0;) {
       const std::size_t length = std::min(left, pages.size() * page_);
       if (mincore(at, length, pages.data()) == 0)
         resident += static_cast<std::size_t>(std::count_if(pages.begin(),
@@ -566,7 +487,7 @@ const Stack* StackPool::find_guard_hit(const void* address) const noexcept {
   for (std::size_t i = 0; i < slabs; ++i) {
     const Slab* slab = slabs_[i].load(std::memory_order_acquire);
     const std::uintptr_t offset = a - reinterpret_cast<std::uintptr_t>(slab->memory);
-    if (offset >= kSlabStacks * stack_size_) continue;
+    if (offset >= slab_stacks_ * stack_size_) continue;
     const Stack& stack = slab->stacks[offset / stack_size_];
     return offset % stack_size_ < page_ && stack.base != nullptr && stack.guarded ? &stack : nullptr;
   }

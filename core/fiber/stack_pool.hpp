@@ -14,8 +14,10 @@
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/fiber/guard_maps.hpp"
 #include "core/fiber/guard_mode.hpp"
 #include "core/fiber/stack_claim.hpp"
+#include "core/fiber/stack_class.hpp"
 
 namespace fiberd::fiber {
 
@@ -27,6 +29,7 @@ struct Stack {
   Stack* previous = nullptr;
   std::uint32_t index = 0;  ///< unique in its pool, from 0
   bool guarded = false;
+  StackClass stack_class = StackClass::normal;  ///< of its pool
 };
 
 /// One per Processor; used by its owner's thread only, without a lock. Must be flush()ed before it dies, unless its
@@ -56,14 +59,19 @@ class StackPool {
     GuardMode mode = GuardMode::automatic;
     unsigned caches = 1;  ///< how many StackCaches will be used at most at any time
     std::size_t max_stacks = std::size_t{1} << 24U;
-    const char* max_map_count_path = "/proc/sys/vm/max_map_count";  ///< another file in tests
+    StackClass stack_class = StackClass::normal;  ///< what each Stack says of itself
+    std::uint32_t slab_stacks = kSlabStacks;      ///< stacks that are mapped at a time, 1 … kSlabStacks
+    /// Stacks that a cache may hold; 0: none, and credits are given out one at a time too.
+    std::uint32_t cache_max = kCacheMax;
+    const char* max_map_count_path = GuardMaps::kMaxMapCount;  ///< another file in tests
     /// Of vm.max_map_count, what guards by mprotect leave to everything else: malloc, threads, files. At least
     /// kMapsLeft is left, or an eighth where the kernel allows few; never more than half.
     std::uint64_t maps_left = kMapsLeft;
-    std::uint32_t reserve = 0;        ///< stacks set aside for claims above StackClaim::ordinary
-    std::uint32_t reserve_final = 0;  ///< of these, those that only StackClaim::finish may have
+    std::shared_ptr<GuardMaps> guard_maps = nullptr;  ///< another pool's, to share its maps
+    std::uint32_t reserve = 0;              ///< stacks set aside for claims above StackClaim::ordinary
+    std::uint32_t reserve_final = 0;        ///< of these, those that only StackClaim::finish may have
   };
-  static constexpr std::uint64_t kMapsLeft = 1024;
+  static constexpr std::uint64_t kMapsLeft = GuardMaps::kMapsLeft;
   struct Stats {
     std::uint64_t in_use = 0;
     std::uint64_t cached = 0;          ///< carved and free, in caches or in the pool
@@ -141,6 +149,8 @@ class StackPool {
   [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }
   [[nodiscard]] std::size_t usable_size() const noexcept { return usable_; }
 
+  /// For the Options of a pool that shares them; nullptr where guards take no maps.
+  [[nodiscard]] const std::shared_ptr<GuardMaps>& guard_maps() const noexcept { return guard_maps_; }
   [[nodiscard]] Stats stats() const;
   /// Resident bytes of all stacks, by mincore(2): expensive (tens of ns a page of address space).
   [[nodiscard]] std::size_t resident_bytes() const noexcept;
@@ -175,9 +185,7 @@ class StackPool {
   void release_slow(StackCache& cache, Stack* stack) noexcept;
   void write_canary(const Stack& stack) const noexcept;
   void check_canary(const Stack& stack) const noexcept;
-  void hold_ballast() noexcept;
   // With grow_mutex_ held:
-  void drop_ballast() noexcept;
   void credits_came_back(std::uint64_t n) noexcept;
   /// What must be carved beside credits: full caches, and what is left of the reserve.
   [[nodiscard]] std::uint64_t spoken_for() const noexcept {
@@ -197,7 +205,10 @@ class StackPool {
   GuardMode mode_;
   GuardKind kind_ = GuardKind::guard_install;
   std::uint64_t max_stacks_;
-  std::uint64_t maps_left_ = 0;
+  std::uint32_t slab_stacks_;
+  bool hoards_;  // caches may hold stacks and credits
+  StackClass class_;
+  std::shared_ptr<GuardMaps> guard_maps_;
   std::uint32_t cache_capacity_ = 0;
 
   std::atomic<std::uint32_t> credit_max_{kCreditMax};  // 0 while exhausted
@@ -207,13 +218,10 @@ class StackPool {
   std::uint64_t carved_ = 0;
   std::uint64_t credits_ = 0;  // given out
   std::uint64_t unguarded_ = 0;
-  std::uint64_t mprotected_ = 0;
-  std::uint64_t mprotect_limit_ = 0;  // stacks; falls to what there is when the kernel has no more maps
-  std::uint64_t most_ = 0;            // stacks
-  std::uint64_t reserve_size_ = 0;    // fixed at creation
-  std::uint64_t reserve_final_ = 0;   // fixed at creation
+  std::uint64_t most_ = 0;           // stacks; fewer where guard_maps_ has no more
+  std::uint64_t reserve_size_ = 0;   // fixed at creation
+  std::uint64_t reserve_final_ = 0;  // fixed at creation
   std::uint64_t reserve_taken_ = 0;
-  std::byte* ballast_ = nullptr;
   std::uint64_t active_ = 0;  // caches that may hold cache_capacity_ stacks each
   StackCache* active_list_ = nullptr;
   bool exhausted_ = false;

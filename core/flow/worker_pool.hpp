@@ -41,7 +41,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -54,16 +53,17 @@
 #include "core/flow/refusals.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/runtime/blocking.hpp"
+#include "core/runtime/fiber_name.hpp"
 #include "core/runtime/wait.hpp"
 #include "core/sync/wait_queue.hpp"
 
 namespace fiberd::flow {
 
 struct WorkerPoolOptions {
-  std::string_view name = "worker";  ///< of its fibers; must outlive them (a literal)
-  std::uint32_t least = 0;           ///< workers that never die of idleness; ≤ most
-  std::uint32_t most = 8;            ///< workers; ≥ 1
-  std::uint32_t queue = 100;         ///< jobs that may wait for a worker; 0: none
+  runtime::FiberName name = "worker";  ///< of its fibers
+  std::uint32_t least = 0;             ///< workers that never die of idleness; ≤ most
+  std::uint32_t most = 8;              ///< workers; ≥ 1
+  std::uint32_t queue = 100;           ///< jobs that may wait for a worker; 0: none
   std::chrono::nanoseconds max_wait = std::chrono::nanoseconds::max();
   std::chrono::nanoseconds idle = std::chrono::seconds(10);
   metric::Histogram* waits = nullptr;  ///< ns from submission to the start of each job that was run

@@ -79,7 +79,7 @@ void Connection::count_retired() const noexcept {
   count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
 }
 
-void Connection::start(const char* fiber_name) noexcept {
+void Connection::start(runtime::FiberName fiber_name) noexcept {
   const fiber::StackClaim claim = server_.options_.claim;
   const Result<void> spawned = claim == fiber::StackClaim::ordinary
                                    ? runtime::spawn(fiber_name, [this] { run(); })

@@ -55,7 +55,7 @@ class Connection : public ListHook {
   /// A client that is silent for so long behind our FIN has nothing to send.
   static constexpr std::chrono::nanoseconds kLingerSilence = std::chrono::seconds(1);
 
-  void start(const char* fiber_name) noexcept;
+  void start(runtime::FiberName fiber_name) noexcept;
   void run() noexcept;
   Step read_more() noexcept;
   [[nodiscard]] Result<std::size_t> read_rest_of_head() noexcept;

@@ -25,6 +25,7 @@
 #include "core/metric/metrics.hpp"
 #include "core/metric/status_counters.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/runtime/fiber_name.hpp"
 
 namespace fiberd::http {
 
@@ -102,12 +103,12 @@ struct ServerOptions {
   std::uint32_t requests = 0;      ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
   /// Hosts that are served, in lower case and without port, "*.example.org" for all below; others get 421. Empty: all.
   std::vector<std::string> hosts;
-  std::string server_name;          ///< Server field; empty: none
-  const char* fiber_name = "http";  ///< of new connections' fibers: for admission and for who looks at them
+  std::string server_name;                 ///< Server field; empty: none
+  runtime::FiberName fiber_name = "http";  ///< of new connections' fibers: for admission and for who looks at them
   fiber::StackClaim claim = fiber::StackClaim::ordinary;  ///< of connections' fibers, when there are hardly any left
-  const char* kept_fiber_name = "http kept";  ///< as fiber_name, when an idle connection's next request has come
-  std::shared_ptr<Gate> gate{};               ///< of all requests that are understood, before their routes
-  std::vector<ErrorPage> error_pages;         ///< bodies of errors that the server or a handler answers, by status
+  runtime::FiberName kept_fiber_name = "http kept";  ///< as fiber_name, when an idle connection's next request has come
+  std::shared_ptr<Gate> gate{};                      ///< of all requests that are understood, before their routes
+  std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
   ServerMetrics metrics;
   context::Context context;  ///< the parent of all contexts that handlers are given

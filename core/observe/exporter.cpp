@@ -123,11 +123,23 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
 }
 
 void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
-  page.family("fiberd_stacks").sample(s.stacks_in_use, {"in_use"}).sample(s.stacks_cached, {"cached"});
-  page.family("fiberd_stack_bytes")
-      .sample(s.stack_bytes_reserved, {"reserved"})
-      .sample(s.stack_bytes_resident, {"resident"});
-  page.family("fiberd_stack_high_water_bytes").sample(s.stack_high_water);
+  const auto of_each_class = [&s](auto&& sample) {
+    for (std::size_t i = 0; i < s.stack_classes.size(); ++i)
+      sample(fiber::to_string(static_cast<fiber::StackClass>(i)), s.stack_classes[i]);
+  };
+  using Class = runtime::StackClassStats;
+  page.family("fiberd_stacks");
+  of_each_class([&page](std::string_view name, const Class& c) {
+    page.sample(c.in_use, {name, "in_use"}).sample(c.cached, {name, "cached"});
+  });
+  page.family("fiberd_stack_size_bytes");
+  of_each_class([&page](std::string_view name, const Class& c) { page.sample(c.size, {name}); });
+  page.family("fiberd_stack_bytes");
+  of_each_class([&page](std::string_view name, const Class& c) {
+    page.sample(c.bytes_reserved, {name, "reserved"}).sample(c.bytes_resident, {name, "resident"});
+  });
+  page.family("fiberd_stack_high_water_bytes");
+  of_each_class([&page](std::string_view name, const Class& c) { page.sample(c.high_water, {name}); });
   page.family("fiberd_stacks_unguarded").sample(s.stacks_unguarded);
   page.family("fiberd_stacks_limit").sample(s.stacks_most);
   page.family("fiberd_stacks_set_aside")

@@ -42,10 +42,13 @@ std::string Scheduler::describe_parked(const Fiber& f) const {
                      std::to_string(f.where.line());
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
   if (stack == nullptr) return line;
+  if (stack->stack_class != fiber::StackClass::normal)
+    line += ", on a " + std::string(fiber::to_string(stack->stack_class)) + " stack";
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base),
-                                           reinterpret_cast<std::uintptr_t>(stacks_->end(*stack)), frames);
+  const std::size_t n =
+      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base),
+                         reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->end(*stack)), frames);
   for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
   return line;
 }

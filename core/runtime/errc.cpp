@@ -10,10 +10,19 @@ const std::error_category& category() noexcept {
     [[nodiscard]] const char* name() const noexcept override { return "fiberd.runtime"; }
     // The metric label of a refused spawn is made from this text.
     [[nodiscard]] std::string message(int value) const override {
-      return static_cast<errc>(value) == errc::out_of_stacks ? "out of stacks" : "unknown";
+      switch (static_cast<errc>(value)) {
+        case errc::out_of_stacks: return "out of stacks";
+        case errc::out_of_small_stacks: return "out of small stacks";
+        case errc::out_of_large_stacks: return "out of large stacks";
+      }
+      return "unknown";
     }
     [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-      if (static_cast<errc>(value) == errc::out_of_stacks) return std::errc::not_enough_memory;
+      switch (static_cast<errc>(value)) {
+        case errc::out_of_stacks:
+        case errc::out_of_small_stacks:
+        case errc::out_of_large_stacks: return std::errc::not_enough_memory;
+      }
       return {value, *this};
     }
   } instance;

@@ -8,6 +8,8 @@ namespace fiberd::runtime {
 
 enum class errc : int {
   out_of_stacks = 1,  ///< no stack for one more fiber: maps, guards or address space are out; is not_enough_memory, too
+  out_of_small_stacks,  ///< the same of the size that was asked for (StackClass)
+  out_of_large_stacks,
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

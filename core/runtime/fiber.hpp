@@ -29,6 +29,7 @@ struct Fiber {
   std::uint32_t index = 0;          ///< in the all-fibers table, from 1
   std::uint16_t pins = 0;
   std::uint16_t pin_slot = 0;
+  fiber::StackClass stack_class = fiber::StackClass::normal;
   // Touched by waits with a deadline, by spawn and at the end.
   Timer timer;
   void* locals = nullptr;  ///< fiber-local storage

@@ -197,7 +197,7 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     push_global(*f);
     moved = true;
   }
-  stacks_->flush(p.stacks);
+  flush_stacks(p);
   give_back_fibers(p, 0);
   m.processor = nullptr;
   thread_locals()->shard = 0;

@@ -20,7 +20,7 @@ static bool fiber_stack_bounds(fiber::StackBounds& bounds) noexcept {
   const Fiber* const f = current_fiber();
   const fiber::Stack* const stack = f != nullptr ? f->stack.load(std::memory_order_relaxed) : nullptr;
   if (stack == nullptr) return false;
-  const fiber::StackPool& pool = Scheduler::instance()->stack_pool();
+  const fiber::StackPool& pool = *Scheduler::instance()->stack_pool(stack->stack_class);
   bounds.bottom = reinterpret_cast<std::uintptr_t>(stack->base);
   bounds.top = reinterpret_cast<std::uintptr_t>(pool.end(*stack));
   return true;
@@ -34,11 +34,17 @@ static void*& fiber_local_root() noexcept {
 static bool describe_overflow(const void* address, fiber::OverflowInfo& info) noexcept {
   const Scheduler* const s = Scheduler::instance();
   if (s == nullptr) return false;
-  const fiber::Stack* const stack = s->stack_pool().find_guard_hit(address);
+  const fiber::Stack* stack = nullptr;
+  const fiber::StackPool* pool = nullptr;
+  for (const auto c : {fiber::StackClass::normal, fiber::StackClass::small, fiber::StackClass::large}) {
+    pool = s->stack_pool(c);
+    if (pool != nullptr && (stack = pool->find_guard_hit(address)) != nullptr) break;
+  }
   if (stack == nullptr) return false;
-  info.stack_size = s->stack_pool().usable_size();
+  info.stack_size = pool->usable_size();
+  if (stack->stack_class != fiber::StackClass::normal) info.stack_class = fiber::to_string(stack->stack_class);
   info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
-  info.stack_top = reinterpret_cast<std::uintptr_t>(s->stack_pool().end(*stack));
+  info.stack_top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
   info.name = "unknown";
   const Fiber* const f = current_fiber();
   if (f == nullptr || f->stack.load(std::memory_order_relaxed) != stack) return true;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/fiber/guard_mode.hpp"
+#include "core/fiber/stack_class.hpp"
 #include "core/runtime/admission.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -14,6 +15,17 @@ namespace fiberd::runtime {
 inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{1'000,      4'000,       16'000,        64'000,
                                                               256'000,    1'024'000,   4'096'000,     16'384'000,
                                                               65'536'000, 262'144'000, 1'048'576'000, UINT64_MAX};
+
+/// Stacks of one class.
+struct StackClassStats {
+  std::uint64_t size = 0;  ///< bytes of address space a stack
+  std::uint64_t in_use = 0;
+  std::uint64_t cached = 0;
+  std::uint64_t most = 0;            ///< how many there may be; 0 where none was asked for yet
+  std::uint64_t bytes_reserved = 0;  ///< address space
+  std::uint64_t bytes_resident = 0;  ///< by mincore(2); only when asked for
+  std::uint64_t high_water = 0;      ///< deepest of those looked at, bytes; only when asked for
+};
 
 struct MemStats {
   // Scheduler
@@ -46,7 +58,8 @@ struct MemStats {
   std::uint64_t sections_retaken = 0;  ///< that lasted so long that their Processor was taken
   std::uint64_t sections_waited = 0;   ///< that had to wait to begin, since threads were out
   std::uint64_t sections_stalled = 0;  ///< that lasted and kept their Processor, since threads were out
-  // Stacks
+  // Stacks: of all classes, but for stacks_most and what follows, which are of normal size
+  std::array<StackClassStats, fiber::kStackClasses> stack_classes{};  ///< by fiber::StackClass
   std::uint64_t stacks_in_use = 0;
   std::uint64_t stacks_cached = 0;
   std::uint64_t stack_bytes_reserved = 0;  ///< address space

@@ -90,9 +90,14 @@ class alignas(kCacheLine) Processor {
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
   fiber::StackCache stacks;
+  std::array<fiber::StackCache, fiber::kStackClasses - 1> other_stacks;
   Random random;
   BasicRunQueue<Fiber> queue;
   ProcessorStats stats;
+
+  [[nodiscard]] fiber::StackCache& stacks_of(fiber::StackClass c) noexcept {
+    return c == fiber::StackClass::normal ? stacks : other_stacks[static_cast<std::size_t>(c) - 1];
+  }
 
   SectionWord section;
   std::uint64_t stalled_section = 0;  ///< for which there was no machine; under the structure lock

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "core/base/source_location.hpp"
 #include "core/fiber/throw_trace.hpp"
 
 namespace fiberd::runtime {
@@ -46,6 +48,18 @@ class [[nodiscard]] Recovered {
   std::array<std::uintptr_t, fiber::kThrowFrames> frames_{};
   std::size_t frame_count_ = 0;
 };
+
+/// Who a fiber was: for what is said of it when it is gone.
+struct FiberOrigin {
+  std::uint64_t id = 0;
+  std::string_view name;
+  SourceLocation where;
+};
+/// The calling fiber; id 0 off fibers.
+[[nodiscard]] FiberOrigin current_origin() noexcept;
+/// For an exception of that fiber's that nobody has taken: logged with its trace and counted, as one that leaves a
+/// fiber's function is. Any thread, while a runtime lives.
+void report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept;
 
 /// What recover() calls: it returns nothing (keep a result in a captured variable).
 template <class F>

@@ -85,15 +85,30 @@ static bool settle_gomaxprocs(Options& options) {
   return limits.error.empty();
 }
 
+/// False: one of the sizes of stacks cannot be; said.
+static bool stack_sizes_can_be(const Options& options) {
+  static constexpr std::size_t kLeast = 16 * 1024;
+  static constexpr std::size_t kMost = 64 * 1024 * 1024;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  for (const auto& [name, size] :
+       {std::pair{"stack_size", options.stack_size}, std::pair{"small_stack_size", options.small_stack_size},
+        std::pair{"large_stack_size", options.large_stack_size}}) {
+    if (size >= kLeast && size <= kMost && size % page == 0) continue;
+    log(LogLevel::error, "Options::" + std::string(name) + " " + std::to_string(size) +
+                             " is out of range: " + std::to_string(kLeast) + " … " + std::to_string(kMost) +
+                             ", a multiple of the page size " + std::to_string(page));
+    return false;
+  }
+  return true;
+}
+
 Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind kind, std::uint64_t seed) {
   AsymmetricBarrier::enable();
   Options options = wanted;
   if (kind == Kind::real && !settle_gomaxprocs(options)) return fail(std::errc::invalid_argument);
   if (options.reserve != 0) options.reserve += 2 * options.gomaxprocs;
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  if (options.stack_size < 16 * 1024 || options.stack_size > 64 * 1024 * 1024 || options.stack_size % page != 0 ||
-      options.blocking_threads < 1 || options.blocking_threads > 4096 || options.handoff_max > 64 ||
-      options.machines_max < 1 || options.machines_max > 100'000)
+  if (!stack_sizes_can_be(options) || options.blocking_threads < 1 || options.blocking_threads > 4096 ||
+      options.handoff_max > 64 || options.machines_max < 1 || options.machines_max > 100'000)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
   if (kind == Kind::simulated) {
@@ -109,6 +124,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
     auto stacks = fiber::StackPool::create(stack_options);
     if (!stacks) return fail(stacks.error());
     s->stacks_ = std::move(*stacks);
+    s->other_stacks_.configure(stack_options, options.small_stack_size, options.large_stack_size);
     s->set_fibers_aside();
   }
   s->blocking_ = std::make_unique<BlockingPool>(s->affordable_blocking_threads(), kind == Kind::simulated);
@@ -219,39 +235,43 @@ void Runtime::run(UniqueFunction fn, SourceLocation where) {
     shared.done.release();
   });
   if (const std::error_code error =
-          scheduler_->spawn("run", wrapped, where, Scheduler::kAnySlot, fiber::StackClaim::finish))
+          scheduler_->spawn({.name = "run", .claim = fiber::StackClaim::finish}, wrapped, where))
     throw std::system_error(error);
   shared.done.acquire();
   if (shared.exception) std::rethrow_exception(std::exchange(shared.exception, nullptr));
 }
 
-Result<void> Runtime::spawn(std::string_view name, UniqueFunction fn, SourceLocation where) {
-  if (const std::error_code error = scheduler_->spawn(name, fn, where)) return fail(error);
+Result<void> Runtime::spawn(const SpawnOptions& options, UniqueFunction fn, SourceLocation where) {
+  if (const std::error_code error = scheduler_->spawn(options, fn, where)) return fail(error);
   return {};
 }
 
-Result<void> spawn(std::string_view name, UniqueFunction fn, SourceLocation where) {
-  if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where)) return fail(error);
+Result<void> Runtime::spawn(FiberName name, UniqueFunction fn, SourceLocation where) {
+  if (const std::error_code error = scheduler_->spawn({.name = name}, fn, where)) return fail(error);
   return {};
 }
 
-Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn, SourceLocation where) {
-  if (const std::error_code error = Scheduler::instance()->spawn(name, fn, where, Scheduler::kAnySlot, claim))
-    return fail(error);
+Result<void> spawn(const SpawnOptions& options, UniqueFunction fn, SourceLocation where) {
+  if (const std::error_code error = Scheduler::instance()->spawn(options, fn, where)) return fail(error);
   return {};
 }
 
-Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, std::string_view name, UniqueFunction fn,
+Result<void> spawn(FiberName name, UniqueFunction fn, SourceLocation where) {
+  if (const std::error_code error = Scheduler::instance()->spawn({.name = name}, fn, where)) return fail(error);
+  return {};
+}
+
+Result<void> spawn_reserved(fiber::StackClaim claim, FiberName name, UniqueFunction fn, SourceLocation where) {
+  return spawn({.name = name, .claim = claim}, std::move(fn), where);
+}
+
+Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, FiberName name, UniqueFunction fn,
                                SourceLocation where) {
-  Scheduler& s = *Scheduler::instance();
-  if (const std::error_code error = s.spawn(name, fn, where, processor % s.gomaxprocs(), claim)) return fail(error);
-  return {};
+  return spawn({.name = name, .processor = processor, .claim = claim}, std::move(fn), where);
 }
 
-Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn, SourceLocation where) {
-  Scheduler& s = *Scheduler::instance();
-  if (const std::error_code error = s.spawn(name, fn, where, processor % s.gomaxprocs())) return fail(error);
-  return {};
+Result<void> spawn_on(unsigned processor, FiberName name, UniqueFunction fn, SourceLocation where) {
+  return spawn({.name = name, .processor = processor}, std::move(fn), where);
 }
 
 unsigned gomaxprocs() noexcept { return Scheduler::instance()->gomaxprocs(); }

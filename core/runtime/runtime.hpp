@@ -14,7 +14,9 @@
 #include "core/base/unique_function.hpp"
 #include "core/fiber/guard_mode.hpp"
 #include "core/fiber/stack_claim.hpp"
+#include "core/fiber/stack_class.hpp"
 #include "core/runtime/admission.hpp"
+#include "core/runtime/fiber_name.hpp"
 #include "core/runtime/mem_stats.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -23,6 +25,8 @@ namespace fiberd::runtime {
 struct Options {
   unsigned gomaxprocs = 0;  ///< Processors, at most 1,024; 0: environment, cgroup quota, affinity (gomaxprocs.hpp)
   std::size_t stack_size = 256 * 1024;  ///< bytes reserved per fiber; a multiple of the page size, 16 KiB … 64 MiB
+  std::size_t small_stack_size = 64 * 1024;        ///< the same for StackClass::small
+  std::size_t large_stack_size = 8 * 1024 * 1024;  ///< and for StackClass::large
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
   unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
   unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
@@ -36,6 +40,20 @@ struct Options {
 };
 
 class Scheduler;
+
+using fiber::StackClass;
+
+inline constexpr unsigned kAnyProcessor = ~0U;
+
+/// How a fiber is spawned, beyond its name and function: `spawn({.name = "parse", .stack = StackClass::large}, fn)`.
+struct SpawnOptions {
+  FiberName name;
+  /// Stacks of small and large size are mapped when the first fiber asks for one. To spawn one with a large stack takes
+  /// two locks more.
+  StackClass stack = StackClass::normal;
+  unsigned processor = kAnyProcessor;                     ///< pinned to this one (modulo GOMAXPROCS) for its whole life
+  fiber::StackClaim claim = fiber::StackClaim::ordinary;  ///< as spawn_reserved's; of stacks of normal size only
+};
 
 /// One scheduler with its threads. Several may exist one after the other; fibers belong to the one that spawned them.
 class Runtime {
@@ -53,7 +71,8 @@ class Runtime {
   void run(UniqueFunction fn, SourceLocation where = SourceLocation::current());
 
   /// spawn() for threads outside the runtime. Thread-safe.
-  [[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
+  [[nodiscard]] Result<void> spawn(FiberName name, UniqueFunction fn, SourceLocation where = SourceLocation::current());
+  [[nodiscard]] Result<void> spawn(const SpawnOptions& options, UniqueFunction fn,
                                    SourceLocation where = SourceLocation::current());
 
   /// Changes the number of Processors, 1 … 256 or what it was at the start if that is more; what is out of range counts
@@ -76,25 +95,26 @@ class Runtime {
   std::unique_ptr<Scheduler> scheduler_;
 };
 
-/// Starts `fn` on a new fiber. `name` must outlive the fiber (a literal). Callable on a fiber of a runtime.
-/// Errors: what the Admission answered; not_enough_memory when memory is out, errc::out_of_stacks (which equals it)
-/// when stacks are. `fn` is then destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged and
-/// counted.
-[[nodiscard]] Result<void> spawn(std::string_view name, UniqueFunction fn,
+/// Starts `fn` on a new fiber. Callable on a fiber of a runtime. Errors: what the Admission answered; not_enough_memory
+/// when memory is out, errc::out_of_stacks (which equals it) when stacks are; of other sizes out_of_small_stacks,
+/// out_of_large_stacks. `fn` is then destroyed unrun. An exception that leaves `fn` ends that fiber only: it is logged
+/// and counted. Who wants what `fn` returns or throws: sync::spawn_task (sync/task.hpp).
+[[nodiscard]] Result<void> spawn(FiberName name, UniqueFunction fn, SourceLocation where = SourceLocation::current());
+[[nodiscard]] Result<void> spawn(const SpawnOptions& options, UniqueFunction fn,
                                  SourceLocation where = SourceLocation::current());
 
 /// As spawn, for what must go on when others have taken all fibers and stacks: reporting, draining, stopping. Such a
 /// fiber takes one that was set aside (Options::reserve) when there is no other. Few at a time, and short-lived: they
 /// are set aside for the next one. Errors: as spawn's, when those are out too; the Admission is asked as for any other.
-[[nodiscard]] Result<void> spawn_reserved(fiber::StackClaim claim, std::string_view name, UniqueFunction fn,
+[[nodiscard]] Result<void> spawn_reserved(fiber::StackClaim claim, FiberName name, UniqueFunction fn,
                                           SourceLocation where = SourceLocation::current());
 
 /// Both: set aside, and pinned to Processor `processor` (modulo GOMAXPROCS).
-[[nodiscard]] Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, std::string_view name,
+[[nodiscard]] Result<void> spawn_reserved_on(fiber::StackClaim claim, unsigned processor, FiberName name,
                                              UniqueFunction fn, SourceLocation where = SourceLocation::current());
 
 /// As spawn, but the fiber is pinned to Processor `processor` (modulo GOMAXPROCS) for its whole life.
-[[nodiscard]] Result<void> spawn_on(unsigned processor, std::string_view name, UniqueFunction fn,
+[[nodiscard]] Result<void> spawn_on(unsigned processor, FiberName name, UniqueFunction fn,
                                     SourceLocation where = SourceLocation::current());
 
 /// GOMAXPROCS of the present runtime. Thread-safe.

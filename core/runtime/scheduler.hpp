@@ -28,8 +28,10 @@
 #include "core/runtime/idle_set.hpp"
 #include "core/runtime/machine.hpp"
 #include "core/runtime/processor.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "core/runtime/stack_pools.hpp"
 
 namespace fiberd::runtime {
 
@@ -43,8 +45,6 @@ struct SectionWaiter : ListHook {
 
 class Scheduler {
  public:
-  static constexpr unsigned kAnySlot = ~0U;
-
   /// Virtual: no threads and no epoll; the simulation drives it on the calling thread.
   enum class Kind : std::uint8_t { real, simulated };
 
@@ -63,8 +63,10 @@ class Scheduler {
   void stop_threads();
 
   // ---- spawn.cpp
-  [[nodiscard]] std::error_code spawn(std::string_view name, UniqueFunction& function, SourceLocation where,
-                                      unsigned slot = kAnySlot, fiber::StackClaim claim = fiber::StackClaim::ordinary);
+  /// `function` is taken when there is no error.
+  [[nodiscard]] std::error_code spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where);
+  /// For an exception that nobody takes: logged, and counted as one that ended a fiber. Any thread.
+  void report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept;
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
   void set_admission(Admission* admission) noexcept { admission_.store(admission, std::memory_order_release); }
   void set_admission_hook(AdmissionHook hook) noexcept {
@@ -104,8 +106,6 @@ class Scheduler {
 
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
-  /// Deepest stack of any fiber alive or cached, bytes; walks page tables.
-  [[nodiscard]] std::size_t stack_high_water() const;
 
   // ---- deadlock.cpp
   /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an
@@ -117,7 +117,10 @@ class Scheduler {
   // ---- helpers of other rooms
   [[nodiscard]] BlockingPool& blocking_pool() noexcept { return *blocking_; }
   [[nodiscard]] ServiceThread& service_thread() noexcept { return *service_; }
-  [[nodiscard]] const fiber::StackPool& stack_pool() const noexcept { return *stacks_; }
+  /// nullptr: no fiber had a stack of this class yet.
+  [[nodiscard]] const fiber::StackPool* stack_pool(fiber::StackClass c = fiber::StackClass::normal) const noexcept {
+    return c == fiber::StackClass::normal ? stacks_.get() : other_stacks_.find(c);
+  }
 
   // ---- simulation.cpp
   /// Runs fibers on the calling thread until none is left. False: deadlock (all wait, no timer).
@@ -173,8 +176,19 @@ class Scheduler {
   Fiber* take_reserved_fiber(Processor& p, fiber::StackClaim claim) noexcept;
   void set_fibers_aside() noexcept;
   void recycle(Processor& p, Fiber& f) noexcept;
+  [[nodiscard]] std::error_code take_credit(Processor& p, const SpawnOptions& options) noexcept;
+  /// Of a class that some fiber has, or had.
+  [[nodiscard]] fiber::StackPool& pool_of(fiber::StackClass c) noexcept {
+    return c == fiber::StackClass::normal ? *stacks_ : *other_stacks_.find(c);
+  }
+  void flush_stacks(Processor& p) noexcept;
+  [[nodiscard]] bool trim_stacks() noexcept;
   void give_back_fibers(Processor& p, std::uint32_t keep) noexcept;
   std::uint64_t next_id(Processor& p) noexcept;
+
+  // stats.cpp
+  void read_stack_stats(MemStats& out, bool measure) const;
+  void measure_high_water(MemStats& out) const;
 
   // handoff.cpp
   Processor* new_processor(Slot& slot) noexcept;
@@ -229,6 +243,7 @@ class Scheduler {
   BasicIdleSet<kMaxProcessors> idle_;
   FiberTable table_;
   std::unique_ptr<fiber::StackPool> stacks_;
+  StackPools other_stacks_;
 
   // Global queue
   mutable Lock global_lock_;

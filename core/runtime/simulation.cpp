@@ -20,16 +20,17 @@ std::unique_ptr<fiber::StackPool> kept_stacks;
 }  // namespace
 
 std::error_code Scheduler::take_simulation_stacks() {
-  {
-    const LockGuard guard(kept_lock);
-    stacks_ = std::move(kept_stacks);
-  }
-  if (stacks_ != nullptr) return {};
   fiber::StackPool::Options options;
   options.stack_size = options_.stack_size;
   options.mode = options_.stack_guards;
   options.caches = 2;  // the Processor's, and the one for threads outside
   options.max_stacks = std::size_t{1} << 18U;
+  other_stacks_.configure(options, options_.small_stack_size, options_.large_stack_size);
+  {
+    const LockGuard guard(kept_lock);
+    stacks_ = std::move(kept_stacks);
+  }
+  if (stacks_ != nullptr) return {};
   auto stacks = fiber::StackPool::create(options);
   if (!stacks) return stacks.error();
   stacks_ = std::move(*stacks);
@@ -37,8 +38,8 @@ std::error_code Scheduler::take_simulation_stacks() {
 }
 
 void Scheduler::keep_simulation_stacks() noexcept {
-  stacks_->flush(external_.stacks);
-  for (const auto& p : processors_) stacks_->flush(p->stacks);
+  flush_stacks(external_);
+  for (const auto& p : processors_) flush_stacks(*p);
   const fiber::StackPool::Stats stats = stacks_->stats();
   if (FIBERD_BUG_IF(stats.in_use != 0 || stats.credits != 0) || stats.carved > kStacksToKeep) return;
   const LockGuard guard(kept_lock);
@@ -122,7 +123,7 @@ Simulation::Outcome Simulation::run(UniqueFunction main) {
   });
   Outcome outcome;
   // prepare_slot must come before the first spawn: ready() needs no slot, timers do.
-  const std::error_code refused = s.spawn("main", wrapped, SourceLocation::current());
+  const std::error_code refused = s.spawn({.name = "main"}, wrapped, SourceLocation::current());
   if (!refused) outcome.deadlock = !s.run_simulated();
   if (outcome.deadlock) {
     s.for_each_parked_fiber([&](const Fiber& f) { outcome.report += s.describe_parked(f) + "\n"; });

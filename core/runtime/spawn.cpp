@@ -102,31 +102,61 @@ void Scheduler::give_back_fibers(Processor& p, std::uint32_t keep) noexcept {
 
 void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   f.status.set_owned(State::idle);
-  stacks_->unreserve(p.stacks);
+  pool_of(f.stack_class).unreserve(p.stacks_of(f.stack_class));
   f.next = p.free_fibers;
   p.free_fibers = &f;
   if (++p.free_count > 2 * kFreeFibers) give_back_fibers(p, kFreeFibers);
   drain_.ended(p.stats.ended);
 }
 
-std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function, SourceLocation where, unsigned slot,
-                                 fiber::StackClaim claim) {
+std::error_code Scheduler::take_credit(Processor& p, const SpawnOptions& options) noexcept {
+  using fiber::StackClass;
+  switch (options.stack) {
+    case StackClass::normal:
+      return stacks_->reserve(p.stacks, options.claim) ? std::error_code() : make_error_code(errc::out_of_stacks);
+    case StackClass::small:
+    case StackClass::large: break;
+  }
+  fiber::StackPool* const pool = other_stacks_.find(options.stack);
+  if (pool != nullptr && pool->reserve(p.stacks_of(options.stack))) return {};
+  return options.stack == StackClass::small ? errc::out_of_small_stacks : errc::out_of_large_stacks;
+}
+
+void Scheduler::flush_stacks(Processor& p) noexcept {
+  stacks_->flush(p.stacks);
+  for (const auto c : {fiber::StackClass::small, fiber::StackClass::large})
+    if (fiber::StackPool* const pool = other_stacks_.find(c)) pool->flush(p.stacks_of(c));
+}
+
+/// True when there is more to do.
+bool Scheduler::trim_stacks() noexcept {
+  bool more = stacks_->trim();
+  for (const auto c : {fiber::StackClass::small, fiber::StackClass::large})
+    if (fiber::StackPool* const pool = other_stacks_.find(c)) more = pool->trim() || more;
+  return more;
+}
+
+std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where) {
   Machine* const m = Machine::current_machine();
   // In a blocking section nothing is kept in the stand-in.
   const bool local = m != nullptr && m->processor != nullptr && m->own == nullptr;
   std::error_code refused;
-  if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(name);
+  if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(options.name);
+  // Before any lock: system calls. Where it fails the credit does, too.
+  if (options.stack != fiber::StackClass::normal && !refused) [[unlikely]]
+    (void)other_stacks_.get(options.stack, *stacks_);
 
   Fiber* f = nullptr;
   {
     if (!local) external_lock_.lock();
     Processor& p = local ? *m->processor : external_;
     if (!refused) {
-      if (!stacks_->reserve(p.stacks, claim)) refused = errc::out_of_stacks;
+      refused = take_credit(p, options);
     }
     if (!refused &&
-        (f = claim == fiber::StackClaim::ordinary ? take_free_fiber(p) : take_reserved_fiber(p, claim)) == nullptr) {
-      stacks_->unreserve(p.stacks);
+        (f = options.claim == fiber::StackClaim::ordinary ? take_free_fiber(p)
+                                                          : take_reserved_fiber(p, options.claim)) == nullptr) {
+      pool_of(options.stack).unreserve(p.stacks_of(options.stack));
       refused = std::make_error_code(std::errc::not_enough_memory);
     }
     if (f != nullptr) {
@@ -141,11 +171,15 @@ std::error_code Scheduler::spawn(std::string_view name, UniqueFunction& function
     refusals_.add(refused);
     return refused;
   }
-  f->name = name;
+  f->name = options.name;
+  f->stack_class = options.stack;
   f->where = where;
   f->function = std::move(function);
-  f->pins = slot != kAnySlot ? 1 : 0;
-  f->pin_slot = static_cast<std::uint16_t>(slot);
+  f->pins = 0;
+  if (options.processor != kAnyProcessor) [[unlikely]] {
+    f->pins = 1;
+    f->pin_slot = static_cast<std::uint16_t>(options.processor % gomaxprocs());
+  }
   f->status.set_owned(State::runnable);
   ready(*f, true);
   // Not from within a Lock: it must not be taken to another thread.
@@ -176,9 +210,8 @@ std::uint64_t Scheduler::live_fibers() const noexcept {
   return created - ended;
 }
 
-static void report_panic(const Fiber& f) noexcept {
+static void log_panic(const FiberOrigin& f, const Recovered& thrown) noexcept {
   try {
-    const Recovered thrown(std::current_exception());
     const std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" spawned at " +
                              f.where.file_name() + ":" + std::to_string(f.where.line()) +
                              " ended by an exception: " + thrown.what() + "; thrown at:" + thrown.trace();
@@ -188,19 +221,41 @@ static void report_panic(const Fiber& f) noexcept {
   }
 }
 
+void Scheduler::report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept {
+  log_panic(fiber, thrown);
+  Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->processor != nullptr && m->own == nullptr) {
+    m->processor->stats.panicked.add();
+  } else {
+    const LockGuard guard(external_lock_);
+    external_.stats.panicked.add();
+  }
+}
+
+void report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept {
+  if (Scheduler* const s = Scheduler::instance()) return s->report_panic(fiber, thrown);
+  log_panic(fiber, thrown);
+}
+
+FiberOrigin current_origin() noexcept {
+  const Machine* const m = Machine::current_machine();
+  if (m == nullptr || m->current == nullptr) return {};
+  return {m->current->id, m->current->name, m->current->where};
+}
+
 void Scheduler::run_function(Fiber& f) noexcept {
+  const FiberOrigin origin{f.id, f.name, f.where};
   try {
     f.function();
   } catch (...) {
-    report_panic(f);
-    Machine::current_machine()->processor->stats.panicked.add();
+    runtime::report_panic(origin, Recovered(std::current_exception()));
   }
   // What the callable owns is destroyed here, still on the fiber: destructors may park.
   try {
     f.function.reset();
     fiber::destroy_locals(f.locals);
   } catch (...) {
-    report_panic(f);
+    log_panic(origin, Recovered(std::current_exception()));
   }
 }
 
@@ -213,7 +268,8 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
     Scheduler& s = *m.scheduler;
     Processor& p = *m.processor;
     Fiber* const next = s.kind_ == Kind::real ? pick_fast(p) : nullptr;
-    if (next == nullptr || next->stack.load(std::memory_order_relaxed) != nullptr) {
+    if (next == nullptr || next->stack.load(std::memory_order_relaxed) != nullptr ||
+        next->stack_class != self.stack_class) {
       m.previous = &self;
       m.after = After::end;
       if (next != nullptr) {

@@ -59,19 +59,7 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   out.fibers_runnable = std::min(out.local_queue_depth + out.global_queue_depth, live - out.fibers_running);
   out.fibers_waiting = live - out.fibers_running - out.fibers_runnable;
 
-  const fiber::StackPool::Stats stacks = stacks_->stats();
-  out.stacks_in_use = stacks.in_use;
-  out.stacks_cached = stacks.cached;
-  out.stack_bytes_reserved = stacks.reserved_bytes;
-  out.stacks_unguarded = stacks.unguarded;
-  out.stacks_most = stacks.most;
-  out.stacks_reserve = stacks.reserve;
-  out.stacks_reserve_in_use = stacks.reserve_in_use;
-  out.guard_kind = stacks.guard_kind;
-  if (measure_stacks) {
-    out.stack_bytes_resident = stacks_->resident_bytes();
-    out.stack_high_water = stack_high_water();
-  }
+  read_stack_stats(out, measure_stacks);
   if (blocking_ != nullptr) {
     const BlockingPool::Stats blocking = blocking_->stats();
     out.blocking_threads = blocking.threads;
@@ -82,18 +70,45 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   return out;
 }
 
-std::size_t Scheduler::stack_high_water() const {
+void Scheduler::read_stack_stats(MemStats& out, bool measure) const {
+  for (std::size_t i = 0; i < fiber::kStackClasses; ++i) {
+    const auto c = static_cast<fiber::StackClass>(i);
+    StackClassStats& to = out.stack_classes[i];
+    const fiber::StackPool* const pool = stack_pool(c);
+    to.size = c == fiber::StackClass::normal ? pool->stack_size() : other_stacks_.size_of(c);
+    if (pool == nullptr) continue;
+    const fiber::StackPool::Stats stacks = pool->stats();
+    to.in_use = stacks.in_use;
+    to.cached = stacks.cached;
+    to.most = stacks.most;
+    to.bytes_reserved = stacks.reserved_bytes;
+    if (measure) to.bytes_resident = pool->resident_bytes();
+    out.stacks_in_use += to.in_use;
+    out.stacks_cached += to.cached;
+    out.stack_bytes_reserved += to.bytes_reserved;
+    out.stack_bytes_resident += to.bytes_resident;
+    out.stacks_unguarded += stacks.unguarded;
+    if (c != fiber::StackClass::normal) continue;
+    out.stacks_most = stacks.most;
+    out.stacks_reserve = stacks.reserve;
+    out.stacks_reserve_in_use = stacks.reserve_in_use;
+    out.guard_kind = stacks.guard_kind;
+  }
+  if (measure) measure_high_water(out);
+}
+
+void Scheduler::measure_high_water(MemStats& out) const {
   // Deeper than this the walk costs more than it tells: a page-table look-up a stack.
   static constexpr std::uint32_t kSampled = 4096;
-  std::size_t deepest = 0;
   std::uint32_t seen = 0;
   for (std::uint32_t i = 1, n = table_.size(); i < n && seen < kSampled; ++i) {
     const fiber::Stack* const stack = table_.at(i).stack.load(std::memory_order_acquire);
     if (stack == nullptr) continue;
     ++seen;
-    deepest = std::max(deepest, stacks_->high_water(*stack));
+    std::uint64_t& deepest = out.stack_classes[static_cast<std::size_t>(stack->stack_class)].high_water;
+    deepest = std::max<std::uint64_t>(deepest, stack_pool(stack->stack_class)->high_water(*stack));
+    out.stack_high_water = std::max(out.stack_high_water, deepest);
   }
-  return deepest;
 }
 
 MemStats read_mem_stats(bool measure_stacks) { return Scheduler::instance()->read_mem_stats(measure_stacks); }

@@ -165,9 +165,10 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
 }
 
 [[gnu::noinline]] void Scheduler::bind_stack(Processor& p, Fiber& f) noexcept {
-  fiber::Stack* const stack = stacks_->acquire(p.stacks);
+  fiber::StackPool& pool = pool_of(f.stack_class);
+  fiber::Stack* const stack = pool.acquire(p.stacks_of(f.stack_class));
   f.stack.store(stack, std::memory_order_release);
-  fiber::init_context(f.context, stacks_->top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
+  fiber::init_context(f.context, pool.top(*stack), stack->base, &Scheduler::fiber_main, nullptr);
 }
 
 void Scheduler::finish_switch() noexcept {
@@ -194,7 +195,7 @@ void Scheduler::finish_switch() noexcept {
     case After::yield: return;  // done before this is called
     case After::end:
       fiber::destroy_context(f.context);
-      s.stacks_->release(m.processor->stacks, f.take_stack());
+      s.pool_of(f.stack_class).release(m.processor->stacks_of(f.stack_class), f.take_stack());
       s.recycle(*m.processor, f);
       return;
   }

@@ -94,7 +94,7 @@ bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept 
   const unsigned n = slot_count_.load(std::memory_order_acquire);
   for (unsigned i = 0; i < n; ++i) sysmon_look_after(*slots_[i], now, events);
   // A trim that has more to do goes on in the next round.
-  if (now - last_trim_ >= kTrimPeriod && !stacks_->trim()) {
+  if (now - last_trim_ >= kTrimPeriod && !trim_stacks()) {
     last_trim_ = now;
     trim_machines();
   }

@@ -14,6 +14,7 @@ const std::error_category& category() noexcept {
         case errc::not_owner: return "unlock by a fiber that does not hold the lock";
         case errc::negative_wait_group: return "negative wait group counter";
         case errc::too_many: return "more units than the semaphore has";
+        case errc::already_joined: return "task joined already";
         case errc::exception: return "ended by an exception";
         case errc::would_wait: return "the call would have to wait";
       }

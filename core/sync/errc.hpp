@@ -9,6 +9,7 @@ enum class errc {       // NOLINT: named like std::errc
   not_owner,            ///< unlock by a fiber that does not hold the lock
   negative_wait_group,  ///< more done() than add()
   too_many,             ///< more units asked for, or given back, than the semaphore has
+  already_joined,       ///< the task's value has gone to another one who joined it
   exception,            ///< the cause of an error group's context: a part ended by an exception
   would_wait,           ///< a call that never waits would have to: the channel is full (sending), or empty (receiving)
 };

@@ -21,7 +21,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -30,6 +29,7 @@
 #include "core/base/result.hpp"
 #include "core/base/source_location.hpp"
 #include "core/context/context.hpp"
+#include "core/runtime/fiber_name.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/semaphore.hpp"
@@ -63,7 +63,7 @@ class ErrorGroup {
   /// refuses, its error becomes the group's as if the part had returned it.
   template <class F>
   requires GroupTask<std::decay_t<F>>
-  void go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
+  void go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
     if (state_->limit) (void)state_->limit->acquire();
     if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
   }
@@ -71,7 +71,7 @@ class ErrorGroup {
   /// nothing has happened.
   template <class F>
   requires GroupTask<std::decay_t<F>>
-  [[nodiscard]] std::error_code go(const context::Context& ctx, std::string_view name, F&& fn,
+  [[nodiscard]] std::error_code go(const context::Context& ctx, runtime::FiberName name, F&& fn,
                                    SourceLocation where = SourceLocation::current()) {
     if (const std::error_code error = state_->limit ? state_->limit->acquire(ctx) : ctx.err()) return error;
     if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
@@ -81,7 +81,7 @@ class ErrorGroup {
   /// and the group's error is not touched: the caller knows.
   template <class F>
   requires GroupTask<std::decay_t<F>>
-  [[nodiscard]] Result<void> try_go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
+  [[nodiscard]] Result<void> try_go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
     if (state_->limit && !state_->limit->try_acquire()) return fail(std::errc::resource_unavailable_try_again);
     return start(Place(state_), name, std::forward<F>(fn), where);
   }
@@ -155,7 +155,7 @@ class ErrorGroup {
 
   /// The place is there before `fn` is copied, which may throw: what the limit gave out is given back in any case.
   template <class F>
-  [[nodiscard]] Result<void> start(Place place, std::string_view name, F&& fn, SourceLocation where) {
+  [[nodiscard]] Result<void> start(Place place, runtime::FiberName name, F&& fn, SourceLocation where) {
     return runtime::spawn(name, Task<std::decay_t<F>>(std::move(place), std::forward<F>(fn)), where);
   }
   std::error_code finish();

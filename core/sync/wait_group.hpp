@@ -6,7 +6,6 @@
 // and touches nothing of the group afterwards: they may destroy it as soon as they run. The word's transitions are in
 // wait_group_word.hpp.
 #include <cstdint>
-#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "core/base/result.hpp"
 #include "core/base/source_location.hpp"
 #include "core/context/context.hpp"
+#include "core/runtime/fiber_name.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/errc.hpp"
 #include "core/sync/wait_group_word.hpp"
@@ -44,7 +44,7 @@ class WaitGroup {
   /// add(), and runs `fn` on a fiber that says done() at its end, however it ends. The group must outlive it. Error:
   /// spawn's; `fn` has not run then, and the counter is as before.
   template <std::invocable F>
-  [[nodiscard]] Result<void> go(std::string_view name, F&& fn, SourceLocation where = SourceLocation::current()) {
+  [[nodiscard]] Result<void> go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
     add();
     Guard guard(this);  // before `fn` is copied: that may throw
     return runtime::spawn(name, Task<std::decay_t<F>>(std::move(guard), std::forward<F>(fn)), where);

@@ -25,11 +25,11 @@ namespace {
 
 /// go, or the benchmark ends.
 template <class F>
-void go(std::string_view name, F&& fn) {
+void go(runtime::FiberName name, F&& fn) {
   if (const Result<void> r = runtime::spawn(name, std::forward<F>(fn)); !r) throw std::system_error(r.error());
 }
 template <class F>
-void go(sync::WaitGroup& group, std::string_view name, F&& fn) {
+void go(sync::WaitGroup& group, runtime::FiberName name, F&& fn) {
   if (const Result<void> r = group.go(name, std::forward<F>(fn)); !r) throw std::system_error(r.error());
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/sync/task.hpp"
 #include "core/sync/wait_group.hpp"
 #include "tests/integration/handlers_doc/page.hpp"
 
@@ -30,6 +31,41 @@ TEST_CASE("docs/handlers.md: fibers", "[integration][docs]") {
     if (failed) throw std::system_error(failed);
   });
   CHECK(squares == std::array{0, 1, 4});
+}
+
+namespace {
+
+/// Deep as a parser of nested input.
+[[gnu::noinline]] int descend(int levels) {
+  volatile char frame[128];
+  frame[0] = 1;
+  const int below = levels > 1 ? descend(levels - 1) : 0;
+  return below + frame[0];
+}
+
+}  // namespace
+
+TEST_CASE("docs/handlers.md: tasks, stacks, names", "[integration][docs]") {
+  std::string joined;
+  int levels = 0;
+  std::string named;
+  test::on_fibers([&] {
+    const context::Context ctx = context::background();
+    auto word = sync::spawn_task("word", [] { return std::string("joined"); });
+    if (!word) throw std::system_error(word.error());  // no fiber for it
+    // … meanwhile …
+    const Result<std::string> result = word->join(ctx);  // or context::errc; rethrows what the function threw
+    joined = *result;
+    const runtime::SpawnOptions options{.name = "parser", .stack = runtime::StackClass::large};
+    auto parsed = sync::spawn_task(options, [] { return descend(20'000); });
+    if (parsed) levels = *parsed->join();
+    const int number = 7;
+    const runtime::FiberName name = runtime::FiberName::intern("shard " + std::to_string(number));
+    named = name.text();
+  });
+  CHECK(joined == "joined");
+  CHECK(levels == 20'000);
+  CHECK(named == "shard 7");
 }
 
 TEST_CASE("docs/handlers.md: calls that block", "[integration][docs]") {

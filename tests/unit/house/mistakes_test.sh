@@ -62,6 +62,27 @@ mistake part_returns_a_number GroupTask << 'END'
 struct Never {};
 void f(fiberd::sync::ErrorGroup& group) { group.go("x", [] { return Never(); }); }
 END
+mistake task_returns_a_reference TaskFunction << 'END'
+#include "core/sync/task.hpp"
+int kept;
+void f() { (void)fiberd::sync::spawn_task("x", []() -> int& { return kept; }); }
+END
+mistake name_on_the_stack FiberName << 'END'
+#include "core/runtime/runtime.hpp"
+void f() {
+  char name[] = "reader";
+  (void)fiberd::runtime::spawn({.name = name}, [] {});
+}
+END
+mistake name_in_a_string FiberName << 'END'
+#include "core/runtime/runtime.hpp"
+#include <string>
+fiberd::runtime::FiberName f(const std::string& name) { return name; }
+END
+mistake name_with_a_zero a_fiber_name_must_be_a_literal << 'END'
+#include "core/runtime/runtime.hpp"
+void f() { (void)fiberd::runtime::spawn("a\0b", [] {}); }
+END
 mistake channel_of_what_throws ChannelValue << 'END'
 #include "core/sync/channel.hpp"
 struct Bad {
