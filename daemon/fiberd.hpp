@@ -28,6 +28,7 @@
 #include "core/net/tcp_stream.hpp"
 #include "core/net/udp_socket.hpp"
 #include "core/runtime/blocking.hpp"
+#include "core/runtime/lock_thread.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/after_func.hpp"

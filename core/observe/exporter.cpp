@@ -93,6 +93,8 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_sched_sections_retaken_total").sample(s.sections_retaken);
   page.family("fiberd_sched_sections_waited_total").sample(s.sections_waited);
   page.family("fiberd_sched_sections_stalled_total").sample(s.sections_stalled);
+  page.family("fiberd_sched_threads_locked").sample(s.threads_locked);
+  page.family("fiberd_sched_locks_refused_total").sample(s.locks_refused);
   page.family("fiberd_sched_switches_total").sample(s.switches);
   page.family("fiberd_sched_steals_total").sample(s.steals);
   page.family("fiberd_sched_handoffs_total").sample(s.handoffs);

@@ -40,6 +40,7 @@ std::string Scheduler::describe_parked(const Fiber& f) const {
   std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
                      std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
                      std::to_string(f.where.line());
+  if (f.machine != nullptr) line += ", with a thread of its own";
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
   if (stack == nullptr) return line;
   if (stack->stack_class != fiber::StackClass::normal)
@@ -57,7 +58,7 @@ std::uint64_t Scheduler::activity() const noexcept {
   const LockGuard guard(structure_lock_);
   std::uint64_t sum = external_.stats.created.get();
   for (const auto& p : processors_) sum += p->stats.switches.get() + p->stats.created.get();
-  return sum;
+  return sum + locked_turns_.load(std::memory_order_relaxed);
 }
 
 bool Scheduler::maybe_deadlocked() noexcept {

@@ -14,6 +14,7 @@ const std::error_category& category() noexcept {
         case errc::out_of_stacks: return "out of stacks";
         case errc::out_of_small_stacks: return "out of small stacks";
         case errc::out_of_large_stacks: return "out of large stacks";
+        case errc::out_of_threads: return "out of threads";
       }
       return "unknown";
     }
@@ -22,6 +23,7 @@ const std::error_category& category() noexcept {
         case errc::out_of_stacks:
         case errc::out_of_small_stacks:
         case errc::out_of_large_stacks: return std::errc::not_enough_memory;
+        case errc::out_of_threads: return std::errc::resource_unavailable_try_again;
       }
       return {value, *this};
     }

@@ -10,6 +10,7 @@ enum class errc : int {
   out_of_stacks = 1,  ///< no stack for one more fiber: maps, guards or address space are out; is not_enough_memory, too
   out_of_small_stacks,  ///< the same of the size that was asked for (StackClass)
   out_of_large_stacks,
+  out_of_threads,  ///< machines_max, or the system, allows no thread for a LockThread; resource_unavailable_try_again
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

@@ -13,6 +13,8 @@
 
 namespace fiberd::runtime {
 
+class Machine;
+
 struct Fiber {
   // Touched by every switch.
   StatusWord status;
@@ -30,6 +32,8 @@ struct Fiber {
   std::uint16_t pins = 0;
   std::uint16_t pin_slot = 0;
   fiber::StackClass stack_class = fiber::StackClass::normal;
+  std::uint32_t locks = 0;     ///< LockThreads that live
+  Machine* machine = nullptr;  ///< the one it is locked to; then it counts as pinned, too
   // Touched by waits with a deadline, by spawn and at the end.
   Timer timer;
   void* locals = nullptr;  ///< fiber-local storage

@@ -182,6 +182,10 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     (void)end_section(m);
     return;
   }
+  if (m.has_stand_in()) {
+    leave_stand_in(m);
+    return;
+  }
   Processor& p = *m.processor;
   // A token that came with a wake-up is passed on, like the work.
   bool moved = m.spinning;

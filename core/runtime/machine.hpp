@@ -10,6 +10,7 @@
 #include "core/fiber/context.hpp"
 #include "core/runtime/poller.hpp"
 #include "core/runtime/processor.hpp"
+#include "core/runtime/seat.hpp"
 
 namespace fiberd::runtime {
 
@@ -45,6 +46,11 @@ class Machine {
   Processor* own = nullptr;   ///< what `processor` was before the section; perhaps taken since
   std::uint64_t section = 0;  ///< its number in that
   Processor stand_in{0};      ///< retired, always
+
+  // The one fiber that may run here (lock_thread.cpp). Written by that fiber, here, under the structure lock.
+  Fiber* lodger = nullptr;
+  Seat seat;
+  [[nodiscard]] bool has_stand_in() const noexcept { return processor == &stand_in; }
 
   [[nodiscard]] static Machine* current_machine() noexcept { return thread_locals()->machine; }
 };

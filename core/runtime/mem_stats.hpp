@@ -58,6 +58,9 @@ struct MemStats {
   std::uint64_t sections_retaken = 0;  ///< that lasted so long that their Processor was taken
   std::uint64_t sections_waited = 0;   ///< that had to wait to begin, since threads were out
   std::uint64_t sections_stalled = 0;  ///< that lasted and kept their Processor, since threads were out
+  // Fibers with a thread of their own (LockThread)
+  std::uint64_t threads_locked = 0;
+  std::uint64_t locks_refused = 0;  ///< for want of threads
   // Stacks: of all classes, but for stacks_most and what follows, which are of normal size
   std::array<StackClassStats, fiber::kStackClasses> stack_classes{};  ///< by fiber::StackClass
   std::uint64_t stacks_in_use = 0;

@@ -119,7 +119,8 @@ bool in_scheduler() noexcept {
 
 std::int64_t coarse_now() noexcept {
   const Machine* const m = Machine::current_machine();
-  return m != nullptr && m->processor != nullptr ? m->processor->now : monotonic_now();
+  const std::int64_t now = m != nullptr && m->processor != nullptr ? m->processor->now : 0;
+  return now != 0 ? now : monotonic_now();  // 0: beside the Processors, where nobody keeps it
 }
 
 bool past(Deadline deadline) noexcept {

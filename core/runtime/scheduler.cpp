@@ -83,6 +83,10 @@ void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
 void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
 
 void Scheduler::push_pinned(Fiber& f) noexcept {
+  if (f.machine != nullptr) {
+    f.machine->seat.call();
+    return;
+  }
   for (Fiber* fiber = &f; fiber != nullptr;) {
     const unsigned n = gomaxprocs();
     Slot& slot = *slots_[fiber->pin_slot < n ? fiber->pin_slot : fiber->pin_slot % n];
@@ -380,6 +384,10 @@ void Scheduler::run_machine(Machine& m) noexcept {
   thread_locals()->machine = &m;
   fiber::init_thread_context(m.g0);
   for (;;) {
+    if (m.lodger != nullptr) [[unlikely]] {
+      run_lodger(m);
+      continue;
+    }
     if (m.processor != nullptr && m.processor->retired.load(std::memory_order_acquire)) leave_processor(m);
     if (m.processor == nullptr && !wait_for_processor(m)) break;
     Fiber* const f = find_runnable(m);

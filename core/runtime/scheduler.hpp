@@ -2,7 +2,7 @@
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
 // death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS),
-// blocking_section.cpp, sysmon.cpp, deadlock.cpp, stats.cpp.
+// blocking_section.cpp, lock_thread.cpp, sysmon.cpp, deadlock.cpp, stats.cpp.
 #include <pthread.h>
 
 #include <array>
@@ -103,6 +103,11 @@ class Scheduler {
   [[nodiscard]] static bool enter_section() noexcept;
   /// Ends it, unless a wait has.
   static void leave_section() noexcept;
+
+  // ---- lock_thread.cpp
+  /// Gives the calling fiber the thread that it runs on. Errors: LockThread's.
+  [[nodiscard]] static std::error_code lock_thread() noexcept;
+  static void unlock_thread() noexcept;
 
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
@@ -216,6 +221,13 @@ class Scheduler {
   void trim_machines() noexcept;
   void say_machines_are_out(std::string_view consequence) noexcept;
 
+  // lock_thread.cpp
+  [[nodiscard]] bool may_lock_machine() const noexcept;
+  static void give_thread_back(Machine& m, Fiber& f) noexcept;
+  static void leave_thread(Fiber& f) noexcept;
+  void run_lodger(Machine& m) noexcept;
+  void leave_stand_in(Machine& m) noexcept;
+
   // sysmon.cpp
   static void* sysmon_main(void* scheduler) noexcept;
   void sysmon() noexcept;
@@ -288,6 +300,9 @@ class Scheduler {
   std::atomic<std::uint64_t> sections_retaken_{0};
   std::atomic<std::uint64_t> sections_waited_{0};
   std::atomic<std::uint64_t> sections_stalled_{0};
+  unsigned locked_count_ = 0;                    // machines with a lodger
+  std::atomic<std::uint64_t> locked_turns_{0};   // of lodgers
+  std::atomic<std::uint64_t> locks_refused_{0};  // for want of threads
   std::atomic<std::int64_t> next_machines_log_{INT64_MIN};
   List<AcceptorRecord> acceptors_;
   std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_;

@@ -138,8 +138,8 @@ bool Scheduler::trim_stacks() noexcept {
 
 std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where) {
   Machine* const m = Machine::current_machine();
-  // In a blocking section nothing is kept in the stand-in.
-  const bool local = m != nullptr && m->processor != nullptr && m->own == nullptr;
+  // Nothing is kept in a stand-in.
+  const bool local = m != nullptr && m->processor != nullptr && !m->has_stand_in();
   std::error_code refused;
   if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(options.name);
   // Before any lock: system calls. Where it fails the credit does, too.
@@ -176,6 +176,7 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
   f->where = where;
   f->function = std::move(function);
   f->pins = 0;
+  f->locks = 0;
   if (options.processor != kAnyProcessor) [[unlikely]] {
     f->pins = 1;
     f->pin_slot = static_cast<std::uint16_t>(options.processor % gomaxprocs());
@@ -224,7 +225,7 @@ static void log_panic(const FiberOrigin& f, const Recovered& thrown) noexcept {
 void Scheduler::report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept {
   log_panic(fiber, thrown);
   Machine* const m = Machine::current_machine();
-  if (m != nullptr && m->processor != nullptr && m->own == nullptr) {
+  if (m != nullptr && m->processor != nullptr && !m->has_stand_in()) {
     m->processor->stats.panicked.add();
   } else {
     const LockGuard guard(external_lock_);
@@ -264,6 +265,8 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
   for (;;) {
     Fiber& self = *Machine::current_machine()->current;
     run_function(self);
+    if (Machine::current_machine()->has_stand_in()) [[unlikely]]
+      leave_thread(self);
     Machine& m = *Machine::current_machine();
     Scheduler& s = *m.scheduler;
     Processor& p = *m.processor;

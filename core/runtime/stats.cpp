@@ -34,6 +34,13 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
     out.machines_spare = spare_count_;
     out.sections_blocked = sections_blocked_;
     out.fibers_running += sections_blocked_;
+    out.threads_locked = locked_count_;
+    if (locked_count_ != 0)
+      for (const auto& m : machines_) {
+        if (m->lodger == nullptr) continue;
+        if (m->seat.awake()) ++out.fibers_running;
+        for (std::size_t i = 0; i < out.parks.size(); ++i) out.parks[i] += m->stand_in.stats.parks[i].get();
+      }
     for (unsigned i = 0; i < slot_count_.load(std::memory_order_relaxed); ++i) {
       const Poller& poller = slots_[i]->poller;
       out.poll_calls += poller.polls.load(std::memory_order_relaxed);
@@ -50,6 +57,8 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   out.sections_retaken = sections_retaken_.load(std::memory_order_relaxed);
   out.sections_waited = sections_waited_.load(std::memory_order_relaxed);
   out.sections_stalled = sections_stalled_.load(std::memory_order_relaxed);
+  out.locks_refused = locks_refused_.load(std::memory_order_relaxed);
+  out.switches += locked_turns_.load(std::memory_order_relaxed);
   out.deadlocks = deadlocks_.load(std::memory_order_relaxed);
   out.channel_unsent = unsent_count();
   out.processors_idle = idle_.count();

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "core/runtime/blocking.hpp"
+#include "core/runtime/lock_thread.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/task.hpp"
 #include "core/sync/wait_group.hpp"
@@ -44,6 +45,22 @@ namespace {
 }
 
 }  // namespace
+
+namespace {
+thread_local int library_state = 0;
+}
+
+TEST_CASE("docs/handlers.md: a thread of its own", "[integration][docs]") {
+  int seen = 0;
+  test::on_fibers([&] {
+    const runtime::LockThread lock;  // throws std::system_error when no thread can be had
+    library_state = 1;               // thread_local, inside of the library
+    (void)runtime::sleep_for(1ms);
+    const int kept = library_state;  // the same thread
+    seen = kept;
+  });
+  CHECK(seen == 1);
+}
 
 TEST_CASE("docs/handlers.md: tasks, stacks, names", "[integration][docs]") {
   std::string joined;
