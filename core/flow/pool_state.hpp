@@ -189,7 +189,7 @@ class BasicPoolState {
   /// Nobody who waits for room is overtaken.
   [[nodiscard]] bool has_room() const noexcept { return queued_ < bounds_.queue && submitters_.empty(); }
 
- private:
+ protected:  // for tests/model, which makes the mistakes that this class is there to avoid
   [[nodiscard]] Given place(Job& job, bool may_start_worker, Ticket& wake) noexcept {
     if (closed_) return Given::closed;
     if (Worker* const w = pop_idle()) {
