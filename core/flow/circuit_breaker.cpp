@@ -27,8 +27,8 @@ void CircuitBreaker::change(State state) noexcept {
 
 void CircuitBreaker::open(std::int64_t now) noexcept {
   change(State::open);
-  open_until_ = now + open_for_;
-  open_for_ = std::min(open_for_ * 2, options_.open_for_most.count());
+  open_until_ = time_after(now, std::chrono::nanoseconds(open_for_));
+  open_for_ = std::min(time_after(open_for_, std::chrono::nanoseconds(open_for_)), options_.open_for_most.count());
   opened_.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -12,6 +12,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/base/clock.hpp"
+
 namespace fiberd::flow {
 
 struct CoDelOptions {
@@ -44,7 +46,7 @@ class CoDel {
     dropping_ = true;
     // Left not long ago: go on about where it was, for that rate was near what was needed.
     const std::uint64_t delta = count_ - last_count_;
-    count_ = delta > 1 && now - drop_next_ < 16 * interval_ ? delta : 1;
+    count_ = delta > 1 && (now - drop_next_) / 16 < interval_ ? delta : 1;
     last_count_ = count_;
     drop_next_ = next_after(now);
     return true;
@@ -63,13 +65,15 @@ class CoDel {
       return false;
     }
     if (first_above_ == 0) {
-      first_above_ = now + interval_;
+      first_above_ = time_after(now, std::chrono::nanoseconds(interval_));
       return false;
     }
     return now >= first_above_;
   }
   [[nodiscard]] std::int64_t next_after(std::int64_t t) const noexcept {
-    return t + static_cast<std::int64_t>(static_cast<double>(interval_) / std::sqrt(static_cast<double>(count_)));
+    if (count_ == 1) return time_after(t, std::chrono::nanoseconds(interval_));
+    const double share = static_cast<double>(interval_) / std::sqrt(static_cast<double>(count_));
+    return time_after(t, std::chrono::nanoseconds(static_cast<std::int64_t>(share)));
   }
 
   const std::int64_t target_;

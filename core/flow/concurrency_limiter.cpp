@@ -116,9 +116,7 @@ Result<Permit> ConcurrencyLimiter::acquire(const context::Context& ctx, Priority
     ++queued_;
   }
   if (displaced) runtime::wake(displaced);
-  const std::int64_t wait = options_.max_wait.count();
-  const Deadline limit = wait > INT64_MAX - w.since ? Deadline::never() : Deadline::at(w.since + wait);
-  return finish_wait(w, context::park_until(w.ticket, ctx, limit));
+  return finish_wait(w, context::park_until(w.ticket, ctx, Deadline::after(w.since, options_.max_wait)));
 }
 
 Result<Permit> ConcurrencyLimiter::finish_wait(Waiter& w, std::error_code how) {

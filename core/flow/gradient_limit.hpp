@@ -18,6 +18,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "core/base/clock.hpp"
+
 namespace fiberd::flow {
 
 struct GradientOptions {
@@ -56,10 +58,10 @@ class GradientLimit {
  private:
   bool note(std::int64_t now, std::uint32_t in_flight) noexcept {
     most_in_flight_ = std::max(most_in_flight_, in_flight);
-    if (window_end_ == 0) window_end_ = now + options_.window.count();
+    if (window_end_ == 0) window_end_ = time_after(now, options_.window);
     if (now < window_end_ || samples_ + failures_ < options_.least_samples) return false;
     end_window();
-    window_end_ = now + options_.window.count();
+    window_end_ = time_after(now, options_.window);
     return true;
   }
   void end_window() noexcept;

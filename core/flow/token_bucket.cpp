@@ -46,8 +46,8 @@ std::error_code TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
   if (const std::error_code error = ctx.err()) return error;
   if (!cell_.look().gcra.fits(n)) return errc::exceeds_burst;
   const std::int64_t now = monotonic_now();
+  if (ctx.deadline().ns() <= now) return errc::would_exceed_deadline;
   const std::chrono::nanoseconds left(ctx.deadline().is_never() ? INT64_MAX : ctx.deadline().ns() - now);
-  if (left.count() <= 0) return errc::would_exceed_deadline;
   Reservation reservation = reserve_at(now, n, left);
   if (!reservation.ok()) return errc::would_exceed_deadline;
   if (reservation.delay().count() == 0) return {};

@@ -43,10 +43,7 @@ std::uint32_t WorkerPool::waiting_for_room() const noexcept {
   return state_.waiting();
 }
 
-Deadline WorkerPool::limit_of(const Job& job) const noexcept {
-  const std::int64_t wait = options_.max_wait.count();
-  return wait > INT64_MAX - job.since ? Deadline::never() : Deadline::at(job.since + wait);
-}
+Deadline WorkerPool::limit_of(const Job& job) const noexcept { return Deadline::after(job.since, options_.max_wait); }
 
 // ---------------------------------------------------------------------------------------------- submitting
 

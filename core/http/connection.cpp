@@ -62,13 +62,14 @@ static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
 void Connection::set_lifetime() noexcept {
   const ServerOptions& o = server_.options_;
   const std::int64_t now = runtime::coarse_now();
-  head_deadline_ = now + o.timeouts.header.count();
+  head_deadline_ = time_after(now, o.timeouts.header);
   if (o.timeouts.age.count() == 0 && o.requests == 0) return;
   // Clients that came together shall not come back together.
   Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
   const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
   if (o.timeouts.age.count() != 0)
-    retire_at_ = now + static_cast<std::int64_t>(static_cast<double>(o.timeouts.age.count()) * factor);
+    retire_at_ = time_after(now, std::chrono::nanoseconds(static_cast<std::int64_t>(
+                                     std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18))));
   if (o.requests != 0)
     most_requests_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
         1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
@@ -192,7 +193,7 @@ Connection::Step Connection::read_more() noexcept {
 
 Result<std::size_t> Connection::read_rest_of_head() noexcept {
   const std::int64_t now = runtime::coarse_now();
-  if (head_deadline_ == 0) head_deadline_ = now + server_.options_.timeouts.header.count();
+  if (head_deadline_ == 0) head_deadline_ = time_after(now, server_.options_.timeouts.header);
   waiting_since_.store(encode(Waiting::for_head, head_deadline_ - server_.options_.timeouts.header.count()),
                        std::memory_order_release);
   Result<std::size_t> n =
@@ -269,8 +270,8 @@ Connection::Step Connection::serve_request() noexcept {
   } else {
     ex.rest_ = match.rest;
     ex.exact_route_ = match.exact;
-    ex.deadline_ = Deadline::at(
-        begin + (route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request).count());
+    ex.deadline_ =
+        Deadline::after(begin, route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request);
     if (!route->gated) [[likely]]
       call_handler(ex, *route);
     else

@@ -45,7 +45,8 @@ bool Connection::go_idle() noexcept {
   // A client that has sent nothing yet is still within its header time-out.
   const std::int64_t now = runtime::coarse_now();
   waiting_since_.store(now, std::memory_order_relaxed);
-  const Deadline limit = Deadline::at(requests_ == 0 ? head_deadline_ : now + server_.options_.timeouts.idle.count());
+  const Deadline limit =
+      requests_ == 0 ? Deadline::at(head_deadline_) : Deadline::after(now, server_.options_.timeouts.idle);
   if (wait_idle(limit)) return true;
   if (idle != nullptr) idle->sub();
   return !take_workspace();

@@ -19,8 +19,7 @@ static std::span<const std::byte> bytes(std::string_view data) noexcept {
 Deadline Connection::write_limit() const noexcept {
   const ServerOptions& o = server_.options_;
   const std::int64_t now = runtime::coarse_now();
-  return Deadline::at(now + o.timeouts.write.count())
-      .earlier(ws_->writes.limit(now, o.write_rate, o.timeouts.grace.count()));
+  return Deadline::after(now, o.timeouts.write).earlier(ws_->writes.limit(now, o.write_rate, o.timeouts.grace.count()));
 }
 
 std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept {

@@ -128,7 +128,7 @@ bool past(Deadline deadline) noexcept {
   if (deadline.is_never()) return false;
   const std::int64_t coarse = coarse_now();
   if (deadline.ns() <= coarse) return true;
-  return deadline.ns() - coarse <= kOpen && deadline.ns() <= monotonic_now();
+  return deadline.ns() <= coarse + kOpen && deadline.ns() <= monotonic_now();
 }
 
 Pin::Pin() noexcept {

@@ -15,7 +15,7 @@ static constexpr std::size_t kSmall = 1024;
 static constexpr std::size_t kLarge = 64 * 1024;
 
 static Deadline idle_deadline(std::chrono::nanoseconds timeout) noexcept {
-  return timeout.count() == 0 ? Deadline::never() : Deadline::at(runtime::coarse_now() + timeout.count());
+  return timeout.count() == 0 ? Deadline::never() : Deadline::after(runtime::coarse_now(), timeout);
 }
 
 template <class Consume>

@@ -53,7 +53,7 @@ void Intake::finish() noexcept {
 }
 
 bool Intake::send(const context::Context& ctx, Queue& queue, Batch batch) noexcept {
-  const std::error_code error = queue.send_from(batch, &ctx);
+  const std::error_code error = queue.send_from(ctx, batch);
   if (error) add(metrics_.cut, count_lines(batch.lines()));
   return !error;
 }
@@ -78,8 +78,7 @@ void Intake::read_lines(const context::Context& ctx, net::TcpStream& stream, std
   while (!ended && !broken) {
     std::size_t have = 0;
     if (!more) {
-      const Deadline deadline =
-          idle.count() == 0 ? Deadline::never() : Deadline::at(runtime::coarse_now() + idle.count());
+      const Deadline deadline = idle.count() == 0 ? Deadline::never() : Deadline::after(runtime::coarse_now(), idle);
       const Result<std::size_t> n =
           stream.read_some(std::as_writable_bytes(std::span(small)), deadline, ctx.cancellation());
       if (!n || *n == 0) {
