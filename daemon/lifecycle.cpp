@@ -127,7 +127,7 @@ class Daemon {
   std::vector<http::Server*> http_servers_;  // of entries_
   std::unique_ptr<Entry> admin_;
   std::atomic<std::uint32_t> stop_{0};  // signals so far
-  runtime::Cancellation draining_;      // whoever only looks on ends with it
+  runtime::CancelSource draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
 };
@@ -463,11 +463,11 @@ void Daemon::save_memory() noexcept {
 void Daemon::drain() {
   draining_.cancel();
   admin_state_.ready.store(false, std::memory_order_release);
-  const std::int64_t serve_until = monotonic_now() + config_.shutdown.delay.count();
+  const std::int64_t serve_until = time_after(monotonic_now(), config_.shutdown.delay);
   while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)
     (void)runtime::sleep_for(std::chrono::milliseconds(10));
   const std::int64_t deadline =
-      stop_.load(std::memory_order_acquire) < 2 ? monotonic_now() + config_.shutdown.timeout.count() : 0;
+      stop_.load(std::memory_order_acquire) < 2 ? time_after(monotonic_now(), config_.shutdown.timeout) : 0;
   // An exchange sees what a second signal did before its own store of 0, which this may have undone.
   (void)drain_deadline_.exchange(deadline, std::memory_order_acq_rel);
   if (stop_.load(std::memory_order_acquire) >= 2) drain_deadline_.store(0, std::memory_order_release);

@@ -67,7 +67,7 @@ void CancelFunction::operator()(std::error_code cause) const noexcept {
 static Cancelable make(const Context& parent, Deadline deadline, std::error_code cause, SourceLocation where) {
   auto* const node = new Node(Access::link(parent), deadline, cause, where);
   Cancelable result{Access::adopt(node), {}};
-  result.cancel = CancelFunction(result.context);
+  result.cancel = Access::cancel_function(result.context);
   node->enter_tree();
   return result;
 }

@@ -13,6 +13,9 @@
 //  - Call the CancelFunction on every path, usually through a scope guard, as soon as the work is over: it takes the
 //    child out of its parent. One that dies uncalled cancels nothing; a context that ends without ever having been done
 //    is counted, with the place that made it (live.hpp): where that grows, somebody forgets.
+//  - A Context gives no right to cancel it: that is the CancelFunction's, which with_cancel and its like return, and
+//  which
+//    is handed on only to who shall have it.
 //  - Cancelling says "the answer is no longer wanted"; it does not wait until the work has stopped.
 //  - A Context is safe to use from any number of fibers and threads at once, like a shared_ptr's object; one *handle*
 //    is not (copy it).
@@ -87,12 +90,15 @@ class Context {
 /// context alive. Does not cancel when destroyed.
 class CancelFunction {
  public:
+  /// Does nothing.
   CancelFunction() noexcept = default;
-  explicit CancelFunction(Context context) noexcept : context_(std::move(context)) {}
   /// `cause`: what cause() then says; success means none. Never parks.
   void operator()(std::error_code cause = {}) const noexcept;
 
  private:
+  // Not from a context: whoever is given one could end its caller's work.
+  friend struct detail::Access;
+  explicit CancelFunction(Context context) noexcept : context_(std::move(context)) {}
   Context context_;
 };
 

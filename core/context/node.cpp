@@ -1,5 +1,7 @@
 #include "core/context/node.hpp"
 
+#include <algorithm>
+
 #include "core/context/reaper.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -115,7 +117,7 @@ bool Node::follow() noexcept {
     Node* first = this;
     while (first->above_ != nullptr && first->above_->reason() == Reason::none) first = first->above_;
     if (first->above_ == nullptr) return false;
-    first->finish({first->above_->reason(), first->above_->cause_, kNobodyExpired});
+    first->finish({first->above_->reason(), first->above_->cause_, first->above_->ended_});
   }
   return true;
 }
@@ -123,7 +125,8 @@ bool Node::follow() noexcept {
 void Node::expire() noexcept {
   if (follow()) return;
   Node& owner = deadline_owner();
-  owner.finish({Reason::deadline_exceeded, owner.deadline_cause_, kNobodyExpired});
+  owner.finish(
+      {Reason::deadline_exceeded, owner.deadline_cause_, std::max(owner.deadline_.ns(), kNobodyExpired + 1) - 1});
   // Somebody else may have been first with the ancestor and not yet have come down to here.
   (void)follow();
 }
@@ -162,7 +165,8 @@ void Node::on_deadline(runtime::Timer& timer) noexcept {
 
 void Node::cancel_tree(std::error_code cause) noexcept {
   std::int64_t now = kUnread;
-  if (!deadline_.is_never()) {
+  // Also for those below, who may have deadlines of their own.
+  if (!deadline_.is_never() || children() != 0) {
     now = monotonic_now();
     // Its time has come before, and nobody looked: then that is what ended it.
     if (deadline_.ns() <= now) return expire();
@@ -173,7 +177,7 @@ void Node::cancel_tree(std::error_code cause) noexcept {
 void Node::finish_one(End& end, Node*& work) noexcept {
   Reason reason = end.reason;
   std::error_code cause = end.cause;
-  if (reason == Reason::canceled && !deadline_.is_never()) {
+  if (!deadline_.is_never() && end.now != kNobodyExpired) {
     if (end.now == kUnread) end.now = monotonic_now();
     if (deadline_.ns() <= end.now) {
       reason = Reason::deadline_exceeded;
@@ -185,6 +189,7 @@ void Node::finish_one(End& end, Node*& work) noexcept {
     const LockGuard guard(lock_);
     if (reason_.load(std::memory_order_relaxed) != Reason::none) return;
     cause_ = cause;
+    ended_ = end.now;
     reason_.store(reason, std::memory_order_release);
     while (Node* const child = children_.pop_front()) {
       if (!child->try_acquire()) continue;

@@ -14,8 +14,10 @@
 //
 // One end, one outcome. Whoever makes a tree done reads the clock once: a node whose time had come by then ended by its
 // deadline, every other one as the node above it. And whoever finds a deadline passed looks first whether a node above
-// is done and has only not come down to here yet: then it does that one's work, from the top, instead of deciding again
-// (follow()). Without this a cancel just before a deadline would leave some below canceled and some expired.
+// is done and has only not come down to here yet: then it does that one's work, from the top and by that one's look at
+// the clock, instead of deciding again (follow()). Without this a cancel just before a deadline would leave some below
+// canceled and some expired. A deadline that passes is such a look too, at the moment before it: nobody may have looked
+// at a child whose own, earlier one had passed by then, and the end of that one is not this one's.
 //
 // The deadline needs no timer as long as nobody depends on being told: a wait is given the deadline too, so that its
 // fiber's own timer (lazy: one store) ends it and makes the context done (expire()); err() looks at the clock. Only a
@@ -145,7 +147,7 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   void arm_timer() noexcept;
   [[nodiscard]] Node& deadline_owner() noexcept;
   /// How a tree ends. `now`: the one look at the clock by which those below are told from those whose own deadline had
-  /// passed; kUnread: not looked yet.
+  /// passed before; kUnread: not looked yet. Where a deadline is the end it is the moment before that.
   struct End {
     Reason reason;
     std::error_code cause;
@@ -167,7 +169,8 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   Node* const above_;  // whose end is ours
   const Deadline deadline_;
   const std::error_code deadline_cause_;
-  std::error_code cause_;  // written before reason_, never after
+  std::error_code cause_;                // written before reason_, never after; as ended_
+  std::int64_t ended_ = kNobodyExpired;  // End::now, for those who find this node done before its end has come to them
   List<Node, ChildHook> children_;
   List<DoneHook> hooks_;
   Link* next_dead_ = nullptr;  // the reaper's
@@ -180,6 +183,9 @@ struct Access {
   [[nodiscard]] static Link* link(const Context& context) noexcept { return context.link_; }
   [[nodiscard]] static Node* node(const Context& context) noexcept {
     return context.link_ != nullptr ? context.link_->node() : nullptr;
+  }
+  [[nodiscard]] static CancelFunction cancel_function(const Context& context) noexcept {
+    return CancelFunction(context);
   }
   /// Takes over a reference.
   [[nodiscard]] static Context adopt(Link* link) noexcept { return Context(link); }

@@ -26,11 +26,11 @@ static std::error_code misuse(const char* what) noexcept {
 }
 
 const context::Context& Exchange::context() {
-  if (context_ == context::Context()) {
+  if (context_.context == context::Context()) {
     const context::Context& client = client_context();
-    context_ = context::with_deadline(client, deadline_).context;
+    context_ = context::with_deadline(client, deadline_);
   }
-  return context_;
+  return context_.context;
 }
 
 const context::Context& Exchange::client_context() {
@@ -97,7 +97,7 @@ Result<std::size_t> Exchange::receive_body() {
   const Deadline own = committed() && !ended_ ? Deadline::never() : deadline_;
   // Used up by the handler itself: nothing that the client can be blamed for.
   if (!own.is_never() && own.ns() <= begin) return fail(std::errc::timed_out);
-  const Deadline progress = Deadline::at(begin + options.timeouts.body.count());
+  const Deadline progress = Deadline::after(begin, options.timeouts.body);
   const Deadline rate = reads_.limit(begin, options.body_rate, grace);
   const Deadline until = progress.earlier(rate).earlier(own);
   const Result<std::size_t> n =

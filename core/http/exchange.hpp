@@ -107,8 +107,8 @@ class Exchange {
   [[nodiscard]] Result<HeadWritten> write_large_head(const ResponseHead& head);
   Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
   void end_context() noexcept {
-    if (context_ != context::Context()) [[unlikely]]
-      context::CancelFunction(std::move(context_))();
+    if (context_.context != context::Context()) [[unlikely]]
+      context_.cancel();
   }
   void note_body_read() noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;
@@ -119,7 +119,7 @@ class Exchange {
 
   Connection& connection_;
   const Request& request_;
-  context::Context context_;  // background: nobody has asked
+  context::Cancelable context_;  // background: nobody has asked
   std::string_view path_;
   std::size_t rest_ = 0;
   bool exact_route_ = false;

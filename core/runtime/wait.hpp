@@ -61,26 +61,37 @@ struct CancelNode : ListHook {
   Ticket ticket;
 };
 
-/// A source of cancellation that waits can obey. core/context implements it as a tree. Cancelling is final.
+/// What waits obey: one can see that it was cancelled and wait for that, no more. Who may cancel holds something else:
+/// a CancelSource, or a context's CancelFunction (core/context implements this as a tree). So what is handed down to a
+/// callee, a Cancellation* or a Context, gives it no way to end its caller's work. Cancelling is final.
 /// All members are thread-safe. Must outlive every wait that uses it.
 class Cancellation {
  public:
-  Cancellation() noexcept = default;
   Cancellation(const Cancellation&) = delete;
   Cancellation& operator=(const Cancellation&) = delete;
 
   [[nodiscard]] bool canceled() const noexcept { return canceled_.load(std::memory_order_acquire); }
-  /// Wakes every wait that hangs here with Wake::canceled. True for the one call that did it. Never parks.
-  bool cancel() noexcept;
 
   /// For park_until: false when already cancelled (then the node is not linked).
   bool link(CancelNode& node) noexcept;
   void unlink(CancelNode& node) noexcept;
 
+ protected:
+  Cancellation() noexcept = default;
+  ~Cancellation() = default;
+  /// Wakes every wait that hangs here with Wake::canceled. True for the one call that did it. Never parks.
+  bool cancel() noexcept;
+
  private:
   std::atomic<bool> canceled_{false};
   Lock lock_;
   List<CancelNode> waiters_;
+};
+
+/// A Cancellation, and the right to cancel it. Waits are given its address.
+class CancelSource final : public Cancellation {
+ public:
+  using Cancellation::cancel;
 };
 
 /// Begins a wait of the calling fiber. Must be followed by park_until or abandon_park. Only on a fiber.

@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   std::size_t before = 0;
   std::size_t during = 0;
   std::error_code refused;
-  Cancellation all;
+  CancelSource all;
   const std::int64_t begin = monotonic_now();
   (*rt)->run([&] {
     before = resident();

@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <memory>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/context/live.hpp"
@@ -24,6 +26,22 @@ static std::unique_ptr<Runtime> start(unsigned processors) {
   if (!rt) throw std::system_error(rt.error());
   return std::move(*rt);
 }
+
+// A callee is given a Context, or what it waits on, and can end nothing by it.
+template <class T>
+concept Cancels = requires(T& t) {
+  t.cancel();
+};
+template <class T>
+using Given = std::remove_pointer_t<T>;
+using Handed = Given<decltype(std::declval<const Context&>().cancellation())>;
+using WaitPoint = Given<decltype(std::declval<const Context&>().wait_point())>;
+static_assert(!Cancels<Handed> && !Cancels<WaitPoint> && !Cancels<Context> && !Cancels<runtime::Cancellation>);
+static_assert(!std::is_convertible_v<Handed*, runtime::CancelSource*>);
+static_assert(!std::is_constructible_v<context::CancelFunction, Context>);
+static_assert(!std::is_default_constructible_v<runtime::Cancellation> && !std::is_destructible_v<Handed>);
+static_assert(Cancels<runtime::CancelSource> && Cancels<const context::Cancelable>);
+static_assert(std::is_convertible_v<runtime::CancelSource*, runtime::Cancellation*>);
 
 TEST_CASE("background is never done", "[context]") {
   const Context root = context::background();

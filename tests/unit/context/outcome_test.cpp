@@ -90,6 +90,40 @@ TEST_CASE("a deadline of its own that had passed before the parent's cancel stay
   }
 }
 
+TEST_CASE("of two deadlines that passed unseen the child's own, which was first, is what ended it", "[context]") {
+  for (const bool parent_first : {true, false}) {
+    const SteppingClock clock;
+    const auto parent = context::with_timeout(context::background(), 5ms, given(8));
+    const auto child = context::with_timeout(parent.context, 1ms, given(7));
+    const auto grandchild = context::with_cancel(child.context);
+    const auto sibling = context::with_timeout(parent.context, 7ms, given(9));
+    g_now += 10 * kMs;
+    (void)(parent_first ? parent : grandchild).context.err();
+    CHECK(parent.context.cause() == given(8));
+    CHECK(sibling.context.cause() == given(8));
+    CHECK(child.context.cause() == given(7));
+    CHECK(grandchild.context.cause() == given(7));
+  }
+}
+
+TEST_CASE("who asks below while a cancel comes down hears of its own deadline that had passed before", "[context]") {
+  const SteppingClock clock;
+  const auto parent = context::with_cancel(context::background());
+  const auto child = context::with_timeout(parent.context, 1ms, given(7));
+  LookDuringCancel hook;
+  hook.child = &child.context;
+  hook.run = [](context::detail::DoneHook& h) noexcept {
+    auto& self = static_cast<LookDuringCancel&>(h);
+    self.error = self.child->err();
+  };
+  REQUIRE(context::detail::Access::node(parent.context)->add_hook(hook));
+  g_now += 5 * kMs;
+  parent.cancel(given(3));
+  CHECK(hook.error == errc::deadline_exceeded);
+  CHECK(child.context.cause() == given(7));
+  CHECK(parent.context.cause() == given(3));
+}
+
 TEST_CASE("a child of a canceled parent is canceled with its cause, though its own deadline has passed", "[context]") {
   const auto parent = context::with_cancel(context::background());
   parent.cancel(given(3));

@@ -17,6 +17,7 @@
 #include "core/base/random.hpp"
 #include "core/context/after_func.hpp"
 #include "core/context/live.hpp"
+#include "core/context/node.hpp"
 #include "core/context/value.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
@@ -142,7 +143,7 @@ class Tree {
 
   void cancel(std::size_t i) {
     const Context ctx = nodes_[i].watched;
-    const context::CancelFunction cancel(ctx);
+    const context::CancelFunction cancel = context::detail::Access::cancel_function(ctx);
     cancel(own_cause(i));
     expect(ctx.done());
     for (std::size_t k = i + 1; k < kNodes; ++k)

@@ -145,12 +145,12 @@ TEST_CASE("Beast reads chunked bodies of 1 MiB on two Ps under stealing, and can
         busy.done();
       });
     std::vector<std::unique_ptr<Pair>> pairs;
-    std::vector<std::unique_ptr<runtime::Cancellation>> cancels;
+    std::vector<std::unique_ptr<runtime::CancelSource>> cancels;
     for (int i = 0; i < kStreams; ++i) {
       pairs.push_back(std::make_unique<Pair>());
-      cancels.push_back(std::make_unique<runtime::Cancellation>());
+      cancels.push_back(std::make_unique<runtime::CancelSource>());
       Pair& p = *pairs.back();
-      runtime::Cancellation& cancel = *cancels.back();
+      runtime::CancelSource& cancel = *cancels.back();
       const bool half = i % 2 == 1;
       (void)runtime::spawn("client", [&done, &p, half] {
         send_chunked(p.b, kSize, !half);

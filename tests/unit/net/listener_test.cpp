@@ -123,7 +123,7 @@ TEST_CASE("accept() for fibers: a connection, a deadline, a cancellation, stop",
       Listener& l = **bound;
       auto a = l.accept(Deadline::in(5ms));
       expect(!a && a.error() == std::errc::timed_out, "deadline");
-      runtime::Cancellation cancel;
+      runtime::CancelSource cancel;
       Latch canceled(1);
       (void)runtime::spawn("cancel", [&] {
         cancel.cancel();

@@ -167,7 +167,7 @@ TEST_CASE("a silent server: the deadline, the cancellation and the time-out are 
     const Resolver r = server.resolver();
     const std::int64_t begin = monotonic_now();
     Latch done(3);
-    runtime::Cancellation cancel;
+    runtime::CancelSource cancel;
     (void)runtime::spawn("deadline", [&] {
       const auto a = r.resolve("silent.test.", 80, Deadline::in(200ms));
       const std::int64_t took = monotonic_now() - begin;

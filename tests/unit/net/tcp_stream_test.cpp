@@ -123,7 +123,7 @@ TEST_CASE("cancellation ends a read, a write and a connect", "[net][stream]") {
   Expectations expect;
   start(2)->run([&] {
     Pair p;
-    runtime::Cancellation cancel;
+    runtime::CancelSource cancel;
     shrink_buffers(p.a);
     Latch done(2);
     (void)runtime::spawn("reader", [&] {

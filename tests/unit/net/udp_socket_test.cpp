@@ -129,7 +129,7 @@ TEST_CASE("UDP: waits end by deadline, cancellation, context and shutdown", "[ne
     DatagramBatch batch(2, 10);
     expect(server.receive_from(room, Deadline::in(5ms)).error() == std::errc::timed_out, "deadline");
     expect(server.receive_batch(batch, Deadline::in(5ms)).error() == std::errc::timed_out, "deadline of a batch");
-    runtime::Cancellation cancellation;
+    runtime::CancelSource cancellation;
     const Result<void> canceler = runtime::spawn("cancel", [&] { (void)cancellation.cancel(); });
     expect(canceler.has_value(), "spawn");
     expect(server.receive_from(room, Deadline::never(), &cancellation).error() == std::errc::operation_canceled,

@@ -169,7 +169,7 @@ TEST_CASE("try_blocking gives up; what it left behind runs to its end, what had 
     running = try_blocking(Deadline::in(2ms), nullptr, hold).error();
     queued = try_blocking(Deadline::in(2ms), nullptr, hold).error();
     late = try_blocking(Deadline::at(1), nullptr, hold).error();
-    Cancellation c;
+    CancelSource c;
     (void)spawn("cancel", [&c] { c.cancel(); });
     canceled = try_blocking(Deadline::never(), &c, hold).error();
   });

@@ -110,7 +110,7 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
     bool deadlock;
     std::function<void(Stuck&)> second;  // what a second fiber does beside one that waits for a channel
   };
-  static Cancellation never;
+  static CancelSource never;
   const std::vector<Case> cases = {
       {"a mutex", true, [](Stuck& s) { s.park(WaitReason::mutex); }},
       {"a select", true, [](Stuck& s) { s.park(WaitReason::select); }},

@@ -58,7 +58,7 @@ TEST_CASE("a poll wait ends by deadline, cancellation and shutdown", "[poll]") {
   start(2)->run([&] {
     PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
     deadline = d->wait(Direction::read, WaitReason::io_read, Deadline::in(2ms));
-    Cancellation c;
+    CancelSource c;
     (void)spawn("cancel", [&] { c.cancel(); });
     canceled = d->wait(Direction::read, WaitReason::io_read, Deadline::never(), &c);
     (void)spawn("shut", [d] { d->shutdown(); });

@@ -256,7 +256,7 @@ TEST_CASE("spawn without guards left to give is an error, and the daemon lives",
     bool clean = false;
     bool recovered = false;
     rt->run([&] {
-      static Cancellation go;
+      static CancelSource go;
       int spawned = 0;
       std::error_code refused;
       while (!refused && spawned < 200'000) {

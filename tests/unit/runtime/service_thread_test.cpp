@@ -79,7 +79,7 @@ TEST_CASE("use_fiber waits for a timer and gives up at its deadline", "[service]
     timer.expires_after(1h);
     late = timer.async_wait(use_fiber(Deadline::in(2ms)));
     past = timer.async_wait(use_fiber(Deadline::at(1)));
-    Cancellation c;
+    CancelSource c;
     (void)spawn("cancel", [&c] { c.cancel(); });
     canceled = timer.async_wait(use_fiber(Deadline::never(), &c));
   });

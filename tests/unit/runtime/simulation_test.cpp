@@ -41,7 +41,7 @@ TEST_CASE("sleeping costs no time", "[simulation]") {
 }
 
 TEST_CASE("a sleep that was cancelled does not count when all have ended", "[simulation]") {
-  Cancellation c;
+  CancelSource c;
   const auto outcome = Simulation(1).run([&] {
     (void)spawn("sleeper", [&] { (void)sleep_for(24h, &c); });
     (void)sleep_for(1ms);
@@ -71,7 +71,7 @@ TEST_CASE("park, time-out and cancel race under 10,000 seeds", "[simulation][see
     Wake result = Wake::none;
     const auto outcome = Simulation(seed).run([&] {
       static Ticket t;
-      Cancellation c;
+      CancelSource c;
       int left = 2;
       (void)spawn("waiter", [&] {
         t = prepare_park(WaitReason::test);

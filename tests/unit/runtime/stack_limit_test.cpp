@@ -54,7 +54,7 @@ TEST_CASE("at the limit of stacks a thread's run() and reserved spawns go on, th
   auto rt = start({.stack_size = 16 * 1024, .reserve = 20, .reserve_final = 8});
   CHECK(rt->read_mem_stats().stacks_most == 437);
   CHECK(rt->read_mem_stats().stacks_reserve == 24);  // two for each Processor
-  static Cancellation go;
+  static CancelSource go;
   std::atomic<unsigned> parked{0};
   unsigned spawned = 0;
   std::error_code refused;
@@ -155,7 +155,7 @@ TEST_CASE("4,096 blocking threads beside as many stacks as the kernel guards", "
   if (test::kSanitized) return;
   const DebugSetting debug("guard=mprotect");
   auto rt = start({.stack_size = 16 * 1024, .blocking_threads = 4096});
-  static Cancellation go;
+  static CancelSource go;
   static std::atomic<bool> leave{false};
   std::atomic<unsigned> inside{0};
   std::atomic<unsigned> ended{0};

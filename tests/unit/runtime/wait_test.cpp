@@ -68,10 +68,10 @@ TEST_CASE("cancellation: before, during, and none after a wake", "[wait]") {
   Wake during = Wake::none;
   Wake woken = Wake::none;
   start(2)->run([&] {
-    Cancellation done;
+    CancelSource done;
     done.cancel();
     before = park_until(prepare_park(WaitReason::test), Deadline::never(), &done);
-    Cancellation c;
+    CancelSource c;
     (void)spawn("canceler", [&c] { c.cancel(); });
     during = park_until(prepare_park(WaitReason::test), Deadline::never(), &c);
     const Ticket t = prepare_park(WaitReason::test);
@@ -89,7 +89,7 @@ TEST_CASE("wake, time-out and cancellation from three threads: one winner, nobod
   constexpr int kRounds = 2000;
   start(2)->run([&] {
     for (int i = 0; i < kRounds; ++i) {
-      Cancellation c;
+      CancelSource c;
       std::atomic<int> left{2};
       const Ticket main = prepare_park(WaitReason::test);
       (void)abandon_park(main);
@@ -121,7 +121,7 @@ TEST_CASE("sleep obeys duration and cancellation", "[wait]") {
     const std::int64_t begin = monotonic_now();
     slept = sleep_for(3ms);
     took = monotonic_now() - begin;
-    Cancellation c;
+    CancelSource c;
     (void)spawn("cancel", [&c] { c.cancel(); });
     canceled = sleep_for(10s, &c);
   });
