@@ -158,7 +158,7 @@ class WorkerPool {
   /// context that is done ends that wait only. Success: the pool may be destroyed, once all who called this are back.
   /// Callable again, by several; drop after drain drops what is left. Not from a job of this pool: it would wait for
   /// itself.
-  std::error_code shutdown(const context::Context& ctx, Queued queued = Queued::drain);
+  [[nodiscard]] std::error_code shutdown(const context::Context& ctx, Queued queued = Queued::drain);
   std::error_code shutdown(Queued queued = Queued::drain) { return shutdown(context::background(), queued); }
 
   [[nodiscard]] std::uint32_t workers() const noexcept;

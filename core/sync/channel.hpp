@@ -62,12 +62,13 @@ class Channel : private detail::ChannelCore {
   Channel& operator=(const Channel&) = delete;
 
   /// Waits until the value is in the buffer or in a receiver's hands. Error: errc::closed; the value is destroyed.
-  [[gnu::always_inline]] std::error_code send(T value) { return send_from(value, nullptr); }
+  [[nodiscard, gnu::always_inline]] std::error_code send(T value) { return send_as<Closed::bug>(value, nullptr); }
   /// Also context::errc: nobody has got the value then.
-  [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_from(value, &ctx); }
+  [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_as<Closed::bug>(value, &ctx); }
   /// send() that leaves the value in `value` when it fails.
-  [[nodiscard, gnu::always_inline]] std::error_code send_from(T& value, const context::Context* ctx = nullptr) {
-    return send_as<Closed::bug>(value, ctx);
+  [[nodiscard, gnu::always_inline]] std::error_code send_from(T& value) { return send_as<Closed::bug>(value, nullptr); }
+  [[nodiscard]] std::error_code send_from(const context::Context& ctx, T& value) {
+    return send_as<Closed::bug>(value, &ctx);
   }
   /// Never waits. True: the value was moved from. False: the channel is full (counted, see unsent_count()) or closed,
   /// and `value` is untouched.
@@ -93,22 +94,24 @@ class Channel : private detail::ChannelCore {
   [[nodiscard, gnu::always_inline]] Result<T> receive() { return receive_for(nullptr); }
   /// Also context::errc: no value was taken then.
   [[nodiscard]] Result<T> receive(const context::Context& ctx) { return receive_for(&ctx); }
-  /// Never waits: nothing when none is there, be it closed or not.
-  [[nodiscard]] std::optional<T> try_receive() {
-    std::optional<T> value;
+  /// Never waits. Errors: errc::would_wait when none is there, errc::closed when none will ever be.
+  [[nodiscard]] Result<T> try_receive() noexcept {
     lock_.lock();
     if (size_ != 0) {
       T* const oldest = buffer_ + head_;
-      value.emplace(std::move(*oldest));
+      Result<T> value(std::move(*oldest));
       std::destroy_at(oldest);
       popped_and_unlock();
-    } else if (ChannelWaiter* const sender = claim(senders_)) {
-      value.emplace(std::move(*static_cast<T*>(sender->slot)));
-      complete_and_unlock(*sender);
-    } else {
-      lock_.unlock();
+      return value;
     }
-    return value;
+    if (ChannelWaiter* const sender = claim(senders_)) {
+      Result<T> value(std::move(*static_cast<T*>(sender->slot)));
+      complete_and_unlock(*sender);
+      return value;
+    }
+    const bool none_will_be = closed_;
+    lock_.unlock();
+    return fail(none_will_be ? errc::closed : errc::would_wait);
   }
 
   /// Wakes all who wait: receivers and senders get errc::closed. Error errc::closed when it is closed already (a BUG).
@@ -128,13 +131,17 @@ class Channel : private detail::ChannelCore {
     using pointer = T*;
     using reference = T&;
     Iterator() noexcept = default;
-    explicit Iterator(Channel& channel) : channel_(&channel) { ++*this; }
+    explicit Iterator(Channel& channel, const context::Context* ctx = nullptr, std::error_code* end = nullptr)
+        : channel_(&channel), context_(ctx), end_(end) {
+      ++*this;
+    }
     [[nodiscard]] T& operator*() noexcept { return *value_; }
     Iterator& operator++() {
-      if (Result<T> next = channel_->receive()) {
+      if (Result<T> next = channel_->receive_for(context_)) {
         value_.emplace(std::move(*next));
       } else {
         value_.reset();
+        if (end_ != nullptr) *end_ = next.error();
       }
       return *this;
     }
@@ -143,10 +150,30 @@ class Channel : private detail::ChannelCore {
 
    private:
     Channel* channel_ = nullptr;
+    const context::Context* context_ = nullptr;
+    std::error_code* end_ = nullptr;
     std::optional<T> value_;
   };
   [[nodiscard]] Iterator begin() { return Iterator(*this); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// `for (T& value : channel.until(ctx))`: the same, but ctx ends it too. Which of the two it was: `ctx.err()`, or
+  /// error() of what until() gives. `ctx` must outlive it.
+  class Until {
+   public:
+    Until(Channel& channel, const context::Context& ctx) noexcept : channel_(&channel), context_(&ctx) {}
+    [[nodiscard]] Iterator begin() { return Iterator(*channel_, context_, &error_); }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+    /// Success while it goes on; then errc::closed or context::errc.
+    [[nodiscard]] std::error_code error() const noexcept { return error_; }
+
+   private:
+    Channel* channel_;
+    const context::Context* context_;
+    std::error_code error_;
+  };
+  [[nodiscard]] Until until(const context::Context& ctx) noexcept { return Until(*this, ctx); }
+  Until until(context::Context&&) = delete;  // it would be gone before the first value
 
  private:
   friend detail::ChannelCore& detail::core_of<T>(Channel& channel) noexcept;

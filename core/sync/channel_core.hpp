@@ -44,7 +44,10 @@ class ChannelCore {
  protected:
   using ChannelWaiter = detail::ChannelWaiter;
   ChannelCore(const ChannelOps* ops, std::size_t capacity) noexcept : ops_(ops), capacity_(capacity) {}
-  ~ChannelCore() = default;
+  ~ChannelCore() {
+    receivers_.dies("a channel died while fibers waited for a value");
+    senders_.dies("a channel died while fibers waited to send");
+  }
 
   /// Under the lock: the first waiter that is still to be had, out of the queue.
   static ChannelWaiter* claim(BasicWaitQueue<ChannelWaiter>& queue) noexcept { return claim_first(queue); }

@@ -16,6 +16,7 @@ namespace fiberd::sync {
 class Condition {
  public:
   Condition() noexcept = default;
+  ~Condition() { queue_.dies("a condition died while fibers waited for it"); }
   Condition(const Condition&) = delete;
   Condition& operator=(const Condition&) = delete;
 

@@ -88,7 +88,7 @@ class ErrorGroup {
 
   /// Waits until every part has ended, then cancels context(). Returns the first error, or rethrows if the first
   /// failure was an exception (every wait() does). A later go() starts a new round under a context that is done.
-  std::error_code wait();
+  [[nodiscard]] std::error_code wait();
   /// The same, but gives up when `ctx` is done: then context::errc while parts still run (running() > 0), which are not
   /// cancelled by that.
   [[nodiscard]] std::error_code wait(const context::Context& ctx);

@@ -16,8 +16,10 @@
 // that finds neither them nor kWoken gives the mutex back by one CAS, and a fiber that hung itself in the queue is seen
 // by whoever owns the mutex then. The word's transitions are in mutex_word.hpp.
 #include <cstdint>
+#include <mutex>
 #include <system_error>
 
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/errc.hpp"
 #include "core/sync/mutex_word.hpp"
@@ -30,6 +32,11 @@ namespace fiberd::sync {
 class Mutex {
  public:
   Mutex() noexcept = default;
+  ~Mutex() {
+    if (locked()) [[unlikely]]
+      report_early_death("a mutex died while it was locked");
+    queue_.dies("a mutex died while fibers waited for it");
+  }
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
@@ -41,6 +48,12 @@ class Mutex {
   [[nodiscard]] std::error_code lock(const context::Context& ctx) noexcept {
     if (const std::error_code error = ctx.err()) return error;
     return take_free() ? std::error_code{} : lock_slow(&ctx);
+  }
+  /// lock(ctx), and what unlocks it: `auto guard = mutex.guard(ctx); if (!guard) return guard.error();`. The
+  /// std::unique_lock is what Condition waits with, too.
+  [[nodiscard]] Result<std::unique_lock<Mutex>> guard(const context::Context& ctx) noexcept {
+    if (const std::error_code error = lock(ctx)) return fail(error);
+    return std::unique_lock<Mutex>(*this, std::adopt_lock);
   }
   [[nodiscard]] bool try_lock() noexcept;
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.

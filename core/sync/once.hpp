@@ -20,12 +20,17 @@
 #include "core/base/lock.hpp"
 #include "core/context/context.hpp"
 #include "core/runtime/wait.hpp"
+#include "core/sync/wait_queue.hpp"
 
 namespace fiberd::sync {
 
 class Once {
  public:
   Once() noexcept = default;
+  ~Once() {
+    if (state_.load(std::memory_order_acquire) == State::running) [[unlikely]]
+      report_early_death("a once died while its function ran");
+  }
   Once(const Once&) = delete;
   Once& operator=(const Once&) = delete;
 

@@ -85,6 +85,7 @@ void Selector::draw_turns() noexcept {
     random >>= 16U;
     at(i).turn_ = at(j).turn_;
     at(j).turn_ = i;
+    at(i).ready_ = false;
   }
 }
 
@@ -228,6 +229,9 @@ void Selector::hang(runtime::Ticket ticket) noexcept {
     c.waiter_.ticket = ticket;
     c.waiter_.select = &state_;
     c.waiter_.index = i;
+    c.waiter_.completed = false;
+    c.waiter_.chained = false;
+    c.waiter_.released.store(false, std::memory_order_relaxed);
     if (!is_channel(c)) continue;
     (c.kind_ == Kind::receive ? c.channel_->receivers_ : c.channel_->senders_).add_begun(c.waiter_);
   }
@@ -309,5 +313,15 @@ std::size_t Selector::ended_by(runtime::Wake how) noexcept {
 }  // namespace detail
 
 std::size_t select(std::span<SelectCase* const> cases) { return detail::Selector(cases).run(); }
+
+std::size_t select(std::span<AnyCase> cases) {
+  static constexpr std::size_t kHere = 64;
+  SelectCase* here[kHere];
+  std::unique_ptr<SelectCase*[]> more;
+  if (cases.size() > kHere) more = std::make_unique<SelectCase*[]>(cases.size());
+  SelectCase** const all = more != nullptr ? more.get() : here;
+  for (std::size_t i = 0; i < cases.size(); ++i) all[i] = cases[i].case_.get();
+  return select(std::span<SelectCase* const>(all, cases.size()));
+}
 
 }  // namespace fiberd::sync

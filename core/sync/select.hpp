@@ -30,19 +30,24 @@
 
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/context/done_signal.hpp"
 #include "core/sync/channel.hpp"
+#include "core/sync/channel_ends.hpp"
 
 namespace fiberd::sync {
 
-/// One branch of a select; made by the functions below. Used once, and not moved while select runs.
+/// One branch of a select; made by the functions below. It may take part in several selects, one after the other: what
+/// it refers to must live so long, a time stays the moment it was made for, and a value it owns is gone once it was
+/// sent. Not moved while select runs.
 class SelectCase {
  public:
   enum class Kind : std::uint8_t { receive, send, done, timer, otherwise };
-  SelectCase(const SelectCase&) = delete;
   SelectCase& operator=(const SelectCase&) = delete;
   virtual ~SelectCase() = default;
 
  protected:
+  /// Between two selects.
+  SelectCase(SelectCase&& o) noexcept : kind_(o.kind_), channel_(o.channel_) {}
   explicit SelectCase(Kind kind, detail::ChannelCore* channel = nullptr) noexcept : kind_(kind), channel_(channel) {}
   virtual void run(std::error_code outcome) = 0;
 
@@ -61,11 +66,28 @@ class SelectCase {
 std::size_t select(std::span<SelectCase* const> cases);
 
 /// The same for cases that are written down.
-template <std::derived_from<SelectCase>... Cases>
-std::size_t select(Cases&&... cases) {
+template <class... Cases>
+requires(sizeof...(Cases) > 0 && (std::derived_from<std::remove_cvref_t<Cases>, SelectCase> && ...)) std::size_t
+    select(Cases&&... cases) {
   SelectCase* const all[] = {&cases...};
   return select(std::span<SelectCase* const>(all));
 }
+
+/// A case of any kind, to be kept: `std::vector<AnyCase> cases; cases.push_back(on_receive(channel, …));`. Moved, not
+/// copied; one that was moved from must not take part. Throws std::bad_alloc when it is made.
+class AnyCase {
+ public:
+  template <std::derived_from<SelectCase> Case>
+  requires(!std::is_lvalue_reference_v<Case>) AnyCase(Case&& kept)
+      : case_(std::make_unique<Case>(std::move(kept))) {}  // NOLINT: it is one
+
+ private:
+  friend std::size_t select(std::span<AnyCase> cases);
+  std::unique_ptr<SelectCase> case_;
+};
+
+/// The same for cases that were collected. Up to 64 of them nothing is allocated; beyond that throws std::bad_alloc.
+std::size_t select(std::span<AnyCase> cases);
 
 namespace detail {
 
@@ -75,6 +97,10 @@ class ReceiveCase final : public SelectCase {
   ReceiveCase(Channel<T>* channel, F handler)
       : SelectCase(Kind::receive, channel != nullptr ? &core_of(*channel) : nullptr),
         handler_(std::forward<F>(handler)) {
+    waiter_.slot = storage_;
+  }
+  ReceiveCase(ReceiveCase&& o) noexcept(std::is_nothrow_constructible_v<F, F&&>)
+      : SelectCase(std::move(o)), handler_(std::forward<F>(o.handler_)) {
     waiter_.slot = storage_;
   }
 
@@ -99,6 +125,10 @@ class SendCase final : public SelectCase {
         handler_(std::forward<F>(handler)) {
     waiter_.slot = const_cast<std::remove_cv_t<T>*>(std::addressof(value_));
   }
+  SendCase(SendCase&& o) noexcept(std::is_nothrow_constructible_v<F, F&&>)
+      : SelectCase(std::move(o)), value_(std::forward<V>(o.value_)), handler_(std::forward<F>(o.handler_)) {
+    waiter_.slot = const_cast<std::remove_cv_t<T>*>(std::addressof(value_));
+  }
 
  private:
   void run(std::error_code outcome) override {
@@ -117,8 +147,9 @@ class UntypedCase : public SelectCase {
  protected:
   UntypedCase(Kind kind, const context::Context* ctx, Deadline deadline) noexcept
       : SelectCase(kind), context_(ctx), deadline_(deadline) {}
+  UntypedCase(UntypedCase&& o) noexcept : SelectCase(std::move(o)), context_(o.context_), deadline_(o.deadline_) {}
   friend class Selector;
-  const context::Context* const context_;
+  const context::Context* context_;
   const Deadline deadline_;
   runtime::CancelNode node_;
 };
@@ -128,6 +159,8 @@ class PlainCase final : public UntypedCase {
  public:
   PlainCase(Kind kind, const context::Context* ctx, Deadline deadline, F handler)
       : UntypedCase(kind, ctx, deadline), handler_(std::forward<F>(handler)) {}
+  PlainCase(PlainCase&& o) noexcept(std::is_nothrow_constructible_v<F, F&&>)
+      : UntypedCase(std::move(o)), handler_(std::forward<F>(o.handler_)) {}
 
  private:
   void run(std::error_code outcome) override {
@@ -137,6 +170,29 @@ class PlainCase final : public UntypedCase {
       handler_();
     }
   }
+  F handler_;
+};
+
+/// on_done of a context that only the case has.
+template <class F>
+class OwnDoneCase final : public UntypedCase {
+ public:
+  OwnDoneCase(context::Context ctx, F handler)
+      : UntypedCase(Kind::done, &own_, ctx.deadline()), own_(std::move(ctx)), handler_(std::forward<F>(handler)) {}
+  OwnDoneCase(OwnDoneCase&& o) noexcept(std::is_nothrow_constructible_v<F, F&&>)
+      : UntypedCase(std::move(o)), own_(std::move(o.own_)), handler_(std::forward<F>(o.handler_)) {
+    context_ = &own_;
+  }
+
+ private:
+  void run(std::error_code outcome) override {
+    if constexpr (std::invocable<F&, std::error_code>) {
+      handler_(outcome);
+    } else {
+      handler_();
+    }
+  }
+  context::Context own_;
   F handler_;
 };
 
@@ -155,6 +211,10 @@ template <class T, std::invocable<Result<T>> F>
 [[nodiscard]] auto on_receive(Channel<T>& channel, F&& handler) {
   return detail::ReceiveCase<T, F>(&channel, std::forward<F>(handler));
 }
+template <class T, std::invocable<Result<T>> F>
+[[nodiscard]] auto on_receive(Receiver<T> end, F&& handler) {
+  return detail::ReceiveCase<T, F>(detail::ChannelEnds::channel(end), std::forward<F>(handler));
+}
 /// `value`: an lvalue is moved from only when it was sent; of an rvalue the case is the owner. `handler()` or
 /// `handler(std::error_code)`: errc::closed when the channel was closed (misuse, and a BUG, when it was so before).
 template <class T, class V, class F = detail::Nothing>
@@ -169,9 +229,30 @@ requires std::same_as<std::remove_cvref_t<V>, T> || std::convertible_to<V, T>
   using Kept = std::conditional_t<std::same_as<V, T&>, T&, T>;
   return detail::SendCase<T, Kept, F>(&channel, std::forward<V>(value), std::forward<F>(handler));
 }
-/// `handler()` or `handler(std::error_code)`: the context's err(). `ctx` must outlive the select. Any number of them.
+template <class T, class V, class F = detail::Nothing>
+requires std::same_as<std::remove_cvref_t<V>, T> || std::convertible_to<V, T>
+[[nodiscard]] auto on_send(Sender<T> end, V&& value, F&& handler = {}) {
+  using Kept = std::conditional_t<std::same_as<V, T&>, T&, T>;
+  return detail::SendCase<T, Kept, F>(detail::ChannelEnds::channel(end), std::forward<V>(value),
+                                      std::forward<F>(handler));
+}
+/// `handler()` or `handler(std::error_code)`: the context's err(). A `ctx` that has a name must outlive the case; a
+/// temporary becomes the case's own. Any number of them.
 template <class F = detail::Nothing>
 [[nodiscard]] auto on_done(const context::Context& ctx, F&& handler = {}) {
+  return detail::PlainCase<F>(SelectCase::Kind::done, &ctx, ctx.deadline(), std::forward<F>(handler));
+}
+template <class F = detail::Nothing>
+[[nodiscard]] auto on_done(context::Context&& ctx, F&& handler = {}) {
+  return detail::OwnDoneCase<F>(std::move(ctx), std::forward<F>(handler));
+}
+template <class F = detail::Nothing>
+[[nodiscard]] auto on_done(context::DoneSignal&& signal, F&& handler = {}) {
+  return detail::OwnDoneCase<F>(context::detail::context_of(signal), std::forward<F>(handler));
+}
+template <class F = detail::Nothing>
+[[nodiscard]] auto on_done(const context::DoneSignal& signal, F&& handler = {}) {
+  const context::Context& ctx = context::detail::context_of(signal);
   return detail::PlainCase<F>(SelectCase::Kind::done, &ctx, ctx.deadline(), std::forward<F>(handler));
 }
 /// `handler()` once `duration` has passed; not positive: at once.

@@ -2,7 +2,9 @@
 // Semaphore: weighted, first come, first served, after golang.org/x/sync/semaphore.
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/errc.hpp"
 #include "core/sync/wait_queue.hpp"
@@ -14,6 +16,7 @@ namespace fiberd::sync {
 class Semaphore {
  public:
   explicit Semaphore(std::uint64_t units) noexcept : units_(units), free_(units) {}
+  ~Semaphore() { queue_.dies("a semaphore died while fibers waited for it"); }
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
@@ -27,6 +30,40 @@ class Semaphore {
   [[nodiscard]] bool try_acquire(std::uint64_t n = 1) noexcept;
   /// Error errc::too_many when more come back than are out; nothing changes, and it is a BUG.
   std::error_code release(std::uint64_t n = 1) noexcept;
+
+  /// Units that go back when they die, or are released. Moved, not copied; must not outlive the semaphore.
+  class [[nodiscard]] Permit {
+   public:
+    /// None.
+    Permit() noexcept = default;
+    Permit(Permit&& o) noexcept
+        : semaphore_(std::exchange(o.semaphore_, nullptr)), units_(std::exchange(o.units_, 0)) {}
+    Permit& operator=(Permit o) noexcept {
+      std::swap(semaphore_, o.semaphore_);
+      std::swap(units_, o.units_);
+      return *this;
+    }
+    ~Permit() { release(); }
+    explicit operator bool() const noexcept { return semaphore_ != nullptr; }
+    [[nodiscard]] std::uint64_t units() const noexcept { return units_; }
+    /// Now. Any thread.
+    void release() noexcept {
+      if (Semaphore* const s = std::exchange(semaphore_, nullptr)) (void)s->release(std::exchange(units_, 0));
+    }
+
+   private:
+    friend class Semaphore;
+    Permit(Semaphore* semaphore, std::uint64_t units) noexcept : semaphore_(semaphore), units_(units) {}
+    Semaphore* semaphore_ = nullptr;
+    std::uint64_t units_ = 0;
+  };
+  /// acquire(ctx, n), and what was acquired as a Permit. The same errors.
+  [[nodiscard]] Result<Permit> permit(const context::Context& ctx, std::uint64_t n = 1) noexcept {
+    if (const std::error_code error = acquire_for(n, &ctx)) return fail(error);
+    return Permit(this, n);
+  }
+  /// try_acquire(n). None: false.
+  [[nodiscard]] Permit try_permit(std::uint64_t n = 1) noexcept { return try_acquire(n) ? Permit(this, n) : Permit(); }
 
   /// A snapshot.
   [[nodiscard]] std::uint64_t available() const noexcept;

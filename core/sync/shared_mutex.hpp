@@ -5,8 +5,11 @@
 // is not starved by readers that keep coming, nor readers by writers. Locks are handed over: a writer's unlock grants
 // all readers at the head of the queue, or one writer.
 #include <cstdint>
+#include <mutex>
+#include <shared_mutex>
 #include <system_error>
 
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/errc.hpp"
 #include "core/sync/wait_queue.hpp"
@@ -18,6 +21,11 @@ namespace fiberd::sync {
 class SharedMutex {
  public:
   SharedMutex() noexcept = default;
+  ~SharedMutex() {
+    if (writer_ != 0 || readers_ != 0) [[unlikely]]
+      report_early_death("a shared mutex died while it was locked");
+    queue_.dies("a shared mutex died while fibers waited for it");
+  }
   SharedMutex(const SharedMutex&) = delete;
   SharedMutex& operator=(const SharedMutex&) = delete;
 
@@ -31,6 +39,15 @@ class SharedMutex {
   void lock_shared() noexcept { (void)acquire(false, nullptr); }
   [[nodiscard]] std::error_code lock_shared(const context::Context& ctx) noexcept { return acquire(false, &ctx); }
   [[nodiscard]] bool try_lock_shared() noexcept;
+  /// lock(ctx) and lock_shared(ctx), and what unlocks it.
+  [[nodiscard]] Result<std::unique_lock<SharedMutex>> guard(const context::Context& ctx) noexcept {
+    if (const std::error_code error = lock(ctx)) return fail(error);
+    return std::unique_lock<SharedMutex>(*this, std::adopt_lock);
+  }
+  [[nodiscard]] Result<std::shared_lock<SharedMutex>> shared_guard(const context::Context& ctx) noexcept {
+    if (const std::error_code error = lock_shared(ctx)) return fail(error);
+    return std::shared_lock<SharedMutex>(*this, std::adopt_lock);
+  }
   /// Error errc::not_owner when there is no reader; nothing changes, and it is a BUG. Which fiber it is is not checked.
   std::error_code unlock_shared() noexcept;
 

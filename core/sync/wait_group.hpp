@@ -26,6 +26,7 @@ namespace fiberd::sync {
 class WaitGroup {
  public:
   WaitGroup() noexcept = default;
+  ~WaitGroup() { queue_.dies("a wait group died while fibers waited for it"); }
   WaitGroup(const WaitGroup&) = delete;
   WaitGroup& operator=(const WaitGroup&) = delete;
 
@@ -45,35 +46,52 @@ class WaitGroup {
   /// spawn's; `fn` has not run then, and the counter is as before.
   template <std::invocable F>
   [[nodiscard]] Result<void> go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
+    Part mine = part();  // before `fn` is copied: that may throw
+    return runtime::spawn(name, Task<std::decay_t<F>>(std::move(mine), std::forward<F>(fn)), where);
+  }
+
+  /// A part of the work: says done() when it dies, or before that once. Moved, not copied; must not outlive the group.
+  class [[nodiscard]] Part {
+   public:
+    /// None.
+    Part() noexcept = default;
+    Part(Part&& o) noexcept : group_(std::exchange(o.group_, nullptr)) {}
+    Part& operator=(Part o) noexcept {
+      std::swap(group_, o.group_);
+      return *this;
+    }
+    ~Part() { done(); }
+    explicit operator bool() const noexcept { return group_ != nullptr; }
+    /// Now. Any thread.
+    void done() noexcept {
+      if (WaitGroup* const group = std::exchange(group_, nullptr)) (void)group->done();
+    }
+
+   private:
+    friend class WaitGroup;
+    explicit Part(WaitGroup* group) noexcept : group_(group) {}
+    WaitGroup* group_ = nullptr;
+  };
+  /// add(), and the done() that belongs to it.
+  [[nodiscard]] Part part() noexcept {
     add();
-    Guard guard(this);  // before `fn` is copied: that may throw
-    return runtime::spawn(name, Task<std::decay_t<F>>(std::move(guard), std::forward<F>(fn)), where);
+    return Part(this);
   }
 
   [[nodiscard]] std::uint64_t count() const noexcept { return word_.count(); }
 
  private:
   using Word = BasicWaitGroupWord<>;
-  /// Says done() when it is destroyed.
-  struct Guard {
-    WaitGroup* group;
-    explicit Guard(WaitGroup* g) noexcept : group(g) {}
-    Guard(Guard&& o) noexcept : group(std::exchange(o.group, nullptr)) {}
-    Guard& operator=(Guard&&) = delete;
-    ~Guard() {
-      if (group != nullptr) group->done();
-    }
-  };
-  /// Holds the guard longer than `fn`, whose captures die first.
+  /// Holds its part longer than `fn`, whose captures die first.
   template <class F>
   class Task {
    public:
     template <class G>
-    Task(Guard guard, G&& fn) : guard_(std::move(guard)), fn_(std::forward<G>(fn)) {}
+    Task(Part part, G&& fn) : part_(std::move(part)), fn_(std::forward<G>(fn)) {}
     void operator()() { fn_(); }
 
    private:
-    Guard guard_;
+    Part part_;
     F fn_;
   };
   [[nodiscard]] std::error_code wait_for(const context::Context* ctx) noexcept;

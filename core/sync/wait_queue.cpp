@@ -1,9 +1,15 @@
 #include "core/sync/wait_queue.hpp"
 
+#include "core/base/bug.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
 
 namespace fiberd::sync {
+
+void report_early_death(const char* what) noexcept {
+  if (runtime::Scheduler::instance() != nullptr) report_bug(what);
+}
 
 void WakeChain::wake() noexcept {
   for (ListHook* hook = first_; hook != nullptr;) {

@@ -51,6 +51,11 @@ class WakeChain {
   ListHook* last_ = nullptr;
 };
 
+/// For a primitive's destructor, when fibers still wait for it, or it is held: a BUG. They will touch what is gone.
+/// Nothing is said when there is no runtime: a simulation that ends in a deadlock leaves waiters behind whose fibers
+/// are gone, and what they waited for dies after it.
+void report_early_death(const char* what) noexcept;
+
 /// All members under the primitive's lock.
 template <class W = Waiter>
 class BasicWaitQueue {
@@ -72,6 +77,11 @@ class BasicWaitQueue {
   /// The grant: the first one, or nullptr.
   W* pop() noexcept { return list_.pop_front(); }
   static void remove(W& waiter) noexcept { List<W>::remove(waiter); }
+  /// In the primitive's destructor, without its lock: nobody may be at it any more.
+  void dies(const char* what) const noexcept {
+    if (!empty()) [[unlikely]]
+      report_early_death(what);
+  }
   void take_all(WakeChain& chain) noexcept {
     while (W* const w = list_.pop_front()) chain.add(*w);
   }

@@ -70,7 +70,7 @@ class Pooled final : public http::Handler {
  private:
   /// On a worker: there are never more connections than workers.
   [[nodiscard]] Result<void> ask() {
-    std::optional<Downstream> downstream = kept_.try_receive();
+    Result<Downstream> downstream = kept_.try_receive();
     if (!downstream) {
       Result<Downstream> d = Downstream::dial(port_);
       if (!d) return fail(d.error());

@@ -36,7 +36,7 @@ void go(sync::WaitGroup& group, runtime::FiberName name, F&& fn) {
 bool transfer(std::size_t capacity, std::int64_t n) {
   sync::Channel<std::int64_t> channel(capacity);
   go("sender", [&channel, n] {
-    for (std::int64_t i = 0; i < n; ++i) channel.send(i);
+    for (std::int64_t i = 0; i < n; ++i) (void)channel.send(i);
     channel.close();
   });
   std::int64_t sum = 0;
@@ -52,12 +52,12 @@ bool pingpong(std::int64_t n) {
   sync::Channel<std::int64_t> ping;
   sync::Channel<std::int64_t> pong;
   go("partner", [&] {
-    for (const std::int64_t v : ping) pong.send(v + 1);
+    for (const std::int64_t v : ping) (void)pong.send(v + 1);
     pong.close();
   });
   std::int64_t v = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    ping.send(v);
+    (void)ping.send(v);
     v = *pong.receive();
   }
   ping.close();
@@ -69,7 +69,7 @@ bool select4(std::int64_t n) {
   const std::int64_t each = n / 4;
   for (sync::Channel<std::int64_t>& channel : channels)
     go("sender", [&channel, each] {
-      for (std::int64_t v = 0; v < each; ++v) channel.send(v);
+      for (std::int64_t v = 0; v < each; ++v) (void)channel.send(v);
     });
   auto& [a, b, c, d] = channels;
   std::int64_t sum = 0;
@@ -117,7 +117,7 @@ bool spawn_join(std::int64_t n) {
 /// As published (github.com/atemerev/skynet): a tree of ten children each, the leaves' numbers summed through channels.
 void skynet_node(sync::Channel<std::int64_t>& results, std::int64_t number, std::int64_t size) {
   if (size == 1) {
-    results.send(number);
+    (void)results.send(number);
     return;
   }
   sync::Channel<std::int64_t> below;
@@ -126,7 +126,7 @@ void skynet_node(sync::Channel<std::int64_t>& results, std::int64_t number, std:
     go("skynet", [&below, number, i, part] { skynet_node(below, number + i * part, part); });
   std::int64_t sum = 0;
   for (std::int64_t i = 0; i < toolkit::kSkynetChildren; ++i) sum += *below.receive();
-  results.send(sum);
+  (void)results.send(sum);
 }
 
 bool skynet(std::int64_t n) {

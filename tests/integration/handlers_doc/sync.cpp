@@ -29,11 +29,12 @@ TEST_CASE("docs/handlers.md: channels", "[integration][docs]") {
     sync::WaitGroup workers;
     for (int i = 0; i < 4; ++i) {
       const auto worker = [&] {
-        for (const int job : jobs) results.send(job * job);  // until jobs is closed and empty
+        for (const int job : jobs)              // until jobs is closed and empty
+          if (results.send(job * job)) return;  // nobody wants more
       };
       if (!workers.go("worker", worker)) break;  // no memory for more: then fewer
     }
-    for (int i = 1; i <= 10; ++i) jobs.send(i);
+    for (int i = 1; i <= 10; ++i) (void)jobs.send(i);
     jobs.close();
     workers.wait();
     results.close();
@@ -52,12 +53,12 @@ TEST_CASE("docs/handlers.md: select", "[integration][docs]") {
     const context::Context& ctx = request.context;
     sync::Channel<std::string> lines(1);
     sync::Channel<std::string> answers(1);
-    lines.send("one line");
+    (void)lines.send("one line");
 
     for (bool open = true; open;) {
       sync::select(sync::on_receive(lines,
                                     [&](Result<std::string> line) {
-                                      if (line) answers.send("got " + *line);
+                                      if (line) (void)answers.send("got " + *line);
                                       open = line.has_value();  // sync::errc::closed
                                     }),
                    sync::on_done(ctx, [&](std::error_code) { open = false; }),  // canceled, or the deadline

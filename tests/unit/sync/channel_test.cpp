@@ -281,7 +281,7 @@ TEST_CASE("contexts that end while values change hands: nothing is lost and noth
           int value = i;
           for (;;) {
             const auto brief = context::with_timeout(context::background(), std::chrono::microseconds(20));
-            const std::error_code error = channel.send_from(value, &brief.context);
+            const std::error_code error = channel.send_from(brief.context, value);
             brief.cancel();
             if (!error) break;
             ++given_up;

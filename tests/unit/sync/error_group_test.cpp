@@ -104,7 +104,7 @@ TEST_CASE("error group: the first exception is rethrown by wait, later ones are 
     group.go("second", [] { throw std::runtime_error("second"); });
     group.go("third", [] { throw 3; });
     try {
-      group.wait();
+      (void)group.wait();
     } catch (const std::runtime_error& e) {
       what = e.what();
     }
@@ -124,7 +124,7 @@ TEST_CASE("error group: a system_error's code is the cause", "[sync][error_group
     ErrorGroup group;
     group.go("part", [] { throw std::system_error(broken_pipe()); });
     try {
-      group.wait();
+      (void)group.wait();
     } catch (const std::system_error&) {
       thrown = true;
     }
