@@ -9,14 +9,15 @@
 
 #include "core/flow/token_bucket.hpp"
 #include "core/runtime/admission.hpp"
+#include "core/runtime/fiber_name.hpp"
 
 namespace fiberd::flow {
 
 class AdmissionBucket final : public runtime::Admission {
  public:
-  /// `name` must outlive it; empty: every spawn. `next` is asked for all, after the bucket let them pass; may be null.
-  AdmissionBucket(std::string_view name, double rate, std::int64_t burst, runtime::Admission* next = nullptr) noexcept
-      : name_(name), bucket_(rate, burst), next_(next) {}
+  /// `name` is the fibers'; "": every spawn. `next` is asked for all, after the bucket let them pass; may be null.
+  AdmissionBucket(runtime::FiberName name, double rate, std::int64_t burst, runtime::Admission* next = nullptr) noexcept
+      : name_(name.text()), bucket_(rate, burst), next_(next) {}
 
   [[nodiscard]] std::error_code admit(std::string_view name) noexcept override {
     if ((name_.empty() || name == name_) && !bucket_.try_take()) return errc::rate_limited;
