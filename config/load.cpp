@@ -494,7 +494,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   const Reader log = root.section("log");
   c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")),
            log.text("output")};
-  if (c.log.output.empty()) log.report("output", "is empty; stderr or a path");
+  if (c.log.output.empty()) log.report("output", "is empty; stderr, stdout or a path");
   const Reader shutdown = root.section("shutdown");
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout"), shutdown.duration("idle")};
   const Reader admin = root.section("admin");

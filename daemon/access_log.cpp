@@ -1,30 +1,24 @@
 // A request must not wait for a disk. Each Processor formats its lines into a ring of its own (by metric shard: one
-// writer at a time), and one thread drains all rings every 50 ms. The ring is a plain single-producer, single-consumer
-// byte queue: two atomics, no lock. When it is full the line is dropped and counted: an access log that stops the
-// service when its disk is slow would be the outage it is meant to explain. Threads without a shard share ring 0 under
-// a lock.
+// writer at a time), and a thread for each output (line_writer.cpp) drains the rings every 50 ms. When a ring is full
+// the line is dropped and counted: an access log that stops the service when its disk is slow would be the outage it is
+// meant to explain. Threads without a shard share ring 0 under a lock.
 #include "daemon/access_log.hpp"
-
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <ctime>
 #include <new>
 
-#include "core/base/cache_line.hpp"
+#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/base/thread_locals.hpp"
 #include "core/metric/shard.hpp"
+#include "daemon/line_ring.hpp"
 
 namespace fiberd::daemon {
 
-static constexpr std::uint32_t kRingSize = 1U << 20U;
 // A line is bounded by bounding what of it a client chooses, each field for itself and as it is written (a byte may
 // become six): so the line is whole, with what comes behind them, however long they are. What was cut is marked.
 static constexpr std::size_t kMaxLine = 8192;
@@ -35,50 +29,14 @@ static constexpr std::size_t kMaxListener = 512;
 static constexpr std::size_t kMaxRest = 768;  // all else
 static_assert(kMaxMethod + kMaxTarget + 2 * kMaxField + kMaxListener + kMaxRest < kMaxLine);
 
-struct AccessLog::Ring {
-  alignas(kCacheLine) std::atomic<std::uint32_t> head{0};  // consumer
-  alignas(kCacheLine) std::atomic<std::uint32_t> tail{0};  // producer
-  std::array<char, kRingSize> bytes;
-
-  [[nodiscard]] bool push(const char* line, std::size_t size) noexcept {
-    const std::uint32_t t = tail.load(std::memory_order_relaxed);
-    if (kRingSize - (t - head.load(std::memory_order_acquire)) < size) return false;
-    const std::uint32_t at = t % kRingSize;
-    const std::size_t first = std::min<std::size_t>(size, kRingSize - at);
-    std::memcpy(bytes.data() + at, line, first);
-    std::memcpy(bytes.data(), line + first, size - first);
-    tail.store(t + static_cast<std::uint32_t>(size), std::memory_order_release);
-    return true;
-  }
-};
-
-static Result<int> open_output(const std::string& output) {
-  if (output == "stdout") return dup(STDOUT_FILENO);
-  if (output == "stderr") return dup(STDERR_FILENO);
-  const int fd = ::open(output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-  if (fd < 0) return fail(std::error_code(errno, std::system_category()));
-  return fd;
-}
-
-Result<std::unique_ptr<AccessLog>> AccessLog::open(AccessFormat format, std::string output, std::string listener,
-                                                   metric::Counter* dropped) {
-  const Result<int> fd = open_output(output);
-  if (!fd) return fail(fd.error());
-  return std::unique_ptr<AccessLog>(new AccessLog(format, std::move(output), std::move(listener), dropped, *fd));
-}
-
-AccessLog::AccessLog(AccessFormat format, std::string output, std::string listener, metric::Counter* dropped, int fd)
+AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped)
     : format_(format),
-      output_(std::move(output)),
       listener_(std::move(listener)),
       dropped_(dropped),
-      fd_(fd),
-      rings_(std::make_unique<std::atomic<Ring*>[]>(metric::kMaxShards)) {}
+      rings_(std::make_unique<std::atomic<LineRing*>[]>(metric::kMaxShards)) {}
 
 AccessLog::~AccessLog() {
-  drain();
   for (std::size_t i = 0; i < metric::kMaxShards; ++i) delete rings_[i].load(std::memory_order_acquire);
-  ::close(fd_);
 }
 
 http::AccessLogHook AccessLog::hook() noexcept {
@@ -86,12 +44,12 @@ http::AccessLogHook AccessLog::hook() noexcept {
           this};
 }
 
-AccessLog::Ring* AccessLog::ring() noexcept {
+LineRing* AccessLog::ring() noexcept {
   auto& place = rings_[thread_locals()->shard];
-  Ring* r = place.load(std::memory_order_acquire);
+  LineRing* r = place.load(std::memory_order_acquire);
   if (r != nullptr) return r;
-  r = new (std::nothrow) Ring;
-  Ring* none = nullptr;
+  r = new (std::nothrow) LineRing;
+  LineRing* none = nullptr;
   if (r != nullptr && !place.compare_exchange_strong(none, r, std::memory_order_acq_rel)) {
     delete r;
     r = none;
@@ -234,7 +192,7 @@ std::size_t AccessLog::format_line(char* out, std::size_t room, const http::Acce
 void AccessLog::write(const http::AccessRecord& record) noexcept {
   char line[kMaxLine];
   const std::size_t size = format_line(line, sizeof line, record);
-  Ring* const r = ring();
+  LineRing* const r = ring();
   bool pushed = false;
   if (r != nullptr && thread_locals()->shard != 0) {
     pushed = r->push(line, size);
@@ -242,108 +200,71 @@ void AccessLog::write(const http::AccessRecord& record) noexcept {
     const LockGuard guard(shared_lock_);
     pushed = r->push(line, size);
   }
-  if (!pushed && dropped_ != nullptr) dropped_->add();
+  if (!pushed) lost(1);
 }
 
-void AccessLog::reopen() noexcept {
-  const Result<int> fd = open_output(output_);
-  if (!fd) {
-    log(LogLevel::error, "access log " + output_ + " cannot be reopened: " + fd.error().message());
-    return;
+std::size_t AccessLog::take(char* out, std::size_t room) noexcept {
+  // Once around; a line that was begun is gone on with first.
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i, next_ = (next_ + 1) % metric::kMaxShards)
+    if (LineRing* const r = rings_[next_].load(std::memory_order_acquire); r != nullptr)
+      if (const std::size_t n = r->take(out, room); n != 0) return n;
+  return 0;
+}
+
+bool AccessLog::empty() const noexcept {
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i)
+    if (const LineRing* const r = rings_[i].load(std::memory_order_acquire); r != nullptr && !r->empty()) return false;
+  return true;
+}
+
+std::uint64_t AccessLog::lines() const noexcept {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < metric::kMaxShards; ++i)
+    if (const LineRing* const r = rings_[i].load(std::memory_order_acquire)) count += r->lines();
+  return count;
+}
+
+void AccessLog::lost(std::uint64_t lines) noexcept {
+  if (metric::Counter* const dropped = dropped_.load(std::memory_order_acquire)) dropped->add(lines);
+}
+
+// ---------------------------------------------------------------------------------------------- writers
+
+AccessLogWriters::~AccessLogWriters() { stop({}, 0); }
+
+Result<void> AccessLogWriters::add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why) {
+  logs_.push_back(log);
+  for (const auto& writer : writers_)
+    if (writer->output() == output) return writer->add(std::move(log)), Result<void>();
+  auto writer = LineWriter::open(
+      {.output = output, .thread = "fiberd-access", .look_every = std::chrono::milliseconds(200)}, why);
+  if (!writer) return fail(writer.error());
+  (*writer)->add(std::move(log));
+  writers_.push_back(std::move(*writer));
+  return {};
+}
+
+std::error_code AccessLogWriters::start() {
+  for (const auto& writer : writers_)
+    if (const std::error_code error = writer->start()) return error;
+  return {};
+}
+
+void AccessLogWriters::stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept {
+  for (const auto& writer : writers_) writer->begin_stop(patience, deadline);
+  for (const auto& writer : writers_) {
+    if (const std::uint64_t lost = writer->stop(patience, deadline); lost != 0)
+      log(LogLevel::warning, "access log " + writer->output() + ": " + std::to_string(lost) +
+                                 " lines were not written: nobody reads it, or it cannot be written");
   }
-  ::close(fd_);
-  fd_ = *fd;
-  in_line_ = after_half_line_ = false;
+  writers_.clear();
+  // A thread that was left behind still has them; the counters go now.
+  for (const auto& log : logs_) log->forget_metrics();
+  logs_.clear();
 }
 
-/// How many bytes of it were written before it failed.
-static std::size_t write_all(int fd, std::string_view data) noexcept {
-  std::size_t written = 0;
-  while (written != data.size()) {
-    const ssize_t n = ::write(fd, data.data() + written, data.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    written += static_cast<std::size_t>(n);
-  }
-  return written;
-}
-
-/// A disk that is full loses lines; the metric says how many, the service goes on. `data` ends with a line, or where
-/// the ring does: then its last line goes on in the next call.
-void AccessLog::write_out(std::string_view data) noexcept {
-  std::uint64_t lost = 0;
-  if (in_lost_line_) {
-    const std::size_t end = data.find('\n');
-    if (end == std::string_view::npos) return;
-    in_lost_line_ = false;
-    lost = 1;
-    data.remove_prefix(end + 1);
-  }
-  // What was cut through must not run into the next.
-  if (after_half_line_ && !data.empty() && write_all(fd_, "\n") == 1) after_half_line_ = in_line_ = false;
-  const std::size_t written = after_half_line_ ? 0 : write_all(fd_, data);
-  if (written != 0) in_line_ = data[written - 1] != '\n';
-  if (const std::string_view rest = data.substr(written); !rest.empty()) {
-    after_half_line_ = in_line_;
-    in_lost_line_ = rest.back() != '\n';
-    lost += static_cast<std::uint64_t>(std::count(rest.begin(), rest.end(), '\n'));
-  }
-  if (lost != 0 && dropped_ != nullptr) dropped_->add(lost);
-}
-
-std::size_t AccessLog::drain() noexcept {
-  if (reopen_.exchange(false, std::memory_order_acq_rel)) reopen();
-  std::size_t total = 0;
-  for (std::size_t i = 0; i < metric::kMaxShards; ++i) {
-    Ring* const r = rings_[i].load(std::memory_order_acquire);
-    if (r == nullptr) continue;
-    std::uint32_t head = r->head.load(std::memory_order_relaxed);
-    const std::uint32_t tail = r->tail.load(std::memory_order_acquire);
-    while (head != tail) {
-      const std::uint32_t at = head % kRingSize;
-      const std::uint32_t n = std::min(tail - head, kRingSize - at);
-      write_out({r->bytes.data() + at, n});
-      head += n;
-      total += n;
-      r->head.store(head, std::memory_order_release);
-    }
-  }
-  return total;
-}
-
-// ---------------------------------------------------------------------------------------------- writer
-
-AccessLogWriter::~AccessLogWriter() { stop(); }
-
-void AccessLogWriter::start() {
-  if (logs_.empty() || thread_.joinable()) return;
-  // Signals go to the service thread.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-void AccessLogWriter::run() noexcept {
-  pthread_setname_np(pthread_self(), "fiberd-log");
-  while (stop_.load(std::memory_order_acquire) == 0) {
-    std::size_t written = 0;
-    for (AccessLog* const log : logs_) written += log->drain();
-    std::this_thread::sleep_for(std::chrono::milliseconds(written != 0 ? 50 : 200));
-  }
-}
-
-void AccessLogWriter::stop() noexcept {
-  stop_.store(1, std::memory_order_release);
-  if (thread_.joinable()) thread_.join();
-  for (AccessLog* const log : logs_) log->drain();
-  logs_.clear();  // they may go before the writer does
-}
-
-void AccessLogWriter::reopen() noexcept {
-  for (AccessLog* const log : logs_) log->request_reopen();
+void AccessLogWriters::reopen() noexcept {
+  for (const auto& writer : writers_) writer->reopen();
 }
 
 }  // namespace fiberd::daemon

@@ -1,82 +1,74 @@
 #pragma once
-// Access logs: a line per answer, written by one thread. How: access_log.cpp.
+// Access logs: a line per answer, written by a thread for each output. How: access_log.cpp, line_writer.cpp.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <thread>
+#include <system_error>
 #include <vector>
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/metrics.hpp"
+#include "daemon/line_writer.hpp"
 
 namespace fiberd::daemon {
 
+class LineRing;
+
 enum class AccessFormat : unsigned char { common, json };
 
-/// One output (a file or stdout) with its rings. Thread-safe.
-class AccessLog {
+/// The lines of one listener, in rings. Thread-safe.
+class AccessLog final : public LineSource {
  public:
-  /// `output`: "stdout", "stderr" or a path. `dropped` counts lines for which there was no room, or that could not be
-  /// written; may be null.
-  [[nodiscard]] static Result<std::unique_ptr<AccessLog>> open(AccessFormat format, std::string output,
-                                                               std::string listener, metric::Counter* dropped);
-  ~AccessLog();
-  AccessLog(const AccessLog&) = delete;
-  AccessLog& operator=(const AccessLog&) = delete;
+  /// `dropped` counts lines for which there was no room, or that could not be written; may be null.
+  AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped);
+  ~AccessLog() override;
 
   [[nodiscard]] http::AccessLogHook hook() noexcept;
   /// Formats and queues a line; never waits. On the fiber that served the request.
   void write(const http::AccessRecord& record) noexcept;
-  /// Writes out what is queued; by the writer's thread, and at the end. Returns the number of bytes.
-  std::size_t drain() noexcept;
-  /// Asks the writer to open the file anew.
-  void request_reopen() noexcept { reopen_.store(true, std::memory_order_release); }
+
+  std::size_t take(char* out, std::size_t room) noexcept override;
+  [[nodiscard]] bool empty() const noexcept override;
+  [[nodiscard]] std::uint64_t lines() const noexcept override;
+  void lost(std::uint64_t lines) noexcept override;
+  /// The counter goes before this does.
+  void forget_metrics() noexcept { dropped_.store(nullptr, std::memory_order_release); }
 
  private:
-  struct Ring;
-  AccessLog(AccessFormat format, std::string output, std::string listener, metric::Counter* dropped, int fd);
-  [[nodiscard]] Ring* ring() noexcept;
-  void reopen() noexcept;
-  void write_out(std::string_view data) noexcept;
+  [[nodiscard]] LineRing* ring() noexcept;
   std::size_t format_line(char* out, std::size_t room, const http::AccessRecord& record) noexcept;
 
   const AccessFormat format_;
-  const std::string output_;
   const std::string listener_;
-  metric::Counter* const dropped_;
-  int fd_;
-  bool in_lost_line_ = false;     // what comes next of the ring belongs to a line whose beginning was lost
-  bool in_line_ = false;          // the last byte that was written is no line's end
-  bool after_half_line_ = false;  // nor will it be continued: a write broke off there
-  std::atomic<bool> reopen_{false};
-  std::unique_ptr<std::atomic<Ring*>[]> rings_;
+  std::atomic<metric::Counter*> dropped_;
+  std::unique_ptr<std::atomic<LineRing*>[]> rings_;
+  std::size_t next_ = 0;  // the writer's
   Lock shared_lock_;
 };
 
-/// The thread that drains access logs.
-class AccessLogWriter {
+/// The writers of all access logs: one an output, however many listeners share it.
+class AccessLogWriters {
  public:
-  AccessLogWriter() = default;
-  ~AccessLogWriter();
-  AccessLogWriter(const AccessLogWriter&) = delete;
-  AccessLogWriter& operator=(const AccessLogWriter&) = delete;
+  AccessLogWriters() = default;
+  /// stop() with no patience, if nobody did.
+  ~AccessLogWriters();
+  AccessLogWriters(const AccessLogWriters&) = delete;
+  AccessLogWriters& operator=(const AccessLogWriters&) = delete;
 
-  /// All logs before start(); they must outlive stop().
-  void add(AccessLog& log) { logs_.push_back(&log); }
-  void start();
-  /// Drains and ends. Idempotent.
-  void stop() noexcept;
+  /// All before start(). Opens the output, without waiting for anybody; what is wrong with it is in `why`.
+  [[nodiscard]] Result<void> add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why);
+  [[nodiscard]] std::error_code start();
+  /// See LineWriter::stop; what was lost is counted and logged. Nobody may log any more. Idempotent.
+  void stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept;
   void reopen() noexcept;
 
  private:
-  void run() noexcept;
-  std::vector<AccessLog*> logs_;
-  std::atomic<std::uint32_t> stop_{0};
-  std::thread thread_;
+  std::vector<std::unique_ptr<LineWriter>> writers_;
+  std::vector<std::shared_ptr<AccessLog>> logs_;
 };
 
 }  // namespace fiberd::daemon

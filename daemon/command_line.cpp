@@ -80,6 +80,9 @@ int check(const Program& program, const std::string& file, const std::vector<std
 int run_command_line(int argc, char** argv, const Handlers& handlers, const std::string& default_config) {
   const Program program{handlers, default_config.empty() ? config::default_config() : default_config,
                         !default_config.empty()};
+  char name[] = "fiberd";
+  char* nothing[] = {name, nullptr};
+  if (argc < 1) argc = 1, argv = nothing;  // execve(2) allows it
   CLI::App app{"fiberd: a TCP and HTTP server on fibers"};
   app.require_subcommand(0, 1);
   std::string file;

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "daemon/command_line.hpp"
+#include "daemon/process_setup.hpp"
 
 namespace fiberd::daemon {
 
@@ -34,6 +35,7 @@ Daemon& Daemon::default_config(std::string yaml) {
 }
 
 int Daemon::main(int argc, char** argv) {
+  set_up_process();
   for (const std::string& mistake : mistakes_) std::fprintf(stderr, "%s\n", mistake.c_str());
   if (!mistakes_.empty()) return static_cast<int>(ExitCode::bad_usage);
   return run_command_line(argc, argv, handlers_, default_config_);

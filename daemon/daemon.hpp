@@ -54,7 +54,7 @@ class Daemon {
     return *this;
   }
   /// Calls `fn` on a fiber when the last connection has gone, the last registered first, also when a start failed: to
-  /// shut down what handlers used.
+  /// shut down what handlers used. What has not ended two seconds after shutdown.timeout ends with the process.
   Daemon& on_stop(StopFunction fn);
 
   /// What runs without -c, and what `config default` prints, in place of fiberd's own. A program with handlers that has
@@ -62,8 +62,10 @@ class Daemon {
   Daemon& default_config(std::string yaml);
 
   /// The command line of fiberd: [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version. Runs
-  /// until SIGTERM or SIGINT and drains. Returns the process's exit code: 0 clean stop, 1 failure while running, 2 bad
-  /// usage, configuration or registration, 3 an address cannot be bound.
+  /// until SIGTERM or SIGINT and drains. Puts right first what the parent left (standard descriptors that are closed,
+  /// signals that are blocked or ignored, a low soft limit of open files) and sets a terminate handler. Returns the
+  /// process's exit code: 0 clean stop, 1 failure while running, 2 bad usage, configuration or registration, 3 an
+  /// address cannot be bound.
   [[nodiscard]] int main(int argc, char** argv);
 
  private:

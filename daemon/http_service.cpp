@@ -1,6 +1,7 @@
 #include "daemon/http_service.hpp"
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 
 #include "core/http/files.hpp"
@@ -106,6 +107,11 @@ static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAc
 
 static Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path) {
   static constexpr std::size_t kMost = std::size_t{64} * 1024;
+  // A FIFO would be waited for.
+  std::error_code unknown;
+  if (const auto type = std::filesystem::status(path, unknown).type();
+      type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
+    return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   http::ErrorPage page{status, std::string(http::media_type_for(path)), std::string(kMost + 1, '\0')};
@@ -160,15 +166,9 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     options.error_pages.push_back(std::move(*page));
   }
   if (config.access_log.format != config::AccessLogFormat::off) {
-    auto log = AccessLog::open(
-        config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common,
-        config.access_log.output, listener,
+    service.access_log = std::make_shared<AccessLog>(
+        config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common, listener,
         &registry.counter(register_metric(registry, "fiberd_access_log_dropped_total"), {listener}));
-    if (!log) {
-      error = "access_log.output " + config.access_log.output + ": " + log.error().message();
-      return fail(log.error());
-    }
-    service.access_log = std::move(*log);
     options.access_log = service.access_log->hook();
   }
 

@@ -16,7 +16,7 @@ namespace fiberd::daemon {
 
 struct HttpService {
   std::unique_ptr<http::Server> server;
-  std::unique_ptr<AccessLog> access_log;  ///< null: off
+  std::shared_ptr<AccessLog> access_log;  ///< null: off; who made the service gives it a writer
   std::vector<std::unique_ptr<metric::StatusCounters>> counters;
   std::vector<metric::CallbackHandle> gate_metrics;  ///< last: they go first
 };

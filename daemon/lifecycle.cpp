@@ -3,14 +3,15 @@
 // drain: on SIGTERM or SIGINT /readyz says 503, and every HTTP answer `Connection: close`, while service goes on for
 // `shutdown.delay` (load balancers take us out); then listeners accept what the kernel has let in and close, idle
 // connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
-// `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last.
+// `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last. What
+// does not end then (a handler that never returns, a log that nobody reads) ends with the process, two seconds later:
+// stop_watchdog.cpp, armed before anything else is done about a signal.
 #include "daemon/lifecycle.hpp"
 
 #include <grp.h>
 #include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <cerrno>
@@ -37,9 +38,11 @@
 #include "daemon/http_service.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
+#include "daemon/process_setup.hpp"
 #include "daemon/services/aggregate/service.hpp"
 #include "daemon/services/tcp_server.hpp"
 #include "daemon/services/tcp_services.hpp"
+#include "daemon/stop_watchdog.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -97,8 +100,12 @@ class Daemon {
   Daemon(const config::Config& config, const Handlers& handlers) : config_(config), handlers_(handlers) {}
   ExitCode run();
 
+  /// How long a log is waited for in which nothing can be written.
+  [[nodiscard]] std::chrono::milliseconds log_patience() const noexcept;
+
  private:
   ExitCode build();
+  ExitCode serve();
   ExitCode add_listener(const config::ListenerConfig& config);
   std::unique_ptr<TcpServer> make_tcp_server(const std::string& listener, const config::TcpConfig& tcp);
   enum class Need : std::uint8_t { required, wanted };
@@ -112,6 +119,9 @@ class Daemon {
   std::error_code start();
   void drain();
   void stop_requested(int signo) noexcept;
+  void arm_watchdog(std::chrono::nanoseconds more) noexcept;
+  ExitCode compare_descriptors() const;
+  std::string what_is_left() const;
 
   const config::Config& config_;
   const Handlers& handlers_;
@@ -119,8 +129,10 @@ class Daemon {
   std::shared_ptr<http::OpenFiles> open_files_;
   std::unique_ptr<observe::Exporter> exporter_;
   AdminState admin_state_;
-  AccessLogWriter access_writer_;
+  AccessLogWriters access_writers_;
+  metric::CallbackHandle log_dropped_;
   std::unique_ptr<runtime::Runtime> runtime_;
+  std::atomic<const runtime::Scheduler*> scheduler_{nullptr};  // of runtime_, until that has gone
   std::string gomaxprocs_source_;
   std::uint64_t memory_limit_ = 0;
   std::vector<std::unique_ptr<Entry>> entries_;
@@ -129,10 +141,21 @@ class Daemon {
   std::atomic<std::uint32_t> stop_{0};  // signals so far
   runtime::CancelSource draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
+  StopWatchdog watchdog_{[this] { return what_is_left(); }};
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
 };
 
-void fatal(const std::string& line) { log(LogLevel::error, line); }
+/// Where the log is a file, whoever started us by hand looks at the terminal.
+void fatal(const std::string& line) {
+  log(LogLevel::error, line);
+  if (!log_is_on_terminal()) say_on_stderr("fiberd: " + line);
+}
+
+/// Limits are no mistakes in the configuration, nor is an address taken for want of a descriptor.
+bool is_shortage(std::error_code error) { return !explain_shortage(error).empty(); }
+
+/// What there is to say about an error that a limit of the process may have caused.
+std::string with_limits(std::error_code error) { return error.message() + explain_shortage(error); }
 
 bool parse_owner(const std::string& text, net::ListenerOptions& options, std::string& error) {
   if (text.empty()) return true;
@@ -173,8 +196,8 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
     return ExitCode::clean;
   }
   if (!listener) {
-    fatal("listener " + entry.name + ": cannot bind " + address + ": " + listener.error().message());
-    return ExitCode::cannot_bind;
+    fatal("listener " + entry.name + ": cannot bind " + address + ": " + with_limits(listener.error()));
+    return is_shortage(listener.error()) ? ExitCode::runtime_failure : ExitCode::cannot_bind;
   }
   entry.listener = std::move(*listener);
   return ExitCode::clean;
@@ -199,8 +222,8 @@ ExitCode Daemon::bind_aggregate(Entry& entry, const std::string& address, const 
       entry.listener.reset();
       continue;
     }
-    fatal("listener " + entry.name + ": cannot bind " + address + " (UDP): " + bound.error().message());
-    return ExitCode::cannot_bind;
+    fatal("listener " + entry.name + ": cannot bind " + address + " (UDP): " + with_limits(bound.error()));
+    return is_shortage(bound.error()) ? ExitCode::runtime_failure : ExitCode::cannot_bind;
   }
 }
 
@@ -241,12 +264,16 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     options.connections_per_address = http->limits.connections_per_address;
     auto service = make_http_service(config.name, *http, config_.shutdown, handlers_, open_files_, registry_, error);
     if (!service) {
-      fatal("listener " + config.name + ": " + error);
-      return ExitCode::bad_usage;
+      fatal("listener " + config.name + ": " + error + explain_shortage(service.error()));
+      return is_shortage(service.error()) ? ExitCode::runtime_failure : ExitCode::bad_usage;
     }
     entry->http = std::move(*service);
-    http_servers_.push_back(entry->http.server.get());
-    if (entry->http.access_log != nullptr) access_writer_.add(*entry->http.access_log);
+    if (const std::shared_ptr<AccessLog>& access = entry->http.access_log; access != nullptr)
+      if (const Result<void> added = access_writers_.add(http->access_log.output, access, error); !added) {
+        fatal("listener " + config.name + ": access_log.output " + http->access_log.output + ": " + error +
+              explain_shortage(added.error()));
+        return is_shortage(added.error()) ? ExitCode::runtime_failure : ExitCode::bad_usage;
+      }
   } else if (const auto* const tcp = std::get_if<config::TcpConfig>(&config.service)) {
     options.connections = tcp->connections;
     options.connections_per_address = tcp->connections_per_address;
@@ -260,6 +287,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     entry->aggregate = std::make_unique<aggregate::Service>(config.name, own, runtime_->gomaxprocs(), registry_);
   }
   entry->all_http = &http_servers_;
+  http::Server* const server = entry->http.server.get();
   entry->open_files = open_files_.get();
   options.make_room = {&Entry::make_room, entry.get()};
   const ExitCode bound = entry->aggregate != nullptr ? bind_aggregate(*entry, config.address, options)
@@ -271,6 +299,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
     entry->tcp->set_gate(entry->tcp_gate);
   }
   entries_.push_back(std::move(entry));
+  if (server != nullptr) http_servers_.push_back(server);
   return ExitCode::clean;
 }
 
@@ -278,17 +307,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
 /// that grows by itself to megabytes unless it is set.
 void bound_free_memory() noexcept { (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024); }
 
-/// The soft limit is low for programs that use select(2), which knows no descriptor above 1023; we do not.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    log(LogLevel::warning, "the limit of open files stays as it is: " + std::system_category().message(errno));
-}
-
 ExitCode Daemon::build() {
-  raise_descriptor_limit();
   bound_free_memory();
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
@@ -307,11 +326,14 @@ ExitCode Daemon::build() {
                                           .handoff_max = config_.runtime.handoff_max,
                                           .machines_max = config_.runtime.machines_max});
   if (!started) {
-    fatal("the runtime cannot start: " + started.error().message());
+    fatal("the runtime cannot start: " + with_limits(started.error()));
     return ExitCode::runtime_failure;
   }
   runtime_ = std::move(*started);
+  scheduler_.store(&runtime_->scheduler(), std::memory_order_release);
   observe::register_catalogue(registry_);
+  log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
+                                    [] { return static_cast<double>(log_lines_dropped()); });
   open_files_ = make_open_files(config_.file_cache, registry_);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -360,7 +382,54 @@ ExitCode Daemon::build() {
   return bound;
 }
 
+/// The last moment of a stop that begins now.
+void Daemon::arm_watchdog(std::chrono::nanoseconds more) noexcept {
+  static constexpr std::chrono::nanoseconds kGrace = std::chrono::seconds(2);  // for what was cut, and the logs
+  watchdog_.arm(monotonic_now() + (more + kGrace).count());
+}
+
+/// By the watchdog, beside whatever the stop has come to.
+std::string Daemon::what_is_left() const {
+  const runtime::Scheduler* const scheduler = scheduler_.load(std::memory_order_acquire);
+  return scheduler != nullptr ? std::to_string(scheduler->live_fibers()) + " fibers are left"
+                              : "no fiber is left, but something else";
+}
+
+std::chrono::milliseconds Daemon::log_patience() const noexcept {
+  static constexpr std::chrono::milliseconds kMost{500};
+  const auto share = std::chrono::duration_cast<std::chrono::milliseconds>(config_.shutdown.timeout / 4);
+  return std::clamp(share, std::chrono::milliseconds(50), kMost);
+}
+
+ExitCode Daemon::compare_descriptors() const {
+  static constexpr std::uint64_t kForSignals = 5;  // the service thread's, opened later
+  static constexpr std::uint64_t kLeast = 4;
+  Descriptors descriptors = count_descriptors();
+  descriptors.open += kForSignals;
+  if (descriptors.free() < kLeast) {
+    fatal("no client could be served: of the " + std::to_string(descriptors.limit) +
+          " files that may be open the daemon itself needs " + std::to_string(descriptors.open) +
+          explain_shortage(std::make_error_code(std::errc::too_many_files_open)));
+    return ExitCode::runtime_failure;
+  }
+  std::uint64_t wanted = 0;
+  for (const config::ListenerConfig& listener : config_.listeners)
+    wanted += std::visit(
+        [](const auto& service) {
+          if constexpr (requires { service.limits; })
+            return service.limits.connections;
+          else
+            return service.connections;
+        },
+        listener.service);
+  if (const std::string warning = compare_with_connections(descriptors, wanted); !warning.empty())
+    log(LogLevel::warning, warning);
+  return ExitCode::clean;
+}
+
 void Daemon::stop_requested(int signo) noexcept {
+  const bool first = stop_.load(std::memory_order_acquire) == 0;
+  arm_watchdog(first ? config_.shutdown.delay + config_.shutdown.timeout : std::chrono::nanoseconds(0));
   if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
     // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
     for (http::Server* const server : http_servers_) server->begin_stop();
@@ -378,8 +447,9 @@ std::error_code Daemon::handle_signals() {
   for (const int signo : {SIGTERM, SIGINT})
     if (const std::error_code error = service.on_signal(signo, [this](int s) { stop_requested(s); })) return error;
   if (const std::error_code error = service.on_signal(SIGUSR1, [this](int) {
+        // The writers' threads do it, which may wait for a disk: this one acts on signals.
         reopen_log();
-        access_writer_.reopen();
+        access_writers_.reopen();
         log(LogLevel::info, "logs reopened");
       }))
     return error;
@@ -501,38 +571,62 @@ void Daemon::drain() {
 /// What the program itself starts, and then the listeners.
 std::error_code Daemon::start() {
   std::error_code error;
-  runtime_->run([&] {
-    error = handlers_.start(served_.context);
-    for (const auto& e : entries_)
-      if (!error) error = e->start();
-  });
+  try {
+    runtime_->run([&] {
+      error = handlers_.start(served_.context);
+      for (const auto& e : entries_)
+        if (!error) error = e->start();
+    });
+  } catch (const std::system_error& e) {  // not one fiber is to be had
+    return e.code();
+  }
   if (!error && admin_ != nullptr) error = admin_->start();
   return error;
 }
 
-ExitCode Daemon::run() {
-  const ExitCode built = build();
-  ExitCode code = built;
-  if (built == ExitCode::clean) {
-    if (const std::error_code error = handle_signals()) {
-      fatal("signals cannot be handled: " + error.message());
-      code = ExitCode::runtime_failure;
-    }
+ExitCode Daemon::serve() {
+  if (const std::error_code error = watchdog_.start()) {
+    fatal("the stop's watchdog cannot be started: " + with_limits(error));
+    return ExitCode::runtime_failure;
   }
-  if (code == ExitCode::clean) {
-    access_writer_.start();
-    watch_memory();
-    if (const std::error_code error = start()) {
-      fatal("cannot start: " + error.message());
-      code = ExitCode::runtime_failure;
-    } else {
-      admin_state_.ready.store(true, std::memory_order_release);
-      announce();
-      while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
-    }
-    stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);
+  if (const std::error_code error = handle_signals()) {
+    fatal("signals cannot be handled: " + with_limits(error));
+    return ExitCode::runtime_failure;
+  }
+  if (const std::error_code error = access_writers_.start()) {
+    fatal("the access logs' thread cannot be started: " + with_limits(error));
+    return ExitCode::runtime_failure;
+  }
+  watch_memory();
+  ExitCode code = ExitCode::clean;
+  if (const std::error_code error = start()) {
+    const bool stacks = error == std::errc::not_enough_memory;
+    fatal("cannot start: " + with_limits(error) +
+          (stacks ? " (stacks are reserved 1024 at a time: " +
+                        std::to_string((std::uint64_t{config_.runtime.stack_size} * 1024) >> 20U) +
+                        " MiB with this runtime.stack_size)"
+                  : std::string()));
+    code = ExitCode::runtime_failure;
+  } else {
+    admin_state_.ready.store(true, std::memory_order_release);
+    say_started();
+    announce();
+    while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
+  }
+  if (code != ExitCode::clean) arm_watchdog(config_.shutdown.delay + config_.shutdown.timeout);
+  stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);
+  try {
     runtime_->run([this] { drain(); });
+  } catch (const std::system_error&) {
+    draining_.cancel();  // without a fiber nobody is served either
   }
+  return code;
+}
+
+ExitCode Daemon::run() {
+  ExitCode code = build();
+  if (code == ExitCode::clean) code = compare_descriptors();
+  if (code == ExitCode::clean) code = serve();
   if (runtime_ != nullptr) {
     // Listeners unregister from the scheduler: before it goes.
     for (const auto& e : entries_) {
@@ -541,8 +635,10 @@ ExitCode Daemon::run() {
     }
     if (admin_ != nullptr) admin_->listener.reset();
     runtime_.reset();
+    scheduler_.store(nullptr, std::memory_order_release);
   }
-  access_writer_.stop();
+  const std::chrono::milliseconds patience = log_patience();
+  access_writers_.stop(patience, monotonic_now() + 10 * std::chrono::nanoseconds(patience).count());
   if (code == ExitCode::clean) log(LogLevel::info, "stopped");
   return code;
 }
@@ -550,16 +646,31 @@ ExitCode Daemon::run() {
 }  // namespace
 
 ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  (void)sigaction(SIGPIPE, &ignore, nullptr);  // whoever read our lines may have gone
   const LogOptions options{.level = static_cast<LogLevel>(config.log.level),
                            .format = config.log.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
                            .output = config.log.output};
-  if (const Result<void> opened = open_log(options); !opened) {
-    fatal("log.output " + config.log.output + " cannot be opened: " + opened.error().message());
-    return ExitCode::bad_usage;
+  std::string why;
+  if (const Result<void> opened = open_log(options, why); !opened) {
+    fatal("log.output " + config.log.output + " cannot be opened: " + why + explain_shortage(opened.error()));
+    return is_shortage(opened.error()) ? ExitCode::runtime_failure : ExitCode::bad_usage;
   }
-  Daemon daemon(config, handlers);
-  const ExitCode code = daemon.run();
-  close_log();
+  ExitCode code = ExitCode::runtime_failure;
+  std::chrono::milliseconds patience{500};
+  try {
+    Daemon daemon(config, handlers);
+    patience = daemon.log_patience();
+    code = daemon.run();
+  } catch (const std::bad_alloc&) {
+    fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));
+  } catch (const std::system_error& e) {
+    fatal(e.what() + explain_shortage(e.code()));
+  } catch (const std::exception& e) {
+    fatal(e.what());
+  }
+  close_log(patience);
   return code;
 }
 

@@ -1,15 +1,26 @@
+// spdlog formats, and a LineWriter writes: whoever logs puts a line into a queue and goes on, be it a fiber, or the
+// thread that acts on signals. A crash would lose what is still in the queue, so whoever sees one coming waits for the
+// writer's thread, which runs on, for a moment: flush_log().
 #include "daemon/logging.hpp"
 
-#include <fcntl.h>
+#include <signal.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
 #include <memory>
 
+#include "core/base/clock.hpp"
+#include "core/base/guarded_write.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/log_flush.hpp"
+#include "daemon/line_ring.hpp"
+#include "daemon/line_writer.hpp"
 
 namespace fiberd::daemon {
 
@@ -52,10 +63,88 @@ class JsonFormatter final : public spdlog::formatter {
   spdlog::pattern_formatter time_{R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z)", spdlog::pattern_time_type::local, ""};
 };
 
+/// The lines that wait to be written. A line that is longer than a quarter of the ring is cut.
+class LogQueue final : public LineSource {
+ public:
+  /// False: dropped.
+  bool push(std::string_view line) noexcept {
+    static constexpr std::size_t kMost = LineRing::kSize / 4;
+    static constexpr std::string_view kCut = " [cut]\n";
+    const LockGuard guard(lock_);
+    if (line.size() <= kMost) {
+      if (ring_.push(line.data(), line.size())) return true;
+    } else if (ring_.room() >= kMost + kCut.size()) {
+      return ring_.push(line.data(), kMost) && ring_.push(kCut.data(), kCut.size());
+    }
+    lost(1);
+    return false;
+  }
+  std::size_t take(char* out, std::size_t room) noexcept override {
+    const std::size_t n = ring_.take(out, room);
+    // Now there is room to say it.
+    if (n != 0 && !closing.load(std::memory_order_acquire))
+      if (const std::uint64_t missing = unsaid_.exchange(0, std::memory_order_relaxed); missing != 0) {
+        char text[96];
+        const int size = std::snprintf(text, sizeof text, "%llu lines of this log were dropped: nobody read it in time",
+                                       static_cast<unsigned long long>(missing));
+        log(LogLevel::warning, {text, static_cast<std::size_t>(std::max(size, 0))});
+      }
+    return n;
+  }
+  [[nodiscard]] bool empty() const noexcept override { return ring_.empty(); }
+  [[nodiscard]] std::uint64_t lines() const noexcept override { return ring_.lines(); }
+  void lost(std::uint64_t lines) noexcept override {
+    unsaid_.fetch_add(lines, std::memory_order_relaxed);
+    dropped.fetch_add(lines, std::memory_order_relaxed);
+  }
+
+  static inline std::atomic<std::uint64_t> dropped{0};
+  std::atomic<bool> closing{false};  // what is missing then is said elsewhere
+
+ private:
+  Lock lock_;  // producers'
+  LineRing ring_;
+  std::atomic<std::uint64_t> unsaid_{0};
+};
+
+/// What is installed at a time.
+struct Log {
+  std::shared_ptr<LogQueue> queue;
+  std::unique_ptr<LineWriter> writer;
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+class QueueSink final : public spdlog::sinks::sink {
+ public:
+  QueueSink(std::shared_ptr<LogQueue> queue, LineWriter& writer) : queue_(std::move(queue)), writer_(writer) {}
+  void log(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    {
+      const LockGuard guard(lock_);
+      formatter_->format(message, line);
+    }
+    if (queue_->push({line.data(), line.size()})) writer_.wake();
+  }
+  void flush() override {}
+  void set_pattern(const std::string& pattern) override {
+    set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
+  }
+  void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
+    const LockGuard guard(lock_);
+    formatter_ = std::move(formatter);
+  }
+
+ private:
+  Lock lock_;  // formatters keep the last second's text
+  std::unique_ptr<spdlog::formatter> formatter_;
+  std::shared_ptr<LogQueue> queue_;
+  LineWriter& writer_;
+};
+
 struct State {
   Lock lock;  // held for a pointer's copy only
-  std::shared_ptr<spdlog::logger> logger;
-  LogOptions options;
+  std::shared_ptr<Log> log;
+  std::atomic<Log*> latest{nullptr};  // for who may take no lock
 };
 
 State& state() {
@@ -63,10 +152,10 @@ State& state() {
   return *instance;
 }
 
-std::shared_ptr<spdlog::logger> current() noexcept {
+std::shared_ptr<Log> current() noexcept {
   State& s = state();
   const LockGuard guard(s.lock);
-  return s.logger;
+  return s.log;
 }
 
 spdlog::level::level_enum to_spdlog(LogLevel level) noexcept {
@@ -80,64 +169,96 @@ spdlog::level::level_enum to_spdlog(LogLevel level) noexcept {
 }
 
 void sink(LogLevel level, std::string_view message) noexcept {
-  const auto logger = current();
-  if (logger != nullptr) logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+  const auto log = current();
+  if (log != nullptr) log->logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
-Result<std::shared_ptr<spdlog::logger>> make_logger(const LogOptions& options) {
-  std::shared_ptr<spdlog::sinks::sink> target;
-  if (options.output == "stderr") {
-    target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  } else {
-    // spdlog makes missing directories; a misspelt path is better refused.
-    const int probe = ::open(options.output.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (probe < 0) return fail(std::error_code(errno, std::system_category()));
-    ::close(probe);
-    try {
-      target = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.output);
-    } catch (const spdlog::spdlog_ex&) {
-      return fail(std::error_code(errno != 0 ? errno : EIO, std::system_category()));
-    }
-  }
-  auto logger = std::make_shared<spdlog::logger>("fiberd", std::move(target));
-  if (options.format == LogFormat::json)
-    logger->set_formatter(std::make_unique<JsonFormatter>());
-  else
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  logger->set_level(to_spdlog(options.level));
-  logger->flush_on(spdlog::level::debug);  // a line that is not in the file at a crash is worth nothing
-  return logger;
+void flush_for_a_moment() noexcept {
+  static constexpr std::chrono::milliseconds kMoment{200};
+  if (const Log* const log = state().latest.load(std::memory_order_acquire)) (void)log->writer->flush(kMoment);
 }
+
+/// abort(3) goes on when it returns, with the default action.
+void on_abort(int) noexcept { flush_for_a_moment(); }
 
 }  // namespace
 
-Result<void> open_log(const LogOptions& options) {
-  auto logger = make_logger(options);
-  if (!logger) return fail(logger.error());
+Result<void> open_log(const LogOptions& options, std::string& why) {
+  auto log = std::make_shared<Log>();
+  auto writer = LineWriter::open({.output = options.output, .says_when_stuck = false}, why);
+  if (!writer) return fail(writer.error());
+  log->writer = std::move(*writer);
+  log->queue = std::make_shared<LogQueue>();
+  log->writer->add(log->queue);
+  log->logger = std::make_shared<spdlog::logger>("fiberd", std::make_shared<QueueSink>(log->queue, *log->writer));
+  if (options.format == LogFormat::json)
+    log->logger->set_formatter(std::make_unique<JsonFormatter>());
+  else
+    log->logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  log->logger->set_level(to_spdlog(options.level));
+  // A line that cannot be formatted for want of memory. spdlog's own would write to standard error, and wait.
+  log->logger->set_error_handler([queue = log->queue](const std::string&) { queue->lost(1); });
+  if (const std::error_code error = log->writer->start()) {
+    why = "no thread to write it: " + error.message();
+    return fail(error);
+  }
   State& s = state();
   {
     const LockGuard guard(s.lock);
-    s.logger.swap(*logger);
-    s.options = options;
+    s.log.swap(log);
+    s.latest.store(s.log.get(), std::memory_order_release);
   }
+  static constexpr std::chrono::milliseconds kPatience{200};
+  if (log != nullptr) (void)log->writer->stop(kPatience, monotonic_now() + std::chrono::nanoseconds(kPatience).count());
   set_log_sink(&sink);
+  set_log_flush(&flush_for_a_moment);
+  struct sigaction abort {};
+  abort.sa_handler = &on_abort;
+  abort.sa_flags = static_cast<int>(SA_ONSTACK | SA_RESETHAND);
+  sigfillset(&abort.sa_mask);
+  (void)sigaction(SIGABRT, &abort, nullptr);
   return {};
 }
 
 void reopen_log() noexcept {
-  State& s = state();
-  LogOptions options;
-  {
-    const LockGuard guard(s.lock);
-    options = s.options;
-  }
-  if (options.output == "stderr") return;
-  if (const auto opened = open_log(options); !opened)
-    log(LogLevel::error, "log.output " + options.output + " cannot be reopened: " + opened.error().message());
+  if (const auto log = current()) log->writer->reopen();
 }
 
-void close_log() noexcept {
-  if (const auto logger = current()) logger->flush();
+std::uint64_t log_lines_dropped() noexcept { return LogQueue::dropped.load(std::memory_order_relaxed); }
+
+bool log_is_on_terminal() noexcept {
+  const auto log = current();
+  const OutputKind kind = log == nullptr ? OutputKind::standard_error : output_kind(log->writer->output());
+  struct stat out {};
+  struct stat err {};
+  return kind == OutputKind::standard_error ||
+         (kind == OutputKind::standard_output && ::fstat(STDOUT_FILENO, &out) == 0 &&
+          ::fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev && out.st_ino == err.st_ino);
+}
+
+void say_on_stderr(std::string_view line) noexcept {
+  static constexpr int kPatience = 200;  // ms
+  char text[4096];
+  const std::size_t size = std::min(line.size(), sizeof text - 1);
+  std::copy_n(line.data(), size, text);
+  text[size] = '\n';
+  (void)write_guarded(STDERR_FILENO, {text, size + 1}, kPatience);
+}
+
+void close_log(std::chrono::milliseconds patience) noexcept {
+  const auto log = current();
+  if (log == nullptr) return;
+  // Whoever still logs does it by itself.
+  log->queue->closing.store(true, std::memory_order_release);
+  set_log_sink(nullptr);
+  set_log_flush(nullptr);
+  const std::uint64_t lost =
+      log->writer->stop(patience, monotonic_now() + 10 * std::chrono::nanoseconds(patience).count());
+  if (lost == 0 || log_is_on_terminal()) return;
+  char text[128];
+  const int size = std::snprintf(text, sizeof text, "fiberd: %llu lines of the log were not written: nobody reads it",
+                                 static_cast<unsigned long long>(lost));
+  say_on_stderr({text, static_cast<std::size_t>(std::max(size, 0))});
 }
 
 }  // namespace fiberd::daemon

@@ -1,6 +1,9 @@
 #pragma once
-// The daemon's own log, by spdlog: text or JSON lines, to stderr or a file. Also the sink of the core.
+// The daemon's own log, by spdlog: text or JSON lines, to a standard stream or a file. Also the sink of the core.
+#include <chrono>
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "core/base/log.hpp"
 #include "core/base/result.hpp"
@@ -12,14 +15,23 @@ enum class LogFormat : unsigned char { text, json };
 struct LogOptions {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  std::string output = "stderr";  ///< or a path
+  std::string output = "stderr";  ///< or stdout, or a path
 };
 
-/// Installs the log for the process. Error: what opening the file said. Call again to change it; thread-safe.
-[[nodiscard]] Result<void> open_log(const LogOptions& options);
-/// Opens the file anew (after logrotate moved it). Errors are logged to the old one, which stays in use.
+/// Installs the log for the process: from then on log() never waits. Error: what opening the output said, or starting
+/// its thread; `why` says more. Call again to change it; thread-safe.
+[[nodiscard]] Result<void> open_log(const LogOptions& options, std::string& why);
+/// Asks for the file to be opened anew (after logrotate moved it), before the next line is written; never waits. Errors
+/// are logged to the old one, which stays in use.
 void reopen_log() noexcept;
-/// Writes out what is buffered; at exit.
-void close_log() noexcept;
+/// Lines of the log that were dropped: nobody read them in time, or they could not be written.
+[[nodiscard]] std::uint64_t log_lines_dropped() noexcept;
+/// Whether who looks at standard error sees the log.
+[[nodiscard]] bool log_is_on_terminal() noexcept;
+/// A line to standard error, whatever log there is; not when nobody reads it.
+void say_on_stderr(std::string_view line) noexcept;
+/// Writes out what waits, at exit: as long as something is written every `patience`, and ten times that at most. What
+/// is logged afterwards goes to standard error.
+void close_log(std::chrono::milliseconds patience) noexcept;
 
 }  // namespace fiberd::daemon

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/base/log.hpp"
+#include "core/base/log_flush.hpp"
 
 namespace fiberd {
 
@@ -27,6 +28,7 @@ void report_bug(const char* what, SourceLocation where) noexcept {
     log(LogLevel::error, message);  // without memory the rest must be missed
   }
 #ifndef NDEBUG
+  flush_log();
   std::abort();
 #endif
 }

@@ -1,29 +1,51 @@
 #include "core/base/log.hpp"
 
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
+#include "core/base/guarded_write.hpp"
+#include "core/base/log_flush.hpp"
+
 namespace fiberd {
+
+// Whoever reads standard error may be stuck: a line waits for room once, the next ones do not until there is some.
+static constexpr int kPatience = 1000;  // ms
 
 static void stderr_sink(LogLevel level, std::string_view message) noexcept {
   static constexpr std::array<std::string_view, 4> kNames{"debug: ", "info: ", "warning: ", "error: "};
+  static std::atomic<bool> stuck{false};
   const std::string_view name = kNames[static_cast<unsigned>(level)];
-  const std::array<iovec, 3> parts{{{const_cast<char*>(name.data()), name.size()},
-                                    {const_cast<char*>(message.data()), message.size()},
-                                    {const_cast<char*>("\n"), 1}}};
+  std::array<char, 1024> line;
+  const int patience = stuck.load(std::memory_order_relaxed) ? 0 : kPatience;
+  bool whole = true;
+  if (const std::size_t size = name.size() + message.size() + 1; size <= line.size()) {  // in one write
+    char* const text = std::copy(name.begin(), name.end(), line.data());
+    *std::copy(message.begin(), message.end(), text) = '\n';
+    whole = write_guarded(STDERR_FILENO, {line.data(), size}, patience) == size;
+  } else {
+    for (const std::string_view part : {name, message, std::string_view("\n")})
+      whole = whole && write_guarded(STDERR_FILENO, part, patience) == part.size();
+  }
   // A log that cannot be written has nowhere else to go.
-  [[maybe_unused]] const ssize_t written = writev(STDERR_FILENO, parts.data(), static_cast<int>(parts.size()));
+  stuck.store(!whole, std::memory_order_relaxed);
 }
 
 static std::atomic<LogSink> sink{&stderr_sink};
+static std::atomic<LogFlush> flush{nullptr};
 
 void set_log_sink(LogSink new_sink) noexcept {
   sink.store(new_sink != nullptr ? new_sink : &stderr_sink, std::memory_order_release);
 }
 
 void log(LogLevel level, std::string_view message) noexcept { sink.load(std::memory_order_acquire)(level, message); }
+
+void set_log_flush(LogFlush new_flush) noexcept { flush.store(new_flush, std::memory_order_release); }
+
+void flush_log() noexcept {
+  if (const LogFlush now = flush.load(std::memory_order_acquire)) now();
+}
 
 }  // namespace fiberd

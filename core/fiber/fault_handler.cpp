@@ -18,12 +18,31 @@
 #include <cstring>
 #include <mutex>
 
+#include "core/base/guarded_write.hpp"
 #include "core/base/log.hpp"
+#include "core/base/log_flush.hpp"
 #include "core/fiber/backtrace.hpp"
 
 namespace fiberd::fiber {
 
 namespace {
+
+constexpr int kPatience = 1000;  // ms
+
+/// backtrace_symbols_fd writes a few bytes at a time without asking whether there is room: to memory first.
+void write_symbols(void* const* pointers, std::size_t n) noexcept {
+  const int memory = memfd_create("trace", MFD_CLOEXEC);
+  if (memory < 0) return backtrace_symbols_fd(pointers, static_cast<int>(n), STDERR_FILENO);
+  backtrace_symbols_fd(pointers, static_cast<int>(n), memory);
+  std::array<char, 4096> text;
+  for (off_t at = 0;;) {
+    const ssize_t read = pread(memory, text.data(), text.size(), at);
+    if (read <= 0) break;
+    at += read;
+    if (write_guarded(STDERR_FILENO, {text.data(), static_cast<std::size_t>(read)}, kPatience) == 0) break;
+  }
+  close(memory);
+}
 
 /// A line put together without allocation; what does not fit is cut.
 class SafeLine {
@@ -42,8 +61,8 @@ class SafeLine {
     return text({digits.data() + at, digits.size() - at});
   }
   void write_to(int fd) const noexcept {
-    // stderr is all there is; if it fails the abort still says something.
-    [[maybe_unused]] const ssize_t written = write(fd, buffer_.data(), length_);
+    // stderr is all there is; if it fails, or nobody reads it, the abort still says something.
+    (void)write_guarded(fd, {buffer_.data(), length_}, kPatience);
   }
 
  private:
@@ -77,7 +96,7 @@ void report_overflow(const void* address, const OverflowInfo& info, const uconte
   static_assert(sizeof(void*) == sizeof(std::uintptr_t));
   std::array<void*, 32> pointers;
   for (std::size_t i = 0; i < n; ++i) pointers[i] = reinterpret_cast<void*>(frames[i]);
-  backtrace_symbols_fd(pointers.data(), static_cast<int>(n), STDERR_FILENO);
+  write_symbols(pointers.data(), n);
 }
 
 void on_fault(int signal, siginfo_t* what, void* context) noexcept {
@@ -88,8 +107,10 @@ void on_fault(int signal, siginfo_t* what, void* context) noexcept {
     const DescribeOverflow describe = describe_overflow.load(std::memory_order_acquire);
     if (describe != nullptr && describe(what->si_addr, info)) {
       report_overflow(what->si_addr, info, *static_cast<const ucontext_t*>(context));
+      flush_log();
       std::abort();
     }
+    flush_log();
   }
   // Not ours: back to what was there before; the instruction faults again under it.
   sigaction(signal, signal == SIGSEGV ? &previous_segv : &previous_bus, nullptr);

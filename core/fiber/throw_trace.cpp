@@ -25,6 +25,7 @@
 #include <typeinfo>
 
 #include "core/base/cache_line.hpp"
+#include "core/base/guarded_write.hpp"
 #include "core/fiber/backtrace.hpp"
 
 namespace fiberd::fiber {
@@ -119,7 +120,7 @@ extern const char etext;
     next = reinterpret_cast<Throw>(dlsym(RTLD_NEXT, "__cxa_throw"));
     if (next == nullptr) {
       static constexpr std::string_view kText = "fiberd: the C++ library's __cxa_throw is not a shared symbol\n";
-      [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText.data(), kText.size());
+      (void)fiberd::write_guarded(STDERR_FILENO, kText, 1000);
       std::abort();
     }
     library_throw.store(next, std::memory_order_release);

@@ -301,7 +301,7 @@ void Scheduler::set_gomaxprocs(unsigned n) {
     now = n < before ? n : before + started;
     // Before the pinned queues of the places that go are emptied: push_pinned looks at it after queueing.
     gomaxprocs_.store(now, std::memory_order_seq_cst);
-    for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed); ++i)
+    for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed) && now != 0; ++i)
       slots_[i % now]->poller.adopt(slots_[i]->poller);
   }
   while (!retire_from(now)) {

@@ -148,7 +148,12 @@ std::error_code Scheduler::start_threads() {
       }())
     return error;
   set_gomaxprocs(wanted);
-  if (gomaxprocs() != wanted) return std::make_error_code(std::errc::resource_unavailable_try_again);
+  if (gomaxprocs() != wanted) {
+    // It has said which; asked again it says why. A place that could be prepared had no thread.
+    const LockGuard guard(structure_lock_);
+    if (const std::error_code error = prepare_slot(gomaxprocs())) return error;
+    return std::make_error_code(std::errc::resource_unavailable_try_again);
+  }
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

@@ -7,10 +7,13 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/system/system_error.hpp>
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <string>
+#include <utility>
 
 #include "core/base/log.hpp"
 
@@ -95,12 +98,22 @@ std::error_code ServiceThread::on_signal(int signo, std::function<void(int)> cal
     known->second.callback = std::move(callback);
     return {};
   }
-  const auto added = impl_->signals.try_emplace(signo, impl_->context).first;
-  Impl::Signal& signal = added->second;
+  // Asio throws where it opens what it needs at its first use: an epoll, an eventfd, a timerfd, two pipes' ends.
+  const auto added = [&]() -> std::pair<std::map<int, Impl::Signal>::iterator, std::error_code> {
+    try {
+      return {impl_->signals.try_emplace(signo, impl_->context).first, {}};
+    } catch (const boost::system::system_error& e) {
+      return {impl_->signals.end(), e.code()};
+    } catch (const std::bad_alloc&) {
+      return {impl_->signals.end(), std::make_error_code(std::errc::not_enough_memory)};
+    }
+  }();
+  if (added.second) return added.second;
+  Impl::Signal& signal = added.first->second;
   boost::system::error_code error;
   signal.set.add(signo, error);
   if (error) {
-    impl_->signals.erase(added);
+    impl_->signals.erase(added.first);
     return error;
   }
   signal.callback = std::move(callback);

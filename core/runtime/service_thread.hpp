@@ -33,7 +33,7 @@ class ServiceThread {
   /// Calls `callback(signo)` on the service thread for each `signo` (SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, …) from
   /// the return of this call on; starts the thread. The callback must not block; it may wake fibers and spawn them with
   /// Runtime::spawn. A second call for the same signal replaces the callback; an empty one makes the signal be ignored.
-  /// Errors: invalid_argument (a signal that cannot be caught), those of start(). Thread-safe.
+  /// Errors: invalid_argument (a signal that cannot be caught), those of start(), too_many_files_open. Thread-safe.
   [[nodiscard]] std::error_code on_signal(int signo, std::function<void(int)> callback);
 
  private:

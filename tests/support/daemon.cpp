@@ -66,12 +66,20 @@ Process::Process(const Options& options) {
   if (pid_ == 0) {
     ::setpgid(0, 0);
     const int in_fd = ::open("/dev/null", O_RDONLY);
-    const int out_fd = ::open(out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-    const int err_fd = ::open(err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int out_fd = options.out >= 0 ? options.out : ::open(out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int err_fd = options.err >= 0 ? options.err : ::open(err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (in_fd < 0 || out_fd < 0 || err_fd < 0) ::_exit(126);
     ::dup2(in_fd, 0);
     ::dup2(out_fd, 1);
     ::dup2(err_fd, 2);
+    // What we have open ourselves would take places under a low limit.
+    (void)::close_range(3, ~0U, 0);
+    for (const int fd : options.closed) ::close(fd);
+    if (options.user != 0 && (::setgid(options.user) != 0 || ::setuid(options.user) != 0)) ::_exit(123);
+    for (const auto& [resource, value] : options.limits) {
+      const rlimit limit{value, value};
+      if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) ::_exit(125);
+    }
     if (options.open_files != 0) {
       const rlimit limit{options.open_files, options.open_files};
       if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::_exit(125);
@@ -79,6 +87,10 @@ Process::Process(const Options& options) {
     if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) ::_exit(124);
     sigset_t none;
     ::sigemptyset(&none);
+    for (const int signo : options.ignored) {
+      ::signal(signo, SIG_IGN);
+      ::sigaddset(&none, signo);
+    }
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::execvpe(arguments[0], arguments.data(), environment.data());
     ::_exit(127);
@@ -121,18 +133,50 @@ std::chrono::milliseconds Process::cpu_time() const {
   return std::chrono::milliseconds((user + system) * 1000 / static_cast<unsigned long>(::sysconf(_SC_CLK_TCK)));
 }
 
-Finished run(const std::vector<std::string>& arguments, std::chrono::seconds within) {
-  Process process({.arguments = arguments});
+Finished run(const Process::Options& options, std::chrono::seconds within) {
+  Process process(options);
   const std::optional<int> code = process.wait(within);
-  if (!code) throw std::runtime_error(arguments[0] + " did not end: " + process.output() + process.errors());
+  if (!code) throw std::runtime_error(options.arguments[0] + " did not end: " + process.output() + process.errors());
   return {*code, process.output(), process.errors()};
+}
+
+Finished run(const std::vector<std::string>& arguments, std::chrono::seconds within) {
+  return run(Process::Options{.arguments = arguments}, within);
+}
+
+FullPipe::FullPipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::system_category(), "pipe");
+  reader_ = ends[0];
+  writer_ = ends[1];
+  // Full of whole pages: a byte here and there would leave room for what is merged into a page.
+  const std::string page(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), '.');
+  (void)::fcntl(writer_, F_SETFL, O_NONBLOCK);
+  for (ssize_t n = 0; (n = ::write(writer_, page.data(), page.size())) > 0;) filler_ += static_cast<std::size_t>(n);
+  (void)::fcntl(writer_, F_SETFL, 0);
+}
+FullPipe::~FullPipe() {
+  ::close(reader_);
+  ::close(writer_);
+}
+std::string FullPipe::read() {
+  (void)::fcntl(reader_, F_SETFL, O_NONBLOCK);
+  std::string all;
+  char buffer[65536];
+  for (ssize_t n = 0; (n = ::read(reader_, buffer, sizeof buffer)) > 0;)
+    all.append(buffer, static_cast<std::size_t>(n));
+  const std::size_t skipped = std::min(filler_, all.size());
+  filler_ -= skipped;
+  return all.substr(skipped);
 }
 
 Daemon::Daemon(std::string_view yaml, const Options& options) {
   std::vector<std::string> arguments{options.program, "run", "-c", directory_.write("fiberd.yaml", yaml)};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
-  process_.emplace(Process::Options{
-      .arguments = std::move(arguments), .environment = options.environment, .open_files = options.open_files});
+  process_.emplace(Process::Options{.arguments = std::move(arguments),
+                                    .environment = options.environment,
+                                    .open_files = options.open_files,
+                                    .out = options.out});
   const bool started =
       eventually([this] { return log().find(" started: ") != std::string::npos || !process_->running(); },
                  std::chrono::seconds(30));

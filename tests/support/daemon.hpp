@@ -39,6 +39,12 @@ class Process {
     std::map<std::string, std::string> environment{};  ///< added to ours
     std::uint64_t open_files = 0;                      ///< RLIMIT_NOFILE, soft and hard; 0: ours
     std::string directory{};                           ///< working directory; empty: ours
+    std::map<int, std::uint64_t> limits{};             ///< of other resources (RLIMIT_AS, …), soft and hard
+    std::vector<int> closed{};                         ///< of the standard descriptors
+    std::vector<int> ignored{};                        ///< signals that it finds ignored and blocked
+    int out = -1;                                      ///< its stdout and stderr; -1: files, which output() and
+    int err = -1;                                      ///< errors() read
+    unsigned user = 0;                                 ///< user and group; 0: ours
   };
   explicit Process(const Options& options);
   ~Process();
@@ -61,12 +67,31 @@ class Process {
   std::optional<int> outcome_;
 };
 
+/// A pipe that is full, and that nobody reads unless the test does.
+class FullPipe {
+ public:
+  FullPipe();
+  ~FullPipe();
+  FullPipe(const FullPipe&) = delete;
+  FullPipe& operator=(const FullPipe&) = delete;
+  /// To be inherited.
+  [[nodiscard]] int writer() const noexcept { return writer_; }
+  /// All that is in it by now, but for what filled it.
+  std::string read();
+
+ private:
+  int reader_ = -1;
+  int writer_ = -1;
+  std::size_t filler_ = 0;
+};
+
 /// Runs a program to its end; throws when it takes longer than `within`.
 struct Finished {
   int code = 0;
   std::string output;
   std::string errors;
 };
+Finished run(const Process::Options& options, std::chrono::seconds within = std::chrono::seconds(60));
 Finished run(const std::vector<std::string>& arguments, std::chrono::seconds within = std::chrono::seconds(60));
 
 /// fiberd on `yaml`. Addresses with port 0 get free ports, which port(NAME) tells; the admin listener's name is
@@ -76,6 +101,7 @@ class Daemon {
   struct Options {
     std::map<std::string, std::string> environment{};
     std::uint64_t open_files = 0;
+    int out = -1;                          ///< see Process
     std::vector<std::string> arguments{};  ///< after "run -c FILE"
     std::string program = FIBERD_BINARY;   ///< fiberd, or another that has its command line
   };

@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/base/clock.hpp"
 #include "core/metric/registry.hpp"
+#include "daemon/line_writer.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/json.hpp"
 
@@ -17,6 +20,7 @@ using namespace fiberd;
 using daemon::AccessFormat;
 using daemon::AccessLog;
 using test::Json;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -46,6 +50,30 @@ http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
           .body_bytes = 5,
           .duration_ns = 1000};
 }
+
+/// A log with its writer.
+class Written {
+ public:
+  Written(AccessFormat format, const std::string& file, const std::string& listener, metric::Counter* dropped)
+      : log_(std::make_shared<AccessLog>(format, listener, dropped)) {
+    std::string why;
+    auto opened = daemon::LineWriter::open({.output = file, .look_every = 200ms}, why);
+    REQUIRE(opened.has_value());
+    writer_ = std::move(*opened);
+    writer_->add(log_);
+    REQUIRE_FALSE(writer_->start());
+  }
+  ~Written() { (void)writer_->stop(10s, monotonic_now() + 10'000'000'000); }
+  Written(const Written&) = delete;
+  Written& operator=(const Written&) = delete;
+  void write(const http::AccessRecord& record) { log_->write(record); }
+  /// Returns when all has been written or lost.
+  void drain() { REQUIRE(writer_->flush(30s)); }
+
+ private:
+  std::shared_ptr<AccessLog> log_;
+  std::unique_ptr<daemon::LineWriter> writer_;
+};
 
 /// Files of this process end there; what goes beyond fails as on a disk that is full.
 class FileSizeLimit {
@@ -80,18 +108,18 @@ TEST_CASE("JSON lines are valid however long a client's fields are, and say what
   const std::string bytes(2000, '\xff');
   {
     Counted counted;
-    auto log = *AccessLog::open(AccessFormat::json, file, "a \"web\"", &counted.dropped);
-    log->write(record("/short", peer));
+    Written log(AccessFormat::json, file, "a \"web\"", &counted.dropped);
+    log.write(record("/short", peer));
     for (const std::string& text : {quotes, odd, bytes, std::string(60'000, 'u')}) {
       http::AccessRecord r = record(text, peer);
       r.user_agent = r.referer = text;
       r.method = text;
-      log->write(r);
+      log.write(r);
       r = record("/target", peer);
       r.user_agent = text;
-      log->write(r);
+      log.write(r);
     }
-    log->drain();
+    log.drain();
     CHECK(counted.dropped.value() == 0);
   }
   const std::vector<std::string> all = lines(test::read_file(file));
@@ -115,9 +143,9 @@ TEST_CASE("common lines are whole however long the target is", "[daemon][access_
   const test::TemporaryDirectory directory;
   const std::string file = directory.path() + "/access.log";
   const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
-  auto log = *AccessLog::open(AccessFormat::common, file, "web", nullptr);
-  log->write(record("/" + std::string(60'000, 't'), peer));
-  log->drain();
+  Written log(AccessFormat::common, file, "web", nullptr);
+  log.write(record("/" + std::string(60'000, 't'), peer));
+  log.drain();
   const std::string text = test::read_file(file);
   CHECK(text.starts_with("127.0.0.1 - - ["));
   CHECK(text.ends_with("ttt... HTTP/1.1\" 200 5\n"));
@@ -126,12 +154,12 @@ TEST_CASE("common lines are whole however long the target is", "[daemon][access_
 TEST_CASE("each line that cannot be written is counted", "[daemon][access_log]") {
   Counted counted;
   const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
-  auto log = *AccessLog::open(AccessFormat::json, "/dev/full", "web", &counted.dropped);
-  for (int i = 0; i < 100; ++i) log->write(record("/", peer));
-  log->drain();
+  Written log(AccessFormat::json, "/dev/full", "web", &counted.dropped);
+  for (int i = 0; i < 100; ++i) log.write(record("/", peer));
+  log.drain();
   CHECK(counted.dropped.value() == 100);
-  log->write(record("/", peer));
-  log->drain();
+  log.write(record("/", peer));
+  log.drain();
   CHECK(counted.dropped.value() == 101);
 }
 
@@ -146,17 +174,17 @@ TEST_CASE("a disk that fills up within a line: what was lost is counted, and the
     const test::TemporaryDirectory directory;
     const std::string file = directory.path() + "/access.log";
     Counted counted;
-    auto log = *AccessLog::open(AccessFormat::json, file, "web", &counted.dropped);
+    Written log(AccessFormat::json, file, "web", &counted.dropped);
     std::size_t sent = 0;
     {
       const FileSizeLimit full(limit);
       for (int part = 0; part < 3; ++part) {
-        for (int i = 0; i < 600; ++i, ++sent) log->write(record(target, peer));
-        log->drain();
+        for (int i = 0; i < 600; ++i, ++sent) log.write(record(target, peer));
+        log.drain();
       }
     }
-    for (int i = 0; i < 10; ++i, ++sent) log->write(record("/after", peer));
-    log->drain();
+    for (int i = 0; i < 10; ++i, ++sent) log.write(record("/after", peer));
+    log.drain();
     std::size_t valid = 0;
     std::size_t after = 0;
     std::size_t broken = 0;

@@ -1,0 +1,85 @@
+// It must depend on nothing that may be stuck: no fiber, no signal that somebody must have unblocked, no other thread,
+// no log that is read. So it is a thread of its own, started with the daemon (at the stop there might be none to be
+// had), which sleeps on a semaphore; its last words go to the log's queue and, guarded, to standard error.
+#include "daemon/stop_watchdog.hpp"
+
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/base/log_flush.hpp"
+#include "daemon/helper_thread.hpp"
+#include "daemon/lifecycle.hpp"
+#include "daemon/logging.hpp"
+
+namespace fiberd::daemon {
+
+struct StopWatchdog::State {
+  explicit State(std::function<std::string()> what) : describe(std::move(what)) { sem_init(&changed, 0, 0); }
+  ~State() { sem_destroy(&changed); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  static void run(State& state) noexcept { state.loop(); }
+  void loop() noexcept;
+  [[noreturn]] void end_process() noexcept;
+
+  const std::function<std::string()> describe;
+  sem_t changed{};
+  std::atomic<std::int64_t> when{INT64_MAX};
+  std::atomic<bool> called_off{false};
+};
+
+void StopWatchdog::State::loop() noexcept {
+  while (!called_off.load(std::memory_order_acquire)) {
+    const std::int64_t at = when.load(std::memory_order_acquire);
+    if (at == INT64_MAX) {
+      (void)sem_wait(&changed);
+      continue;
+    }
+    if (monotonic_now() >= at) end_process();
+    const timespec until{static_cast<time_t>(at / 1'000'000'000), static_cast<long>(at % 1'000'000'000)};
+    (void)sem_clockwait(&changed, CLOCK_MONOTONIC, &until);
+  }
+}
+
+void StopWatchdog::State::end_process() noexcept {
+  std::string line = "the stop did not end at shutdown.timeout: the process ends without it";
+  try {
+    line += ": " + describe();
+  } catch (...) {  // then without
+  }
+  log(LogLevel::error, line);
+  flush_log();
+  if (!log_is_on_terminal()) say_on_stderr("fiberd: " + line);
+  ::_exit(static_cast<int>(ExitCode::runtime_failure));
+}
+
+StopWatchdog::StopWatchdog(std::function<std::string()> describe)
+    : state_(std::make_shared<State>(std::move(describe))) {}
+
+StopWatchdog::~StopWatchdog() {
+  if (!started_) return;
+  state_->called_off.store(true, std::memory_order_release);
+  sem_post(&state_->changed);
+  (void)pthread_join(thread_, nullptr);
+}
+
+std::error_code StopWatchdog::start() {
+  if (const std::error_code error = start_helper<State, &State::run>(thread_, "fiberd-watchdog", state_)) return error;
+  started_ = true;
+  return {};
+}
+
+void StopWatchdog::arm(std::int64_t when) noexcept {
+  std::int64_t before = state_->when.load(std::memory_order_relaxed);
+  while (when < before && !state_->when.compare_exchange_weak(before, when, std::memory_order_acq_rel)) {
+  }
+  sem_post(&state_->changed);
+}
+
+}  // namespace fiberd::daemon
