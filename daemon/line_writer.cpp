@@ -65,7 +65,7 @@ Result<Opened> open_output(const std::string& name, std::string& why) {
     static constexpr int kFlags = O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     struct stat status {};
     const bool fifo = ::stat(name.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
-    if (fifo) out.fd = ::open(name.c_str(), O_RDWR | kFlags, 0640);
+    if (fifo) out.fd = ::open(name.c_str(), O_RDWR | (kFlags & ~O_CREAT));
     if (out.fd < 0) out.fd = ::open(name.c_str(), O_WRONLY | kFlags, 0640);
     if (out.fd < 0 && errno == ENXIO && fifo)
       why = "a FIFO that nobody reads, and that we may not open for reading";
