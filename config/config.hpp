@@ -46,6 +46,7 @@ struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
   std::uint32_t mode = 0600;               ///< of a Unix socket's file
   std::string owner;                       ///< of a Unix socket's file: user, user:group, user: or :group
+  std::vector<std::string> hosts;          ///< lower case; beside IP addresses and localhost
   bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
 };
 

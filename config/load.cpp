@@ -218,6 +218,16 @@ std::string check_route_path(std::string_view path) {
   return "";
 }
 
+std::vector<std::string> read_hosts(const Reader& r) {
+  std::vector<std::string> hosts;
+  for (const std::string& host : r.strings("hosts")) {
+    hosts.push_back(plain_host(host));
+    if (!is_host_pattern(hosts.back()))
+      r.report("hosts", "\"" + host + "\" is no host name without port, nor *. and one");
+  }
+  return hosts;
+}
+
 HandlerAction read_handler(const Reader& r) {
   const std::string name = r.text("handler");
   if (name.empty()) r.report("handler", "is empty; the name of a handler");
@@ -375,11 +385,7 @@ HttpConfig read_http(const Reader& http) {
   h.access_log = {static_cast<AccessLogFormat>(a.choice("format")), a.text("output")};
   h.server = http.text("server");
   if (has_control(h.server)) http.report("server", "control characters are not allowed in a field");
-  for (const std::string& host : http.strings("hosts")) {
-    h.hosts.push_back(plain_host(host));
-    if (!is_host_pattern(h.hosts.back()))
-      http.report("hosts", "\"" + host + "\" is no host name without port, nor *. and one");
-  }
+  h.hosts = read_hosts(http);
   for (const auto& [status, file] : http.pairs("error_pages")) {
     unsigned code = 0;
     const auto [end, wrong] = std::from_chars(status.data(), status.data() + status.size(), code);
@@ -509,6 +515,9 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
     if (admin.has(key) && !c.admin.address.starts_with("unix:")) admin.report(key, "is for unix: addresses only");
   c.admin.mode = static_cast<std::uint32_t>(admin.number("mode"));
   c.admin.owner = admin.text("owner");
+  c.admin.hosts = read_hosts(admin);
+  if (!c.admin.hosts.empty() && c.admin.address.starts_with("unix:"))
+    admin.report("hosts", "is not for unix: addresses, which answer whatever the Host");
   std::map<std::string, std::string> names;
   std::map<std::string, std::string> addresses;
   if (!c.admin.address.empty()) addresses[c.admin.address] = "admin";

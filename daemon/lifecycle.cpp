@@ -349,6 +349,8 @@ ExitCode Daemon::build() {
   options.claim = fiber::StackClaim::report;
   options.timeouts.drain = config_.shutdown.idle;
   admin_->http.counters.push_back(make_route_counters("admin", "admin", registry_));
+  // Who can reach a Unix socket has been let in by its mode; a browser reaches ports only.
+  if (!config_.admin.address.starts_with("unix:")) answer_own_hosts_only(options, config_.admin.hosts);
   metric::StatusCounters* const counters = admin_->http.counters.back().get();
   options.metrics.unrouted = counters;
   std::vector<http::Route> routes = admin_routes(admin_state_);

@@ -216,7 +216,9 @@ Result<std::size_t> Connection::read_rest_of_head() noexcept {
     path = normalise_path(request.path, {ws_->path, o.head.target_size});
   ex.path_ = path.path;
   Reject reason = path.reason;
-  if (reason == Reject::none && !serves_host(o.hosts, request.host)) reason = Reject::misdirected;
+  if (reason == Reject::none && !serves_host(o.hosts, request.host) &&
+      !(o.address_hosts && is_address_host(request.host)))
+    reason = Reject::misdirected;
   if (reason == Reject::none) {
     match = server_.router_.match(request.method, request.host, path.path);
     if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];

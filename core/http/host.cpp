@@ -69,6 +69,19 @@ bool serves_host(const std::vector<std::string>& hosts, std::string_view authori
   return false;
 }
 
+bool is_address_host(std::string_view authority) noexcept {
+  if (authority.empty()) return true;
+  if (!is_valid_authority(authority)) return false;
+  const std::string_view host = host_name(authority);
+  if (host.starts_with('[')) return true;
+  char copy[INET_ADDRSTRLEN];
+  if (host.size() >= sizeof copy) return false;
+  std::memcpy(copy, host.data(), host.size());
+  copy[host.size()] = '\0';
+  in_addr address;
+  return ::inet_pton(AF_INET, copy, &address) == 1;
+}
+
 bool is_valid_authority(std::string_view authority) noexcept {
   const std::string_view host = host_without_port(authority);
   const std::string_view rest = authority.substr(host.size());

@@ -20,5 +20,8 @@ namespace fiberd::http {
 /// with "*.".
 /// Every host when the list is empty.
 [[nodiscard]] bool serves_host(const std::vector<std::string>& hosts, std::string_view authority) noexcept;
+/// Whether the authority's host is an IP address, or there is none (HTTP/1.0): what no name's owner can make a browser
+/// send. A page of evil.example whose name is turned to our address (DNS rebinding) still says Host: evil.example.
+[[nodiscard]] bool is_address_host(std::string_view authority) noexcept;
 
 }  // namespace fiberd::http

@@ -103,7 +103,8 @@ struct ServerOptions {
   std::uint32_t requests = 0;      ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
   /// Hosts that are served, in lower case and without port, "*.example.org" for all below; others get 421. Empty: all.
   std::vector<std::string> hosts;
-  std::string server_name;                 ///< Server field; empty: none
+  bool address_hosts = false;  ///< beside `hosts`: requests for an IP address, and those without a Host (1.0)
+  std::string server_name;     ///< Server field; empty: none
   runtime::FiberName fiber_name = "http";  ///< of new connections' fibers: for admission and for who looks at them
   fiber::StackClaim claim = fiber::StackClaim::ordinary;  ///< of connections' fibers, when there are hardly any left
   runtime::FiberName kept_fiber_name = "http kept";  ///< as fiber_name, when an idle connection's next request has come

@@ -108,6 +108,17 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   return routes;
 }
 
+void answer_own_hosts_only(http::ServerOptions& options, const std::vector<std::string>& hosts) {
+  static constexpr unsigned kMisdirected = 421;
+  options.hosts = hosts;
+  options.hosts.emplace_back("localhost");
+  options.address_hosts = true;
+  options.error_pages.push_back(
+      {kMisdirected, std::string(kText),
+       "421 Misdirected Request\nThe admin listener answers when it is asked for by an IP address, by localhost, or by "
+       "a name that its configuration lists in admin.hosts.\n"});
+}
+
 http::Route admin_index(const std::vector<http::Route>& routes) {
   std::string page = "fiberd admin\n";
   for (const http::Route& r : routes)

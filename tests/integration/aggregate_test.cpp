@@ -389,7 +389,7 @@ TEST_CASE("TCP only, UDP only, several listeners, ports that are taken", "[integ
   CHECK(daemon.admin("/").find(there) != std::string::npos);
   HttpClient client(daemon.port("admin"));
   for (const char* page : {"/aggregate/metrics", "/aggregate/json", "/aggregate/v/metrics"}) {
-    const auto answer = client.ask(get(page));
+    const auto answer = client.ask(get_admin(page));
     REQUIRE(answer);
     CHECK(answer->status == 404);
     CHECK(answer->body == "no such page; there are:\n" + there);

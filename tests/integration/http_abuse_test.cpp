@@ -28,7 +28,7 @@ std::error_code collect(http::Exchange& ex) {
 /// The value of a sample in Prometheus's text form, 0 when it is not there.
 double sample(const Daemon& daemon, const std::string& line) {
   HttpClient admin(daemon.port("admin"));
-  const auto answer = admin.ask(get("/metrics"));
+  const auto answer = admin.ask(get_admin("/metrics"));
   if (!answer) return -1;
   const std::size_t at = answer->body.find("\n" + line + " ");
   return at == std::string::npos ? 0 : std::stod(answer->body.substr(at + line.size() + 2));

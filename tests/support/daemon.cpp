@@ -197,13 +197,13 @@ bool Daemon::wait_for_log(std::string_view text, std::chrono::milliseconds withi
 
 unsigned Daemon::admin_status(std::string_view path) const {
   HttpClient client(port("admin"));
-  const std::optional<Answer> answer = client.ask(get(path));
+  const std::optional<Answer> answer = client.ask(get_admin(path));
   return answer ? answer->status : 0;
 }
 
 std::string Daemon::admin(std::string_view path) const {
   HttpClient client(port("admin"));
-  const std::optional<Answer> answer = client.ask(get(path, "Connection: close\r\n"));
+  const std::optional<Answer> answer = client.ask(get_admin(path, "Connection: close\r\n"));
   return answer && answer->status == 200 ? answer->body : std::string();
 }
 

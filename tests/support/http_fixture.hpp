@@ -233,4 +233,9 @@ inline std::string get(std::string_view path, std::string_view fields = {}) {
   return "GET " + std::string(path) + " HTTP/1.1\r\nHost: a.example\r\n" + std::string(fields) + "\r\n";
 }
 
+/// The same of the admin listener, which is asked by its address.
+inline std::string get_admin(std::string_view path, std::string_view fields = {}) {
+  return "GET " + std::string(path) + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + std::string(fields) + "\r\n";
+}
+
 }  // namespace fiberd::test

@@ -21,6 +21,16 @@ TEST_CASE("the name of a host", "[http][host]") {
   CHECK(host_name("[::1]:80") == "[::1]");
 }
 
+TEST_CASE("hosts that are an address", "[http][host]") {
+  using namespace std::string_view_literals;
+  for (const std::string_view yes :
+       {""sv, "127.0.0.1"sv, "10.0.0.7:9090"sv, "127.0.0.1."sv, "[::1]"sv, "[fe80::1]:1"sv})
+    CHECK(is_address_host(yes));
+  for (const std::string_view no : {":1"sv, "localhost"sv, "127.0.0.1.evil.example"sv, "127.1"sv, "0x7f000001"sv,
+                                    "127%2e0.0.1"sv, "127.0.0.1\0.x"sv, "[::1].evil"sv, "[::1"sv, "1.2.3.4.5"sv})
+    CHECK_FALSE(is_address_host(no));
+}
+
 TEST_CASE("which hosts a listener serves", "[http][host]") {
   CHECK(serves_host({}, "anything:80"));
   CHECK(serves_host({}, ""));

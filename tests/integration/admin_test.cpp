@@ -1,0 +1,123 @@
+// The admin listener as a browser, a scraper and a probe meet it.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd::test;
+
+namespace {
+
+std::string config(const std::string& admin) {
+  return "admin: {" + admin +
+         "}\nlisteners:\n  - {name: stats, address: \"127.0.0.1:0\", aggregate: {}}\n"
+         "  - {name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /, respond: {body: hi}}]}}\n";
+}
+
+std::string asked_by(const std::string& host, const std::string& path = "/metrics") {
+  return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+}
+
+}  // namespace
+
+TEST_CASE("the admin listener answers to addresses, localhost and admin.hosts, and 421 to other names",
+          "[integration][admin]") {
+  Daemon daemon(config("address: \"127.0.0.1:0\", hosts: [fiberd, \"*.svc.cluster.local\"]"));
+  const std::string port = ":" + std::to_string(daemon.port("admin"));
+  HttpClient client(daemon.port("admin"));
+  for (const std::string& host :
+       {"127.0.0.1" + port, std::string("127.0.0.1"), "localhost" + port, std::string("LocalHost."), "[::1]" + port,
+        std::string("10.1.2.3"), "fiberd" + port, std::string("web.svc.cluster.local")}) {
+    INFO(host);
+    const auto answer = client.ask(asked_by(host));
+    REQUIRE(answer);
+    CHECK(answer->status == 200);
+  }
+  const std::string refused = "fiberd_http_refused_total{listener=\"admin\",reason=\"misdirected\"}";
+  CHECK(daemon.metric(refused) == 0.0);
+  const std::vector<std::string> strangers{"evil.example" + port,    "a.example",         "fiberd.evil.example",
+                                           "127.0.0.1.evil.example", "svc.cluster.local", "localhost.evil.example",
+                                           "localhost.localdomain"};
+  for (const std::string& host : strangers) {
+    INFO(host);
+    // Whatever it asks for: that a page is not there, too, is for those who may know.
+    for (const char* path : {"/metrics", "/aggregate/json", "/", "/nowhere"}) {
+      const auto answer = client.ask(asked_by(host, path));
+      REQUIRE(answer);
+      CHECK(answer->status == 421);
+      CHECK(answer->body.find("admin.hosts") != std::string::npos);
+      CHECK(answer->body.find("fiberd_") == std::string::npos);
+    }
+  }
+  CHECK(daemon.metric(refused) == 4.0 * static_cast<double>(strangers.size()));
+  // A target in absolute form names its host itself, and is believed before the field.
+  const auto absolute = client.ask("GET http://evil.example/metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+  REQUIRE(absolute);
+  CHECK(absolute->status == 421);
+  // Balancers that check by HTTP/1.0 send no Host; browsers always do.
+  HttpClient old(daemon.port("admin"));
+  const auto without = old.ask("GET /healthz HTTP/1.0\r\n\r\n");
+  REQUIRE(without);
+  CHECK(without->status == 200);
+  // What clients are served is not bound by it.
+  HttpClient web(daemon.port("web"));
+  CHECK(web.ask(asked_by("evil.example", "/"))->status == 200);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("the admin's Unix socket answers whatever the Host", "[integration][admin]") {
+  const TemporaryDirectory place;
+  const std::string path = place.path() + "/admin";
+  Daemon daemon(config("address: \"unix:" + path + "\""));
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  path.copy(to.sun_path, sizeof to.sun_path - 1);
+  REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+  const std::string request = "GET /readyz HTTP/1.1\r\nHost: anything.example\r\nConnection: close\r\n\r\n";
+  REQUIRE(::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size()));
+  std::string answer;
+  char buffer[1024];
+  for (ssize_t n = 0; (n = ::recv(fd, buffer, sizeof buffer, 0)) > 0;)
+    answer.append(buffer, static_cast<std::size_t>(n));
+  ::close(fd);
+  CHECK(answer.starts_with("HTTP/1.1 200 "));
+  CHECK(daemon.stop() == 0);
+}
+
+// A web page may send requests to any address, without being shown the answers. That is harmless as long as no page of
+// ours changes anything: one that shall must not be added without a token, or a look at Origin and Sec-Fetch-Site.
+TEST_CASE("no page of the admin listener changes anything, and none is shared with other origins",
+          "[integration][admin]") {
+  Daemon daemon(config("address: \"127.0.0.1:0\""));
+  std::istringstream pages(daemon.admin("/"));
+  std::string page;
+  REQUIRE(std::getline(pages, page));  // the title
+  unsigned count = 0;
+  HttpClient client(daemon.port("admin"));
+  while (std::getline(pages, page)) {
+    INFO(page);
+    ++count;
+    for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
+      INFO(method);
+      const auto answer = client.ask(std::string(method) + " " + page +
+                                     " HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n"
+                                     "Content-Length: 0\r\n\r\n");
+      REQUIRE(answer);
+      CHECK(answer->status == 405);
+    }
+    const auto read = client.ask(get_admin(page, "Origin: http://evil.example\r\n"));
+    REQUIRE(read);
+    CHECK(read->status == 200);
+    CHECK(read->field("Access-Control-Allow-Origin").empty());
+  }
+  CHECK(count >= 7);
+  CHECK(daemon.stop() == 0);
+}
