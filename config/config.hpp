@@ -15,6 +15,14 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 enum class LogFormat : std::uint8_t { text, json };
 enum class AccessLogFormat : std::uint8_t { off, common, json };
 
+/// Where a value was written, for what only a program, or a machine, can find wrong with it.
+struct Place {
+  std::string source{};  ///< file name, "--set", or "built-in"
+  unsigned line = 0;     ///< from 1; 0: no place
+  unsigned column = 0;
+  std::string key{};  ///< listeners[0].http.routes[2].files.root
+};
+
 struct RuntimeConfig {
   unsigned gomaxprocs = 0;  ///< 0: auto
   std::uint64_t stack_size = 256 * 1024;
@@ -24,6 +32,7 @@ struct RuntimeConfig {
   unsigned blocking_threads = 64;
   unsigned handoff_max = 4;
   unsigned machines_max = 10'000;
+  Place gomaxprocs_at{};
 };
 
 struct MemoryConfig {
@@ -34,6 +43,7 @@ struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
   std::string output = "stderr";
+  Place output_at{};
 };
 
 struct ShutdownConfig {
@@ -47,7 +57,10 @@ struct AdminConfig {
   std::uint32_t mode = 0600;               ///< of a Unix socket's file
   std::string owner;                       ///< of a Unix socket's file: user, user:group, user: or :group
   std::vector<std::string> hosts;          ///< lower case; beside IP addresses and localhost
+  bool ipv6_only = false;                  ///< as ListenerConfig's
   bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
+  Place address_at{};
+  Place owner_at{};
 };
 
 struct RespondAction {
@@ -70,15 +83,13 @@ struct FilesAction {
   std::string fallback;
   bool listing = false;
   unsigned ranges = 16;
+  Place root_at{};
 };
-/// A handler of the program's own, by its name, and where it was named: whether the program has it is known to
-/// check_handlers() (handlers.hpp) only.
+/// A handler of the program's own, by its name: whether the program has it is known to check_handlers() (handlers.hpp)
+/// only.
 struct HandlerAction {
   std::string name;
-  std::string source;  ///< with line, column and key: as in Diagnostic
-  unsigned line = 0;
-  unsigned column = 0;
-  std::string key;
+  Place name_at{};
 };
 using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
 
@@ -133,6 +144,7 @@ struct RouteConfig {
   bool require_length = false;
   FlowConfig flow;
   RouteAction action;
+  Place path_at{};
 };
 
 struct HttpTimeouts {
@@ -160,16 +172,24 @@ struct HttpLimits {
 struct AccessLogConfig {
   AccessLogFormat format = AccessLogFormat::off;
   std::string output = "stdout";
+  Place output_at{};
+};
+
+/// The body of answers with an error's status.
+struct ErrorPageConfig {
+  unsigned status = 0;
+  std::string file;
+  Place file_at{};
 };
 
 struct HttpConfig {
   HttpTimeouts timeouts;
   HttpLimits limits;
   AccessLogConfig access_log;
-  std::string server = "fiberd";                              ///< Server field; empty: none
-  std::vector<std::string> hosts;                             ///< lower case, "*.example.org"; empty: all
-  std::vector<std::pair<unsigned, std::string>> error_pages;  ///< status and file
-  FlowConfig flow;                                            ///< of all its requests together
+  std::string server = "fiberd";   ///< Server field; empty: none
+  std::vector<std::string> hosts;  ///< lower case, "*.example.org"; empty: all
+  std::vector<ErrorPageConfig> error_pages;
+  FlowConfig flow;  ///< of all its requests together
   std::vector<RouteConfig> routes;
 };
 
@@ -223,6 +243,10 @@ struct ListenerConfig {
   std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
   KeepAliveConfig keep_alive;
+  /// Of "[::]:PORT" whose IPv4 half is another's: 0.0.0.0:PORT stands beside it (addresses.hpp).
+  bool ipv6_only = false;
+  Place address_at{};
+  Place owner_at{};
   std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
 };
 
@@ -257,6 +281,9 @@ struct Diagnostic {
   /// "file:line:column: key: message"
   [[nodiscard]] std::string to_string() const;
 };
+[[nodiscard]] Diagnostic diagnostic_at(const Place& place, std::string message);
+/// In the order in which they stand in the file.
+void sort_by_place(std::vector<Diagnostic>& diagnostics);
 
 struct Outcome {
   Config config;  ///< meaningful when ok()

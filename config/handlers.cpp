@@ -25,7 +25,7 @@ static void check(const HandlerAction& use, const std::vector<std::string>& name
   } else {
     message += "; it has none: they are registered in C++ (docs/handlers.md)";
   }
-  diagnostics.push_back({use.source, use.line, use.column, use.key, message});
+  diagnostics.push_back(diagnostic_at(use.name_at, message));
 }
 
 void check_handlers(Outcome& outcome, const HandlerNames& names) {
@@ -38,10 +38,7 @@ void check_handlers(Outcome& outcome, const HandlerNames& names) {
       check(tcp->handler, names.tcp, names.http, "TCP", outcome.diagnostics);
     }
   }
-  std::stable_sort(outcome.diagnostics.begin(), outcome.diagnostics.end(),
-                   [](const Diagnostic& a, const Diagnostic& b) {
-                     return std::pair(a.line, a.column) < std::pair(b.line, b.column);
-                   });
+  sort_by_place(outcome.diagnostics);
 }
 
 }  // namespace fiberd::config

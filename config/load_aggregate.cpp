@@ -1,9 +1,13 @@
 #include "config/load_aggregate.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string>
 #include <string_view>
+
+#include "config/addresses.hpp"
+#include "config/text_rules.hpp"
 
 namespace fiberd::config {
 
@@ -20,8 +24,21 @@ std::string check_host_port(std::string_view text, bool port_required) {
   }
   if (end_of_host == std::string_view::npos && port_required) return "no port; write host:port";
   const std::string_view host = text.substr(0, end_of_host);
-  if (host.empty() || host.find_first_of(" /@?#\t\r\n") != std::string_view::npos) return "no host";
-  if (host.find(':') != std::string_view::npos && !host.starts_with('[')) return "an IPv6 address stands in brackets";
+  if (host.empty()) return "no host";
+  if (const std::string_view variable = find_variable(host); !variable.empty())
+    return unknown_variable(variable, "write the host itself");
+  if (host.starts_with('[')) {
+    Address address;
+    if (!parse_address(std::string(host) + ":1", address).empty())
+      return "\"" + std::string(host) + "\" is no IPv6 address";
+  } else if (host.find(':') != std::string_view::npos) {
+    return "an IPv6 address stands in brackets";
+  } else if (!std::all_of(host.begin(), host.end(), [](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                      c == '.' || c == '_';
+             })) {
+    return "\"" + std::string(host) + "\" is no host";
+  }
   if (end_of_host == std::string_view::npos) return "";
   const std::string_view port = text.substr(end_of_host + 1);
   unsigned number = 0;
@@ -49,7 +66,27 @@ std::string check_url(std::string_view text) {
   if (slash == std::string_view::npos) return "has no path; write http://host:port/path";
   const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!printable || text.find('#') != std::string_view::npos) return "blanks, control characters and # are not allowed";
+  if (const std::string_view variable = find_variable(text.substr(slash)); !variable.empty())
+    return unknown_variable(variable, "write the path itself (a $ that is meant is %24)");
   return check_host_port(text.substr(0, slash), false);
+}
+
+/// Whether what is sent to `statsd` comes back to the listener that sends it, and is sent again, for ever.
+bool is_own(std::string_view statsd, const ListenerConfig& listener, AggregateProtocol protocol) {
+  const bool tcp = statsd.starts_with("tcp://");
+  if (tcp || statsd.starts_with("udp://")) statsd.remove_prefix(6);
+  if (protocol == (tcp ? AggregateProtocol::udp : AggregateProtocol::tcp)) return false;
+  Address own;
+  Address to;
+  if (!parse_address(listener.address, own).empty() || own.port == 0) return false;
+  const std::string_view port = statsd.substr(statsd.rfind(':'));
+  const bool local = statsd.starts_with("localhost:");
+  if (!parse_address(local ? "127.0.0.1" + std::string(port) : std::string(statsd), to).empty() || to.port != own.port)
+    return false;
+  if (to.family == own.family && to.bytes == own.bytes) return true;
+  static constexpr std::array<unsigned char, 16> kLoopback6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  const bool loopback = to.family == Address::Family::ipv4 ? to.bytes[0] == 127 : to.bytes == kLoopback6;
+  return loopback && own.any() && (own.family == to.family || own.family == Address::Family::ipv6);
 }
 
 void read_percentiles(const Reader& r, AggregateConfig& c) {
@@ -86,7 +123,10 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
     if (item.has("statsd") == item.has("prometheus")) {
       item.report("", "needs exactly one of statsd, prometheus");
     } else if (item.has("statsd")) {
-      if (const std::string wrong = check_statsd(f.statsd); !wrong.empty()) item.report("statsd", wrong);
+      if (const std::string wrong = check_statsd(f.statsd); !wrong.empty())
+        item.report("statsd", wrong);
+      else if (is_own(f.statsd, so_far, c.protocol))
+        item.report("statsd", f.statsd + " is this listener itself: what it sends would come back");
     } else if (const std::string wrong = check_url(f.prometheus); !wrong.empty()) {
       item.report("prometheus", wrong);
     }
@@ -98,6 +138,16 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
   c.connections_per_address = l.number("connections_per_address");
   if (so_far.address.starts_with("unix:") && c.protocol != AggregateProtocol::tcp)
     r.report("protocol", "a unix: address takes tcp only");
+  for (const std::string_view key :
+       {std::string_view("backlog"), std::string_view("defer_accept"), std::string_view("keepalive")})
+    if (listener.has(key) && c.protocol == AggregateProtocol::udp)
+      listener.report(key, "is for tcp, and aggregate.protocol is udp");
+  for (const std::string_view key : {std::string_view("timeouts"), std::string_view("limits")})
+    if (r.has(key) && c.protocol == AggregateProtocol::udp) r.report(key, "is for TCP clients, and protocol is udp");
+  if (r.has("receive_buffer") && c.protocol == AggregateProtocol::tcp)
+    r.report("receive_buffer", "is of the UDP socket, and protocol is tcp");
+  if (so_far.address.starts_with("unix:") && c.connections_per_address != 0)
+    l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
   if (so_far.reuseport && c.protocol != AggregateProtocol::tcp)
     listener.report("reuseport", "is for tcp; set aggregate.protocol: tcp");
   // Its name is part of a path of the admin listener.

@@ -58,6 +58,8 @@ ConcurrencyConfig read_concurrency(const Reader& r, FlowOf what) {
   const Reader codel = r.section("codel");
   c.target = codel.duration("target");
   c.interval = codel.duration("interval");
+  if (codel.has("interval") && c.target.count() == 0)
+    codel.report("interval", "is for a target, and target: 0s is none");
   c.dry_run = r.boolean("dry_run");
   for (const std::string_view key :
        {std::string_view("max_wait"), std::string_view("codel"), std::string_view("priority")})

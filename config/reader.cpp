@@ -113,17 +113,42 @@ const Tree* Reader::node(std::string_view key) const noexcept {
   return n != nullptr && n->kind != Tree::Kind::null ? n : nullptr;
 }
 
-bool Reader::has(std::string_view key) const noexcept { return node_ != nullptr && node_->find(key) != nullptr; }
+bool Reader::has(std::string_view key) const {
+  if (node(key) != nullptr) return true;
+  if (node_ == nullptr || node_->find(key) == nullptr) return false;
+  const Row* const r = find_row(join(pattern_, key));
+  return r != nullptr && (r->type == Type::section || !r->available);
+}
 
-Diagnostic Reader::at(std::string_view key, std::string message) const {
+Place Reader::place(std::string_view key) const {
   const Tree* const n = node_ != nullptr && !key.empty() ? node_->find(key) : nullptr;
-  const Tree* const place = n != nullptr ? n : place_;
-  return {place != nullptr ? place->source : std::string(), place != nullptr ? place->line : 0,
-          place != nullptr ? place->column : 0, key.empty() ? path_ : join(path_, key), std::move(message)};
+  const Tree* const at = n != nullptr ? n : place_;
+  return {at != nullptr ? at->source : std::string(), at != nullptr ? at->line : 0, at != nullptr ? at->column : 0,
+          key.empty() ? path_ : join(path_, key)};
+}
+
+Place Reader::place(std::string_view key, std::size_t index) const {
+  Place at = place(key);
+  const Tree* const n = node(key);
+  if (n == nullptr) return at;  // a default's
+  std::size_t left = index;     // strings() and pairs() leave out what is none
+  for (std::size_t i = 0; i < n->items.size(); ++i) {
+    const Tree& item = n->items[i];
+    if (item.kind != Tree::Kind::scalar || left-- != 0) continue;
+    return {item.source, item.line, item.column, at.key + "[" + std::to_string(i) + "]"};
+  }
+  for (const Tree::Entry& entry : n->entries) {
+    if (entry.value.kind != Tree::Kind::scalar || left-- != 0) continue;
+    return {entry.value.source, entry.line, entry.column, join(at.key, entry.key)};
+  }
+  return at;
 }
 
 void Reader::report(std::string_view key, std::string message) const {
-  diagnostics_.push_back(at(key, std::move(message)));
+  diagnostics_.push_back(diagnostic_at(place(key), std::move(message)));
+}
+void Reader::report(std::string_view key, std::size_t index, std::string message) const {
+  diagnostics_.push_back(diagnostic_at(place(key, index), std::move(message)));
 }
 
 Reader Reader::section(std::string_view key) const {

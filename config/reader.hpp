@@ -23,7 +23,8 @@ class Reader {
   Reader(const Tree* node, const Tree* place, std::string pattern, std::string path,
          std::vector<Diagnostic>& diagnostics);
 
-  [[nodiscard]] bool has(std::string_view key) const noexcept;
+  /// Whether it was written. A section may be empty (`echo:`); a value that is empty was left out.
+  [[nodiscard]] bool has(std::string_view key) const;
   [[nodiscard]] Reader section(std::string_view key) const;
   /// Calls `each` for every item of a list of sections; how many there are, those that are none included.
   std::size_t list(std::string_view key, const std::function<void(Reader&)>& each) const;
@@ -38,10 +39,13 @@ class Reader {
   [[nodiscard]] std::vector<std::string> strings(std::string_view key) const;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> pairs(std::string_view key) const;
 
-  /// What report() reports.
-  [[nodiscard]] Diagnostic at(std::string_view key, std::string message) const;
+  /// Where `key` was written, or the mapping itself when it is empty or absent.
+  [[nodiscard]] Place place(std::string_view key) const;
+  /// Where the index-th of strings() or pairs() stands.
+  [[nodiscard]] Place place(std::string_view key, std::size_t index) const;
   /// Reports at `key`, or at the mapping itself when `key` is empty or absent.
   void report(std::string_view key, std::string message) const;
+  void report(std::string_view key, std::size_t index, std::string message) const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:

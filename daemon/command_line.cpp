@@ -10,6 +10,7 @@
 #include "config/config.hpp"
 #include "config/handlers.hpp"
 #include "config/schema.hpp"
+#include "daemon/provision.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -38,8 +39,17 @@ config::Outcome load(const Program& program, const std::string& file, const std:
   return outcome;
 }
 
-void print_diagnostics(const config::Outcome& outcome) {
+/// All that is wrong with the file, and all that this machine lacks for it, in the order of the file.
+ExitCode judge(const Program& program, config::Outcome& outcome) {
+  ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
+  for (Flaw& flaw : provision(outcome, program.handlers)) {
+    // The configuration is to be mended first: an address may be another then.
+    if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
+    outcome.diagnostics.push_back(std::move(flaw.diagnostic));
+  }
+  config::sort_by_place(outcome.diagnostics);
   for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+  return verdict;
 }
 
 /// Without -c, and without a default of its own, a program with handlers would serve fiberd's demo and none of them.
@@ -59,18 +69,14 @@ bool has_nothing_to_serve(const Program& program, const std::string& file) {
 
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
-  const config::Outcome outcome = load(program, file, overrides);
-  if (!outcome.ok()) {
-    print_diagnostics(outcome);
-    return code(ExitCode::bad_usage);
-  }
+  config::Outcome outcome = load(program, file, overrides);
+  if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
   return code(run_daemon(outcome.config, program.handlers));
 }
 
 int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
-  const config::Outcome outcome = load(program, file, overrides);
-  print_diagnostics(outcome);
-  if (!outcome.ok()) return code(ExitCode::bad_usage);
+  config::Outcome outcome = load(program, file, overrides);
+  if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
   (void)std::printf("%s: ok\n", file.c_str());
   return printed();
 }

@@ -1,14 +1,8 @@
 #include "daemon/http_service.hpp"
 
-#include <cerrno>
-#include <filesystem>
-#include <fstream>
-
-#include "core/http/files.hpp"
-#include "core/http/handlers.hpp"
-#include "core/http/mime.hpp"
 #include "core/observe/catalogue.hpp"
 #include "daemon/gates.hpp"
+#include "daemon/provision.hpp"
 
 namespace fiberd::daemon {
 
@@ -80,48 +74,6 @@ std::shared_ptr<http::OpenFiles> make_open_files(const config::FileCacheConfig& 
       http::OpenFilesOptions{.files = config.files, .memory = config.memory, .age = config.age}, m);
 }
 
-static Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
-                                                           const std::shared_ptr<http::OpenFiles>& open_files,
-                                                           const std::string& server) {
-  if (const auto* named = std::get_if<config::HandlerAction>(&action)) {
-    if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
-    return fail(std::errc::function_not_supported);
-  }
-  if (const auto* respond = std::get_if<config::RespondAction>(&action))
-    return http::make_respond_handler(
-        {respond->status, respond->content_type, respond->body, respond->headers, server});
-  if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
-    return http::make_redirect_handler({redirect->location, redirect->status, server});
-  if (const auto* files = std::get_if<config::FilesAction>(&action))
-    return http::make_files_handler({.root = files->root,
-                                     .index = files->index,
-                                     .kept = open_files,
-                                     .cache_control = files->cache_control,
-                                     .precompressed = files->precompressed,
-                                     .try_files = files->try_files,
-                                     .fallback = files->fallback,
-                                     .listing = files->listing,
-                                     .ranges = files->ranges});
-  return http::make_echo_handler();
-}
-
-static Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path) {
-  static constexpr std::size_t kMost = std::size_t{64} * 1024;
-  // A FIFO would be waited for.
-  std::error_code unknown;
-  if (const auto type = std::filesystem::status(path, unknown).type();
-      type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
-    return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  http::ErrorPage page{status, std::string(http::media_type_for(path)), std::string(kMost + 1, '\0')};
-  in.read(page.body.data(), static_cast<std::streamsize>(page.body.size()));
-  if (!in.is_open() || in.bad()) return fail_errno(errno != 0 ? -errno : -EIO);
-  if (in.gcount() > static_cast<std::streamsize>(kMost)) return fail(std::errc::file_too_large);
-  page.body.resize(static_cast<std::size_t>(in.gcount()));
-  return page;
-}
-
 /// The label of a route: its path, with host and methods where they tell routes of one path apart.
 static std::string route_label(const config::RouteConfig& route) {
   std::string label = route.host + route.path;
@@ -157,14 +109,13 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
   options.metrics.unrouted = service.counters.back().get();
 
   options.gate = make_gate(config.flow, listener, "all", config.timeouts.request, registry, service.gate_metrics);
-  for (const auto& [status, file] : config.error_pages) {
-    Result<http::ErrorPage> page = read_error_page(status, file);
-    if (!page) {
-      error = "error_pages: " + std::to_string(status) + ": " + file + ": " + page.error().message();
-      return fail(page.error());
-    }
-    options.error_pages.push_back(std::move(*page));
+  std::vector<Flaw> flaws;
+  HttpParts parts = provision_http(config, handlers, open_files, flaws);
+  if (!flaws.empty()) {
+    error = flaws.front().diagnostic.to_string();
+    return fail(flaws.front().error);
   }
+  options.error_pages = std::move(parts.error_pages);
   if (config.access_log.format != config::AccessLogFormat::off) {
     service.access_log = std::make_shared<AccessLog>(
         config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common, listener,
@@ -172,37 +123,15 @@ Result<HttpService> make_http_service(const std::string& listener, const config:
     options.access_log = service.access_log->hook();
   }
 
-  std::vector<http::Route> routes;
-  for (const config::RouteConfig& r : config.routes) {
-    http::Route route;
-    route.spec.path = r.path;
-    route.spec.host = r.host;
-    if (!r.methods.empty()) {
-      route.spec.methods = {};
-      for (const std::string& method : r.methods)
-        route.spec.methods = route.spec.methods | http::MethodSet::of(http::method_from(method));
-    } else if (std::holds_alternative<config::FilesAction>(r.action)) {
-      route.spec.methods = http::MethodSet::of(http::Method::get);
-    }
-    auto handler = make_handler(r.action, handlers, open_files, config.server);
-    if (!handler) {
-      const auto* files = std::get_if<config::FilesAction>(&r.action);
-      const auto* named = std::get_if<config::HandlerAction>(&r.action);
-      error = "route " + r.path + ": " + (files != nullptr ? "files.root " + files->root + ": " : std::string()) +
-              (named != nullptr ? "handler " + named->name + ": " : std::string()) + handler.error().message();
-      return fail(handler.error());
-    }
-    route.handler = std::move(*handler);
-    route.body_size = r.body_size;
-    route.require_length = r.require_length;
-    route.request_timeout = r.timeout;
+  for (std::size_t i = 0; i < parts.routes.size(); ++i) {
+    const config::RouteConfig& r = config.routes[i];
+    http::Route& route = parts.routes[i];
     route.gate = make_gate(r.flow, listener, route_label(r), r.timeout.value_or(config.timeouts.request), registry,
                            service.gate_metrics);
     service.counters.push_back(make_route_counters(listener, route_label(r), registry));
     route.counters = service.counters.back().get();
-    routes.push_back(std::move(route));
   }
-  auto server = http::Server::make(std::move(options), std::move(routes));
+  auto server = http::Server::make(std::move(options), std::move(parts.routes));
   if (!server) {
     error = "routes: " + server.error().message();
     return fail(server.error());

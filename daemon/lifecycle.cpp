@@ -8,9 +8,7 @@
 // stop_watchdog.cpp, armed before anything else is done about a signal.
 #include "daemon/lifecycle.hpp"
 
-#include <grp.h>
 #include <malloc.h>
-#include <pwd.h>
 #include <signal.h>
 
 #include <atomic>
@@ -43,6 +41,7 @@
 #include "daemon/services/tcp_server.hpp"
 #include "daemon/services/tcp_services.hpp"
 #include "daemon/stop_watchdog.hpp"
+#include "daemon/this_machine.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -58,6 +57,7 @@ std::error_code admit(std::string_view name) noexcept {
 /// One configured listener with what serves it.
 struct Entry {
   std::string name;
+  bool ipv6_only = false;
   std::unique_ptr<net::Listener> listener;
   HttpService http;                // when it is HTTP
   std::unique_ptr<TcpServer> tcp;  // when it is TCP
@@ -158,23 +158,10 @@ bool is_shortage(std::error_code error) { return !explain_shortage(error).empty(
 std::string with_limits(std::error_code error) { return error.message() + explain_shortage(error); }
 
 bool parse_owner(const std::string& text, net::ListenerOptions& options, std::string& error) {
-  if (text.empty()) return true;
-  const std::size_t colon = text.find(':');
-  const std::string user = text.substr(0, colon);
-  if (!user.empty()) {
-    const passwd* const p = getpwnam(user.c_str());
-    if (p == nullptr) return error = "owner: no user " + user, false;
-    options.owner = p->pw_uid;
-  }
-  if (colon == std::string::npos) return true;
-  if (colon + 1 == text.size()) {  // "root:", as chown(1) has it
-    if (const passwd* const p = user.empty() ? nullptr : getpwnam(user.c_str()); p != nullptr)
-      options.group = p->pw_gid;
-    return user.empty() ? (error = "owner: neither user nor group in \":\"", false) : true;
-  }
-  const group* const g = getgrnam(text.c_str() + colon + 1);
-  if (g == nullptr) return error = "owner: no group " + text.substr(colon + 1), false;
-  options.group = g->gr_gid;
+  FileOwner owner;
+  if (!find_owner(text, owner, error)) return error = "owner: " + error, false;
+  options.owner = owner.user;
+  options.group = owner.group;
   return true;
 }
 
@@ -216,7 +203,7 @@ ExitCode Daemon::bind_aggregate(Entry& entry, const std::string& address, const 
       return ExitCode::bad_usage;
     }
     const Result<void> bound =
-        entry.aggregate->bind_udp(entry.listener != nullptr ? entry.listener->local() : *endpoint);
+        entry.aggregate->bind_udp(entry.listener != nullptr ? entry.listener->local() : *endpoint, options.dual_stack);
     if (bound) return ExitCode::clean;
     if (entry.listener != nullptr && endpoint->port() == 0 && bound.error() == std::errc::address_in_use && left > 0) {
       entry.listener.reset();
@@ -247,10 +234,12 @@ std::unique_ptr<TcpServer> Daemon::make_tcp_server(const std::string& listener, 
 ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   auto entry = std::make_unique<Entry>();
   entry->name = config.name;
+  entry->ipv6_only = config.ipv6_only;
   net::ListenerOptions options;
   options.backlog = static_cast<int>(config.backlog);
   options.keep_alive = {config.keep_alive.idle, config.keep_alive.interval, config.keep_alive.count};
   options.reuse_port = config.reuseport;
+  options.dual_stack = !config.ipv6_only;
   options.mode = config.mode;
   std::string error;
   if (!parse_owner(config.owner, options, error)) {
@@ -343,6 +332,7 @@ ExitCode Daemon::build() {
   if (config_.admin.address.empty()) return ExitCode::clean;
   admin_ = std::make_unique<Entry>();
   admin_->name = "admin";
+  admin_->ipv6_only = config_.admin.ipv6_only;
   http::ServerOptions options;
   options.metrics = make_server_metrics("admin", registry_);
   options.fiber_name = "admin";  // let in above the memory limit too
@@ -369,6 +359,7 @@ ExitCode Daemon::build() {
   net::ListenerOptions listening;
   listening.connections = 256;
   listening.mode = config_.admin.mode;
+  listening.dual_stack = !config_.admin.ipv6_only;
   std::string wrong_owner;
   if (!parse_owner(config_.admin.owner, listening, wrong_owner)) {
     fatal("admin: " + wrong_owner);
@@ -465,7 +456,8 @@ void Daemon::announce() const {
                                                ? "built in, as `config default` prints it: no -c was given"
                                                : config_.source));
   auto say = [](const Entry& e, const char* what) {
-    log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what + ")");
+    log(LogLevel::info, "listening on " + e.listener->local().to_string() + ": " + e.name + " (" + what +
+                            (e.ipv6_only ? ", IPv6 alone)" : ")"));
   };
   for (const auto& e : entries_) {
     if (e->aggregate == nullptr) {

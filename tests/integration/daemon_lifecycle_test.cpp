@@ -137,7 +137,7 @@ TEST_CASE("error pages: read at start, sent, and one that cannot be read ends wi
   const std::string config = directory.write("bad.yaml", web("      error_pages: {404: /no/such.html}\n"));
   const Finished refused = run({FIBERD_BINARY, "-c", config});
   CHECK(refused.code == 2);
-  CHECK(refused.errors.find("error_pages: 404: /no/such.html: No such file") != std::string::npos);
+  CHECK(refused.errors.find("error_pages.404: /no/such.html: No such file") != std::string::npos);
   const std::string wrong = directory.write("wrong.yaml", web("      error_pages: {200: " + page + "}\n"));
   CHECK(run({FIBERD_BINARY, "check", wrong}).errors.find("is no error's status; 400 … 599") != std::string::npos);
 }

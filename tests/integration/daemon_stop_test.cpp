@@ -59,12 +59,12 @@ TEST_CASE("early in a stop, too, answers say that the connection ends", "[integr
   HttpClient kept(daemon.port("web"));
   HttpClient admin(daemon.port("admin"));
   REQUIRE(kept.ask(get("/hello")).value_or(Answer{}).field("Connection").empty());
-  REQUIRE(admin.ask(get("/healthz")).value_or(Answer{}).field("Connection").empty());
+  REQUIRE(admin.ask(get_admin("/healthz")).value_or(Answer{}).field("Connection").empty());
   daemon.process().signal(SIGTERM);
   REQUIRE(daemon.wait_for_log("SIGTERM"));
   HttpClient fresh(daemon.port("web"));
   for (HttpClient* const client : {&kept, &fresh, &admin}) {
-    const Answer answer = client->ask(get(client == &admin ? "/healthz" : "/hello")).value_or(Answer{});
+    const Answer answer = client->ask(client == &admin ? get_admin("/healthz") : get("/hello")).value_or(Answer{});
     CHECK(answer.status == 200);
     CHECK(answer.field("Connection") == "close");
     CHECK(client->wait_end());

@@ -173,6 +173,9 @@ TEST_CASE("every example of config/ and docs/ is started and asked", "[integrati
     }
     if (yaml.find("handler:") != std::string::npos && yaml.find("# - {path: /greeting, handler:") == std::string::npos)
       options.program = FIBERD_GREETER;
+    const Finished checked = run({options.program, "check", directory.write("example.yaml", yaml)});
+    CHECK(checked.code == 0);
+    CHECK(checked.errors.empty());
     Daemon daemon(yaml, options);
     for (const config::ListenerConfig& listener : outcome.config.listeners) ask_listener(daemon, listener);
     if (admin_socket) {

@@ -100,9 +100,9 @@ Service::~Service() {
   hard_.cancel();
 }
 
-Result<void> Service::bind_udp(const net::Endpoint& endpoint) {
-  Result<net::UdpSocket> socket =
-      net::UdpSocket::bind(endpoint, {.receive_buffer = static_cast<int>(config_.receive_buffer)});
+Result<void> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) {
+  Result<net::UdpSocket> socket = net::UdpSocket::bind(
+      endpoint, {.receive_buffer = static_cast<int>(config_.receive_buffer), .dual_stack = dual_stack});
   if (!socket) return fail(socket.error());
   udp_ = std::move(*socket);
   return {};

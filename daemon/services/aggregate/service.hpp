@@ -38,8 +38,8 @@ class Service {
 
   [[nodiscard]] bool wants_tcp() const noexcept { return config_.protocol != config::AggregateProtocol::udp; }
   [[nodiscard]] bool wants_udp() const noexcept { return config_.protocol != config::AggregateProtocol::tcp; }
-  /// Binds the UDP socket. Error: UdpSocket::bind's.
-  [[nodiscard]] Result<void> bind_udp(const net::Endpoint& endpoint);
+  /// Binds the UDP socket; `dual_stack`: "[::]" takes IPv4, too. Error: UdpSocket::bind's.
+  [[nodiscard]] Result<void> bind_udp(const net::Endpoint& endpoint, bool dual_stack = true);
   [[nodiscard]] net::Endpoint udp_address() const noexcept { return udp_.local(); }
 
   /// `listener` is null without TCP. On a fiber. Error: spawn's, Listener::start's.

@@ -17,7 +17,7 @@ std::string with(const std::string& aggregate, const std::string& around = "") {
 
 TEST_CASE("a listener that aggregates", "[config][aggregate]") {
   const Outcome o =
-      load_text(with("{protocol: udp, series: 7, set_members: 9, flush_interval: 500ms, expire: 0s, "
+      load_text(with("{protocol: both, series: 7, set_members: 9, flush_interval: 500ms, expire: 0s, "
                      "percentiles: [0.25, 0.999], line_size: 1KiB, receive_buffer: 4MiB, "
                      "timeouts: {idle: 5s}, limits: {connections: 3, connections_per_address: 2}, "
                      "flush: [{statsd: \"127.0.0.1:8126\"}, {statsd: \"tcp://stats.example.org:8125\"}, "
@@ -27,7 +27,7 @@ TEST_CASE("a listener that aggregates", "[config][aggregate]") {
   for (const Diagnostic& d : o.diagnostics) INFO(d.to_string());
   REQUIRE(o.ok());
   const auto& a = std::get<AggregateConfig>(o.config.listeners.at(0).service);
-  CHECK(a.protocol == AggregateProtocol::udp);
+  CHECK(a.protocol == AggregateProtocol::both);
   CHECK(a.series == 7);
   CHECK(a.set_members == 9);
   CHECK(a.flush_interval == 500ms);
@@ -43,6 +43,9 @@ TEST_CASE("a listener that aggregates", "[config][aggregate]") {
   CHECK(a.flush[3].prometheus == "http://127.0.0.1:9091/metrics/job/x");
   CHECK(load_text(with("{}"), "f.yaml").ok());
   CHECK(load_text(with("{percentiles: []}"), "f.yaml").ok());
+  const Outcome udp = load_text(with("{protocol: udp, receive_buffer: 4MiB}"), "f.yaml");
+  REQUIRE(udp.ok());
+  CHECK(std::get<AggregateConfig>(udp.config.listeners.at(0).service).protocol == AggregateProtocol::udp);
 }
 
 TEST_CASE("what is wrong with a listener that aggregates", "[config][aggregate]") {
@@ -53,6 +56,12 @@ TEST_CASE("what is wrong with a listener that aggregates", "[config][aggregate]"
   };
   const std::vector<Bad> rows{
       {with("{protocol: sctp}"), "aggregate.protocol", "one of"},
+      {with("{protocol: udp, timeouts: {idle: 5s}}"), "aggregate.timeouts", "TCP"},
+      {with("{protocol: udp, limits: {connections: 5}}"), "aggregate.limits", "TCP"},
+      {with("{protocol: tcp, receive_buffer: 4MiB}"), "aggregate.receive_buffer", "UDP"},
+      {with("{flush: [{statsd: \"$UP:8125\"}]}"), "aggregate.flush[0].statsd", "$UP"},
+      {with("{flush: [{statsd: \"[1:2]:8125\"}]}"), "aggregate.flush[0].statsd", "no IPv6 address"},
+      {with("{flush: [{statsd: \"a{b:8125\"}]}"), "aggregate.flush[0].statsd", "no host"},
       {with("{series: 0}"), "aggregate.series", "range"},
       {with("{serie: 5}"), "aggregate.serie", "series"},
       {with("{percentiles: [x]}"), "aggregate.percentiles", "no number in 0 … 1"},

@@ -210,7 +210,7 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /., echo: {}}"), "6:14", "listeners[0].http.routes[0].path", "without . and .."},
       {with_route("{path: /}"), "6:7", "listeners[0].http.routes[0]", "one of respond"},
       {with_route("{path: /, echo: {}, respond: {}}"), "6:23", "listeners[0].http.routes[0].echo", "only one"},
-      {with_route("{path: /, methods: [GTE], echo: {}}"), "6:26", "listeners[0].http.routes[0].methods",
+      {with_route("{path: /, methods: [GTE], echo: {}}"), "6:27", "listeners[0].http.routes[0].methods[0]",
        "did you mean GET?"},
       {with_route("{path: /, methods: GET, echo: {}}"), "6:26", "listeners[0].http.routes[0].methods", "list"},
       {with_route("{path: /, host: \"a:80\", echo: {}}"), "6:23", "listeners[0].http.routes[0].host", "without port"},
@@ -243,22 +243,22 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       {with_route("{path: /, redirect: {location: /n, status: 304}}"), "6:50",
        "listeners[0].http.routes[0].redirect.status", "one of 301"},
       {with_route("{path: /, files: {}}"), "6:24", "listeners[0].http.routes[0].files.root", "required"},
-      {with_route("{path: /, files: {root: /x, index: [a/b]}}"), "6:42", "listeners[0].http.routes[0].files.index",
+      {with_route("{path: /, files: {root: /x, index: [a/b]}}"), "6:43", "listeners[0].http.routes[0].files.index[0]",
        "no file name"},
       {with_route("{path: /, methods: [GET, POST], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
        "GET and HEAD, not POST"},
       {with_route("{path: /, methods: [HEAD], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
        "needs GET"},
-      {with_route("{path: /, methods: [GTE], files: {root: /x}}"), "6:26", "listeners[0].http.routes[0].methods",
+      {with_route("{path: /, methods: [GTE], files: {root: /x}}"), "6:27", "listeners[0].http.routes[0].methods[0]",
        "did you mean GET?"},
-      {with_route("{path: /, echo: {}}\n    hosts: [\"a:80\"]"), "7:12", "listeners[0].http.hosts", "without port"},
-      {with_route("{path: /, echo: {}}\n    hosts: [\"a.*.b\"]"), "7:12", "listeners[0].http.hosts", "without port"},
+      {with_route("{path: /, echo: {}}\n    hosts: [\"a:80\"]"), "7:13", "listeners[0].http.hosts[0]", "without port"},
+      {with_route("{path: /, echo: {}}\n    hosts: [\"a.*.b\"]"), "7:13", "listeners[0].http.hosts[0]", "without port"},
       {with_route("{path: /, files: {root: /x, precompressed: [lzma]}}"), "6:50",
        "listeners[0].http.routes[0].files.precompressed", "of br, zstd, gzip"},
       {with_route("{path: /, files: {root: /x, precompressed: [br, br]}}"), "6:50",
        "listeners[0].http.routes[0].files.precompressed", "twice"},
-      {with_route("{path: /, files: {root: /x, try_files: [$path/../x]}}"), "6:46",
-       "listeners[0].http.routes[0].files.try_files", "out of the root"},
+      {with_route("{path: /, files: {root: /x, try_files: [$path/../x]}}"), "6:47",
+       "listeners[0].http.routes[0].files.try_files[0]", "out of the root"},
       {with_route("{path: /, files: {root: /x, fallback: ../x}}"), "6:45", "listeners[0].http.routes[0].files.fallback",
        "out of the root"},
       {with_route("{path: /, files: {root: /x, ranges: 257}}"), "6:43", "listeners[0].http.routes[0].files.ranges",
@@ -443,12 +443,12 @@ TEST_CASE("what looks like a path or a host that is refused, and is none", "[con
     CHECK(o.ok());
   }
   const Outcome o = load(with_route("{path: /, host: \"*.Example.org.\", methods: [HEAD, GET], files: {root: /x}}") +
-                         "    hosts: [Example.org.]\n");
+                         "    hosts: [Example.org., \"*.example.org\"]\n");
   INFO(all(o));
   REQUIRE(o.ok());
   const auto& http = std::get<HttpConfig>(o.config.listeners[0].service);
   CHECK(http.routes[0].host == "*.example.org");
-  CHECK(http.hosts == std::vector<std::string>{"example.org"});
+  CHECK(http.hosts == std::vector<std::string>{"example.org", "*.example.org"});
 }
 
 TEST_CASE("file_cache: what is kept of files", "[config]") {

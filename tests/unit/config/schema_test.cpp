@@ -31,6 +31,7 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   replace("listeners[].owner", "listeners[2].owner");
   replace("listeners[]", "listeners[0]");
   if (path == "admin.mode" || path == "admin.owner") overrides.push_back("admin.address=unix:/admin");
+  if (path == "listeners[0].http.access_log.output") overrides.push_back("listeners[0].http.access_log.format=json");
   if (action == "redirect")
     overrides.push_back("listeners[0].http.routes[0]={path: /, redirect: {location: /x}}");
   else if (action == "files")

@@ -1,0 +1,162 @@
+#include "config/addresses.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+
+#include "config/text_rules.hpp"
+
+namespace fiberd::config {
+
+namespace {
+
+using Family = Address::Family;
+
+std::string parse_unix(std::string_view path, Address& out) {
+  static constexpr std::size_t kMaxPath = 107;
+  if (path.empty()) return "unix: needs a path, e.g. unix:/run/fiberd/web.sock";
+  if (path.size() > kMaxPath) return "a Unix socket's path has at most " + std::to_string(kMaxPath) + " bytes";
+  if (const std::string wrong = check_file_path(path); !wrong.empty()) return wrong;
+  if (path.back() == '/') return "a Unix socket's path ends in the name of a file";
+  if (const std::string_view variable = find_variable(path); !variable.empty())
+    return unknown_variable(variable, "write the path itself");
+  out.family = Family::unix_socket;
+  out.path = path;
+  return "";
+}
+
+/// Asked of the same function that run asks: a grammar of our own would say ok to what cannot be bound.
+bool parse_host(const std::string& host, Address& out) {
+  if (host.find('\0') != std::string::npos) return false;
+  if (host.empty() || ::inet_pton(AF_INET, host.c_str(), out.bytes.data()) == 1) {
+    out.family = Family::ipv4;
+    return true;
+  }
+  in6_addr address{};
+  if (host.size() <= 2 || host.front() != '[' || host.back() != ']' ||
+      ::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &address) != 1)
+    return false;
+  out.mapped = IN6_IS_ADDR_V4MAPPED(&address) != 0;
+  out.family = out.mapped ? Family::ipv4 : Family::ipv6;
+  if (out.mapped)
+    std::memcpy(out.bytes.data(), &address.s6_addr[12], 4);
+  else
+    std::memcpy(out.bytes.data(), &address, out.bytes.size());
+  return true;
+}
+
+}  // namespace
+
+std::string parse_address(std::string_view text, Address& out) {
+  static constexpr std::string_view kUnix = "unix:";
+  out = {};
+  if (text.starts_with(kUnix)) return parse_unix(text.substr(kUnix.size()), out);
+  const std::string example = "; write 0.0.0.0:8080, [::]:8080 or unix:/path";
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return "no port" + example;
+  const std::string_view port = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
+  if (error != std::errc{} || end != port.data() + port.size())
+    return "\"" + std::string(port) + "\" is no port (0 … 65535)" + example;
+  const std::string host(text.substr(0, colon));
+  if (parse_host(host, out)) return "";
+  in6_addr address{};
+  if (host.find('\0') == std::string::npos && ::inet_pton(AF_INET6, host.c_str(), &address) == 1)
+    return "an IPv6 address stands in brackets: [" + host + "]:" + std::string(port);
+  return "\"" + host + "\" is no numeric address" + example;
+}
+
+std::string check_address(std::string_view text) {
+  Address ignored;
+  return parse_address(text, ignored);
+}
+
+namespace {
+
+struct Use {
+  std::string text;
+  std::string who;
+  const Place* at;
+  bool* ipv6_only;
+  bool tcp = true;
+  bool udp = false;
+  Address address{};
+
+  [[nodiscard]] bool shares(const Use& o) const { return (tcp && o.tcp) || (udp && o.udp); }
+  [[nodiscard]] bool within(const Use& o) const { return (!tcp || o.tcp) && (!udp || o.udp); }
+  [[nodiscard]] bool every(Family family) const { return address.family == family && address.any(); }
+  [[nodiscard]] bool is_unix() const { return address.family == Family::unix_socket; }
+};
+
+std::vector<Use> all_uses(Config& config) {
+  std::vector<Use> uses;
+  const auto add = [&](Use use) {
+    if (use.text.empty() || !parse_address(use.text, use.address).empty()) return;  // reported when it was read
+    if (!use.is_unix() && use.address.port == 0) return;
+    uses.push_back(std::move(use));
+  };
+  add({.text = config.admin.address,
+       .who = "admin",
+       .at = &config.admin.address_at,
+       .ipv6_only = &config.admin.ipv6_only});
+  for (ListenerConfig& l : config.listeners) {
+    Use use{.text = l.address,
+            .who = l.address_at.key.substr(0, l.address_at.key.rfind('.')),
+            .at = &l.address_at,
+            .ipv6_only = &l.ipv6_only};
+    if (const auto* const aggregate = std::get_if<AggregateConfig>(&l.service)) {
+      use.tcp = aggregate->protocol != AggregateProtocol::udp;
+      use.udp = aggregate->protocol != AggregateProtocol::tcp;
+    }
+    add(std::move(use));
+  }
+  return uses;
+}
+
+/// Why `b` cannot be bound when `a` is; empty: it can.
+std::string clash(const Use& a, const Use& b) {
+  if (!a.shares(b)) return "";
+  if (a.is_unix() || b.is_unix()) {
+    const auto normal = [](const Use& use) { return std::filesystem::path(use.address.path).lexically_normal(); };
+    return a.is_unix() && b.is_unix() && normal(a) == normal(b) ? "the same path" : "";
+  }
+  if (a.address.port != b.address.port) return "";
+  const auto every = [](const Use& use, const char* what) { return use.text + " is every " + what + " address"; };
+  if (a.address.family == b.address.family) {
+    if (a.address.bytes == b.address.bytes) return "the same address";
+    const char* const what = a.address.family == Family::ipv4 ? "IPv4" : "IPv6";
+    return a.address.any() ? every(a, what) : b.address.any() ? every(b, what) : "";
+  }
+  const Use& six = a.address.family == Family::ipv6 ? a : b;
+  const Use& four = &six == &a ? b : a;
+  if (!six.address.any() || *six.ipv6_only) return "";
+  if (four.address.any()) return six.text + " takes IPv4, too, and " + four.text + " has it for one protocol only";
+  return six.text + " takes IPv4, too, unless a listener has all of it at 0.0.0.0:" + std::to_string(six.address.port);
+}
+
+}  // namespace
+
+void settle_addresses(Config& config, std::vector<Diagnostic>& diagnostics) {
+  const std::vector<Use> uses = all_uses(config);
+  for (const Use& six : uses)
+    *six.ipv6_only = six.every(Family::ipv6) && std::any_of(uses.begin(), uses.end(), [&](const Use& four) {
+                       return four.every(Family::ipv4) && four.address.port == six.address.port && six.within(four);
+                     });
+  for (std::size_t j = 1; j < uses.size(); ++j) {
+    for (std::size_t i = 0; i < j; ++i) {
+      const std::string why = clash(uses[i], uses[j]);
+      if (why.empty()) continue;
+      const bool default_admin = uses[i].who == "admin" && config.admin.by_default;
+      diagnostics.push_back(diagnostic_at(
+          *uses[j].at, uses[j].text + " cannot be bound beside " + uses[i].text + ", used by " + uses[i].who +
+                           " already: " + why +
+                           (default_admin ? "; set admin.address, to off or another port" : "; use another port")));
+      break;
+    }
+  }
+}
+
+}  // namespace fiberd::config

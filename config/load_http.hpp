@@ -1,0 +1,12 @@
+#pragma once
+#include "config/config.hpp"
+#include "config/reader.hpp"
+
+namespace fiberd::config {
+
+/// A listener's section http.
+[[nodiscard]] HttpConfig read_http(const Reader& http, bool unix_socket);
+/// The key `handler` of a route or of tcp.
+[[nodiscard]] HandlerAction read_handler(const Reader& r);
+
+}  // namespace fiberd::config

@@ -1,0 +1,135 @@
+#include "config/text_rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+namespace fiberd::config {
+
+static bool is_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
+bool is_token(std::string_view text) {
+  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::all_of(text.begin(), text.end(),
+                                      [](char c) { return is_alnum(c) || kMarks.find(c) != std::string_view::npos; });
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto b = static_cast<unsigned char>(c);
+    return (b < 0x20 && c != '\t') || b == 0x7f;
+  });
+}
+
+std::string plain_host(std::string host) {
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (host.ends_with('.')) host.pop_back();
+  return host;
+}
+
+std::string check_host_pattern(std::string_view host) {
+  const std::string no = "\"" + std::string(host) + "\" is no host name without port, nor *. and one";
+  if (host.starts_with('['))
+    return host.size() > 2 && host.ends_with(']') && host.find(']') + 1 == host.size() ? "" : no;
+  if (host.starts_with("*.")) host.remove_prefix(2);
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (host.empty() || host.front() == '.' || host.find("..") != std::string_view::npos) return no;
+  if (std::any_of(host.begin(), host.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; }))
+    return no + ": clients send names of other scripts as xn--…, so write them so";
+  if (const std::string_view variable = find_variable(host); !variable.empty())
+    return unknown_variable(variable, "write the name itself");
+  const bool good =
+      std::all_of(host.begin(), host.end(), [](char c) { return is_alnum(c) || c == '-' || c == '.' || c == '_'; });
+  return good ? "" : no;
+}
+
+bool hosts_meet(std::string_view a, std::string_view b) {
+  const auto below = [](std::string_view host, std::string_view pattern) {  // of which the pattern begins with "*."
+    return host.size() >= pattern.size() && host.ends_with(pattern.substr(1));
+  };
+  const bool wild_a = a.starts_with("*.");
+  const bool wild_b = b.starts_with("*.");
+  if (wild_a && wild_b) return below(a, b) || below(b, a);
+  return a == b || (wild_a && below(b, a)) || (wild_b && below(a, b));
+}
+
+std::vector<std::string> read_hosts(const Reader& r) {
+  std::vector<std::string> hosts;
+  for (const std::string& host : r.strings("hosts")) {
+    hosts.push_back(plain_host(host));
+    if (const std::string wrong = check_host_pattern(host); !wrong.empty()) r.report("hosts", hosts.size() - 1, wrong);
+  }
+  return hosts;
+}
+
+std::string check_route_path(std::string_view path) {
+  if (path.empty()) return "is required";
+  if (path.front() != '/') return "must begin with /";
+  const std::size_t star = path.find('*');
+  if (star != std::string_view::npos && (star + 1 != path.size() || path[star - 1] != '/'))
+    return "* is allowed only as the end of /prefix/*";
+  if (has_control(path)) return "control characters are not allowed";
+  const auto is_hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
+    if (at + 2 < path.size() && is_hex(path[at + 1]) && is_hex(path[at + 2]))
+      return "escapes are not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for "
+             "/a%20b";
+  if (path.find_first_of("?#") != std::string_view::npos)
+    return "? and # are not allowed: query and fragment are no part of a path; leave them out (a path that holds the "
+           "character itself can be met by a prefix)";
+  for (const std::string_view dots : {"/./", "/../"})
+    if ((std::string(path) + "/").find(dots) != std::string::npos)
+      return "dot segments are removed from requests' paths; write the path without . and ..";
+  if (path.find("//") != std::string_view::npos)
+    return "empty segments are removed from requests' paths; write the path with single slashes";
+  if (path.find("${") != std::string_view::npos)
+    return unknown_variable(path.substr(path.find("${")), "the only thing that stands for others is /* at the end");
+  // As routers of other programs have it.
+  for (std::size_t at = path.find("/{"); at != std::string_view::npos; at = path.find("/{", at + 1)) {
+    const std::size_t end = std::min(path.find('/', at + 1), path.size());
+    if (path[end - 1] == '}' && end > at + 3)
+      return "\"" + std::string(path.substr(at + 1, end - at - 1)) +
+             "\" would be met by these very characters only: the one thing that stands for others is /* at the end";
+  }
+  return "";
+}
+
+std::string check_file_path(std::string_view path) {
+  if (path.empty()) return "is empty";
+  if (has_control(path)) return "control characters are not allowed in a path";
+  return "";
+}
+
+std::string_view find_variable(std::string_view text) {
+  const auto begins_name = [](char c) { return (is_alnum(c) && !(c >= '0' && c <= '9')) || c == '_'; };
+  for (std::size_t at = text.find('$'); at != std::string_view::npos; at = text.find('$', at + 1)) {
+    const bool braced = at + 1 < text.size() && text[at + 1] == '{';
+    std::size_t end = at + (braced ? 2 : 1);
+    if (end >= text.size() || (!braced && !begins_name(text[end]))) continue;
+    if (braced) {
+      const std::size_t close = text.find('}', end);
+      return text.substr(at, close == std::string_view::npos ? close : close + 1 - at);
+    }
+    while (end < text.size() && (is_alnum(text[end]) || text[end] == '_')) ++end;
+    return text.substr(at, end - at);
+  }
+  return {};
+}
+
+bool is_meant_as_variable(std::string_view variable) {
+  static constexpr std::array<std::string_view, 16> kNames{
+      "$args",        "$document_uri", "$host",           "$http_host",   "$is_args", "$path",        "$query_string",
+      "$remote_addr", "$request_id",   "$request_method", "$request_uri", "$scheme",  "$server_name", "$server_port",
+      "$status",      "$uri"};
+  return variable.starts_with("${") || std::find(kNames.begin(), kNames.end(), variable) != kNames.end();
+}
+
+std::string unknown_variable(std::string_view variable, std::string_view remedy) {
+  const std::string_view name = variable.substr(variable.starts_with("${") ? 2 : 1);
+  const bool environment = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+  return "\"" + std::string(variable) + "\" stands for nothing here" +
+         (environment ? ": variables of the environment are not replaced" : "") + "; " + std::string(remedy);
+}
+
+}  // namespace fiberd::config

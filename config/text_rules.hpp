@@ -1,0 +1,40 @@
+#pragma once
+// What texts of the configuration may hold: the rules that more than one section has.
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/reader.hpp"
+
+namespace fiberd::config {
+
+[[nodiscard]] bool is_token(std::string_view text);
+/// A control character that no field of HTTP may hold; tabs may be there.
+[[nodiscard]] bool has_control(std::string_view text);
+
+/// As hosts are compared: lower case, without the dot that ends a name's absolute form.
+[[nodiscard]] std::string plain_host(std::string host);
+/// What is wrong with a host as it is written, without port, or "*." and one; empty: nothing. Names are as they go over
+/// the wire.
+[[nodiscard]] std::string check_host_pattern(std::string_view host);
+/// Whether there is a host that both patterns stand for.
+[[nodiscard]] bool hosts_meet(std::string_view a, std::string_view b);
+/// The list `hosts`, plain; what is wrong is reported at its item.
+[[nodiscard]] std::vector<std::string> read_hosts(const Reader& r);
+
+/// What is wrong with a route's path; empty: nothing. Requests' paths come without query, decoded once, without dot
+/// segments and empty ones, so a path that is written otherwise would hardly ever be met.
+[[nodiscard]] std::string check_route_path(std::string_view path);
+
+/// What is wrong with a file's path that somebody may take us for a shell: empty, or a byte that ends it early.
+[[nodiscard]] std::string check_file_path(std::string_view path);
+
+/// The first $name or ${name} of a text, as it is written there; empty: there is none. A $ before anything else, and at
+/// the end, is a character like others.
+[[nodiscard]] std::string_view find_variable(std::string_view text);
+/// Whether it can hardly be meant as text: ${name}, or the name of something of a request in other servers.
+[[nodiscard]] bool is_meant_as_variable(std::string_view variable);
+/// What to say of a variable that stands for nothing where it is written. `remedy` is said where the name gives none.
+[[nodiscard]] std::string unknown_variable(std::string_view variable, std::string_view remedy);
+
+}  // namespace fiberd::config

@@ -1,0 +1,217 @@
+#include "daemon/provision.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string_view>
+
+#include "core/http/files.hpp"
+#include "core/http/handlers.hpp"
+#include "core/http/mime.hpp"
+#include "core/http/router.hpp"
+#include "core/runtime/gomaxprocs.hpp"
+#include "daemon/this_machine.hpp"
+
+namespace fiberd::daemon {
+
+namespace {
+
+/// What passes with the load is no fault of a configuration: who needs it says so when he does not get it.
+bool is_shortage(std::error_code error) noexcept {
+  return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
+         error == std::errc::not_enough_memory;
+}
+
+Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path) {
+  static constexpr std::size_t kMost = std::size_t{64} * 1024;
+  // A FIFO would be waited for.
+  std::error_code unknown;
+  if (const auto type = std::filesystem::status(path, unknown).type();
+      type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
+    return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  http::ErrorPage page{status, std::string(http::media_type_for(path)), std::string(kMost + 1, '\0')};
+  in.read(page.body.data(), static_cast<std::streamsize>(page.body.size()));
+  if (!in.is_open() || in.bad()) return fail_errno(errno != 0 ? -errno : -EIO);
+  if (in.gcount() > static_cast<std::streamsize>(kMost)) return fail(std::errc::file_too_large);
+  page.body.resize(static_cast<std::size_t>(in.gcount()));
+  return page;
+}
+
+Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
+                                                    const std::shared_ptr<http::OpenFiles>& open_files,
+                                                    const std::string& server) {
+  if (const auto* named = std::get_if<config::HandlerAction>(&action)) {
+    if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
+    return fail(std::errc::function_not_supported);
+  }
+  if (const auto* respond = std::get_if<config::RespondAction>(&action))
+    return http::make_respond_handler(
+        {respond->status, respond->content_type, respond->body, respond->headers, server});
+  if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
+    return http::make_redirect_handler({redirect->location, redirect->status, server});
+  if (const auto* files = std::get_if<config::FilesAction>(&action))
+    return http::make_files_handler({.root = files->root,
+                                     .index = files->index,
+                                     .kept = open_files,
+                                     .cache_control = files->cache_control,
+                                     .precompressed = files->precompressed,
+                                     .try_files = files->try_files,
+                                     .fallback = files->fallback,
+                                     .listing = files->listing,
+                                     .ranges = files->ranges});
+  return http::make_echo_handler();
+}
+
+/// "PATH: what the system says", and why that may be so.
+std::string about_path(const std::string& path, std::error_code error) {
+  const bool variable = path.find("$") != std::string::npos || path.starts_with('~');
+  return path + ": " + error.message() +
+         (variable ? " (a path is taken as it is written: $ and ~ are not replaced)" : "");
+}
+
+http::RouteSpec spec_of(const config::RouteConfig& route) {
+  http::RouteSpec spec;
+  spec.path = route.path;
+  spec.host = route.host;
+  if (!route.methods.empty()) {
+    spec.methods = {};
+    for (const std::string& method : route.methods)
+      spec.methods = spec.methods | http::MethodSet::of(http::method_from(method));
+  } else if (std::holds_alternative<config::FilesAction>(route.action)) {
+    spec.methods = http::MethodSet::of(http::Method::get);
+  }
+  return spec;
+}
+
+const config::Place& place_of(const config::RouteConfig& route) {
+  if (const auto* files = std::get_if<config::FilesAction>(&route.action)) return files->root_at;
+  if (const auto* named = std::get_if<config::HandlerAction>(&route.action)) return named->name_at;
+  return route.path_at;
+}
+
+/// All of one configuration; what is asked of each part is told in provision.hpp.
+class Search {
+ public:
+  Search(const config::Outcome& outcome, const Handlers& handlers)
+      : config_(outcome.config), known_(outcome.diagnostics), handlers_(handlers) {}
+
+  std::vector<Flaw> run() {
+    if (config_.listeners.empty()) return {};  // nothing was read
+    const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
+    if (!cpus.error.empty())
+      add({"environment", 0, 0, ""}, cpus.error, std::make_error_code(std::errc::invalid_argument));
+    if (config_.log.output != "stderr" && config_.log.output != "stdout")
+      look_at_log(config_.log.output, config_.log.output_at);
+    look_at_address("admin", config_.admin.address, config_.admin.address_at, config_.admin.owner,
+                    config_.admin.owner_at, true, false);
+    for (const config::ListenerConfig& listener : config_.listeners) look_at(listener);
+    // A place that is told already would be told twice.
+    flaws_.erase(std::remove_if(flaws_.begin(), flaws_.end(), [this](const Flaw& flaw) { return is_known(flaw); }),
+                 flaws_.end());
+    std::stable_sort(flaws_.begin(), flaws_.end(), [](const Flaw& a, const Flaw& b) {
+      return std::pair(a.diagnostic.line, a.diagnostic.column) < std::pair(b.diagnostic.line, b.diagnostic.column);
+    });
+    return std::move(flaws_);
+  }
+
+ private:
+  void add(const config::Place& at, std::string message, std::error_code error, ExitCode code = ExitCode::bad_usage) {
+    flaws_.push_back({config::diagnostic_at(at, std::move(message)), error, code});
+  }
+  [[nodiscard]] bool is_known(const Flaw& flaw) const {
+    return is_shortage(flaw.error) || std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
+             return d.source == flaw.diagnostic.source && d.key == flaw.diagnostic.key;
+           });
+  }
+  void look_at_log(const std::string& path, const config::Place& at) {
+    if (path.empty()) return;
+    if (const std::error_code error = why_not_appendable(path)) add(at, about_path(path, error), error);
+  }
+  void look_at_address(const std::string& who, const std::string& address, const config::Place& at,
+                       const std::string& owner_text, const config::Place& owner_at, bool tcp, bool udp) {
+    FileOwner owner;
+    std::string error;
+    if (!find_owner(owner_text, owner, error)) add(owner_at, error, std::make_error_code(std::errc::invalid_argument));
+    const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+    if (!endpoint) return;  // off, or reported when it was read
+    if (const Unbindable why = why_not_bindable(*endpoint, tcp, udp, owner))
+      add(at, "cannot bind " + address + ": " + why.error.message() + (why.what.empty() ? "" : " (" + why.what + ")"),
+          why.error, ExitCode::cannot_bind);
+    if (endpoint->family() != AF_UNIX) return;
+    const std::string identity = identity_of(std::string(endpoint->path()));
+    if (identity.empty()) return;
+    const auto [first, fresh] = unix_sockets_.emplace(identity, who);
+    if (!fresh)
+      add(at, "cannot bind " + address + ": it is the same file as the socket of " + first->second,
+          std::make_error_code(std::errc::address_in_use), ExitCode::cannot_bind);
+  }
+  void look_at(const config::ListenerConfig& listener) {
+    const auto* const aggregate = std::get_if<config::AggregateConfig>(&listener.service);
+    const bool tcp = aggregate == nullptr || aggregate->protocol != config::AggregateProtocol::udp;
+    const bool udp = aggregate != nullptr && aggregate->protocol != config::AggregateProtocol::tcp;
+    look_at_address(listener.name, listener.address, listener.address_at, listener.owner, listener.owner_at, tcp, udp);
+    const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
+    if (http == nullptr) return;
+    const config::AccessLogConfig& log = http->access_log;
+    if (log.format != config::AccessLogFormat::off && log.output != "stdout" && log.output != "stderr")
+      look_at_log(log.output, log.output_at);
+    (void)provision_http(*http, handlers_, open_files_, flaws_);
+  }
+
+  const config::Config& config_;
+  const std::vector<config::Diagnostic>& known_;
+  const Handlers& handlers_;
+  const std::shared_ptr<http::OpenFiles> open_files_ = std::make_shared<http::OpenFiles>();
+  std::map<std::string, std::string> unix_sockets_;
+  std::vector<Flaw> flaws_;
+};
+
+}  // namespace
+
+HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
+                         const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws) {
+  HttpParts parts;
+  const std::size_t before = flaws.size();
+  const auto add = [&](const config::Place& at, std::string message, std::error_code error) {
+    flaws.push_back({config::diagnostic_at(at, std::move(message)), error});
+  };
+  for (const config::ErrorPageConfig& page : config.error_pages) {
+    Result<http::ErrorPage> read = read_error_page(page.status, page.file);
+    if (read)
+      parts.error_pages.push_back(std::move(*read));
+    else
+      add(page.file_at, about_path(page.file, read.error()), read.error());
+  }
+  std::vector<http::RouteSpec> specs;
+  for (const config::RouteConfig& r : config.routes) {
+    http::Route route;
+    route.spec = spec_of(r);
+    specs.push_back(route.spec);
+    route.body_size = r.body_size;
+    route.require_length = r.require_length;
+    route.request_timeout = r.timeout;
+    auto handler = make_handler(r.action, handlers, open_files, config.server);
+    if (handler) {
+      route.handler = std::move(*handler);
+    } else {
+      const auto* const files = std::get_if<config::FilesAction>(&r.action);
+      add(place_of(r), files != nullptr ? about_path(files->root, handler.error()) : handler.error().message(),
+          handler.error());
+    }
+    parts.routes.push_back(std::move(route));
+  }
+  if (flaws.size() == before && !config.routes.empty())
+    if (const Result<http::Router> router = http::Router::make(specs); !router)
+      add(config.routes.front().path_at, "the routes do not go together: " + router.error().message(), router.error());
+  return parts;
+}
+
+std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers) {
+  return Search(outcome, handlers).run();
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,43 @@
+#pragma once
+// Provisioning: what a configuration that the loader took needs of this machine is looked for, and all that is missing
+// is told with its place. `check` and `run` ask the same function, so that they say the same; `run` asks it before
+// anything else, and what it opens later it opens by the same functions. Nothing that others could notice is done.
+//
+// What only doing it can tell is not told: a port that another program has, limits of descriptors and memory, and what
+// changes between the look and the start.
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "config/config.hpp"
+#include "core/http/error_page.hpp"
+#include "core/http/open_files.hpp"
+#include "core/http/server.hpp"
+#include "daemon/handlers.hpp"
+#include "daemon/lifecycle.hpp"
+
+namespace fiberd::daemon {
+
+/// Something that this machine, or this program, does not have as the configuration names it.
+struct Flaw {
+  config::Diagnostic diagnostic;
+  std::error_code error;
+  ExitCode code = ExitCode::bad_usage;
+};
+
+/// What an HTTP listener consists of but for its limits, logs and counters.
+struct HttpParts {
+  std::vector<http::ErrorPage> error_pages;
+  std::vector<http::Route> routes;  ///< one for each of the configuration, in its order
+};
+/// Reads the error pages, opens the roots, finds the handlers, and has the routes tried together. What is wrong is
+/// added to `flaws`; then the parts are not to be used.
+[[nodiscard]] HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
+                                       const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws);
+
+/// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
+/// rest is still looked for, but not twice at one key.
+[[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers);
+
+}  // namespace fiberd::daemon
