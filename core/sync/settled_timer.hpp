@@ -3,13 +3,14 @@
 //
 // The time is written down (due_) by whoever changes it, in whatever order its owner sees to; then settle() brings the
 // timer after it. Arming by each for itself would let one that was held up arm an old time over a newer one, and a lock
-// around both cannot be held by a receiver, which comes here from inside a select with other channels' locks. So only
-// one arms at a time, and whoever comes meanwhile leaves the work to it: it looks again before it goes.
+// around both cannot be held by a receiver, which comes here from inside a select with other channels' locks. So one at
+// a time arms, for all who come meanwhile (follower.hpp).
 #include <atomic>
 #include <cstdint>
 
 #include "core/base/clock.hpp"
 #include "core/runtime/timer.hpp"
+#include "core/sync/follower.hpp"
 
 namespace fiberd::sync::detail {
 
@@ -35,7 +36,7 @@ class SettledTimer : private runtime::Timer {
     self.fire_(self);
   }
   const Fire fire_;
-  std::atomic<std::uint32_t> changes_{0};  // not looked at yet; not 0: somebody is arming
+  Follower follower_;
 };
 
 }  // namespace fiberd::sync::detail

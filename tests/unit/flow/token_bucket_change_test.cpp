@@ -226,6 +226,30 @@ TEST_CASE("eight threads take while the rate and the burst change: never more th
   CHECK(total.load() <= 1000 + span / 1000 + 1000);  // at most a million a second
 }
 
+TEST_CASE("what a look sees is of one moment, while the units change by a factor of 2^28",
+          "[token_bucket][change][threads]") {
+  TokenBucket bucket(1, 1000);
+  std::atomic<bool> over{false};
+  std::atomic<std::int64_t> looks{0};
+  std::atomic<std::int64_t> torn{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      std::int64_t n = 0;
+      for (; !over; ++n) {
+        if (bucket.burst() != 1000) ++torn;
+        if (bucket.available_at(kStart) != 1000) ++torn;  // nobody takes any
+      }
+      looks += n;
+    });
+  for (int i = 0; i < 100'000; ++i) bucket.set_rate_at(kStart, i % 2 == 0 ? 5e8 : 1);
+  over = true;
+  for (std::thread& t : threads) t.join();
+  CHECK(torn == 0);
+  CHECK(looks != 0);
+  CHECK(bucket.available_at(kStart) == 1000);
+}
+
 TEST_CASE("waits across changes end at their promised times, 2,000 seeds", "[token_bucket][change][seeds]") {
   test::for_each_simulation(2'000, [](std::uint64_t seed) {
     Random random(seed);
