@@ -67,7 +67,7 @@ TEST_CASE("a fiber has as much stack as its class has", "[runtime][stacks]") {
   auto rt = start();
   MemStats stats;
   rt->run([&] {
-    static Cancellation go;
+    static CancelSource go;
     sync::WaitGroup group;
     sync::WaitGroup used;
     used.add(3);
@@ -174,7 +174,7 @@ TEST_CASE("the classes share the maps that mprotect may take, and a refusal name
   auto rt = start({.reserve = 0});
   const std::uint64_t most = rt->read_mem_stats().stacks_most;
   CHECK(most == 437);
-  static Cancellation go;
+  static CancelSource go;
   std::uint64_t large = 0;
   std::uint64_t normal = 0;
   std::error_code no_large;
