@@ -100,7 +100,7 @@ TEST_CASE("docs/go-to-fiberd.md: a result from a goroutine", "[integration][docs
   test::on_fibers([&text] {
     const context::Context ctx = context::background();
     const auto result = std::make_shared<sync::Channel<Result<Page>>>(1);
-    if (!runtime::spawn("fetch", [=] { result->send(fetch(ctx, "/a")); })) return;
+    if (!runtime::spawn("fetch", [=] { (void)result->send(fetch(ctx, "/a")); })) return;
     const Result<Result<Page>> page = result->receive(ctx);
     if (page && *page) text = (*page)->text;
   });
@@ -114,7 +114,7 @@ TEST_CASE("docs/go-to-fiberd.md: channels", "[integration][docs]") {
     sync::WaitGroup group;
     const auto producer = [&jobs] {
       const defer closed([&jobs] { jobs.close(); });
-      for (int i = 1; i <= 10; ++i) jobs.send(Job{i});
+      for (int i = 1; i <= 10; ++i) (void)jobs.send(Job{i});
     };
     if (!group.go("producer", producer)) return;
     for (const Job& job : jobs) sum += job.n;  // until it is closed and empty
@@ -129,7 +129,7 @@ TEST_CASE("docs/go-to-fiberd.md: select with return", "[integration][docs]") {
   std::error_code ended;
   test::on_fibers([&] {
     sync::Channel<Job> jobs(4);
-    for (int i = 0; i < 4; ++i) jobs.send(Job{i});
+    for (int i = 0; i < 4; ++i) (void)jobs.send(Job{i});
     jobs.close();
     drained = work_until_done(context::background(), jobs, sum);
     sync::Channel<Job> idle;
@@ -171,7 +171,7 @@ TEST_CASE("docs/go-to-fiberd.md: tickers and timers", "[integration][docs]") {
     brief.cancel();
 
     sync::Channel<int> lines(1);
-    lines.send(1);
+    (void)lines.send(1);
     sync::Timer idle(30s);
     while (!quiet) {
       sync::select(sync::on_receive(lines,
