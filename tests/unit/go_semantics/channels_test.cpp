@@ -123,25 +123,23 @@ TEST_CASE("go chan: close wakes every receiver", "[go][chan]") {
 }
 
 TEST_CASE("go chan: senders that wait when it is closed are told, and keep their values", "[go][chan]") {
-  in_every_way(
-      [](Findings& found) {
-        Channel<std::unique_ptr<int>> channel;
-        WaitGroup group;
-        std::atomic<int> told{0};
-        std::atomic<int> waiting{0};
-        for (int i = 0; i < 5; ++i)
-          start(group, [&] {
-            auto value = std::make_unique<int>(1);
-            ++waiting;
-            if (channel.send_from(value) == sync::errc::closed && value != nullptr) ++told;
-          });
-        found.check(soon([&] { return waiting == 5; }), "they come");
-        (void)runtime::sleep_for(1ms);
-        (void)channel.close();
-        group.wait();
-        found.check(told == 5, "each of them");
-      },
-      20);
+  in_simulation(200, [](Findings& found) {
+    Channel<std::unique_ptr<int>> channel;
+    WaitGroup group;
+    std::atomic<int> told{0};
+    std::atomic<int> waiting{0};
+    for (int i = 0; i < 5; ++i)
+      start(group, [&] {
+        auto value = std::make_unique<int>(1);
+        ++waiting;
+        if (channel.send_from(value) == sync::errc::closed && value != nullptr) ++told;
+      });
+    found.check(soon([&] { return waiting == 5; }), "they come");
+    (void)runtime::sleep_for(1ms);
+    (void)channel.close();
+    group.wait();
+    found.check(told == 5, "each of them");
+  });
 }
 
 #ifdef NDEBUG  // a debug build stops there

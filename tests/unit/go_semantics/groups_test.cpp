@@ -275,7 +275,7 @@ TEST_CASE("go singleflight: a call, its value and its error", "[go][singleflight
 }
 
 TEST_CASE("go singleflight: duplicates wait and share", "[go][singleflight]") {
-  in_every_way([](Findings& found) {
+  in_simulation(200, [](Findings& found) {
     Flights flights;
     WaitGroup group;
     std::atomic<int> calls{0};
@@ -315,34 +315,32 @@ TEST_CASE("go singleflight: different keys do not wait for each other", "[go][si
 }
 
 TEST_CASE("go singleflight: a panic reaches every caller", "[go][singleflight]") {
-  in_every_way(
-      [](Findings& found) {
-        Flights flights;
-        WaitGroup group;
-        std::atomic<int> thrown{0};
-        std::atomic<int> entered{0};
-        sync::Channel<int> gate;
-        for (int i = 0; i < 6; ++i)
-          start(group, [&, i] {
-            const auto load = [&]() -> int {
-              (void)gate.receive();
-              throw std::runtime_error("no page");
-            };
-            ++entered;
-            try {
-              (void)(i % 2 == 0 ? flights.call("key", load) : flights.call(context::background(), "key", load));
-            } catch (const std::runtime_error& e) {
-              thrown += std::string(e.what()) == "no page" ? 1 : 0;
-            }
-          });
-        found.check(soon([&] { return entered == 6; }), "all come");
-        (void)runtime::sleep_for(5ms);
-        (void)gate.close();
-        group.wait();
-        found.check(thrown == 6, "each of them");
-        found.check(flights.call("key", [] { return 1; }).result == 1, "and the key is free again");
-      },
-      50);
+  in_simulation(200, [](Findings& found) {
+    Flights flights;
+    WaitGroup group;
+    std::atomic<int> thrown{0};
+    std::atomic<int> entered{0};
+    sync::Channel<int> gate;
+    for (int i = 0; i < 6; ++i)
+      start(group, [&, i] {
+        const auto load = [&]() -> int {
+          (void)gate.receive();
+          throw std::runtime_error("no page");
+        };
+        ++entered;
+        try {
+          (void)(i % 2 == 0 ? flights.call("key", load) : flights.call(context::background(), "key", load));
+        } catch (const std::runtime_error& e) {
+          thrown += std::string(e.what()) == "no page" ? 1 : 0;
+        }
+      });
+    found.check(soon([&] { return entered == 6; }), "all come");
+    (void)runtime::sleep_for(5ms);
+    (void)gate.close();
+    group.wait();
+    found.check(thrown == 6, "each of them");
+    found.check(flights.call("key", [] { return 1; }).result == 1, "and the key is free again");
+  });
 }
 
 TEST_CASE("go singleflight: forget lets the next call begin anew; those who wait get the old one",
@@ -365,7 +363,7 @@ TEST_CASE("go singleflight: forget lets the next call begin anew; those who wait
 
 TEST_CASE("go singleflight: a caller whose context ends leaves, the call goes on for the others",
           "[go][singleflight][context]") {
-  in_every_way([](Findings& found) {
+  in_simulation(200, [](Findings& found) {
     Flights flights;
     WaitGroup group;
     sync::Channel<int> gate;

