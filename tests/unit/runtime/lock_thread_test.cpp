@@ -36,7 +36,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr int kRounds = test::kSanitized ? 200 : 2'000;
+constexpr int kRounds = test::kSanitized ? 100 : 500;
 
 std::unique_ptr<Runtime> start(Options options) {
   auto rt = Runtime::start(options);
