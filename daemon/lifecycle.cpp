@@ -8,7 +8,6 @@
 // stop_watchdog.cpp, armed before anything else is done about a signal.
 #include "daemon/lifecycle.hpp"
 
-#include <malloc.h>
 #include <signal.h>
 
 #include <atomic>
@@ -19,23 +18,23 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
-#include "core/http/reclaim.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/exporter.hpp"
-#include "core/runtime/blocking.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/service_thread.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
+#include "daemon/entry.hpp"
 #include "daemon/gates.hpp"
 #include "daemon/http_service.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
+#include "daemon/memory_watch.hpp"
 #include "daemon/process_setup.hpp"
 #include "daemon/services/aggregate/service.hpp"
 #include "daemon/services/tcp_server.hpp"
@@ -47,53 +46,6 @@
 namespace fiberd::daemon {
 
 namespace {
-
-std::error_code admit(std::string_view name) noexcept {
-  // Only fibers that serve somebody new are refused; those that finish, drain and report must go on.
-  const bool serves = name == "http" || name == "tcp";
-  return serves && over_memory_limit() ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
-}
-
-/// One configured listener with what serves it.
-struct Entry {
-  std::string name;
-  bool ipv6_only = false;
-  std::unique_ptr<net::Listener> listener;
-  HttpService http;                // when it is HTTP
-  std::unique_ptr<TcpServer> tcp;  // when it is TCP
-  std::shared_ptr<http::Gate> tcp_gate;
-  std::vector<metric::CallbackHandle> tcp_gate_metrics;
-  std::unique_ptr<aggregate::Service> aggregate;  // when it aggregates; listener is null then without TCP
-
-  const std::vector<http::Server*>* all_http = nullptr;  // of the daemon, this one included
-  http::OpenFiles* open_files = nullptr;                 // of the daemon
-
-  static std::size_t make_room(void* argument, net::Shortage shortage, std::size_t wanted) noexcept {
-    const auto& e = *static_cast<const Entry*>(argument);
-    if (shortage == net::Shortage::descriptors) {
-      // First the files that nobody is sending: they cost nobody anything.
-      const std::size_t closed = e.open_files->reclaim(wanted);
-      return closed >= wanted ? closed : closed + http::reclaim(*e.all_http, wanted - closed);
-    }
-    http::Server* const own = e.http.server.get();
-    return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
-  }
-  static void on_http(void* argument, int fd, void* place, const net::Endpoint& client) noexcept {
-    static_cast<Entry*>(argument)->http.server->serve(fd, &net::Listener::release, place, client);
-  }
-
-  [[nodiscard]] std::size_t connections() const noexcept { return listener != nullptr ? listener->connections() : 0; }
-
-  std::error_code start() {
-    if (aggregate != nullptr) return aggregate->start(listener.get());
-    if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
-    return listener->start(&on_http, this);
-  }
-  std::size_t stop(const std::atomic<std::int64_t>& deadline) {
-    if (aggregate != nullptr) return aggregate->stop(deadline);
-    return tcp != nullptr ? tcp->stop(deadline) : http.server->stop(deadline);
-  }
-};
 
 class Daemon {
  public:
@@ -113,9 +65,6 @@ class Daemon {
   ExitCode bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options);
   std::error_code handle_signals();
   void announce() const;
-  void watch_memory();
-  static void give_memory_back() noexcept;
-  void save_memory() noexcept;
   std::error_code start();
   void drain();
   void stop_requested(int signo) noexcept;
@@ -134,7 +83,7 @@ class Daemon {
   std::unique_ptr<runtime::Runtime> runtime_;
   std::atomic<const runtime::Scheduler*> scheduler_{nullptr};  // of runtime_, until that has gone
   std::string gomaxprocs_source_;
-  std::uint64_t memory_limit_ = 0;
+  std::unique_ptr<MemoryWatch> memory_;
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<http::Server*> http_servers_;  // of entries_
   std::unique_ptr<Entry> admin_;
@@ -292,12 +241,7 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   return ExitCode::clean;
 }
 
-/// malloc_trim() leaves alone what is free at the top of a thread's arena; free() gives that back, but for a threshold
-/// that grows by itself to megabytes unless it is set.
-void bound_free_memory() noexcept { (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024); }
-
 ExitCode Daemon::build() {
-  bound_free_memory();
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
   if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
@@ -305,7 +249,6 @@ ExitCode Daemon::build() {
     fatal(cpus.error);
     return ExitCode::bad_usage;
   }
-  memory_limit_ = memory_limit(config_.memory.limit);
   auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
                                           .stack_size = config_.runtime.stack_size,
                                           .small_stack_size = config_.runtime.small_stack_size,
@@ -324,6 +267,7 @@ ExitCode Daemon::build() {
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
   open_files_ = make_open_files(config_.file_cache, registry_);
+  memory_ = std::make_unique<MemoryWatch>(memory_limit(config_.memory.limit), *open_files_, http_servers_);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
@@ -477,51 +421,8 @@ void Daemon::announce() const {
                           " (" + gomaxprocs_source_ + "), stack guards " +
                           std::string(fiber::to_string(stats.guard_kind)) +
                           (few ? " (" + std::to_string(stats.stacks_most) + " at most)" : "") +
-                          (memory_limit_ != 0 ? ", memory limit " + std::to_string(memory_limit_ >> 20U) + " MiB"
-                                              : std::string(", no memory limit")));
-}
-
-void Daemon::watch_memory() {
-  if (memory_limit_ != 0) runtime_->set_admission_hook(&admit);
-  const Result<void> watching = runtime_->spawn("memory", [this] {
-    static constexpr std::size_t kCrowd = 256;
-    static constexpr std::int64_t kPause = 5'000'000'000;
-    std::size_t crowd = 0;
-    std::int64_t trimmed = 0;
-    while (!draining_.canceled()) {
-      if (memory_limit_ != 0) check_memory(memory_limit_);
-      std::size_t open = 0;
-      for (const auto& e : entries_) open += e->connections();
-      crowd = std::max(crowd, open);
-      const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
-      // Closing what was deleted frees its disk space, which may take a while.
-      if (open_files_->files() != 0) runtime::blocking([&] { open_files_->sweep(monotonic_now()); });
-      if (over_memory_limit()) {
-        save_memory();
-      } else if (crowd_left) {
-        give_memory_back();
-        trimmed = monotonic_now();
-        crowd = open;
-      }
-      (void)runtime::sleep_for(std::chrono::milliseconds(500), &draining_);
-    }
-  });
-  if (!watching) log(LogLevel::error, "memory is not watched: " + watching.error().message());
-}
-
-/// malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Freed memory
-/// that it keeps counts as ours, too: without this memory.limit, once reached, might never be left again.
-void Daemon::give_memory_back() noexcept {
-  (void)runtime::blocking([] { (void)malloc_trim(0); });
-}
-
-/// What idle connections hold is what can be had back without hurting anybody.
-void Daemon::save_memory() noexcept {
-  open_files_->clear();
-  std::size_t open = 0;
-  for (const http::Server* const s : http_servers_) open += s->connections();
-  (void)http::reclaim(http_servers_, open / 8 + 1);
-  give_memory_back();
+                          (memory_->limit() != 0 ? ", memory limit " + std::to_string(memory_->limit() >> 20U) + " MiB"
+                                                 : std::string(", no memory limit")));
 }
 
 void Daemon::drain() {
@@ -591,7 +492,11 @@ ExitCode Daemon::serve() {
     fatal("the access logs' thread cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
   }
-  watch_memory();
+  memory_->start(*runtime_, draining_, [this] {
+    std::size_t open = 0;
+    for (const auto& e : entries_) open += e->connections();
+    return open;
+  });
   ExitCode code = ExitCode::clean;
   if (const std::error_code error = start()) {
     const bool stacks = error == std::errc::not_enough_memory;
@@ -628,8 +533,10 @@ ExitCode Daemon::run() {
       e->aggregate.reset();
     }
     if (admin_ != nullptr) admin_->listener.reset();
-    runtime_.reset();
+    // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
+    runtime_->scheduler().wait_until_no_fibers();
     scheduler_.store(nullptr, std::memory_order_release);
+    runtime_.reset();
   }
   const std::chrono::milliseconds patience = log_patience();
   access_writers_.stop(patience, monotonic_now() + 10 * std::chrono::nanoseconds(patience).count());

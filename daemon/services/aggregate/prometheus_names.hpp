@@ -36,8 +36,8 @@ enum class Kind : std::uint8_t { counter, gauge, timer, set };
 /// [a-zA-Z_][a-zA-Z0-9_]*: other bytes become '_', a leading digit gets one before it; counters end in "_total".
 [[nodiscard]] std::string prometheus_name(std::string_view name, Kind kind);
 
-/// `tags` as `a="b",c="true"` (a tag without value is "true"), by label, escaped. nullopt when two keys become one label,
-/// or one becomes a label that Prometheus keeps for itself ("quantile", "__…").
+/// `tags` as `a="b",c="true"` (a tag without value is "true"), by label, escaped. nullopt when two keys become one
+/// label, or one becomes a label that Prometheus keeps for itself ("quantile", "__…").
 [[nodiscard]] std::optional<std::string> prometheus_labels(std::string_view tags);
 
 /// The claims of one listener. Thread-safe; never parks. Must outlive the families.

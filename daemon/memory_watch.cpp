@@ -1,0 +1,76 @@
+#include "daemon/memory_watch.hpp"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/http/reclaim.hpp"
+#include "core/runtime/blocking.hpp"
+#include "daemon/memory_guard.hpp"
+
+namespace fiberd::daemon {
+
+static std::error_code admit(std::string_view name) noexcept {
+  // Only fibers that serve somebody new are refused; those that finish, drain and report must go on.
+  const bool serves = name == "http" || name == "tcp";
+  return serves && over_memory_limit() ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
+}
+
+/// malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Freed memory
+/// that it keeps counts as ours, too: without this memory.limit, once reached, might never be left again.
+static void give_back() noexcept {
+  (void)runtime::blocking([] { (void)malloc_trim(0); });
+}
+
+MemoryWatch::MemoryWatch(std::uint64_t limit, http::OpenFiles& files,
+                         const std::vector<http::Server*>& servers) noexcept
+    : limit_(limit), files_(files), servers_(servers) {
+  // malloc_trim() leaves alone what is free at the top of a thread's arena; free() gives that back, but for a threshold
+  // that grows by itself to megabytes unless it is set.
+  (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+}
+
+void MemoryWatch::start(runtime::Runtime& runtime, runtime::Cancellation& until,
+                        std::function<std::size_t()> connections) {
+  connections_ = std::move(connections);
+  if (limit_ != 0) runtime.set_admission_hook(&admit);
+  const Result<void> watching = runtime.spawn("memory", [this, &until] { watch(until); });
+  if (!watching) log(LogLevel::error, "memory is not watched: " + watching.error().message());
+}
+
+void MemoryWatch::watch(runtime::Cancellation& until) {
+  static constexpr std::size_t kCrowd = 256;
+  static constexpr std::int64_t kPause = 5'000'000'000;
+  std::size_t crowd = 0;
+  std::int64_t trimmed = 0;
+  while (!until.canceled()) {
+    if (limit_ != 0) check_memory(limit_);
+    const std::size_t open = connections_();
+    crowd = std::max(crowd, open);
+    const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
+    // Closing what was deleted frees its disk space, which may take a while.
+    if (files_.files() != 0) runtime::blocking([&] { files_.sweep(monotonic_now()); });
+    if (over_memory_limit()) {
+      save();
+    } else if (crowd_left) {
+      give_back();
+      trimmed = monotonic_now();
+      crowd = open;
+    }
+    (void)runtime::sleep_for(std::chrono::milliseconds(500), &until);
+  }
+}
+
+/// What idle connections hold is what can be had back without hurting anybody.
+void MemoryWatch::save() noexcept {
+  files_.clear();
+  std::size_t open = 0;
+  for (const http::Server* const s : servers_) open += s->connections();
+  (void)http::reclaim(servers_, open / 8 + 1);
+  give_back();
+}
+
+}  // namespace fiberd::daemon
