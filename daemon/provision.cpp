@@ -28,8 +28,9 @@ Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path
   static constexpr std::size_t kMost = std::size_t{64} * 1024;
   // A FIFO would be waited for.
   std::error_code unknown;
-  if (const auto type = std::filesystem::status(path, unknown).type();
-      type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
+  const auto type = std::filesystem::status(path, unknown).type();
+  if (type == std::filesystem::file_type::directory) return fail(std::errc::is_a_directory);
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
     return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
   errno = 0;
   std::ifstream in(path, std::ios::binary);
