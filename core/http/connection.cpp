@@ -356,6 +356,10 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
       // The body ended before its length: the client closed, or half-closed and may still read why.
       ex.keep_alive_ = false;
       status = 400;
+    } else if (error && server_.context().err()) {
+      // The stop's deadline: the handler is not at fault, and another server may do it.
+      ex.keep_alive_ = false;
+      status = 503;
     } else if (error) {
       ex.keep_alive_ = false;
       status = 500;
