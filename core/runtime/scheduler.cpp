@@ -12,7 +12,7 @@
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
 // and the 256 that a ring holds. Fibers that are woken come into the ring past the global queue; so every 244 turns a
 // ring that is nearly full gives 128 of its fibers to the end of that queue, which makes room.
-// Fibers that never ran are taken newest first, seven turns of eight. Pinned fibers get every other turn.
+// Fibers that never ran are taken newest first, three turns of four. Pinned fibers get every other turn.
 //
 // Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
 // stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
@@ -154,9 +154,9 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
       ++taken;
     }
   };
-  // When both wait, those that never ran have seven turns of eight: who begins late is late already, and the others are
+  // When both wait, those that never ran have three turns of four: who begins late is late already, and the others are
   // those that kept them waiting.
-  if (spilled_.empty() || (global_head_ != nullptr && (++global_turn_ & 7U) == 0)) {
+  if (spilled_.empty() || (global_head_ != nullptr && (++global_turn_ & 3U) == 0)) {
     take(global_head_);
     if (global_head_ == nullptr) global_tail_ = nullptr;
   } else {
