@@ -96,7 +96,9 @@ class alignas(kCacheLine) Processor {
   ProcessorStats stats;
 
   [[nodiscard]] fiber::StackCache& stacks_of(fiber::StackClass c) noexcept {
-    return c == fiber::StackClass::normal ? stacks : other_stacks[static_cast<std::size_t>(c) - 1];
+    if (c == fiber::StackClass::normal) [[likely]]
+      return stacks;
+    return other_stacks[static_cast<std::size_t>(c) - 1];
   }
 
   SectionWord section;

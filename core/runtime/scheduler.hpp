@@ -181,10 +181,12 @@ class Scheduler {
   Fiber* take_reserved_fiber(Processor& p, fiber::StackClaim claim) noexcept;
   void set_fibers_aside() noexcept;
   void recycle(Processor& p, Fiber& f) noexcept;
-  [[nodiscard]] std::error_code take_credit(Processor& p, const SpawnOptions& options) noexcept;
+  [[nodiscard]] std::error_code take_other_credit(Processor& p, fiber::StackClass c) noexcept;
   /// Of a class that some fiber has, or had.
   [[nodiscard]] fiber::StackPool& pool_of(fiber::StackClass c) noexcept {
-    return c == fiber::StackClass::normal ? *stacks_ : *other_stacks_.find(c);
+    if (c == fiber::StackClass::normal) [[likely]]
+      return *stacks_;
+    return *other_stacks_.find(c);
   }
   void flush_stacks(Processor& p) noexcept;
   [[nodiscard]] bool trim_stacks() noexcept;

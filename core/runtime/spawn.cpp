@@ -109,17 +109,10 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   drain_.ended(p.stats.ended);
 }
 
-std::error_code Scheduler::take_credit(Processor& p, const SpawnOptions& options) noexcept {
-  using fiber::StackClass;
-  switch (options.stack) {
-    case StackClass::normal:
-      return stacks_->reserve(p.stacks, options.claim) ? std::error_code() : make_error_code(errc::out_of_stacks);
-    case StackClass::small:
-    case StackClass::large: break;
-  }
-  fiber::StackPool* const pool = other_stacks_.find(options.stack);
-  if (pool != nullptr && pool->reserve(p.stacks_of(options.stack))) return {};
-  return options.stack == StackClass::small ? errc::out_of_small_stacks : errc::out_of_large_stacks;
+[[gnu::noinline]] std::error_code Scheduler::take_other_credit(Processor& p, fiber::StackClass c) noexcept {
+  fiber::StackPool* const pool = other_stacks_.find(c);
+  if (pool != nullptr && pool->reserve(p.stacks_of(c))) return {};
+  return c == fiber::StackClass::small ? errc::out_of_small_stacks : errc::out_of_large_stacks;
 }
 
 void Scheduler::flush_stacks(Processor& p) noexcept {
@@ -151,7 +144,10 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     if (!local) external_lock_.lock();
     Processor& p = local ? *m->processor : external_;
     if (!refused) {
-      refused = take_credit(p, options);
+      if (options.stack != fiber::StackClass::normal) [[unlikely]]
+        refused = take_other_credit(p, options.stack);
+      else if (!stacks_->reserve(p.stacks, options.claim)) [[unlikely]]
+        refused = errc::out_of_stacks;
     }
     if (!refused &&
         (f = options.claim == fiber::StackClaim::ordinary ? take_free_fiber(p)
@@ -245,18 +241,17 @@ FiberOrigin current_origin() noexcept {
 }
 
 void Scheduler::run_function(Fiber& f) noexcept {
-  const FiberOrigin origin{f.id, f.name, f.where};
   try {
     f.function();
   } catch (...) {
-    runtime::report_panic(origin, Recovered(std::current_exception()));
+    runtime::report_panic({f.id, f.name, f.where}, Recovered(std::current_exception()));
   }
   // What the callable owns is destroyed here, still on the fiber: destructors may park.
   try {
     f.function.reset();
     fiber::destroy_locals(f.locals);
   } catch (...) {
-    log_panic(origin, Recovered(std::current_exception()));
+    log_panic({f.id, f.name, f.where}, Recovered(std::current_exception()));
   }
 }
 
