@@ -19,7 +19,7 @@ std::string parse_unix(std::string_view path, Address& out) {
   static constexpr std::size_t kMaxPath = 107;
   if (path.empty()) return "unix: needs a path, e.g. unix:/run/fiberd/web.sock";
   if (path.size() > kMaxPath) return "a Unix socket's path has at most " + std::to_string(kMaxPath) + " bytes";
-  if (const std::string wrong = check_file_path(path); !wrong.empty()) return wrong;
+  if (std::string wrong = check_file_path(path); !wrong.empty()) return wrong;
   if (path.back() == '/') return "a Unix socket's path ends in the name of a file";
   if (const std::string_view variable = find_variable(path); !variable.empty())
     return unknown_variable(variable, "write the path itself");

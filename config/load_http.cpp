@@ -224,7 +224,7 @@ std::vector<ErrorPageConfig> read_error_pages(const Reader& http) {
     if (file.empty())
       http.report("error_pages", i, status + ": needs a file");
     else if (const std::string wrong = check_file_path(file); !wrong.empty())
-      http.report("error_pages", i, status + ": " + wrong);
+      http.report("error_pages", i, std::string(status).append(": ").append(wrong));
     pages.push_back(std::move(page));
   }
   return pages;

@@ -29,7 +29,7 @@ std::string plain_host(std::string host) {
 }
 
 std::string check_host_pattern(std::string_view host) {
-  const std::string no = "\"" + std::string(host) + "\" is no host name without port, nor *. and one";
+  std::string no = "\"" + std::string(host) + "\" is no host name without port, nor *. and one";
   if (host.starts_with('['))
     return host.size() > 2 && host.ends_with(']') && host.find(']') + 1 == host.size() ? "" : no;
   if (host.starts_with("*.")) host.remove_prefix(2);

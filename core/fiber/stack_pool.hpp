@@ -68,8 +68,8 @@ class StackPool {
     /// kMapsLeft is left, or an eighth where the kernel allows few; never more than half.
     std::uint64_t maps_left = kMapsLeft;
     std::shared_ptr<GuardMaps> guard_maps = nullptr;  ///< another pool's, to share its maps
-    std::uint32_t reserve = 0;              ///< stacks set aside for claims above StackClaim::ordinary
-    std::uint32_t reserve_final = 0;        ///< of these, those that only StackClaim::finish may have
+    std::uint32_t reserve = 0;                        ///< stacks set aside for claims above StackClaim::ordinary
+    std::uint32_t reserve_final = 0;                  ///< of these, those that only StackClaim::finish may have
   };
   static constexpr std::uint64_t kMapsLeft = GuardMaps::kMapsLeft;
   struct Stats {

@@ -4,9 +4,10 @@
 // Registration takes a lock and may allocate; adding to what it returned does neither. A registry is an ordinary
 // object: the daemon owns one, tests make their own.
 //
-// Label values may come from outside, so they are bounded: of one over 128 bytes 111 and a hash are kept (registry.cpp).
-// Beyond a family's `max_series`, and for values not UTF-8 (one makes a scraper reject the whole page), the overflow
-// series is returned, whose labels all read "other", and fiberd_metric_series_refused_total{family} counts the request.
+// Label values may come from outside, so they are bounded: of one over 128 bytes 111 and a hash are kept
+// (registry.cpp). Beyond a family's `max_series`, and for values not UTF-8 (one makes a scraper reject the whole page),
+// the overflow series is returned, whose labels all read "other", and fiberd_metric_series_refused_total{family} counts
+// the request.
 #include <cstdint>
 #include <deque>
 #include <functional>

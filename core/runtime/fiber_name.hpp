@@ -18,8 +18,9 @@
 namespace fiberd::runtime {
 
 namespace detail {
-/// Called while compiling only: that it is no constant function is the error.
-void a_fiber_name_must_be_a_literal_without_zeros_in_it();
+/// Called while compiling only: that it is no constant function is the error. (Defined all the same: clang 14 emits
+/// consteval constructors of default arguments and members.)
+[[noreturn]] void a_fiber_name_must_be_a_literal_without_zeros_in_it();
 }  // namespace detail
 
 class FiberName {
