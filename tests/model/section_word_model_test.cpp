@@ -55,7 +55,7 @@ void scenario(World& w) {
     }
     s.end();
   };
-  w.thread("machine", [&s, sections] { sections(0, 2); });
+  w.thread("machine", [sections] { sections(0, 2); });
   w.thread("sysmon", [&s] {
     const std::uint64_t seen = s.word.current();
     if (seen == 0 || s.word.current() != seen || !s.word.take(seen)) return;

@@ -26,6 +26,7 @@ TEST_CASE("contexts and sleeps of every length", "[durations][simulation]") {
   const auto expect = [&wrong](bool holds, const char* what) {
     if (!holds) wrong.emplace_back(what);
   };
+  bool slept = false;
   const auto outcome = runtime::Simulation(1).run([&] {
     const auto ever = context::with_timeout(background(), kEver);
     const auto nearly = context::with_timeout(ever.context, kEver - 1ns);
@@ -38,9 +39,8 @@ TEST_CASE("contexts and sleeps of every length", "[durations][simulation]") {
     expect(begin.context.err() == context::errc::deadline_exceeded, "before all time");
     expect(below.context.err() == context::errc::deadline_exceeded, "below what was before all time");
     expect(!context::sleep(background(), kPast) && !runtime::sleep_for(kPast), "slept in the past");
-    bool slept = false;
-    (void)runtime::spawn("sleeper", [&] { slept = !context::sleep(nearly.context, kEver); });
-    (void)runtime::spawn("sleeper", [&] { slept = !runtime::sleep_for(kEver); });
+    (void)runtime::spawn("sleeper", [&slept, ctx = nearly.context] { slept = !context::sleep(ctx, kEver); });
+    (void)runtime::spawn("sleeper", [&slept] { slept = !runtime::sleep_for(kEver); });
     std::size_t which = sync::select(sync::after(kEver), sync::after(1h), sync::on_done(ever.context));
     expect(which == 1, "an hour is less than for ever");
     which = sync::select(sync::after(kPast), sync::after(kEver));
