@@ -1,4 +1,5 @@
 // What gives back by itself: a semaphore's permit, lock guards under a context, a wait group's part.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <mutex>
@@ -121,7 +122,7 @@ TEST_CASE("a part of a wait group is done when it dies", "[guards][wait_group]")
     }
     found.check(group.count() == 0, "done by its end");
     // Owned by what carries it.
-    int ran = 0;
+    std::atomic<int> ran{0};
     for (int i = 0; i < 10; ++i) (void)runtime::spawn("part", [&ran, part = group.part()] { ++ran; });
     group.wait();
     found.check(ran <= 10 && group.count() == 0, "all are done");

@@ -1,6 +1,7 @@
 // Task: what a fiber returns or throws comes to who joins it.
 #include "core/sync/task.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -258,23 +259,24 @@ TEST_CASE("joining no task is a BUG with an error", "[sync][task]") {
 #endif
 
 TEST_CASE("a task costs one allocation, a plain spawn none, whatever the result", "[sync][task]") {
-  std::uint64_t tasks = 0;
-  std::uint64_t plain = 0;
+  std::uint64_t tasks = UINT64_MAX;
+  std::uint64_t plain = UINT64_MAX;
   static constexpr int kRounds = 100;
   on_fibers(1, [&](Findings& found) {
-    // Twice: the first time fibers and stacks are made.
-    for (int round = 0; round < 2; ++round) {
+    // The least of several: the first time fibers and stacks are made, and others' threads may allocate now and then.
+    for (int round = 0; round < 5; ++round) {
       const std::uint64_t before = test::allocations();
       for (int i = 0; i < kRounds; ++i) {
         auto task = spawn_task("task", [i] { return std::array<int, 64>{i}; });
         found.check((*task->join())[0] == i, "the value");
       }
-      tasks = test::allocations() - before;
+      const std::uint64_t between = test::allocations();
+      tasks = std::min(tasks, between - before);
       for (int i = 0; i < kRounds; ++i) {
         found.check(runtime::spawn("plain", [] {}).has_value(), "spawn");
         runtime::yield();
       }
-      plain = test::allocations() - before - tasks;
+      plain = std::min(plain, test::allocations() - between);
     }
   });
   CHECK(tasks == kRounds);
