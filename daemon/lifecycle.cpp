@@ -544,9 +544,19 @@ ExitCode Daemon::run() {
   return code;
 }
 
+/// What comes before the handlers are there waits for them (as PID 1 it would be lost, else it would kill a half-made
+/// daemon), and what comes when they have gone must not cut the end off. The service thread alone has them unblocked.
+void hold_signals() noexcept {
+  sigset_t held;
+  sigemptyset(&held);
+  for (const int signo : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&held, signo);
+  (void)pthread_sigmask(SIG_BLOCK, &held, nullptr);
+}
+
 }  // namespace
 
 ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
+  hold_signals();
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   (void)sigaction(SIGPIPE, &ignore, nullptr);  // whoever read our lines may have gone

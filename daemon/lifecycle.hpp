@@ -9,7 +9,7 @@ namespace fiberd::daemon {
 enum class ExitCode : int { clean = 0, runtime_failure = 1, bad_usage = 2, cannot_bind = 3 };
 
 /// Runs until SIGTERM or SIGINT and drains. Blocks. Call once, before the process has other threads (the signals that
-/// it handles are blocked in the caller). A handler that `config` names and `handlers` has not: bad_usage.
+/// it handles are blocked in the caller, and stay so). A handler that `config` names and `handlers` has not: bad_usage.
 [[nodiscard]] ExitCode run_daemon(const config::Config& config, const Handlers& handlers = {});
 
 }  // namespace fiberd::daemon

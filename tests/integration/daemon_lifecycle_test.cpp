@@ -359,3 +359,36 @@ TEST_CASE("the admin's Unix socket is its owner's alone, and root: is root with 
   CHECK((st.st_mode & 0777) == 0660);
   CHECK(owned.stop() == 0);
 }
+
+TEST_CASE("signals before their handlers are there wait for them: none is lost, none kills a half-made daemon",
+          "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  // Many listeners: from the first socket file to the handlers it takes a while.
+  std::string config = "admin: {address: \"off\"}\nlisteners:\n";
+  for (int i = 0; i < 200; ++i)
+    config += "  - {name: l" + std::to_string(i) + ", address: \"unix:" + directory.path() + "/s" + std::to_string(i) +
+              "\", tcp: {echo: {}}}\n";
+  Process daemon({.arguments = {FIBERD_BINARY, "run", "-c", directory.write("fiberd.yaml", config)}});
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  while (::access((directory.path() + "/s0").c_str(), F_OK) != 0 && std::chrono::steady_clock::now() < until) {
+  }
+  for (const int signo : {SIGHUP, SIGUSR1, SIGTERM}) daemon.signal(signo);
+  CHECK(daemon.wait() == 0);
+  CHECK(daemon.errors().find("signal SIGTERM: stopping") != std::string::npos);
+  CHECK(daemon.errors().find("SIGHUP: this version cannot reload") != std::string::npos);
+  CHECK(::access((directory.path() + "/s0").c_str(), F_OK) != 0);
+}
+
+TEST_CASE("SIGHUP and SIGUSR1 to the very end of a stop do not cut it off", "[integration][daemon]") {
+  for (int round = 0; round < 5; ++round) {
+    Daemon daemon(web());
+    daemon.process().signal(SIGTERM);
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (daemon.process().running() && std::chrono::steady_clock::now() < until) {
+      daemon.process().signal(SIGHUP);
+      daemon.process().signal(SIGUSR1);
+      std::this_thread::sleep_for(100us);
+    }
+    CHECK(daemon.process().wait() == 0);
+  }
+}
