@@ -127,16 +127,18 @@ std::error_code Listener::prepare_unix_path(const Endpoint& endpoint) {
   return {};
 }
 
+/// Before listen(2): nobody may connect while the file has another mode or owner than it shall have.
 std::error_code Listener::finish_unix_path(const Endpoint& endpoint) {
   const std::string path(endpoint.path());
-  if (::chmod(path.c_str(), options_.mode) != 0) return {errno, std::system_category()};
-  if ((options_.owner || options_.group) && ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
-                                                    options_.group.value_or(static_cast<gid_t>(-1))) != 0)
-    return {errno, std::system_category()};
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return {errno, std::system_category()};
   path_inode_ = st.st_ino;
   path_device_ = st.st_dev;
+  // What the umask took away.
+  if (::chmod(path.c_str(), options_.mode) != 0) return {errno, std::system_category()};
+  if ((options_.owner || options_.group) && ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
+                                                    options_.group.value_or(static_cast<gid_t>(-1))) != 0)
+    return {errno, std::system_category()};
   return {};
 }
 
@@ -149,7 +151,11 @@ Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
   if (r == 0 && endpoint.family() == AF_INET6)
     r = sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, options_.dual_stack ? 0 : 1);
   if (r == 0 && join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  // Linux makes the file with the socket's own mode, less the umask.
+  if (!tcp && ::fchmod(fd, options_.mode) != 0) r = -errno;
   if (r == 0) r = sys::bind(fd, endpoint.data(), endpoint.size());
+  if (r == 0 && !tcp)
+    if (const std::error_code error = finish_unix_path(endpoint)) r = -error.value();
   // The first socket of a group is bound alone, so that a port somebody else has is an error; then it opens the group.
   if (r == 0 && options_.reuse_port && tcp && !join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   // Accepted sockets inherit it: no setsockopt per connection. Answers must never wait for an acknowledgement.
@@ -174,15 +180,12 @@ Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, cons
   if (unix_socket) l->options_.connections_per_address = 0;
   if (unix_socket)
     if (const std::error_code error = l->prepare_unix_path(endpoint)) return fail(error);
+  if (unix_socket) l->local_ = endpoint;
   const Result<int> first = l->open_socket(endpoint, false);
   if (!first) return fail(first.error());
   grow_descriptor_table(*first, l->options_.connections);
   l->sockets_.push_back(std::make_unique<Socket>(*l, *first));
-  if (unix_socket) {
-    l->local_ = endpoint;
-    if (const std::error_code error = l->finish_unix_path(endpoint)) return fail(error);
-    return l;
-  }
+  if (unix_socket) return l;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   if (const int r = sys::getsockname(*first, reinterpret_cast<sockaddr*>(&address), &size); r < 0) return fail_errno(r);

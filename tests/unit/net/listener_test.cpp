@@ -1,5 +1,6 @@
 #include "core/net/listener.hpp"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
@@ -35,7 +36,54 @@ struct Counters {
 };
 
 std::string unix_path() { return "/tmp/fiberd-listener-" + std::to_string(::getpid()) + ".sock"; }
+
+bool connects(const std::string& path) {
+  const Endpoint endpoint = *Endpoint::parse("unix:" + path);
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool connected = ::connect(fd, endpoint.data(), endpoint.size()) == 0;
+  ::close(fd);
+  return connected;
+}
+
+/// What was seen of a socket file by the one who gave it its mode.
+struct {
+  std::string path;
+  bool seen = false;
+  bool connected = false;
+  mode_t mode = 0;
+} before_chmod;
 }  // namespace
+
+/// Instead of the C library's.
+extern "C" int chmod(const char* path, mode_t mode) noexcept {
+  struct stat st {};
+  if (path == before_chmod.path && ::stat(path, &st) == 0) {
+    before_chmod.seen = true;
+    before_chmod.connected = connects(path);
+    before_chmod.mode = st.st_mode & 0777U;
+  }
+  static auto* const real = reinterpret_cast<int (*)(const char*, mode_t)>(::dlsym(RTLD_NEXT, "chmod"));
+  return real(path, mode);
+}
+
+TEST_CASE("a Unix socket has its mode before anybody can connect", "[net][listener]") {
+  auto rt = start(1);
+  const mode_t umask_before = ::umask(0);
+  before_chmod.path = unix_path();
+  ListenerOptions options;
+  options.mode = 0600;
+  auto listener = Listener::bind(*rt, *Endpoint::parse("unix:" + unix_path()), std::move(options));
+  ::umask(umask_before);
+  REQUIRE(listener.has_value());
+  CHECK(before_chmod.seen);
+  CHECK_FALSE(before_chmod.connected);
+  CHECK(before_chmod.mode == 0600);
+  before_chmod.path.clear();
+  struct stat st {};
+  REQUIRE(::stat(unix_path().c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777U) == 0600);
+  CHECK(connects(unix_path()));
+}
 
 TEST_CASE("a client that does not read makes the kernel hold little for it", "[net][listener]") {
   Expectations expect;
