@@ -4,12 +4,13 @@
 // `shutdown.delay` (load balancers take us out); then listeners accept what the kernel has let in and close, idle
 // connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
 // `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last. What
-// does not end then (a handler that never returns, a log that nobody reads) ends with the process, two seconds later:
-// stop_watchdog.cpp, armed before anything else is done about a signal.
+// does not end then (a handler that never returns) ends with the process, two seconds later: stop_watchdog.cpp, armed
+// before anything else is done about a signal. Logs are given up before that (StopEnd::log_deadline).
 #include "daemon/lifecycle.hpp"
 
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -47,13 +48,36 @@ namespace fiberd::daemon {
 
 namespace {
 
-class Daemon {
+/// The end of a stop, which outlives the daemon: logs are written to the last.
+class StopEnd {
  public:
-  Daemon(const config::Config& config, const Handlers& handlers) : config_(config), handlers_(handlers) {}
-  ExitCode run();
+  explicit StopEnd(const config::Config& config) noexcept;
 
   /// How long a log is waited for in which nothing can be written.
-  [[nodiscard]] std::chrono::milliseconds log_patience() const noexcept;
+  [[nodiscard]] std::chrono::milliseconds patience() const noexcept { return patience_; }
+  /// Until when a log is written that is read slowly: so much before the watchdog that what is missing can be said.
+  [[nodiscard]] std::int64_t log_deadline(std::chrono::milliseconds before_end) const noexcept;
+
+  std::atomic<const runtime::Scheduler*> scheduler{nullptr};  // while there is one
+  StopWatchdog watchdog{[this] { return what_is_left(); }};
+
+ private:
+  std::string what_is_left() const;
+  std::chrono::milliseconds patience_;
+};
+
+// A write that hangs is waited for half a second longer (LineWriter::stop).
+constexpr std::chrono::milliseconds kAccessLogsBeforeEnd{1250};
+constexpr std::chrono::milliseconds kLogBeforeEnd{750};
+
+class Daemon {
+ public:
+  Daemon(const config::Config& config, const Handlers& handlers, StopEnd& end)
+      : config_(config), handlers_(handlers), end_(end) {}
+  ~Daemon() { end_.scheduler.store(nullptr, std::memory_order_release); }
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+  ExitCode run();
 
  private:
   ExitCode build();
@@ -70,10 +94,10 @@ class Daemon {
   void stop_requested(int signo) noexcept;
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
   ExitCode compare_descriptors() const;
-  std::string what_is_left() const;
 
   const config::Config& config_;
   const Handlers& handlers_;
+  StopEnd& end_;
   metric::Registry registry_;
   std::shared_ptr<http::OpenFiles> open_files_;
   std::unique_ptr<observe::Exporter> exporter_;
@@ -81,7 +105,6 @@ class Daemon {
   AccessLogWriters access_writers_;
   metric::CallbackHandle log_dropped_;
   std::unique_ptr<runtime::Runtime> runtime_;
-  std::atomic<const runtime::Scheduler*> scheduler_{nullptr};  // of runtime_, until that has gone
   std::string gomaxprocs_source_;
   std::unique_ptr<MemoryWatch> memory_;
   std::vector<std::unique_ptr<Entry>> entries_;
@@ -90,7 +113,6 @@ class Daemon {
   std::atomic<std::uint32_t> stop_{0};  // signals so far
   runtime::CancelSource draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
-  StopWatchdog watchdog_{[this] { return what_is_left(); }};
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
 };
 
@@ -262,7 +284,7 @@ ExitCode Daemon::build() {
     return ExitCode::runtime_failure;
   }
   runtime_ = std::move(*started);
-  scheduler_.store(&runtime_->scheduler(), std::memory_order_release);
+  end_.scheduler.store(&runtime_->scheduler(), std::memory_order_release);
   observe::register_catalogue(registry_);
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
@@ -322,20 +344,27 @@ ExitCode Daemon::build() {
 /// The last moment of a stop that begins now.
 void Daemon::arm_watchdog(std::chrono::nanoseconds more) noexcept {
   static constexpr std::chrono::nanoseconds kGrace = std::chrono::seconds(2);  // for what was cut, and the logs
-  watchdog_.arm(monotonic_now() + (more + kGrace).count());
+  end_.watchdog.arm(monotonic_now() + (more + kGrace).count());
 }
 
 /// By the watchdog, beside whatever the stop has come to.
-std::string Daemon::what_is_left() const {
-  const runtime::Scheduler* const scheduler = scheduler_.load(std::memory_order_acquire);
-  return scheduler != nullptr ? std::to_string(scheduler->live_fibers()) + " fibers are left"
-                              : "no fiber is left, but something else";
+std::string StopEnd::what_is_left() const {
+  const runtime::Scheduler* const left = scheduler.load(std::memory_order_acquire);
+  return left != nullptr ? std::to_string(left->live_fibers()) + " fibers are left"
+                         : "no fiber is left, but something else";
 }
 
-std::chrono::milliseconds Daemon::log_patience() const noexcept {
+StopEnd::StopEnd(const config::Config& config) noexcept {
   static constexpr std::chrono::milliseconds kMost{500};
-  const auto share = std::chrono::duration_cast<std::chrono::milliseconds>(config_.shutdown.timeout / 4);
-  return std::clamp(share, std::chrono::milliseconds(50), kMost);
+  const auto share = std::chrono::duration_cast<std::chrono::milliseconds>(config.shutdown.timeout / 4);
+  patience_ = std::clamp(share, std::chrono::milliseconds(50), kMost);
+}
+
+std::int64_t StopEnd::log_deadline(std::chrono::milliseconds before_end) const noexcept {
+  // Signals are not heard any more: a long shutdown.timeout is no reason to wait for a slow reader as long.
+  const std::int64_t most = monotonic_now() + 10 * std::chrono::nanoseconds(patience_).count();
+  const std::int64_t end = watchdog.end();
+  return end == INT64_MAX ? most : std::min(most, end - std::chrono::nanoseconds(before_end).count());
 }
 
 ExitCode Daemon::compare_descriptors() const {
@@ -480,7 +509,7 @@ std::error_code Daemon::start() {
 }
 
 ExitCode Daemon::serve() {
-  if (const std::error_code error = watchdog_.start()) {
+  if (const std::error_code error = end_.watchdog.start()) {
     fatal("the stop's watchdog cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
   }
@@ -535,11 +564,10 @@ ExitCode Daemon::run() {
     if (admin_ != nullptr) admin_->listener.reset();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
-    scheduler_.store(nullptr, std::memory_order_release);
+    end_.scheduler.store(nullptr, std::memory_order_release);
     runtime_.reset();
   }
-  const std::chrono::milliseconds patience = log_patience();
-  access_writers_.stop(patience, monotonic_now() + 10 * std::chrono::nanoseconds(patience).count());
+  access_writers_.stop(end_.patience(), end_.log_deadline(kAccessLogsBeforeEnd));
   if (code == ExitCode::clean) log(LogLevel::info, "stopped");
   return code;
 }
@@ -569,10 +597,9 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
     return is_shortage(opened.error()) ? ExitCode::runtime_failure : ExitCode::bad_usage;
   }
   ExitCode code = ExitCode::runtime_failure;
-  std::chrono::milliseconds patience{500};
+  StopEnd end(config);
   try {
-    Daemon daemon(config, handlers);
-    patience = daemon.log_patience();
+    Daemon daemon(config, handlers, end);
     code = daemon.run();
   } catch (const std::bad_alloc&) {
     fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));
@@ -581,7 +608,7 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers) {
   } catch (const std::exception& e) {
     fatal(e.what());
   }
-  close_log(patience);
+  close_log(end.patience(), end.log_deadline(kLogBeforeEnd));
   return code;
 }
 

@@ -245,15 +245,14 @@ void say_on_stderr(std::string_view line) noexcept {
   (void)write_guarded(STDERR_FILENO, {text, size + 1}, kPatience);
 }
 
-void close_log(std::chrono::milliseconds patience) noexcept {
+void close_log(std::chrono::milliseconds patience, std::int64_t deadline) noexcept {
   const auto log = current();
   if (log == nullptr) return;
   // Whoever still logs does it by itself.
   log->queue->closing.store(true, std::memory_order_release);
   set_log_sink(nullptr);
   set_log_flush(nullptr);
-  const std::uint64_t lost =
-      log->writer->stop(patience, monotonic_now() + 10 * std::chrono::nanoseconds(patience).count());
+  const std::uint64_t lost = log->writer->stop(patience, deadline);
   if (lost == 0 || log_is_on_terminal()) return;
   char text[128];
   const int size = std::snprintf(text, sizeof text, "fiberd: %llu lines of the log were not written: nobody reads it",

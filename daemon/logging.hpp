@@ -30,8 +30,8 @@ void reopen_log() noexcept;
 [[nodiscard]] bool log_is_on_terminal() noexcept;
 /// A line to standard error, whatever log there is; not when nobody reads it.
 void say_on_stderr(std::string_view line) noexcept;
-/// Writes out what waits, at exit: as long as something is written every `patience`, and ten times that at most. What
-/// is logged afterwards goes to standard error.
-void close_log(std::chrono::milliseconds patience) noexcept;
+/// Writes out what waits, at exit: as long as something is written every `patience`, and until `deadline` (monotonic
+/// ns). What is logged afterwards goes to standard error.
+void close_log(std::chrono::milliseconds patience, std::int64_t deadline) noexcept;
 
 }  // namespace fiberd::daemon

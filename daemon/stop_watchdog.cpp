@@ -75,6 +75,8 @@ std::error_code StopWatchdog::start() {
   return {};
 }
 
+std::int64_t StopWatchdog::end() const noexcept { return state_->when.load(std::memory_order_acquire); }
+
 void StopWatchdog::arm(std::int64_t when) noexcept {
   std::int64_t before = state_->when.load(std::memory_order_relaxed);
   while (when < before && !state_->when.compare_exchange_weak(before, when, std::memory_order_acq_rel)) {

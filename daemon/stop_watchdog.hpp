@@ -26,6 +26,8 @@ class StopWatchdog {
   [[nodiscard]] std::error_code start();
   /// The process ends at `when` (monotonic ns), or when an earlier call said. Async-signal-safe.
   void arm(std::int64_t when) noexcept;
+  /// When the process ends (monotonic ns); INT64_MAX: nobody has armed it.
+  [[nodiscard]] std::int64_t end() const noexcept;
 
  private:
   struct State;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <sstream>
+#include <thread>
 
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -202,4 +203,28 @@ TEST_CASE("a stop that hangs ends with the process, two seconds after shutdown.t
     INFO(daemon.log());
     CHECK(daemon.log().find("the stop did not end at shutdown.timeout") != std::string::npos);
   }
+}
+
+TEST_CASE("a reader that is slow does not make a stop fail: what is not written by its end is said",
+          "[integration][daemon][logs]") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const TemporaryDirectory directory;
+  std::string text = config(directory.path() + "/admin");
+  text.replace(text.find("timeout: 8s"), 11, "timeout: 2s");
+  Daemon daemon(text, {.out = ends[1]});
+  ::close(ends[1]);
+  ask_long(daemon.port("web"), 300);
+  daemon.process().signal(SIGTERM);
+  char buffer[4096];
+  const auto began = std::chrono::steady_clock::now();
+  while (daemon.process().running() && std::chrono::steady_clock::now() < began + 10s) {
+    (void)::read(ends[0], buffer, sizeof buffer);
+    std::this_thread::sleep_for(200ms);
+  }
+  CHECK(daemon.process().wait(1s) == 0);
+  CHECK(daemon.log().find("access log stdout: ") != std::string::npos);
+  CHECK(daemon.log().find(" lines were not written") != std::string::npos);
+  CHECK(daemon.log().find("stopped") != std::string::npos);
+  ::close(ends[0]);
 }
