@@ -4,6 +4,8 @@
 // meant to explain. Threads without a shard share ring 0 under a lock.
 #include "daemon/access_log.hpp"
 
+#include <limits.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -20,14 +22,17 @@
 namespace fiberd::daemon {
 
 // A line is bounded by bounding what of it a client chooses, each field for itself and as it is written (a byte may
-// become six): so the line is whole, with what comes behind them, however long they are. What was cut is marked.
-static constexpr std::size_t kMaxLine = 8192;
+// become six): so the line is whole, with what comes behind them, however long they are. What was cut is marked. No
+// line is longer than a pipe takes in one piece: nobody who writes to the same one gets into its middle.
+static constexpr std::size_t kMaxLine = PIPE_BUF;
 static constexpr std::size_t kMaxMethod = 64;
-static constexpr std::size_t kMaxTarget = 3072;
-static constexpr std::size_t kMaxField = 1536;
+static constexpr std::size_t kMaxTarget = 1536;
+static constexpr std::size_t kMaxTargetAlone = 3072;  // in a line that has no other fields
+static constexpr std::size_t kMaxField = 600;
 static constexpr std::size_t kMaxListener = 512;
 static constexpr std::size_t kMaxRest = 768;  // all else
 static_assert(kMaxMethod + kMaxTarget + 2 * kMaxField + kMaxListener + kMaxRest < kMaxLine);
+static_assert(kMaxMethod + kMaxTargetAlone + kMaxRest < kMaxLine);
 
 AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped)
     : format_(format),
@@ -119,7 +124,7 @@ void write_common(Line& line, std::string_view time, std::string_view host, cons
   } else {
     (void)line.quoted(r.method, false, kMaxMethod);
     line.raw(" ");
-    if (!line.quoted(r.target, false, kMaxTarget)) line.raw("...");
+    if (!line.quoted(r.target, false, kMaxTargetAlone)) line.raw("...");
     line.raw(" ");
     line.raw(version);
   }

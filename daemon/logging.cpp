@@ -3,6 +3,7 @@
 // writer's thread, which runs on, for a moment: flush_log().
 #include "daemon/logging.hpp"
 
+#include <limits.h>
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/sink.h>
@@ -63,19 +64,13 @@ class JsonFormatter final : public spdlog::formatter {
   spdlog::pattern_formatter time_{R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z)", spdlog::pattern_time_type::local, ""};
 };
 
-/// The lines that wait to be written. A line that is longer than a quarter of the ring is cut.
+/// The lines that wait to be written.
 class LogQueue final : public LineSource {
  public:
   /// False: dropped.
   bool push(std::string_view line) noexcept {
-    static constexpr std::size_t kMost = LineRing::kSize / 4;
-    static constexpr std::string_view kCut = " [cut]\n";
     const LockGuard guard(lock_);
-    if (line.size() <= kMost) {
-      if (ring_.push(line.data(), line.size())) return true;
-    } else if (ring_.room() >= kMost + kCut.size()) {
-      return ring_.push(line.data(), kMost) && ring_.push(kCut.data(), kCut.size());
-    }
+    if (ring_.push(line.data(), line.size())) return true;
     lost(1);
     return false;
   }
@@ -122,6 +117,7 @@ class QueueSink final : public spdlog::sinks::sink {
     {
       const LockGuard guard(lock_);
       formatter_->format(message, line);
+      if (line.size() > kMost) format_cut(message, line);
     }
     if (queue_->push({line.data(), line.size()})) writer_.wake();
   }
@@ -135,6 +131,24 @@ class QueueSink final : public spdlog::sinks::sink {
   }
 
  private:
+  /// A pipe takes so much in one piece: nobody who writes to the same one (an access log) gets into its middle.
+  static constexpr std::size_t kMost = PIPE_BUF;
+
+  void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) {
+    static constexpr std::string_view kCut = " [cut]";
+    static constexpr std::size_t kAnyway = 512;  // fits though each byte becomes six
+    spdlog::details::log_msg shorter = message;
+    std::string text;
+    for (std::size_t keep = message.payload.size(); line.size() > kMost && keep != 0;) {
+      const std::size_t excess = line.size() - kMost + kCut.size();
+      keep = keep > excess ? keep - excess : std::min(keep / 2, kAnyway);
+      text.assign(message.payload.data(), keep).append(kCut);
+      shorter.payload = {text.data(), text.size()};
+      line.clear();
+      formatter_->format(shorter, line);
+    }
+  }
+
   Lock lock_;  // formatters keep the last second's text
   std::unique_ptr<spdlog::formatter> formatter_;
   std::shared_ptr<LogQueue> queue_;

@@ -1,6 +1,7 @@
 // Lines are whole and valid whatever a client sends, and what is lost is counted line by line.
 #include "daemon/access_log.hpp"
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -131,7 +132,9 @@ TEST_CASE("JSON lines are valid however long a client's fields are, and say what
     CHECK(line.find("\"status\":200,\"bytes\":5,\"duration_us\":1") != std::string::npos);
     longest = std::max(longest, line.size());
   }
-  CHECK(longest > 4096);
+  // A pipe takes each in one piece.
+  CHECK(longest < PIPE_BUF);
+  CHECK(longest > PIPE_BUF / 2);
   CHECK(all[0].find("truncated") == std::string::npos);
   for (std::size_t i = 1; i < all.size(); i += 2) {
     CHECK(all[i].ends_with("\"truncated\":[\"method\",\"target\",\"user_agent\",\"referer\"]}"));

@@ -2,6 +2,7 @@
 #include "daemon/line_writer.hpp"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,17 +10,20 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "daemon/line_ring.hpp"
 #include "daemon/logging.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/json.hpp"
 
 using namespace fiberd;
 using namespace fiberd::daemon;
 using namespace std::chrono_literals;
 using fiberd::test::eventually;
+using fiberd::test::Json;
 using fiberd::test::read_file;
 using fiberd::test::TemporaryDirectory;
 
@@ -201,4 +205,28 @@ TEST_CASE("the log never waits: what nobody reads is dropped, counted, and said 
   }));
   close_log(100ms, INT64_MAX);
   ::close(reader);
+}
+
+TEST_CASE("lines of the log are as long as a pipe takes in one piece, and valid JSON when they were cut",
+          "[daemon][logs]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/log";
+  std::string why;
+  REQUIRE(open_log({.format = LogFormat::json, .output = path}, why).has_value());
+  log(LogLevel::info, std::string(10'000, 'x'));
+  log(LogLevel::info, std::string(10'000, '\x01'));
+  log(LogLevel::info, "short");
+  close_log(1s, INT64_MAX);
+  std::istringstream in(read_file(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  REQUIRE(lines.size() == 3);
+  for (const std::string& line : lines) {
+    CHECK(line.size() < PIPE_BUF);
+    CHECK(Json::valid(line));
+  }
+  CHECK(lines[0].size() == PIPE_BUF - 1);
+  CHECK(lines[0].ends_with("x [cut]\"}"));
+  CHECK(lines[1].ends_with("\\u0001 [cut]\"}"));
+  CHECK(lines[2].ends_with("\"short\"}"));
 }
