@@ -18,8 +18,14 @@ static std::atomic<bool> over{false};
 
 std::uint64_t memory_limit(std::uint64_t configured) {
   if (const char* const environment = std::getenv("GOMEMLIMIT"); environment != nullptr && *environment != '\0') {
-    if (const auto parsed = parse_bytes(environment)) return *parsed;
-    log(LogLevel::warning, std::string("GOMEMLIMIT=") + environment + " is no size like 512MiB: ignored");
+    static constexpr std::uint64_t kLeast = std::uint64_t{16} << 20U;  // memory.limit's
+    const auto parsed = parse_bytes(environment);
+    if (parsed && *parsed >= kLeast) return *parsed;
+    log(LogLevel::warning,
+        std::string("GOMEMLIMIT=") + environment +
+            (parsed ? " is less than 16MiB, which the daemon itself needs: new clients are turned away"
+                    : " is no size like 512MiB: ignored"));
+    if (parsed) return *parsed;
   }
   if (configured != 0) return configured;
   const auto cgroup = runtime::cgroup_memory_limit();

@@ -321,6 +321,7 @@ TEST_CASE("Unix sockets: a stale one is replaced, a live one refused, ours remov
 TEST_CASE("above memory.limit new connections are closed and counted", "[integration][daemon]") {
   // A process of any size is over 16 MiB once it has touched a site's worth of memory; a lower limit cannot be set.
   Daemon daemon(web(), {.environment = {{"GOMEMLIMIT", "1MiB"}}});
+  CHECK(daemon.log().find("GOMEMLIMIT=1MiB is less than 16MiB") != std::string::npos);
   const std::uint16_t port = daemon.port("web");
   CHECK(eventually([&] {
     HttpClient client(port);
@@ -391,4 +392,13 @@ TEST_CASE("SIGHUP and SIGUSR1 to the very end of a stop do not cut it off", "[in
     }
     CHECK(daemon.process().wait() == 0);
   }
+}
+
+TEST_CASE("shutdown.idle that is longer than shutdown.timeout is refused", "[integration][daemon]") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("fiberd.yaml", web("shutdown: {timeout: 1s, idle: 30s}\n"));
+  const Finished outcome = run({FIBERD_BINARY, "check", file});
+  CHECK(outcome.code == 2);
+  CHECK(outcome.errors.find("shutdown.idle: is longer than shutdown.timeout") != std::string::npos);
+  CHECK(run({FIBERD_BINARY, "check", file, "--set", "shutdown.idle=1s"}).code == 0);
 }
