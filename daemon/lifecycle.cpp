@@ -9,6 +9,7 @@
 #include "daemon/lifecycle.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -367,6 +368,19 @@ std::int64_t StopEnd::log_deadline(std::chrono::milliseconds before_end) const n
   return end == INT64_MAX ? most : std::min(most, end - std::chrono::nanoseconds(before_end).count());
 }
 
+/// It may start with less, and then find no stack for a client.
+void warn_of_address_space(std::uint64_t stack_size) {
+  const std::uint64_t needed = stack_size * 1024 + (std::uint64_t{80} << 20U);
+  for (const auto& [resource, what] : {std::pair(RLIMIT_AS, "address space (ulimit -v, LimitAS=)"),
+                                       std::pair(RLIMIT_DATA, "data (ulimit -d, LimitDATA=)")}) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= needed) continue;
+    log(LogLevel::warning, "the limit of " + std::string(what) + " is " + std::to_string(limit.rlim_cur >> 20U) +
+                               " MiB, but the daemon needs " + std::to_string(needed >> 20U) +
+                               " MiB with this runtime.stack_size: clients may find no stack; raise it");
+  }
+}
+
 ExitCode Daemon::compare_descriptors() const {
   static constexpr std::uint64_t kForSignals = 5;  // the service thread's, opened later
   static constexpr std::uint64_t kLeast = 4;
@@ -443,6 +457,7 @@ void Daemon::announce() const {
     }
   }
   if (admin_ != nullptr) say(*admin_, "admin: /metrics /healthz /readyz");
+  warn_of_address_space(config_.runtime.stack_size);
   // Last: who waits for this line may connect everywhere.
   const runtime::MemStats stats = runtime_->read_mem_stats();
   const bool few = stats.guard_kind == fiber::GuardKind::mprotect;  // else there are millions

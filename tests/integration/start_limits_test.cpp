@@ -205,3 +205,12 @@ TEST_CASE("fewer descriptors than connections: a warning with numbers and the re
   CHECK(enough.log().find("add up to") == std::string::npos);
   CHECK(enough.stop() == 0);
 }
+
+TEST_CASE("an address space that is below the need is said, though the start worked", "[integration][daemon][limits]") {
+  if (kSanitized) return;
+  const TemporaryDirectory directory;
+  const Outcome outcome = try_start({.arguments = {FIBERD_BINARY, "run", "-c", directory.write("fiberd.yaml", kConfig)},
+                                     .limits = {{RLIMIT_AS, std::uint64_t{330} << 20U}}});
+  check(outcome, "address space");
+  if (outcome.started) CHECK(outcome.errors.find("is 330 MiB, but the daemon needs 336 MiB") != std::string::npos);
+}
