@@ -5,11 +5,10 @@
 // connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
 // `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last. What
 // does not end then (a handler that never returns) ends with the process, two seconds later: stop_watchdog.cpp, armed
-// before anything else is done about a signal. Logs are given up before that (StopEnd::log_deadline).
+// before anything else is done about a signal. Logs are given up before that (stop_end.cpp).
 #include "daemon/lifecycle.hpp"
 
 #include <signal.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -41,35 +40,13 @@
 #include "daemon/services/aggregate/service.hpp"
 #include "daemon/services/tcp_server.hpp"
 #include "daemon/services/tcp_services.hpp"
-#include "daemon/stop_watchdog.hpp"
+#include "daemon/stop_end.hpp"
 #include "daemon/this_machine.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
 
 namespace {
-
-/// The end of a stop, which outlives the daemon: logs are written to the last.
-class StopEnd {
- public:
-  explicit StopEnd(const config::Config& config) noexcept;
-
-  /// How long a log is waited for in which nothing can be written.
-  [[nodiscard]] std::chrono::milliseconds patience() const noexcept { return patience_; }
-  /// Until when a log is written that is read slowly: so much before the watchdog that what is missing can be said.
-  [[nodiscard]] std::int64_t log_deadline(std::chrono::milliseconds before_end) const noexcept;
-
-  std::atomic<const runtime::Scheduler*> scheduler{nullptr};  // while there is one
-  StopWatchdog watchdog{[this] { return what_is_left(); }};
-
- private:
-  std::string what_is_left() const;
-  std::chrono::milliseconds patience_;
-};
-
-// A write that hangs is waited for half a second longer (LineWriter::stop).
-constexpr std::chrono::milliseconds kAccessLogsBeforeEnd{1250};
-constexpr std::chrono::milliseconds kLogBeforeEnd{750};
 
 class Daemon {
  public:
@@ -346,39 +323,6 @@ ExitCode Daemon::build() {
 void Daemon::arm_watchdog(std::chrono::nanoseconds more) noexcept {
   static constexpr std::chrono::nanoseconds kGrace = std::chrono::seconds(2);  // for what was cut, and the logs
   end_.watchdog.arm(monotonic_now() + (more + kGrace).count());
-}
-
-/// By the watchdog, beside whatever the stop has come to.
-std::string StopEnd::what_is_left() const {
-  const runtime::Scheduler* const left = scheduler.load(std::memory_order_acquire);
-  return left != nullptr ? std::to_string(left->live_fibers()) + " fibers are left"
-                         : "no fiber is left, but something else";
-}
-
-StopEnd::StopEnd(const config::Config& config) noexcept {
-  static constexpr std::chrono::milliseconds kMost{500};
-  const auto share = std::chrono::duration_cast<std::chrono::milliseconds>(config.shutdown.timeout / 4);
-  patience_ = std::clamp(share, std::chrono::milliseconds(50), kMost);
-}
-
-std::int64_t StopEnd::log_deadline(std::chrono::milliseconds before_end) const noexcept {
-  // Signals are not heard any more: a long shutdown.timeout is no reason to wait for a slow reader as long.
-  const std::int64_t most = monotonic_now() + 10 * std::chrono::nanoseconds(patience_).count();
-  const std::int64_t end = watchdog.end();
-  return end == INT64_MAX ? most : std::min(most, end - std::chrono::nanoseconds(before_end).count());
-}
-
-/// It may start with less, and then find no stack for a client.
-void warn_of_address_space(std::uint64_t stack_size) {
-  const std::uint64_t needed = stack_size * 1024 + (std::uint64_t{80} << 20U);
-  for (const auto& [resource, what] : {std::pair(RLIMIT_AS, "address space (ulimit -v, LimitAS=)"),
-                                       std::pair(RLIMIT_DATA, "data (ulimit -d, LimitDATA=)")}) {
-    rlimit limit{};
-    if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= needed) continue;
-    log(LogLevel::warning, "the limit of " + std::string(what) + " is " + std::to_string(limit.rlim_cur >> 20U) +
-                               " MiB, but the daemon needs " + std::to_string(needed >> 20U) +
-                               " MiB with this runtime.stack_size: clients may find no stack; raise it");
-  }
 }
 
 ExitCode Daemon::compare_descriptors() const {

@@ -17,6 +17,7 @@
 #include <new>
 
 #include "core/base/guarded_write.hpp"
+#include "core/base/log.hpp"
 #include "core/base/log_flush.hpp"
 #include "daemon/lifecycle.hpp"
 #include "daemon/logging.hpp"
@@ -166,6 +167,18 @@ std::string explain_shortage(std::error_code error) {
     if (limits.empty()) limits = "none of its own: the machine's or the container's memory, vm.max_map_count";
   }
   return limits.empty() ? limits : "; the limits of this process: " + limits + ": raise what is too low";
+}
+
+void warn_of_address_space(std::uint64_t stack_size) {
+  const std::uint64_t needed = stack_size * 1024 + (std::uint64_t{80} << 20U);
+  for (const auto& [resource, what] : {std::pair(RLIMIT_AS, "address space (ulimit -v, LimitAS=)"),
+                                       std::pair(RLIMIT_DATA, "data (ulimit -d, LimitDATA=)")}) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= needed) continue;
+    log(LogLevel::warning, "the limit of " + std::string(what) + " is " + std::to_string(limit.rlim_cur >> 20U) +
+                               " MiB, but the daemon needs " + std::to_string(needed >> 20U) +
+                               " MiB with this runtime.stack_size: clients may find no stack; raise it");
+  }
 }
 
 Descriptors count_descriptors() noexcept {

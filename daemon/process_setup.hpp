@@ -20,6 +20,10 @@ void say_started() noexcept;
 /// how to raise them, to be put behind the error's message. Empty: they do not explain it.
 [[nodiscard]] std::string explain_shortage(std::error_code error);
 
+/// A warning where the address space is too little: the daemon may start with less, and then find no stack for a
+/// client.
+void warn_of_address_space(std::uint64_t stack_size);
+
 struct Descriptors {
   std::uint64_t limit = 0;  ///< RLIMIT_NOFILE
   std::uint64_t open = 0;   ///< now
