@@ -1,5 +1,7 @@
 #include "core/flow/gcra_cell.hpp"
 
+#include "core/base/clock.hpp"
+
 namespace fiberd::flow {
 
 double GcraCell::rate() const noexcept {
@@ -16,12 +18,16 @@ void GcraCell::become(const Gcra& next, std::int64_t now_ns) noexcept {
   const Gcra present = look().gcra;
   era_.store(era + 1, std::memory_order_relaxed);
   put(next.words());
-  std::int64_t tat = tat_.load(std::memory_order_relaxed);
-  while (!tat_.compare_exchange_weak(tat, present.convert(tat, now_ns, next), std::memory_order_acq_rel,
-                                     std::memory_order_relaxed)) {
-  }
+  // The clock after the number: what others took meanwhile was there by their clocks, and would be owed by an older
+  // one, at the new price.
+  std::int64_t tat = tat_.load(std::memory_order_acquire);
+  std::int64_t at = now_ns;
+  do {
+    if (now_ns == kNow) at = monotonic_now();
+  } while (!tat_.compare_exchange_weak(tat, present.convert(tat, at, next), std::memory_order_acq_rel,
+                                       std::memory_order_acquire));
   before_ = present.words();
-  changed_at_ = now_ns;
+  changed_at_ = at;
   era_.store(era + 2, std::memory_order_release);
 }
 

@@ -55,7 +55,9 @@ class GcraCell {
 
   /// As asked for, not as cut.
   [[nodiscard]] double rate() const noexcept;
-  /// From `now_ns` on. What change(rate, burst) makes of the two is what they are.
+  static constexpr std::int64_t kNow = INT64_MIN;  ///< for change(): when its turn has come
+  /// From `now_ns` on; what was taken at a later time is owed then. What change(rate, burst) makes of the two is what
+  /// they are.
   template <class F>
   void change(std::int64_t now_ns, F change) noexcept {
     const LockGuard guard(lock_);

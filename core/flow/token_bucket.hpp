@@ -107,12 +107,15 @@ class TokenBucket {
   [[nodiscard]] std::chrono::nanoseconds time_until_at(std::int64_t now_ns, std::int64_t n = 1) const noexcept;
 
   /// From now on. Any values, as at construction. Who waits already keeps the time that was promised.
-  void set_rate(double rate) noexcept { set_rate_at(monotonic_now(), rate); }
+  void set_rate(double rate) noexcept { set_rate_at(GcraCell::kNow, rate); }
+  /// As of `now_ns`, for who is the only one or whose clock nobody is ahead of: what others have taken at later times
+  /// is a debt at `now_ns`, and stays as many tokens at the new rate, which may take it long to bring.
   void set_rate_at(std::int64_t now_ns, double rate) noexcept {
     cell_.change(now_ns, [rate](double& r, std::int64_t&) { r = rate; });
   }
   /// A larger burst begins with the tokens that were there; of more tokens than a smaller one holds the rest is gone.
-  void set_burst(std::int64_t burst) noexcept { set_burst_at(monotonic_now(), burst); }
+  void set_burst(std::int64_t burst) noexcept { set_burst_at(GcraCell::kNow, burst); }
+  /// As set_rate_at().
   void set_burst_at(std::int64_t now_ns, std::int64_t burst) noexcept {
     cell_.change(now_ns, [burst](double&, std::int64_t& b) { b = burst; });
   }

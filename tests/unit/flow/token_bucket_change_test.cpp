@@ -1,4 +1,5 @@
 // A token bucket whose rate and burst change while it is used.
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -221,6 +222,45 @@ TEST_CASE("eight threads take while the rate and the burst change: never more th
   CHECK(odd == 0);
   CHECK(total.load() >= 500 + span / 4000 / 2);
   CHECK(total.load() <= 1000 + span / 1000 + 1000);  // at most a million a second
+}
+
+TEST_CASE("what is taken before a change's turn has come is not owed after it", "[token_bucket][change]") {
+  flow::GcraCell cell(1e6, 10);
+  const auto take = [&] {
+    const flow::GcraCell::View v = cell.look();
+    const flow::Gcra::Taken t = v.gcra.take(v.tat, v.gcra.units(monotonic_now()), 1);
+    return t.taken && cell.swap(v, t.tat);
+  };
+  std::int64_t taken = 0;
+  cell.change(flow::GcraCell::kNow, [&](double& rate, std::int64_t&) {
+    for (const std::int64_t end = monotonic_now() + 10'000'000; monotonic_now() < end;) taken += take() ? 1 : 0;
+    rate = 1;
+  });
+  REQUIRE(taken > 20);
+  const flow::GcraCell::View v = cell.look();
+  CHECK(v.tat - v.gcra.units(monotonic_now()) <= v.gcra.cost(10));
+}
+
+TEST_CASE("while others take all that comes a slow rate begins with no debt", "[token_bucket][change][threads]") {
+  TokenBucket bucket(5e8, 1000);
+  std::atomic<bool> over{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t)
+    threads.emplace_back([&] {
+      while (!over) (void)bucket.try_take(100);
+    });
+  std::int64_t worst = 0;
+  for (int i = 0; i < 5000; ++i) {
+    bucket.set_rate(1);
+    worst = std::max<std::int64_t>(worst, bucket.time_until().count());
+    bucket.set_burst(i % 2 == 0 ? 999 : 1000);
+    worst = std::max<std::int64_t>(worst, bucket.time_until().count());
+    bucket.set_rate(5e8);
+    for (int k = 0; k < 100 && bucket.available() > 100; ++k) std::this_thread::yield();
+  }
+  over = true;
+  for (std::thread& t : threads) t.join();
+  CHECK(worst <= kSecond + 10);
 }
 
 TEST_CASE("what a look sees is of one moment, while the units change by a factor of 2^28",
