@@ -1,6 +1,7 @@
 #include "core/sync/error_group.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
@@ -51,13 +52,11 @@ ErrorGroup::~ErrorGroup() {
 
 void ErrorGroup::set_limit(std::int64_t n) {
   if (FIBERD_BUG_IF(running() != 0)) return;
-  if (n < 0) {
-    state_->limit.reset();
-    return;
-  }
-  // A semaphore refuses what it can never have; who asks for a place where there is none waits.
-  state_->limit.emplace(static_cast<std::uint64_t>(std::max<std::int64_t>(n, 1)));
-  if (n == 0) (void)state_->limit->try_acquire();
+  // What the limit leaves of the places is out. Those who wait for one wait on, or go on: where the group has no part
+  // there may still be a go() that waits.
+  const std::int64_t out = n < 0 ? 0 : kPlaces - std::min(n, kPlaces);
+  state_->places.take_anyway(out - std::exchange(state_->shut, out));
+  state_->limited.store(n >= 0, std::memory_order_release);
 }
 
 std::uint64_t ErrorGroup::failures() const noexcept {

@@ -17,10 +17,10 @@
 //
 // What the parts share with the group is counted by reference: the last part to end may still be leaving it while the
 // waiter goes on and destroys the group.
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -55,8 +55,9 @@ class ErrorGroup {
   /// What the parts should obey: done at the first failure, when wait() has returned, or with the parent.
   [[nodiscard]] const context::Context& context() const noexcept { return state_->cancelable.context; }
 
-  /// At most `n` parts at a time; 0: no new ones may start (go() waits for ever, or until its context is done);
-  /// negative: no limit, as at the beginning. Only while there are no parts: otherwise a BUG, and nothing changes.
+  /// At most `n` parts at a time; 0: no new ones may start (go() waits until the limit is another, or its context is
+  /// done); negative: no limit, as at the beginning. Only while there are no parts: otherwise a BUG, and nothing
+  /// changes. A go() that waits for a place is no part yet: the new limit holds for it.
   void set_limit(std::int64_t n);
 
   /// Runs `fn` on a fiber of its own, as soon as the limit allows: waits until then (WaitReason::semaphore). When spawn
@@ -64,8 +65,10 @@ class ErrorGroup {
   template <class F>
   requires GroupTask<std::decay_t<F>>
   void go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
-    if (state_->limit) (void)state_->limit->acquire();
-    if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
+    const bool limited = state_->limited.load(std::memory_order_acquire);
+    if (limited) (void)state_->places.acquire();
+    if (auto started = start(Place(state_, limited), name, std::forward<F>(fn), where); !started)
+      state_->fail(started.error());
   }
   /// The same; the wait for a place obeys `ctx`. Success: handed to the group, as by go(). Otherwise context::errc, and
   /// nothing has happened.
@@ -73,8 +76,10 @@ class ErrorGroup {
   requires GroupTask<std::decay_t<F>>
   [[nodiscard]] std::error_code go(const context::Context& ctx, runtime::FiberName name, F&& fn,
                                    SourceLocation where = SourceLocation::current()) {
-    if (const std::error_code error = state_->limit ? state_->limit->acquire(ctx) : ctx.err()) return error;
-    if (auto started = start(Place(state_), name, std::forward<F>(fn), where); !started) state_->fail(started.error());
+    const bool limited = state_->limited.load(std::memory_order_acquire);
+    if (const std::error_code error = limited ? state_->places.acquire(ctx) : ctx.err()) return error;
+    if (auto started = start(Place(state_, limited), name, std::forward<F>(fn), where); !started)
+      state_->fail(started.error());
     return {};
   }
   /// Never waits. Errors: resource_unavailable_try_again (the limit is reached), and spawn's; the part is not run then,
@@ -82,8 +87,9 @@ class ErrorGroup {
   template <class F>
   requires GroupTask<std::decay_t<F>>
   [[nodiscard]] Result<void> try_go(runtime::FiberName name, F&& fn, SourceLocation where = SourceLocation::current()) {
-    if (state_->limit && !state_->limit->try_acquire()) return fail(std::errc::resource_unavailable_try_again);
-    return start(Place(state_), name, std::forward<F>(fn), where);
+    const bool limited = state_->limited.load(std::memory_order_acquire);
+    if (limited && !state_->places.try_acquire()) return fail(std::errc::resource_unavailable_try_again);
+    return start(Place(state_, limited), name, std::forward<F>(fn), where);
   }
 
   /// Waits until every part has ended, then cancels context(). Returns the first error, or rethrows if the first
@@ -99,13 +105,16 @@ class ErrorGroup {
   [[nodiscard]] std::uint64_t failures() const noexcept;
 
  private:
+  static constexpr std::int64_t kPlaces = std::int64_t{1} << 62U;
   struct State {
     /// True: it was the first, and is the group's.
     bool fail(std::error_code error, runtime::Recovered thrown = {}) noexcept;
     bool fail(runtime::Recovered thrown) noexcept;
 
     context::Cancelable cancelable;
-    std::optional<Semaphore> limit;
+    std::atomic<bool> limited{false};
+    Semaphore places{static_cast<std::uint64_t>(kPlaces)};  // the same one for ever: a go() may wait in it
+    std::int64_t shut = 0;                                  // so many of them the limit has taken out
     WaitGroup parts;
     Lock lock;
     std::error_code first_error;
@@ -117,18 +126,22 @@ class ErrorGroup {
   /// A part's place in the group; given back when the part is over, or was never run.
   class Place {
    public:
-    explicit Place(std::shared_ptr<State> state) noexcept : state_(std::move(state)) { state_->parts.add(); }
+    /// `limited`: one of the places was taken for it.
+    Place(std::shared_ptr<State> state, bool limited) noexcept : state_(std::move(state)), limited_(limited) {
+      state_->parts.add();
+    }
     Place(Place&&) noexcept = default;
     Place& operator=(Place&&) = delete;
     ~Place() {
       if (state_ == nullptr) return;
-      if (state_->limit) state_->limit->release();
+      if (limited_) state_->places.release();
       state_->parts.done();
     }
     State& state() noexcept { return *state_; }
 
    private:
     std::shared_ptr<State> state_;
+    bool limited_;
   };
 
   template <class F>

@@ -1,5 +1,7 @@
 #include "core/sync/semaphore.hpp"
 
+#include <algorithm>
+
 #include "core/base/bug.hpp"
 
 namespace fiberd::sync {
@@ -9,8 +11,8 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
   Entry entry;
   {
     const LockGuard guard(lock_);
-    if (free_ >= n && queue_.empty()) {
-      free_ -= n;
+    if (fits(n) && queue_.empty()) {
+      out_ += n;
       return {};
     }
     if (n > units_) return errc::too_many;
@@ -25,7 +27,7 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
   WakeChain chain;
   {
     const LockGuard guard(lock_);
-    if (granted) free_ += n;
+    if (granted) out_ -= n;
     grant(chain);
   }
   chain.wake();
@@ -34,8 +36,8 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
 
 bool Semaphore::try_acquire(std::uint64_t n) noexcept {
   const LockGuard guard(lock_);
-  if (free_ < n || !queue_.empty()) return false;
-  free_ -= n;
+  if (!fits(n) || !queue_.empty()) return false;
+  out_ += n;
   return true;
 }
 
@@ -44,9 +46,9 @@ std::error_code Semaphore::release(std::uint64_t n) noexcept {
   bool out = false;
   {
     const LockGuard guard(lock_);
-    out = n <= units_ - free_;
+    out = n <= out_;
     if (out) {
-      free_ += n;
+      out_ -= n;
       grant(chain);
     }
   }
@@ -59,17 +61,27 @@ std::error_code Semaphore::release(std::uint64_t n) noexcept {
   return {};
 }
 
+void Semaphore::take_anyway(std::int64_t n) noexcept {
+  WakeChain chain;
+  {
+    const LockGuard guard(lock_);
+    out_ += static_cast<std::uint64_t>(n);
+    grant(chain);
+  }
+  chain.wake();
+}
+
 void Semaphore::grant(WakeChain& chain) noexcept {
   while (Entry* const first = queue_.front()) {
-    if (free_ < first->n) return;
-    free_ -= first->n;
+    if (!fits(first->n)) return;
+    out_ += first->n;
     chain.add(*queue_.pop());
   }
 }
 
 std::uint64_t Semaphore::available() const noexcept {
   const LockGuard guard(lock_);
-  return free_;
+  return units_ - std::min(out_, units_);
 }
 
 }  // namespace fiberd::sync

@@ -15,7 +15,7 @@ namespace fiberd::sync {
 /// release() and try_acquire(): any thread; waiting only on fibers. WaitReason::semaphore.
 class Semaphore {
  public:
-  explicit Semaphore(std::uint64_t units) noexcept : units_(units), free_(units) {}
+  explicit Semaphore(std::uint64_t units) noexcept : units_(units) {}
   ~Semaphore() { queue_.dies("a semaphore died while fibers waited for it"); }
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
@@ -72,12 +72,16 @@ class Semaphore {
   struct Entry : Waiter {
     std::uint64_t n = 0;
   };
+  friend class ErrorGroup;
+  [[nodiscard]] bool fits(std::uint64_t n) const noexcept { return n <= units_ && out_ <= units_ - n; }
+  /// So many more are out, without a wait, be they there or not; negative: fewer.
+  void take_anyway(std::int64_t n) noexcept;
   [[nodiscard]] std::error_code acquire_for(std::uint64_t n, const context::Context* ctx) noexcept;
   void grant(WakeChain& chain) noexcept;
 
   const std::uint64_t units_;
   mutable Lock lock_;
-  std::uint64_t free_;
+  std::uint64_t out_ = 0;  // more than there are only by take_anyway()
   BasicWaitQueue<Entry> queue_;
 };
 

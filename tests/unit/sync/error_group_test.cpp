@@ -319,3 +319,38 @@ TEST_CASE("error group: a limit of 0 lets nobody start, and a negative one every
   CHECK(started == 3);
   CHECK(ran);
 }
+
+TEST_CASE("error group: a go that waits for a place is let in by a new limit", "[sync][error_group]") {
+  for (const std::int64_t limit : {-1, 1, 2}) {
+    INFO("limit " << limit);
+    int ran = 0;
+    std::error_code error = context::errc::canceled;
+    std::error_code kept_out;
+    std::string died = "not run";
+    died = test::simulate(11, [&](std::uint64_t) {
+      ErrorGroup group;
+      group.set_limit(0);
+      const auto late = context::with_timeout(context::background(), 1s);
+      for (int i = 0; i < 2; ++i)
+        (void)runtime::spawn("waits", [&] { error = group.go(late.context, "part", [&] { ++ran; }); });
+      (void)runtime::sleep_for(1ms);
+      group.set_limit(0);
+      (void)runtime::sleep_for(1ms);
+      test::invariant(ran == 0 && group.running() == 0, "let in at a limit of 0");
+      group.set_limit(limit);
+      group.go("another", [&] { ++ran; });
+      (void)runtime::sleep_for(1ms);
+      test::invariant(ran == 3, "not let in");
+      (void)group.wait();
+      // What was taken has been given back, and to the limit that holds now.
+      group.set_limit(1);
+      group.go("one", [] { (void)runtime::sleep_for(1ms); });
+      kept_out = group.try_go("two", [] {}).has_value() ? std::error_code() : broken_pipe();
+      (void)group.wait();
+    });
+    CHECK(died == "");
+    CHECK(ran == 3);
+    CHECK_FALSE(error);
+    CHECK(kept_out);
+  }
+}
