@@ -14,8 +14,8 @@
 // (as DoChan): the one who happened to be first may leave like everybody else, and its end is nobody else's. So the
 // function goes on when all have left; one that must not takes a context of its own.
 //
-// Exceptions. What the function throws is thrown to every caller of the flight. When all have left before, it ends its
-// fiber as any exception does: logged and counted.
+// Exceptions. What the function throws is thrown to every caller of the flight. When all have left before, it is
+// reported as one that leaves a fiber's function is: logged and counted, as its fiber's.
 #include <atomic>
 #include <concepts>
 #include <cstdint>
@@ -85,10 +85,7 @@ class SingleFlight {
     if (const std::error_code error = ctx.err()) return {fail(error)};
     auto [flight, first] = board(key);
     if (first) launch(key, flight, std::forward<F>(fn), where);
-    if (const std::error_code error = flight->landed.wait(ctx)) {
-      flight->leave();
-      return {fail(error)};
-    }
+    if (const std::error_code error = flight->landed.wait(ctx)) return {fail(error)};
     return flight->get();
   }
 
@@ -103,19 +100,31 @@ class SingleFlight {
  private:
   struct State {
     State() noexcept { landed.add(); }
-    [[nodiscard]] Flight<V> get() const {
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    /// By the last who has it, the function's fiber or a caller: only then it is certain that nobody was told.
+    ~State() {
+      if (thrown && !told.load(std::memory_order_relaxed)) runtime::report_panic(by, thrown);
+    }
+    [[nodiscard]] Flight<V> get() {
+      if (thrown) told.store(true, std::memory_order_relaxed);
       thrown.rethrow();
       return {*result, shared};
     }
-    void leave() noexcept { listeners.fetch_sub(1, std::memory_order_relaxed); }
+    /// In the catch block.
+    void keep_exception() noexcept {
+      by = runtime::current_origin();
+      thrown = runtime::Recovered(std::current_exception());
+    }
 
     WaitGroup landed;
-    std::atomic<std::uint32_t> listeners{1};
     std::atomic<bool> joined{false};  // by a second caller
+    std::atomic<bool> told{false};    // the exception, to somebody
     // Written before it has landed.
     bool shared = false;
     std::optional<Result<V>> result;
     runtime::Recovered thrown;
+    runtime::FiberOrigin by;
   };
   using Pointer = std::shared_ptr<State>;
 
@@ -128,7 +137,6 @@ class SingleFlight {
       if (boarded.second) {
         present = std::make_shared<State>();
       } else {
-        present->listeners.fetch_add(1, std::memory_order_relaxed);
         present->joined.store(true, std::memory_order_relaxed);
       }
       boarded.first = present;
@@ -147,7 +155,7 @@ class SingleFlight {
         flight->result.emplace(fn());
       }
     } catch (...) {
-      flight->thrown = runtime::Recovered(std::current_exception());
+      flight->keep_exception();
     }
     land(key, flight);
   }
@@ -164,15 +172,12 @@ class SingleFlight {
     try {
       const Result<void> started = running_.go(
           "single_flight",
-          [this, key = K(key), flight, fn = std::decay_t<F>(std::forward<F>(fn))]() mutable {
-            fly(key, flight, fn);
-            if (flight->listeners.load(std::memory_order_relaxed) == 0) flight->thrown.rethrow();
-          },
+          [this, key = K(key), flight, fn = std::decay_t<F>(std::forward<F>(fn))]() mutable { fly(key, flight, fn); },
           where);
       if (!started) refused = started.error();
     } catch (...) {
       // Nothing runs, and those who joined meanwhile must not wait for it.
-      flight->thrown = runtime::Recovered(std::current_exception());
+      flight->keep_exception();
       land(key, flight);
       return;
     }
