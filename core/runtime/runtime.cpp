@@ -200,7 +200,9 @@ void Scheduler::stop_threads() {
 Scheduler::~Scheduler() {
   blocking_.reset();
   service_.reset();
-  if (registered_) living_.store(nullptr, std::memory_order_release);
+  if (!registered_) return;
+  TimerHeap::runtime_ends();
+  living_.store(nullptr, std::memory_order_release);
 }
 
 BlockingPool& current_blocking_pool() noexcept { return Scheduler::instance()->blocking_pool(); }

@@ -34,11 +34,13 @@ class Timer {
 
  private:
   friend class TimerHeap;
+  [[nodiscard]] TimerHeap* last_heap() const noexcept;
   [[nodiscard]] TimerHeap& heap_to_go_into() const noexcept;
   std::atomic<std::int64_t> wanted_{Deadline::never().ns()};
   std::atomic<std::int64_t> heap_time_{INT64_MAX};
   std::atomic<TimerHeap*> heap_{nullptr};       // where it hangs now
-  std::atomic<TimerHeap*> last_heap_{nullptr};  // where its callback may be running
+  std::atomic<TimerHeap*> last_heap_{nullptr};  // where its callback may be running, while that runtime lives:
+  std::atomic<std::uint32_t> last_epoch_{0};    // this one
   std::uint32_t index_ = 0;
   Callback callback_ = nullptr;
 

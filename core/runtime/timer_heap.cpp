@@ -11,6 +11,8 @@ static constexpr std::size_t kKept = 1024;  // places that a heap keeps whatever
 static constexpr std::int64_t kSequenceBits = 10;
 static constexpr std::int64_t kSequenceMask = (std::int64_t{1} << kSequenceBits) - 1;
 
+std::atomic<std::uint32_t> TimerHeap::epoch_{0};
+
 Timer::~Timer() {
   if (heap_.load(std::memory_order_relaxed) != nullptr) cancel();
 }
@@ -41,10 +43,17 @@ void Timer::arm(Deadline deadline) noexcept {
   }
 }
 
+/// The node may outlive that heap, which knows only the nodes that are in it, and be armed or cancelled again.
+TimerHeap* Timer::last_heap() const noexcept {
+  TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+  return last_epoch_.load(std::memory_order_relaxed) == TimerHeap::epoch_.load(std::memory_order_relaxed) ? last
+                                                                                                          : nullptr;
+}
+
 /// While its callback runs a node goes nowhere but into the heap that runs it: cancel() waits for one heap.
 TimerHeap& Timer::heap_to_go_into() const noexcept {
   if (callback_ != nullptr) {
-    TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+    TimerHeap* const last = last_heap();
     if (last != nullptr && last->firing_.load(std::memory_order_seq_cst) == this) return *last;
   }
   return Scheduler::timer_heap_for_caller();
@@ -60,27 +69,23 @@ void Timer::cancel() noexcept {
     }
     if (callback_ == nullptr) break;
     // The callback may run right now on another thread; or on this one, when it closes its own owner.
-    const TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
+    const TimerHeap* const last = last_heap();
     while (last != nullptr && last->firing_.load(std::memory_order_seq_cst) == this &&
            last->firing_thread_.load(std::memory_order_relaxed) != thread_locals())
       cpu_relax();
     // It may have armed its timer again before it ended.
   } while (heap_.load(std::memory_order_seq_cst) != nullptr);
-  // The node may outlive that heap (a descriptor's timer outlives its runtime) and be cancelled again.
-  last_heap_.store(nullptr, std::memory_order_relaxed);
 }
 
 TimerHeap::~TimerHeap() {
-  for (const Entry& e : heap_) {
-    e.timer->heap_.store(nullptr, std::memory_order_relaxed);
-    e.timer->last_heap_.store(nullptr, std::memory_order_relaxed);
-  }
+  for (const Entry& e : heap_) e.timer->heap_.store(nullptr, std::memory_order_relaxed);
 }
 
 TimerHeap::Inserted TimerHeap::insert(Timer& timer) noexcept {
   TimerHeap* owner = timer.heap_.load(std::memory_order_relaxed);
   if (owner == nullptr && timer.heap_.compare_exchange_strong(owner, this, std::memory_order_seq_cst)) {
     owner = this;
+    timer.last_epoch_.store(epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
     timer.last_heap_.store(this, std::memory_order_release);
     heap_.push_back({INT64_MAX, &timer});
     timer.index_ = static_cast<std::uint32_t>(heap_.size() - 1);

@@ -35,6 +35,8 @@ class TimerHeap {
   ~TimerHeap();
   TimerHeap(const TimerHeap&) = delete;
   TimerHeap& operator=(const TimerHeap&) = delete;
+  /// The living runtime's heaps are about to die: nodes that they have fired forget them.
+  static void runtime_ends() noexcept { epoch_.fetch_add(1, std::memory_order_relaxed); }
 
   /// Earliest time in the heap, INT64_MAX when empty. Lock-free.
   [[nodiscard]] std::int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
@@ -70,6 +72,8 @@ class TimerHeap {
   void erase(std::size_t at) noexcept;
   void publish() noexcept;
   void shrink() noexcept;
+
+  static std::atomic<std::uint32_t> epoch_;  // runtimes that have ended: one lives at a time
 
   Lock lock_;
   std::atomic<std::int64_t> earliest_{INT64_MAX};

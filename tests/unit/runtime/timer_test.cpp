@@ -237,3 +237,24 @@ TEST_CASE("a node outlives the runtime that fired it", "[timer]") {
   n.cancel();
   CHECK(n.fired == 3);
 }
+
+TEST_CASE("a node that was fired and not cancelled outlives its runtime, and what stands where that was", "[timer]") {
+  Node n;
+  start(1)->run([&] {
+    n.arm(Deadline::in(100us));
+    (void)sleep_for(5ms);
+  });
+  REQUIRE(n.fired == 1);
+  {
+    // All that was freed is somebody else's now, and looks as if the node's callback were running.
+    std::vector<std::vector<const void*>> others;
+    for (std::size_t words = 8; words < 4096; words += 8) others.emplace_back(words, &n);
+    n.cancel();
+  }
+  start(1)->run([&] {
+    n.arm(Deadline::in(100us));
+    (void)sleep_for(5ms);
+    n.cancel();
+  });
+  CHECK(n.fired == 2);
+}
