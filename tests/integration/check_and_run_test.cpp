@@ -36,7 +36,7 @@ std::string config(Where where, const std::string& line, const std::string& dire
                                  "    routes:",
                                  "    - {path: /, echo: {}}",
                                  ""};
-  lines[where - 1] = line;
+  lines[static_cast<std::size_t>(where) - 1] = line;
   std::string text;
   for (const std::string& l : lines) text += l + "\n";
   for (std::size_t at = text.find("@/"); at != std::string::npos; at = text.find("@/", at + directory.size()))
