@@ -20,8 +20,9 @@ class [[nodiscard]] CancelScope {
   CancelScope& operator=(const CancelScope&) = delete;
 
   [[nodiscard]] const Context& context() const noexcept { return made_.context; }
-  operator const Context&() const& noexcept { return made_.context; }  // NOLINT: it stands for its context
-  operator const Context&() && = delete;                               // NOLINT: it would be cancelled already
+  // It stands for its context, where it lives on: one that dies at once would be cancelled already.
+  operator const Context&() const& noexcept { return made_.context; }  // NOLINT(google-explicit-constructor)
+  operator const Context&() && = delete;                               // NOLINT(google-explicit-constructor)
   /// Before the end of the scope, with a cause; as CancelFunction.
   void cancel(std::error_code cause = {}) const noexcept { made_.cancel(cause); }
   /// The right to cancel, for somebody else; the scope's end cancels all the same.

@@ -27,7 +27,7 @@ class FiberName {
  public:
   /// From a literal, or another constant array that ends in its only zero.
   template <std::size_t N>
-  consteval FiberName(const char (&literal)[N])  // NOLINT: implicit on purpose
+  consteval FiberName(const char (&literal)[N])  // NOLINT(google-explicit-constructor): written as a literal
       : text_(literal, N - 1) {
     for (std::size_t i = 0; i < N; ++i)
       if ((literal[i] == '\0') != (i == N - 1)) detail::a_fiber_name_must_be_a_literal_without_zeros_in_it();
@@ -39,7 +39,7 @@ class FiberName {
   [[nodiscard]] static FiberName intern(std::string_view text);
 
   [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
-  constexpr operator std::string_view() const noexcept { return text_; }  // NOLINT: implicit on purpose
+  constexpr operator std::string_view() const noexcept { return text_; }  // NOLINT(google-explicit-constructor)
   friend constexpr bool operator==(FiberName a, FiberName b) noexcept { return a.text_ == b.text_; }
 
  private:

@@ -30,7 +30,7 @@ class Sender {
  public:
   using value_type = T;
   Sender() noexcept = default;
-  Sender(Channel<T>& channel) noexcept : channel_(&channel) {}  // NOLINT: handed on as it is
+  Sender(Channel<T>& channel) noexcept : channel_(&channel) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] std::error_code send(T value) const { return channel_->send_from(value); }
   [[nodiscard]] std::error_code send(const context::Context& ctx, T value) const {
@@ -66,7 +66,7 @@ class Receiver {
  public:
   using value_type = T;
   Receiver() noexcept = default;
-  Receiver(Channel<T>& channel) noexcept : channel_(&channel) {}  // NOLINT: handed on as it is
+  Receiver(Channel<T>& channel) noexcept : channel_(&channel) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] Result<T> receive() const { return channel_->receive(); }
   [[nodiscard]] Result<T> receive(const context::Context& ctx) const { return channel_->receive(ctx); }

@@ -78,8 +78,7 @@ requires(sizeof...(Cases) > 0 && (std::derived_from<std::remove_cvref_t<Cases>, 
 class AnyCase {
  public:
   template <std::derived_from<SelectCase> Case>
-  requires(!std::is_lvalue_reference_v<Case>) AnyCase(Case&& kept)
-      : case_(std::make_unique<Case>(std::move(kept))) {}  // NOLINT: it is one
+  requires(!std::is_lvalue_reference_v<Case>) AnyCase(Case&& kept) : case_(std::make_unique<Case>(std::move(kept))) {}
 
  private:
   friend std::size_t select(std::span<AnyCase> cases);
@@ -90,6 +89,15 @@ class AnyCase {
 std::size_t select(std::span<AnyCase> cases);
 
 namespace detail {
+
+/// A handler may leave out what it does not want to know.
+template <class F>
+void tell(F& handler, std::error_code outcome) {
+  if constexpr (std::invocable<F&, std::error_code>)
+    handler(outcome);
+  else
+    handler();
+}
 
 template <class T, class F>
 class ReceiveCase final : public SelectCase {
@@ -131,13 +139,7 @@ class SendCase final : public SelectCase {
   }
 
  private:
-  void run(std::error_code outcome) override {
-    if constexpr (std::invocable<F&, std::error_code>) {
-      handler_(outcome);
-    } else {
-      handler_();
-    }
-  }
+  void run(std::error_code outcome) override { tell(handler_, outcome); }
   V value_;  // T, or T& when the caller keeps it
   F handler_;
 };
@@ -163,13 +165,7 @@ class PlainCase final : public UntypedCase {
       : UntypedCase(std::move(o)), handler_(std::forward<F>(o.handler_)) {}
 
  private:
-  void run(std::error_code outcome) override {
-    if constexpr (std::invocable<F&, std::error_code>) {
-      handler_(outcome);
-    } else {
-      handler_();
-    }
-  }
+  void run(std::error_code outcome) override { tell(handler_, outcome); }
   F handler_;
 };
 
@@ -185,13 +181,7 @@ class OwnDoneCase final : public UntypedCase {
   }
 
  private:
-  void run(std::error_code outcome) override {
-    if constexpr (std::invocable<F&, std::error_code>) {
-      handler_(outcome);
-    } else {
-      handler_();
-    }
-  }
+  void run(std::error_code outcome) override { tell(handler_, outcome); }
   context::Context own_;
   F handler_;
 };

@@ -148,7 +148,7 @@ template <class T, class F>
 class TaskBlock final : public TaskState<T> {
  public:
   template <class G>
-  explicit TaskBlock(G&& fn) : fn_(std::forward<G>(fn)) {}  // NOLINT: never copied, so nothing is hidden
+  TaskBlock(std::in_place_t /*tag*/, G&& fn) : fn_(std::forward<G>(fn)) {}
   void run() noexcept {
     TaskState<T>::run(*fn_);
     fn_.reset();
@@ -219,7 +219,7 @@ template <TaskFunction F>
   using Function = std::decay_t<F>;
   using T = typename detail::TaskValue<std::remove_cv_t<std::invoke_result_t<Function&>>>::type;
   using Block = detail::TaskBlock<T, Function>;
-  auto* const block = new Block(std::forward<F>(fn));
+  auto* const block = new Block(std::in_place, std::forward<F>(fn));
   Task<T> task(block);
   // The fiber's reference; given back when it has run, or was refused.
   std::unique_ptr<Block, detail::ReleaseTask> own(block);

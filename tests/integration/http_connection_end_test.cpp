@@ -292,15 +292,7 @@ TEST_CASE("late head: who throws, fails or changes its mind after small writes g
 TEST_CASE("late head: flush() sends what was written", "[integration][end]") {
   std::vector<http::Route> all = routes();
   std::atomic<bool> go_on{false};
-  all.push_back({.spec = {.path = "/stream"}, .handler = handler([&](http::Exchange& ex) -> std::error_code {
-                                                if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                                  return error;
-                                                if (const auto error = ex.write("first")) return error;
-                                                if (const auto error = ex.flush()) return error;
-                                                while (!go_on.load()) (void)runtime::sleep_for(1ms);
-                                                if (const auto error = ex.write("second")) return error;
-                                                return ex.end();
-                                              })});
+  all.push_back({.spec = {.path = "/stream"}, .handler = streams_when(go_on)});
   HttpServer server(std::move(all));
   HttpClient client(server.port());
   REQUIRE(client.send(get("/stream")));

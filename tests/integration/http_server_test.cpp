@@ -438,6 +438,20 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
   }
   SECTION("is cut at the deadline") {
     HttpServer server({route("/body", handler([&](http::Exchange& ex) -> std::error_code {
+                               if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+                               if (const auto error = ex.write("begun")) return error;
+                               if (const auto error = ex.flush()) return error;
+                               while (true)
+                                 if (const auto piece = ex.read_body(); !piece) return piece.error();
+                             }))});
+    HttpClient hanging(server.port());
+    hanging.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
+    REQUIRE(hanging.more());  // it is being answered
+    CHECK(server.stop(100ms) == 1);
+    CHECK_FALSE(hanging.receive().has_value());
+  }
+  SECTION("is cut at the deadline, before its answer began") {
+    HttpServer server({route("/body", handler([&](http::Exchange& ex) -> std::error_code {
                                ++running;
                                while (true)
                                  if (const auto piece = ex.read_body(); !piece) return piece.error();
@@ -446,7 +460,7 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
     hanging.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
     REQUIRE(eventually([&] { return running == 1; }));
     CHECK(server.stop(100ms) == 1);
-    // No answer, or that another server may be asked: whichever comes first, the handler's end or the socket's.
+    // No answer, or that another server may be asked: whichever comes first, the socket's end or the handler's.
     const auto told = hanging.receive();
     CHECK((!told || told->status == 503));
     CHECK(hanging.wait_end());

@@ -119,15 +119,7 @@ TEST_CASE("an answer that promised to go on before a stop, and ends after it: th
           "[integration][stop]") {
   std::vector<http::Route> all = routes();
   std::atomic<bool> go_on{false};
-  all.push_back({.spec = {.path = "/stream"}, .handler = handler([&](http::Exchange& ex) -> std::error_code {
-                                                if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                                  return error;
-                                                if (const auto error = ex.write("first")) return error;
-                                                if (const auto error = ex.flush()) return error;
-                                                while (!go_on) (void)runtime::sleep_for(1ms);
-                                                if (const auto error = ex.write("second")) return error;
-                                                return ex.end();
-                                              })});
+  all.push_back({.spec = {.path = "/stream"}, .handler = streams_when(go_on)});
   HttpServer server(std::move(all), with_grace(1h));
   HttpClient stream(server.port());
   HttpClient idle(server.port());

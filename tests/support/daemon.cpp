@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -159,15 +161,20 @@ FullPipe::~FullPipe() {
   ::close(reader_);
   ::close(writer_);
 }
-std::string FullPipe::read() {
+std::string FullPipe::read(std::size_t most) {
   (void)::fcntl(reader_, F_SETFL, O_NONBLOCK);
   std::string all;
   char buffer[65536];
-  for (ssize_t n = 0; (n = ::read(reader_, buffer, sizeof buffer)) > 0;)
+  for (ssize_t n = 0; (n = ::read(reader_, buffer, std::min(sizeof buffer, most - all.size()))) > 0;)
     all.append(buffer, static_cast<std::size_t>(n));
   const std::size_t skipped = std::min(filler_, all.size());
   filler_ -= skipped;
   return all.substr(skipped);
+}
+
+std::size_t FullPipe::size() const {
+  int n = 0;
+  return ::ioctl(reader_, FIONREAD, &n) == 0 ? static_cast<std::size_t>(n) : 0;
 }
 
 Daemon::Daemon(std::string_view yaml, const Options& options) {

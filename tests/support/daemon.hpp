@@ -76,8 +76,10 @@ class FullPipe {
   FullPipe& operator=(const FullPipe&) = delete;
   /// To be inherited.
   [[nodiscard]] int writer() const noexcept { return writer_; }
-  /// All that is in it by now, but for what filled it.
-  std::string read();
+  /// What is in it, but for what filled it: all, until it is found empty, or no more than `most` bytes.
+  std::string read(std::size_t most = SIZE_MAX);
+  /// Bytes that are in it.
+  [[nodiscard]] std::size_t size() const;
 
  private:
   int reader_ = -1;

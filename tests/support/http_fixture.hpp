@@ -40,6 +40,17 @@ class FunctionHandler final : public http::Handler {
 inline std::shared_ptr<http::Handler> handler(std::function<std::error_code(http::Exchange&)> fn) {
   return std::make_shared<FunctionHandler>(std::move(fn));
 }
+/// Sends "first", and "second" when `go_on` is true, in chunks.
+inline std::shared_ptr<http::Handler> streams_when(std::atomic<bool>& go_on) {
+  return handler([&go_on](http::Exchange& ex) -> std::error_code {
+    if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+    if (const auto error = ex.write("first")) return error;
+    if (const auto error = ex.flush()) return error;
+    while (!go_on) (void)runtime::sleep_for(std::chrono::milliseconds(1));
+    if (const auto error = ex.write("second")) return error;
+    return ex.end();
+  });
+}
 inline std::shared_ptr<http::Handler> hello() {
   return *http::make_respond_handler({.content_type = "text/plain", .body = "hello"});
 }
