@@ -107,11 +107,11 @@ TEST_CASE("healthz answers 200 throughout while one handler computes for three s
   });
   REQUIRE(eventually([&] { return computing.load(); }));
   unsigned healthy = 0;
-  std::vector<int> others;
+  std::vector<unsigned> others;
   while (!over) {
     HttpClient client(server.port());
     const auto answer = client.ask(get("/healthz"));
-    const int status = answer ? answer->status : 0;
+    const unsigned status = answer ? answer->status : 0;
     if (status == 200)
       ++healthy;
     else
