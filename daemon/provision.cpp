@@ -69,7 +69,7 @@ Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& a
 
 /// "PATH: what the system says", and why that may be so.
 std::string about_path(const std::string& path, std::error_code error) {
-  const bool variable = path.find("$") != std::string::npos || path.starts_with('~');
+  const bool variable = path.find('$') != std::string::npos || path.starts_with('~');
   return path + ": " + error.message() +
          (variable ? " (a path is taken as it is written: $ and ~ are not replaced)" : "");
 }

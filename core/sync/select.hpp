@@ -78,7 +78,7 @@ requires(sizeof...(Cases) > 0 && (std::derived_from<std::remove_cvref_t<Cases>, 
 class AnyCase {
  public:
   template <std::derived_from<SelectCase> Case>
-  requires(!std::is_lvalue_reference_v<Case>) AnyCase(Case&& kept) : case_(std::make_unique<Case>(std::move(kept))) {}
+  AnyCase(Case kept) : case_(std::make_unique<Case>(std::move(kept))) {}  // NOLINT(google-explicit-constructor)
 
  private:
   friend std::size_t select(std::span<AnyCase> cases);

@@ -4,8 +4,7 @@
 //
 //   sync::SingleFlight<std::string, Page> loads;
 //   const auto page = loads.call(url, [&] { return load(url); });        // Flight<Page>{result, shared}
-//   const auto page = loads.call(ctx, url, [url] { return load(url); }); // nobody waits longer than its context lets
-//   it
+//   const auto page = loads.call(ctx, url, [url] { return load(url); }); // no wait is longer than its context
 //
 // A flight begins with the first call for a key and ends when its function has returned; the next call begins another.
 // What comes of it is copied to each caller: an expensive value is carried by a shared_ptr.
