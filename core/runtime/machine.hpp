@@ -17,6 +17,10 @@ namespace fiberd::runtime {
 struct Fiber;
 class Scheduler;
 
+/// While timers fire: the first fiber that they wake goes before all others, the next ones behind in the order of their
+/// deadlines. (Were each put first, the last would run first.)
+enum class Firing : std::uint8_t { no, first, later };
+
 /// What is left to do for the fiber that was just switched away from, once its registers are saved.
 enum class After : std::uint8_t { none, park, yield, end };
 
@@ -26,7 +30,7 @@ class Machine {
   Fiber* current = nullptr;
   Fiber* previous = nullptr;
   After after = After::none;
-  bool firing = false;             ///< timers: whom they wake goes first
+  Firing firing = Firing::no;
   bool spinning = false;           ///< holds the IdleSet's token
   fiber::EhGlobals* eh = nullptr;  ///< this thread's exception state
   Scheduler* scheduler = nullptr;

@@ -6,7 +6,8 @@
 // starve the rest. Some turns begin with a look at what is due (pick_due): the clock, timers, the pinned queue, the
 // Poller if 100 µs went by and little is queued, and every 61st turn the global queue. How many turns lie between two
 // looks follows from how long fibers have been running here: about 50 µs, so with long slices each turn is a look. A
-// timer that fires puts its fiber into runnext: it is late by the running fiber's rest and those 50 µs.
+// timer that fires puts its fiber into runnext: it is late by the running fiber's rest and those 50 µs. When several
+// are due, the earliest goes there, and the others behind what is queued, in order.
 //
 // How long a runnable fiber may wait. The ring is served in order. Who yields while anybody waits in the global queue
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
@@ -307,9 +308,9 @@ Fiber* Scheduler::find_runnable(Machine& m) noexcept {
   while (f == nullptr) {
     if (p.retired.load(std::memory_order_acquire)) break;
     p.now = monotonic_now();
-    m.firing = true;
+    m.firing = Firing::first;
     (void)run_timers(slot, p.now);
-    m.firing = false;
+    m.firing = Firing::no;
     if ((f = pick_due(m)) != nullptr) break;
     if (p.retired.load(std::memory_order_acquire)) break;
     if ((f = pop_local(p)) != nullptr) break;

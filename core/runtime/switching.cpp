@@ -101,7 +101,9 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
       return;
     }
     if (m->current == nullptr && (++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
-    const bool shared = push_local(*p, f, next && (m->current != nullptr || m->firing));
+    const bool first = m->current != nullptr || m->firing == Firing::first;
+    const bool shared = push_local(*p, f, next && first);
+    if (m->firing == Firing::first) m->firing = Firing::later;
     if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
       give_up_runnext(*p);
     } else if (!shared || (m->current != nullptr && p->queue.size() * p->slice < kWorthWaking)) {

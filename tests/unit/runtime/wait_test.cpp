@@ -130,15 +130,39 @@ TEST_CASE("sleep obeys duration and cancellation", "[wait]") {
   CHECK(canceled == std::errc::operation_canceled);
 }
 
+static void sleep_until(std::int64_t time) { (void)park_until(prepare_park(WaitReason::sleep), Deadline::at(time)); }
+
 TEST_CASE("many sleepers wake in the order of their deadlines", "[wait]") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    std::vector<int> order;
+    Simulation(seed).run([&] {
+      for (int i : {5, 1, 4, 2, 3})
+        (void)spawn("sleeper", [&order, i] {
+          (void)sleep_for(std::chrono::milliseconds(4 * i));
+          order.push_back(i);
+        });
+      (void)sleep_for(60ms);
+    });
+    CHECK(order == std::vector<int>{1, 2, 3, 4, 5});
+  }
+}
+
+TEST_CASE("sleepers that are found due at one look run in the order of their deadlines", "[wait]") {
   std::vector<int> order;
   start(1)->run([&] {
+    const std::int64_t begin = monotonic_now();
     for (int i : {5, 1, 4, 2, 3})
-      (void)spawn("sleeper", [&order, i] {
-        (void)sleep_for(std::chrono::milliseconds(4 * i));
+      (void)spawn("sleeper", [&order, i, begin] {
+        sleep_until(begin + 50'000'000 + i * 2'100);  // deadlines are told apart by some 1,024 ns
         order.push_back(i);
       });
-    (void)sleep_for(60ms);
+    (void)spawn("runnable", [&] {
+      for (int turns = 0; turns < 100; ++turns) yield();  // the Processor never looks because it has nothing to do
+    });
+    yield();  // all sleep
+    while (monotonic_now() < begin + 60'000'000) {
+    }
+    while (order.size() < 5) yield();
   });
   CHECK(order == std::vector<int>{1, 2, 3, 4, 5});
 }
