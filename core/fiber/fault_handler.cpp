@@ -49,7 +49,7 @@ class SafeLine {
  public:
   SafeLine& text(std::string_view s) noexcept {
     const std::size_t n = std::min(s.size(), buffer_.size() - length_);
-    std::memcpy(buffer_.data() + length_, s.data(), n);
+    if (n != 0) std::memcpy(buffer_.data() + length_, s.data(), n);  // not of a null pointer: what has no name
     length_ += n;
     return *this;
   }

@@ -61,7 +61,7 @@ void check(const Outcome& outcome, const std::string& limit) {
   }
   CHECK(outcome.code == 1);
   CHECK(outcome.errors.find(limit) != std::string::npos);
-  CHECK(outcome.lines_of_errors() <= 3);
+  CHECK((outcome.lines_of_errors() <= 3 || kSanitized));  // LeakSanitizer cannot look for leaks then, and says so
 }
 
 }  // namespace
