@@ -285,7 +285,12 @@ void Scheduler::set_gomaxprocs(unsigned n) {
       Processor* const p = new_processor(slot);
       Machine* const m = p != nullptr ? idle_machine() : nullptr;
       if (m == nullptr) {
-        log(LogLevel::error, "GOMAXPROCS " + std::to_string(n) + ": no thread for Processor " + std::to_string(i));
+        const bool ours = machines_.size() >= machine_limit() && thread_error_ == 0;
+        log(LogLevel::error,
+            "GOMAXPROCS " + std::to_string(n) + " stays at " + std::to_string(before + started) +
+                ": no thread for one more Processor: " + std::to_string(machines_.size()) + " exist, " +
+                (ours ? "the most there may be (machines_max; locked fibers keep theirs)"
+                      : "and the system gives no more (" + std::generic_category().message(thread_error_) + ")"));
         if (p != nullptr) {
           metric::ShardAllocator::release(p->shard);
           p->next_free = free_processors_;

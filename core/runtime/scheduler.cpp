@@ -1,13 +1,15 @@
 // The scheduler: fibers (G) on machines (M) with Processors (P), after Go's proc.go.
 //
 // Exactly GOMAXPROCS Processors are in force; fibers run only on a machine that has one. A Processor owns a ring of
-// runnable fibers and a `runnext` place for the fiber that was readied last (it is hot, and it makes a ping-pong of two
-// fibers cost no queueing); after 16 turns through runnext the head of the ring goes first, so that a pair cannot
-// starve the rest. Some turns begin with a look at what is due (pick_due): the clock, timers, the pinned queue, the
-// Poller if 100 µs went by and little is queued, and every 61st turn the global queue. How many turns lie between two
-// looks follows from how long fibers have been running here: about 50 µs, so with long slices each turn is a look. A
-// timer that fires puts its fiber into runnext: it is late by the running fiber's rest and those 50 µs. When several
-// are due, the earliest goes there, and the others behind what is queued, in order.
+// runnable fibers and a `runnext` place for the fiber that was readied last (it is hot, and it makes a ping-pong of
+// two fibers cost no queueing); after 16 turns through runnext the head of the ring goes first, so that a pair cannot
+// starve the rest. Nobody else is woken for what is in runnext, unless fibers run long here (20 µs in the mean) and a
+// Processor has nothing to do: then it goes into the ring, for that one to take. Some turns begin with a look at what
+// is due (pick_due): the clock, timers, the pinned queue, the Poller if 100 µs went by and little is queued, and every
+// 61st turn the global queue. How many turns lie between two looks follows from how long fibers have been running
+// here: about 50 µs, so with long slices each turn is a look. A timer that fires puts its fiber into runnext: it is
+// late by the running fiber's rest and those 50 µs. When several are due, the earliest goes there, and the others
+// behind what is queued, in order.
 //
 // How long a runnable fiber may wait. The ring is served in order. Who yields while anybody waits in the global queue
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others

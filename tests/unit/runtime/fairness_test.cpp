@@ -178,6 +178,45 @@ TEST_CASE("what is pinned to a Processor is served while a fiber computes there 
   CHECK(median(took) < kPatience);
 }
 
+TEST_CASE("whom a fiber wakes that goes on computing is taken over by an idle Processor at once",
+          "[scheduler][fairness]") {
+  // sysmon would hand it on, too, after up to a millisecond and through the global queue: that is no steal.
+  static constexpr int kRounds = 100;
+  std::uint64_t steals = 0;
+  int served = 0;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 2});
+    REQUIRE(rt);
+    (*rt)->run([&] {
+      std::atomic<std::uint64_t> ticket{0};
+      std::atomic<int> ran{0};
+      (void)runtime::spawn("sleeper", [&] {
+        for (int round = 0; round < kRounds; ++round) {
+          const runtime::Ticket mine = runtime::prepare_park(runtime::WaitReason::test);
+          ticket = mine.value;
+          runtime::park(mine);
+          ++ran;
+        }
+      });
+      while (ticket == 0) runtime::yield();
+      const std::uint64_t before = (*rt)->read_mem_stats().steals;
+      for (int round = 0; round < kRounds; ++round) {
+        while (ticket == 0) runtime::yield();
+        (void)runtime::sleep_for(200us);  // it is parked, and the other Processor has nothing to do
+        (void)runtime::wake(runtime::Ticket{ticket.exchange(0)});
+        const std::int64_t end = monotonic_now() + 1'000'000'000;
+        while (ran == round && monotonic_now() < end) {
+        }
+        served += ran != round ? 1 : 0;
+        while (ran == round) runtime::yield();
+      }
+      steals = (*rt)->read_mem_stats().steals - before;
+    });
+  }
+  CHECK(served == kRounds);
+  CHECK(steals >= kRounds / 4);  // not where the other one was busy at that moment
+}
+
 TEST_CASE("a timer that another Processor adopts when GOMAXPROCS falls is on time", "[scheduler][fairness]") {
   std::vector<std::int64_t> late;
   auto rt = runtime::Runtime::start({.gomaxprocs = 4});
