@@ -310,6 +310,7 @@ def check(results, calls, idle):
     cpu_ratio("hello", "epoll", 1.10, "hello: CPU ≤ 1.10 × the epoll loop")
     cpu_ratio("hello", "nginx", 1.0, "hello: CPU ≤ nginx")
     cpu_ratio("pipeline", "nginx", 0.2, "pipeline ×16: CPU ≤ 0.2 × nginx")
+    cpu_ratio("pipeline", "epoll", 1.35, "pipeline ×16: CPU ≤ 1.35 × the epoll loop")
     cpu_ratio("10000", "nginx", 0.95, "10,000 connections: CPU ≤ 0.95 × nginx")
     cpu_ratio("file", "nginx", 1.05, "100 KiB file: CPU ≤ 1.05 × nginx with open-file cache")
     if ("file", "fiberd") in results and ("file", "nginx") in results:
