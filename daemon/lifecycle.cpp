@@ -89,6 +89,7 @@ class Daemon {
   std::vector<http::Server*> http_servers_;  // of entries_
   std::unique_ptr<Entry> admin_;
   std::atomic<std::uint32_t> stop_{0};  // signals so far
+  std::int64_t stop_began_ = 0;         // the first one's time; the service thread's alone
   runtime::CancelSource draining_;      // whoever only looks on ends with it
   std::atomic<std::int64_t> drain_deadline_{0};
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
@@ -351,14 +352,24 @@ ExitCode Daemon::compare_descriptors() const {
   return ExitCode::clean;
 }
 
+static const char* name_of(int signo) noexcept {
+  return signo == SIGTERM ? "SIGTERM" : signo == SIGINT ? "SIGINT" : "SIGQUIT";
+}
+
 void Daemon::stop_requested(int signo) noexcept {
+  // timeout(1) sends its signal to the program and at once to the group that it is in; so do service managers that
+  // signal a whole group. That is one wish.
+  static constexpr std::int64_t kSameSignal = 100'000'000;  // ns
   const bool first = stop_.load(std::memory_order_acquire) == 0;
+  const std::int64_t now = monotonic_now();
+  if (first) stop_began_ = now;
+  if (!first && stop_began_ != 0 && now - stop_began_ < kSameSignal) return;
   arm_watchdog(first ? config_.shutdown.delay + config_.shutdown.timeout : std::chrono::nanoseconds(0));
   if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
     // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
     for (http::Server* const server : http_servers_) server->begin_stop();
     if (admin_ != nullptr) admin_->http.server->begin_stop();
-    log(LogLevel::info, std::string("signal ") + (signo == SIGTERM ? "SIGTERM" : "SIGINT") + ": stopping");
+    log(LogLevel::info, std::string("signal ") + name_of(signo) + ": stopping");
   } else {
     log(LogLevel::warning, "second signal: what is still open is cut");
     drain_deadline_.store(0, std::memory_order_release);
@@ -368,13 +379,17 @@ void Daemon::stop_requested(int signo) noexcept {
 
 std::error_code Daemon::handle_signals() {
   runtime::ServiceThread& service = runtime_->scheduler().service_thread();
-  for (const int signo : {SIGTERM, SIGINT})
+  for (const int signo : {SIGTERM, SIGINT, SIGQUIT})
     if (const std::error_code error = service.on_signal(signo, [this](int s) { stop_requested(s); })) return error;
   if (const std::error_code error = service.on_signal(SIGUSR1, [this](int) {
         // The writers' threads do it, which may wait for a disk: this one acts on signals.
         reopen_log();
         access_writers_.reopen();
         log(LogLevel::info, "logs reopened");
+      }))
+    return error;
+  if (const std::error_code error = service.on_signal(SIGUSR2, [](int) {
+        log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead");
       }))
     return error;
   return service.on_signal(SIGHUP, [](int) {
@@ -448,7 +463,9 @@ void Daemon::drain() {
     admin_->stop(soon);
   }
   if (progress.cut != 0)
-    log(LogLevel::warning, std::to_string(progress.cut.load()) + " connections were cut at shutdown.timeout");
+    log(LogLevel::warning,
+        std::to_string(progress.cut.load()) + " connections were cut " +
+            (stop_.load(std::memory_order_acquire) > 1 ? "at the second signal" : "at shutdown.timeout"));
 }
 
 /// What the program itself starts, and then the listeners.
@@ -536,7 +553,7 @@ ExitCode Daemon::run() {
 void hold_signals() noexcept {
   sigset_t held;
   sigemptyset(&held);
-  for (const int signo : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&held, signo);
+  for (const int signo : {SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&held, signo);
   (void)pthread_sigmask(SIG_BLOCK, &held, nullptr);
 }
 

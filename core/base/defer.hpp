@@ -16,7 +16,8 @@ namespace fiberd {
 template <std::invocable F>
 class [[nodiscard]] defer {  // NOLINT: reads like Go's
  public:
-  explicit defer(F function) noexcept(std::is_nothrow_move_constructible_v<F>) : function_(std::move(function)) {}
+  [[nodiscard]] explicit defer(F function) noexcept(std::is_nothrow_move_constructible_v<F>)
+      : function_(std::move(function)) {}
   ~defer() {
     if (dismissed_) return;
     if constexpr (std::is_nothrow_invocable_v<F&>) {

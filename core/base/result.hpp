@@ -9,6 +9,12 @@ namespace fiberd {
 template <class T>
 using Result = tl::expected<T, std::error_code>;
 
+/// Whether a function that returns T says by it whether it failed.
+template <class T>
+inline constexpr bool is_result = false;
+template <class T>
+inline constexpr bool is_result<Result<T>> = true;
+
 /// Makes the error side of a Result: `return fail(std::errc::invalid_argument);`
 template <class E>
 [[nodiscard]] tl::unexpected<std::error_code> fail(E code) {

@@ -3,8 +3,11 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <type_traits>
 #include <utility>
+
+#include "core/base/result.hpp"
 
 namespace fiberd {
 
@@ -17,6 +20,10 @@ class UniqueFunction {
   requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_v<std::decay_t<F>&>)
       UniqueFunction(F&& f) {  // NOLINT: implicit on purpose, as in std::function
     using T = std::decay_t<F>;
+    using R = std::remove_cvref_t<std::invoke_result_t<T&>>;
+    static_assert(
+        !std::is_same_v<R, std::error_code> && !is_result<R>,
+        "what this function returns would be dropped: give it to spawn_task or ErrorGroup::go, or return void");
     if constexpr (sizeof(T) <= kInline && alignof(T) <= alignof(void*) && std::is_nothrow_move_constructible_v<T>) {
       ::new (static_cast<void*>(storage_)) T(std::forward<F>(f));
       ops_ = &kInlineOps<T>;

@@ -14,7 +14,7 @@ namespace fiberd::context {
 
 class [[nodiscard]] CancelScope {
  public:
-  explicit CancelScope(Cancelable made) noexcept : made_(std::move(made)) {}
+  [[nodiscard]] explicit CancelScope(Cancelable made) noexcept : made_(std::move(made)) {}
   ~CancelScope() { made_.cancel(); }
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;

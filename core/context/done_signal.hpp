@@ -28,7 +28,7 @@ class DoneSignal {
   [[nodiscard]] std::error_code err() const noexcept { return context_.err(); }
   [[nodiscard]] std::error_code cause() const noexcept { return context_.cause(); }
   /// Waits until it is done; returns err(). On a fiber. WaitReason::select.
-  std::error_code wait() const noexcept;
+  [[nodiscard]] std::error_code wait() const noexcept;
   /// Success: it is done. Otherwise `ctx` was done first, and its error.
   [[nodiscard]] std::error_code wait(const Context& ctx) const noexcept;
 

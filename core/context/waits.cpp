@@ -49,7 +49,7 @@ std::error_code to_error(std::error_code error, const Context& ctx, Deadline own
   return of_context ? of_context : error;
 }
 
-std::error_code park_until(runtime::Ticket ticket, const Context& ctx, Deadline own) noexcept {
+std::error_code park_until(const Context& ctx, runtime::Ticket ticket, Deadline own) noexcept {
   // The context's deadline becomes the wait's: one store, and the context needs no timer.
   return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own);
 }

@@ -29,11 +29,11 @@ namespace fiberd::context {
                                        Deadline own = Deadline::never()) noexcept;
 
 /// runtime::park_until under `ctx` and a deadline of the wait's own. Success: woken. Only on a fiber.
-[[nodiscard]] std::error_code park_until(runtime::Ticket ticket, const Context& ctx,
+[[nodiscard]] std::error_code park_until(const Context& ctx, runtime::Ticket ticket,
                                          Deadline own = Deadline::never()) noexcept;
 
 /// Sleeps for `duration`, or until `ctx` is done. Success: slept. Only on a fiber.
-std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept;
+[[nodiscard]] std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept;
 
 /// runtime::try_blocking under `ctx`: Result<T>, or the Result that fn returns. `fn` must own all it uses.
 template <runtime::ResultFunction F>

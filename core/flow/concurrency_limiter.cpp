@@ -116,7 +116,7 @@ Result<Permit> ConcurrencyLimiter::acquire(const context::Context& ctx, Priority
     ++queued_;
   }
   if (displaced) runtime::wake(displaced);
-  return finish_wait(w, context::park_until(w.ticket, ctx, Deadline::after(w.since, options_.max_wait)));
+  return finish_wait(w, context::park_until(ctx, w.ticket, Deadline::after(w.since, options_.max_wait)));
 }
 
 Result<Permit> ConcurrencyLimiter::finish_wait(Waiter& w, std::error_code how) {
@@ -129,6 +129,11 @@ Result<Permit> ConcurrencyLimiter::finish_wait(Waiter& w, std::error_code how) {
   }
   switch (w.fate) {
     case Fate::granted:
+      if (how && how.category() == context::category()) {  // cancelled first, granted then, as for a semaphore
+        permit.ignore();
+        gave_up_.fetch_add(1, std::memory_order_relaxed);
+        return fail(how);
+      }
       if (options_.waits != nullptr)
         options_.waits->observe(static_cast<std::uint64_t>(std::max<std::int64_t>(now - w.since, 0)));
       return permit;

@@ -88,7 +88,7 @@ std::error_code WorkerPool::gave_up_by(std::error_code how) noexcept {
 }
 
 std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit, bool stays) {
-  const std::error_code how = context::park_until(me.ticket, ctx, limit);
+  const std::error_code how = context::park_until(ctx, me.ticket, limit);
   std::error_code result;
   sync::WakeChain ended;
   {
@@ -156,7 +156,7 @@ std::error_code WorkerPool::await(RunJob& job, const context::Context& ctx) {
       (void)runtime::park_until(job.ticket_);
       continue;
     }
-    const std::error_code how = context::park_until(job.ticket_, ctx, limit_of(job));
+    const std::error_code how = context::park_until(ctx, job.ticket_, limit_of(job));
     if (!how) continue;
     std::error_code result;
     runtime::Ticket wake;

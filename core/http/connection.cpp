@@ -317,12 +317,28 @@ std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const Ro
   return ex.respond_error(status_of(reason));
 }
 
+/// Whether what a handler returned is its own failure. What the client, the request's deadline or a stop brought about
+/// is counted where it was found.
+bool Connection::is_handlers_own(const Exchange& ex, std::error_code error) const noexcept {
+  if (!error || ex.refused_ != Reject::none || ex.body_timed_out_ || output_lost_) return false;
+  if (error == std::errc::connection_aborted && !ex.decoder_.done()) return false;  // the body's end, or the client's
+  if (is_late(ex, error) || server_.context().err()) return false;
+  return client_ == nullptr || !client_->context().err();
+}
+
+/// The request's own deadline has ended it, not one that the handler met elsewhere.
+bool Connection::is_late(const Exchange& ex, std::error_code error) noexcept {
+  return error == std::errc::timed_out && !ex.deadline_.is_never() && ex.deadline_.ns() <= monotonic_now();
+}
+
 /// Runs the handler and sees to it that a head was committed and the answer ended; else the connection must close.
 void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   std::error_code error;
   bool panicked = false;
   try {
     error = route.handler->serve(ex);
+    if (error && is_handlers_own(ex, error))
+      log(LogLevel::error, "handler of " + route.spec.path + " failed: " + error.message());
   } catch (...) {
     panicked = true;
     const runtime::Recovered thrown(std::current_exception());
@@ -339,35 +355,30 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   if (ex.committed()) {
     // The client must see that the body is incomplete: no last chunk, and the connection closes.
     ex.keep_alive_ = false;
-    if (panicked || error == std::errc::io_error) count(server_.options_.metrics.closed_truncated);
+    if (!panicked && !error) report_bug("a handler did not end its answer");
+    if (error != std::errc::connection_aborted || ex.decoder_.done()) count(server_.options_.metrics.closed_truncated);
     return;
   }
-  unsigned status = 500;
-  if (!panicked) {
-    if (ex.refused_ != Reject::none) {
-      status = status_of(ex.refused_);
-      ex.keep_alive_ = false;
-    } else if (error == std::errc::timed_out) {
-      // The body did not come in time, or the handler gave up at its deadline.
-      if (!ex.body_timed_out_) count(server_.options_.metrics.request_timeouts);
-      status = ex.body_timed_out_ ? 408 : 503;
-      ex.keep_alive_ = false;
-    } else if (error == std::errc::connection_aborted && !ex.decoder_.done()) {
-      // The body ended before its length: the client closed, or half-closed and may still read why.
-      ex.keep_alive_ = false;
-      status = 400;
-    } else if (error && server_.context().err()) {
-      // The stop's deadline: the handler is not at fault, and another server may do it.
-      ex.keep_alive_ = false;
-      status = 503;
-    } else if (error) {
-      ex.keep_alive_ = false;
-      status = 500;
-    } else {
-      report_bug(ex.begun_ ? "a handler did not end its answer" : "a handler returned without an answer");
-    }
+  (void)ex.respond_error(panicked ? 500 : status_of_failure(ex, error));
+}
+
+/// For a handler that returned without an answer.
+unsigned Connection::status_of_failure(Exchange& ex, std::error_code error) noexcept {
+  if (!error) {
+    report_bug(ex.begun_ ? "a handler did not end its answer" : "a handler returned without an answer");
+    return 500;
   }
-  (void)ex.respond_error(status);
+  ex.keep_alive_ = false;
+  if (ex.refused_ != Reject::none) return status_of(ex.refused_);
+  if (ex.body_timed_out_) return error == std::errc::timed_out ? 408 : 500;
+  if (is_late(ex, error)) {
+    count(server_.options_.metrics.request_timeouts);  // the handler gave up at its deadline
+    return 503;
+  }
+  // The body ended before its length: the client closed, or half-closed and may still read why.
+  if (error == std::errc::connection_aborted && !ex.decoder_.done()) return 400;
+  // Neither another's deadline nor the stop's is the request's fault: it may be asked again.
+  return error == std::errc::timed_out || server_.context().err() ? 503 : 500;
 }
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {

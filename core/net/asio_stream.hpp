@@ -36,7 +36,7 @@ class AsioStream {
   explicit AsioStream(TcpStream& stream, runtime::Cancellation* cancellation = nullptr) noexcept
       : stream_(stream), cancellation_(cancellation) {}
   /// The same under a context: its errors arrive as they are, of their own category (tcp_stream.hpp tells which).
-  AsioStream(TcpStream& stream, context::Context context) noexcept
+  AsioStream(context::Context context, TcpStream& stream) noexcept
       : stream_(stream), cancellation_(nullptr), context_(std::move(context)) {}
   ~AsioStream() { release_socket(); }
   AsioStream(const AsioStream&) = delete;

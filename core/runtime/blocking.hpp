@@ -57,13 +57,10 @@ class Outcome {
   std::exception_ptr exception_;
 };
 
+/// try_blocking's result: a Result stays what it is, an error alone becomes a Result<void>, another type is wrapped.
 template <class T>
-struct IsResult : std::false_type {};
-template <class T>
-struct IsResult<Result<T>> : std::true_type {};
-/// try_blocking's result: a Result stays what it is, another type is wrapped.
-template <class T>
-using AsResult = std::conditional_t<IsResult<T>::value, T, Result<T>>;
+using AsResult =
+    std::conditional_t<is_result<T>, T, Result<std::conditional_t<std::is_same_v<T, std::error_code>, void, T>>>;
 
 void log_orphaned_exception(const std::exception_ptr& exception) noexcept;
 
@@ -111,6 +108,9 @@ auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf
   const auto value_of = [](Outcome<T>& outcome) -> R {
     if constexpr (std::is_void_v<T>) {
       outcome.take();
+      return R();
+    } else if constexpr (std::is_same_v<T, std::error_code>) {
+      if (const std::error_code error = outcome.take()) return fail(error);
       return R();
     } else {
       return R(outcome.take());
@@ -168,7 +168,8 @@ auto blocking(F&& fn) -> std::invoke_result_t<F> {
 }
 
 /// As blocking(), until `deadline` (std::errc::timed_out) or `cancellation` (std::errc::operation_canceled); both are
-/// looked at before anything is done. `cancellation` may be nullptr. A Result that fn returns is passed on as it is.
+/// looked at before anything is done. `cancellation` may be nullptr. A Result that fn returns is passed on as it is,
+/// and an error code becomes a Result<void>: success when it is none.
 /// Errors also: resource_unavailable_try_again when the pool has no thread and cannot start one.
 template <ResultFunction F>
 auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn) {

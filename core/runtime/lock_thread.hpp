@@ -26,7 +26,7 @@ namespace fiberd::runtime {
 /// have the same thread anyway: nothing happens.
 class [[nodiscard]] LockThread {
  public:
-  LockThread();
+  [[nodiscard]] LockThread();
   ~LockThread();
   LockThread(const LockThread&) = delete;
   LockThread& operator=(const LockThread&) = delete;

@@ -149,14 +149,14 @@ std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cance
 [[nodiscard]] std::int64_t coarse_now() noexcept;
 
 /// Whether `deadline` has passed: what a call asks before it does anything. The clock is read only where coarse_now()
-/// leaves it open; a fiber that computes without a call of the runtime may be told so some 10 ms late, more where threads
-/// are kept from running.
+/// leaves it open; a fiber that computes without a call of the runtime may be told so some 10 ms late, more where
+/// threads are kept from running.
 [[nodiscard]] bool past(Deadline deadline) noexcept;
 
 /// Keeps the calling fiber on its Processor while it lives: it is neither stolen nor handed off. Nests.
 class [[nodiscard]] Pin {
  public:
-  Pin() noexcept;
+  [[nodiscard]] Pin() noexcept;
   ~Pin();
   Pin(const Pin&) = delete;
   Pin& operator=(const Pin&) = delete;

@@ -9,7 +9,7 @@
 // 61st turn the global queue. How many turns lie between two looks follows from how long fibers have been running
 // here: about 50 µs, so with long slices each turn is a look. A timer that fires puts its fiber into runnext: it is
 // late by the running fiber's rest and those 50 µs. When several are due, the earliest goes there, and the others
-// behind what is queued, in order.
+// behind what is queued, in order. So it is with what the Poller finds ready.
 //
 // How long a runnable fiber may wait. The ring is served in order. Who yields while anybody waits in the global queue
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
@@ -273,7 +273,11 @@ Fiber* Scheduler::pick_due(Machine& m) noexcept {
     // What is queued goes first: a batch on top of a full ring would spill into the global queue, and there the
     // requests that came first would be served last (10,000 connections: p99 five times the median).
     const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
-    if (room || unpolled >= kMaxPollInterval) poll(m, slot.poller, 0);
+    if (room || unpolled >= kMaxPollInterval) {
+      m.firing = Firing::first;
+      poll(m, slot.poller, 0);
+      m.firing = Firing::no;
+    }
   }
   const std::uint64_t tick = p.tick.load(std::memory_order_relaxed);
   if (wide || tick >= p.next_fair) {

@@ -40,7 +40,8 @@ namespace fiberd::sync {
 /// A part: nothing comes back, or an error.
 template <class F>
 concept GroupTask = std::invocable<F&> &&
-    (std::is_void_v<std::invoke_result_t<F&>> || std::convertible_to<std::invoke_result_t<F&>, std::error_code>);
+    (std::is_void_v<std::invoke_result_t<F&>> || std::convertible_to<std::invoke_result_t<F&>, std::error_code> ||
+     is_result<std::invoke_result_t<F&>>);
 
 /// Made, used and destroyed on fibers. go(), try_go(), context(), failures(): any fiber, at the same time.
 class ErrorGroup {
@@ -152,6 +153,8 @@ class ErrorGroup {
       try {
         if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
           fn_();
+        } else if constexpr (is_result<std::invoke_result_t<F&>>) {
+          if (const auto result = fn_(); !result) place_.state().fail(result.error());
         } else if (const std::error_code error = fn_()) {
           place_.state().fail(error);
         }

@@ -16,10 +16,8 @@
 #include <utility>
 
 #include "core/base/defer.hpp"
-#include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/context/context.hpp"
-#include "core/runtime/wait.hpp"
 #include "core/sync/wait_queue.hpp"
 
 namespace fiberd::sync {
@@ -54,9 +52,6 @@ class Once {
 
  private:
   enum class State : std::uint8_t { fresh, running, done };
-  struct Waiter : ListHook {
-    runtime::Ticket ticket;
-  };
 
   template <class F>
   std::error_code call_slow(const context::Context& ctx, F&& fn) {
@@ -71,7 +66,7 @@ class Once {
 
   std::atomic<State> state_{State::fresh};
   Lock lock_;
-  List<Waiter> waiters_;
+  WaitQueue waiters_;
 };
 
 }  // namespace fiberd::sync

@@ -21,7 +21,7 @@ class Semaphore {
   Semaphore& operator=(const Semaphore&) = delete;
 
   /// Waits for `n` units. Error errc::too_many when there are not as many at all: nothing is waited for.
-  std::error_code acquire(std::uint64_t n = 1) noexcept { return acquire_for(n, nullptr); }
+  [[nodiscard]] std::error_code acquire(std::uint64_t n = 1) noexcept { return acquire_for(n, nullptr); }
   /// Also context::errc; then no unit was taken.
   [[nodiscard]] std::error_code acquire(const context::Context& ctx, std::uint64_t n = 1) noexcept {
     return acquire_for(n, &ctx);

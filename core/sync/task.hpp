@@ -180,7 +180,7 @@ class [[nodiscard]] Task {
   /// Waits until the function has returned, and gives what it returned or throws what it threw. A value is given once:
   /// then errc::already_joined. Off fibers it blocks the thread; in a scheduler's callback it is a BUG and
   /// std::errc::operation_not_permitted.
-  Result<T> join() { return join_under(nullptr); }
+  [[nodiscard]] Result<T> join() { return join_under(nullptr); }
   /// The same, but gives up when `ctx` is done: context::errc; the fiber goes on, and may be joined later. (The
   /// function may return the same error: then done() is true.) Only on a fiber, unless nothing can cancel `ctx`:
   /// otherwise a BUG and std::errc::operation_not_permitted.

@@ -6,7 +6,7 @@ and for a small file, 20,000 in pipelines of 16, and 4,000 with a connection eac
 Both are about the same on every machine, whatever else it does, so a change of a few per cent is seen that no timing
 would show.
 
-  tests/bench/instructions.py build/release/fiberd [OTHER-BINARY...]     the ratios are to the last one
+  tests/bench/instructions.py build/release/fiberd [OTHER-BINARY...]     the ratios are to the last one; more than 1.01 × its instructions, or more calls, is a miss and exit code 1
 """
 import argparse
 import os
@@ -149,9 +149,15 @@ def main():
                          for w in WORKLOADS.values()])
             print(f"| {os.path.basename(binary)} | " + " | ".join(f"{i:.0f} | {c:.2f}" for i, c in rows[-1]) + " |",
                   flush=True)
+    missed = []
     for binary, row in zip(args.binaries[:-1], rows):
         ratios = [f"{w} {i / b:.3f}" for w, (i, _), (b, _) in zip(WORKLOADS, row, rows[-1])]
         print(f"{os.path.basename(binary)} to {os.path.basename(args.binaries[-1])}: " + ", ".join(ratios))
+        for w, (i, c), (b, calls) in zip(WORKLOADS, row, rows[-1]):
+            if i > 1.01 * b or c > calls + 0.02:
+                missed.append(f"{w}: {i / b:.3f} × the instructions, {c:.2f} system calls where there were {calls:.2f}")
+    if missed:
+        sys.exit("MISSED: " + "; ".join(missed))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,11 @@ TEST_CASE("shutdown.delay serves on while readyz says 503", "[integration][daemo
   const auto answer = client.ask(get("/"));
   REQUIRE(answer.has_value());
   CHECK(answer->status == 200);
-  daemon.process().signal(SIGTERM);  // a second signal does not wait
+  // A second signal does not wait; for a moment after the first it would be the same.
+  CHECK(eventually([&] {
+    daemon.process().signal(SIGTERM);
+    return daemon.log().find("second signal") != std::string::npos;
+  }));
   CHECK(daemon.process().wait() == 0);
 }
 
@@ -256,10 +260,44 @@ TEST_CASE("shutdown.timeout and a second signal cut what is left, and say so", "
     REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0; }));
     daemon.process().signal(SIGTERM);
     REQUIRE(daemon.wait_for_log("SIGTERM"));
-    if (second) daemon.process().signal(SIGTERM);
+    if (second)
+      CHECK(eventually([&] {
+        daemon.process().signal(SIGTERM);
+        return daemon.log().find("second signal") != std::string::npos;
+      }));
     CHECK(daemon.process().wait(10s) == 0);
-    CHECK(daemon.log().find("1 connections were cut") != std::string::npos);
+    CHECK(daemon.log().find(second ? "1 connections were cut at the second signal"
+                                   : "1 connections were cut at shutdown.timeout") != std::string::npos);
   }
+}
+
+TEST_CASE("one wish to stop that comes as two signals cuts nothing, and SIGQUIT is one, too", "[integration][daemon]") {
+  for (const int signo : {SIGTERM, SIGQUIT}) {
+    Daemon daemon("shutdown: {timeout: 1h}\n" + web());
+    HttpClient busy(daemon.port("web"));
+    REQUIRE(busy.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234"));
+    REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0; }));
+    daemon.process().signal(signo);
+    daemon.process().signal(signo == SIGTERM ? SIGINT : SIGTERM);
+    REQUIRE(daemon.wait_for_log(": stopping"));
+    REQUIRE(busy.send("56789"));
+    const auto answer = busy.receive();
+    REQUIRE(answer.has_value());
+    CHECK(answer->status == 200);
+    CHECK(daemon.process().wait(10s) == 0);
+    CHECK(daemon.log().find("second signal") == std::string::npos);
+  }
+}
+
+TEST_CASE("SIGUSR2 and SIGHUP are logged and change nothing", "[integration][daemon]") {
+  Daemon daemon(web());
+  daemon.process().signal(SIGUSR2);
+  CHECK(daemon.wait_for_log("SIGUSR2: this version cannot be upgraded"));
+  daemon.process().signal(SIGHUP);
+  CHECK(daemon.wait_for_log("SIGHUP: this version cannot reload"));
+  HttpClient client(daemon.port("web"));
+  CHECK(client.ask(get("/")).has_value());
+  CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("SIGUSR1 opens the logs anew", "[integration][daemon]") {

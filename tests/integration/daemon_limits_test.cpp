@@ -301,6 +301,19 @@ TEST_CASE("a client that drips its head is answered 408 and closed", "[integrati
   CHECK(daemon.metric("fiberd_http_timeouts_total{listener=\"web\",kind=\"header\"}") == 1.0);
 }
 
+TEST_CASE("a target may be as long as target_size says, by default what header_size lets through",
+          "[integration][daemon]") {
+  const std::string target = "/?q=" + std::string(20'000, 'a');
+  const auto status = [&](const std::string& limits) {
+    Daemon daemon(web("      limits: {" + limits + "}\n"));
+    HttpClient client(daemon.port("web"));
+    const auto answer = client.ask(get(target));
+    return answer ? answer->status : 0U;
+  };
+  CHECK(status("header_size: 64KiB") == 200);
+  CHECK(status("header_size: 64KiB, target_size: 8KiB") == 414);
+}
+
 TEST_CASE("GOMAXPROCS comes from its sources, the environment first", "[integration][daemon]") {
   {
     Daemon daemon(web({}, "runtime: {gomaxprocs: 3}\n"));

@@ -121,6 +121,21 @@ TEST_CASE("without a cache that ccache can write, the build goes without", "[int
   CHECK(read_file(directory.path() + "/build/compile_commands.json").find("ccache") == std::string::npos);
 }
 
+TEST_CASE("what README.md begins with gets make on a fresh machine, and `make run` what its lines need",
+          "[integration][make]") {
+  CHECK(read_file(kRoot + "/README.md").find("apt-get update && apt-get install -y make") != std::string::npos);
+  // The section that `make run` installs has curl, with which the lines that it prints are tried.
+  std::istringstream packages(read_file(kRoot + "/deploy/packages.txt"));
+  std::string section;
+  bool curl = false;
+  for (std::string line; std::getline(packages, line);) {
+    if (line.starts_with('[')) section = line;
+    curl = curl || (section == "[run]" && line.starts_with("curl"));
+  }
+  CHECK(curl);
+  CHECK(read_file(kRoot + "/Makefile").find("install-packages build run") != std::string::npos);
+}
+
 TEST_CASE("every path that README.md and docs/ name is there", "[integration][docs]") {
   std::vector<std::string> pages{"README.md", "CONTRIBUTING.md"};
   for (const auto& file : std::filesystem::recursive_directory_iterator(kRoot + "/docs"))

@@ -7,6 +7,11 @@ go_toolkit/main.go, toolkit_boost.cpp), each case with GOMAXPROCS 1 and 2.
 A round runs every (case, GOMAXPROCS, program) once, each in a process of its own, in an order that rotates, so that noise
 meets all alike. A ratio is the median over rounds of the peer's wall time an operation over fiberd's, in the same round,
 with the 95 % bootstrap interval of that median. A target is met when the lower end of the interval meets it.
+
+    toolkit.py --bin BUILD/tests/bench --base OTHER-BUILD/tests/bench --programs fiberd
+
+Beside an earlier build of our own: CPU time an operation to that one's. A row is slower when all of the interval lies
+above 1.03, and open when the interval holds 1.03.
 """
 import argparse
 import json
@@ -35,7 +40,7 @@ BOOST_SCHEDULERS = ["work_stealing", "work_stealing_suspend", "shared_work"]
 # What skynet would take with it, by a run of its own: a fiber for each leaf at once, over 10 GB of stacks.
 BOOST_LEAVES_OUT = {("skynet", "shared_work")}
 PROGRAMS = ["fiberd", "go", "boost"]
-BINARIES = {"fiberd": "toolkit_fiberd", "go": "go_toolkit", "boost": "toolkit_boost"}
+BINARIES = {"fiberd": "toolkit_fiberd", "base": "toolkit_fiberd", "go": "go_toolkit", "boost": "toolkit_boost"}
 
 
 class Failed(Exception):
@@ -43,7 +48,8 @@ class Failed(Exception):
 
 
 def run(args, program, case, processors, operations, scheduler=None):
-    command = [os.path.join(args.bin, BINARIES[program]), case, str(processors), str(operations)]
+    directory = args.base if program == "base" else args.bin
+    command = [os.path.join(directory, BINARIES[program]), case, str(processors), str(operations)]
     if scheduler:
         command.append(scheduler)
     try:
@@ -93,6 +99,20 @@ def ratio(results, case, p, peer):
     return interval([t["wall_ns"] / o["wall_ns"] for t, o in zip(theirs, ours)])
 
 
+def render_base(results, args):
+    lines = ["| case | GOMAXPROCS | CPU ns | before | CPU to before (95 %) | ≤ 1.03 |", "|---|---|---|---|---|---|"]
+    slower = 0
+    for case in args.cases:
+        for p in args.gomaxprocs:
+            ours, before = results[case, p, "fiberd"], results[case, p, "base"]
+            r = interval([o["cpu_ns"] / b["cpu_ns"] for o, b in zip(ours, before)])
+            slower += r[1] > 1.03
+            lines.append(f"| {case} | {p} | {statistics.median(m['cpu_ns'] for m in ours):.1f} | "
+                         f"{statistics.median(m['cpu_ns'] for m in before):.1f} | {show(r)} | "
+                         f"{'SLOWER' if r[1] > 1.03 else 'open' if r[2] > 1.03 else 'met'} |")
+    return "\n".join(lines), slower
+
+
 def verdict(r, least):
     if least is None:
         return "–"
@@ -130,6 +150,7 @@ def render(results, schedulers, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True, help="directory of the built programs")
+    parser.add_argument("--base", help="directory of an earlier build's programs")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS)
@@ -139,6 +160,8 @@ def main():
     parser.add_argument("--markdown", help="replace the generated part of this page")
     parser.add_argument("--raw", help="write every measurement there, as JSON lines")
     args = parser.parse_args()
+    if args.base:
+        args.programs = [*args.programs, "base"]
     try:
         results, schedulers = measure(args)
     except Failed as failed:
@@ -148,6 +171,11 @@ def main():
             for (case, p, program), rounds in results.items():
                 for m in rounds:
                     f.write(json.dumps(dict(m, program=program)) + "\n")
+    if args.base:
+        table, slower = render_base(results, args)
+        print(f"{machine()}; {args.rounds} interleaved rounds.\n\n{table}\n\n{slower} rows slower")
+    if args.programs == ["fiberd", "base"]:
+        return
     table, missed = render(results, schedulers, args)
     text = f"{machine()}; {args.rounds} interleaved rounds; wall and CPU time an operation, medians.\n\n{table}"
     print(text)

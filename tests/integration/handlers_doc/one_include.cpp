@@ -37,7 +37,7 @@ TEST_CASE("docs/handlers.md: one include brings all that the page speaks of", "[
     if (!runtime::recover([] {})) ++steps;
     const context::Key<int> key("key");
     if (context::value(context::with_value(soon.context, key, 7), key) != nullptr) ++steps;
-    pool.shutdown();
+    (void)pool.shutdown();
   });
   CHECK(steps == 5);
   daemon::Daemon daemon;

@@ -104,7 +104,7 @@ TEST_CASE("docs/handlers.md: locks", "[integration][docs]") {
     if (!started) throw std::system_error(started.error());
 
     sync::Semaphore slots(8);
-    slots.acquire(8);
+    (void)slots.acquire(8);
     const context::Cancelable soon = context::with_timeout(context::background(), 1ms);
     busy = slots.acquire(soon.context);  // all are taken: deadline_exceeded
     soon.cancel();

@@ -165,8 +165,8 @@ TEST_CASE("of two deadlines the earlier wins, and the error says which", "[conte
   (void)Simulation(5).run([&] {
     const auto c = context::with_timeout(context::background(), 10ms);
     slept = context::sleep(c.context, 1ms);
-    own = context::park_until(runtime::prepare_park(runtime::WaitReason::test), c.context, Deadline::in(1ms));
-    contexts = context::park_until(runtime::prepare_park(runtime::WaitReason::test), c.context, Deadline::in(1h));
+    own = context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1ms));
+    contexts = context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1h));
   });
   CHECK_FALSE(slept);
   CHECK(own == std::errc::timed_out);
@@ -226,7 +226,7 @@ TEST_CASE("cancel, deadline and wake race under 10,000 seeds: one outcome, and e
         child_error = context::sleep(child.context, 1h);
         --left;
       });
-      error = context::park_until(t, c.context);
+      error = context::park_until(c.context, t);
       state = c.context.err();
       while (left != 0) runtime::yield();
     });

@@ -36,7 +36,7 @@ TEST_CASE("a thousand deadlines that do not fire take no place in a timer heap, 
     for (auto& c : all) {
       const runtime::Ticket t = runtime::prepare_park(runtime::WaitReason::test);
       (void)runtime::spawn("waker", [t] { runtime::wake(t); });
-      if (context::park_until(t, c.context) || c.context.done()) ++wrong;
+      if (context::park_until(c.context, t) || c.context.done()) ++wrong;
     }
     waited = runtime::read_mem_stats().timers_armed;
     for (auto& c : all) c.cancel();

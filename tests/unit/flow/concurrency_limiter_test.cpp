@@ -303,3 +303,25 @@ TEST_CASE("waiters that leave by their context take CoDel's dropping state with 
     CHECK(served == 10);
   });
 }
+
+TEST_CASE("cancelled and then granted by one fiber: the waiter gets the error, and its place goes on",
+          "[concurrency_limiter][simulation]") {
+  Simulation(4).run([&] {
+    ConcurrencyLimiter limiter({.limit = 1, .queue = 2});
+    auto holder = limiter.acquire();
+    auto cancelable = context::with_cancel(context::background());
+    std::error_code error;
+    bool ended = false;
+    (void)runtime::spawn("waiter", [&] {
+      const auto permit = limiter.acquire(cancelable.context);
+      if (!permit) error = permit.error();
+      ended = true;
+    });
+    (void)runtime::sleep_for(1ms);
+    cancelable.cancel();
+    holder = fail(std::errc::operation_canceled);  // gives the place to the one who waits
+    while (!ended) runtime::yield();
+    CHECK(error == context::errc::canceled);
+    CHECK(static_cast<bool>(limiter.try_acquire()));
+  });
+}

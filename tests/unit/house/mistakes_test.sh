@@ -10,7 +10,7 @@ failed=0
 mistake() { # name, what must be said, source on stdin
   cat > "$work/$1.cpp"
   for compiler in g++ clang++; do
-    if "$compiler" -std=c++20 -fsyntax-only -I"$root" "$work/$1.cpp" > "$work/said" 2>&1; then
+    if "$compiler" -std=c++20 -Werror=unused-result -fsyntax-only -I"$root" "$work/$1.cpp" > "$work/said" 2>&1; then
       echo "FAILED: $compiler takes $1"
       failed=1
     elif ! head -n "$lines" "$work/said" | grep -q "$2"; then
@@ -93,5 +93,34 @@ END
 mistake snapshot_of_a_const SnapshotValue << 'END'
 #include "core/sync/atomic_snapshot.hpp"
 fiberd::sync::AtomicSnapshot<const int> snapshot(1);
+END
+# What must not be dropped, and what would be.
+mistake error_of_a_send_dropped unused-result << 'END'
+#include "core/sync/channel.hpp"
+void f(const fiberd::context::Context& ctx, fiberd::sync::Channel<int>& channel) { channel.send(ctx, 1); }
+END
+mistake error_of_a_join_dropped unused-result << 'END'
+#include "core/sync/task.hpp"
+void f(fiberd::sync::Task<int>& task) { task.join(); }
+END
+mistake error_of_a_sleep_dropped unused-result << 'END'
+#include "core/context/waits.hpp"
+void f(const fiberd::context::Context& ctx) { fiberd::context::sleep(ctx, std::chrono::seconds(1)); }
+END
+mistake error_of_an_answer_dropped unused-result << 'END'
+#include "core/http/exchange.hpp"
+void f(fiberd::http::Exchange& exchange) { exchange.write("x"); }
+END
+mistake guard_without_a_name unused-result << 'END'
+#include "core/base/defer.hpp"
+void f() { fiberd::defer([] {}); }
+END
+mistake thread_locked_without_a_name unused-result << 'END'
+#include "core/runtime/lock_thread.hpp"
+void f() { fiberd::runtime::LockThread(); }
+END
+mistake error_of_a_spawned_function_dropped "would be dropped" << 'END'
+#include "core/runtime/runtime.hpp"
+void f() { (void)fiberd::runtime::spawn("x", [] { return std::error_code(); }); }
 END
 exit "$failed"

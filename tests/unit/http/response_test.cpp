@@ -109,3 +109,14 @@ TEST_CASE("response: a block of fields is checked as they are one by one, and wr
   std::array<char, 70> room{};
   CHECK(write_head(room, {.block = &*block}, kDate).error() == std::errc::no_buffer_space);
 }
+
+TEST_CASE("response: registered status codes have their phrase, others none of another's", "[http]") {
+  for (const auto& [status, phrase] :
+       std::initializer_list<std::pair<unsigned, std::string_view>>{{200, "OK"},
+                                                                    {207, "Multi-Status"},
+                                                                    {421, "Misdirected Request"},
+                                                                    {425, "Too Early"},
+                                                                    {508, "Loop Detected"}})
+    CHECK(reason_phrase(status) == phrase);
+  CHECK(reason_phrase(299) != reason_phrase(200));
+}

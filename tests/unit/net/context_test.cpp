@@ -130,7 +130,7 @@ std::vector<Call> calls() {
       {"asio read", true,
        [](TcpStream& s, const Context& c, int, Deadline own) -> std::error_code {
          const context::Cancelable timed = context::with_deadline(c, own);
-         net::AsioStream stream(s, own.is_never() ? c : timed.context);
+         net::AsioStream stream(own.is_never() ? c : timed.context, s);
          boost::system::error_code error;
          (void)stream.read_some(boost::asio::buffer(room.data(), room.size()), error);
          timed.cancel();

@@ -188,8 +188,13 @@ TEST_CASE("try_blocking passes a Result on and carries exceptions", "[blocking]"
   Result<int> value = 0;
   Result<int> error = 0;
   Result<void> nothing;
+  Result<void> code;
+  Result<void> no_code;
   bool caught = false;
   start(1)->run([&] {
+    // An error alone is an error, and no value: `if (!result)` must not read it the other way round.
+    code = try_blocking(Deadline::in(10s), nullptr, [] { return std::make_error_code(std::errc::io_error); });
+    no_code = try_blocking(Deadline::in(10s), nullptr, [] { return std::error_code(); });
     value = try_blocking(Deadline::in(10s), nullptr, [] { return 5; });
     error = try_blocking(Deadline::in(10s), nullptr,
                          []() -> Result<int> { return fail(std::errc::no_such_file_or_directory); });
@@ -203,6 +208,8 @@ TEST_CASE("try_blocking passes a Result on and carries exceptions", "[blocking]"
   CHECK(value == 5);
   CHECK(error.error() == std::errc::no_such_file_or_directory);
   CHECK(nothing);
+  CHECK(code.error() == std::errc::io_error);
+  CHECK(no_code);
   CHECK(caught);
 }
 

@@ -33,7 +33,7 @@ TEST_CASE("passing values and control on allocates nothing", "[sync]") {
           turn = 1 - mine;
           condition.notify_one();
         }
-        semaphore.acquire();
+        (void)semaphore.acquire();
         runtime::yield();
         semaphore.release();
       }

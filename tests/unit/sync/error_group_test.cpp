@@ -92,6 +92,22 @@ TEST_CASE("error group: the first error cancels the others and is the cause", "[
   CHECK(elapsed < std::chrono::nanoseconds(1min).count());
 }
 
+TEST_CASE("error group: a part may return a Result", "[sync][error_group]") {
+  std::error_code error;
+  std::error_code none;
+  Simulation(1).run([&] {
+    ErrorGroup fails;
+    fails.go("value", []() -> Result<int> { return 5; });
+    fails.go("error", []() -> Result<void> { return fail(std::errc::io_error); });
+    error = fails.wait();
+    ErrorGroup works;
+    works.go("value", []() -> Result<int> { return 5; });
+    none = works.wait();
+  });
+  CHECK(error == std::errc::io_error);
+  CHECK_FALSE(none);
+}
+
 TEST_CASE("error group: the first exception is rethrown by wait, later ones are logged once", "[sync][error_group]") {
   const Logged logged;
   std::string what;

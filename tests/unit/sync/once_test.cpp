@@ -123,3 +123,36 @@ TEST_CASE("once: what it wrote is seen by everybody, on 4 Processors", "[sync][o
   CHECK(wrong == 0);
   CHECK(calls == kRounds);
 }
+
+/// Says nothing by itself: ASan does.
+TEST_CASE("once: whoever has waited may destroy it at once", "[sync][once]") {
+  static constexpr int kRounds = 2'000;
+  int destroyed = 0;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 4});
+    REQUIRE(rt);
+    (*rt)->run([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        auto* const once = new Once;
+        std::atomic<bool> begun{false};
+        std::atomic<bool> go{false};
+        std::atomic<bool> over{false};
+        (void)runtime::spawn("first", [&, once] {
+          once->call([&] {
+            begun = true;
+            while (!go) runtime::yield();
+          });
+          over = true;
+        });
+        while (!begun) runtime::yield();
+        (void)runtime::spawn("lets go", [&] { go = true; });
+        once->call([] {});
+        // Not before the first caller has left it: done() tells others, too, and they touch nothing afterwards.
+        delete once;
+        ++destroyed;
+        while (!over) runtime::yield();
+      }
+    });
+  }
+  CHECK(destroyed == kRounds);
+}

@@ -20,7 +20,7 @@ TEST_CASE("never more units are out than there are", "[semaphore][threads]") {
       (void)group.go("user", [&, f] {
         const int n = f % 5 + 1;
         for (int i = 0; i < 1'000; ++i) {
-          semaphore.acquire(static_cast<std::uint64_t>(n));
+          (void)semaphore.acquire(static_cast<std::uint64_t>(n));
           const int now = out += n;
           for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
           }
@@ -39,7 +39,7 @@ TEST_CASE("never more units are out than there are", "[semaphore][threads]") {
 TEST_CASE("who wants many is not overtaken by those who want few; giving up lets them go on", "[semaphore][context]") {
   on_fibers(1, [](test::Findings& found) {
     Semaphore semaphore(4);
-    semaphore.acquire(3);
+    (void)semaphore.acquire(3);
     const auto canceled = context::with_cancel(context::background());
     std::error_code many;
     bool few = false;
@@ -48,7 +48,7 @@ TEST_CASE("who wants many is not overtaken by those who want few; giving up lets
     runtime::yield();
     found.check(!semaphore.try_acquire(1), "one is free, but somebody waits");
     (void)group.go("few", [&] {
-      semaphore.acquire(1);
+      (void)semaphore.acquire(1);
       few = true;
     });
     runtime::yield();
@@ -72,7 +72,7 @@ TEST_CASE("cancelled and then granted by one fiber: the waiter gets the error, a
           "[semaphore][context]") {
   on_fibers(1, [](test::Findings& found) {
     Semaphore semaphore(2);
-    semaphore.acquire(2);
+    (void)semaphore.acquire(2);
     auto cancelable = context::with_cancel(context::background());
     std::error_code error;
     WaitGroup group;

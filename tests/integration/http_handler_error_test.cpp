@@ -1,0 +1,102 @@
+// What a handler returns: an error of its own is logged once and answered for; what the client, the request's deadline
+// or a stop brought about is counted where it was found, and is no line in the log.
+#include <catch2/catch.hpp>
+#include <mutex>
+#include <string>
+
+#include "core/base/log.hpp"
+#include "core/context/context.hpp"
+#include "core/context/waits.hpp"
+#include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
+  return {.spec = {.path = std::move(path)}, .handler = std::move(h)};
+}
+
+std::mutex logged_mutex;
+std::string logged;
+void keep_log(LogLevel /*level*/, std::string_view line) noexcept {
+  const std::lock_guard guard(logged_mutex);
+  logged += line;
+  logged += '\n';
+}
+
+std::size_t lines(const std::string& what) {
+  const std::lock_guard guard(logged_mutex);
+  std::size_t n = 0;
+  for (std::size_t at = 0; (at = logged.find(what, at)) != std::string::npos; at += what.size()) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("an error that a handler returns is logged once and counted for what it is", "[integration][http]") {
+  {
+    const std::lock_guard guard(logged_mutex);
+    logged.clear();
+  }
+  set_log_sink(&keep_log);
+  metric::Registry registry;
+  const auto counter = [&](const char* name) {
+    return &registry.counter(registry.family({.name = name, .help = "h"}));
+  };
+  http::ServerOptions options;
+  metric::Counter& truncated = *(options.metrics.closed_truncated = counter("truncated_total"));
+  metric::Counter& late_requests = *(options.metrics.request_timeouts = counter("request_total"));
+  const auto begun = [](std::errc how) {
+    return handler([how](http::Exchange& ex) -> std::error_code {
+      if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+      if (const auto error = ex.write("begun")) return error;
+      if (const auto error = ex.flush()) return error;
+      return std::make_error_code(how);
+    });
+  };
+  http::Route late =
+      route("/late", handler([](http::Exchange& ex) -> std::error_code { return context::sleep(ex.context(), 10s); }));
+  late.request_timeout = 20ms;
+  HttpServer server(
+      {route("/", hello()),
+       route("/fails", handler([](http::Exchange&) { return std::make_error_code(std::errc::io_error); })),
+       route("/elsewhere", handler([](http::Exchange&) { return std::make_error_code(std::errc::timed_out); })),
+       route("/after", handler([](http::Exchange& ex) -> std::error_code {
+               if (const auto error = ex.respond(200, "text/plain", "all of it")) return error;
+               return std::make_error_code(std::errc::no_space_on_device);
+             })),
+       route("/half", begun(std::errc::protocol_error)), late},
+      std::move(options));
+  const auto status = [&](const char* path) {
+    const auto answer = HttpClient(server.port()).ask(get(path));
+    return answer ? answer->status : 0U;
+  };
+  CHECK(status("/") == 200);
+  CHECK(status("/fails") == 500);
+  CHECK(lines("handler of /fails failed: Input/output error\n") == 1);
+  CHECK(status("/elsewhere") == 503);
+  CHECK(lines("handler of /elsewhere failed: ") == 1);
+  CHECK(late_requests.value() == 0);
+  CHECK(status("/after") == 200);
+  CHECK(eventually([&] { return lines("handler of /after failed: ") == 1; }));
+  CHECK(status("/late") == 503);
+  CHECK(late_requests.value() == 1);
+  CHECK(truncated.value() == 0);
+  CHECK(status("/half") == 0);
+  CHECK(eventually([&] { return truncated.value() == 1; }));
+  CHECK(lines("handler of /half failed: Protocol error\n") == 1);
+  // A client that goes away before it has sent its body, or while the handler works, is no failure of the handler.
+  {
+    HttpClient gone(server.port());
+    gone.send(get("/late"));
+  }
+  CHECK(eventually([&] { return status("/") == 200; }));
+  (void)server.stop(5s);
+  set_log_sink(nullptr);
+  CHECK(lines("handler of ") == 4);
+}
