@@ -77,8 +77,9 @@ foreach(component core development)
 endif()" COMPONENT ${component})
 endforeach()
 install(DIRECTORY ${STAGED}/fiberd/core DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd COMPONENT core)
+install(FILES ${STAGED}/fiberd/core.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd COMPONENT core)
 install(DIRECTORY ${STAGED}/fiberd DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
-        PATTERN fiberd/core EXCLUDE)
+        PATTERN fiberd/core EXCLUDE PATTERN fiberd/core.hpp EXCLUDE)
 
 # ---- development: find_package(fiberd)
 configure_package_config_file(deploy/cmake/fiberdConfig.cmake.in ${PROJECT_BINARY_DIR}/fiberdConfig.cmake

@@ -2,7 +2,7 @@
 # the same is left alone, so that an install says truly what it changed.
 file(GLOB_RECURSE headers RELATIVE ${SOURCE} ${SOURCE}/core/*.hpp ${SOURCE}/config/*.hpp ${SOURCE}/daemon/*.hpp)
 file(GLOB_RECURSE old RELATIVE ${STAGED} ${STAGED}/*.hpp)
-list(REMOVE_ITEM old ${headers} fiberd.hpp)
+list(REMOVE_ITEM old ${headers} fiberd.hpp core.hpp)
 foreach(header ${old})
   file(REMOVE ${STAGED}/${header})
 endforeach()
@@ -10,8 +10,9 @@ foreach(header ${headers})
   file(READ ${SOURCE}/${header} text)
   string(REGEX REPLACE "#include \"(core|config|daemon)/" "#include \"fiberd/\\1/" text "${text}")
   set(names ${header})
-  if(header STREQUAL "daemon/fiberd.hpp")
-    list(APPEND names fiberd.hpp)  # the beginners' one has the short name
+  if(header STREQUAL "daemon/fiberd.hpp" OR header STREQUAL "core/http/core.hpp")
+    cmake_path(GET header FILENAME short)  # the beginners' ones have short names
+    list(APPEND names ${short})
   endif()
   foreach(name ${names})
     set(before)

@@ -97,13 +97,16 @@ TEST_CASE("docs/go-to-fiberd.md: each idiom of Go has a twin, which is compiled 
   }
 }
 
-TEST_CASE("each header that docs/handlers.md lists is there, and <fiberd/fiberd.hpp> brings it",
+TEST_CASE("each header that docs/handlers.md lists is there; <fiberd/core.hpp> or <fiberd/fiberd.hpp> brings it",
           "[integration][docs]") {
   const std::string text = page();
   const std::size_t begin = text.find("## Headers\n");
   REQUIRE(begin != std::string::npos);
   const std::string section = text.substr(begin, text.find("\n## ", begin) - begin);
-  const std::string all = read_file(FIBERD_SOURCE_DIR "/daemon/fiberd.hpp");
+  const std::string core = read_file(FIBERD_SOURCE_DIR "/core/http/core.hpp");
+  const std::string all = core + read_file(FIBERD_SOURCE_DIR "/daemon/fiberd.hpp");
+  CHECK(all.find("#include \"core/http/core.hpp\"\n") != std::string::npos);
+  CHECK(core.find("daemon/") == std::string::npos);
   std::size_t listed = 0;
   for (std::size_t at = section.find("`fiberd/"); at != std::string::npos; at = section.find("`fiberd/", at + 1)) {
     const std::string header = section.substr(at + 8, section.find('`', at + 1) - at - 8);

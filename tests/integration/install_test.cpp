@@ -117,6 +117,7 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
   const std::vector<std::string> files = files_below(prefix);
   CHECK(has(files, "/libfiberd_core.a"));
   CHECK(has(files, "include/fiberd/core/runtime/runtime.hpp"));
+  CHECK(has(files, "include/fiberd/core.hpp"));
   if (component == "core") {
     for (const std::string& file : files) {
       INFO(file);
@@ -133,12 +134,21 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
   directory.write("core/result.hpp", "inline int answer() { return 42; }\n");
   directory.write("config/config.hpp", "#include \"core/result.hpp\"\n");
   directory.write("main.cpp",
-                  "#include <fiberd/core/runtime/runtime.hpp>\n#include \"config/config.hpp\"\n"
+                  "#include <cstdio>\n#include <fiberd/core.hpp>\n#include <stdexcept>\n"
+                  "#include \"config/config.hpp\"\n"
+                  "volatile bool always = true;\n"
+                  "namespace {\n"
+                  "[[gnu::noinline]] void hidden() {\n  if (always) throw std::runtime_error(\"on purpose\");\n}\n"
+                  "}  // namespace\n"
+                  "[[gnu::noinline]] void seen() {\n  hidden();\n  std::puts(\"not reached\");\n}\n"
                   "int main() {\n"
                   "  auto runtime = fiberd::runtime::Runtime::start({.gomaxprocs = 1});\n"
                   "  int got = 0;\n"
-                  "  if (runtime) (*runtime)->run([&] { got = answer(); });\n"
-                  "  return got == 42 ? 0 : 1;\n"
+                  "  if (runtime) (*runtime)->run([&] {\n"
+                  "    got = answer();\n"
+                  "    std::puts(fiberd::runtime::recover([] { seen(); }).trace().c_str());\n"
+                  "  });\n"
+                  "  return got == 42 && fiberd::http::Server::make({}, {}) ? 0 : 1;\n"
                   "}\n");
   directory.write("CMakeLists.txt",
                   "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
@@ -146,11 +156,24 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
                   "if(TARGET fiberd::daemon OR TARGET yaml-cpp)\n  message(FATAL_ERROR \"more than core\")\nendif()\n"
                   "add_executable(own main.cpp)\n"
                   "target_include_directories(own PRIVATE .)\n"
+                  "target_compile_options(own PRIVATE -g1)\n"
                   "target_link_libraries(own PRIVATE fiberd::core)\n");
   const std::string build = directory.path() + "/build";
   must(configure(directory.path(), build, {"-DCMAKE_PREFIX_PATH=" + prefix}));
   must({FIBERD_CMAKE, "--build", build});
-  CHECK(run({build + "/own"}).code == 0);
+  const Finished ran = run({build + "/own"});
+  CHECK(ran.code == 0);
+  // Exported functions of the program are named in its traces; of others addr2line knows, as docs/handlers.md says.
+  INFO(ran.output);
+  const std::size_t named = ran.output.find(" seen()+0x");
+  REQUIRE(named != std::string::npos);
+  const std::size_t at = ran.output.rfind(" +0x", named);  // the one that it called
+  REQUIRE(at != std::string::npos);
+  const Finished place =
+      run({"addr2line", "-Cfie", build + "/own", ran.output.substr(at + 2, ran.output.find(" (own)", at) - at - 2)});
+  INFO(place.output << place.errors);
+  CHECK(place.output.find("hidden()") != std::string::npos);
+  CHECK(place.output.find("main.cpp:") != std::string::npos);
   directory.write("CMakeLists.txt",
                   "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
                   "find_package(fiberd REQUIRED COMPONENTS cores)\n");

@@ -1,4 +1,6 @@
-// docs/handlers.md: the core without the daemon.
+// docs/handlers.md: the core without the daemon, with the one include that the page names for it.
+#include <fiberd/core.hpp>
+
 #include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -6,12 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "core/http/handlers.hpp"
-#include "core/http/server.hpp"
-#include "core/net/listener.hpp"
-#include "core/net/tcp_stream.hpp"
-#include "core/runtime/runtime.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
