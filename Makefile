@@ -12,7 +12,8 @@ ARGS ?=
 export JOBS ONLY
 
 # What goes wrong is said on stderr.
-CONFIGURE = cmake --preset $(1) -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2) > /dev/null
+# A tree remembers what it was configured with last: that there are tests is said each time.
+CONFIGURE = cmake --preset $(1) -DFIBERD_TESTS=ON -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2) > /dev/null
 BUILD = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := help

@@ -87,6 +87,26 @@ TEST_CASE("make run gives ARGS to fiberd", "[integration][make]") {
   CHECK(process.wait() == 0);
 }
 
+TEST_CASE("a tree that was configured without tests has them again for make and CI", "[integration][make]") {
+  for (const char* target : {"run", "build", "test", "asan", "tsan", "bench", "fuzz", "docs"}) {
+    INFO(target);
+    const Finished plan = run({"make", "-n", "-C", kRoot, target, "ARGS=-c mine.yaml"});
+    CHECK(plan.code == 0);
+    CHECK(plan.output.find(" -DFIBERD_TESTS=ON ") != std::string::npos);
+  }
+  for (const char* script : {"/.ci/run", "/tests/support/lint"}) {
+    std::istringstream in(read_file(kRoot + script));
+    for (std::string line; std::getline(in, line);) {
+      INFO(script << ": " << line);
+      if (line.find("cmake --preset ") != std::string::npos)
+        CHECK(line.find(" -DFIBERD_TESTS=ON ") != std::string::npos);
+    }
+  }
+  // And what the page on installing says is done in a tree of its own.
+  const std::string page = read_file(kRoot + "/docs/handlers.md");
+  CHECK(page.find("cmake --preset release -B build/install -DFIBERD_TESTS=OFF\n") != std::string::npos);
+}
+
 TEST_CASE("what to try is printed when the daemon has started, and not when it has not", "[integration][make]") {
   const TemporaryDirectory directory;
   // Stands in for fiberd: on free ports, or on one that is taken.
