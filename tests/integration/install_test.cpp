@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <regex>
 #include <thread>
 
 #include "tests/support/daemon.hpp"
@@ -73,6 +74,19 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
     INFO(file);
     CHECK(has(files, file));
   }
+  // Links of what is installed lead to what is installed.
+  static const std::regex kLink(R"re(\]\(([A-Za-z0-9_./-]+)(?:#[^)]*)?\))re");
+  std::size_t links = 0;
+  for (const std::string& file : files) {
+    if (!file.ends_with(".md")) continue;
+    const fs::path page = fs::path(moved) / file;
+    const std::string text = read_file(page.string());
+    for (std::sregex_iterator it(text.begin(), text.end(), kLink); it != std::sregex_iterator(); ++it, ++links) {
+      INFO(file << ": " << (*it)[1]);
+      CHECK(fs::exists(page.parent_path() / (*it)[1].str()));
+    }
+  }
+  CHECK(links > 20);
   for (const std::string& file : files) {
     if (!file.ends_with(".cmake") && !file.ends_with(".hpp")) continue;
     const std::string text = read_file(moved + "/" + file);

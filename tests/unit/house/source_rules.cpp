@@ -79,9 +79,10 @@ constexpr std::array<std::string_view, 9> kThreadWords = {"thread_local",
                                                           "std::condition_variable",
                                                           "std::condition_variable_any"};
 
-constexpr std::array<std::string_view, 18> kTopLevel = {".ci",
+constexpr std::array<std::string_view, 19> kTopLevel = {".ci",
                                                         ".clang-format",
                                                         ".clang-tidy",
+                                                        ".dockerignore",
                                                         ".gitignore",
                                                         "CHANGELOG.md",
                                                         "CMakeLists.txt",
