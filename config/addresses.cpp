@@ -150,10 +150,12 @@ void settle_addresses(Config& config, std::vector<Diagnostic>& diagnostics) {
       const std::string why = clash(uses[i], uses[j]);
       if (why.empty()) continue;
       const bool default_admin = uses[i].who == "admin" && config.admin.by_default;
-      diagnostics.push_back(diagnostic_at(
-          *uses[j].at, uses[j].text + " cannot be bound beside " + uses[i].text + ", used by " + uses[i].who +
-                           " already: " + why +
-                           (default_admin ? "; set admin.address, to off or another port" : "; use another port")));
+      diagnostics.push_back(
+          diagnostic_at(*uses[j].at, uses[j].text + " cannot be bound beside " + uses[i].text + ", used by " +
+                                         uses[i].who + " already: " + why +
+                                         (default_admin       ? "; set admin.address, to off or another port"
+                                          : uses[j].is_unix() ? "; use another path"
+                                                              : "; use another port")));
       break;
     }
   }

@@ -166,6 +166,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   c.admin.owner = admin.text("owner");
   c.admin.owner_at = admin.place("owner");
   c.admin.hosts = read_hosts(admin);
+  if (!c.admin.hosts.empty() && admin.text("address") == "off")
+    admin.report("hosts", "is for an address, and there is none: address is off");
   if (!c.admin.hosts.empty() && c.admin.address.starts_with("unix:"))
     admin.report("hosts", "is not for unix: addresses, which answer whatever the Host");
   std::map<std::string, std::string> names;

@@ -55,9 +55,10 @@ RedirectAction read_redirect(const Reader& r) {
   if (a.location.empty()) r.report("location", "is required");
   if (has_control(a.location) || a.location.find(' ') != std::string::npos)
     r.report("location", "blanks and control characters are not allowed");
-  if (const std::string_view variable = find_variable(a.location); !variable.empty())
-    r.report("location",
-             unknown_variable(variable, "a redirect always leads to the same place (a $ that is meant is %24)"));
+  for (const std::string_view variable : {find_variable(a.location), find_group(a.location)})
+    if (!variable.empty())
+      r.report("location",
+               unknown_variable(variable, "a redirect always leads to the same place (a $ that is meant is %24)"));
   if (a.status == 304 || a.status == 305 || a.status == 306)
     r.report("status", std::to_string(a.status) + " is no redirect; one of 301, 302, 303, 307, 308");
   return a;

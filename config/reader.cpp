@@ -181,6 +181,20 @@ std::optional<std::string> Reader::scalar(std::string_view key, const Row& r) co
   return std::nullopt;
 }
 
+/// Whether it would be a value if it were not that large, or negative: then its form is not what is wrong.
+template <class Parse>
+static bool has_good_form(std::string_view text, Parse parse) {
+  static constexpr std::string_view kDigits = "0123456789";
+  if (text.starts_with('-')) text.remove_prefix(1);
+  if (text.empty() || kDigits.find(text.front()) == std::string_view::npos) return false;
+  text.remove_prefix(std::min(text.find_first_not_of(kDigits), text.size()));
+  return parse("1" + std::string(text)).has_value();
+}
+
+static std::string is_out_of_range(const std::string& value, const std::string& allowed) {
+  return value + " is out of range; allowed: " + allowed;
+}
+
 std::uint64_t Reader::number(std::string_view key) const {
   const Row& r = row(key);
   const std::optional<std::string> value = scalar(key, r);
@@ -188,15 +202,14 @@ std::uint64_t Reader::number(std::string_view key) const {
   const bool automatic = r.type == Type::auto_integer || r.type == Type::auto_bytes;
   if (automatic && *value == "auto") return 0;
   const bool bytes = r.type == Type::bytes || r.type == Type::auto_bytes;
-  std::optional<std::uint64_t> parsed;
-  if (bytes) {
-    parsed = parse_bytes(*value);
-  } else {
+  const auto parse = [&](std::string_view text) -> std::optional<std::uint64_t> {
+    if (bytes) return parse_bytes(text);
     std::uint64_t n = 0;
     const auto [end, error] =
-        std::from_chars(value->data(), value->data() + value->size(), n, r.type == Type::octal ? 8 : 10);
-    if (error == std::errc{} && end == value->data() + value->size()) parsed = n;
-  }
+        std::from_chars(text.data(), text.data() + text.size(), n, r.type == Type::octal ? 8 : 10);
+    return error == std::errc{} && end == text.data() + text.size() ? std::optional(n) : std::nullopt;
+  };
+  const std::optional<std::uint64_t> parsed = parse(*value);
   auto show = [&](std::uint64_t n) {
     if (bytes) return format_bytes(n);
     if (r.type != Type::octal) return std::to_string(n);
@@ -206,11 +219,16 @@ std::uint64_t Reader::number(std::string_view key) const {
   };
   const std::string allowed = (automatic ? "auto or " : "") + show(r.least) + " … " + show(r.most);
   if (!parsed) {
-    report(key, "\"" + *value + "\" is no " + (bytes ? "size with a unit like 16KiB or 1MiB" : "number") +
-                    "; allowed: " + allowed);
+    const bool octal = r.type == Type::octal;
+    report(key, !octal && has_good_form(*value, parse) ? is_out_of_range(*value, allowed)
+                                                       : "\"" + *value + "\" is no " +
+                                                             (bytes   ? "size with a unit like 16KiB or 1MiB"
+                                                              : octal ? "number of octal digits"
+                                                                      : "whole number, written in digits") +
+                                                             "; allowed: " + allowed);
     return 0;
   }
-  if (*parsed < r.least || *parsed > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  if (*parsed < r.least || *parsed > r.most) report(key, is_out_of_range(*value, allowed));
   return *parsed;
 }
 
@@ -221,10 +239,12 @@ std::uint64_t Reader::rate(std::string_view key) const {
   const std::string allowed = format_rate(r.least) + " … " + format_rate(r.most);
   const std::optional<std::uint64_t> parsed = parse_rate(*value);
   if (!parsed) {
-    report(key, "\"" + *value + "\" is no rate like 100/s, 30/m or 5/h; allowed: " + allowed);
+    report(key, has_good_form(*value, parse_rate)
+                    ? is_out_of_range(*value, allowed)
+                    : "\"" + *value + "\" is no rate like 100/s, 30/m or 5/h; allowed: " + allowed);
     return 0;
   }
-  if (*parsed < r.least || *parsed > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  if (*parsed < r.least || *parsed > r.most) report(key, is_out_of_range(*value, allowed));
   return *parsed;
 }
 
@@ -236,11 +256,13 @@ std::chrono::nanoseconds Reader::duration(std::string_view key) const {
       format_duration(std::chrono::nanoseconds(r.least)) + " … " + format_duration(std::chrono::nanoseconds(r.most));
   const auto parsed = parse_duration(*value);
   if (!parsed) {
-    report(key, "\"" + *value + "\" is no duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);
+    report(key, has_good_form(*value, parse_duration)
+                    ? is_out_of_range(*value, allowed)
+                    : "\"" + *value + "\" is no duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);
     return {};
   }
   const auto ns = static_cast<std::uint64_t>(parsed->count());
-  if (ns < r.least || ns > r.most) report(key, *value + " is out of range; allowed: " + allowed);
+  if (ns < r.least || ns > r.most) report(key, is_out_of_range(*value, allowed));
   return *parsed;
 }
 

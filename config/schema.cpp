@@ -83,7 +83,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "upstreams", .type = Type::list, .fallback = "", .help = "Upstream services for proxy routes.", .available = false},
   {.path = "listeners", .type = Type::list, .fallback = "", .help = "Where clients connect; at least one."},
   {.path = "listeners[].name", .type = Type::string, .fallback = "", .help = "Unique; the label in logs and metrics. Required."},
-  {.path = "listeners[].address", .type = Type::string, .fallback = "", .help = "\"0.0.0.0:8080\", \"[::]:8080\" (IPv6 and IPv4; IPv6 alone when another listener has the port at 0.0.0.0), \"127.0.0.1:0\" (a free port), \"unix:/run/fiberd/web.sock\" (a stale socket is replaced, a live one refused). Required.", .reloadable = false},
+  {.path = "listeners[].address", .type = Type::string, .fallback = "", .help = "\"0.0.0.0:8080\", \":8080\" (the same: all IPv4 addresses), \"[::]:8080\" (IPv6 and IPv4; IPv6 alone when another listener has the port at 0.0.0.0), \"127.0.0.1:0\" (a free port), \"unix:/run/fiberd/web.sock\" (a stale socket is replaced, a live one refused). Required.", .reloadable = false},
   {.path = "listeners[].mode", .type = Type::octal, .fallback = "0660", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file.", .reloadable = false},
   {.path = "listeners[].owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group.", .reloadable = false},
   {.path = "listeners[].reuseport", .type = Type::boolean, .fallback = "false", .help = "One socket per Processor of start time in an SO_REUSEPORT group.", .reloadable = false},
@@ -268,7 +268,9 @@ std::string render_schema_yaml() {
     out += quoted(row.path) + ":\n  type: " + quoted(to_string(row.type)) + "\n";
     if (!row.fallback.empty()) out += "  default: " + quoted(row.fallback) + "\n";
     if (const std::string range = range_of(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
-    out += std::string("  reloadable: ") + (row.reloadable ? "true" : "false") + "\n  help: " + quoted(row.help) + "\n";
+    out += "  reloadable: ";
+    out += kReloads && row.reloadable ? "true" : "false";
+    out += "\n  help: " + quoted(row.help) + "\n";
   }
   return out;
 }

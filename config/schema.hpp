@@ -34,9 +34,13 @@ struct Row {
   std::uint64_t most = 0;
   std::string_view choices = {};  ///< "a|b|c"
   std::string_view help = {};
-  bool reloadable = true;  ///< could change without a restart; none can in this version's daemon
+  bool reloadable = true;  ///< could change without a restart: for a daemon that reloads, see kReloads
   bool available = true;   ///< false: known, refused in this version
 };
+
+/// Whether this version takes up a changed configuration while it runs. While it does not, no key is told as
+/// reloadable.
+inline constexpr bool kReloads = false;
 
 [[nodiscard]] std::span<const Row> schema() noexcept;
 /// nullptr when there is no such key. Sequence indices are written "[]".

@@ -117,6 +117,15 @@ std::string_view find_variable(std::string_view text) {
   return {};
 }
 
+std::string_view find_group(std::string_view text) {
+  static constexpr std::string_view kDigits = "0123456789";
+  for (std::size_t at = text.find('$'); at != std::string_view::npos; at = text.find('$', at + 1)) {
+    const std::size_t end = std::min(text.find_first_not_of(kDigits, at + 1), text.size());
+    if (end > at + 1) return text.substr(at, end - at);
+  }
+  return {};
+}
+
 bool is_meant_as_variable(std::string_view variable) {
   static constexpr std::array<std::string_view, 16> kNames{
       "$args",        "$document_uri", "$host",           "$http_host",   "$is_args", "$path",        "$query_string",
@@ -127,7 +136,8 @@ bool is_meant_as_variable(std::string_view variable) {
 
 std::string unknown_variable(std::string_view variable, std::string_view remedy) {
   const std::string_view name = variable.substr(variable.starts_with("${") ? 2 : 1);
-  const bool environment = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+  const bool environment = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; }) &&
+                           std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   return "\"" + std::string(variable) + "\" stands for nothing here" +
          (environment ? ": variables of the environment are not replaced" : "") + "; " + std::string(remedy);
 }

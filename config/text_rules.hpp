@@ -32,6 +32,8 @@ namespace fiberd::config {
 /// The first $name or ${name} of a text, as it is written there; empty: there is none. A $ before anything else, and at
 /// the end, is a character like others.
 [[nodiscard]] std::string_view find_variable(std::string_view text);
+/// The first $0 … $9… of a text, which stands for a part of a pattern's match in other servers; empty: there is none.
+[[nodiscard]] std::string_view find_group(std::string_view text);
 /// Whether it can hardly be meant as text: ${name}, or the name of something of a request in other servers.
 [[nodiscard]] bool is_meant_as_variable(std::string_view variable);
 /// What to say of a variable that stands for nothing where it is written. `remedy` is said where the name gives none.

@@ -132,6 +132,14 @@ std::size_t find_invalid_utf8(const std::string& text) {
   return std::string::npos;
 }
 
+/// The parser tells what it wanted where it gave up; what made it want that stands before.
+std::string remedy_of(const std::string& message) {
+  return message.starts_with("end of ") || message.starts_with("illegal ")
+             ? "; look here and above for a line that is indented otherwise than its neighbours, and for a bracket or "
+               "quote that is not closed"
+             : "";
+}
+
 }  // namespace
 
 Tree parse_yaml(const std::string& text, const std::string& source, std::vector<Diagnostic>& diagnostics) {
@@ -166,7 +174,7 @@ Tree parse_yaml(const std::string& text, const std::string& source, std::vector<
     return empty;
   } catch (const YAML::Exception& e) {
     diagnostics.push_back({source, static_cast<unsigned>(e.mark.line + 1), static_cast<unsigned>(e.mark.column + 1), "",
-                           "not valid YAML: " + e.msg});
+                           "not valid YAML: " + e.msg + remedy_of(e.msg)});
     return empty;
   }
   if (builder.root.kind == Tree::Kind::null) return empty;

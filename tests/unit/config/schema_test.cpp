@@ -217,6 +217,12 @@ TEST_CASE("docs/configuration.md is the table", "[config][schema]") {
   CHECK(text == render_schema_markdown());  // `make docs` renews it
 }
 
+TEST_CASE("no key is told as reloadable by a daemon that reloads nothing", "[config][schema]") {
+  const std::string text = render_schema_yaml();
+  CHECK(text.find("reloadable: false") != std::string::npos);
+  CHECK((text.find("reloadable: true") != std::string::npos) == kReloads);
+}
+
 TEST_CASE("the example files are right", "[config]") {
   for (const char* name : {"minimal", "full", "site", "unix-socket", "aggregate"}) {
     const Outcome o = load_file(std::string(FIBERD_SOURCE_DIR "/config/examples/") + name + ".yaml");

@@ -13,6 +13,10 @@ TEST_CASE("variables in a text", "[config][text]") {
   CHECK(find_variable("$a_1-b") == "$a_1");
   for (const char* const none : {"", "$", "a$", "5$", "$5", "$$", "$-x", "100 $ a"}) CHECK(find_variable(none).empty());
   CHECK(find_variable("$$a") == "$a");
+  CHECK(find_group("/v/$1") == "$1");
+  CHECK(find_group("$/a$12b") == "$12");
+  for (const char* const none : {"", "$", "a$", "$a1", "1$", "${1}"}) CHECK(find_group(none).empty());
+  CHECK(unknown_variable("$1", "x").find("environment") == std::string::npos);
   CHECK(unknown_variable("$HOME", "x").find("environment") != std::string::npos);
   CHECK(unknown_variable("$uri", "x").find("environment") == std::string::npos);
   CHECK(is_meant_as_variable("$host"));
