@@ -10,7 +10,7 @@ failed=0
 mistake() { # name, what must be said, source on stdin
   cat > "$work/$1.cpp"
   for compiler in g++ clang++; do
-    if "$compiler" -std=c++20 -Werror=unused-result -fsyntax-only -I"$root" "$work/$1.cpp" > "$work/said" 2>&1; then
+    if "$compiler" -std=c++20 -Werror=unused-result -Werror=unused-value -fsyntax-only -I"$root" "$work/$1.cpp" > "$work/said" 2>&1; then
       echo "FAILED: $compiler takes $1"
       failed=1
     elif ! head -n "$lines" "$work/said" | grep -q "$2"; then
@@ -111,11 +111,11 @@ mistake error_of_an_answer_dropped unused-result << 'END'
 #include "core/http/exchange.hpp"
 void f(fiberd::http::Exchange& exchange) { exchange.write("x"); }
 END
-mistake guard_without_a_name unused-result << 'END'
+mistake guard_without_a_name nodiscard << 'END'
 #include "core/base/defer.hpp"
 void f() { fiberd::defer([] {}); }
 END
-mistake thread_locked_without_a_name unused-result << 'END'
+mistake thread_locked_without_a_name nodiscard << 'END'
 #include "core/runtime/lock_thread.hpp"
 void f() { fiberd::runtime::LockThread(); }
 END
