@@ -1,15 +1,25 @@
 // docs/handlers.md: errors, and what is thrown.
 #include <catch2/catch.hpp>
 #include <charconv>
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
+#include <utility>
 
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/context/errc.hpp"
+#include "core/flow/token_bucket.hpp"
+#include "core/flow/worker_pool.hpp"
+#include "core/http/exchange.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/tcp_stream.hpp"
+#include "core/sync/channel.hpp"
+#include "core/sync/error_group.hpp"
+#include "core/sync/wait_group.hpp"
 #include "tests/integration/handlers_doc/page.hpp"
 
 using namespace fiberd;
@@ -33,6 +43,27 @@ Result<net::TcpStream> dial(const context::Context& ctx, std::string_view text) 
   return net::TcpStream::connect(ctx, *local);
 }
 // clang-format on
+
+// The table of shapes, by one or two calls of each line.
+[[maybe_unused]] void nothing() {}
+using Bytes = std::span<const std::byte>;
+template <class T, class U>
+constexpr bool kIs = std::is_same_v<T, U>;
+static_assert(kIs<decltype(std::declval<net::TcpStream&>().write_all(Bytes())), Result<void>>);
+static_assert(kIs<decltype(runtime::spawn("x", nothing)), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::WaitGroup&>().go("x", nothing)), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::ErrorGroup&>().try_go("x", nothing)), Result<void>>);
+static_assert(kIs<decltype(std::declval<flow::WorkerPool&>().run(nothing)), Result<void>>);
+static_assert(kIs<decltype(std::declval<flow::WorkerPool&>().try_submit(nothing)), std::error_code>);
+static_assert(kIs<decltype(std::declval<sync::ErrorGroup&>().wait()), std::error_code>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().send(1)), std::error_code>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().try_send_if_open(1)), std::error_code>);
+static_assert(kIs<decltype(std::declval<http::Exchange&>().flush()), std::error_code>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().try_send(1)), bool>);
+static_assert(kIs<decltype(std::declval<flow::TokenBucket&>().try_take()), bool>);
+static_assert(!std::is_convertible_v<std::error_code, Result<void>>);
+static_assert(!std::is_convertible_v<std::error_code, Result<int>>);
+static_assert(!std::is_convertible_v<Result<void>, std::error_code>);
 
 }  // namespace
 
