@@ -62,7 +62,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "runtime.handoff_max", .type = Type::integer, .fallback = "4", .least = 0, .most = 64, .help = "Most Processors that may be held by long-running fibers and replaced.", .reloadable = false},
   {.path = "runtime.machines_max", .type = Type::integer, .fallback = "10000", .least = 1, .most = 100'000, .help = "Most scheduler threads: one for each Processor, and those in blocking sections of handlers. Beyond it a section waits until another is over. Never less than twice the Processors and handoff_max.", .reloadable = false},
   {.path = "memory", .type = Type::section, .fallback = "", .help = "Memory."},
-  {.path = "memory.limit", .type = Type::auto_bytes, .fallback = "auto", .least = 16 * kMiB, .most = kTiB, .help = "Above this much resident memory new connections are closed and counted. auto: 90 % of the cgroup's limit, none without one. The environment variable GOMEMLIMIT wins.", .reloadable = false},
+  {.path = "memory.limit", .type = Type::auto_bytes, .fallback = "auto", .least = 16 * kMiB, .most = kTiB, .help = "Above this much resident memory new connections are closed and counted. auto: 90 % of the cgroup's limit, none without one. The environment variable GOMEMLIMIT (a size, or off) wins.", .reloadable = false},
   {.path = "log", .type = Type::section, .fallback = "", .help = "The daemon's own log."},
   {.path = "log.level", .type = Type::choice, .fallback = "info", .choices = "debug|info|warning|error", .help = "Least severity that is written."},
   {.path = "log.format", .type = Type::choice, .fallback = "text", .choices = "text|json", .help = "Lines of text, or one JSON object a line."},

@@ -77,6 +77,7 @@ int run(const Program& program, const std::string& file, const std::vector<std::
 int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
+  for (const std::string& warning : forewarn(outcome.config)) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   (void)std::printf("%s: ok\n", file.c_str());
   return printed();
 }

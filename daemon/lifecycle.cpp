@@ -268,7 +268,9 @@ ExitCode Daemon::build() {
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
   open_files_ = make_open_files(config_.file_cache, registry_);
-  memory_ = std::make_unique<MemoryWatch>(memory_limit(config_.memory.limit), *open_files_, http_servers_);
+  const MemoryLimit memory = find_memory_limit(config_.memory.limit);
+  if (!memory.warning.empty()) log(LogLevel::warning, memory.warning);
+  memory_ = std::make_unique<MemoryWatch>(memory.bytes, *open_files_, http_servers_);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "core/base/log.hpp"
 #include "core/base/units.hpp"
@@ -16,20 +18,24 @@ namespace fiberd::daemon {
 
 static std::atomic<bool> over{false};
 
-std::uint64_t memory_limit(std::uint64_t configured) {
-  if (const char* const environment = std::getenv("GOMEMLIMIT"); environment != nullptr && *environment != '\0') {
+MemoryLimit find_memory_limit(std::uint64_t configured) {
+  MemoryLimit found;
+  if (const char* const text = std::getenv("GOMEMLIMIT"); text != nullptr && *text != '\0') {
     static constexpr std::uint64_t kLeast = std::uint64_t{16} << 20U;  // memory.limit's
-    const auto parsed = parse_bytes(environment);
-    if (parsed && *parsed >= kLeast) return *parsed;
-    log(LogLevel::warning,
-        std::string("GOMEMLIMIT=") + environment +
-            (parsed ? " is less than 16MiB, which the daemon itself needs: new clients are turned away"
-                    : " is no size like 512MiB: ignored"));
-    if (parsed) return *parsed;
+    if (std::string_view(text) == "off") return found;
+    const std::string setting = std::string("GOMEMLIMIT=") + text;
+    if (const auto parsed = parse_bytes(text)) {
+      found.bytes = std::max<std::uint64_t>(*parsed, 1);  // a limit of 0 is one that nothing keeps
+      if (*parsed < kLeast)
+        found.warning = setting + " is less than 16MiB, which the daemon itself needs: new clients are turned away";
+      return found;
+    }
+    found.warning = setting + " is no size like 512MiB, nor off; it is passed over";
   }
-  if (configured != 0) return configured;
-  const auto cgroup = runtime::cgroup_memory_limit();
-  return cgroup ? *cgroup / 10 * 9 : 0;
+  found.bytes = configured;
+  if (configured == 0)
+    if (const auto cgroup = runtime::cgroup_memory_limit()) found.bytes = *cgroup / 10 * 9;
+  return found;
 }
 
 std::uint64_t resident_bytes() noexcept {

@@ -1,11 +1,16 @@
 #pragma once
 // `memory.limit`: while the process uses more, no fiber is started for a new connection or request.
 #include <cstdint>
+#include <string>
 
 namespace fiberd::daemon {
 
-/// Bytes: GOMEMLIMIT (as Go reads it: 512MiB), else `configured`, else 90 % of the cgroup's limit; 0: none.
-[[nodiscard]] std::uint64_t memory_limit(std::uint64_t configured);
+struct MemoryLimit {
+  std::uint64_t bytes = 0;  ///< 0: none
+  std::string warning{};    ///< not empty: what GOMEMLIMIT says is of no use
+};
+/// GOMEMLIMIT (as Go reads it: 512MiB, or off for none), else `configured`, else 90 % of the cgroup's limit.
+[[nodiscard]] MemoryLimit find_memory_limit(std::uint64_t configured);
 
 /// Resident bytes of the process now; 0 when /proc cannot be read.
 [[nodiscard]] std::uint64_t resident_bytes() noexcept;

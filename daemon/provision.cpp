@@ -12,6 +12,7 @@
 #include "core/http/mime.hpp"
 #include "core/http/router.hpp"
 #include "core/runtime/gomaxprocs.hpp"
+#include "daemon/memory_guard.hpp"
 #include "daemon/this_machine.hpp"
 
 namespace fiberd::daemon {
@@ -68,9 +69,9 @@ Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& a
 }
 
 /// "PATH: what the system says", and why that may be so.
-std::string about_path(const std::string& path, std::error_code error) {
+std::string about_path(const std::string& path, const Obstacle& obstacle) {
   const bool variable = path.find('$') != std::string::npos || path.starts_with('~');
-  return path + ": " + error.message() +
+  return path + ": " + obstacle.to_string() +
          (variable ? " (a path is taken as it is written: $ and ~ are not replaced)" : "");
 }
 
@@ -102,7 +103,9 @@ class Search {
 
   std::vector<Flaw> run() {
     if (config_.listeners.empty()) return {};  // nothing was read
-    const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config_.runtime.gomaxprocs);
+    // A number in the file that is none has been reported there.
+    const unsigned written = config_.runtime.gomaxprocs;
+    const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(written <= runtime::kMostProcessors ? written : 0);
     if (!cpus.error.empty())
       add({"environment", 0, 0, ""}, cpus.error, std::make_error_code(std::errc::invalid_argument));
     if (config_.log.output != "stderr" && config_.log.output != "stdout")
@@ -125,12 +128,13 @@ class Search {
   }
   [[nodiscard]] bool is_known(const Flaw& flaw) const {
     return is_shortage(flaw.error) || std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
+             if (!flaw.part.empty() && d.key.starts_with(flaw.part)) return true;
              return d.source == flaw.diagnostic.source && d.key == flaw.diagnostic.key;
            });
   }
   void look_at_log(const std::string& path, const config::Place& at) {
     if (path.empty()) return;
-    if (const std::error_code error = why_not_appendable(path)) add(at, about_path(path, error), error);
+    if (const Obstacle why = why_not_appendable(path)) add(at, about_path(path, why), why.error);
   }
   void look_at_address(const std::string& who, const std::string& address, const config::Place& at,
                        const std::string& owner_text, const config::Place& owner_at, bool tcp, bool udp) {
@@ -139,9 +143,8 @@ class Search {
     if (!find_owner(owner_text, owner, error)) add(owner_at, error, std::make_error_code(std::errc::invalid_argument));
     const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
     if (!endpoint) return;  // off, or reported when it was read
-    if (const Unbindable why = why_not_bindable(*endpoint, tcp, udp, owner))
-      add(at, "cannot bind " + address + ": " + why.error.message() + (why.what.empty() ? "" : " (" + why.what + ")"),
-          why.error, ExitCode::cannot_bind);
+    if (const Obstacle why = why_not_bindable(*endpoint, tcp, udp, owner))
+      add(at, "cannot bind " + address + ": " + why.to_string(), why.error, ExitCode::cannot_bind);
     if (endpoint->family() != AF_UNIX) return;
     const std::string identity = identity_of(std::string(endpoint->path()));
     if (identity.empty()) return;
@@ -177,15 +180,15 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
                          const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws) {
   HttpParts parts;
   const std::size_t before = flaws.size();
-  const auto add = [&](const config::Place& at, std::string message, std::error_code error) {
-    flaws.push_back({config::diagnostic_at(at, std::move(message)), error});
+  const auto add = [&](const config::Place& at, std::string message, std::error_code error, std::string part = {}) {
+    flaws.push_back({config::diagnostic_at(at, std::move(message)), error, ExitCode::bad_usage, std::move(part)});
   };
   for (const config::ErrorPageConfig& page : config.error_pages) {
     Result<http::ErrorPage> read = read_error_page(page.status, page.file);
     if (read)
       parts.error_pages.push_back(std::move(*read));
     else
-      add(page.file_at, about_path(page.file, read.error()), read.error());
+      add(page.file_at, about_path(page.file, {read.error()}), read.error());
   }
   std::vector<http::RouteSpec> specs;
   for (const config::RouteConfig& r : config.routes) {
@@ -200,19 +203,30 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
       route.handler = std::move(*handler);
     } else {
       const auto* const files = std::get_if<config::FilesAction>(&r.action);
-      add(place_of(r), files != nullptr ? about_path(files->root, handler.error()) : handler.error().message(),
-          handler.error());
+      // Of values and not of this machine; which value it is a handler does not say.
+      const bool value = handler.error() == std::errc::invalid_argument;
+      const std::string& key = r.path_at.key;
+      add(place_of(r), files != nullptr ? about_path(files->root, {handler.error()}) : handler.error().message(),
+          handler.error(), value ? key.substr(0, key.rfind('.') + 1) : std::string());
     }
     parts.routes.push_back(std::move(route));
   }
   if (flaws.size() == before && !config.routes.empty())
     if (const Result<http::Router> router = http::Router::make(specs); !router)
-      add(config.routes.front().path_at, "the routes do not go together: " + router.error().message(), router.error());
+      add(config.routes.front().path_at, "the routes do not go together: " + router.error().message(), router.error(),
+          config.routes.front().path_at.key.substr(0, config.routes.front().path_at.key.rfind('[')));
   return parts;
 }
 
 std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers) {
   return Search(outcome, handlers).run();
+}
+
+std::vector<std::string> forewarn(const config::Config& config) {
+  std::vector<std::string> warnings{runtime::detect_gomaxprocs(config.runtime.gomaxprocs).warning,
+                                    find_memory_limit(config.memory.limit).warning};
+  warnings.erase(std::remove(warnings.begin(), warnings.end(), ""), warnings.end());
+  return warnings;
 }
 
 }  // namespace fiberd::daemon

@@ -24,6 +24,8 @@ struct Flaw {
   config::Diagnostic diagnostic;
   std::error_code error;
   ExitCode code = ExitCode::bad_usage;
+  /// Not empty: a part was refused as a whole. What the loader found wrong with keys that begin so is the reason.
+  std::string part{};
 };
 
 /// What an HTTP listener consists of but for its limits, logs and counters.
@@ -39,5 +41,9 @@ struct HttpParts {
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
 /// rest is still looked for, but not twice at one key.
 [[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers);
+
+/// Of a configuration that is right: what `run` warns of before it looks at anything but this machine and the
+/// environment. `check` says it, too.
+[[nodiscard]] std::vector<std::string> forewarn(const config::Config& config);
 
 }  // namespace fiberd::daemon

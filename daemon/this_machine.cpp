@@ -82,7 +82,7 @@ bool is_own_group(std::uint32_t group) {
   return std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
-Unbindable why_no_unix_socket(const std::string& path, const FileOwner& owner) {
+Obstacle why_no_unix_socket(const std::string& path, const FileOwner& owner) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) == 0) {
     // A stale socket is replaced, and whether one is live is another process's matter.
@@ -123,24 +123,35 @@ bool find_owner(const std::string& text, FileOwner& owner, std::string& error) {
   return true;
 }
 
-std::error_code why_not_appendable(const std::string& path) {
+std::string Obstacle::to_string() const {
+  std::string text = error.message();
+  if (what.empty()) return text;
+  text += " (" + what + ")";
+  return error == std::errc::no_such_file_or_directory ? text + "; make the directory" : text;
+}
+
+Obstacle why_not_appendable(const std::string& path) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) {
-    if (errno != ENOENT) return last_error();
-    return why_no_new_file(end_of_links(path));
+    if (errno != ENOENT) return {last_error()};
+    const fs::path file = end_of_links(path);
+    if (const std::error_code error = why_no_new_file(file)) return {error, directory_of(file).string()};
+    return {};
   }
-  if (S_ISDIR(st.st_mode)) return error_of(EISDIR);
-  if (S_ISSOCK(st.st_mode)) return error_of(ENXIO);
+  if (S_ISDIR(st.st_mode)) return {error_of(EISDIR)};
+  if (S_ISSOCK(st.st_mode)) return {error_of(ENXIO)};
   // Opening a device, or a FIFO, may do something; a file stays as it is.
-  if (!S_ISREG(st.st_mode))
-    return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0 ? std::error_code() : last_error();
+  if (!S_ISREG(st.st_mode)) {
+    if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) != 0) return {last_error()};
+    return {};
+  }
   const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (fd < 0) return last_error();
+  if (fd < 0) return {last_error()};
   ::close(fd);
   return {};
 }
 
-Unbindable why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, const FileOwner& owner) {
+Obstacle why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, const FileOwner& owner) {
   if (endpoint.family() == AF_UNIX) return why_no_unix_socket(std::string(endpoint.path()), owner);
   for (const auto& [wanted, type] : {std::pair(tcp, SOCK_STREAM), std::pair(udp, SOCK_DGRAM)})
     if (wanted)

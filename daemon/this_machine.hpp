@@ -20,17 +20,21 @@ struct FileOwner {
 /// not known here.
 [[nodiscard]] bool find_owner(const std::string& text, FileOwner& owner, std::string& error);
 
-/// Why a log cannot be appended to `path`, which need not be there yet; empty: it can.
-[[nodiscard]] std::error_code why_not_appendable(const std::string& path);
-
-/// Why a socket cannot be bound to `endpoint`, but for another that has it; empty: it can. `what` is the part that is
-/// wrong, for people.
-struct Unbindable {
+/// Why something cannot be done; without an error it can. `what` is the part that is wrong, for people: of a file that
+/// could not be made its directory.
+struct Obstacle {
   std::error_code error;
-  std::string what;
+  std::string what{};
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(error); }
+  /// "No such file or directory (/run/fiberd); make the directory"
+  [[nodiscard]] std::string to_string() const;
 };
-[[nodiscard]] Unbindable why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, const FileOwner& owner);
+
+/// Why a log cannot be appended to `path`, which need not be there yet.
+[[nodiscard]] Obstacle why_not_appendable(const std::string& path);
+
+/// Why a socket cannot be bound to `endpoint`, but for another that has it.
+[[nodiscard]] Obstacle why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, const FileOwner& owner);
 
 /// The same directory entry has the same name here, however a path is spelled; empty where its directory is not there.
 [[nodiscard]] std::string identity_of(const std::string& path);

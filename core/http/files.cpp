@@ -416,6 +416,8 @@ Result<std::shared_ptr<Handler>> make_files_handler(FilesOptions options) {
     return fail(std::errc::invalid_argument);
   Result<std::unique_ptr<FileRoot>> root = FileRoot::open(options.root);
   if (!root) return fail(root.error());
+  if (options.listing)  // reads it, too
+    if (const auto directory = (*root)->open_below(""); !directory) return fail(directory.error());
   return std::shared_ptr<Handler>(
       std::make_shared<FilesHandler>(std::move(*root), std::move(options), std::move(siblings)));
 }

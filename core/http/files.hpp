@@ -35,8 +35,8 @@ struct FilesOptions {
 /// directory takes effect within two seconds. A directory without its final slash is redirected, with it one of `index`
 /// is served. Names beginning with a dot are hidden (404), but for /.well-known (RFC 8615). Length and ETag belong to
 /// the bytes that are sent; of a file that changes while it is sent the answer is cut short and its connection closed.
-/// Preconditions and ranges as in RFC 9110 sections 13 and 14. Errors: what opening the root said; invalid_argument for
-/// an unknown coding or a cache_control that would split the head.
+/// Preconditions and ranges as in RFC 9110 sections 13 and 14. Errors: what opening the root said, and with `listing`
+/// reading it; invalid_argument for an unknown coding or a cache_control that would split the head.
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_files_handler(FilesOptions options);
 
 }  // namespace fiberd::http

@@ -143,6 +143,10 @@ Result<std::shared_ptr<const FileRoot::Directory>> FileRoot::open_directory(cons
 Result<std::unique_ptr<FileRoot>> FileRoot::open(const std::string& path) {
   Result<std::shared_ptr<const Directory>> directory = open_directory(path);
   if (!directory) return fail(directory.error());
+  // O_PATH asks for no right on the directory itself: without this look below it each request would be 403.
+  const int below = ::openat((*directory)->fd, ".", O_PATH | O_CLOEXEC);
+  if (below < 0) return fail_errno(-errno);
+  ::close(below);
   // Not canonical: the links in it are what shall be followed each time.
   std::error_code error;
   const std::string absolute = std::filesystem::absolute(path, error).string();

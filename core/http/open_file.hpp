@@ -82,7 +82,8 @@ class OpenFile {
 /// nowhere the directory of before is kept. Thread-safe. All calls block the thread: run them on the blocking pool.
 class FileRoot {
  public:
-  /// `path` is made absolute now. Errors: what open(2) said; not_a_directory.
+  /// `path` is made absolute now. Errors: what open(2) said; not_a_directory; permission_denied: nothing below it can
+  /// be reached.
   [[nodiscard]] static Result<std::unique_ptr<FileRoot>> open(const std::string& path);
   ~FileRoot() = default;
   FileRoot(const FileRoot&) = delete;
