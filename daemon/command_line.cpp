@@ -90,23 +90,35 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   char name[] = "fiberd";
   char* nothing[] = {name, nullptr};
   if (argc < 1) argc = 1, argv = nothing;  // execve(2) allows it
-  CLI::App app{"fiberd: a TCP and HTTP server on fibers"};
+  CLI::App app{
+      "fiberd: a TCP and HTTP server on fibers. Without a command it runs the server: at once, and without -c on "
+      "the built-in configuration."};
   app.require_subcommand(0, 1);
   std::string file;
   std::vector<std::string> overrides;
-  auto add_run_options = [&](CLI::App& command) {
-    command.add_option("-c,--config", file, "Configuration file (YAML); without it the built-in default");
-    command.add_option("--set", overrides, "key=value: replaces one key, e.g. --set runtime.gomaxprocs=2")
+  auto add_set = [&](CLI::App& command) {
+    command.add_option("--set", overrides, "Replaces one key, e.g. --set runtime.gomaxprocs=2; once for each key")
+        ->option_text("KEY=VALUE")
         ->allow_extra_args(false)
         ->take_all();
   };
-  add_run_options(app);
+  auto add_file = [&](CLI::App& command, const char* what) {
+    return command.add_option("-c,--config", file, what)->option_text("FILE");
+  };
+  static constexpr const char* kRunFile = "Configuration file (YAML); without it the built-in default";
+  add_file(app, kRunFile);
+  add_set(app);
+  // FILE alone, or behind -c: people remember one of the two, and not of which command.
+  std::string plain_file;
+  auto add_either = [&](CLI::App& command, const char* what) {
+    command.add_option("FILE", plain_file, "The same as -c FILE")->option_text(" ");
+    add_file(command, what);
+    add_set(command);
+  };
   CLI::App* const run_command = app.add_subcommand("run", "Run the server (the default)");
-  add_run_options(*run_command);
+  add_either(*run_command, kRunFile);
   CLI::App* const check_command = app.add_subcommand("check", "Check a configuration file and say all that is wrong");
-  std::string check_file;
-  check_command->add_option("FILE", check_file, "Configuration file")->required();
-  check_command->add_option("--set", overrides, "key=value")->allow_extra_args(false)->take_all();
+  add_either(*check_command, "Configuration file (YAML)");
   CLI::App* const config_command = app.add_subcommand("config", "Print configuration");
   config_command->require_subcommand(1);
   CLI::App* const default_command = config_command->add_subcommand("default", "The built-in default, as YAML");
@@ -114,19 +126,36 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   bool markdown = false;
   schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
+  CLI::App* const help_command = app.add_subcommand("help", "Print this help");
+  bool version = false;
+  app.add_flag("--version", version, "Print the version");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
   }
-  if (version_command->parsed())
+  if (!plain_file.empty() && !file.empty()) {
+    std::fprintf(stderr, "two configuration files, %s and %s: one is read\n", file.c_str(), plain_file.c_str());
+    return code(ExitCode::bad_usage);
+  }
+  if (!plain_file.empty()) file = plain_file;
+  if (help_command->parsed()) {
+    app.clear();  // else it would be the help of help
+    return (void)std::fputs(app.help().c_str(), stdout), printed();
+  }
+  if (version || version_command->parsed())
     return (void)std::printf("fiberd %s (commit %s)\n", kVersion.data(), kCommit.data()), printed();
   if (default_command->parsed()) return (void)std::fputs(program.default_config.c_str(), stdout), printed();
   if (schema_command->parsed()) {
     const std::string text = markdown ? config::render_schema_markdown() : config::render_schema_yaml();
     return (void)std::fputs(text.c_str(), stdout), printed();
   }
-  if (check_command->parsed()) return check(program, check_file, overrides);
+  if (check_command->parsed()) {
+    if (!file.empty()) return check(program, file, overrides);
+    std::fprintf(stderr,
+                 "check: FILE is required: the configuration to check\nRun with --help for more information.\n");
+    return code(ExitCode::bad_usage);
+  }
   return run(program, file, overrides);
 }
 

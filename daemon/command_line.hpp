@@ -1,5 +1,6 @@
 #pragma once
-// The command line: fiberd [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version.
+// The command line: fiberd [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version,
+// help; run and check take the file with -c and without.
 #include <string>
 
 #include "daemon/handlers.hpp"

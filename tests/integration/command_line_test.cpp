@@ -1,0 +1,76 @@
+// What people type: each form that they know from other programs does what it says.
+#include <catch2/catch.hpp>
+
+#include "tests/support/daemon.hpp"
+
+using namespace fiberd::test;
+
+namespace {
+const std::string kYaml = "admin: {address: off}\nlisteners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
+
+Finished fiberd_says(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all{FIBERD_BINARY};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return run(all);
+}
+}  // namespace
+
+TEST_CASE("help and version by each of their names", "[integration][command_line]") {
+  const std::string help = fiberd_says({"--help"}).output;
+  CHECK(help.find("Without a command it runs the server") != std::string::npos);
+  CHECK(help.find("--set KEY=VALUE") != std::string::npos);
+  CHECK(help.find("-c,--config FILE") != std::string::npos);
+  CHECK(help.find("TEXT") == std::string::npos);
+  for (const char* const name : {"help", "-h"}) {
+    const Finished said = fiberd_says({name});
+    CHECK(said.code == 0);
+    CHECK(said.output == help);
+  }
+  const Finished version = fiberd_says({"version"});
+  CHECK(version.output.starts_with("fiberd "));
+  const Finished flag = fiberd_says({"--version"});
+  CHECK(flag.code == 0);
+  CHECK(flag.output == version.output);
+}
+
+TEST_CASE("check and run take their file with -c and without", "[integration][command_line]") {
+  const TemporaryDirectory directory;
+  const std::string good = directory.write("good.yaml", kYaml);
+  const std::string bad = directory.write("bad.yaml", "listeners: 5\n");
+  for (const auto& form : {std::vector<std::string>{good}, {"-c", good}, {"--config", good}}) {
+    std::vector<std::string> arguments{"check"};
+    arguments.insert(arguments.end(), form.begin(), form.end());
+    const Finished checked = fiberd_says(arguments);
+    INFO(checked.errors);
+    CHECK(checked.code == 0);
+    CHECK(checked.output == good + ": ok\n");
+  }
+  for (const auto& form :
+       {std::vector<std::string>{"run", bad}, {"run", "-c", bad}, {"-c", bad}, {"check", "-c", bad}}) {
+    const Finished refused = fiberd_says(form);
+    CHECK(refused.code == 2);
+    CHECK(refused.errors.find(bad + ":1:12: listeners: ") != std::string::npos);
+  }
+  const Finished none = fiberd_says({"check"});
+  CHECK(none.code == 2);
+  CHECK(none.errors.find("FILE is required") != std::string::npos);
+  const Finished two = fiberd_says({"check", good, "-c", bad});
+  CHECK(two.code == 2);
+  CHECK(two.errors.find("two configuration files") != std::string::npos);
+}
+
+TEST_CASE("check warns of the environment that run would warn of", "[integration][command_line][check]") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("fiberd.yaml", kYaml);
+  const Finished checked = run(Process::Options{.arguments = {FIBERD_BINARY, "check", file},
+                                                .environment = {{"GOMAXPROCS", "abc"}, {"GOMEMLIMIT", "1GB"}}});
+  CHECK(checked.code == 0);
+  CHECK(checked.output == file + ": ok\n");
+  CHECK(checked.errors.find("warning: GOMAXPROCS=\"abc\" in the environment is not a positive integer") !=
+        std::string::npos);
+  CHECK(checked.errors.find("warning: GOMEMLIMIT=1GB is no size") != std::string::npos);
+  Daemon daemon(kYaml, {.environment = {{"GOMAXPROCS", "abc"}, {"GOMEMLIMIT", "1GB"}}});
+  CHECK(daemon.log().find("warning GOMAXPROCS=\"abc\"") != std::string::npos);
+  CHECK(daemon.log().find("warning GOMEMLIMIT=1GB is no size") != std::string::npos);
+  CHECK(daemon.stop() == 0);
+}
