@@ -55,12 +55,17 @@ static void log_exception(const char* of) noexcept {
   }
 }
 
-std::error_code Handlers::start(const context::Context& daemon) const {
-  for (const StartFunction& fn : start_) {
+std::error_code Handlers::start(const context::Context& daemon, std::string& why) const {
+  for (std::size_t i = 0; i < start_.size(); ++i) {
+    const std::string name = "on_start" + (start_.size() == 1 ? "" : ", function " + std::to_string(i + 1));
     try {
-      if (const std::error_code error = fn(daemon)) return error;
+      if (const std::error_code error = start_[i](daemon)) {
+        why = name + ": " + error.message();
+        return error;
+      }
     } catch (...) {
       log_exception("on_start");
+      why = name + ": it threw, as told above";
       return std::make_error_code(std::errc::operation_canceled);
     }
   }

@@ -78,8 +78,8 @@ class Handlers {
   void on_start(StartFunction fn) { start_.push_back(std::move(fn)); }
   void on_stop(StopFunction fn) { stop_.push_back(std::move(fn)); }
   /// Calls the start functions in order, until one fails: with its error, or operation_canceled for an exception, which
-  /// is logged. On a fiber.
-  [[nodiscard]] std::error_code start(const context::Context& daemon) const;
+  /// is logged. `why` says then which one it was, and what it said. On a fiber.
+  [[nodiscard]] std::error_code start(const context::Context& daemon, std::string& why) const;
   /// Calls all stop functions, the last first. What one throws is logged. On a fiber.
   void stop() const noexcept;
 

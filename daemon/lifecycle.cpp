@@ -63,11 +63,12 @@ class Daemon {
   ExitCode add_listener(const config::ListenerConfig& config);
   std::unique_ptr<TcpServer> make_tcp_server(const std::string& listener, const config::TcpConfig& tcp);
   enum class Need : std::uint8_t { required, wanted };
-  ExitCode bind(Entry& entry, const std::string& address, net::ListenerOptions options, Need need = Need::required);
-  ExitCode bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options);
+  ExitCode bind(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
+                Need need = Need::required);
+  ExitCode bind_aggregate(Entry& entry, const config::ListenerConfig& config, const net::ListenerOptions& options);
   std::error_code handle_signals();
   void announce() const;
-  std::error_code start();
+  std::error_code start(std::string& why);
   void drain();
   void stop_requested(int signo) noexcept;
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
@@ -115,8 +116,16 @@ bool parse_owner(const std::string& text, net::ListenerOptions& options, std::st
   return true;
 }
 
+/// What there is to say about an address, written at `at`, that could not be bound.
+std::string why_unbound(std::error_code error, const config::Place& at, const char* who_has_it) {
+  if (error != std::errc::address_in_use) return with_limits(error);
+  const std::string place = config::diagnostic_at(at, "").to_string();
+  return error.message() + "; who has it: " + who_has_it + "; written in " + place.substr(0, place.size() - 2);
+}
+
 /// Need::wanted: an address that another program has is a warning, and then there is no listener.
-ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOptions options, Need need) {
+ExitCode Daemon::bind(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
+                      Need need) {
   options.name = entry.name;
   options.metrics = make_listener_metrics(entry.name, registry_);
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
@@ -133,7 +142,8 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
     return ExitCode::clean;
   }
   if (!listener) {
-    fatal("listener " + entry.name + ": cannot bind " + address + ": " + with_limits(listener.error()));
+    fatal("listener " + entry.name + ": cannot bind " + address + ": " +
+          why_unbound(listener.error(), at, endpoint->family() == AF_UNIX ? "ss -lxp" : "ss -ltnp"));
     return is_shortage(listener.error()) ? ExitCode::runtime_failure : ExitCode::cannot_bind;
   }
   entry.listener = std::move(*listener);
@@ -141,12 +151,14 @@ ExitCode Daemon::bind(Entry& entry, const std::string& address, net::ListenerOpt
 }
 
 /// TCP and UDP on one port: where any free one will do, one must be found that is free for both.
-ExitCode Daemon::bind_aggregate(Entry& entry, const std::string& address, const net::ListenerOptions& options) {
+ExitCode Daemon::bind_aggregate(Entry& entry, const config::ListenerConfig& config,
+                                const net::ListenerOptions& options) {
   static constexpr int kTries = 16;
+  const std::string& address = config.address;
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
   for (int left = kTries;; --left) {
     if (entry.aggregate->wants_tcp())
-      if (const ExitCode code = bind(entry, address, options); code != ExitCode::clean) return code;
+      if (const ExitCode code = bind(entry, address, config.address_at, options); code != ExitCode::clean) return code;
     if (!entry.aggregate->wants_udp()) return ExitCode::clean;
     if (!endpoint) {
       fatal("listener " + entry.name + ": address " + address + " is no numeric address with a port");
@@ -159,7 +171,8 @@ ExitCode Daemon::bind_aggregate(Entry& entry, const std::string& address, const 
       entry.listener.reset();
       continue;
     }
-    fatal("listener " + entry.name + ": cannot bind " + address + " (UDP): " + with_limits(bound.error()));
+    fatal("listener " + entry.name + ": cannot bind " + address +
+          " (UDP): " + why_unbound(bound.error(), config.address_at, "ss -lunp"));
     return is_shortage(bound.error()) ? ExitCode::runtime_failure : ExitCode::cannot_bind;
   }
 }
@@ -229,8 +242,9 @@ ExitCode Daemon::add_listener(const config::ListenerConfig& config) {
   http::Server* const server = entry->http.server.get();
   entry->open_files = open_files_.get();
   options.make_room = {&Entry::make_room, entry.get()};
-  const ExitCode bound = entry->aggregate != nullptr ? bind_aggregate(*entry, config.address, options)
-                                                     : bind(*entry, config.address, std::move(options));
+  const ExitCode bound = entry->aggregate != nullptr
+                             ? bind_aggregate(*entry, config, options)
+                             : bind(*entry, config.address, config.address_at, std::move(options));
   if (bound != ExitCode::clean) return bound;
   if (std::holds_alternative<config::TcpConfig>(config.service)) {
     entry->tcp = make_tcp_server(config.name, std::get<config::TcpConfig>(config.service));
@@ -316,8 +330,10 @@ ExitCode Daemon::build() {
   admin_->all_http = &http_servers_;
   admin_->open_files = open_files_.get();
   listening.make_room = {&Entry::make_room, admin_.get()};
-  if (!config_.admin.by_default) return bind(*admin_, config_.admin.address, std::move(listening));
-  const ExitCode bound = bind(*admin_, config_.admin.address, std::move(listening), Need::wanted);
+  if (!config_.admin.by_default)
+    return bind(*admin_, config_.admin.address, config_.admin.address_at, std::move(listening));
+  const ExitCode bound =
+      bind(*admin_, config_.admin.address, config_.admin.address_at, std::move(listening), Need::wanted);
   if (admin_->listener == nullptr) admin_.reset();
   return bound;
 }
@@ -334,9 +350,10 @@ ExitCode Daemon::compare_descriptors() const {
   Descriptors descriptors = count_descriptors();
   descriptors.open += kForSignals;
   if (descriptors.free() < kLeast) {
-    fatal("no client could be served: of the " + std::to_string(descriptors.limit) +
-          " files that may be open the daemon itself needs " + std::to_string(descriptors.open) +
-          explain_shortage(std::make_error_code(std::errc::too_many_files_open)));
+    fatal("no client could be served: " + std::to_string(descriptors.limit) +
+          " files may be open, and with this configuration " + std::to_string(descriptors.open + kLeast) +
+          " are the least (the daemon's own " + std::to_string(descriptors.open) + ", and " + std::to_string(kLeast) +
+          " for clients)" + explain_shortage(std::make_error_code(std::errc::too_many_files_open)));
     return ExitCode::runtime_failure;
   }
   std::uint64_t wanted = 0;
@@ -471,11 +488,11 @@ void Daemon::drain() {
 }
 
 /// What the program itself starts, and then the listeners.
-std::error_code Daemon::start() {
+std::error_code Daemon::start(std::string& why) {
   std::error_code error;
   try {
     runtime_->run([&] {
-      error = handlers_.start(served_.context);
+      error = handlers_.start(served_.context, why);
       for (const auto& e : entries_)
         if (!error) error = e->start();
     });
@@ -505,9 +522,10 @@ ExitCode Daemon::serve() {
     return open;
   });
   ExitCode code = ExitCode::clean;
-  if (const std::error_code error = start()) {
+  std::string why;
+  if (const std::error_code error = start(why)) {
     const bool stacks = error == std::errc::not_enough_memory;
-    fatal("cannot start: " + with_limits(error) +
+    fatal("cannot start: " + (why.empty() ? error.message() : why) + explain_shortage(error) +
           (stacks ? " (stacks are reserved 1024 at a time: " +
                         std::to_string((std::uint64_t{config_.runtime.stack_size} * 1024) >> 20U) +
                         " MiB with this runtime.stack_size)"

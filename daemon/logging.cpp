@@ -269,8 +269,9 @@ void close_log(std::chrono::milliseconds patience, std::int64_t deadline) noexce
   const std::uint64_t lost = log->writer->stop(patience, deadline);
   if (lost == 0 || log_is_on_terminal()) return;
   char text[128];
-  const int size = std::snprintf(text, sizeof text, "fiberd: %llu lines of the log were not written: nobody reads it",
-                                 static_cast<unsigned long long>(lost));
+  const int size = std::snprintf(
+      text, sizeof text, "fiberd: %llu lines of the log were not written: nobody reads it, or it cannot be written",
+      static_cast<unsigned long long>(lost));
   say_on_stderr({text, static_cast<std::size_t>(std::max(size, 0))});
 }
 

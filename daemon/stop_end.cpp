@@ -10,8 +10,9 @@ namespace fiberd::daemon {
 /// By the watchdog, beside whatever the stop has come to.
 std::string StopEnd::what_is_left() const {
   const runtime::Scheduler* const left = scheduler.load(std::memory_order_acquire);
-  return left != nullptr ? std::to_string(left->live_fibers()) + " fibers are left"
-                         : "no fiber is left, but something else";
+  if (left == nullptr) return "no fiber is left, but something else";
+  const std::uint64_t fibers = left->live_fibers();
+  return fibers == 1 ? "1 fiber is left" : std::to_string(fibers) + " fibers are left";
 }
 
 StopEnd::StopEnd(const config::Config& config) noexcept {

@@ -116,6 +116,8 @@ TEST_CASE("an address that cannot be bound ends with 3, a log that cannot be ope
   const Finished second = run({FIBERD_BINARY, "-c", config});
   CHECK(second.code == 3);
   CHECK(second.errors.find("cannot bind " + taken) != std::string::npos);
+  CHECK(second.errors.find("who has it: ss -ltnp; written in " + config + ":3:26: listeners[0].address\n") !=
+        std::string::npos);
   const std::string nowhere = directory.path() + "/no/such/directory/log";
   const Finished log = run({FIBERD_BINARY, "-c", config, "--set", "log.output=" + nowhere});
   CHECK(log.code == 2);

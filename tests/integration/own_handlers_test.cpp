@@ -178,8 +178,8 @@ TEST_CASE("a program whose start fails ends with 1, and what it had started is s
     const std::string log = process.errors();
     INFO(log);
     if (*how == 'e')
-      CHECK(log.find("cannot start: " + std::make_error_code(std::errc::host_unreachable).message()) !=
-            std::string::npos);
+      CHECK(log.find("cannot start: on_start, function 3: " +
+                     std::make_error_code(std::errc::host_unreachable).message()) != std::string::npos);
     else
       CHECK(log.find("on_start threw: on purpose, at the start; thrown at:") != std::string::npos);
     CHECK(log.find(" started: ") == std::string::npos);

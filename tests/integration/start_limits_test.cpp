@@ -79,6 +79,23 @@ TEST_CASE("the start under few descriptors works or names the limit", "[integrat
   CHECK((started || kSanitized));
 }
 
+TEST_CASE("a start under too few descriptors says how many it needs", "[integration][daemon][limits]") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("fiberd.yaml", kConfig);
+  static constexpr std::string_view kSays = "files may be open, and with this configuration ";
+  unsigned needed = 0;
+  for (unsigned n = 40; n > 4 && needed == 0; --n) {
+    const Outcome outcome = try_start({.arguments = {FIBERD_BINARY, "-c", file}, .open_files = n});
+    if (outcome.started) continue;
+    INFO(outcome.errors);
+    const std::size_t at = outcome.errors.find(kSays);
+    REQUIRE(at != std::string::npos);
+    needed = static_cast<unsigned>(std::strtoul(outcome.errors.c_str() + at + kSays.size(), nullptr, 10));
+    CHECK(needed == n + 1);  // one more was enough
+  }
+  CHECK((needed != 0 || kSanitized));
+}
+
 TEST_CASE("the start under few threads works or names the limit", "[integration][daemon][limits]") {
   if (::getuid() != 0) return;  // the limit counts all that its user runs; only we can have one of our own
   const TemporaryDirectory directory;
