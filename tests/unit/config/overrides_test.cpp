@@ -18,8 +18,10 @@ Outcome load(const std::string& text, const std::vector<std::string>& overrides 
   return load_text(text, "f.yaml", overrides);
 }
 
-/// A listener, for what is not about listeners.
-const std::string kListener = "listeners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
+/// One HTTP listener with a route's text.
+std::string with_route(const std::string& route) {
+  return "listeners:\n- name: w\n  address: \"127.0.0.1:80\"\n  http:\n    routes:\n    - " + route + "\n";
+}
 
 }  // namespace
 
