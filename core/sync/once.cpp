@@ -1,27 +1,32 @@
 #include "core/sync/once.hpp"
 
-#include "core/runtime/wait.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::sync {
 
 std::error_code Once::wait(const context::Context& ctx) noexcept {
   Waiter me;
+  bool over = false;
   {
     const LockGuard guard(lock_);
-    if (done()) return {};
-    waiters_.add(me, runtime::WaitReason::mutex);
+    over = over_;
+    if (!over) waiters_.add(me, runtime::WaitReason::mutex);
   }
-  return sync::wait(lock_, me, &ctx);
+  if (!over) return sync::wait(lock_, me, &ctx);
+  while (!done()) runtime::yield();  // for a few instructions of another thread
+  return {};
 }
 
 void Once::finish() noexcept {
   WakeChain waiters;
   {
     const LockGuard guard(lock_);
-    state_.store(State::done, std::memory_order_release);
+    over_ = true;
     waiters_.take_all(waiters);
   }
-  waiters.wake();  // who is woken may destroy this
+  // The last touch: whoever sees it, or is woken, may destroy this.
+  state_.store(State::done, std::memory_order_release);
+  waiters.wake();
 }
 
 }  // namespace fiberd::sync

@@ -66,6 +66,7 @@ class Once {
 
   std::atomic<State> state_{State::fresh};
   Lock lock_;
+  bool over_ = false;  // under the lock: nobody waits any more
   WaitQueue waiters_;
 };
 

@@ -124,7 +124,7 @@ TEST_CASE("once: what it wrote is seen by everybody, on 4 Processors", "[sync][o
   CHECK(calls == kRounds);
 }
 
-/// Says nothing by itself: ASan does.
+/// Says nothing by itself: ASan and TSan do.
 TEST_CASE("once: whoever has waited may destroy it at once", "[sync][once]") {
   static constexpr int kRounds = 2'000;
   int destroyed = 0;
@@ -147,7 +147,6 @@ TEST_CASE("once: whoever has waited may destroy it at once", "[sync][once]") {
         while (!begun) runtime::yield();
         (void)runtime::spawn("lets go", [&] { go = true; });
         once->call([] {});
-        // Not before the first caller has left it: done() tells others, too, and they touch nothing afterwards.
         delete once;
         ++destroyed;
         while (!over) runtime::yield();
