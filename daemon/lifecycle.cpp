@@ -40,6 +40,7 @@
 #include "daemon/services/aggregate/service.hpp"
 #include "daemon/services/tcp_server.hpp"
 #include "daemon/services/tcp_services.hpp"
+#include "daemon/signals.hpp"
 #include "daemon/stop_end.hpp"
 #include "daemon/this_machine.hpp"
 #include "daemon/version.hpp"
@@ -371,10 +372,6 @@ ExitCode Daemon::compare_descriptors() const {
   return ExitCode::clean;
 }
 
-static const char* name_of(int signo) noexcept {
-  return signo == SIGTERM ? "SIGTERM" : signo == SIGINT ? "SIGINT" : "SIGQUIT";
-}
-
 void Daemon::stop_requested(int signo) noexcept {
   // timeout(1) sends its signal to the program and at once to the group that it is in; so do service managers that
   // signal a whole group. That is one wish.
@@ -388,7 +385,7 @@ void Daemon::stop_requested(int signo) noexcept {
     // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
     for (http::Server* const server : http_servers_) server->begin_stop();
     if (admin_ != nullptr) admin_->http.server->begin_stop();
-    log(LogLevel::info, std::string("signal ") + name_of(signo) + ": stopping");
+    log(LogLevel::info, std::string("signal ") + name_of_signal(signo) + ": stopping");
   } else {
     log(LogLevel::warning, "second signal: what is still open is cut");
     drain_deadline_.store(0, std::memory_order_release);
@@ -398,7 +395,7 @@ void Daemon::stop_requested(int signo) noexcept {
 
 std::error_code Daemon::handle_signals() {
   runtime::ServiceThread& service = runtime_->scheduler().service_thread();
-  for (const int signo : {SIGTERM, SIGINT, SIGQUIT})
+  for (const int signo : kStopSignals)
     if (const std::error_code error = service.on_signal(signo, [this](int s) { stop_requested(s); })) return error;
   if (const std::error_code error = service.on_signal(SIGUSR1, [this](int) {
         // The writers' threads do it, which may wait for a disk: this one acts on signals.
@@ -566,15 +563,6 @@ ExitCode Daemon::run() {
   access_writers_.stop(end_.patience(), end_.log_deadline(kAccessLogsBeforeEnd));
   if (code == ExitCode::clean) log(LogLevel::info, "stopped");
   return code;
-}
-
-/// What comes before the handlers are there waits for them (as PID 1 it would be lost, else it would kill a half-made
-/// daemon), and what comes when they have gone must not cut the end off. The service thread alone has them unblocked.
-void hold_signals() noexcept {
-  sigset_t held;
-  sigemptyset(&held);
-  for (const int signo : {SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&held, signo);
-  (void)pthread_sigmask(SIG_BLOCK, &held, nullptr);
 }
 
 }  // namespace
