@@ -159,7 +159,9 @@ class WorkerPool {
   /// Callable again, by several; drop after drain drops what is left. Not from a job of this pool: it would wait for
   /// itself.
   [[nodiscard]] std::error_code shutdown(const context::Context& ctx, Queued queued = Queued::drain);
-  [[nodiscard]] std::error_code shutdown(Queued queued = Queued::drain) { return shutdown(context::background(), queued); }
+  [[nodiscard]] std::error_code shutdown(Queued queued = Queued::drain) {
+    return shutdown(context::background(), queued);
+  }
 
   [[nodiscard]] std::uint32_t workers() const noexcept;
   [[nodiscard]] std::uint32_t busy() const noexcept;    ///< workers that have a job

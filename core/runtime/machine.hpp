@@ -17,8 +17,8 @@ namespace fiberd::runtime {
 struct Fiber;
 class Scheduler;
 
-/// While timers fire, or the Poller is asked beside work: the first fiber that is woken goes before all others, the next
-/// ones behind, in order. (Were each put first, the last would run first.)
+/// While timers fire, or the Poller is asked beside work: the first fiber that is woken goes before all others, the
+/// next ones behind, in order. (Were each put first, the last would run first.)
 enum class Firing : std::uint8_t { no, first, later };
 
 /// What is left to do for the fiber that was just switched away from, once its registers are saved.

@@ -131,8 +131,8 @@ bool past(Deadline deadline) noexcept {
   const std::int64_t coarse = coarse_now();
   if (deadline.ns() <= coarse) return true;
   // Its fiber has computed for so long that sysmon asks for a look, or has had it replaced: coarse_now() is any age.
-  const bool stale = p != nullptr && (p->next_look.load(std::memory_order_relaxed) == 0 ||
-                                      p->retired.load(std::memory_order_relaxed));
+  const bool stale =
+      p != nullptr && (p->next_look.load(std::memory_order_relaxed) == 0 || p->retired.load(std::memory_order_relaxed));
   return (stale || deadline.ns() <= coarse + kOpen) && deadline.ns() <= monotonic_now();
 }
 

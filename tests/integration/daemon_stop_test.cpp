@@ -69,7 +69,7 @@ TEST_CASE("early in a stop, too, answers say that the connection ends", "[integr
     CHECK(answer.field("Connection") == "close");
     CHECK(client->wait_end());
   }
-  daemon.process().signal(SIGTERM);
+  CHECK(daemon.stop_again());
   CHECK(daemon.process().wait() == 0);
 }
 

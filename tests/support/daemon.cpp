@@ -202,6 +202,13 @@ bool Daemon::wait_for_log(std::string_view text, std::chrono::milliseconds withi
   return eventually([&] { return log().find(text) != std::string::npos; }, within);
 }
 
+bool Daemon::stop_again() {
+  return eventually([&] {
+    process_->signal(SIGTERM);
+    return log().find("second signal") != std::string::npos;
+  });
+}
+
 unsigned Daemon::admin_status(std::string_view path) const {
   HttpClient client(port("admin"));
   const std::optional<Answer> answer = client.ask(get_admin(path));

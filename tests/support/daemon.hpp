@@ -114,6 +114,9 @@ class Daemon {
   [[nodiscard]] std::uint16_t port(std::string_view listener) const;
   [[nodiscard]] Process& process() noexcept { return *process_; }
   [[nodiscard]] std::string log() const { return process_->errors(); }
+  /// For one that has been told to stop: SIGTERM until it has taken that for a second signal. For a moment behind the
+  /// first it is the same one.
+  bool stop_again();
   /// Waits until the log holds `text`.
   bool wait_for_log(std::string_view text, std::chrono::milliseconds within = std::chrono::seconds(10)) const;
   /// GET of the admin listener; the body, or empty when the answer is no 200.
