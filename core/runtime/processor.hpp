@@ -76,6 +76,7 @@ class alignas(kCacheLine) Processor {
   std::int64_t now = 0;  ///< monotonic time of this scheduling round
   std::uint64_t next_fair = 0;
   std::uint32_t fair_turns = 0;
+  bool refilled = false;               ///< the ring has taken many from the global queue since it was last looked at
   bool ran_pinned = false;             ///< the last turn that was looked for was a pinned fiber's
   std::atomic<bool> look_wide{false};  ///< sysmon: the next look begins with Poller and global queue
   std::int64_t slice_start = 0;

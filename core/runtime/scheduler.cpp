@@ -14,8 +14,9 @@
 // How long a runnable fiber may wait. The ring is served in order. Who yields while anybody waits in the global queue
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
 // and the 256 that a ring holds. Fibers that are woken come into the ring past the global queue; so every 244 turns a
-// ring that is nearly full gives 128 of its fibers to the end of that queue, which makes room.
-// Fibers that never ran are taken newest first, three turns of four. Pinned fibers get every other turn.
+// ring that is nearly full, and has not been filled from that queue meanwhile, gives 128 of its fibers to the end of
+// it, which makes room. Fibers that never ran are taken newest first, three turns of four. Pinned fibers get every
+// other turn.
 //
 // Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
 // stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
@@ -160,6 +161,8 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
   // When both wait, those that never ran have three turns of four: who begins late is late already, and the others are
   // those that kept them waiting.
   if (spilled_.empty() || (global_head_ != nullptr && (++global_turn_ & 3U) == 0)) {
+    // No more of them at a turn than of the others.
+    if (!spilled_.empty()) n = std::min<std::uint32_t>(n, p.queue.capacity() / 2);
     take(global_head_);
     if (global_head_ == nullptr) global_tail_ = nullptr;
   } else {
@@ -172,6 +175,7 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
       oldest ? spilled_.pop_front() : spilled_.pop_back();
     }
   }
+  p.refilled |= taken > 1;
   global_size_.store(size - taken, std::memory_order_seq_cst);
   return first;
 }
@@ -283,7 +287,8 @@ Fiber* Scheduler::pick_due(Machine& m) noexcept {
   if (wide || tick >= p.next_fair) {
     end_window(p);
     p.next_fair = tick + kFairTick;
-    if (++p.fair_turns % kRotateEvery == 0) rotate(p);
+    // Not where the ring ran short and was filled from that queue: whom it took has waited long enough.
+    if (++p.fair_turns % kRotateEvery == 0 && !std::exchange(p.refilled, false)) rotate(p);
     // Not on top of many: rotate() would send back those who came to the head of the queue, not who was woken.
     const bool few = p.queue.size() < p.queue.capacity() / 4;
     if (Fiber* const f = few ? pop_global(p) : pop_global(p, 1)) {
