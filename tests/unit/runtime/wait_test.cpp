@@ -174,10 +174,10 @@ TEST_CASE("sleepers that are found due at one look run in the order of their dea
     for (int round = 0; round < 20; ++round) {
       std::vector<int> order;
       const std::int64_t begin = monotonic_now() + 10'000'000;
-      const std::int64_t step = 2'100;  // ns: deadlines are told apart by some 1,024
+      static constexpr std::int64_t kStep = 2'100;  // ns: deadlines are told apart by some 1,024
       for (int i : {5, 1, 4, 2, 3})
-        (void)spawn("sleeper", [&order, i, begin, step] {
-          sleep_until(begin + i * step);
+        (void)spawn("sleeper", [&order, i, begin] {
+          sleep_until(begin + i * kStep);
           order.push_back(i);
         });
       while (monotonic_now() < begin - 200'000) yield();
