@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <deque>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -74,6 +75,11 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   return code(run_daemon(outcome.config, program.handlers));
 }
 
+int complain(const std::string& of) {
+  std::fprintf(stderr, "%s\n", of.c_str());
+  return code(ExitCode::bad_usage);
+}
+
 int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
@@ -94,24 +100,31 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
       "fiberd: a TCP and HTTP server on fibers. Without a command it runs the server: at once, and without -c on "
       "the built-in configuration."};
   app.require_subcommand(0, 1);
-  std::string file;
-  std::vector<std::string> overrides;
+  // One for each level: behind the command they would replace what was written before it.
+  std::deque<std::vector<std::string>> sets;
+  std::deque<std::string> names;
+  std::vector<CLI::Option*> name_options;
   auto add_set = [&](CLI::App& command) {
-    command.add_option("--set", overrides, "Replaces one key, e.g. --set runtime.gomaxprocs=2; once for each key")
+    command
+        .add_option("--set", sets.emplace_back(),
+                    "Replaces one key, e.g. --set runtime.gomaxprocs=2; once for each key")
         ->option_text("KEY=VALUE")
         ->allow_extra_args(false)
         ->take_all();
   };
+  auto add_name = [&](CLI::App& command, const char* option, const char* what) {
+    name_options.push_back(command.add_option(option, names.emplace_back(), what));
+    return name_options.back();
+  };
   auto add_file = [&](CLI::App& command, const char* what) {
-    return command.add_option("-c,--config", file, what)->option_text("FILE");
+    add_name(command, "-c,--config", what)->option_text("FILE");
   };
   static constexpr const char* kRunFile = "Configuration file (YAML); without it the built-in default";
   add_file(app, kRunFile);
   add_set(app);
   // FILE alone, or behind -c: people remember one of the two, and not of which command.
-  std::string plain_file;
   auto add_either = [&](CLI::App& command, const char* what) {
-    command.add_option("FILE", plain_file, "The same as -c FILE")->option_text(" ");
+    add_name(command, "FILE", "The same as -c FILE")->option_text(" ");
     add_file(command, what);
     add_set(command);
   };
@@ -134,11 +147,15 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
   }
-  if (!plain_file.empty() && !file.empty()) {
-    std::fprintf(stderr, "two configuration files, %s and %s: one is read\n", file.c_str(), plain_file.c_str());
-    return code(ExitCode::bad_usage);
+  std::vector<std::string> overrides;
+  for (const auto& set : sets) overrides.insert(overrides.end(), set.begin(), set.end());
+  std::string file;
+  for (std::size_t i = 0; i < name_options.size(); ++i) {
+    if (name_options[i]->count() == 0) continue;
+    if (names[i].empty()) return complain("the configuration file's name is empty");
+    if (!file.empty()) return complain("two configuration files, " + file + " and " + names[i] + ": one is read");
+    file = names[i];
   }
-  if (!plain_file.empty()) file = plain_file;
   if (help_command->parsed()) {
     app.clear();  // else it would be the help of help
     return (void)std::fputs(app.help().c_str(), stdout), printed();

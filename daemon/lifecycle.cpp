@@ -386,6 +386,7 @@ void Daemon::stop_requested(int signo) noexcept {
     for (http::Server* const server : http_servers_) server->begin_stop();
     if (admin_ != nullptr) admin_->http.server->begin_stop();
     log(LogLevel::info, std::string("signal ") + name_of_signal(signo) + ": stopping");
+    stop_began_ = monotonic_now();  // from the end of all this: its twin may have waited here meanwhile
   } else {
     log(LogLevel::warning, "second signal: what is still open is cut");
     drain_deadline_.store(0, std::memory_order_release);

@@ -317,12 +317,13 @@ std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const Ro
   return ex.respond_error(status_of(reason));
 }
 
-/// Whether what a handler returned is its own failure. What the client, the request's deadline or a stop brought about
-/// is counted where it was found.
+/// Whether an error that a handler returned is its own failure. What the client, the request's deadline or a stop
+/// brought about is counted where it was found.
 bool Connection::is_handlers_own(const Exchange& ex, std::error_code error) const noexcept {
-  if (!error || ex.refused_ != Reject::none || ex.body_timed_out_ || output_lost_) return false;
+  if (ex.refused_ != Reject::none || (ex.body_timed_out_ && error == std::errc::timed_out) || output_lost_)
+    return false;
   if (error == std::errc::connection_aborted && !ex.decoder_.done()) return false;  // the body's end, or the client's
-  if (is_late(ex, error) || server_.context().err()) return false;
+  if (server_.context().err()) return false;
   return client_ == nullptr || !client_->context().err();
 }
 
@@ -337,8 +338,6 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   bool panicked = false;
   try {
     error = route.handler->serve(ex);
-    if (error && is_handlers_own(ex, error))
-      log(LogLevel::error, "handler of " + route.spec.path + " failed: " + error.message());
   } catch (...) {
     panicked = true;
     const runtime::Recovered thrown(std::current_exception());
@@ -350,20 +349,32 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
     }
   }
   if (panicked) count(server_.options_.metrics.panics);
+  // Decided once: the clock goes on.
+  const bool late = error && is_late(ex, error);
+  const bool own = error && !late && is_handlers_own(ex, error);
+  if (own) log_failure(route, error);
   ex.end_context();
   if (ex.ended_ || output_lost_) return;
   if (ex.committed()) {
     // The client must see that the body is incomplete: no last chunk, and the connection closes.
     ex.keep_alive_ = false;
     if (!panicked && !error) report_bug("a handler did not end its answer");
-    if (error != std::errc::connection_aborted || ex.decoder_.done()) count(server_.options_.metrics.closed_truncated);
+    if (panicked || !error || own || late) count(server_.options_.metrics.closed_truncated);
     return;
   }
-  (void)ex.respond_error(panicked ? 500 : status_of_failure(ex, error));
+  (void)ex.respond_error(panicked ? 500 : status_of_failure(ex, error, late));
+}
+
+void Connection::log_failure(const Route& route, std::error_code error) noexcept {
+  try {
+    log(LogLevel::error, "handler of " + route.spec.path + " failed: " + error.message());
+  } catch (...) {
+    log(LogLevel::error, "a handler failed, and memory to describe it is out");
+  }
 }
 
 /// For a handler that returned without an answer.
-unsigned Connection::status_of_failure(Exchange& ex, std::error_code error) noexcept {
+unsigned Connection::status_of_failure(Exchange& ex, std::error_code error, bool late) noexcept {
   if (!error) {
     report_bug(ex.begun_ ? "a handler did not end its answer" : "a handler returned without an answer");
     return 500;
@@ -371,7 +382,7 @@ unsigned Connection::status_of_failure(Exchange& ex, std::error_code error) noex
   ex.keep_alive_ = false;
   if (ex.refused_ != Reject::none) return status_of(ex.refused_);
   if (ex.body_timed_out_) return error == std::errc::timed_out ? 408 : 500;
-  if (is_late(ex, error)) {
+  if (late) {
     count(server_.options_.metrics.request_timeouts);  // the handler gave up at its deadline
     return 503;
   }

@@ -68,7 +68,8 @@ class Connection : public ListHook {
   void call_handler(Exchange& exchange, const Route& route) noexcept;
   [[nodiscard]] bool is_handlers_own(const Exchange& exchange, std::error_code error) const noexcept;
   [[nodiscard]] static bool is_late(const Exchange& exchange, std::error_code error) noexcept;
-  [[nodiscard]] unsigned status_of_failure(Exchange& exchange, std::error_code error) noexcept;
+  [[nodiscard]] unsigned status_of_failure(Exchange& exchange, std::error_code error, bool late) noexcept;
+  static void log_failure(const Route& route, std::error_code error) noexcept;
   // connection_gate.cpp
   std::error_code serve_gated(Exchange& exchange, const Route& route) noexcept;
   std::error_code answer_unrouted_gated(Exchange& exchange, const RouteMatch& match) noexcept;

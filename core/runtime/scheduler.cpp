@@ -278,7 +278,8 @@ Fiber* Scheduler::pick_due(Machine& m) noexcept {
     // requests that came first would be served last (10,000 connections: p99 five times the median).
     const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
     if (room || unpolled >= kMaxPollInterval) {
-      m.firing = Firing::first;
+      // A due timer's fiber, or a hot partner, keeps its place in front.
+      m.firing = p.runnext.empty() ? Firing::first : Firing::later;
       poll(m, slot.poller, 0);
       m.firing = Firing::no;
     }

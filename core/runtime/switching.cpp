@@ -61,13 +61,13 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   // A fiber wakes another, and nothing else is next: by far the most frequent case, so nothing else stands in its way.
   if (next && m != nullptr && m->current != nullptr && kind_ == Kind::real && f.pins == 0) [[likely]] {
     Processor& p = *m->processor;
+    if ((++p.ready_count & 255U) == 0) [[unlikely]]
+      f.runnable_since = monotonic_now();
     // Where fibers run long, it would wait for the rest of the caller's slice beside somebody who has nothing to do.
     if (p.slice > kWorthWaking && idle_.any_idle()) [[unlikely]] {
       ready_slow(f, false, m);
       return;
     }
-    if ((++p.ready_count & 255U) == 0) [[unlikely]]
-      f.runnable_since = monotonic_now();
     if (!p.retired.load(std::memory_order_relaxed) && p.runnext.put_if_empty(&f)) [[likely]] {
       // Nobody is woken for what only this Processor may run, unless sysmon finds it stuck: a ping-pong of two fibers
       // would cost two system calls a turn.

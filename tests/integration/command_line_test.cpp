@@ -59,6 +59,23 @@ TEST_CASE("check and run take their file with -c and without", "[integration][co
   CHECK(two.errors.find("two configuration files") != std::string::npos);
 }
 
+TEST_CASE("what stands before a command counts beside what stands behind it", "[integration][command_line]") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("fiberd.yaml", kYaml);
+  const Finished set = fiberd_says({"--set", "runtime.gomaxprocs=bad", "check", file, "--set", "log.level=info"});
+  CHECK(set.code == 2);
+  CHECK(set.errors.find("runtime.gomaxprocs") != std::string::npos);
+  const Finished two = fiberd_says({"-c", file, "check", "-c", file});
+  CHECK(two.code == 2);
+  CHECK(two.errors.find("two configuration files") != std::string::npos);
+  // A variable of the shell that is not set must not start the built-in servers.
+  for (const auto& empty : {std::vector<std::string>{"run", ""}, {"-c", ""}, {"check", ""}}) {
+    const Finished nothing = fiberd_says(empty);
+    CHECK(nothing.code == 2);
+    CHECK(nothing.errors.find("the configuration file's name is empty") != std::string::npos);
+  }
+}
+
 TEST_CASE("check warns of the environment that run would warn of", "[integration][command_line][check]") {
   const TemporaryDirectory directory;
   const std::string file = directory.write("fiberd.yaml", kYaml);

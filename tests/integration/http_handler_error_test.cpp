@@ -1,5 +1,6 @@
 // What a handler returns: an error of its own is logged once and answered for; what the client, the request's deadline
 // or a stop brought about is counted where it was found, and is no line in the log.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
 #include <string>
@@ -62,8 +63,22 @@ TEST_CASE("an error that a handler returns is logged once and counted for what i
   http::Route late =
       route("/late", handler([](http::Exchange& ex) -> std::error_code { return context::sleep(ex.context(), 10s); }));
   late.request_timeout = 20ms;
+  std::atomic<int> working{0};
+  const auto until_gone = [&working](bool streams) {
+    return handler([&working, streams](http::Exchange& ex) -> std::error_code {
+      if (streams) {
+        if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
+        if (const auto error = ex.write("begun")) return error;
+        if (const auto error = ex.flush()) return error;
+      }
+      ++working;
+      const std::error_code error = context::sleep(ex.client_context(), 10s);
+      --working;
+      return error;
+    });
+  };
   HttpServer server(
-      {route("/", hello()),
+      {route("/", hello()), route("/waits", until_gone(false)), route("/streams", until_gone(true)),
        route("/fails", handler([](http::Exchange&) { return std::make_error_code(std::errc::io_error); })),
        route("/elsewhere", handler([](http::Exchange&) { return std::make_error_code(std::errc::timed_out); })),
        route("/after", handler([](http::Exchange& ex) -> std::error_code {
