@@ -248,6 +248,53 @@ TEST_CASE("whose descriptor is ready is next, though others wait with long slice
   CHECK(median(late) <= 4);
 }
 
+TEST_CASE("a due timer's fiber is next also where a descriptor is ready at each look", "[scheduler][fairness]") {
+  static constexpr int kBusy = 50;
+  static constexpr std::int64_t kSlice = 150'000;
+  Shared<bool> stop;
+  Shared<std::int64_t> due;
+  Shared<std::int64_t> turns;
+  std::vector<std::int64_t> late;
+  std::array<int, 2> pipe_ends{};
+  REQUIRE(::pipe2(pipe_ends.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+  due = INT64_MAX;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 1, .handoff_max = 0});
+    REQUIRE(rt);
+    (*rt)->run([&] {
+      for (int i = 0; i < kBusy; ++i)
+        (void)runtime::spawn("busy", [&] {
+          while (!stop) {
+            const std::int64_t begin = monotonic_now();
+            if (begin >= due) ++turns;
+            (void)!::write(pipe_ends[1], "x", 1);
+            while (monotonic_now() - begin < kSlice) {
+            }
+            runtime::yield();
+          }
+        });
+      (void)runtime::spawn("reader", [&] {
+        runtime::PollDescriptor* const d = *runtime::PollDescriptor::open(pipe_ends[0]);
+        std::array<char, 256> bytes{};
+        while (!stop)
+          if (::read(pipe_ends[0], bytes.data(), bytes.size()) < 0)
+            (void)d->wait(runtime::Direction::read, runtime::WaitReason::test, Deadline::in(100ms));
+        d->close();
+      });
+      for (int i = 0; i < 15; ++i) {
+        turns = 0;
+        due = monotonic_now() + 3'000'000;
+        (void)runtime::park_until(runtime::prepare_park(runtime::WaitReason::sleep), Deadline::at(due));
+        late.push_back(turns);
+      }
+      stop = true;
+    });
+  }
+  (void)::close(pipe_ends[0]);
+  (void)::close(pipe_ends[1]);
+  CHECK(median(late) <= 3);
+}
+
 TEST_CASE("those that are woken run in the order in which they were woken, also through a full ring",
           "[scheduler][fairness]") {
   static constexpr int kFibers = 1'000;  // a ring holds 256
