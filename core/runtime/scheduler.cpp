@@ -15,8 +15,8 @@
 // goes to its end, and that is served in order, too: with N fibers that yield, each has its turn after at most N others
 // and the 256 that a ring holds. Fibers that are woken come into the ring past the global queue; so every 244 turns a
 // ring that is nearly full, and has not been filled from that queue meanwhile, gives 128 of its fibers to the end of
-// it, which makes room. Fibers that never ran are taken newest first, three turns of four. Pinned fibers get every
-// other turn.
+// it, which makes room. Fibers that never ran are taken newest first; between their newest and those that wait in order
+// it is who came first. Pinned fibers get every other turn.
 //
 // Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
 // stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
@@ -51,6 +51,7 @@
 namespace fiberd::runtime {
 
 static constexpr std::uint32_t kOldestEvery = 64;
+static constexpr std::uint32_t kSpilledInARow = 2'048;  // fibers
 static constexpr std::int64_t kLookEvery = 50'000;
 static constexpr std::int64_t kPollInterval = 100'000;
 static constexpr std::int64_t kMaxPollInterval = 10'000'000;  // while there is other work
@@ -62,6 +63,7 @@ void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noex
   const LockGuard guard(global_lock_);
   (global_tail_ != nullptr ? global_tail_->next : global_head_) = head;
   global_tail_ = tail;
+  global_pushed_ += n;
   global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
 }
 
@@ -74,7 +76,7 @@ void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
   {
     const LockGuard guard(global_lock_);
     try {
-      spilled_.push_back(head);
+      spilled_.push_back({head, global_pushed_});
       global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
       return;
     } catch (const std::bad_alloc&) {
@@ -158,22 +160,26 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
       ++taken;
     }
   };
-  // When both wait, those that never ran have three turns of four: who begins late is late already, and the others are
-  // those that kept them waiting.
-  if (spilled_.empty() || (global_head_ != nullptr && (++global_turn_ & 3U) == 0)) {
-    // No more of them at a turn than of the others.
+  // When both wait, whoever came first. But not for ever: a root that was spilled before all others may have no end.
+  const bool others_first = global_head_ != nullptr && (spilled_.empty() || global_popped_ < spilled_.back().others ||
+                                                        spilled_in_a_row_ >= kSpilledInARow);
+  if (others_first) {
+    spilled_in_a_row_ = 0;
+    // No more of them at a turn than of those that never ran.
     if (!spilled_.empty()) n = std::min<std::uint32_t>(n, p.queue.capacity() / 2);
     take(global_head_);
+    global_popped_ += taken;
     if (global_head_ == nullptr) global_tail_ = nullptr;
   } else {
     // Once in a while the oldest: nobody waits for ever.
     const bool oldest = ++spill_turn_ % kOldestEvery == 0;
     while (taken < n && !spilled_.empty()) {
-      Fiber*& head = oldest ? spilled_.front() : spilled_.back();
+      Fiber*& head = oldest ? spilled_.front().head : spilled_.back().head;
       take(head);
       if (head != nullptr) break;
       oldest ? spilled_.pop_front() : spilled_.pop_back();
     }
+    spilled_in_a_row_ += taken;
   }
   p.refilled |= taken > 1;
   global_size_.store(size - taken, std::memory_order_seq_cst);

@@ -263,9 +263,15 @@ class Scheduler {
   mutable Lock global_lock_;
   Fiber* global_head_ = nullptr;
   Fiber* global_tail_ = nullptr;
-  std::deque<Fiber*> spilled_;  // heads of lists, each of fibers that one full ring gave away; the newest last
+  std::uint64_t global_pushed_ = 0;  // how many ever came into that list
+  std::uint64_t global_popped_ = 0;
+  struct Spilled {
+    Fiber* head;           // of a list of fibers that never ran and that one full ring gave away
+    std::uint64_t others;  // global_pushed_ at that time: those that came before it
+  };
+  std::deque<Spilled> spilled_;  // the newest last
   std::uint32_t spill_turn_ = 0;
-  std::uint32_t global_turn_ = 0;
+  std::uint32_t spilled_in_a_row_ = 0;
   std::atomic<std::uint32_t> global_size_{0};  // all of it
 
   // Free fibers beyond the Processors' own lists
