@@ -15,12 +15,12 @@ void Daemon::note(std::string_view kind, std::string_view name, std::error_code 
 }
 
 Daemon& Daemon::handle(std::string_view name, std::shared_ptr<http::Handler> handler) {
-  note("HTTP", name, handlers_.add(name, std::move(handler)));
+  note("HTTP", name, error_of(handlers_.add(name, std::move(handler))));
   return *this;
 }
 
 Daemon& Daemon::serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler) {
-  note("TCP", name, handlers_.add(name, std::move(handler)));
+  note("TCP", name, error_of(handlers_.add(name, std::move(handler))));
   return *this;
 }
 

@@ -23,7 +23,7 @@ class Daemon {
   /// Registers a handler for `handler: name` in routes. What is wrong with it (a name taken already, an empty one, …)
   /// is said by main(), which then does not start.
   Daemon& handle(std::string_view name, std::shared_ptr<http::Handler> handler);
-  /// The same for a function std::error_code(http::Exchange&): it is called on many fibers at once.
+  /// The same for a function Result<void>(http::Exchange&): it is called on many fibers at once.
   template <http::HttpFunction F>
   Daemon& handle(std::string_view name, F&& fn) {
     return handle(name, http::make_handler(std::forward<F>(fn)));
@@ -39,16 +39,16 @@ class Daemon {
 
   /// Calls a function (const context::Context&) on a fiber before anything is accepted, several in the order of their
   /// registration: to start what stands behind the handlers. Its context is done when the last connection has gone, and
-  /// fibers that it spawned must then end: the daemon waits for them. An std::error_code that it returns, or what it
+  /// fibers that it spawned must then end: the daemon waits for them. An error that it returns, or what it
   /// throws, ends the daemon with exit code 1.
   template <OnStartFunction F>
   Daemon& on_start(F&& fn) {
-    if constexpr (std::is_invocable_r_v<std::error_code, std::decay_t<F>&, const context::Context&>) {
+    if constexpr (std::is_invocable_r_v<Result<void>, std::decay_t<F>&, const context::Context&>) {
       handlers_.on_start(std::forward<F>(fn));
     } else {
       handlers_.on_start([f = std::forward<F>(fn)](const context::Context& daemon) mutable {
         f(daemon);
-        return std::error_code();
+        return Result<void>();
       });
     }
     return *this;

@@ -49,9 +49,9 @@ struct Entry {
   [[nodiscard]] std::size_t connections() const noexcept { return listener != nullptr ? listener->connections() : 0; }
 
   std::error_code start() {
-    if (aggregate != nullptr) return aggregate->start(listener.get());
-    if (tcp != nullptr) return listener->start(&TcpServer::on_accept, tcp.get());
-    return listener->start(&on_http, this);
+    if (aggregate != nullptr) return error_of(aggregate->start(listener.get()));
+    if (tcp != nullptr) return error_of(listener->start(&TcpServer::on_accept, tcp.get()));
+    return error_of(listener->start(&on_http, this));
   }
   std::size_t stop(const std::atomic<std::int64_t>& deadline) {
     if (aggregate != nullptr) return aggregate->stop(deadline);

@@ -17,16 +17,16 @@ static bool is_name(std::string_view name) {
 }
 
 template <class H>
-std::error_code Handlers::add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler) {
-  if (!is_name(name) || handler == nullptr) return std::make_error_code(std::errc::invalid_argument);
-  if (!all.emplace(name, std::move(handler)).second) return std::make_error_code(std::errc::file_exists);
+Result<void> Handlers::add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler) {
+  if (!is_name(name) || handler == nullptr) return fail(std::errc::invalid_argument);
+  if (!all.emplace(name, std::move(handler)).second) return fail(std::errc::file_exists);
   return {};
 }
 
-std::error_code Handlers::add(std::string_view name, std::shared_ptr<http::Handler> handler) {
+Result<void> Handlers::add(std::string_view name, std::shared_ptr<http::Handler> handler) {
   return add_to(http_, name, std::move(handler));
 }
-std::error_code Handlers::add(std::string_view name, std::shared_ptr<TcpHandler> handler) {
+Result<void> Handlers::add(std::string_view name, std::shared_ptr<TcpHandler> handler) {
   return add_to(tcp_, name, std::move(handler));
 }
 
@@ -55,18 +55,18 @@ static void log_exception(const char* of) noexcept {
   }
 }
 
-std::error_code Handlers::start(const context::Context& daemon, std::string& why) const {
+Result<void> Handlers::start(const context::Context& daemon, std::string& why) const {
   for (std::size_t i = 0; i < start_.size(); ++i) {
     const std::string name = "on_start" + (start_.size() == 1 ? "" : ", function " + std::to_string(i + 1));
     try {
-      if (const std::error_code error = start_[i](daemon)) {
+      if (const std::error_code error = error_of(start_[i](daemon))) {
         why = name + ": " + error.message();
-        return error;
+        return as_result(error);
       }
     } catch (...) {
       log_exception("on_start");
       why = name + ": it threw, as told above";
-      return std::make_error_code(std::errc::operation_canceled);
+      return fail(std::errc::operation_canceled);
     }
   }
   return {};

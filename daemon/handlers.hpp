@@ -40,10 +40,13 @@ template <class F>
 concept TcpFunction = std::is_invocable_v < std::decay_t<F>
 &, const context::Context&, net::TcpStream& > ;
 
-/// What Daemon::on_start takes: it is called with a const context::Context&.
+template <class R>
+concept OnStartResult = std::is_void_v<R> || std::is_convertible_v<R, Result<void>>;
+/// What Daemon::on_start takes: it is called with a const context::Context& and returns nothing or a Result<void>.
 template <class F>
-concept OnStartFunction = std::is_invocable_v < std::decay_t<F>
-&, const context::Context& > ;
+concept OnStartFunction = requires(std::decay_t<F>& fn, const context::Context& daemon) {
+  { fn(daemon) } -> OnStartResult;
+};
 
 /// A TcpHandler out of a function (const context::Context&, net::TcpStream&).
 template <TcpFunction F>
@@ -60,7 +63,7 @@ std::shared_ptr<TcpHandler> make_tcp_handler(F&& fn) {
 }
 
 /// Called once, on a fiber. Success: go on.
-using StartFunction = std::function<std::error_code(const context::Context& daemon)>;
+using StartFunction = std::function<Result<void>(const context::Context& daemon)>;
 using StopFunction = std::function<void()>;
 
 /// Filled before the daemon starts, then only read.
@@ -68,8 +71,8 @@ class Handlers {
  public:
   /// Errors: invalid_argument (a name that is empty, longer than 64 bytes, or holds a blank or control character; no
   /// handler), file_exists (one of that kind has the name).
-  [[nodiscard]] std::error_code add(std::string_view name, std::shared_ptr<http::Handler> handler);
-  [[nodiscard]] std::error_code add(std::string_view name, std::shared_ptr<TcpHandler> handler);
+  [[nodiscard]] Result<void> add(std::string_view name, std::shared_ptr<http::Handler> handler);
+  [[nodiscard]] Result<void> add(std::string_view name, std::shared_ptr<TcpHandler> handler);
   /// Null when there is none.
   [[nodiscard]] std::shared_ptr<http::Handler> http(std::string_view name) const;
   [[nodiscard]] std::shared_ptr<TcpHandler> tcp(std::string_view name) const;
@@ -79,7 +82,7 @@ class Handlers {
   void on_stop(StopFunction fn) { stop_.push_back(std::move(fn)); }
   /// Calls the start functions in order, until one fails: with its error, or operation_canceled for an exception, which
   /// is logged. `why` says then which one it was, and what it said. On a fiber.
-  [[nodiscard]] std::error_code start(const context::Context& daemon, std::string& why) const;
+  [[nodiscard]] Result<void> start(const context::Context& daemon, std::string& why) const;
   /// Calls all stop functions, the last first. What one throws is logged. On a fiber.
   void stop() const noexcept;
 
@@ -87,7 +90,7 @@ class Handlers {
   template <class H>
   using Named = std::map<std::string, std::shared_ptr<H>, std::less<>>;
   template <class H>
-  static std::error_code add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler);
+  static Result<void> add_to(Named<H>& all, std::string_view name, std::shared_ptr<H> handler);
 
   Named<http::Handler> http_;
   Named<TcpHandler> tcp_;

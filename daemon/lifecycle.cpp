@@ -67,7 +67,7 @@ class Daemon {
   ExitCode bind(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
                 Need need = Need::required);
   ExitCode bind_aggregate(Entry& entry, const config::ListenerConfig& config, const net::ListenerOptions& options);
-  std::error_code handle_signals();
+  Result<void> handle_signals();
   void announce() const;
   std::error_code start(std::string& why);
   void drain();
@@ -394,24 +394,23 @@ void Daemon::stop_requested(int signo) noexcept {
   stop_.notify_all();
 }
 
-std::error_code Daemon::handle_signals() {
-  runtime::ServiceThread& service = runtime_->scheduler().service_thread();
-  for (const int signo : kStopSignals)
-    if (const std::error_code error = service.on_signal(signo, [this](int s) { stop_requested(s); })) return error;
-  if (const std::error_code error = service.on_signal(SIGUSR1, [this](int) {
-        // The writers' threads do it, which may wait for a disk: this one acts on signals.
-        reopen_log();
-        access_writers_.reopen();
-        log(LogLevel::info, "logs reopened");
-      }))
-    return error;
-  if (const std::error_code error = service.on_signal(SIGUSR2, [](int) {
-        log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead");
-      }))
-    return error;
-  return service.on_signal(SIGHUP, [](int) {
-    log(LogLevel::warning, "SIGHUP: this version cannot reload its configuration; restart it instead");
+Result<void> Daemon::handle_signals() {
+  Result<void> heard;
+  const auto on = [&](int signo, std::function<void(int)> what) {
+    if (heard) heard = runtime_->scheduler().service_thread().on_signal(signo, std::move(what));
+  };
+  for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
+  on(SIGUSR1, [this](int) {
+    // The writers' threads do it, which may wait for a disk: this one acts on signals.
+    reopen_log();
+    access_writers_.reopen();
+    log(LogLevel::info, "logs reopened");
   });
+  on(SIGUSR2,
+     [](int) { log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead"); });
+  on(SIGHUP,
+     [](int) { log(LogLevel::warning, "SIGHUP: this version cannot reload its configuration; restart it instead"); });
+  return heard;
 }
 
 void Daemon::announce() const {
@@ -490,7 +489,7 @@ std::error_code Daemon::start(std::string& why) {
   std::error_code error;
   try {
     runtime_->run([&] {
-      error = handlers_.start(served_.context, why);
+      error = error_of(handlers_.start(served_.context, why));
       for (const auto& e : entries_)
         if (!error) error = e->start();
     });
@@ -506,7 +505,7 @@ ExitCode Daemon::serve() {
     fatal("the stop's watchdog cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
   }
-  if (const std::error_code error = handle_signals()) {
+  if (const std::error_code error = error_of(handle_signals())) {
     fatal("signals cannot be handled: " + with_limits(error));
     return ExitCode::runtime_failure;
   }

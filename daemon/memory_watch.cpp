@@ -13,10 +13,11 @@
 
 namespace fiberd::daemon {
 
-static std::error_code admit(std::string_view name) noexcept {
+static Result<void> admit(std::string_view name) noexcept {
   // Only fibers that serve somebody new are refused; those that finish, drain and report must go on.
   const bool serves = name == "http" || name == "tcp";
-  return serves && over_memory_limit() ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
+  if (serves && over_memory_limit()) return fail(std::errc::not_enough_memory);
+  return {};
 }
 
 /// malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Freed memory

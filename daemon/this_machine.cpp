@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
-std::error_code error_of(int number) noexcept { return {number, std::system_category()}; }
+std::error_code system_error_of(int number) noexcept { return {number, std::system_category()}; }
 
 fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
@@ -33,7 +33,7 @@ std::error_code why_no_new_file(const fs::path& path) {
   const fs::path directory = directory_of(path);
   struct stat st {};
   if (::stat(directory.c_str(), &st) != 0) return last_error();
-  if (!S_ISDIR(st.st_mode)) return error_of(ENOTDIR);
+  if (!S_ISDIR(st.st_mode)) return system_error_of(ENOTDIR);
   return ::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0 ? std::error_code() : last_error();
 }
 
@@ -86,14 +86,14 @@ Obstacle why_no_unix_socket(const std::string& path, const FileOwner& owner) {
   struct stat st {};
   if (::lstat(path.c_str(), &st) == 0) {
     // A stale socket is replaced, and whether one is live is another process's matter.
-    if (!S_ISSOCK(st.st_mode)) return {error_of(EEXIST), "there is something that is no socket"};
+    if (!S_ISSOCK(st.st_mode)) return {system_error_of(EEXIST), "there is something that is no socket"};
   } else if (errno != ENOENT) {
     return {last_error(), ""};
   }
   if (const std::error_code error = why_no_new_file(path)) return {error, directory_of(path).string()};
   if ((owner.user || owner.group) && !has_capability(CAP_CHOWN)) {
-    if (owner.user && *owner.user != ::geteuid()) return {error_of(EPERM), "owner: only root gives files away"};
-    if (owner.group && !is_own_group(*owner.group)) return {error_of(EPERM), "owner: a group that is not ours"};
+    if (owner.user && *owner.user != ::geteuid()) return {system_error_of(EPERM), "owner: only root gives files away"};
+    if (owner.group && !is_own_group(*owner.group)) return {system_error_of(EPERM), "owner: a group that is not ours"};
   }
   return {};
 }
@@ -138,8 +138,8 @@ Obstacle why_not_appendable(const std::string& path) {
     if (const std::error_code error = why_no_new_file(file)) return {error, directory_of(file).string()};
     return {};
   }
-  if (S_ISDIR(st.st_mode)) return {error_of(EISDIR)};
-  if (S_ISSOCK(st.st_mode)) return {error_of(ENXIO)};
+  if (S_ISDIR(st.st_mode)) return {system_error_of(EISDIR)};
+  if (S_ISSOCK(st.st_mode)) return {system_error_of(ENXIO)};
   // Opening a device, or a FIFO, may do something; a file stays as it is.
   if (!S_ISREG(st.st_mode)) {
     if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) != 0) return {last_error()};
@@ -157,7 +157,7 @@ Obstacle why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, con
     if (wanted)
       if (const std::error_code error = try_address(endpoint, type)) return {error, ""};
   if (endpoint.port() != 0 && endpoint.port() < first_unprivileged_port() && !has_capability(CAP_NET_BIND_SERVICE))
-    return {error_of(EACCES), "a port below " + std::to_string(first_unprivileged_port())};
+    return {system_error_of(EACCES), "a port below " + std::to_string(first_unprivileged_port())};
   return {};
 }
 

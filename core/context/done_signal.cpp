@@ -5,15 +5,15 @@
 
 namespace fiberd::context {
 
-std::error_code DoneSignal::wait() const noexcept {
+Result<void> DoneSignal::wait() const noexcept {
   (void)wait(background());
-  return err();
+  return as_result(err());
 }
 
-std::error_code DoneSignal::wait(const Context& ctx) const noexcept {
+Result<void> DoneSignal::wait(const Context& ctx) const noexcept {
   for (;;) {
     if (done()) return {};
-    if (const std::error_code error = ctx.err()) return error;
+    if (const std::error_code error = ctx.err()) return fail(error);
     // One wait that hangs in both.
     const runtime::Ticket ticket = runtime::prepare_park(runtime::WaitReason::select);
     runtime::Cancellation* const own = context_.wait_point();

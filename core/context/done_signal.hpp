@@ -3,11 +3,12 @@
 // the context's values nor work under it.
 //
 //   void watch(context::DoneSignal client);            // when_done(exchange.client_context())
-//   if (const auto error = client.wait(ctx)) return;   // ctx ended first
+//   if (!client.wait(ctx)) return;   // ctx ended first
 //   sync::select(sync::on_done(client, …), sync::on_receive(jobs, …));
 #include <system_error>
 #include <utility>
 
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 
 namespace fiberd::context {
@@ -28,9 +29,9 @@ class DoneSignal {
   [[nodiscard]] std::error_code err() const noexcept { return context_.err(); }
   [[nodiscard]] std::error_code cause() const noexcept { return context_.cause(); }
   /// Waits until it is done; returns err(). On a fiber. WaitReason::select.
-  [[nodiscard]] std::error_code wait() const noexcept;
+  [[nodiscard]] Result<void> wait() const noexcept;
   /// Success: it is done. Otherwise `ctx` was done first, and its error.
-  [[nodiscard]] std::error_code wait(const Context& ctx) const noexcept;
+  [[nodiscard]] Result<void> wait(const Context& ctx) const noexcept;
 
  private:
   friend const Context& detail::context_of(const DoneSignal& signal) noexcept;

@@ -24,7 +24,7 @@ std::error_code to_error(runtime::Wake how, const Context& ctx, Deadline own) no
   return {};
 }
 
-std::error_code check(const Context& ctx) noexcept {
+Result<void> check(const Context& ctx) noexcept {
   // A busy fiber's clock may be late by some 100 us; only near the deadline is the real one asked.
   static constexpr std::int64_t kNear = 10'000'000;
   detail::Node* const node = detail::Access::node(ctx);
@@ -32,7 +32,7 @@ std::error_code check(const Context& ctx) noexcept {
   if (node->reason() == detail::Reason::none &&
       (node->deadline().is_never() || node->deadline().ns() > runtime::coarse_now() + kNear)) [[likely]]
     return {};
-  return node->err();
+  return as_result(node->err());
 }
 
 std::error_code to_error(std::error_code error, const Context& ctx, Deadline own) noexcept {
@@ -49,13 +49,13 @@ std::error_code to_error(std::error_code error, const Context& ctx, Deadline own
   return of_context ? of_context : error;
 }
 
-std::error_code park_until(const Context& ctx, runtime::Ticket ticket, Deadline own) noexcept {
+Result<void> park_until(const Context& ctx, runtime::Ticket ticket, Deadline own) noexcept {
   // The context's deadline becomes the wait's: one store, and the context needs no timer.
-  return to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own);
+  return as_result(to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own));
 }
 
-std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept {
-  if (const std::error_code error = check(ctx)) return error;
+Result<void> sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept {
+  if (const std::error_code error = error_of(check(ctx))) return fail(error);
   if (duration.count() <= 0) {
     runtime::yield();
     return {};
@@ -64,7 +64,7 @@ std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noe
   const runtime::Wake how = runtime::park_until(runtime::prepare_park(runtime::WaitReason::sleep),
                                                 end.earlier(ctx.deadline()), ctx.wait_point());
   if (how == runtime::Wake::timeout && end.ns() < ctx.deadline().ns()) return {};
-  return to_error(how, ctx, end);
+  return as_result(to_error(how, ctx, end));
 }
 
 runtime::UseFiber use_fiber(const Context& ctx) noexcept {

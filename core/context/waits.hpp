@@ -21,7 +21,7 @@ namespace fiberd::context {
 
 /// What every call that takes a Context asks before anything else: ctx.err(), for a call that waits. The clock is read
 /// only when the deadline is near. Any thread; never parks.
-[[nodiscard]] std::error_code check(const Context& ctx) noexcept;
+[[nodiscard]] Result<void> check(const Context& ctx) noexcept;
 
 /// The same for a call that obeyed both but tells what happened as an error of std::errc: timed_out and
 /// operation_canceled become the context's errors where it was the context that ended the call; others stay.
@@ -29,11 +29,11 @@ namespace fiberd::context {
                                        Deadline own = Deadline::never()) noexcept;
 
 /// runtime::park_until under `ctx` and a deadline of the wait's own. Success: woken. Only on a fiber.
-[[nodiscard]] std::error_code park_until(const Context& ctx, runtime::Ticket ticket,
-                                         Deadline own = Deadline::never()) noexcept;
+[[nodiscard]] Result<void> park_until(const Context& ctx, runtime::Ticket ticket,
+                                      Deadline own = Deadline::never()) noexcept;
 
 /// Sleeps for `duration`, or until `ctx` is done. Success: slept. Only on a fiber.
-[[nodiscard]] std::error_code sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept;
+[[nodiscard]] Result<void> sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept;
 
 /// runtime::try_blocking under `ctx`: Result<T>, or the Result that fn returns. `fn` must own all it uses.
 template <runtime::ResultFunction F>

@@ -19,9 +19,9 @@ class AdmissionBucket final : public runtime::Admission {
   AdmissionBucket(runtime::FiberName name, double rate, std::int64_t burst, runtime::Admission* next = nullptr) noexcept
       : name_(name.text()), bucket_(rate, burst), next_(next) {}
 
-  [[nodiscard]] std::error_code admit(std::string_view name) noexcept override {
-    if ((name_.empty() || name == name_) && !bucket_.try_take()) return errc::rate_limited;
-    return next_ != nullptr ? next_->admit(name) : std::error_code{};
+  [[nodiscard]] Result<void> admit(std::string_view name) noexcept override {
+    if ((name_.empty() || name == name_) && !bucket_.try_take()) return fail(errc::rate_limited);
+    return next_ != nullptr ? next_->admit(name) : Result<void>();
   }
   [[nodiscard]] TokenBucket& bucket() noexcept { return bucket_; }
 

@@ -55,7 +55,7 @@ std::optional<errc> ConcurrencyLimiter::refusal(Priority priority) noexcept {
   return std::nullopt;
 }
 
-std::error_code ConcurrencyLimiter::check(Priority priority) noexcept {
+Result<void> ConcurrencyLimiter::check(Priority priority) noexcept {
   std::optional<errc> reason;
   {
     const LockGuard guard(lock_);
@@ -63,7 +63,7 @@ std::error_code ConcurrencyLimiter::check(Priority priority) noexcept {
   }
   if (!reason) return {};
   refusals_.add(*reason);
-  return *reason;
+  return fail(*reason);
 }
 
 Permit ConcurrencyLimiter::admit_anyway(std::error_code& refused) noexcept {
@@ -116,7 +116,7 @@ Result<Permit> ConcurrencyLimiter::acquire(const context::Context& ctx, Priority
     ++queued_;
   }
   if (displaced) runtime::wake(displaced);
-  return finish_wait(w, context::park_until(ctx, w.ticket, Deadline::after(w.since, options_.max_wait)));
+  return finish_wait(w, error_of(context::park_until(ctx, w.ticket, Deadline::after(w.since, options_.max_wait))));
 }
 
 Result<Permit> ConcurrencyLimiter::finish_wait(Waiter& w, std::error_code how) {

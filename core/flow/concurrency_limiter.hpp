@@ -105,7 +105,7 @@ class ConcurrencyLimiter {
   [[nodiscard]] Permit try_acquire() noexcept;
   /// As acquire() would refuse at this moment, without waiting: counted, and the reason; success: a place or room in
   /// the queue is there (it may be gone again when acquire() asks). Anywhere.
-  [[nodiscard]] std::error_code check(Priority priority = Priority::normal) noexcept;
+  [[nodiscard]] Result<void> check(Priority priority = Priority::normal) noexcept;
   /// A place beyond every limit, for who only wants to know what would happen: `refused` says whether acquire() would
   /// have refused at once (counted), supposing that as many wait as are over the limit.
   [[nodiscard]] Permit admit_anyway(std::error_code& refused) noexcept;

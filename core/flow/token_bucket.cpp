@@ -42,18 +42,18 @@ void Reservation::cancel(std::int64_t now_ns) noexcept {
   }
 }
 
-std::error_code TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
-  if (const std::error_code error = ctx.err()) return error;
-  if (!cell_.look().gcra.fits(n)) return errc::exceeds_burst;
+Result<void> TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
+  if (const std::error_code error = ctx.err()) return fail(error);
+  if (!cell_.look().gcra.fits(n)) return fail(errc::exceeds_burst);
   const std::int64_t now = monotonic_now();
-  if (ctx.deadline().ns() <= now) return errc::would_exceed_deadline;
+  if (ctx.deadline().ns() <= now) return fail(errc::would_exceed_deadline);
   const std::chrono::nanoseconds left(ctx.deadline().is_never() ? INT64_MAX : ctx.deadline().ns() - now);
   Reservation reservation = reserve_at(now, n, left);
-  if (!reservation.ok()) return errc::would_exceed_deadline;
+  if (!reservation.ok()) return fail(errc::would_exceed_deadline);
   if (reservation.delay().count() == 0) return {};
-  const std::error_code error = context::sleep(ctx, reservation.delay());
+  const std::error_code error = error_of(context::sleep(ctx, reservation.delay()));
   if (error) reservation.cancel();
-  return error;
+  return as_result(error);
 }
 
 std::chrono::nanoseconds TokenBucket::time_until_at(std::int64_t now_ns, std::int64_t n) const noexcept {

@@ -5,7 +5,7 @@
 //
 //   flow::TokenBucket bucket(1000, 50);                          // 1,000 a second, 50 at once
 //   if (!bucket.try_take()) return fail(flow::errc::rate_limited);
-//   if (const std::error_code error = bucket.wait(ctx)) return error;
+//   if (const Result<void> admitted = bucket.wait(ctx); !admitted) return admitted;
 //
 // Exact under any number of threads: each admission is one successful compare-and-swap from a state in which the token
 // was there, so never more than burst + rate · t is admitted in any t (what a cancelled reservation gives back apart,
@@ -20,6 +20,7 @@
 #include <system_error>
 
 #include "core/base/clock.hpp"
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/flow/errc.hpp"
 #include "core/flow/gcra_cell.hpp"
@@ -91,8 +92,8 @@ class TokenBucket {
   /// Waits for `n` tokens. In order of arrival. Only on a fiber. Errors, without a wait: exceeds_burst,
   /// would_exceed_deadline (they come after ctx's deadline, or never), the context's when it is done already; with one:
   /// the context's when it is done meanwhile, and what can be is given back. No tokens are taken when it fails.
-  [[nodiscard]] std::error_code wait(const context::Context& ctx, std::int64_t n = 1);
-  [[nodiscard]] std::error_code wait(std::int64_t n = 1) { return wait(context::background(), n); }
+  [[nodiscard]] Result<void> wait(const context::Context& ctx, std::int64_t n = 1);
+  [[nodiscard]] Result<void> wait(std::int64_t n = 1) { return wait(context::background(), n); }
 
   /// Whole tokens that are there at this moment; INT64_MAX when unlimited.
   [[nodiscard]] std::int64_t available() const noexcept { return available_at(monotonic_now()); }

@@ -68,10 +68,10 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx, bool sta
   return {};
 }
 
-std::error_code WorkerPool::check() noexcept {
+Result<void> WorkerPool::check() noexcept {
   const LockGuard guard(lock_);
-  if (state_.closed()) return refused(errc::pool_closed);
-  return state_.has_worker() || state_.has_room() ? std::error_code{} : refused(errc::queue_full);
+  if (state_.closed()) return fail(refused(errc::pool_closed));
+  return as_result(state_.has_worker() || state_.has_room() ? std::error_code{} : refused(errc::queue_full));
 }
 
 /// Under the lock, or by one that the pool still counts: it must not be gone.
@@ -88,7 +88,7 @@ std::error_code WorkerPool::gave_up_by(std::error_code how) noexcept {
 }
 
 std::error_code WorkerPool::wait_for_room(Submitter& me, const context::Context& ctx, Deadline limit, bool stays) {
-  const std::error_code how = context::park_until(ctx, me.ticket, limit);
+  const std::error_code how = error_of(context::park_until(ctx, me.ticket, limit));
   std::error_code result;
   sync::WakeChain ended;
   {
@@ -156,7 +156,7 @@ std::error_code WorkerPool::await(RunJob& job, const context::Context& ctx) {
       (void)runtime::park_until(job.ticket_);
       continue;
     }
-    const std::error_code how = context::park_until(ctx, job.ticket_, limit_of(job));
+    const std::error_code how = error_of(context::park_until(ctx, job.ticket_, limit_of(job)));
     if (!how) continue;
     std::error_code result;
     runtime::Ticket wake;
@@ -258,7 +258,7 @@ void WorkerPool::worker(Job* job) noexcept {
   ended.wake();
 }
 
-std::error_code WorkerPool::shutdown(const context::Context& ctx, Queued queued) {
+Result<void> WorkerPool::shutdown(const context::Context& ctx, Queued queued) {
   runtime::Ticket wake;
   {
     const LockGuard guard(lock_);
@@ -283,7 +283,7 @@ std::error_code WorkerPool::shutdown(const context::Context& ctx, Queued queued)
     const LockGuard guard(lock_);
     if (state_.quiet_or_wait(me)) return {};
   }
-  return sync::wait(lock_, me, &ctx);
+  return as_result(sync::wait(lock_, me, &ctx));
 }
 
 }  // namespace fiberd::flow

@@ -2,7 +2,7 @@
 // WorkerPool: a bounded number of fibers that run jobs from a bounded queue.
 //
 //   flow::WorkerPool pool({.name = "resize", .least = 0, .most = 8, .queue = 100, .max_wait = 1s});
-//   if (const std::error_code error = pool.submit(ctx, [image] { resize(image); })) …   // waits for room
+//   if (!pool.submit(ctx, [image] { resize(image); })) …   // waits for room
 //   Result<Image> small = pool.run(ctx, [&] { return resize(image); });                 // and for the result
 //   pool.shutdown(ctx, flow::WorkerPool::Queued::drain);
 //
@@ -129,13 +129,14 @@ class WorkerPool {
   /// pool has not got it (fn is destroyed without being told): pool_closed, queue_timeout, no_worker, the context's.
   /// Throws std::bad_alloc.
   template <class F>
-  [[nodiscard]] std::error_code submit(const context::Context& ctx, F&& fn) {
-    return submit_owned(std::make_unique<detail::SubmittedJob<std::decay_t<F>>>(std::forward<F>(fn)), &ctx);
+  [[nodiscard]] Result<void> submit(const context::Context& ctx, F&& fn) {
+    return as_result(submit_owned(std::make_unique<detail::SubmittedJob<std::decay_t<F>>>(std::forward<F>(fn)), &ctx));
   }
   /// As submit, but never waits: queue_full.
   template <class F>
-  [[nodiscard]] std::error_code try_submit(F&& fn) {
-    return submit_owned(std::make_unique<detail::SubmittedJob<std::decay_t<F>>>(std::forward<F>(fn)), nullptr);
+  [[nodiscard]] Result<void> try_submit(F&& fn) {
+    return as_result(
+        submit_owned(std::make_unique<detail::SubmittedJob<std::decay_t<F>>>(std::forward<F>(fn)), nullptr));
   }
   /// Runs `fn` on a worker and waits for its result: Result<T> for T, void, std::error_code or Result<T>. `fn` may use
   /// the caller's variables. Errors as submit; an exception that leaves fn is rethrown here.
@@ -151,17 +152,15 @@ class WorkerPool {
   [[nodiscard]] auto try_run(const context::Context& ctx, F&& fn);
 
   /// As try_submit would refuse at this moment: counted, and the reason. Anywhere.
-  [[nodiscard]] std::error_code check() noexcept;
+  [[nodiscard]] Result<void> check() noexcept;
 
   /// No job is taken from now on; what is queued is run (drain) or refused (drop); submitters who wait for room are
   /// refused. Then waits until the last worker has ended and the last who waited in submit() or run() has left it; a
   /// context that is done ends that wait only. Success: the pool may be destroyed, once all who called this are back.
   /// Callable again, by several; drop after drain drops what is left. Not from a job of this pool: it would wait for
   /// itself.
-  [[nodiscard]] std::error_code shutdown(const context::Context& ctx, Queued queued = Queued::drain);
-  [[nodiscard]] std::error_code shutdown(Queued queued = Queued::drain) {
-    return shutdown(context::background(), queued);
-  }
+  [[nodiscard]] Result<void> shutdown(const context::Context& ctx, Queued queued = Queued::drain);
+  [[nodiscard]] Result<void> shutdown(Queued queued = Queued::drain) { return shutdown(context::background(), queued); }
 
   [[nodiscard]] std::uint32_t workers() const noexcept;
   [[nodiscard]] std::uint32_t busy() const noexcept;    ///< workers that have a job

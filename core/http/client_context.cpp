@@ -23,7 +23,7 @@ void ClientContext::watch(bool more) noexcept {
     return;
   }
   // Without it (epoll is full) the client's leaving is noticed when the answer is sent, as without a context.
-  watched_ = !stream_.descriptor()->watch_hang_up(*this);
+  watched_ = stream_.descriptor()->watch_hang_up(*this).has_value();
 }
 
 void ClientContext::note_more(bool more) noexcept {

@@ -309,12 +309,12 @@ std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const Ro
     case Reject::method_not_allowed: {
       const AllowValue allow(match.allow);
       const Field field{"Allow", allow.text()};
-      return ex.respond_error(405, {&field, 1});
+      return error_of(ex.respond_error(405, {&field, 1}));
     }
     // What an unknown method means for the message's content nobody knows (as CONNECT shows).
     default: ex.keep_alive_ = false;
   }
-  return ex.respond_error(status_of(reason));
+  return error_of(ex.respond_error(status_of(reason)));
 }
 
 /// Whether an error that a handler returned is its own failure. What the client, the request's deadline or a stop
@@ -337,7 +337,7 @@ void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
   std::error_code error;
   bool panicked = false;
   try {
-    error = route.handler->serve(ex);
+    error = error_of(route.handler->serve(ex));
   } catch (...) {
     panicked = true;
     const runtime::Recovered thrown(std::current_exception());
@@ -393,11 +393,11 @@ unsigned Connection::status_of_failure(Exchange& ex, std::error_code error, bool
 }
 
 std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
-  if (match.kind == RouteMatch::Kind::add_slash) return redirect_to_slash(ex);
-  if (match.kind != RouteMatch::Kind::options) return ex.respond_error(404);
+  if (match.kind == RouteMatch::Kind::add_slash) return error_of(redirect_to_slash(ex));
+  if (match.kind != RouteMatch::Kind::options) return error_of(ex.respond_error(404));
   const AllowValue allow(match.allow);
   const Field field{"Allow", allow.text()};
-  return ex.respond(204, {}, {}, {&field, 1});
+  return error_of(ex.respond(204, {}, {}, {&field, 1}));
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.
@@ -412,7 +412,7 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
   ex.keep_alive_ = false;
   ex.head_only_ = request.method == Method::head;
   const std::int64_t begin = monotonic_now();
-  const std::error_code error = ex.respond_error(status);
+  const std::error_code error = error_of(ex.respond_error(status));
   (void)flush();
   account(ex, nullptr, begin);
   return error ? Step::close : Step::linger;

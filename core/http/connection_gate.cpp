@@ -16,7 +16,7 @@ static std::error_code answer(Exchange& exchange, const Gate::Refusal& refusal) 
   std::array<char, 24> text;
   const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), refusal.retry_after);
   const Field field{"Retry-After", {text.data(), static_cast<std::size_t>(end - text.data())}};
-  return exchange.respond_error(refusal.status, {&field, 1});
+  return error_of(exchange.respond_error(refusal.status, {&field, 1}));
 }
 
 /// Through one gate to `inner`, or not: then the request has been answered. An error: the connection is lost. Who waits

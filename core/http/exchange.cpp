@@ -20,9 +20,9 @@ static constexpr std::size_t kCopyBody = 4096;
 // Between the head of an answer that is begun and its body: what may come to stand there, or behind the body.
 static constexpr std::size_t kHeldRoom = kHeadEndMax + kChunkHeadMax + kChunkEnd.size();
 
-static std::error_code misuse(const char* what) noexcept {
+static tl::unexpected<std::error_code> misuse(const char* what) noexcept {
   report_bug(what);
-  return std::make_error_code(std::errc::operation_not_permitted);
+  return fail(std::errc::operation_not_permitted);
 }
 
 const context::Context& Exchange::context() {
@@ -129,7 +129,7 @@ void Exchange::settle_keep_alive(RestOfBody rest) noexcept {
 }
 
 /// Of an answer whose body is known.
-std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
+Result<void> Exchange::commit(ResponseHead& head, RestOfBody rest) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   settle_keep_alive(rest);
@@ -137,7 +137,7 @@ std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
   head.keep_alive = keep_alive_;
   head.server = c.server_.options_.server_name;
   char* const out = c.reserve_out(kHeadRoom);
-  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  if (out == nullptr) return fail(std::errc::connection_reset);
   answer_at_ = c.sent_ + c.out_size_;
   Result<HeadWritten> written =
       write_head({out, c.ws_->out_capacity - c.out_size_}, head, c.server_.workspaces_.date());
@@ -146,7 +146,7 @@ std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
   } else if (written.error() == std::errc::no_buffer_space) {
     written = write_large_head(head);
   }
-  if (!written) return written.error();
+  if (!written) return fail(written.error());
   body_at_ = answer_at_ + written->size;
   keep_alive_ = written->keep_alive;
   kind_ = written->body;
@@ -154,19 +154,19 @@ std::error_code Exchange::commit(ResponseHead& head, RestOfBody rest) {
   return {};
 }
 
-std::error_code Exchange::begin(ResponseHead head, RestOfBody rest) {
+Result<void> Exchange::begin(ResponseHead head, RestOfBody rest) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   head.version = request_.version;
   head.server = c.server_.options_.server_name;
   char* const out = c.reserve_out(kHeadRoom);
-  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  if (out == nullptr) return fail(std::errc::connection_reset);
   const std::size_t room = c.ws_->out_capacity - c.out_size_ - kHeldRoom;
   const Result<std::size_t> size = write_head_begin({out, room}, head, c.server_.workspaces_.date());
-  if (!size && size.error() != std::errc::no_buffer_space) return size.error();
+  if (!size && size.error() != std::errc::no_buffer_space) return fail(size.error());
   head_end_ = {head.status, head.version, head.body, head.send_content_length, true, head.content_length};
   if (!size) {
-    if (const std::error_code error = commit(head, rest)) return error;
+    if (const std::error_code error = error_of(commit(head, rest))) return fail(error);
   } else {
     rest_of_body_ = rest;
     kind_ = head.body;
@@ -186,9 +186,9 @@ bool Exchange::discard() noexcept {
 }
 
 /// The head gets its end, and what is held of the body comes to stand behind it. `ended`: that is all of it.
-std::error_code Exchange::commit_begun(bool ended) {
+Result<void> Exchange::commit_begun(bool ended) {
   Connection& c = connection_;
-  if (c.output_lost_) return std::make_error_code(std::errc::connection_reset);
+  if (c.output_lost_) return fail(std::errc::connection_reset);
   settle_keep_alive(rest_of_body_);
   HeadEnd end = head_end_;
   end.keep_alive = keep_alive_;
@@ -254,11 +254,11 @@ Result<HeadWritten> Exchange::write_large_head(const ResponseHead& head) {
   return written;
 }
 
-std::error_code Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
-                                  std::span<const Field> fields) {
+Result<void> Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
+                               std::span<const Field> fields) {
   ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
   head.send_content_length = !body.empty();
-  if (const std::error_code error = commit(head, RestOfBody::unread)) return error;
+  if (const std::error_code error = error_of(commit(head, RestOfBody::unread))) return fail(error);
   ended_ = true;
   if (head_only_ || !status_has_body(status)) return {};
   body_bytes_ = body.size();
@@ -267,7 +267,7 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
     char* const out = c.reserve_out(body.size());
     if (out == nullptr) {
       ended_ = false;
-      return std::make_error_code(std::errc::connection_reset);
+      return fail(std::errc::connection_reset);
     }
     if (!body.empty()) std::memcpy(out, body.data(), body.size());
     c.out_size_ += static_cast<std::uint32_t>(body.size());
@@ -275,10 +275,10 @@ std::error_code Exchange::respond(unsigned status, std::string_view content_type
   }
   const std::error_code error = c.flush_with(body);
   ended_ = !error;
-  return error;
+  return as_result(error);
 }
 
-std::error_code Exchange::respond_error(unsigned status, std::span<const Field> fields) {
+Result<void> Exchange::respond_error(unsigned status, std::span<const Field> fields) {
   static constexpr std::size_t kMost = 8;
   (void)discard();
   std::array<Field, kMost + 1> all;
@@ -292,7 +292,7 @@ std::error_code Exchange::respond_error(unsigned status, std::span<const Field> 
   return respond(status, body.content_type(), body.text(), {all.data(), fields.size() + 1});
 }
 
-std::error_code Exchange::respond(const PreparedResponse& prepared) {
+Result<void> Exchange::respond(const PreparedResponse& prepared) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
   Connection& c = connection_;
   settle_keep_alive(RestOfBody::unread);
@@ -303,7 +303,7 @@ std::error_code Exchange::respond(const PreparedResponse& prepared) {
     elsewhere.resize(size);
     out = elsewhere.data();
   } else if ((out = c.reserve_out(size)) == nullptr) {
-    return std::make_error_code(std::errc::connection_reset);
+    return fail(std::errc::connection_reset);
   }
   prepared.write(out, request_.version, keep_alive_, !head_only_, c.server_.workspaces_.date());
   answer_at_ = c.sent_ + c.out_size_;
@@ -311,7 +311,7 @@ std::error_code Exchange::respond(const PreparedResponse& prepared) {
   if (elsewhere.empty()) {
     c.out_size_ += static_cast<std::uint32_t>(size);
   } else if (const std::error_code error = c.flush_with(elsewhere)) {
-    return error;
+    return fail(error);
   }
   status_ = prepared.status();
   if (!head_only_) body_bytes_ = prepared.body_size();
@@ -319,20 +319,20 @@ std::error_code Exchange::respond(const PreparedResponse& prepared) {
   return {};
 }
 
-std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
+Result<void> Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
   if (!begun_ || ended_ || kind_ != BodyKind::length) return misuse("write_file needs begin with a length");
   if (!sends_body()) return {};
   if (count > left_) return misuse("more body than its Content-Length");
   Connection& c = connection_;
   if (!committed())
-    if (const std::error_code error = commit_begun(false)) return error;
+    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
   // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
-  if (const std::error_code error = c.flush()) return error;
+  if (const std::error_code error = c.flush()) return fail(error);
   while (count != 0) {
     const std::int64_t begin = runtime::coarse_now();
     const Result<std::size_t> n = c.stream_.sendfile_some(fd, offset, count, c.write_limit());
-    if (const std::error_code error = c.wrote(n, begin)) return error;
-    if (*n == 0) return std::make_error_code(std::errc::io_error);  // the file shrank: the length was promised
+    if (const std::error_code error = c.wrote(n, begin)) return fail(error);
+    if (*n == 0) return fail(std::errc::io_error);  // the file shrank: the length was promised
     offset += *n;
     count -= *n;
     left_ -= *n;
@@ -341,7 +341,7 @@ std::error_code Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t
   return {};
 }
 
-std::error_code Exchange::write(std::string_view data) {
+Result<void> Exchange::write(std::string_view data) {
   if (!begun_ || ended_) return misuse("write outside of begin and end");
   if (data.empty()) return {};
   if (kind_ == BodyKind::length && sends_body()) {
@@ -356,14 +356,14 @@ std::error_code Exchange::write(std::string_view data) {
       held_ += data.size();
       return {};
     }
-    if (const std::error_code error = commit_begun(false)) return error;
+    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
   }
   if (!sends_body()) return {};
   body_bytes_ += data.size();
   const std::size_t framing = kind_ == BodyKind::chunked ? kChunkHeadMax + kChunkEnd.size() : 0;
   if (data.size() <= kCopyBody) {
     char* out = c.reserve_out(data.size() + framing);
-    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    if (out == nullptr) return fail(std::errc::connection_reset);
     std::size_t size = 0;
     if (kind_ == BodyKind::chunked) size = write_chunk_head(out, data.size());
     std::memcpy(out + size, data.data(), data.size());
@@ -377,34 +377,34 @@ std::error_code Exchange::write(std::string_view data) {
   }
   if (kind_ == BodyKind::chunked) {
     char* const out = c.reserve_out(kChunkHeadMax);
-    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    if (out == nullptr) return fail(std::errc::connection_reset);
     c.out_size_ += static_cast<std::uint32_t>(write_chunk_head(out, data.size()));
   }
-  if (const std::error_code error = c.flush_with(data)) return error;
+  if (const std::error_code error = c.flush_with(data)) return fail(error);
   if (kind_ != BodyKind::chunked) return {};
   char* const out = c.reserve_out(kChunkEnd.size());
-  if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+  if (out == nullptr) return fail(std::errc::connection_reset);
   std::memcpy(out, kChunkEnd.data(), kChunkEnd.size());
   c.out_size_ += static_cast<std::uint32_t>(kChunkEnd.size());
   return {};
 }
 
-std::error_code Exchange::flush() {
+Result<void> Exchange::flush() {
   if (!begun_ && !ended_) return misuse("flush before begin");
   if (!committed())
-    if (const std::error_code error = commit_begun(false)) return error;
-  return connection_.flush();
+    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
+  return as_result(connection_.flush());
 }
 
-std::error_code Exchange::end() {
+Result<void> Exchange::end() {
   if (!begun_ || ended_) return misuse("end outside of begin");
   if (kind_ == BodyKind::length && left_ != 0) return misuse("less body than its Content-Length");
   if (!committed()) {
-    if (const std::error_code error = commit_begun(true)) return error;
+    if (const std::error_code error = error_of(commit_begun(true))) return fail(error);
   } else if (kind_ == BodyKind::chunked && sends_body()) {
     Connection& c = connection_;
     char* const out = c.reserve_out(kLastChunk.size());
-    if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
+    if (out == nullptr) return fail(std::errc::connection_reset);
     std::memcpy(out, kLastChunk.data(), kLastChunk.size());
     c.out_size_ += static_cast<std::uint32_t>(kLastChunk.size());
   }

@@ -70,26 +70,26 @@ class Exchange {
 
   /// All at once. To HEAD the same call: the body is left out by itself. Errors: invalid_argument (a field that would
   /// split the message), or the connection's.
-  [[nodiscard]] std::error_code respond(unsigned status, std::string_view content_type, std::string_view body,
-                                        std::span<const Field> fields = {});
-  [[nodiscard]] std::error_code respond(const PreparedResponse& prepared);
+  [[nodiscard]] Result<void> respond(unsigned status, std::string_view content_type, std::string_view body,
+                                     std::span<const Field> fields = {});
+  [[nodiscard]] Result<void> respond(const PreparedResponse& prepared);
   /// An error: the listener's page for `status` if it has one, else a body in the form that Accept likes best: plain
   /// text, application/problem+json (RFC 9457) or HTML.
-  [[nodiscard]] std::error_code respond_error(unsigned status, std::span<const Field> fields = {});
+  [[nodiscard]] Result<void> respond_error(unsigned status, std::span<const Field> fields = {});
   /// In pieces. Say so if the handler will read no more of the request's body: then the answer can tell whether the
   /// connection ends for that. `head.version`, `head.keep_alive` and `head.server` are set by the server; what `head`
   /// points to is not needed after the call. With BodyKind::length exactly content_length bytes must follow.
   /// BodyKind::chunked becomes a length when all of the body fits into the output buffer (16 KiB with its head) and
   /// nobody called flush().
-  [[nodiscard]] std::error_code begin(ResponseHead head, RestOfBody rest = RestOfBody::may_be_read);
+  [[nodiscard]] Result<void> begin(ResponseHead head, RestOfBody rest = RestOfBody::may_be_read);
   /// Small pieces gather; what is larger than 4 KiB, or than the room that is left, leaves at once.
-  [[nodiscard]] std::error_code write(std::string_view data);
+  [[nodiscard]] Result<void> write(std::string_view data);
   /// Commits the head and sends what was written so far: for a stream whose reader waits for the piece.
-  [[nodiscard]] std::error_code flush();
+  [[nodiscard]] Result<void> flush();
   /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Commits the head. Error io_error: the
   /// file turned out shorter; return it, and the connection ends.
-  [[nodiscard]] std::error_code write_file(int fd, std::uint64_t offset, std::uint64_t count);
-  [[nodiscard]] std::error_code end();
+  [[nodiscard]] Result<void> write_file(int fd, std::uint64_t offset, std::uint64_t count);
+  [[nodiscard]] Result<void> end();
   /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
   /// head is on its way already.
   [[nodiscard]] bool discard() noexcept;
@@ -112,8 +112,8 @@ class Exchange {
   }
   void note_body_read() noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;
-  std::error_code commit(ResponseHead& head, RestOfBody rest);
-  std::error_code commit_begun(bool ended);
+  Result<void> commit(ResponseHead& head, RestOfBody rest);
+  Result<void> commit_begun(bool ended);
   [[nodiscard]] bool holds(std::size_t size) noexcept;
   [[nodiscard]] bool sends_body() const noexcept { return !head_only_ && status_has_body(head_end_.status); }
 
@@ -160,7 +160,7 @@ class Handler {
   Handler(const Handler&) = delete;
   Handler& operator=(const Handler&) = delete;
   virtual ~Handler() = default;
-  virtual std::error_code serve(Exchange& exchange) = 0;
+  virtual Result<void> serve(Exchange& exchange) = 0;
 };
 
 }  // namespace fiberd::http

@@ -32,7 +32,8 @@ Result<std::shared_ptr<const OpenFile>> FileCache::open_form(const std::string& 
   Result<std::shared_ptr<OpenFile>> file = open_with_room(path);
   if (!file) return fail(file.error());
   if (present != nullptr && present->file != nullptr && present->file->same_as(**file)) return present->file;
-  if (const std::error_code error = (*file)->load(std::min(kSmall, kept_.options().memory / 8))) return fail(error);
+  if (const std::error_code error = error_of((*file)->load(std::min(kSmall, kept_.options().memory / 8))))
+    return fail(error);
   return std::shared_ptr<const OpenFile>(std::move(*file));
 }
 

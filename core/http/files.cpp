@@ -106,7 +106,7 @@ class FilesHandler final : public Handler {
         cache_(*root_, *kept_, std::move(siblings), [this](FileCache::Entry& e) { prepare(e); }),
         boundary_(make_boundary()) {}
 
-  std::error_code serve(Exchange& ex) override {
+  Result<void> serve(Exchange& ex) override {
     const Request& request = ex.request();
     if (request.method != Method::get && request.method != Method::head) {
       static constexpr Field kAllow{"Allow", "GET, HEAD"};
@@ -133,7 +133,7 @@ class FilesHandler final : public Handler {
     return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
            error == std::errc::not_enough_memory;
   }
-  std::error_code refuse(Exchange& ex, std::string_view path, std::error_code error) {
+  Result<void> refuse(Exchange& ex, std::string_view path, std::error_code error) {
     if (is_absent(error)) return absent(ex);
     if (error == std::errc::permission_denied) return ex.respond_error(403);
     // The path is the client's, and how often this happens too.
@@ -145,7 +145,7 @@ class FilesHandler final : public Handler {
     static constexpr Field kRetry{"Retry-After", "1"};
     return ex.respond_error(503, {&kRetry, 1});
   }
-  std::error_code absent(Exchange& ex) {
+  Result<void> absent(Exchange& ex) {
     if (options_.fallback.empty()) return ex.respond_error(404);
     const auto entry = cache_.get(options_.fallback);
     if (!entry && is_shortage(entry.error())) return refuse(ex, options_.fallback, entry.error());
@@ -162,7 +162,7 @@ class FilesHandler final : public Handler {
     }
     return EntryPointer();
   }
-  std::error_code serve_directory(Exchange& ex, std::string_view directory) {
+  Result<void> serve_directory(Exchange& ex, std::string_view directory) {
     const Result<EntryPointer> index = find_index(directory);
     if (!index) return refuse(ex, directory, index.error());
     if (*index != nullptr) return send(ex, *index);
@@ -177,7 +177,7 @@ class FilesHandler final : public Handler {
     if (name.starts_with('/')) name.erase(0, 1);
     return name;
   }
-  std::error_code serve_tried(Exchange& ex, std::string_view path) {
+  Result<void> serve_tried(Exchange& ex, std::string_view path) {
     for (const std::string& pattern : options_.try_files) {
       const std::string name = expand(pattern, path);
       if (hidden(name)) continue;
@@ -195,7 +195,7 @@ class FilesHandler final : public Handler {
     if (!entry) return refuse(ex, path, entry.error());
     return (*entry)->content.file->kind() == OpenFile::Kind::directory ? redirect_to_slash(ex) : absent(ex);
   }
-  std::error_code list(Exchange& ex, std::string_view directory) {
+  Result<void> list(Exchange& ex, std::string_view directory) {
     const std::string name(directory);
     const auto listing = runtime::blocking([&] { return list_directory(*root_, name, kMaxListed); });
     if (!listing) return refuse(ex, directory, listing.error());
@@ -224,7 +224,7 @@ class FilesHandler final : public Handler {
     return coding == kIdentity ? entry.content : entry.compressed[coding];
   }
 
-  std::error_code send(Exchange& ex, EntryPointer found) {
+  Result<void> send(Exchange& ex, EntryPointer found) {
     const Request& request = ex.request();
     std::size_t coding = negotiate(request.headers, *found);
     for (int look = 0; look < kLooks && !form_of(*found, coding).file->unchanged(); ++look) {
@@ -244,9 +244,9 @@ class FilesHandler final : public Handler {
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:
-          if (const std::error_code error =
-                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread))
-            return error;
+          if (const std::error_code error = error_of(
+                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread)))
+            return fail(error);
           return ex.end();
         case Precondition::failed: return ex.respond_error(412);
       }
@@ -269,10 +269,10 @@ class FilesHandler final : public Handler {
       }
     }
     if (const std::error_code error =
-            ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread))
-      return error;
+            error_of(ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread)))
+      return fail(error);
     if (request.method == Method::head) return ex.end();
-    if (const std::error_code error = send_bytes(ex, content, {0, file.size()})) return error;
+    if (const std::error_code error = error_of(send_bytes(ex, content, {0, file.size()}))) return fail(error);
     return ex.end();
   }
 
@@ -319,8 +319,8 @@ class FilesHandler final : public Handler {
     for (std::size_t i = 0; i < entry.compressed.size(); ++i) prepare_form(entry.compressed[i], i);
   }
 
-  std::error_code send_parts(Exchange& ex, const FileCache::Entry& entry, FileCache::Content& content, Fields fields,
-                             const std::vector<ByteRange>& ranges) {
+  Result<void> send_parts(Exchange& ex, const FileCache::Entry& entry, FileCache::Content& content, Fields fields,
+                          const std::vector<ByteRange>& ranges) {
     const OpenFile& file = *content.file;
     const std::string_view type = media_type_for(entry.path);
     const auto content_range = [&](const ByteRange& r) {
@@ -330,12 +330,13 @@ class FilesHandler final : public Handler {
     if (ranges.size() == 1) {
       const std::string range = content_range(ranges.front());
       fields.add("Content-Range", range);
-      if (const std::error_code error = ex.begin(
+      if (const std::error_code error = error_of(ex.begin(
               {.status = 206, .content_length = ranges.front().size(), .content_type = type, .fields = fields.view()},
-              RestOfBody::unread))
-        return error;
-      if (const std::error_code error = send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1}))
-        return error;
+              RestOfBody::unread)))
+        return fail(error);
+      if (const std::error_code error =
+              error_of(send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1})))
+        return fail(error);
       return ex.end();
     }
     std::vector<std::string> heads;
@@ -347,15 +348,16 @@ class FilesHandler final : public Handler {
       size += heads.back().size() + r.size();
     }
     const std::string multipart = "multipart/byteranges; boundary=" + boundary_;
-    if (const std::error_code error =
+    if (const std::error_code error = error_of(
             ex.begin({.status = 206, .content_length = size, .content_type = multipart, .fields = fields.view()},
-                     RestOfBody::unread))
-      return error;
+                     RestOfBody::unread)))
+      return fail(error);
     for (std::size_t i = 0; i < ranges.size(); ++i) {
-      if (const std::error_code error = ex.write(heads[i])) return error;
-      if (const std::error_code error = send_bytes(ex, content, {ranges[i].first, ranges[i].last + 1})) return error;
+      if (const std::error_code error = error_of(ex.write(heads[i]))) return fail(error);
+      if (const std::error_code error = error_of(send_bytes(ex, content, {ranges[i].first, ranges[i].last + 1})))
+        return fail(error);
     }
-    if (const std::error_code error = ex.write(last)) return error;
+    if (const std::error_code error = error_of(ex.write(last))) return fail(error);
     return ex.end();
   }
 
@@ -363,7 +365,7 @@ class FilesHandler final : public Handler {
     std::uint64_t begin;
     std::uint64_t end;
   };
-  static std::error_code send_bytes(Exchange& ex, FileCache::Content& content, Span span) {
+  static Result<void> send_bytes(Exchange& ex, FileCache::Content& content, Span span) {
     if (content.file->in_memory()) return ex.write(content.file->bytes().substr(span.begin, span.end - span.begin));
     const int fd = content.file->fd();
     const bool warm = runtime::coarse_now() < content.warm_until.load(std::memory_order_relaxed);
@@ -375,8 +377,8 @@ class FilesHandler final : public Handler {
         all_warm = false;
         runtime::blocking([&] { read_through(fd, offset, count); });
       }
-      if (offset == last && !content.file->unchanged()) return std::make_error_code(std::errc::io_error);
-      if (const std::error_code error = ex.write_file(fd, offset, count)) return error;
+      if (offset == last && !content.file->unchanged()) return fail(std::errc::io_error);
+      if (const std::error_code error = error_of(ex.write_file(fd, offset, count))) return fail(error);
       offset += count;
     }
     // A part says nothing about the rest.

@@ -72,8 +72,8 @@ Gate::Refusal Gate::take_token(const GateRequest& request) noexcept {
 }
 
 bool Gate::full() noexcept {
-  if (limiter_ != nullptr && !limiter_dry_run_ && limiter_->check()) return true;
-  return pool_ != nullptr && pool_->check();
+  if (limiter_ != nullptr && !limiter_dry_run_ && !limiter_->check()) return true;
+  return pool_ != nullptr && !pool_->check();
 }
 
 bool Gate::try_take_place(flow::Permit& permit) noexcept {

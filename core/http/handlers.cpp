@@ -13,7 +13,7 @@ class RespondHandler final : public Handler {
  public:
   RespondHandler(RespondOptions o, PreparedResponse p) : options(std::move(o)), prepared(std::move(p)) {}
 
-  std::error_code serve(Exchange& exchange) override {
+  Result<void> serve(Exchange& exchange) override {
     if (options.body.size() <= kPreparedMax) return exchange.respond(prepared);
     return exchange.respond(options.status, options.content_type, options.body, fields);
   }
@@ -25,7 +25,7 @@ class RespondHandler final : public Handler {
 
 class EchoHandler final : public Handler {
  public:
-  std::error_code serve(Exchange& exchange) override {
+  Result<void> serve(Exchange& exchange) override {
     const Request& request = exchange.request();
     const std::string_view type = request.headers.find("content-type");
     ResponseHead head;
@@ -34,12 +34,12 @@ class EchoHandler final : public Handler {
     head.content_length = request.content_length;
     // The first piece before the head: a body that is refused at its first byte is still answered with its status.
     Result<std::string_view> piece = exchange.read_body();
-    if (!piece) return piece.error();
-    if (const std::error_code error = exchange.begin(head)) return error;
+    if (!piece) return fail(piece.error());
+    if (const std::error_code error = error_of(exchange.begin(head))) return fail(error);
     while (!piece->empty()) {
-      if (const std::error_code error = exchange.write(*piece)) return error;
+      if (const std::error_code error = error_of(exchange.write(*piece))) return fail(error);
       piece = exchange.read_body();
-      if (!piece) return piece.error();
+      if (!piece) return fail(piece.error());
     }
     return exchange.end();
   }
@@ -48,7 +48,7 @@ class EchoHandler final : public Handler {
 class PreparedHandler final : public Handler {
  public:
   explicit PreparedHandler(PreparedResponse prepared) : prepared_(std::move(prepared)) {}
-  std::error_code serve(Exchange& exchange) override { return exchange.respond(prepared_); }
+  Result<void> serve(Exchange& exchange) override { return exchange.respond(prepared_); }
 
  private:
   PreparedResponse prepared_;

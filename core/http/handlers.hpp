@@ -12,19 +12,19 @@
 
 namespace fiberd::http {
 
-/// What an HTTP handler may be made of: it is called with an http::Exchange& and returns a std::error_code.
+/// What an HTTP handler may be made of: it is called with an http::Exchange& and returns a Result<void>.
 template <class F>
-concept HttpFunction = std::is_invocable_r_v < std::error_code,
+concept HttpFunction = std::is_invocable_r_v < Result<void>,
         std::decay_t<F>
 &, Exchange& > ;
 
-/// A Handler out of a function std::error_code(Exchange&), which is called on many fibers at once.
+/// A Handler out of a function Result<void>(Exchange&), which is called on many fibers at once.
 template <HttpFunction F>
 std::shared_ptr<Handler> make_handler(F&& fn) {
   class Function final : public Handler {
    public:
     explicit Function(F&& f) : fn_(std::forward<F>(f)) {}
-    std::error_code serve(Exchange& exchange) override { return fn_(exchange); }
+    Result<void> serve(Exchange& exchange) override { return fn_(exchange); }
 
    private:
     std::decay_t<F> fn_;

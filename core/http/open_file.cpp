@@ -97,7 +97,7 @@ static std::error_code read_all(int fd, std::string& out) noexcept {
   return {};
 }
 
-std::error_code OpenFile::load(std::uint64_t most) {
+Result<void> OpenFile::load(std::uint64_t most) {
   static constexpr int kAttempts = 3;
   if (kind_ == Kind::regular) {
     std::string bytes;
@@ -105,10 +105,10 @@ std::error_code OpenFile::load(std::uint64_t most) {
     for (int attempt = 0; !settled && attempt < kAttempts; ++attempt) {
       if (size_ > most) return {};
       bytes.resize(size_);
-      if (const std::error_code error = read_all(fd_, bytes)) return error;
+      if (const std::error_code error = read_all(fd_, bytes)) return fail(error);
       // Read, and unchanged since it was looked at: then these bytes are those that size and ETag speak of.
       struct stat st {};
-      if (!stat_of(fd_, st)) return {EIO, std::system_category()};
+      if (!stat_of(fd_, st)) return fail_errno(-EIO);
       settled = bytes.size() == size_ && describes(st);
       if (!settled) describe(st);
     }

@@ -29,7 +29,7 @@ class OpenFile {
   /// Of a regular file of at most `most` bytes the content is read into memory, and the descriptor closed; of a
   /// directory the descriptor is closed. What is in memory belongs to size() and etag(), whatever becomes of the file;
   /// when that changes faster than it is read, etag() is weak. Blocks. Errors: what read or fstat said.
-  [[nodiscard]] std::error_code load(std::uint64_t most);
+  [[nodiscard]] Result<void> load(std::uint64_t most);
 
   /// -1 after load().
   [[nodiscard]] int fd() const noexcept { return fd_; }

@@ -6,7 +6,7 @@
 
 namespace fiberd::http {
 
-std::error_code redirect_to_slash(Exchange& exchange) noexcept {
+Result<void> redirect_to_slash(Exchange& exchange) noexcept {
   const Request& request = exchange.request();
   // As it was sent: the last segment of the normal form, escapes kept. It is never empty nor of dots, for such a path's
   // normal form ends in a slash already.

@@ -106,7 +106,7 @@ class AsioStream {
 /// Beast's websocket::stream calls this, found by its argument, when a session ends: half-closes, then reads to the end
 /// of the stream under its read deadline.
 inline void teardown(boost::beast::role_type, AsioStream& stream, boost::system::error_code& ec) {
-  ec = to_boost(stream.stream().shutdown_write());
+  ec = to_boost(error_of(stream.stream().shutdown_write()));
   std::byte rest[512];
   while (!ec) (void)stream.read_some(boost::asio::buffer(rest, sizeof rest), ec);
   if (ec == boost::asio::error::eof) ec = {};

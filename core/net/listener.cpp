@@ -203,29 +203,29 @@ Listener::~Listener() {
   if (reserve_ >= 0) sys::close(reserve_);
 }
 
-std::error_code Listener::start(OnAccept on_accept, void* argument) {
+Result<void> Listener::start(OnAccept on_accept, void* argument) {
   on_accept_ = on_accept;
   argument_ = argument;
   return start();
 }
 
-std::error_code Listener::start(OnAcceptFrom on_accept, void* argument) {
+Result<void> Listener::start(OnAcceptFrom on_accept, void* argument) {
   on_accept_from_ = on_accept;
   argument_ = argument;
   return start();
 }
 
-std::error_code Listener::start() noexcept {
+Result<void> Listener::start() noexcept {
   for (auto& socket : sockets_) {
     auto registration =
         runtime::AcceptorRegistration::add(runtime_.scheduler(), socket->fd, &Listener::on_readable, socket.get());
-    if (!registration) return registration.error();
+    if (!registration) return fail(registration.error());
     socket->registration.store(registration->release(), std::memory_order_release);
   }
   return {};
 }
 
-std::error_code Listener::serve(std::function<void(TcpStream)> handler) {
+Result<void> Listener::serve(std::function<void(TcpStream)> handler) {
   shared_->handler = std::move(handler);
   return start(&Listener::serve_one, this);
 }
@@ -489,13 +489,13 @@ Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* can
       return fail_errno(fd);
     }
     if (const std::error_code error =
-            descriptor->wait(runtime::Direction::read, runtime::WaitReason::accept, deadline, cancellation))
+            error_of(descriptor->wait(runtime::Direction::read, runtime::WaitReason::accept, deadline, cancellation)))
       return fail(error);
   }
 }
 
 Result<TcpStream> Listener::accept(const context::Context& ctx, Deadline own) {
-  if (const std::error_code error = context::check(ctx)) return fail(error);
+  if (const std::error_code error = error_of(context::check(ctx))) return fail(error);
   Result<TcpStream> stream = accept(own.earlier(ctx.deadline()), ctx.wait_point());
   if (!stream) return fail(context::to_error(stream.error(), ctx, own));
   return stream;

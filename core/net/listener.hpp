@@ -91,11 +91,11 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  [[nodiscard]] std::error_code start(OnAccept on_accept, void* argument);
-  [[nodiscard]] std::error_code start(OnAcceptFrom on_accept, void* argument);
+  [[nodiscard]] Result<void> start(OnAccept on_accept, void* argument);
+  [[nodiscard]] Result<void> start(OnAcceptFrom on_accept, void* argument);
   /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself,
   /// and the connections may outlive the listener (but not its metrics).
-  [[nodiscard]] std::error_code serve(std::function<void(TcpStream)> handler);
+  [[nodiscard]] Result<void> serve(std::function<void(TcpStream)> handler);
   /// For fibers, instead of start(): the next connection, which counts against the limit until release(). One fiber at
   /// a time. Errors: timed_out, operation_canceled (also by stop()), bad_file_descriptor after it,
   /// too_many_files_open and its kin; invalid_argument with connections_per_address. Of a reuse_port group only the
@@ -138,7 +138,7 @@ class Listener {
     }
   };
   Listener(runtime::Runtime& runtime, ListenerOptions options);
-  [[nodiscard]] std::error_code start() noexcept;
+  [[nodiscard]] Result<void> start() noexcept;
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);

@@ -49,7 +49,7 @@ class ResolveCategory final : public std::error_category {
   }
 };
 
-std::error_code error_of(int status) noexcept {
+std::error_code resolve_error(int status) noexcept {
   switch (status) {
     case ARES_SUCCESS: return {};
     case ARES_ENOTFOUND: return ResolveErrc::not_found;
@@ -162,7 +162,7 @@ void Lookup::on_answer(void* argument, int status, int /*timeouts*/, ares_addrin
       self.finish(std::make_error_code(std::errc::not_enough_memory));
     }
   } else {
-    self.finish(error_of(status));
+    self.finish(resolve_error(status));
   }
   if (answer != nullptr) ares_freeaddrinfo(answer);
 }
@@ -204,7 +204,7 @@ void Lookup::start() noexcept {
   }
   if (status == ARES_SUCCESS) status = set_servers();
   if (status != ARES_SUCCESS) {
-    finish(error_of(status));
+    finish(resolve_error(status));
     return;
   }
   ares_addrinfo_hints hints{};
@@ -240,7 +240,7 @@ std::error_code Lookup::drive(Deadline deadline, runtime::Cancellation* cancella
       descriptor_ = *opened;
     }
     const std::error_code error =
-        descriptor_->wait(runtime::Direction::read, runtime::WaitReason::resolve, until, cancellation);
+        error_of(descriptor_->wait(runtime::Direction::read, runtime::WaitReason::resolve, until, cancellation));
     if (error == std::errc::timed_out && until != deadline)
       ares_process_fd(channel_, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     else if (error)
@@ -303,7 +303,7 @@ Result<std::vector<Endpoint>> Resolver::resolve(std::string_view host, std::uint
 
 Result<std::vector<Endpoint>> Resolver::resolve(const context::Context& ctx, std::string_view host, std::uint16_t port,
                                                 AddressFamily family, Deadline own) const {
-  if (const std::error_code error = context::check(ctx)) return fail(error);
+  if (const std::error_code error = error_of(context::check(ctx))) return fail(error);
   Result<std::vector<Endpoint>> found = resolve(host, port, own.earlier(ctx.deadline()), ctx.wait_point(), family);
   if (!found) return fail(context::to_error(found.error(), ctx, own));
   return found;

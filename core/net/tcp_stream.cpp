@@ -157,7 +157,8 @@ Result<std::size_t> TcpStream::read_some(std::span<std::byte> data, Deadline dea
       if (n == -EINTR) continue;
       if (!would_block(n)) return fail_errno(static_cast<int>(n));
     }
-    if (const std::error_code error = descriptor_->wait(Direction::read, WaitReason::io_read, until, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::read, WaitReason::io_read, until, cancellation)))
       return fail(error);
     drained_ = false;
   }
@@ -188,7 +189,8 @@ Result<std::size_t> TcpStream::write_some(std::span<const std::byte> data, Deadl
     }
     if (n == -EINTR) continue;
     if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation)))
       return fail(error);
   }
 }
@@ -232,7 +234,8 @@ Result<std::size_t> TcpStream::writev_some(std::span<const iovec> parts, Deadlin
     }
     if (n == -EINTR) continue;
     if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation)))
       return fail(error);
   }
 }
@@ -277,7 +280,8 @@ Result<std::size_t> TcpStream::sendfile_some(int file, std::uint64_t offset, std
     }
     if (n == -EINTR) continue;
     if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation)))
       return fail(error);
   }
 }
@@ -309,7 +313,7 @@ Result<TcpStream> TcpStream::connect(const Endpoint& endpoint, Deadline deadline
   // A Unix socket whose queue is full says EAGAIN and will not tell when it has room; that is an error here.
   if (r != -EINPROGRESS && r != -EINTR) return fail_errno(r);
   if (const std::error_code error =
-          stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation))
+          error_of(stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation)))
     return fail(error);
   for (;;) {
     if (const int error = sys::socket_error(fd); error != 0) return fail_errno(error > 0 ? -error : error);
@@ -318,30 +322,30 @@ Result<TcpStream> TcpStream::connect(const Endpoint& endpoint, Deadline deadline
     socklen_t size = sizeof peer;
     if (sys::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return stream;
     if (const std::error_code error =
-            stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation))
+            error_of(stream->descriptor_->wait(Direction::write, WaitReason::connect, deadline, cancellation)))
       return fail(error);
   }
 }
 
-std::error_code TcpStream::shutdown_write() noexcept {
+Result<void> TcpStream::shutdown_write() noexcept {
   const Use use(*this);
-  if (!use) return std::make_error_code(std::errc::bad_file_descriptor);
+  if (!use) return fail(std::errc::bad_file_descriptor);
   const int r = sys::shutdown_write(fd_);
-  return r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{};
+  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
 }
 
-std::error_code TcpStream::shutdown_read() noexcept {
+Result<void> TcpStream::shutdown_read() noexcept {
   const Use use(*this);
-  if (!use) return std::make_error_code(std::errc::bad_file_descriptor);
+  if (!use) return fail(std::errc::bad_file_descriptor);
   const int r = sys::shutdown_read(fd_);
-  return r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{};
+  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
 }
 
-std::error_code TcpStream::set_no_delay(bool on) noexcept {
+Result<void> TcpStream::set_no_delay(bool on) noexcept {
   const Use use(*this);
-  if (!use) return std::make_error_code(std::errc::bad_file_descriptor);
+  if (!use) return fail(std::errc::bad_file_descriptor);
   const int r = sys::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
-  return r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{};
+  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
 }
 
 template <class Call>

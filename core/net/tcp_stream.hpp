@@ -110,16 +110,16 @@ class TcpStream {
   void set_deadline(Deadline d) noexcept { read_deadline_ = write_deadline_ = d; }
 
   /// Sends FIN; reading goes on.
-  std::error_code shutdown_write() noexcept;
+  Result<void> shutdown_write() noexcept;
   /// From any fiber: reading ends once what has arrived is read; a read that waits sees the end of the stream.
-  std::error_code shutdown_read() noexcept;
+  Result<void> shutdown_read() noexcept;
   /// From any fiber: waits inside and later ones end with operation_canceled. The socket stays open until close().
   void shutdown() noexcept;
   /// From any fiber, also while others are inside: they end with operation_canceled. Idempotent.
   void close() noexcept;
   [[nodiscard]] bool is_open() const noexcept { return (state_.load(std::memory_order_acquire) & kClosed) == 0; }
 
-  std::error_code set_no_delay(bool on) noexcept;
+  Result<void> set_no_delay(bool on) noexcept;
   [[nodiscard]] Endpoint peer() const noexcept;
   [[nodiscard]] Endpoint local() const noexcept;
   /// -1 when closed. For options; do not close it.

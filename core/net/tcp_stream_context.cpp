@@ -9,7 +9,7 @@ using context::Context;
 /// `call(until, cancellation)` under `ctx` and a deadline of its own.
 template <class Call>
 static auto under(const Context& ctx, Deadline own, Call call) noexcept -> decltype(call(own, nullptr)) {
-  if (const std::error_code error = context::check(ctx)) return fail(error);
+  if (const std::error_code error = error_of(context::check(ctx))) return fail(error);
   auto outcome = call(own.earlier(ctx.deadline()), ctx.wait_point());
   if (!outcome) return fail(context::to_error(outcome.error(), ctx, own));
   return outcome;
@@ -77,7 +77,7 @@ Result<void> TcpStream::sendfile_all(const Context& ctx, int file, std::uint64_t
 }
 
 Result<TcpStream> TcpStream::connect(const Context& ctx, const Endpoint& endpoint, Deadline own) {
-  if (const std::error_code error = context::check(ctx)) return fail(error);
+  if (const std::error_code error = error_of(context::check(ctx))) return fail(error);
   Result<TcpStream> stream = connect(endpoint, own.earlier(ctx.deadline()), ctx.wait_point());
   if (!stream) return fail(context::to_error(stream.error(), ctx, own));
   return stream;

@@ -176,7 +176,8 @@ Result<std::size_t> UdpSocket::receive_batch(DatagramBatch& batch, Deadline dead
       }
       if (n.error() != std::make_error_code(std::errc::operation_would_block)) return n;
     }
-    if (const std::error_code error = descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation)))
       return fail(error);
     drained_ = false;
   }
@@ -217,7 +218,8 @@ Result<Datagram> UdpSocket::receive_from(std::span<std::byte> data, Deadline dea
       if (n == -EINTR) continue;
       if (!would_block(n)) return fail_errno(n);
     }
-    if (const std::error_code error = descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation)))
       return fail(error);
     drained_ = false;
   }
@@ -242,7 +244,8 @@ Result<void> UdpSocket::send_bytes(std::span<const std::byte> data, const sockad
     }
     if (n == -EINTR) continue;
     if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error = descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation))
+    if (const std::error_code error =
+            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
       return fail(error);
   }
 }

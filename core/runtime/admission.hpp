@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "core/base/lock.hpp"
+#include "core/base/result.hpp"
 
 namespace fiberd::runtime {
 
@@ -17,22 +18,22 @@ class Admission {
   Admission() noexcept = default;
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
-  /// `name` is the fiber's. A non-zero code refuses: it becomes spawn's error and says why.
-  [[nodiscard]] virtual std::error_code admit(std::string_view name) noexcept = 0;
+  /// `name` is the fiber's. An error refuses: it becomes spawn's error and says why.
+  [[nodiscard]] virtual Result<void> admit(std::string_view name) noexcept = 0;
 
  protected:
   ~Admission() = default;
 };
 
 /// An Admission without state.
-using AdmissionHook = std::error_code (*)(std::string_view name) noexcept;
+using AdmissionHook = Result<void> (*)(std::string_view name) noexcept;
 
 class FunctionAdmission final : public Admission {
  public:
   void set(AdmissionHook hook) noexcept { hook_.store(hook, std::memory_order_release); }
-  [[nodiscard]] std::error_code admit(std::string_view name) noexcept override {
+  [[nodiscard]] Result<void> admit(std::string_view name) noexcept override {
     const AdmissionHook hook = hook_.load(std::memory_order_acquire);
-    return hook != nullptr ? hook(name) : std::error_code{};
+    return hook != nullptr ? hook(name) : Result<void>();
   }
 
  private:

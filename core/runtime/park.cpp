@@ -97,14 +97,14 @@ std::uint64_t random() noexcept {
       .next();
 }
 
-std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {
+Result<void> sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation) noexcept {
   if (duration.count() <= 0) {
-    if (cancellation != nullptr && cancellation->canceled()) return to_error(Wake::canceled);
+    if (cancellation != nullptr && cancellation->canceled()) return as_result(to_error(Wake::canceled));
     yield();
     return {};
   }
   const Wake w = park_until(prepare_park(WaitReason::sleep), Deadline::in(duration), cancellation);
-  return w == Wake::canceled ? to_error(w) : std::error_code{};
+  return as_result(w == Wake::canceled ? to_error(w) : std::error_code{});
 }
 
 bool on_fiber() noexcept {

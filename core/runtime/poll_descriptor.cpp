@@ -60,26 +60,26 @@ std::error_code PollDescriptor::ensure_registered(Direction direction) noexcept 
   return error;
 }
 
-std::error_code PollDescriptor::wait(Direction direction, WaitReason reason, Deadline deadline,
-                                     Cancellation* cancellation) noexcept {
-  if (const std::error_code error = ensure_registered(direction)) return error;
+Result<void> PollDescriptor::wait(Direction direction, WaitReason reason, Deadline deadline,
+                                  Cancellation* cancellation) noexcept {
+  if (const std::error_code error = ensure_registered(direction)) return fail(error);
   PollWord& word = words_[static_cast<unsigned>(direction)];
   const Ticket mine = prepare_park(reason);
   switch (word.begin_wait(mine)) {
     case PollWord::Begin::waiting: break;
     case PollWord::Begin::ready: (void)abandon_park(mine); return {};
-    case PollWord::Begin::closed: (void)abandon_park(mine); return to_error(Wake::canceled);
+    case PollWord::Begin::closed: (void)abandon_park(mine); return as_result(to_error(Wake::canceled));
     case PollWord::Begin::busy:
       (void)abandon_park(mine);
       report_bug("two fibers wait for the same direction of a descriptor");
-      return std::make_error_code(std::errc::device_or_resource_busy);
+      return fail(std::errc::device_or_resource_busy);
   }
   const Wake w = park_until(mine, deadline, cancellation);
   if (w != Wake::ready) {
     word.withdraw(mine);
-    return to_error(w);
+    return as_result(to_error(w));
   }
-  return word.end_ready() ? std::error_code{} : to_error(Wake::canceled);
+  return as_result(word.end_ready() ? std::error_code{} : to_error(Wake::canceled));
 }
 
 bool PollDescriptor::go_idle(const IdleHandler& handler, Deadline deadline) noexcept {
@@ -112,8 +112,8 @@ void PollDescriptor::on_idle_timer(Timer& timer) noexcept {
   handler.on_timeout(handler.argument);
 }
 
-std::error_code PollDescriptor::watch_hang_up(HangUpWatch& watch) noexcept {
-  if (const std::error_code error = ensure_registered(Direction::read)) return error;
+Result<void> PollDescriptor::watch_hang_up(HangUpWatch& watch) noexcept {
+  if (const std::error_code error = ensure_registered(Direction::read)) return fail(error);
   const LockGuard guard(register_lock_);
   (void)FIBERD_BUG_IF(watched_.load(std::memory_order_relaxed));
   idle_.argument = &watch;

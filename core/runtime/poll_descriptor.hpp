@@ -50,8 +50,8 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   /// Parks until `direction` may make progress. Spurious wake-ups are possible, lost ones are not. Errors: timed_out,
   /// operation_canceled (also when shut down from another fiber), or what epoll_ctl said. At most one waiter per
   /// direction at a time (BUG otherwise).
-  [[nodiscard]] std::error_code wait(Direction direction, WaitReason reason, Deadline deadline = Deadline::never(),
-                                     Cancellation* cancellation = nullptr) noexcept;
+  [[nodiscard]] Result<void> wait(Direction direction, WaitReason reason, Deadline deadline = Deadline::never(),
+                                  Cancellation* cancellation = nullptr) noexcept;
 
   /// From any fiber: makes present and future waits fail with operation_canceled. The object stays valid until close().
   void shutdown() noexcept;
@@ -77,7 +77,7 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   /// From now on `watch` is told, until unwatch_hang_up(), which must come before the descriptor goes idle, or close().
   /// What events have said already is told before this returns. One at a time. Registers the descriptor if no
   /// wait has done so. Errors: what epoll_ctl said; then nothing is watched.
-  [[nodiscard]] std::error_code watch_hang_up(HangUpWatch& watch) noexcept;
+  [[nodiscard]] Result<void> watch_hang_up(HangUpWatch& watch) noexcept;
   /// Afterwards the callback is not running and does not come. Also of a descriptor that was closed meanwhile: its next
   /// use is not mistaken for the one that was watched.
   void unwatch_hang_up(HangUpWatch& watch) noexcept;

@@ -137,7 +137,7 @@ inline void spend_little() noexcept {
 [[nodiscard]] std::uint64_t random() noexcept;
 
 /// Sleeps. Returns success, or std::errc::operation_canceled.
-std::error_code sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation = nullptr) noexcept;
+Result<void> sleep_for(std::chrono::nanoseconds duration, Cancellation* cancellation = nullptr) noexcept;
 
 /// True on a fiber.
 [[nodiscard]] bool on_fiber() noexcept;

@@ -64,7 +64,7 @@ void* ServiceThread::Impl::thread_main(void* impl) {
   return nullptr;
 }
 
-std::error_code ServiceThread::start() noexcept {
+Result<void> ServiceThread::start() noexcept {
   const std::lock_guard held(impl_->mutex);
   if (impl_->started) return {};
   sigset_t all;
@@ -73,7 +73,7 @@ std::error_code ServiceThread::start() noexcept {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const int error = pthread_create(&impl_->thread, nullptr, &Impl::thread_main, impl_.get());
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return {error, std::system_category()};
+  if (error != 0) return fail_errno(-error);
   impl_->started = true;
   return {};
 }
@@ -91,8 +91,8 @@ void ServiceThread::Impl::arm(Signal& signal) {
   });
 }
 
-std::error_code ServiceThread::on_signal(int signo, std::function<void(int)> callback) {
-  if (const std::error_code error = start()) return error;
+Result<void> ServiceThread::on_signal(int signo, std::function<void(int)> callback) {
+  if (const Result<void> started = start(); !started) return started;
   const std::lock_guard held(impl_->mutex);
   if (const auto known = impl_->signals.find(signo); known != impl_->signals.end()) {
     known->second.callback = std::move(callback);
@@ -108,13 +108,13 @@ std::error_code ServiceThread::on_signal(int signo, std::function<void(int)> cal
       return {impl_->signals.end(), std::make_error_code(std::errc::not_enough_memory)};
     }
   }();
-  if (added.second) return added.second;
+  if (added.second) return fail(added.second);
   Impl::Signal& signal = added.first->second;
   boost::system::error_code error;
   signal.set.add(signo, error);
   if (error) {
     impl_->signals.erase(added.first);
-    return error;
+    return fail(std::error_code(error));
   }
   signal.callback = std::move(callback);
   impl_->arm(signal);

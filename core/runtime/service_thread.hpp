@@ -9,6 +9,8 @@
 #include <memory>
 #include <system_error>
 
+#include "core/base/result.hpp"
+
 namespace boost::asio {
 class io_context;
 }
@@ -24,7 +26,7 @@ class ServiceThread {
   ServiceThread& operator=(const ServiceThread&) = delete;
 
   /// Starts the thread if it does not run. Errors: pthread_create's (resource_unavailable_try_again). Thread-safe.
-  [[nodiscard]] std::error_code start() noexcept;
+  [[nodiscard]] Result<void> start() noexcept;
 
   /// Make Asio objects on this: their handlers run on the service thread and must not block it. An exception that
   /// leaves a handler is logged, the thread goes on. Thread-safe; does not start the thread.
@@ -34,7 +36,7 @@ class ServiceThread {
   /// the return of this call on; starts the thread. The callback must not block; it may wake fibers and spawn them with
   /// Runtime::spawn. A second call for the same signal replaces the callback; an empty one makes the signal be ignored.
   /// Errors: invalid_argument (a signal that cannot be caught), those of start(), too_many_files_open. Thread-safe.
-  [[nodiscard]] std::error_code on_signal(int signo, std::function<void(int)> callback);
+  [[nodiscard]] Result<void> on_signal(int signo, std::function<void(int)> callback);
 
  private:
   struct Impl;

@@ -134,7 +134,8 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
   // Nothing is kept in a stand-in.
   const bool local = m != nullptr && m->processor != nullptr && !m->has_stand_in();
   std::error_code refused;
-  if (Admission* const admission = admission_.load(std::memory_order_acquire)) refused = admission->admit(options.name);
+  if (Admission* const admission = admission_.load(std::memory_order_acquire))
+    refused = error_of(admission->admit(options.name));
   // Before any lock: system calls. Where it fails the credit does, too.
   if (options.stack != fiber::StackClass::normal && !refused) [[unlikely]]
     (void)other_stacks_.get(options.stack, *stacks_);

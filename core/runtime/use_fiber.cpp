@@ -20,7 +20,7 @@ std::error_code FiberOperation::prepare(const UseFiber& token) noexcept {
   if (current_blocking_pool().runs_inline()) return std::make_error_code(std::errc::not_supported);
   if (token.cancellation != nullptr && token.cancellation->canceled()) return give_up_error(token, Wake::canceled);
   if (!token.deadline.is_never() && token.deadline.ns() <= coarse_now()) return give_up_error(token, Wake::timeout);
-  if (const std::error_code error = current_service_thread().start()) return error;
+  if (const std::error_code error = error_of(current_service_thread().start())) return error;
   ticket_ = prepare_park(WaitReason::service);
   return {};
 }

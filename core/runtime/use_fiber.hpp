@@ -2,11 +2,11 @@
 // use_fiber: a completion token that makes any Asio asynchronous operation a call that the fiber waits for.
 //
 //   asio::steady_timer timer(current_service_thread().io_context());
-//   std::error_code error = timer.async_wait(use_fiber);
+//   Result<void> waited = timer.async_wait(use_fiber);
 //   Result<std::size_t> n = pipe.async_read_some(buffer, use_fiber(Deadline::in(1s)));
 //
-// What the call returns, by the operation's signature: void() and void(error_code) → std::error_code; void(error_code,
-// T) and void(T) → Result<T>; more values → Result<std::tuple<…>>. A leading std::exception_ptr is rethrown. With an
+// What the call returns, by the operation's signature: void() and void(error_code) → Result<void>; void(error_code, T)
+// and void(T) → Result<T>; more values → Result<std::tuple<…>>. A leading std::exception_ptr is rethrown. With an
 // error the values are lost (bytes moved before it, for example).
 //
 // The I/O object must be made on the service thread's io_context. The operation is started by the fiber and completed
@@ -109,7 +109,7 @@ struct ReturnOf {
 };
 template <>
 struct ReturnOf<std::tuple<>> {
-  using type = std::error_code;
+  using type = Result<void>;
 };
 template <class T>
 struct ReturnOf<std::tuple<T>> {
@@ -135,7 +135,7 @@ class FiberOperationOf final : public FiberOperation {
   [[nodiscard]] Return take() {
     if (exception_ != nullptr) std::rethrow_exception(exception_);
     if constexpr (std::is_same_v<Values, std::tuple<>>) {
-      return error_;
+      return as_result(error_);
     } else {
       if (error_) return fail(error_);
       if constexpr (std::tuple_size_v<Values> == 1) {
@@ -145,13 +145,7 @@ class FiberOperationOf final : public FiberOperation {
       }
     }
   }
-  [[nodiscard]] static Return failed(std::error_code error) {
-    if constexpr (std::is_same_v<Values, std::tuple<>>) {
-      return error;
-    } else {
-      return fail(error);
-    }
-  }
+  [[nodiscard]] static Return failed(std::error_code error) { return fail(error); }
 
  private:
   template <class Leading, class... Actual>

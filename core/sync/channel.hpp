@@ -62,33 +62,33 @@ class Channel : private detail::ChannelCore {
   Channel& operator=(const Channel&) = delete;
 
   /// Waits until the value is in the buffer or in a receiver's hands. Error: errc::closed; the value is destroyed.
-  [[nodiscard, gnu::always_inline]] std::error_code send(T value) { return send_as<Closed::bug>(value, nullptr); }
+  [[nodiscard, gnu::always_inline]] Result<void> send(T value) { return send_as<Closed::bug>(value, nullptr); }
   /// Also context::errc: nobody has got the value then.
-  [[nodiscard]] std::error_code send(const context::Context& ctx, T value) { return send_as<Closed::bug>(value, &ctx); }
+  [[nodiscard]] Result<void> send(const context::Context& ctx, T value) { return send_as<Closed::bug>(value, &ctx); }
   /// send() that leaves the value in `value` when it fails.
-  [[nodiscard, gnu::always_inline]] std::error_code send_from(T& value) { return send_as<Closed::bug>(value, nullptr); }
-  [[nodiscard]] std::error_code send_from(const context::Context& ctx, T& value) {
+  [[nodiscard, gnu::always_inline]] Result<void> send_from(T& value) { return send_as<Closed::bug>(value, nullptr); }
+  [[nodiscard]] Result<void> send_from(const context::Context& ctx, T& value) {
     return send_as<Closed::bug>(value, &ctx);
   }
   /// Never waits. True: the value was moved from. False: the channel is full (counted, see unsent_count()) or closed,
   /// and `value` is untouched.
   [[nodiscard]] bool try_send(T& value) {
-    const std::error_code error = try_send_as<Closed::bug>(value);
-    if (error == errc::would_wait) count_unsent();
-    return !error;
+    const Result<void> sent = try_send_as<Closed::bug>(value);
+    if (error_of(sent) == errc::would_wait) count_unsent();
+    return sent.has_value();
   }
   [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
 
   /// For senders who may come after close() without a mistake of theirs: a timer's tick, an event for whoever still
   /// listens. As send(ctx, value), but to find the channel closed is only an error. Errors: errc::closed,
   /// context::errc.
-  [[nodiscard]] std::error_code send_if_open(const context::Context& ctx, T value) {
+  [[nodiscard]] Result<void> send_if_open(const context::Context& ctx, T value) {
     return send_as<Closed::error>(value, &ctx);
   }
   /// The same without waiting; nothing is counted. Errors: errc::would_wait when the channel is full, errc::closed;
   /// `value` is untouched then. Any thread.
-  [[nodiscard]] std::error_code try_send_if_open(T& value) noexcept { return try_send_as<Closed::error>(value); }
-  [[nodiscard]] std::error_code try_send_if_open(T&& value) noexcept { return try_send_as<Closed::error>(value); }
+  [[nodiscard]] Result<void> try_send_if_open(T& value) noexcept { return try_send_as<Closed::error>(value); }
+  [[nodiscard]] Result<void> try_send_if_open(T&& value) noexcept { return try_send_as<Closed::error>(value); }
 
   /// Waits for a value. Error: errc::closed when the channel is closed and empty.
   [[nodiscard, gnu::always_inline]] Result<T> receive() { return receive_for(nullptr); }
@@ -115,7 +115,7 @@ class Channel : private detail::ChannelCore {
   }
 
   /// Wakes all who wait: receivers and senders get errc::closed. Error errc::closed when it is closed already (a BUG).
-  std::error_code close() noexcept { return ChannelCore::close(); }
+  Result<void> close() noexcept { return as_result(ChannelCore::close()); }
   /// Snapshots.
   [[nodiscard]] bool closed() const noexcept { return ChannelCore::closed(); }
   [[nodiscard]] std::size_t size() const noexcept { return ChannelCore::size(); }
@@ -182,11 +182,11 @@ class Channel : private detail::ChannelCore {
   enum class Closed : bool { error, bug };
 
   template <Closed kClosed>
-  [[nodiscard, gnu::always_inline]] std::error_code send_as(T& value, const context::Context* ctx) {
-    if (const std::error_code error = error_of(ctx)) return error;
+  [[nodiscard, gnu::always_inline]] Result<void> send_as(T& value, const context::Context* ctx) {
+    if (const std::error_code error = ended_by(ctx)) return fail(error);
     lock_.lock();
     if (closed_) [[unlikely]]
-      return unlock_closed(kClosed == Closed::bug);
+      return fail(unlock_closed(kClosed == Closed::bug));
     if (ChannelWaiter* const receiver = claim(receivers_)) {
       std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
       complete_and_unlock(*receiver);
@@ -199,15 +199,16 @@ class Channel : private detail::ChannelCore {
       runtime::spend_little();
       return {};
     }
-    if (ctx == nullptr) return wait_plainly_in(senders_, &value) ? std::error_code{} : errc::closed;
-    return wait_to_send(&value, ctx);
+    if (ctx != nullptr) return as_result(wait_to_send(&value, ctx));
+    if (!wait_plainly_in(senders_, &value)) return fail(errc::closed);
+    return {};
   }
 
   template <Closed kClosed>
-  [[nodiscard]] std::error_code try_send_as(T& value) noexcept {
+  [[nodiscard]] Result<void> try_send_as(T& value) noexcept {
     lock_.lock();
     if (closed_) [[unlikely]]
-      return unlock_closed(kClosed == Closed::bug);
+      return fail(unlock_closed(kClosed == Closed::bug));
     if (ChannelWaiter* const receiver = claim(receivers_)) {
       std::construct_at(static_cast<T*>(receiver->slot), std::move(value));
       complete_and_unlock(*receiver);
@@ -216,7 +217,8 @@ class Channel : private detail::ChannelCore {
     const bool room = size_ != capacity_;
     if (room) push(value);
     lock_.unlock();
-    return room ? std::error_code{} : errc::would_wait;
+    if (!room) return fail(errc::would_wait);
+    return {};
   }
 
   void push(T& value) noexcept {
@@ -225,7 +227,7 @@ class Channel : private detail::ChannelCore {
   }
 
   [[nodiscard, gnu::always_inline]] Result<T> receive_for(const context::Context* ctx) {
-    if (const std::error_code error = error_of(ctx)) return fail(error);
+    if (const std::error_code error = ended_by(ctx)) return fail(error);
     lock_.lock();
     if (size_ != 0) {
       T* const oldest = buffer_ + head_;

@@ -32,22 +32,22 @@ class Sender {
   Sender() noexcept = default;
   Sender(Channel<T>& channel) noexcept : channel_(&channel) {}  // NOLINT(google-explicit-constructor)
 
-  [[nodiscard]] std::error_code send(T value) const { return channel_->send_from(value); }
-  [[nodiscard]] std::error_code send(const context::Context& ctx, T value) const {
+  [[nodiscard]] Result<void> send(T value) const { return channel_->send_from(value); }
+  [[nodiscard]] Result<void> send(const context::Context& ctx, T value) const {
     return channel_->send_from(ctx, value);
   }
-  [[nodiscard]] std::error_code send_from(T& value) const { return channel_->send_from(value); }
-  [[nodiscard]] std::error_code send_from(const context::Context& ctx, T& value) const {
+  [[nodiscard]] Result<void> send_from(T& value) const { return channel_->send_from(value); }
+  [[nodiscard]] Result<void> send_from(const context::Context& ctx, T& value) const {
     return channel_->send_from(ctx, value);
   }
   [[nodiscard]] bool try_send(T& value) const { return channel_->try_send(value); }
   [[nodiscard]] bool try_send(T&& value) const { return channel_->try_send(value); }
-  [[nodiscard]] std::error_code send_if_open(const context::Context& ctx, T value) const {
+  [[nodiscard]] Result<void> send_if_open(const context::Context& ctx, T value) const {
     return channel_->send_if_open(ctx, std::move(value));
   }
-  [[nodiscard]] std::error_code try_send_if_open(T& value) const noexcept { return channel_->try_send_if_open(value); }
-  [[nodiscard]] std::error_code try_send_if_open(T&& value) const noexcept { return channel_->try_send_if_open(value); }
-  std::error_code close() const noexcept { return channel_->close(); }
+  [[nodiscard]] Result<void> try_send_if_open(T& value) const noexcept { return channel_->try_send_if_open(value); }
+  [[nodiscard]] Result<void> try_send_if_open(T&& value) const noexcept { return channel_->try_send_if_open(value); }
+  Result<void> close() const noexcept { return channel_->close(); }
 
   [[nodiscard]] bool closed() const noexcept { return channel_->closed(); }
   [[nodiscard]] std::size_t size() const noexcept { return channel_->size(); }

@@ -5,14 +5,14 @@
 namespace fiberd::sync {
 
 std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) noexcept {
-  if (const std::error_code error = error_of(ctx)) return error;
+  if (const std::error_code error = ended_by(ctx)) return error;
   Waiter waiter;
   {
     const LockGuard guard(lock_);
     queue_.add(waiter, runtime::WaitReason::condition);
   }
   // From here on a notification is not lost, though this fiber has not left yet. Unlocking never parks.
-  if (mutex.unlock()) {
+  if (!mutex.unlock()) {
     // Not the holder, which is a BUG already: the wait must still be taken back, and a chain that has it have passed.
     {
       const LockGuard guard(lock_);

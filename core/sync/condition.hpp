@@ -32,14 +32,15 @@ class Condition {
   /// Success: notified. Otherwise context::errc. The mutex is held in either case. errc::not_owner when the caller did
   /// not hold it, which is a BUG: then it was not waited, and the mutex is not held.
   template <class Guard>
-  [[nodiscard]] std::error_code wait(const context::Context& ctx, Guard& held) noexcept {
-    return wait_on(*held.mutex(), &ctx);
+  [[nodiscard]] Result<void> wait(const context::Context& ctx, Guard& held) noexcept {
+    return as_result(wait_on(*held.mutex(), &ctx));
   }
   /// Success: the predicate holds.
   template <class Guard, std::predicate Predicate>
-  [[nodiscard]] std::error_code wait(const context::Context& ctx, Guard& held, Predicate&& predicate) {
+  [[nodiscard]] Result<void> wait(const context::Context& ctx, Guard& held, Predicate&& predicate) {
     while (!predicate())
-      if (const std::error_code error = wait(ctx, held)) return predicate() ? std::error_code{} : error;
+      if (const Result<void> woken = this->wait(ctx, held); !woken.has_value())
+        return predicate() ? Result<void>() : woken;
     return {};
   }
   void notify_one() noexcept;

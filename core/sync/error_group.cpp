@@ -73,14 +73,14 @@ std::error_code ErrorGroup::finish() {
   return state_->first_error;
 }
 
-std::error_code ErrorGroup::wait() {
+Result<void> ErrorGroup::wait() {
   state_->parts.wait();
-  return finish();
+  return as_result(finish());
 }
 
-std::error_code ErrorGroup::wait(const context::Context& ctx) {
-  if (const std::error_code error = state_->parts.wait(ctx)) return error;
-  return finish();
+Result<void> ErrorGroup::wait(const context::Context& ctx) {
+  if (const std::error_code error = error_of(state_->parts.wait(ctx))) return fail(error);
+  return as_result(finish());
 }
 
 }  // namespace fiberd::sync

@@ -4,7 +4,7 @@
 //
 //   ErrorGroup group(ctx);
 //   for (auto& part : parts) group.go("part", [&] { return fetch(group.context(), part); });
-//   if (std::error_code error = group.wait()) …
+//   if (const Result<void> done = group.wait(); !done) …
 //
 // A part fails by returning an error or by an exception. The first failure is the group's: it cancels context() with
 // that error as its cause (errc::exception, or a std::system_error's code, for an exception), and wait() returns or
@@ -75,10 +75,10 @@ class ErrorGroup {
   /// nothing has happened.
   template <class F>
   requires GroupTask<std::decay_t<F>>
-  [[nodiscard]] std::error_code go(const context::Context& ctx, runtime::FiberName name, F&& fn,
-                                   SourceLocation where = SourceLocation::current()) {
+  [[nodiscard]] Result<void> go(const context::Context& ctx, runtime::FiberName name, F&& fn,
+                                SourceLocation where = SourceLocation::current()) {
     const bool limited = state_->limited.load(std::memory_order_acquire);
-    if (const std::error_code error = limited ? state_->places.acquire(ctx) : ctx.err()) return error;
+    if (const std::error_code error = limited ? error_of(state_->places.acquire(ctx)) : ctx.err()) return fail(error);
     if (auto started = start(Place(state_, limited), name, std::forward<F>(fn), where); !started)
       state_->fail(started.error());
     return {};
@@ -95,10 +95,10 @@ class ErrorGroup {
 
   /// Waits until every part has ended, then cancels context(). Returns the first error, or rethrows if the first
   /// failure was an exception (every wait() does). A later go() starts a new round under a context that is done.
-  [[nodiscard]] std::error_code wait();
+  [[nodiscard]] Result<void> wait();
   /// The same, but gives up when `ctx` is done: then context::errc while parts still run (running() > 0), which are not
   /// cancelled by that.
-  [[nodiscard]] std::error_code wait(const context::Context& ctx);
+  [[nodiscard]] Result<void> wait(const context::Context& ctx);
 
   /// Parts that have not ended.
   [[nodiscard]] std::uint64_t running() const noexcept { return state_->parts.count(); }

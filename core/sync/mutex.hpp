@@ -45,23 +45,24 @@ class Mutex {
       (void)lock_slow(nullptr);
   }
   /// Success: locked. Otherwise context::errc, and not locked.
-  [[nodiscard]] std::error_code lock(const context::Context& ctx) noexcept {
-    if (const std::error_code error = ctx.err()) return error;
-    return take_free() ? std::error_code{} : lock_slow(&ctx);
+  [[nodiscard]] Result<void> lock(const context::Context& ctx) noexcept {
+    if (const std::error_code error = ctx.err()) return fail(error);
+    if (take_free()) return {};
+    return as_result(lock_slow(&ctx));
   }
-  /// lock(ctx), and what unlocks it: `auto guard = mutex.guard(ctx); if (!guard) return guard.error();`. The
+  /// lock(ctx), and what unlocks it: `auto guard = mutex.guard(ctx); if (!guard) return fail(guard.error());`. The
   /// std::unique_lock is what Condition waits with, too.
   [[nodiscard]] Result<std::unique_lock<Mutex>> guard(const context::Context& ctx) noexcept {
-    if (const std::error_code error = lock(ctx)) return fail(error);
+    if (const std::error_code error = error_of(lock(ctx))) return fail(error);
     return std::unique_lock<Mutex>(*this, std::adopt_lock);
   }
   [[nodiscard]] bool try_lock() noexcept;
   /// Error errc::not_owner when the calling fiber does not hold it; then nothing changes, and it is a BUG.
-  std::error_code unlock() noexcept {
+  Result<void> unlock() noexcept {
     const std::uint64_t word = word_.load();
     if (Word::owner_bits(word) == me() && Word::nobody_to_wake(word) && word_.give_back(word)) [[likely]]
       return {};
-    return unlock_slow();
+    return as_result(unlock_slow());
   }
   /// A hint.
   [[nodiscard]] bool locked() const noexcept { return word_.owner() != 0; }

@@ -17,6 +17,7 @@
 
 #include "core/base/defer.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/wait_queue.hpp"
 
@@ -42,9 +43,10 @@ class Once {
   /// The same; the wait obeys `ctx` (the function itself does not, unless it looks at it). A context that is done
   /// already: no call, no wait, its error. Errors: context::errc; nothing is known about the function then.
   template <class F>
-  [[nodiscard]] std::error_code call(const context::Context& ctx, F&& fn) {
-    if (const std::error_code error = ctx.err()) return error;
-    return done() ? std::error_code() : call_slow(ctx, std::forward<F>(fn));
+  [[nodiscard]] Result<void> call(const context::Context& ctx, F&& fn) {
+    if (const std::error_code error = ctx.err()) return fail(error);
+    if (done()) return {};
+    return as_result(call_slow(ctx, std::forward<F>(fn)));
   }
 
   /// The function has been called and left. Any thread.

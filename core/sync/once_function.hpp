@@ -65,8 +65,9 @@ class OnceFunction : private detail::OnceCall<F> {
     this->thrown_.rethrow();
   }
   /// The wait for who is calling it obeys `ctx`. Errors: context::errc; nothing is known about the function then.
-  [[nodiscard]] std::error_code operator()(const context::Context& ctx) {
-    if (const std::error_code error = this->once_.call(ctx, this->caller([](F& fn) { (void)fn(); }))) return error;
+  [[nodiscard]] Result<void> operator()(const context::Context& ctx) {
+    if (const std::error_code error = this->once_.call(ctx, this->caller([](F& fn) { (void)fn(); })))
+      return fail(error);
     this->thrown_.rethrow();
     return {};
   }
@@ -88,7 +89,8 @@ requires(!std::is_void_v<std::invoke_result_t<F&>>) class OnceValue : private de
   }
   /// The wait for who is calling it obeys `ctx`. Errors: context::errc.
   [[nodiscard]] Result<std::reference_wrapper<const value_type>> operator()(const context::Context& ctx) {
-    if (const std::error_code error = this->once_.call(ctx, this->caller([this](F& fn) { value_.emplace(fn()); })))
+    if (const std::error_code error =
+            error_of(this->once_.call(ctx, this->caller([this](F& fn) { value_.emplace(fn()); }))))
       return fail(error);
     this->thrown_.rethrow();
     return std::cref(*value_);

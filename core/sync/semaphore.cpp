@@ -7,7 +7,7 @@
 namespace fiberd::sync {
 
 std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* ctx) noexcept {
-  if (const std::error_code error = error_of(ctx)) return error;
+  if (const std::error_code error = ended_by(ctx)) return error;
   Entry entry;
   {
     const LockGuard guard(lock_);
@@ -22,7 +22,7 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
   std::error_code error = wait(lock_, entry, ctx);
   const bool granted = !error;
   // Cancelled and then granted, by one fiber: who is told of success would go on for one that has given up.
-  if (granted && !(error = error_of(ctx))) return {};
+  if (granted && !(error = ended_by(ctx))) return {};
   // Those behind may have waited only because this one wanted more.
   WakeChain chain;
   {
@@ -41,7 +41,7 @@ bool Semaphore::try_acquire(std::uint64_t n) noexcept {
   return true;
 }
 
-std::error_code Semaphore::release(std::uint64_t n) noexcept {
+Result<void> Semaphore::release(std::uint64_t n) noexcept {
   WakeChain chain;
   bool out = false;
   {
@@ -55,7 +55,7 @@ std::error_code Semaphore::release(std::uint64_t n) noexcept {
   if (!out) {
     // Without the lock: with its trace that takes long, and the log's sink is somebody else's code.
     report_bug("more units were given back to a semaphore than were out");
-    return errc::too_many;
+    return fail(errc::too_many);
   }
   chain.wake();
   return {};

@@ -21,15 +21,15 @@ class Semaphore {
   Semaphore& operator=(const Semaphore&) = delete;
 
   /// Waits for `n` units. Error errc::too_many when there are not as many at all: nothing is waited for.
-  [[nodiscard]] std::error_code acquire(std::uint64_t n = 1) noexcept { return acquire_for(n, nullptr); }
+  [[nodiscard]] Result<void> acquire(std::uint64_t n = 1) noexcept { return as_result(acquire_for(n, nullptr)); }
   /// Also context::errc; then no unit was taken.
-  [[nodiscard]] std::error_code acquire(const context::Context& ctx, std::uint64_t n = 1) noexcept {
-    return acquire_for(n, &ctx);
+  [[nodiscard]] Result<void> acquire(const context::Context& ctx, std::uint64_t n = 1) noexcept {
+    return as_result(acquire_for(n, &ctx));
   }
   /// Never waits. False when they are not free, or others wait for them.
   [[nodiscard]] bool try_acquire(std::uint64_t n = 1) noexcept;
   /// Error errc::too_many when more come back than are out; nothing changes, and it is a BUG.
-  std::error_code release(std::uint64_t n = 1) noexcept;
+  Result<void> release(std::uint64_t n = 1) noexcept;
 
   /// Units that go back when they die, or are released. Moved, not copied; must not outlive the semaphore.
   class [[nodiscard]] Permit {

@@ -22,7 +22,7 @@ bool SharedMutex::try_lock_shared() noexcept {
 }
 
 std::error_code SharedMutex::acquire(bool writer, const context::Context* ctx) noexcept {
-  if (const std::error_code error = error_of(ctx)) return error;
+  if (const std::error_code error = ended_by(ctx)) return error;
   Entry entry;
   {
     const LockGuard guard(lock_);
@@ -63,7 +63,7 @@ void SharedMutex::grant(WakeChain& chain) noexcept {
 }
 
 // A BUG is told without the lock: with its trace that takes long, and the log's sink is somebody else's code.
-std::error_code SharedMutex::unlock() noexcept {
+Result<void> SharedMutex::unlock() noexcept {
   WakeChain chain;
   bool held = false;
   {
@@ -76,13 +76,13 @@ std::error_code SharedMutex::unlock() noexcept {
   }
   if (!held) {
     report_bug("a shared mutex was unlocked by a fiber that does not hold it");
-    return errc::not_owner;
+    return fail(errc::not_owner);
   }
   chain.wake();
   return {};
 }
 
-std::error_code SharedMutex::unlock_shared() noexcept {
+Result<void> SharedMutex::unlock_shared() noexcept {
   WakeChain chain;
   bool held = false;
   {
@@ -92,7 +92,7 @@ std::error_code SharedMutex::unlock_shared() noexcept {
   }
   if (!held) {
     report_bug("a shared mutex without readers was unlocked by a reader");
-    return errc::not_owner;
+    return fail(errc::not_owner);
   }
   chain.wake();
   return {};

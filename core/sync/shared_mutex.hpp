@@ -31,25 +31,27 @@ class SharedMutex {
 
   void lock() noexcept { (void)acquire(true, nullptr); }
   /// Success: locked. Otherwise context::errc, and not locked.
-  [[nodiscard]] std::error_code lock(const context::Context& ctx) noexcept { return acquire(true, &ctx); }
+  [[nodiscard]] Result<void> lock(const context::Context& ctx) noexcept { return as_result(acquire(true, &ctx)); }
   [[nodiscard]] bool try_lock() noexcept;
   /// Error errc::not_owner when the calling fiber is not the writer; nothing changes, and it is a BUG.
-  std::error_code unlock() noexcept;
+  Result<void> unlock() noexcept;
 
   void lock_shared() noexcept { (void)acquire(false, nullptr); }
-  [[nodiscard]] std::error_code lock_shared(const context::Context& ctx) noexcept { return acquire(false, &ctx); }
+  [[nodiscard]] Result<void> lock_shared(const context::Context& ctx) noexcept {
+    return as_result(acquire(false, &ctx));
+  }
   [[nodiscard]] bool try_lock_shared() noexcept;
   /// lock(ctx) and lock_shared(ctx), and what unlocks it.
   [[nodiscard]] Result<std::unique_lock<SharedMutex>> guard(const context::Context& ctx) noexcept {
-    if (const std::error_code error = lock(ctx)) return fail(error);
+    if (const std::error_code error = error_of(lock(ctx))) return fail(error);
     return std::unique_lock<SharedMutex>(*this, std::adopt_lock);
   }
   [[nodiscard]] Result<std::shared_lock<SharedMutex>> shared_guard(const context::Context& ctx) noexcept {
-    if (const std::error_code error = lock_shared(ctx)) return fail(error);
+    if (const std::error_code error = error_of(lock_shared(ctx))) return fail(error);
     return std::shared_lock<SharedMutex>(*this, std::adopt_lock);
   }
   /// Error errc::not_owner when there is no reader; nothing changes, and it is a BUG. Which fiber it is is not checked.
-  std::error_code unlock_shared() noexcept;
+  Result<void> unlock_shared() noexcept;
 
  private:
   struct Entry : Waiter {

@@ -84,7 +84,7 @@ class SingleFlight {
     if (const std::error_code error = ctx.err()) return {fail(error)};
     auto [flight, first] = board(key);
     if (first) launch(key, flight, std::forward<F>(fn), where);
-    if (const std::error_code error = flight->landed.wait(ctx)) return {fail(error)};
+    if (const std::error_code error = error_of(flight->landed.wait(ctx))) return {fail(error)};
     return flight->get();
   }
 

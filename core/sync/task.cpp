@@ -5,7 +5,7 @@
 namespace fiberd::sync::detail {
 
 std::error_code TaskCore::wait(const context::Context* ctx) noexcept {
-  if (const std::error_code error = error_of(ctx)) return error;
+  if (const std::error_code error = ended_by(ctx)) return error;
   if (done()) return {};
   if (!runtime::on_fiber()) {
     const bool cancelable = ctx != nullptr && ctx->cancellation() != nullptr;

@@ -186,7 +186,7 @@ class [[nodiscard]] Task {
   /// otherwise a BUG and std::errc::operation_not_permitted.
   [[nodiscard]] Result<T> join(const context::Context& ctx) { return join_under(&ctx); }
   /// Waits as join(ctx), and leaves the result to a later join().
-  [[nodiscard]] std::error_code wait(const context::Context& ctx) const noexcept { return wait_under(&ctx); }
+  [[nodiscard]] Result<void> wait(const context::Context& ctx) const noexcept { return as_result(wait_under(&ctx)); }
   /// The function has returned, and all it owned is gone. Any thread.
   [[nodiscard]] bool done() const noexcept { return state_ != nullptr && state_->done(); }
   /// Has a fiber: it was neither detached nor moved from.

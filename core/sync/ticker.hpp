@@ -2,7 +2,7 @@
 // Ticker: Go's time.Ticker: a tick each period.
 //
 //   sync::Ticker every_second(1s);
-//   while (!every_second.wait(ctx)) report();
+//   while (every_second.wait(ctx)) report();
 //
 // Ticks stand at multiples of the period from the start (or the last reset), however long their handling takes. What a
 // reader is too slow for is dropped: it finds one tick, and the next at its time. How it works: timer_core.hpp.
@@ -37,7 +37,7 @@ class Ticker : private detail::TimerCore {
   /// Waits for a tick.
   void wait() noexcept { (void)wait_for(nullptr); }
   /// Success: a tick. Otherwise context::errc.
-  [[nodiscard]] std::error_code wait(const context::Context& ctx) noexcept { return wait_for(&ctx); }
+  [[nodiscard]] Result<void> wait(const context::Context& ctx) noexcept { return as_result(wait_for(&ctx)); }
   /// Never waits. True: there was a tick.
   [[nodiscard]] bool try_wait() noexcept { return try_take(); }
 

@@ -41,7 +41,7 @@ class Timer : private detail::TimerCore {
   /// Waits until it is due.
   void wait() noexcept { (void)wait_for(nullptr); }
   /// Success: it was due. Otherwise context::errc.
-  [[nodiscard]] std::error_code wait(const context::Context& ctx) noexcept { return wait_for(&ctx); }
+  [[nodiscard]] Result<void> wait(const context::Context& ctx) noexcept { return as_result(wait_for(&ctx)); }
   /// Never waits. True: it was due.
   [[nodiscard]] bool try_wait() noexcept { return try_take(); }
   /// A snapshot: neither stopped nor received.

@@ -62,7 +62,7 @@ bool TimerCore::try_take() noexcept {
 }
 
 std::error_code TimerCore::wait_for(const context::Context* ctx) noexcept {
-  if (const std::error_code error = error_of(ctx)) return error;
+  if (const std::error_code error = ended_by(ctx)) return error;
   lock_.lock();
   if (receive_op(*this, nullptr)) {
     runtime::spend_little();

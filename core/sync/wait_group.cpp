@@ -25,7 +25,7 @@ void WaitGroup::wake_all() noexcept {
 }
 
 std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
-  const std::error_code error = error_of(ctx);
+  const std::error_code error = ended_by(ctx);
   Waiter waiter;
   {
     // Even to see zero: the done() that stored it may still hold the lock, and a caller that returned now could destroy

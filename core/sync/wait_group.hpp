@@ -32,15 +32,16 @@ class WaitGroup {
 
   void add(std::uint32_t n = 1) noexcept { word_.add(n); }
   /// Error errc::negative_wait_group when the counter is zero; nothing changes, and it is a BUG.
-  std::error_code done() noexcept {
+  Result<void> done() noexcept {
     const std::int64_t before = word_.take_one();
     if (Word::more_left(before)) [[likely]]
       return {};
-    return Word::unwaited_zero(before) ? std::error_code{} : done_slow(before);
+    if (Word::unwaited_zero(before)) return {};
+    return as_result(done_slow(before));
   }
   void wait() noexcept { (void)wait_for(nullptr); }
   /// Success: the counter is zero. Otherwise context::errc: the work goes on, and the group must outlive it.
-  [[nodiscard]] std::error_code wait(const context::Context& ctx) noexcept { return wait_for(&ctx); }
+  [[nodiscard]] Result<void> wait(const context::Context& ctx) noexcept { return as_result(wait_for(&ctx)); }
 
   /// add(), and runs `fn` on a fiber that says done() at its end, however it ends. The group must outlive it. Error:
   /// spawn's; `fn` has not run then, and the counter is as before.

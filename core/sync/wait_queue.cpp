@@ -28,7 +28,7 @@ std::error_code wait(L& lock, Waiter& waiter, const context::Context* ctx) noexc
     runtime::park(waiter.ticket);
     return {};
   }
-  const std::error_code error = context::park_until(*ctx, waiter.ticket);
+  const std::error_code error = error_of(context::park_until(*ctx, waiter.ticket));
   if (!error) return {};
   {
     const BasicLockGuard<L> guard(lock);

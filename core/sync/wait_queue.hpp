@@ -99,7 +99,7 @@ extern template std::error_code wait(Lock& lock, Waiter& waiter, const context::
 extern template std::error_code wait(LeafLock& lock, Waiter& waiter, const context::Context* ctx) noexcept;
 
 /// What an operation looks at first: a context that is done costs nothing more.
-[[nodiscard]] inline std::error_code error_of(const context::Context* ctx) noexcept {
+[[nodiscard]] inline std::error_code ended_by(const context::Context* ctx) noexcept {
   return ctx != nullptr ? ctx->err() : std::error_code{};
 }
 

@@ -19,7 +19,7 @@ constexpr std::string_view kText = "text/plain; charset=utf-8";
 class MetricsHandler final : public http::Handler {
  public:
   explicit MetricsHandler(const AdminState& state) : state_(state) {}
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     // Rendering walks page tables and /proc: milliseconds that other fibers need not wait for.
     const std::string page = runtime::blocking([this] { return state_.exporter->render(); });
     return exchange.respond(200, observe::Exporter::kContentType, page);
@@ -31,7 +31,7 @@ class MetricsHandler final : public http::Handler {
 
 class ContextsHandler final : public http::Handler {
  public:
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     const std::string page = runtime::blocking([] { return observe::render_contexts(); });
     return exchange.respond(200, kText, page);
   }
@@ -40,7 +40,7 @@ class ContextsHandler final : public http::Handler {
 /// Alive means: every Processor takes up a new fiber. A daemon whose Processors are all held answers 503, or nothing.
 class HealthHandler final : public http::Handler {
  public:
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     static constexpr auto kPatience = std::chrono::seconds(1);
     struct Roll {
       std::atomic<unsigned> missing{0};
@@ -80,7 +80,7 @@ class HealthHandler final : public http::Handler {
 class ReadyHandler final : public http::Handler {
  public:
   explicit ReadyHandler(const AdminState& state) : state_(state) {}
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     return state_.ready.load(std::memory_order_acquire) ? exchange.respond(200, kText, "ready\n")
                                                         : exchange.respond(503, kText, "not ready\n");
   }

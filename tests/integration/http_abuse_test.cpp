@@ -15,11 +15,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::error_code collect(http::Exchange& ex) {
+Result<void> collect(http::Exchange& ex) {
   std::size_t size = 0;
   for (;;) {
     const Result<std::string_view> piece = ex.read_body();
-    if (!piece) return piece.error();
+    if (!piece) return fail(piece.error());
     if (piece->empty()) return ex.respond(200, "text/plain", std::to_string(size));
     size += piece->size();
   }

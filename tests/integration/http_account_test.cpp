@@ -117,10 +117,11 @@ TEST_CASE("bytes are counted when they have been sent", "[integration][account]"
   Lines lines;
   HttpServer server({{.spec = {.path = "/respond"},
                       .handler = handler([&](http::Exchange& ex) { return ex.respond(200, "text/plain", large); })},
-                     {.spec = {.path = "/pieces"}, .handler = handler([&](http::Exchange& ex) -> std::error_code {
-                                                     if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                                       return error;
-                                                     if (const auto error = ex.write(large)) return error;
+                     {.spec = {.path = "/pieces"}, .handler = handler([&](http::Exchange& ex) -> Result<void> {
+                                                     if (const auto sent = ex.begin({.body = http::BodyKind::chunked});
+                                                         !sent)
+                                                       return sent;
+                                                     if (const auto sent = ex.write(large); !sent) return sent;
                                                      return ex.end();
                                                    })}},
                     lines.options());

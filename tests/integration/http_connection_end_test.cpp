@@ -177,10 +177,11 @@ TEST_CASE("a deadline that the handler used up itself is not the client's fault"
   Counted counted;
   std::vector<http::Route> all = routes();
   all.push_back({.spec = {.path = "/slow"},
-                 .handler = handler([](http::Exchange& ex) -> std::error_code {
+                 .handler = handler([](http::Exchange& ex) -> Result<void> {
                    while (monotonic_now() <= ex.deadline().ns()) (void)runtime::sleep_for(5ms);
                    const auto piece = ex.read_body();
-                   return piece ? ex.respond(200, "text/plain", "read") : piece.error();
+                   if (!piece) return fail(piece.error());
+                   return ex.respond(200, "text/plain", "read");
                  }),
                  .request_timeout = 50ms});
   HttpServer server(std::move(all), counted.options());
@@ -221,10 +222,11 @@ TEST_CASE("late head: a short answer in pieces has its length, a long one is chu
           "[integration][end]") {
   std::vector<http::Route> all = routes();
   const auto pieces = [](std::size_t n, std::size_t size) {
-    return handler([n, size](http::Exchange& ex) -> std::error_code {
-      if (const auto error = ex.begin({.body = http::BodyKind::chunked, .content_type = "text/plain"})) return error;
+    return handler([n, size](http::Exchange& ex) -> Result<void> {
+      if (const auto sent = ex.begin({.body = http::BodyKind::chunked, .content_type = "text/plain"}); !sent)
+        return sent;
       for (std::size_t i = 0; i < n; ++i)
-        if (const auto error = ex.write(std::string(size, 'p'))) return error;
+        if (const auto sent = ex.write(std::string(size, 'p')); !sent) return sent;
       return ex.end();
     });
   };
@@ -261,21 +263,21 @@ TEST_CASE("late head: who throws, fails or changes its mind after small writes g
           "[integration][end]") {
   std::vector<http::Route> all = routes();
   const auto fails = [](auto how) {
-    return handler([how](http::Exchange& ex) -> std::error_code {
-      if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-      if (const auto error = ex.write("half of it")) return error;
+    return handler([how](http::Exchange& ex) -> Result<void> {
+      if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+      if (const auto sent = ex.write("half of it"); !sent) return sent;
       return how(ex);
     });
   };
   all.push_back({.spec = {.path = "/throws"},
-                 .handler = fails([](http::Exchange&) -> std::error_code { throw std::runtime_error("late"); })});
-  all.push_back({.spec = {.path = "/fails"},
-                 .handler = fails([](http::Exchange&) { return std::make_error_code(std::errc::io_error); })});
+                 .handler = fails([](http::Exchange&) -> Result<void> { throw std::runtime_error("late"); })});
+  all.push_back(
+      {.spec = {.path = "/fails"}, .handler = fails([](http::Exchange&) { return fail(std::errc::io_error); })});
   all.push_back(
       {.spec = {.path = "/tells"}, .handler = fails([](http::Exchange& ex) { return ex.respond_error(502); })});
-  all.push_back({.spec = {.path = "/discards"}, .handler = fails([](http::Exchange& ex) {
-                                                  return ex.discard() ? ex.respond(418, "text/plain", "other")
-                                                                      : std::error_code();
+  all.push_back({.spec = {.path = "/discards"}, .handler = fails([](http::Exchange& ex) -> Result<void> {
+                                                  if (!ex.discard()) return {};
+                                                  return ex.respond(418, "text/plain", "other");
                                                 })});
   HttpServer server(std::move(all));
   for (const auto& [path, status] :
@@ -402,10 +404,11 @@ TEST_CASE("connections that are closed for their requests, or for an answer cut 
   http::ServerOptions options = counted.options();
   options.requests = 1;
   std::vector<http::Route> all = routes();
-  all.push_back({.spec = {.path = "/shrinks"}, .handler = handler([](http::Exchange& ex) -> std::error_code {
-                                                 if (const auto error = ex.begin({.content_length = 10})) return error;
-                                                 if (const auto error = ex.flush()) return error;
-                                                 return std::make_error_code(std::errc::io_error);
+  all.push_back({.spec = {.path = "/shrinks"}, .handler = handler([](http::Exchange& ex) -> Result<void> {
+                                                 if (const auto sent = ex.begin({.content_length = 10}); !sent)
+                                                   return sent;
+                                                 if (const auto sent = ex.flush(); !sent) return sent;
+                                                 return fail(std::errc::io_error);
                                                })});
   HttpServer server(std::move(all), std::move(options));
   HttpClient one(server.port());
@@ -422,7 +425,7 @@ TEST_CASE("when new connections are refused those that are there are served", "[
   HttpClient kept(server.port());
   REQUIRE(kept.ask(get("/")).has_value());
   server.runtime().set_admission_hook([](std::string_view name) noexcept {
-    return name == "http" ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{};
+    return as_result(name == "http" ? std::make_error_code(std::errc::not_enough_memory) : std::error_code{});
   });
   for (int i = 0; i < 10; ++i) REQUIRE(kept.ask(get("/")).has_value());
   HttpClient fresh(server.port());

@@ -53,40 +53,39 @@ TEST_CASE("an error that a handler returns is logged once and counted for what i
   metric::Counter& truncated = *(options.metrics.closed_truncated = counter("truncated_total"));
   metric::Counter& late_requests = *(options.metrics.request_timeouts = counter("request_total"));
   const auto begun = [](std::errc how) {
-    return handler([how](http::Exchange& ex) -> std::error_code {
-      if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-      if (const auto error = ex.write("begun")) return error;
-      if (const auto error = ex.flush()) return error;
-      return std::make_error_code(how);
+    return handler([how](http::Exchange& ex) -> Result<void> {
+      if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+      if (const auto sent = ex.write("begun"); !sent) return sent;
+      if (const auto sent = ex.flush(); !sent) return sent;
+      return fail(how);
     });
   };
   http::Route late =
-      route("/late", handler([](http::Exchange& ex) -> std::error_code { return context::sleep(ex.context(), 10s); }));
+      route("/late", handler([](http::Exchange& ex) -> Result<void> { return context::sleep(ex.context(), 10s); }));
   late.request_timeout = 20ms;
   std::atomic<int> working{0};
   const auto until_gone = [&working](bool streams) {
-    return handler([&working, streams](http::Exchange& ex) -> std::error_code {
+    return handler([&working, streams](http::Exchange& ex) -> Result<void> {
       if (streams) {
-        if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-        if (const auto error = ex.write("begun")) return error;
-        if (const auto error = ex.flush()) return error;
+        if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+        if (const auto sent = ex.write("begun"); !sent) return sent;
+        if (const auto sent = ex.flush(); !sent) return sent;
       }
       ++working;
-      const std::error_code error = context::sleep(ex.client_context(), 10s);
+      const std::error_code error = error_of(context::sleep(ex.client_context(), 10s));
       --working;
-      return error;
+      return as_result(error);
     });
   };
-  HttpServer server(
-      {route("/", hello()), route("/waits", until_gone(false)), route("/streams", until_gone(true)),
-       route("/fails", handler([](http::Exchange&) { return std::make_error_code(std::errc::io_error); })),
-       route("/elsewhere", handler([](http::Exchange&) { return std::make_error_code(std::errc::timed_out); })),
-       route("/after", handler([](http::Exchange& ex) -> std::error_code {
-               if (const auto error = ex.respond(200, "text/plain", "all of it")) return error;
-               return std::make_error_code(std::errc::no_space_on_device);
-             })),
-       route("/half", begun(std::errc::protocol_error)), late},
-      std::move(options));
+  HttpServer server({route("/", hello()), route("/waits", until_gone(false)), route("/streams", until_gone(true)),
+                     route("/fails", handler([](http::Exchange&) { return fail(std::errc::io_error); })),
+                     route("/elsewhere", handler([](http::Exchange&) { return fail(std::errc::timed_out); })),
+                     route("/after", handler([](http::Exchange& ex) -> Result<void> {
+                             if (const auto sent = ex.respond(200, "text/plain", "all of it"); !sent) return sent;
+                             return fail(std::errc::no_space_on_device);
+                           })),
+                     route("/half", begun(std::errc::protocol_error)), late},
+                    std::move(options));
   const auto status = [&](const char* path) {
     const auto answer = HttpClient(server.port()).ask(get(path));
     return answer ? answer->status : 0U;

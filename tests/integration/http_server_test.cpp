@@ -111,9 +111,10 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
 
 TEST_CASE("HEAD: the same head, no body, and the connection goes on", "[integration][http]") {
   HttpServer server({route("/", hello()), route("/stream", handler([](http::Exchange& ex) {
-                                                  if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                                    return error;
-                                                  if (const auto error = ex.write("streamed")) return error;
+                                                  if (const auto sent = ex.begin({.body = http::BodyKind::chunked});
+                                                      !sent)
+                                                    return sent;
+                                                  if (const auto sent = ex.write("streamed"); !sent) return sent;
                                                   return ex.end();
                                                 }))});
   HttpClient c(server.port());
@@ -208,10 +209,10 @@ TEST_CASE("time-outs", "[integration][http]") {
     CHECK(c.wait_end());
   }
   SECTION("a body that stops is answered 408") {
-    HttpServer server({route("/echo", handler([](http::Exchange& ex) -> std::error_code {
+    HttpServer server({route("/echo", handler([](http::Exchange& ex) -> Result<void> {
                                for (;;) {
                                  const auto piece = ex.read_body();
-                                 if (!piece) return piece.error();
+                                 if (!piece) return fail(piece.error());
                                  if (piece->empty()) return ex.respond(200, "text/plain", "all");
                                }
                              }))},
@@ -226,9 +227,9 @@ TEST_CASE("time-outs", "[integration][http]") {
     metric::Registry registry;
     http::ServerOptions options = with_timeouts({.request = 100ms});
     options.metrics.request_timeouts = &registry.counter(registry.family({.name = "test_timeouts_total", .help = "x"}));
-    auto patient = handler([](http::Exchange& exchange) -> std::error_code {
+    auto patient = handler([](http::Exchange& exchange) -> Result<void> {
       const context::Cancelable c = context::with_deadline(context::background(), exchange.deadline());
-      if (const std::error_code error = context::sleep(c.context, 1h)) return error;
+      if (const std::error_code error = error_of(context::sleep(c.context, 1h))) return fail(error);
       return exchange.respond(200, "text/plain", "at last");
     });
     http::Route quick = route("/quick", patient);
@@ -371,12 +372,12 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
   options.metrics.panics = &panics;
   HttpServer server(
       {route("/", hello()),
-       route("/throw", handler([](http::Exchange&) -> std::error_code { throw std::runtime_error("oops"); })),
-       route("/int", handler([](http::Exchange&) -> std::error_code { throw 1; })),
-       route("/late", handler([](http::Exchange& ex) -> std::error_code {
-               if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-               if (const auto error = ex.write("begun")) return error;
-               if (const auto error = ex.flush()) return error;
+       route("/throw", handler([](http::Exchange&) -> Result<void> { throw std::runtime_error("oops"); })),
+       route("/int", handler([](http::Exchange&) -> Result<void> { throw 1; })),
+       route("/late", handler([](http::Exchange& ex) -> Result<void> {
+               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+               if (const auto sent = ex.write("begun"); !sent) return sent;
+               if (const auto sent = ex.flush(); !sent) return sent;
                throw std::runtime_error("too late");
              })),
        route("/split", handler([](http::Exchange& ex) {
@@ -411,7 +412,7 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
 TEST_CASE("stop: running requests finish, idle connections close, stragglers are cut", "[integration][http]") {
   std::atomic<int> running{0};
   std::atomic<bool> go{false};
-  const auto slow = handler([&](http::Exchange& ex) -> std::error_code {
+  const auto slow = handler([&](http::Exchange& ex) -> Result<void> {
     ++running;
     for (int i = 0; i < 5000 && !go; ++i) (void)runtime::sleep_for(1ms);
     return ex.respond(200, "text/plain", "finished");
@@ -437,12 +438,12 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
     CHECK(server.listener().connections() == 0);
   }
   SECTION("is cut at the deadline") {
-    HttpServer server({route("/body", handler([&](http::Exchange& ex) -> std::error_code {
-                               if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-                               if (const auto error = ex.write("begun")) return error;
-                               if (const auto error = ex.flush()) return error;
+    HttpServer server({route("/body", handler([&](http::Exchange& ex) -> Result<void> {
+                               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+                               if (const auto sent = ex.write("begun"); !sent) return sent;
+                               if (const auto sent = ex.flush(); !sent) return sent;
                                while (true)
-                                 if (const auto piece = ex.read_body(); !piece) return piece.error();
+                                 if (const auto piece = ex.read_body(); !piece) return fail(piece.error());
                              }))});
     HttpClient hanging(server.port());
     hanging.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
@@ -451,10 +452,10 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
     CHECK_FALSE(hanging.receive().has_value());
   }
   SECTION("is cut at the deadline, before its answer began") {
-    HttpServer server({route("/body", handler([&](http::Exchange& ex) -> std::error_code {
+    HttpServer server({route("/body", handler([&](http::Exchange& ex) -> Result<void> {
                                ++running;
                                while (true)
-                                 if (const auto piece = ex.read_body(); !piece) return piece.error();
+                                 if (const auto piece = ex.read_body(); !piece) return fail(piece.error());
                              }))});
     HttpClient hanging(server.port());
     hanging.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");

@@ -26,10 +26,10 @@ http::ServerOptions with_grace(std::chrono::nanoseconds grace) {
 std::vector<http::Route> routes() {
   return {{.spec = {.path = "/"}, .handler = hello()},
           {.spec = {.path = "/echo"}, .handler = http::make_echo_handler()},
-          {.spec = {.path = "/pieces"}, .handler = handler([](http::Exchange& ex) -> std::error_code {
-                                          if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                            return error;
-                                          if (const auto error = ex.write("pieces")) return error;
+          {.spec = {.path = "/pieces"}, .handler = handler([](http::Exchange& ex) -> Result<void> {
+                                          if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent)
+                                            return sent;
+                                          if (const auto sent = ex.write("pieces"); !sent) return sent;
                                           return ex.end();
                                         })}};
 }
@@ -86,12 +86,12 @@ TEST_CASE("a stop between a request's head and its answer: the answer says so", 
                                               wait();
                                               return ex.respond(200, "text/plain", "slow");
                                             })});
-  all.push_back({.spec = {.path = "/begun"}, .handler = handler([&](http::Exchange& ex) -> std::error_code {
-                                               if (const auto error = ex.begin({.body = http::BodyKind::chunked}))
-                                                 return error;
-                                               if (const auto error = ex.write("be")) return error;
+  all.push_back({.spec = {.path = "/begun"}, .handler = handler([&](http::Exchange& ex) -> Result<void> {
+                                               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent)
+                                                 return sent;
+                                               if (const auto sent = ex.write("be"); !sent) return sent;
                                                wait();
-                                               if (const auto error = ex.write("gun")) return error;
+                                               if (const auto sent = ex.write("gun"); !sent) return sent;
                                                return ex.end();
                                              })});
   HttpServer server(std::move(all));

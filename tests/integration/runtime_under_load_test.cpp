@@ -25,8 +25,8 @@ http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
 }  // namespace
 
 TEST_CASE("GOMAXPROCS lowered and raised under load loses no connection", "[integration][gomaxprocs]") {
-  auto slow = handler([](http::Exchange& exchange) -> std::error_code {
-    if (const std::error_code error = runtime::sleep_for(1ms)) return error;
+  auto slow = handler([](http::Exchange& exchange) -> Result<void> {
+    if (const std::error_code error = error_of(runtime::sleep_for(1ms))) return fail(error);
     return exchange.respond(200, "text/plain", "slow");
   });
   HttpServer server({route("/", hello()), route("/slow", slow)}, {}, 4);
@@ -92,7 +92,7 @@ TEST_CASE("healthz answers 200 throughout while one handler computes for three s
   auto routes = daemon::admin_routes(state);
   std::atomic<bool> computing{false};
   std::atomic<bool> over{false};
-  routes.push_back(route("/computes", handler([&](http::Exchange& exchange) -> std::error_code {
+  routes.push_back(route("/computes", handler([&](http::Exchange& exchange) -> Result<void> {
                            computing = true;
                            const std::int64_t end = monotonic_now() + 3'000'000'000;
                            while (monotonic_now() < end) {

@@ -17,11 +17,11 @@ using namespace fiberd::test;
 namespace {
 
 /// Reads the whole body before it answers, so that every refusal can still be told by its status.
-std::error_code collect(http::Exchange& ex) {
+Result<void> collect(http::Exchange& ex) {
   std::string body;
   for (;;) {
     const Result<std::string_view> piece = ex.read_body();
-    if (!piece) return piece.error();
+    if (!piece) return fail(piece.error());
     if (piece->empty()) return ex.respond(200, "application/octet-stream", body);
     body += *piece;
   }

@@ -31,23 +31,23 @@ namespace fiberd::test {
 /// A handler out of a function.
 class FunctionHandler final : public http::Handler {
  public:
-  explicit FunctionHandler(std::function<std::error_code(http::Exchange&)> fn) : fn_(std::move(fn)) {}
-  std::error_code serve(http::Exchange& exchange) override { return fn_(exchange); }
+  explicit FunctionHandler(std::function<Result<void>(http::Exchange&)> fn) : fn_(std::move(fn)) {}
+  Result<void> serve(http::Exchange& exchange) override { return fn_(exchange); }
 
  private:
-  std::function<std::error_code(http::Exchange&)> fn_;
+  std::function<Result<void>(http::Exchange&)> fn_;
 };
-inline std::shared_ptr<http::Handler> handler(std::function<std::error_code(http::Exchange&)> fn) {
+inline std::shared_ptr<http::Handler> handler(std::function<Result<void>(http::Exchange&)> fn) {
   return std::make_shared<FunctionHandler>(std::move(fn));
 }
 /// Sends "first", and "second" when `go_on` is true, in chunks.
 inline std::shared_ptr<http::Handler> streams_when(std::atomic<bool>& go_on) {
-  return handler([&go_on](http::Exchange& ex) -> std::error_code {
-    if (const auto error = ex.begin({.body = http::BodyKind::chunked})) return error;
-    if (const auto error = ex.write("first")) return error;
-    if (const auto error = ex.flush()) return error;
+  return handler([&go_on](http::Exchange& ex) -> Result<void> {
+    if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+    if (const auto sent = ex.write("first"); !sent) return sent;
+    if (const auto sent = ex.flush(); !sent) return sent;
     while (!go_on) (void)runtime::sleep_for(std::chrono::milliseconds(1));
-    if (const auto error = ex.write("second")) return error;
+    if (const auto sent = ex.write("second"); !sent) return sent;
     return ex.end();
   });
 }
@@ -68,7 +68,8 @@ class HttpServer {
     auto listener = net::Listener::bind(*runtime_, net::Endpoint::v4(0x7f000001, 0), std::move(listener_options));
     if (!listener) throw std::system_error(listener.error());
     listener_ = std::move(*listener);
-    if (const std::error_code error = listener_->start(&HttpServer::on_accept, this)) throw std::system_error(error);
+    if (const std::error_code error = error_of(listener_->start(&HttpServer::on_accept, this)))
+      throw std::system_error(error);
   }
   ~HttpServer() { (void)stop(std::chrono::seconds(5)); }
   HttpServer(const HttpServer&) = delete;

@@ -53,7 +53,7 @@ void Intake::finish() noexcept {
 }
 
 bool Intake::send(const context::Context& ctx, Queue& queue, Batch batch) noexcept {
-  const std::error_code error = queue.send_from(ctx, batch);
+  const std::error_code error = error_of(queue.send_from(ctx, batch));
   if (error) add(metrics_.cut, count_lines(batch.lines()));
   return !error;
 }

@@ -108,19 +108,20 @@ Result<void> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) {
   return {};
 }
 
-std::error_code Service::start(net::Listener* listener) {
-  if (const Result<void> started = intake_.start(); !started) return started.error();
+Result<void> Service::start(net::Listener* listener) {
+  if (const Result<void> started = intake_.start(); !started) return fail(started.error());
   for (const auto& upstream : upstreams_)
     if (const auto spawned =
             sending_.go("aggregate upstream", [u = upstream.get(), ctx = hard_.context] { u->run(ctx); });
         !spawned)
-      return spawned.error();
+      return fail(spawned.error());
   if (const auto spawned = intervals_.go("aggregate interval", [this] { run_intervals(); }); !spawned)
-    return spawned.error();
+    return fail(spawned.error());
   if (udp_.is_open())
     if (const auto spawned = udp_readers_.go("aggregate udp", [this] { intake_.read_datagrams(udp_); }); !spawned)
-      return spawned.error();
-  return listener == nullptr ? std::error_code() : listener->start(&TcpServer::on_accept, tcp_.get());
+      return fail(spawned.error());
+  return as_result(listener == nullptr ? std::error_code()
+                                       : error_of(listener->start(&TcpServer::on_accept, tcp_.get())));
 }
 
 void Service::run_intervals() noexcept {
@@ -129,7 +130,8 @@ void Service::run_intervals() noexcept {
     // From the last end that was due, not from now: intervals keep their length; those that were slept over are left
     // out.
     next = std::max(next + config_.flush_interval.count(), monotonic_now());
-    const std::error_code ended = context::sleep(soft_.context, std::chrono::nanoseconds(next - monotonic_now()));
+    const std::error_code ended =
+        error_of(context::sleep(soft_.context, std::chrono::nanoseconds(next - monotonic_now())));
     end_interval();
     if (ended) return;
   }
@@ -182,7 +184,7 @@ namespace {
 class PageHandler final : public http::Handler {
  public:
   PageHandler(const Service& service, bool json) : service_(service), json_(json) {}
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     const ViewPointer view = service_.view();
     return json_ ? exchange.respond(200, "application/json", view->json)
                  : exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", view->prometheus);

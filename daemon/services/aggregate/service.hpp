@@ -43,7 +43,7 @@ class Service {
   [[nodiscard]] net::Endpoint udp_address() const noexcept { return udp_.local(); }
 
   /// `listener` is null without TCP. On a fiber. Error: spawn's, Listener::start's.
-  [[nodiscard]] std::error_code start(net::Listener* listener);
+  [[nodiscard]] Result<void> start(net::Listener* listener);
   /// When the listener has stopped. Parks until all is sent on; at `deadline` (monotonic ns, which may be moved
   /// meanwhile) the rest is cut. Returns how many connections were. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);

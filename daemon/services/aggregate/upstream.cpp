@@ -65,7 +65,7 @@ void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
     if (outcome == Outcome::rejected) return metric::count(metrics_.rejected);
     if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
     if (queue_.closed() && ++last_tries >= kLastTries) break;
-    if (context::sleep(ctx, pause)) break;
+    if (!context::sleep(ctx, pause)) break;
     pause = std::min(pause * 2, kLongestPause);
   }
   metric::count(metrics_.dropped);

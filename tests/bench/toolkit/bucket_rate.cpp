@@ -71,7 +71,7 @@ Admitted by_fibers(double seconds, double rate, std::int64_t burst) {
     const Result<void> r = group.go("producer", [&] {
       const context::Cancelable until = context::with_deadline(context::background(), Deadline::at(end));
       std::uint64_t mine = 0;
-      while (!bucket.wait(until.context)) ++mine;
+      while (bucket.wait(until.context)) ++mine;
       count.fetch_add(mine);
     });
     if (!r) throw std::system_error(r.error());

@@ -21,13 +21,13 @@ class Bounded final : public http::Handler {
   Bounded(std::uint64_t slots, std::chrono::microseconds hold, double rate) : free_(slots), hold_(hold) {
     if (rate > 0) bucket_.emplace(rate, static_cast<std::int64_t>(slots));
   }
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     if (bucket_ && !bucket_->try_take()) {
       static constexpr std::array<http::Field, 1> kRetryAfter{{{"Retry-After", "1"}}};
       return exchange.respond(429, "text/plain; charset=utf-8", "too many requests\n", kRetryAfter);
     }
     // A client that is gone wants no slot any more.
-    if (const std::error_code error = free_.acquire(exchange.context())) return error;
+    if (const auto taken = free_.acquire(exchange.context()); !taken) return taken;
     (void)runtime::sleep_for(hold_);
     free_.release();
     return exchange.respond(200, "text/plain; charset=utf-8", "done\n");

@@ -39,7 +39,7 @@ class Downstream {
   net::TcpStream stream_;
 };
 
-std::error_code answer(http::Exchange& exchange, const Result<void>& result) {
+Result<void> answer(http::Exchange& exchange, const Result<void>& result) {
   if (!result) return exchange.respond_error(502);
   return exchange.respond(200, "text/plain; charset=utf-8", "done\n");
 }
@@ -47,7 +47,7 @@ std::error_code answer(http::Exchange& exchange, const Result<void>& result) {
 class Unbounded final : public http::Handler {
  public:
   explicit Unbounded(std::uint16_t port) noexcept : port_(port) {}
-  std::error_code serve(http::Exchange& exchange) override { return answer(exchange, ask()); }
+  Result<void> serve(http::Exchange& exchange) override { return answer(exchange, ask()); }
 
  private:
   [[nodiscard]] Result<void> ask() const {
@@ -62,7 +62,7 @@ class Pooled final : public http::Handler {
  public:
   Pooled(std::uint16_t port, std::uint32_t workers)
       : port_(port), pool_({.name = "asker", .least = workers, .most = workers, .queue = 4096}), kept_(workers) {}
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     return answer(exchange, pool_.run([this] { return ask(); }));
   }
   void stop() { (void)pool_.shutdown(); }

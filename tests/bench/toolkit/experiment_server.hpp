@@ -36,12 +36,12 @@ int serve(std::uint16_t port, Setup&& setup, Cleanup&& cleanup) {
   if (!server) throw std::system_error(server.error());
   auto listener = net::Listener::bind(**runtime, net::Endpoint::v4(INADDR_LOOPBACK, port), {});
   if (!listener) throw std::system_error(listener.error());
-  const std::error_code error = (*listener)->start(
+  const Result<void> started = (*listener)->start(
       [](void* argument, int fd, void* place) noexcept {
         static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
       },
       server->get());
-  if (error) throw std::system_error(error);
+  if (!started) throw std::system_error(started.error());
   int signal = 0;
   sigwait(&term, &signal);
   (*runtime)->run([&] {

@@ -15,9 +15,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::error_code work(const context::Context& ctx) {
+Result<void> work(const context::Context& ctx) {
   // Each wait on the way takes the context, and its error goes up.
-  if (const std::error_code error = context::sleep(ctx, 1h)) return error;
+  if (const Result<void> slept = context::sleep(ctx, 1h); !slept) return slept;
   return {};
 }
 
@@ -41,13 +41,13 @@ TEST_CASE("docs/handlers.md: contexts", "[integration][docs]") {
   std::error_code why;
   test::on_fibers([&] {
     const context::Cancelable soon = context::with_timeout(context::background(), 10ms);
-    late = work(soon.context);  // context::errc::deadline_exceeded
-    soon.cancel();              // always, when the work is over: it takes the child out of its parent
+    late = error_of(work(soon.context));  // context::errc::deadline_exceeded
+    soon.cancel();                        // always, when the work is over: it takes the child out of its parent
 
     const context::Cancelable parent = context::with_cancel(context::background());
     const context::Cancelable child = context::with_timeout(parent.context, 1h);
     parent.cancel(std::make_error_code(std::errc::connection_reset));  // and why
-    left = work(child.context);                                        // context::errc::canceled
+    left = error_of(work(child.context));                              // context::errc::canceled
     why = child.context.cause();                                       // connection_reset
     child.cancel();
   });

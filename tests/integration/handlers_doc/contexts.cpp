@@ -22,15 +22,15 @@ namespace {
 // clang-format off
 const context::Key<std::string> kTrace("trace id");
 
-std::error_code ask(const context::Context& ctx, const net::Endpoint& backend, std::string& answer) {
+Result<void> ask(const context::Context& ctx, const net::Endpoint& backend, std::string& answer) {
   Result<net::TcpStream> stream = net::TcpStream::connect(ctx, backend);
-  if (!stream) return stream.error();
+  if (!stream) return fail(stream.error());
   const std::string* const trace = context::value(ctx, kTrace);
   const std::string question = (trace != nullptr ? *trace : "none") + "\n";
-  if (const auto sent = stream->write_all(ctx, std::as_bytes(std::span(question))); !sent) return sent.error();
+  if (const auto sent = stream->write_all(ctx, std::as_bytes(std::span(question))); !sent) return sent;
   std::array<std::byte, 256> buffer;
   const Result<std::size_t> n = stream->read_some(ctx, buffer);
-  if (!n) return n.error();
+  if (!n) return fail(n.error());
   answer.assign(reinterpret_cast<const char*>(buffer.data()), *n);
   return {};
 }
@@ -38,14 +38,14 @@ std::error_code ask(const context::Context& ctx, const net::Endpoint& backend, s
 class Relay final : public http::Handler {
  public:
   explicit Relay(net::Endpoint backend) : backend_(backend) {}
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     const context::Context traced = context::with_value(exchange.context(), kTrace, "4bf92f35");
     const context::Cancelable call = context::with_timeout(traced, 1s);
     std::string answer;
-    const std::error_code error = ask(call.context, backend_, answer);
+    const Result<void> asked = ask(call.context, backend_, answer);
     call.cancel();
-    if (error == context::errc::deadline_exceeded) return exchange.respond_error(504);
-    if (error) return error;
+    if (error_of(asked) == context::errc::deadline_exceeded) return exchange.respond_error(504);
+    if (!asked) return asked;
     return exchange.respond(200, "text/plain; charset=utf-8", answer);
   }
 
@@ -61,7 +61,7 @@ TEST_CASE("the relay of docs/handlers.md", "[integration][docs]") {
   std::atomic<bool> mute{false};
   auto backend = net::Listener::bind(first.runtime(), *net::Endpoint::parse("127.0.0.1:0"), {});
   REQUIRE(backend);
-  REQUIRE_FALSE((*backend)->serve([&mute](net::TcpStream stream) {
+  REQUIRE((*backend)->serve([&mute](net::TcpStream stream) {
     std::array<std::byte, 256> buffer;
     const auto n = stream.read_some(buffer, Deadline::in(5s));
     if (!n) return;
@@ -75,7 +75,7 @@ TEST_CASE("the relay of docs/handlers.md", "[integration][docs]") {
   REQUIRE(server);
   auto front = net::Listener::bind(first.runtime(), *net::Endpoint::parse("127.0.0.1:0"), {});
   REQUIRE(front);
-  REQUIRE_FALSE((*front)->start(
+  REQUIRE((*front)->start(
       [](void* argument, int fd, void* place) noexcept {
         static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
       },

@@ -25,7 +25,7 @@ TEST_CASE("docs/handlers.md: a server without the daemon", "[integration][docs]"
   auto listener = net::Listener::bind(**runtime, *net::Endpoint::parse("127.0.0.1:0"), {});
   if (!listener) throw std::system_error(listener.error());
 
-  const std::error_code error = (*listener)->start(
+  const Result<void> started = (*listener)->start(
       [](void* argument, int fd, void* place) noexcept {
         static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
       },
@@ -52,7 +52,7 @@ TEST_CASE("docs/handlers.md: a server without the daemon", "[integration][docs]"
   });
   listener->reset();
   runtime->reset();
-  CHECK_FALSE(error);
+  CHECK(started);
   CHECK(answer.starts_with("HTTP/1.1 200 OK\r\n"));
   CHECK(answer.ends_with("hello from a fiber\n"));
 }

@@ -25,7 +25,7 @@ namespace {
 // clang-format off
 void number(const context::Context& ctx, sync::Sender<int> out) {
   for (int i = 1; i <= 10; ++i)
-    if (out.send(ctx, i)) return;  // nobody wants more
+    if (!out.send(ctx, i)) return;  // nobody wants more
   out.close();
 }
 
@@ -35,12 +35,12 @@ int add_up(const context::Context& ctx, sync::Receiver<int> in) {
   return sum;
 }
 
-std::error_code store(const context::Context& ctx, sync::Semaphore& slots, sync::Mutex& mutex, int& stored) {
+Result<void> store(const context::Context& ctx, sync::Semaphore& slots, sync::Mutex& mutex, int& stored) {
   const context::CancelScope call(context::with_timeout(ctx, 5s));  // canceled when it goes
   const Result<sync::Semaphore::Permit> place = slots.permit(call);
-  if (!place) return place.error();
+  if (!place) return fail(place.error());
   const auto guard = mutex.guard(call);
-  if (!guard) return guard.error();  // the place goes back
+  if (!guard) return fail(guard.error());  // the place goes back
   ++stored;
   return {};
 }
@@ -67,8 +67,8 @@ TEST_CASE("docs/handlers.md: ends of channels", "[integration][docs]") {
       cases.push_back(sync::on_receive(*source, [&](Result<int> value) { heard += value ? 1U : 0U; }));
     cases.push_back(sync::on_done(gone));
     for (const auto& source : sources) {
-      if (source->try_send_if_open(1)) break;  // sync::errc::closed, or would_wait
-      sync::select(cases);                     // as often as wanted
+      if (!source->try_send_if_open(1)) break;  // sync::errc::closed, or would_wait
+      sync::select(cases);                      // as often as wanted
     }
   });
   CHECK(sum == 55);

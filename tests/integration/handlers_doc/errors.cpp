@@ -1,6 +1,7 @@
 // docs/handlers.md: errors, and what is thrown.
 #include <catch2/catch.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -12,13 +13,17 @@
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/context/errc.hpp"
+#include "core/context/waits.hpp"
 #include "core/flow/token_bucket.hpp"
 #include "core/flow/worker_pool.hpp"
 #include "core/http/exchange.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/tcp_stream.hpp"
+#include "core/runtime/runtime.hpp"
 #include "core/sync/channel.hpp"
 #include "core/sync/error_group.hpp"
+#include "core/sync/mutex.hpp"
+#include "core/sync/semaphore.hpp"
 #include "core/sync/wait_group.hpp"
 #include "tests/integration/handlers_doc/page.hpp"
 
@@ -54,11 +59,19 @@ static_assert(kIs<decltype(runtime::spawn("x", nothing)), Result<void>>);
 static_assert(kIs<decltype(std::declval<sync::WaitGroup&>().go("x", nothing)), Result<void>>);
 static_assert(kIs<decltype(std::declval<sync::ErrorGroup&>().try_go("x", nothing)), Result<void>>);
 static_assert(kIs<decltype(std::declval<flow::WorkerPool&>().run(nothing)), Result<void>>);
-static_assert(kIs<decltype(std::declval<flow::WorkerPool&>().try_submit(nothing)), std::error_code>);
-static_assert(kIs<decltype(std::declval<sync::ErrorGroup&>().wait()), std::error_code>);
-static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().send(1)), std::error_code>);
-static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().try_send_if_open(1)), std::error_code>);
-static_assert(kIs<decltype(std::declval<http::Exchange&>().flush()), std::error_code>);
+static_assert(kIs<decltype(std::declval<flow::WorkerPool&>().try_submit(nothing)), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::ErrorGroup&>().wait()), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().send(1)), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().try_send_if_open(1)), Result<void>>);
+static_assert(kIs<decltype(std::declval<http::Exchange&>().flush()), Result<void>>);
+static_assert(kIs<decltype(runtime::sleep_for(std::chrono::seconds(1))), Result<void>>);
+static_assert(
+    kIs<decltype(context::sleep(std::declval<const context::Context&>(), std::chrono::seconds(1))), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::Mutex&>().lock(std::declval<const context::Context&>())), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::Semaphore&>().acquire()), Result<void>>);
+static_assert(kIs<decltype(std::declval<flow::TokenBucket&>().wait()), Result<void>>);
+static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().close()), Result<void>>);
+static_assert(kIs<decltype(std::declval<http::Handler&>().serve(std::declval<http::Exchange&>())), Result<void>>);
 static_assert(kIs<decltype(std::declval<sync::Channel<int>&>().try_send(1)), bool>);
 static_assert(kIs<decltype(std::declval<flow::TokenBucket&>().try_take()), bool>);
 static_assert(!std::is_convertible_v<std::error_code, Result<void>>);
@@ -80,5 +93,9 @@ TEST_CASE("docs/handlers.md: errors that a function returns", "[integration][doc
     done = dial(call.context, "1").error();
   });
   CHECK(letters == std::errc::invalid_argument);
+  CHECK_FALSE(as_result(letters));
+  CHECK(error_of(as_result(letters)) == letters);
+  CHECK(as_result(std::error_code()));
+  CHECK_FALSE(error_of(as_result(std::error_code())));
   CHECK(done == context::errc::canceled);
 }

@@ -50,13 +50,13 @@ struct Page {
 };
 
 Result<Page> fetch(const context::Context& ctx, const std::string& url) {
-  if (const std::error_code error = context::sleep(ctx, 1ms)) return fail(error);
+  if (const std::error_code error = error_of(context::sleep(ctx, 1ms))) return fail(error);
   if (url.empty()) return fail(std::errc::invalid_argument);
   return Page{"page of " + url};
 }
 
 // What returns from inside a select in Go returns after it here: the handlers say what to do.
-std::error_code work_until_done(const context::Context& ctx, sync::Channel<Job>& jobs, std::atomic<int>& sum) {
+Result<void> work_until_done(const context::Context& ctx, sync::Channel<Job>& jobs, std::atomic<int>& sum) {
   for (;;) {
     bool open = true;
     std::error_code end;
@@ -66,7 +66,7 @@ std::error_code work_until_done(const context::Context& ctx, sync::Channel<Job>&
                                     if (open) sum += job->n;
                                   }),
                  sync::on_done(ctx, [&](std::error_code error) { end = error; }));
-    if (end) return end;
+    if (end) return fail(end);
     if (!open) return {};
   }
 }
@@ -75,7 +75,7 @@ void flush(int& flushed) { ++flushed; }
 
 void flush_every_so_often(const context::Context& ctx, int& flushed) {
   sync::Ticker ticker(1ms);
-  while (!ticker.wait(ctx)) flush(flushed);
+  while (ticker.wait(ctx)) flush(flushed);
 }
 
 }  // namespace
@@ -131,10 +131,10 @@ TEST_CASE("docs/go-to-fiberd.md: select with return", "[integration][docs]") {
     sync::Channel<Job> jobs(4);
     for (int i = 0; i < 4; ++i) (void)jobs.send(Job{i});
     jobs.close();
-    drained = work_until_done(context::background(), jobs, sum);
+    drained = error_of(work_until_done(context::background(), jobs, sum));
     sync::Channel<Job> idle;
     const context::Cancelable soon = context::with_timeout(context::background(), 1ms);
-    ended = work_until_done(soon.context, idle, sum);
+    ended = error_of(work_until_done(soon.context, idle, sum));
     soon.cancel();
   });
   CHECK(sum == 6);
@@ -206,7 +206,7 @@ TEST_CASE("docs/go-to-fiberd.md: contexts", "[integration][docs]") {
     const context::Context& ctx = request.context;
 
     if (const std::string* const name = context::value(ctx, kUser)) user = *name;
-    late = context::sleep(ctx, 1h);  // deadline_exceeded
+    late = error_of(context::sleep(ctx, 1h));  // deadline_exceeded
 
     const context::Cancelable other = context::with_cancel(context::background());
     other.cancel(std::make_error_code(std::errc::connection_reset));
@@ -226,15 +226,15 @@ TEST_CASE("docs/go-to-fiberd.md: errgroup", "[integration][docs]") {
     sync::ErrorGroup group(ctx);
     group.set_limit(2);
     for (std::size_t i = 0; i < urls.size(); ++i) {
-      group.go("fetch", [&, i]() -> std::error_code {
+      group.go("fetch", [&, i]() -> Result<void> {
         const Result<Page> page = fetch(group.context(), urls[i]);
-        if (!page) return page.error();  // cancels the others
+        if (!page) return fail(page.error());  // cancels the others
         pages[i] = *page;
         return {};
       });
     }
-    const std::error_code error = group.wait();
-    first = error;
+    const Result<void> fetched = group.wait();
+    first = error_of(fetched);
   });
   CHECK(first == std::errc::invalid_argument);
 }
@@ -325,12 +325,12 @@ TEST_CASE("docs/go-to-fiberd.md: semaphores and rates", "[integration][docs]") {
   test::on_fibers([&] {
     const context::Context ctx = context::background();
     sync::Semaphore slots(8);
-    error = slots.acquire(ctx, 2);
+    error = error_of(slots.acquire(ctx, 2));
     if (error) return;
     const defer back([&slots] { slots.release(2); });
 
     flow::TokenBucket limiter(flow::every(1ms), 5);
-    error = limiter.wait(ctx);
+    error = error_of(limiter.wait(ctx));
     if (error) return;
     limited = !limiter.try_take(100);
     limiter.set_rate(2000);

@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::error_code fetch(const context::Context& ctx, int part) {
-  if (part == 2) return std::make_error_code(std::errc::host_unreachable);
+Result<void> fetch(const context::Context& ctx, int part) {
+  if (part == 2) return fail(std::errc::host_unreachable);
   return context::sleep(ctx, 1h);
 }
 
@@ -34,8 +34,8 @@ TEST_CASE("docs/handlers.md: error groups", "[integration][docs]") {
     sync::ErrorGroup group(ctx);
     group.set_limit(4);  // at most so many at a time
     for (int part = 0; part < 3; ++part) group.go("fetch", [&group, part] { return fetch(group.context(), part); });
-    const std::error_code error = group.wait();  // the first error; the others were cancelled by it
-    first = error;
+    const Result<void> fetched = group.wait();  // the first error; the others were cancelled by it
+    first = error_of(fetched);
     request.cancel();
   });
   CHECK(first == std::errc::host_unreachable);

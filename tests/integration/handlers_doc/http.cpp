@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::error_code hello(http::Exchange& exchange) {
+Result<void> hello(http::Exchange& exchange) {
   // Routed as /hello/*: rest() is what * stands for.
   if (exchange.rest().empty()) return exchange.respond_error(404);
   const std::string_view language = exchange.request().headers.find("Accept-Language");
@@ -24,7 +24,7 @@ std::error_code hello(http::Exchange& exchange) {
 
 class Visits final : public http::Handler {
  public:
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     const std::string body = std::to_string(++visits_);
     const http::Field field{"Cache-Control", "no-store"};
     return exchange.respond(200, "text/plain", body, {&field, 1});
@@ -34,26 +34,26 @@ class Visits final : public http::Handler {
   std::atomic<std::uint64_t> visits_{0};
 };
 
-std::error_code measure(http::Exchange& exchange) {
+Result<void> measure(http::Exchange& exchange) {
   std::uint64_t bytes = 0;
   for (;;) {
     const Result<std::string_view> piece = exchange.read_body();
-    if (!piece) return piece.error();  // nothing was answered yet: the server says 400, 408 or 413
+    if (!piece) return fail(piece.error());  // nothing was answered yet: the server says 400, 408 or 413
     if (piece->empty()) break;
     bytes += piece->size();
   }
   return exchange.respond(200, "text/plain", std::to_string(bytes));
 }
 
-std::error_code countdown(http::Exchange& exchange) {
+Result<void> countdown(http::Exchange& exchange) {
   http::ResponseHead head;
   head.body = http::BodyKind::chunked;
   head.content_type = "text/plain";
-  if (const std::error_code error = exchange.begin(head)) return error;
+  if (const Result<void> begun = exchange.begin(head); !begun) return begun;
   for (int i = 3; i != 0; --i) {
-    if (const std::error_code error = exchange.write(std::to_string(i) + "\n")) return error;  // the client is gone
-    if (const std::error_code error = exchange.flush()) return error;  // it waits for this piece
-    if (const std::error_code error = context::sleep(exchange.client_context(), 1ms)) return error;
+    if (const auto sent = exchange.write(std::to_string(i) + "\n"); !sent) return sent;  // the client is gone
+    if (const auto sent = exchange.flush(); !sent) return sent;                          // it waits for this piece
+    if (const auto slept = context::sleep(exchange.client_context(), 1ms); !slept) return slept;
   }
   return exchange.end();
 }

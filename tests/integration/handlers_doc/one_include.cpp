@@ -16,7 +16,7 @@ TEST_CASE("docs/handlers.md: one include brings all that the page speaks of", "[
   (*started)->run([&steps] {
     const context::Cancelable soon = context::with_timeout(context::background(), 1h);
     const defer over([&soon] { soon.cancel(); });
-    if (!context::sleep(soon.context, 1us)) ++steps;
+    if (context::sleep(soon.context, 1us)) ++steps;
     sync::Mutex mutex;
     sync::SharedMutex shared;
     sync::Condition condition;

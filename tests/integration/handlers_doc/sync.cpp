@@ -29,8 +29,8 @@ TEST_CASE("docs/handlers.md: channels", "[integration][docs]") {
     sync::WaitGroup workers;
     for (int i = 0; i < 4; ++i) {
       const auto worker = [&] {
-        for (const int job : jobs)              // until jobs is closed and empty
-          if (results.send(job * job)) return;  // nobody wants more
+        for (const int job : jobs)               // until jobs is closed and empty
+          if (!results.send(job * job)) return;  // nobody wants more
       };
       if (!workers.go("worker", worker)) break;  // no memory for more: then fewer
     }
@@ -106,7 +106,7 @@ TEST_CASE("docs/handlers.md: locks", "[integration][docs]") {
     sync::Semaphore slots(8);
     (void)slots.acquire(8);
     const context::Cancelable soon = context::with_timeout(context::background(), 1ms);
-    busy = slots.acquire(soon.context);  // all are taken: deadline_exceeded
+    busy = error_of(slots.acquire(soon.context));  // all are taken: deadline_exceeded
     soon.cancel();
     slots.release(8);
     taken = slots.available();

@@ -19,7 +19,7 @@ namespace {
 /// A handler with a state: the same for all listeners and routes that name it.
 class Visits final : public http::Handler {
  public:
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     return exchange.respond(200, "text/plain", std::to_string(++count_));
   }
 
@@ -38,7 +38,7 @@ void mirror(const context::Context& connection, net::TcpStream& stream) {
 
 /// Works behind the handlers as long as the daemon serves.
 void ticker(const context::Context& daemon) {
-  while (!context::sleep(daemon, std::chrono::milliseconds(1))) {
+  while (context::sleep(daemon, std::chrono::milliseconds(1))) {
   }
   log(LogLevel::info, "ticker ended: " + daemon.err().message());
 }
@@ -46,7 +46,7 @@ void ticker(const context::Context& daemon) {
 /// Waits for the end of its context, and says which it was.
 void patient(const context::Context& connection, net::TcpStream& stream) {
   write(stream, "waiting");
-  const std::error_code error = context::sleep(connection, std::chrono::hours(1));
+  const std::error_code error = error_of(context::sleep(connection, std::chrono::hours(1)));
   log(LogLevel::info, "patient ended: " + error.message() + ", " + connection.cause().message());
 }
 
@@ -54,7 +54,7 @@ void patient(const context::Context& connection, net::TcpStream& stream) {
 void closes(const context::Context& connection, net::TcpStream& stream) {
   write(stream, "closing");
   stream.close();
-  if (const std::error_code error = context::sleep(connection, std::chrono::milliseconds(20)))
+  if (const std::error_code error = error_of(context::sleep(connection, std::chrono::milliseconds(20))))
     log(LogLevel::error, "the context of a connection that the handler closed ended: " + error.message());
 }
 
@@ -66,17 +66,17 @@ int main(int argc, char** argv) {
     return exchange.respond(200, "text/plain", *greeting);
   });
   daemon.handle("visits", std::make_shared<Visits>());
-  daemon.handle("collects", [](http::Exchange& exchange) -> std::error_code {
+  daemon.handle("collects", [](http::Exchange& exchange) -> Result<void> {
     std::size_t size = 0;
     for (;;) {
       const Result<std::string_view> piece = exchange.read_body();
-      if (!piece) return piece.error();
+      if (!piece) return fail(piece.error());
       if (piece->empty()) break;
       size += piece->size();
     }
     return exchange.respond(200, "text/plain", std::to_string(size));
   });
-  daemon.handle("throws", [](http::Exchange&) -> std::error_code { throw std::runtime_error("on purpose"); });
+  daemon.handle("throws", [](http::Exchange&) -> Result<void> { throw std::runtime_error("on purpose"); });
   daemon.serve_tcp("mirror", &mirror);
   daemon.serve_tcp("patient", &patient);
   daemon.serve_tcp("closes", &closes);
@@ -84,8 +84,7 @@ int main(int argc, char** argv) {
                    [](const context::Context&, net::TcpStream&) { throw std::runtime_error("on purpose, too"); });
   daemon.on_start([](const context::Context& ctx) {
     log(LogLevel::info, "first start function");
-    const Result<void> started = runtime::spawn("ticker", [ctx] { ticker(ctx); });
-    return started ? std::error_code() : started.error();
+    return runtime::spawn("ticker", [ctx] { ticker(ctx); });
   });
   daemon.on_start([](const context::Context&) { log(LogLevel::info, "second start function"); });
   daemon.on_stop([] { log(LogLevel::info, "last stop function"); });
@@ -95,9 +94,9 @@ int main(int argc, char** argv) {
     throw std::runtime_error("on purpose, at the end");
   });
   if (const char* const how = std::getenv("FAIL_START"); how != nullptr) {
-    daemon.on_start([how](const context::Context&) -> std::error_code {
+    daemon.on_start([how](const context::Context&) -> Result<void> {
       if (*how == 't') throw std::runtime_error("on purpose, at the start");
-      return std::make_error_code(std::errc::host_unreachable);
+      return fail(std::errc::host_unreachable);
     });
   }
   daemon.default_config("listeners: [{name: own, address: \"127.0.0.1:0\", tcp: {handler: mirror}}]\n");

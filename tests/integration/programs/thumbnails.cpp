@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::error_code refuse(http::Exchange& exchange, unsigned status) {
+Result<void> refuse(http::Exchange& exchange, unsigned status) {
   const http::Field later{"Retry-After", "1"};
   return exchange.respond_error(status, {&later, 1});
 }
@@ -22,7 +22,7 @@ class Thumbnails final : public http::Handler {
  public:
   explicit Thumbnails(flow::WorkerPool& pool) : pool_(pool) {}
 
-  std::error_code serve(http::Exchange& exchange) override {
+  Result<void> serve(http::Exchange& exchange) override {
     if (!bucket_.try_take()) return refuse(exchange, 429);
     const Result<std::string> small = pool_.run(exchange.context(), [&] { return shrink(exchange.rest()); });
     if (!small) return refuse(exchange, 503);  // flow::errc::queue_timeout, or the request has no time left

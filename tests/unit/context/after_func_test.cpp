@@ -136,9 +136,9 @@ TEST_CASE("an after_func for which there is no fiber is tried again, not lost", 
   std::atomic<int> runs{0};
   refusals = 3;
   auto rt = start(1);
-  rt->set_admission_hook([](std::string_view name) noexcept {
-    return name == "after_func" && refusals.fetch_sub(1) > 0 ? std::make_error_code(std::errc::not_enough_memory)
-                                                             : std::error_code{};
+  rt->set_admission_hook([](std::string_view name) noexcept -> Result<void> {
+    if (name == "after_func" && refusals.fetch_sub(1) > 0) return fail(std::errc::not_enough_memory);
+    return {};
   });
   rt->run([&] {
     const auto c = context::with_cancel(context::background());

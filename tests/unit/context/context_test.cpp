@@ -143,7 +143,7 @@ TEST_CASE("deadlines fire in their order, a child inherits the earlier one", "[c
       (void)runtime::spawn("waiter", [&, ms] {
         const auto c = context::with_timeout(parent.context, std::chrono::milliseconds(ms));
         const std::int64_t begin = monotonic_now();
-        const std::error_code e = context::sleep(c.context, 1h);
+        const std::error_code e = error_of(context::sleep(c.context, 1h));
         const std::int64_t took = monotonic_now() - begin;
         in_time = in_time && e == errc::deadline_exceeded && c.context.err() == errc::deadline_exceeded &&
                   took >= std::min(ms, 49) * 1'000'000;
@@ -164,9 +164,10 @@ TEST_CASE("of two deadlines the earlier wins, and the error says which", "[conte
   std::error_code slept;
   (void)Simulation(5).run([&] {
     const auto c = context::with_timeout(context::background(), 10ms);
-    slept = context::sleep(c.context, 1ms);
-    own = context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1ms));
-    contexts = context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1h));
+    slept = error_of(context::sleep(c.context, 1ms));
+    own = error_of(context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1ms)));
+    contexts =
+        error_of(context::park_until(c.context, runtime::prepare_park(runtime::WaitReason::test), Deadline::in(1h)));
   });
   CHECK_FALSE(slept);
   CHECK(own == std::errc::timed_out);
@@ -183,7 +184,7 @@ TEST_CASE("waits obey a context: sleep, blocking, use_fiber; one that is done wa
   start(2)->run([&] {
     const auto sleeping = context::with_cancel(context::background());
     (void)runtime::spawn("cancel", [c = sleeping.cancel] { c(); });
-    slept = context::sleep(sleeping.context, 1h);
+    slept = error_of(context::sleep(sleeping.context, 1h));
     value = context::blocking(context::background(), [] { return 6; });
     blocked = context::blocking(sleeping.context, [&ran] { ran = true; }).error();
     const auto late = context::with_timeout(context::background(), 2ms);
@@ -223,10 +224,10 @@ TEST_CASE("cancel, deadline and wake race under 10,000 seeds: one outcome, and e
         --left;
       });
       (void)runtime::spawn("child", [&] {
-        child_error = context::sleep(child.context, 1h);
+        child_error = error_of(context::sleep(child.context, 1h));
         --left;
       });
-      error = context::park_until(c.context, t);
+      error = error_of(context::park_until(c.context, t));
       state = c.context.err();
       while (left != 0) runtime::yield();
     });
@@ -282,7 +283,7 @@ TEST_CASE("deadlines, cancels and destruction on two Processors", "[context]") {
           (void)runtime::sleep_for(std::chrono::microseconds((i * 7) % 900));
           c();
         });
-        const std::error_code e = context::sleep(child.context, 1h);
+        const std::error_code e = error_of(context::sleep(child.context, 1h));
         if (e != errc::canceled && e != errc::deadline_exceeded) ++wrong;
         if (child.context.err() != e) ++wrong;
         ++ended;

@@ -117,7 +117,7 @@ void run_round(int i, Helpers& helpers, const context::Context& root, Counts& co
     const std::size_t which = (k + static_cast<std::size_t>(i / kinds)) % (cancels + 1);
     helpers[which].give(jobs[which]);
   }
-  const std::error_code error = context::park_until(own->context, ticket);
+  const std::error_code error = error_of(context::park_until(own->context, ticket));
   const std::error_code after = own->context.err();
   const std::error_code cause = own->context.cause();
   own.reset();  // while a cancel may still be going through it

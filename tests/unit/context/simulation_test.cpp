@@ -135,7 +135,7 @@ class Tree {
 
   void wait(std::size_t i) {
     const Context ctx = nodes_[i].watched;
-    const std::error_code error = context::sleep(ctx, std::chrono::hours(1));
+    const std::error_code error = error_of(context::sleep(ctx, std::chrono::hours(1)));
     expect(error == errc::canceled || error == errc::deadline_exceeded);
     expect(ctx.err() == error);
     look();

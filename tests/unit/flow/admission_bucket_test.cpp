@@ -10,8 +10,9 @@ using flow::errc;
 
 TEST_CASE("a bucket in the scheduling path refuses before a fiber exists and says why", "[admission_bucket]") {
   struct NoThirteen final : runtime::Admission {
-    std::error_code admit(std::string_view name) noexcept override {
-      return name == "thirteen" ? std::make_error_code(std::errc::permission_denied) : std::error_code{};
+    Result<void> admit(std::string_view name) noexcept override {
+      if (name == "thirteen") return fail(std::errc::permission_denied);
+      return {};
     }
   } next;
   flow::AdmissionBucket bucket("job", 0, 5, &next);  // five and no more

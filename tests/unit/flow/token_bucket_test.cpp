@@ -253,14 +253,14 @@ TEST_CASE("wait takes turns, at the rate, and not beyond a deadline", "[token_bu
       begin = monotonic_now();
       for (int i = 0; i < 20; ++i)
         (void)runtime::spawn("w", [&] {
-          if (!bucket.wait()) times.push_back(monotonic_now());
+          if (bucket.wait()) times.push_back(monotonic_now());
         });
       for (int i = 0; i < 5; ++i)
         (void)runtime::spawn("short", [&] {
           const auto c = context::with_timeout(context::background(), 1us);
           while (bucket.available() > 0) (void)bucket.try_take();
           const std::int64_t asked = monotonic_now();
-          const std::error_code error = bucket.wait(c.context);
+          const std::error_code error = error_of(bucket.wait(c.context));
           // Refused at once, not when the deadline has passed.
           if (error && (monotonic_now() - asked < 1'000)) ++in_vain;
           c.cancel();
@@ -269,7 +269,7 @@ TEST_CASE("wait takes turns, at the rate, and not beyond a deadline", "[token_bu
         (void)runtime::spawn("canceled", [&] {
           const auto c = context::with_cancel(context::background());
           (void)runtime::spawn("canceler", [cancel = c.cancel] { cancel(); });
-          if (bucket.wait(c.context) == context::errc::canceled) ++canceled;
+          if (error_of(bucket.wait(c.context)) == context::errc::canceled) ++canceled;
         });
     });
     if (times.size() != 20) ++wrong;
@@ -290,17 +290,17 @@ TEST_CASE("wait refuses at once what can never be", "[token_bucket][simulation]"
   std::int64_t passed = 0;
   Simulation(1).run([&] {
     TokenBucket bucket(1, 2);
-    too_many = bucket.wait(3);
+    too_many = error_of(bucket.wait(3));
     TokenBucket dry(0, 1);
     (void)dry.try_take();
-    never = dry.wait();
+    never = error_of(dry.wait());
     const auto c = context::with_cancel(context::background());
     c.cancel();
-    done = bucket.wait(c.context);
+    done = error_of(bucket.wait(c.context));
     (void)bucket.try_take(2);
     const auto soon = context::with_timeout(context::background(), 500ms);
     const std::int64_t begin = monotonic_now();
-    late = bucket.wait(soon.context);
+    late = error_of(bucket.wait(soon.context));
     passed = monotonic_now() - begin;
     soon.cancel();
     (void)runtime::sleep_for(2s);
@@ -326,7 +326,7 @@ TEST_CASE("a wait that is cancelled gives its tokens back", "[token_bucket][simu
       (void)runtime::sleep_for(1s);
       cancel(std::make_error_code(std::errc::connection_reset));
     });
-    error = bucket.wait(c.context, 10);
+    error = error_of(bucket.wait(c.context, 10));
     until = bucket.time_until(2);
   });
   CHECK(error == context::errc::canceled);

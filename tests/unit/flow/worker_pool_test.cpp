@@ -32,7 +32,7 @@ TEST_CASE("jobs run on as many workers as allowed, and all of them run", "[worke
     const auto outcome = Simulation(seed).run([&] {
       WorkerPool pool({.most = 3, .queue = 4});
       for (int i = 0; i < 40; ++i)
-        if (pool.submit(background(), [&] {
+        if (!pool.submit(background(), [&] {
               most = std::max(most, ++now_in);
               (void)runtime::sleep_for(1us);
               --now_in;
@@ -119,7 +119,7 @@ TEST_CASE("a full queue: try_submit refuses, submit waits its turn", "[worker_po
         (void)runtime::sleep_for(1ms);
         order.push_back(i);
       });
-    full = pool.try_submit([&] { order.push_back(99); });
+    full = error_of(pool.try_submit([&] { order.push_back(99); }));
     full_run = pool.try_run(background(), [&] { order.push_back(99); }).error();
     for (int i = 3; i < 6; ++i) {
       (void)runtime::spawn("submitter", [&, i] { (void)pool.submit(background(), [&, i] { order.push_back(i); }); });
@@ -147,7 +147,7 @@ TEST_CASE("without a queue a job goes from hand to hand", "[worker_pool][simulat
         (void)runtime::sleep_for(1us);
         ++ran;
       });
-    full = pool.try_submit([] {});
+    full = error_of(pool.try_submit([] {}));
     (void)pool.shutdown();
   });
   CHECK(ran == 10);
@@ -177,7 +177,7 @@ TEST_CASE("who waits too long is told and not run", "[worker_pool][simulation]")
     });
     while (pool.queued() != 2) runtime::yield();
     const std::int64_t begin = monotonic_now();
-    told_room = pool.submit(background(), [&] { ran = true; });
+    told_room = error_of(pool.submit(background(), [&] { ran = true; }));
     room_waited = monotonic_now() - begin;
     (void)runtime::sleep_for(2s);
     counted = pool.refusals().of(errc::queue_timeout);
@@ -213,11 +213,11 @@ TEST_CASE("a context ends the wait; what runs is waited for", "[worker_pool][sim
     while (pool.busy() != 1) runtime::yield();
     (void)runtime::spawn("queued", [&] { queued = pool.run(c.context, [&] { ran = true; }).error(); });
     while (pool.queued() != 1) runtime::yield();
-    (void)runtime::spawn("room", [&] { room = pool.submit(c.context, [&] { ran = true; }); });
+    (void)runtime::spawn("room", [&] { room = error_of(pool.submit(c.context, [&] { ran = true; })); });
     while (pool.waiting_for_room() != 1) runtime::yield();
     c.cancel();
     (void)runtime::sleep_for(2s);
-    dead = pool.submit(c.context, [&] { ran = true; });
+    dead = error_of(pool.submit(c.context, [&] { ran = true; }));
     gave_up = pool.gave_up();
     (void)pool.shutdown();
   });
@@ -276,11 +276,11 @@ TEST_CASE("shutdown with work queued: drain runs it, drop tells everybody", "[wo
         if (auto r = pool.run([&] { ++ran; }); !r) run = r.error();
       });
       while (pool.queued() != 5) runtime::yield();
-      (void)runtime::spawn("room", [&] { room = pool.submit(background(), [&] { ++ran; }); });
+      (void)runtime::spawn("room", [&] { room = error_of(pool.submit(background(), [&] { ++ran; })); });
       while (pool.waiting_for_room() != 1) runtime::yield();
       (void)pool.shutdown(mode);
-      after = pool.try_submit([&] { ran = 1000; });
-      again = pool.shutdown(Queued::drop);
+      after = error_of(pool.try_submit([&] { ran = 1000; }));
+      again = error_of(pool.shutdown(Queued::drop));
       counted = pool.refusals().of(errc::pool_closed);
       if (pool.workers() != 0) ran = 2000;
       runtime::yield();
@@ -312,8 +312,8 @@ TEST_CASE("shutdown's wait obeys its context, and drop after drain drops the res
     for (int i = 0; i < 3; ++i)
       (void)pool.submit(background(), [&](std::error_code e) { told += e == errc::pool_closed ? 1 : 0; });
     const auto c = context::with_timeout(background(), 10ms);
-    first = pool.shutdown(c.context, Queued::drain);
-    second = pool.shutdown(Queued::drop);
+    first = error_of(pool.shutdown(c.context, Queued::drain));
+    second = error_of(pool.shutdown(Queued::drop));
     c.cancel();
   });
   CHECK(first == context::errc::deadline_exceeded);
@@ -325,10 +325,10 @@ TEST_CASE("when no fiber can be had everybody is told", "[worker_pool]") {
   // Spawns of workers are refused as often as the counter says.
   struct Refuse final : runtime::Admission {
     std::atomic<int> left{0};
-    std::error_code admit(std::string_view name) noexcept override {
+    Result<void> admit(std::string_view name) noexcept override {
       if (name != "w" || left.load() == 0) return {};
       left.fetch_sub(1);
-      return errc::rate_limited;
+      return fail(errc::rate_limited);
     }
   } refuse;
   std::error_code alone;
@@ -341,14 +341,14 @@ TEST_CASE("when no fiber can be had everybody is told", "[worker_pool]") {
   (*rt)->run([&] {
     WorkerPool pool({.name = "w", .most = 2, .queue = 5});
     refuse.left = 1;
-    alone = pool.try_submit([&] { ++ran; });
+    alone = error_of(pool.try_submit([&] { ++ran; }));
     (void)pool.submit(background(), [&] {
       ++ran;
       (void)runtime::sleep_for(5ms);
     });
     while (pool.busy() != 1 || ran != 1) runtime::yield();
     refuse.left = 1;
-    with_others = pool.try_submit([&] { ++ran; });  // the one that runs comes to it
+    with_others = error_of(pool.try_submit([&] { ++ran; }));  // the one that runs comes to it
     counted = pool.refusals().of(errc::no_worker);
     (void)pool.shutdown();
   });
@@ -390,7 +390,7 @@ TEST_CASE("every race of submitting, running, cancelling and closing ends each j
                 !r)
               error = r.error();
           } else {
-            error = pool.submit(c.context, [&](std::error_code e) { ++(e ? told : ran); });
+            error = error_of(pool.submit(c.context, [&](std::error_code e) { ++(e ? told : ran); }));
           }
           if (error) {
             ++errors;
@@ -430,9 +430,9 @@ TEST_CASE("threads: every job is run once", "[worker_pool][threads]") {
         (void)runtime::spawn("s", [&, f] {
           for (int i = 0; i < 200; ++i) {
             if (f % 3 == 0) {
-              if (pool.submit(background(), [&] { ran.fetch_add(1); })) full.fetch_add(1000);
+              if (!pool.submit(background(), [&] { ran.fetch_add(1); })) full.fetch_add(1000);
             } else if (f % 3 == 1) {
-              if (pool.try_submit([&] { ran.fetch_add(1); })) full.fetch_add(1);
+              if (!pool.try_submit([&] { ran.fetch_add(1); })) full.fetch_add(1);
             } else if (auto r = pool.run([i] { return i; }); r && *r == i) {
               results.fetch_add(1);
             }

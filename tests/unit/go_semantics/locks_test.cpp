@@ -84,10 +84,10 @@ TEST_CASE("go mutex: unlocking what one does not hold is a mistake with an answe
       [](Findings& found) {
         Mutex mutex;
         const std::uint64_t before = bug_count();
-        found.check(mutex.unlock() == sync::errc::not_owner, "free");
+        found.check(error_of(mutex.unlock()) == sync::errc::not_owner, "free");
         const std::lock_guard guard(mutex);
         WaitGroup group;
-        start(group, [&] { found.check(mutex.unlock() == sync::errc::not_owner, "another's"); });
+        start(group, [&] { found.check(error_of(mutex.unlock()) == sync::errc::not_owner, "another's"); });
         group.wait();
         found.check(bug_count() == before + 2 && mutex.locked(), "told, and still held");
       },
@@ -232,7 +232,7 @@ TEST_CASE("go waitgroup: more done than added is a mistake with an answer", "[go
       [](Findings& found) {
         WaitGroup group;
         const std::uint64_t before = bug_count();
-        found.check(group.done() == sync::errc::negative_wait_group, "negative");
+        found.check(error_of(group.done()) == sync::errc::negative_wait_group, "negative");
         found.check(bug_count() == before + 1 && group.count() == 0, "told; nothing changes");
       },
       1);

@@ -85,11 +85,6 @@ struct MuteServer {
   Endpoint endpoint;
 };
 
-template <class T>
-std::error_code error_of(const Result<T>& r) {
-  return r ? std::error_code{} : r.error();
-}
-
 /// Everything that a stream can do under a context; `file` holds kText.
 struct Call {
   const char* name;

@@ -49,7 +49,7 @@ Report run_out() {
     ListenerOptions options;
     options.metrics.refused_descriptors = &refused;
     auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
-    if (!listener || (*listener)->serve(echo)) return;
+    if (!listener || !(*listener)->serve(echo)) return;
     (*listener)->pause();
     std::vector<TcpStream> clients;
     for (int i = 0; i < 40; ++i) clients.push_back(*TcpStream::connect((*listener)->local(), Deadline::in(5s)));

@@ -43,7 +43,7 @@ Ends connect_through(const char* address, net::ListenerOptions options) {
       ends.accepted = Settings::of(stream.native_handle());
       latch.done();
     };
-    if (!expect(listener.has_value() && !(*listener)->serve(look), "listen")) return;
+    if (!expect(listener.has_value() && (*listener)->serve(look), "listen")) return;
     Result<TcpStream> stream = TcpStream::connect((*listener)->local(), Deadline::in(5s));
     if (!expect(stream.has_value(), "connect")) return;
     ends.connected = Settings::of(stream->native_handle());

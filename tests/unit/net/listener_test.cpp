@@ -101,7 +101,7 @@ TEST_CASE("a client that does not read makes the kernel hold little for it", "[n
       std::string c = "x";
       (void)stream.read_some(bytes(c), Deadline::in(5s));  // until the client leaves
     };
-    if (!expect(listener.has_value() && !(*listener)->serve(pour), "listen")) return;
+    if (!expect(listener.has_value() && (*listener)->serve(pour), "listen")) return;
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int small = 4096;
     expect(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0, "receive buffer");
@@ -129,7 +129,7 @@ TEST_CASE("the connection limit refuses by closing, and counts", "[net][listener
     options.connections = 3;
     options.metrics = counters.metrics();
     auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
-    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    if (!expect(listener.has_value() && (*listener)->serve(echo), "listen")) return;
     std::vector<TcpStream> streams;
     std::string c = "x";
     for (int i = 0; i < 3; ++i) {
@@ -220,7 +220,7 @@ TEST_CASE("stop serves whom the kernel has let in", "[net][listener]") {
     ListenerOptions options;
     options.metrics = counters.metrics();
     auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
-    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    if (!expect(listener.has_value() && (*listener)->serve(echo), "listen")) return;
     (*listener)->pause();
     std::vector<TcpStream> streams;
     for (int i = 0; i < 20; ++i) streams.push_back(*TcpStream::connect((*listener)->local(), Deadline::in(5s)));
@@ -263,7 +263,7 @@ TEST_CASE("a reuseport group serves on every socket", "[net][listener]") {
     ListenerOptions options;
     options.reuse_port = true;
     auto listener = Listener::bind(*rt, *Endpoint::parse("127.0.0.1:0"), options);
-    if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+    if (!expect(listener.has_value() && (*listener)->serve(echo), "listen")) return;
     for (int i = 0; i < 30; ++i) {
       Result<TcpStream> s = TcpStream::connect((*listener)->local(), Deadline::in(5s));
       std::string c = " ";
@@ -283,7 +283,7 @@ TEST_CASE("dual stack and IPv6 only", "[net][listener]") {
       ListenerOptions options;
       options.dual_stack = dual;
       auto listener = Listener::bind(*rt, *Endpoint::parse("[::]:0"), options);
-      if (!expect(listener.has_value() && !(*listener)->serve(echo), "listen")) return;
+      if (!expect(listener.has_value() && (*listener)->serve(echo), "listen")) return;
       const std::uint16_t port = (*listener)->local().port();
       expect(TcpStream::connect(Endpoint::v6(in6addr_loopback, port), Deadline::in(5s)).has_value(), "IPv6");
       const auto v4 = TcpStream::connect(Endpoint::v4(INADDR_LOOPBACK, port), Deadline::in(5s));

@@ -41,7 +41,7 @@ TEST_CASE("waiting for bytes", "[poll]") {
     start(processors)->run([&] {
       PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
       (void)spawn("writer", [&] { (void)!write(p.fd[1], "x", 1); });
-      e = d->wait(Direction::read, WaitReason::io_read);
+      e = error_of(d->wait(Direction::read, WaitReason::io_read));
       (void)!read(p.fd[0], &c, 1);
       d->close();
     });
@@ -57,12 +57,12 @@ TEST_CASE("a poll wait ends by deadline, cancellation and shutdown", "[poll]") {
   std::error_code shut;
   start(2)->run([&] {
     PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
-    deadline = d->wait(Direction::read, WaitReason::io_read, Deadline::in(2ms));
+    deadline = error_of(d->wait(Direction::read, WaitReason::io_read, Deadline::in(2ms)));
     CancelSource c;
     (void)spawn("cancel", [&] { c.cancel(); });
-    canceled = d->wait(Direction::read, WaitReason::io_read, Deadline::never(), &c);
+    canceled = error_of(d->wait(Direction::read, WaitReason::io_read, Deadline::never(), &c));
     (void)spawn("shut", [d] { d->shutdown(); });
-    shut = d->wait(Direction::read, WaitReason::io_read);
+    shut = error_of(d->wait(Direction::read, WaitReason::io_read));
     d->close();
   });
   CHECK(deadline == std::errc::timed_out);
@@ -84,7 +84,7 @@ TEST_CASE("a full socket waits for room", "[poll]") {
         const ssize_t n = read(p.fd[1], in.data(), in.size());
         if (n > 0)
           drained += static_cast<std::size_t>(n);
-        else if (r->wait(Direction::read, WaitReason::io_read))
+        else if (!r->wait(Direction::read, WaitReason::io_read))
           break;
       }
       r->close();
@@ -93,7 +93,7 @@ TEST_CASE("a full socket waits for room", "[poll]") {
       const ssize_t n = write(p.fd[0], block.data(), block.size());
       if (n > 0)
         written += static_cast<std::size_t>(n);
-      else if (d->wait(Direction::write, WaitReason::io_write, Deadline::in(5s)))
+      else if (!d->wait(Direction::write, WaitReason::io_write, Deadline::in(5s)))
         break;
     }
     d->close();
@@ -164,7 +164,7 @@ TEST_CASE("an event of a closed descriptor does not reach its successor", "[poll
       std::array<int, 2> b{};
       if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b.data()) != 0) return;
       PollDescriptor* next = *PollDescriptor::open(b[0]);
-      e = next->wait(Direction::read, WaitReason::io_read, Deadline::in(1ms));
+      e = error_of(next->wait(Direction::read, WaitReason::io_read, Deadline::in(1ms)));
       next->close();
       for (int fd : {a[0], a[1], b[0], b[1]}) close(fd);
       if (e != std::errc::timed_out) return;
@@ -201,13 +201,13 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
   bool woke = false;
   start(2)->run([&] {
     PollDescriptor* const d = *PollDescriptor::open(p.fd[0]);
-    if (d->watch_hang_up(watch)) return;
+    if (!d->watch_hang_up(watch)) return;
     (void)!write(p.fd[1], "x", 1);
     (void)::shutdown(p.fd[1], SHUT_WR);
     ended = wait_for(watch.ends) && watch.resets == 0 && !d->was_reset();
     d->unwatch_hang_up(watch);
     // Told at once of what is known.
-    if (d->watch_hang_up(late)) return;
+    if (!d->watch_hang_up(late)) return;
     (void)close(std::exchange(p.fd[1], -1));
     reset = late.ends == 1 && wait_for(late.resets) && d->was_reset();
     d->unwatch_hang_up(watch);  // not the one that watches now
@@ -217,7 +217,7 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
     // An idle handler is not mistaken for a watch, nor the other way round.
     Pair q;
     PollDescriptor* const other = *PollDescriptor::open(q.fd[0]);
-    if (other->watch_hang_up(gone)) return;
+    if (!other->watch_hang_up(gone)) return;
     other->unwatch_hang_up(gone);
     Idle state;
     idle = other->go_idle(state.handler(), Deadline::never());
@@ -247,7 +247,7 @@ TEST_CASE("watching comes and goes while the peer goes away: never told after un
       });
       {
         auto watch = std::make_unique<Watch>();
-        if (d->watch_hang_up(*watch)) ++wrong;
+        if (!d->watch_hang_up(*watch)) ++wrong;
         for (int k = 0; k < i % 4; ++k) yield();
         if (i % 64 == 3) {  // whatever the machine does, some are told
           const std::int64_t last = monotonic_now() + 10'000'000'000;

@@ -102,7 +102,8 @@ TEST_CASE("a throwing fiber ends alone, counted, and logged with name, spawn sit
 TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {
   auto rt = start(1);
   rt->set_admission_hook([](std::string_view name) noexcept {
-    return name == "refused" ? std::make_error_code(std::errc::resource_unavailable_try_again) : std::error_code{};
+    return as_result(name == "refused" ? std::make_error_code(std::errc::resource_unavailable_try_again)
+                                       : std::error_code{});
   });
   std::error_code refused;
   bool ran = false;
@@ -121,11 +122,11 @@ TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {
 TEST_CASE("an Admission has state, says why, and every reason is counted", "[scheduler]") {
   struct Third final : Admission {
     std::atomic<int> asked{0};
-    std::error_code admit(std::string_view name) noexcept override {
+    Result<void> admit(std::string_view name) noexcept override {
       if (name != "limited") return {};
       const int n = asked.fetch_add(1);
       if (n % 3 == 0) return {};
-      return std::make_error_code(n % 3 == 1 ? std::errc::timed_out : std::errc::connection_refused);
+      return fail(n % 3 == 1 ? std::errc::timed_out : std::errc::connection_refused);
     }
   } third;
   auto rt = start(2);

@@ -120,11 +120,11 @@ TEST_CASE("sleep obeys duration and cancellation", "[wait]") {
   std::int64_t took = 0;
   start(1)->run([&] {
     const std::int64_t begin = monotonic_now();
-    slept = sleep_for(3ms);
+    slept = error_of(sleep_for(3ms));
     took = monotonic_now() - begin;
     CancelSource c;
     (void)spawn("cancel", [&c] { c.cancel(); });
-    canceled = sleep_for(10s, &c);
+    canceled = error_of(sleep_for(10s, &c));
   });
   CHECK_FALSE(slept);
   CHECK(took >= 3'000'000);

@@ -44,10 +44,10 @@ void send_some(Channel<int>& channel, Ledger& ledger, int first, std::uint64_t s
   for (int value = first; value < first + kEach; ++value) {
     const auto at = static_cast<std::size_t>(value);
     if (random.below(2) == 0) {
-      ledger.sent[at] += channel.send(value) ? 0 : 1;
+      ledger.sent[at] += channel.send(value) ? 1 : 0;
     } else {
       const auto timed = context::with_timeout(context::background(), brief(random));
-      ledger.sent[at] += channel.send(timed.context, value) ? 0 : 1;
+      ledger.sent[at] += channel.send(timed.context, value) ? 1 : 0;
       timed.cancel();
     }
     if (random.below(4) == 0) runtime::yield();
@@ -115,7 +115,7 @@ TEST_CASE("channel: closing while senders and receivers wait, 10,000 seeds", "[c
     for (int s = 0; s < 3; ++s)
       (void)group.go("sender", [&, s] {
         int value = s;
-        const std::error_code error = channel.send_from(value);
+        const std::error_code error = error_of(channel.send_from(value));
         invariant(!error || error == sync::errc::closed, "how a send ends");
         ++(error ? kept : sent);
       });
@@ -145,8 +145,8 @@ TEST_CASE("channel: senders that may come too late race with its end, 10,000 see
         Random mine(seed + 10 + s);
         for (int i = 0; i < 6; ++i) {
           int value = i;
-          const std::error_code error =
-              mine.below(2) == 0 ? channel.send_if_open(context::background(), value) : channel.try_send_if_open(value);
+          const std::error_code error = error_of(mine.below(2) == 0 ? channel.send_if_open(context::background(), value)
+                                                                    : channel.try_send_if_open(value));
           invariant(!error || error == sync::errc::closed || error == sync::errc::would_wait, "how a send ends");
           invariant(closed == 0 || error != sync::errc::would_wait, "open again");
           sent += error ? 0 : 1;

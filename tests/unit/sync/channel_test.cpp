@@ -20,14 +20,14 @@ TEST_CASE("a buffered channel keeps order and size", "[channel]") {
   on_fibers(1, [](test::Findings& found) {
     Channel<int> channel(3);
     found.check(channel.capacity() == 3 && channel.size() == 0, "empty");
-    for (int i = 0; i < 3; ++i) found.check(!channel.send(i), "room");
+    for (int i = 0; i < 3; ++i) found.check(channel.send(i).has_value(), "room");
     int four = 4;
     const std::uint64_t unsent = sync::unsent_count();
     found.check(!channel.try_send(four), "full");
     found.check(sync::unsent_count() == unsent + 1, "what was not sent is counted");
     for (int round = 0; round < 10; ++round) {
       found.check(*channel.receive() == round, "first in, first out");
-      found.check(!channel.send(round + 3), "room again");
+      found.check(channel.send(round + 3).has_value(), "room again");
     }
     found.check(channel.size() == 3, "three are left");
     found.check(channel.try_receive() == 10 && channel.try_receive() == 11 && channel.try_receive() == 12, "the rest");
@@ -109,7 +109,7 @@ TEST_CASE("a channel destroys what is left in it, and loses nothing of what it p
       (void)channel.close();
       std::error_code error;
 #ifdef NDEBUG
-      error = channel.send_from(kept);
+      error = error_of(channel.send_from(kept));
       found.check(error == sync::errc::closed && kept.full, "what was refused stays with the sender");
 #endif
     }
@@ -125,9 +125,9 @@ TEST_CASE("closing: the buffer is drained first, waiters on both sides are told"
     std::error_code blocked;
     int kept = 3;
     WaitGroup group;
-    (void)group.go("sender", [&] { blocked = channel.send_from(kept); });
+    (void)group.go("sender", [&] { blocked = error_of(channel.send_from(kept)); });
     runtime::yield();
-    found.check(!channel.close(), "closed");
+    found.check(channel.close().has_value(), "closed");
     group.wait();
     found.check(blocked == sync::errc::closed && kept == 3, "a sender that waited keeps its value");
     found.check(channel.closed(), "it says so");
@@ -154,10 +154,10 @@ TEST_CASE("misuse of a closed channel is a BUG and a defined error", "[channel]"
     Channel<int> channel(1);
     (void)channel.close();
     const std::uint64_t bugs = bug_count();
-    found.check(channel.send(1) == sync::errc::closed, "send");
+    found.check(error_of(channel.send(1)) == sync::errc::closed, "send");
     int value = 1;
     found.check(!channel.try_send(value), "try_send");
-    found.check(channel.close() == sync::errc::closed, "close");
+    found.check(error_of(channel.close()) == sync::errc::closed, "close");
     found.check(bug_count() == bugs + 3, "counted");
   });
 }
@@ -169,25 +169,27 @@ TEST_CASE("a send if still open: closed and full are errors, no BUG, and counted
     const std::uint64_t unsent = sync::unsent_count();
     const context::Context ctx = context::background();
     Channel<std::unique_ptr<int>> channel(1);
-    found.check(!channel.try_send_if_open(std::make_unique<int>(1)), "room");
+    found.check(channel.try_send_if_open(std::make_unique<int>(1)).has_value(), "room");
     auto kept = std::make_unique<int>(2);
-    found.check(channel.try_send_if_open(kept) == sync::errc::would_wait && kept != nullptr, "full");
+    found.check(error_of(channel.try_send_if_open(kept)) == sync::errc::would_wait && kept != nullptr, "full");
     found.check(*channel.receive().value() == 1, "the value");
-    found.check(!channel.send_if_open(ctx, std::make_unique<int>(3)), "waits as send does");
+    found.check(channel.send_if_open(ctx, std::make_unique<int>(3)).has_value(), "waits as send does");
     const auto canceled = context::with_cancel(ctx);
     std::error_code by_close;
     std::error_code by_context;
     WaitGroup group;
-    (void)group.go("sender", [&] { by_context = channel.send_if_open(canceled.context, std::make_unique<int>(4)); });
-    (void)group.go("sender", [&] { by_close = channel.send_if_open(ctx, std::make_unique<int>(5)); });
+    (void)group.go("sender",
+                   [&] { by_context = error_of(channel.send_if_open(canceled.context, std::make_unique<int>(4))); });
+    (void)group.go("sender", [&] { by_close = error_of(channel.send_if_open(ctx, std::make_unique<int>(5))); });
     runtime::yield();
     canceled.cancel();
     runtime::yield();
     (void)channel.close();
     group.wait();
     found.check(by_context == context::errc::canceled && by_close == sync::errc::closed, "what ended the waits");
-    found.check(channel.try_send_if_open(kept) == sync::errc::closed && *kept == 2, "closed: the value is kept");
-    found.check(channel.send_if_open(ctx, nullptr) == sync::errc::closed, "closed");
+    found.check(error_of(channel.try_send_if_open(kept)) == sync::errc::closed && *kept == 2,
+                "closed: the value is kept");
+    found.check(error_of(channel.send_if_open(ctx, nullptr)) == sync::errc::closed, "closed");
     found.check(*channel.receive().value() == 3 && channel.receive().error() == sync::errc::closed, "what was sent");
     found.check(bug_count() == bugs && sync::unsent_count() == unsent, "quiet");
     // A receiver that waits gets it at once.
@@ -195,8 +197,8 @@ TEST_CASE("a send if still open: closed and full are errors, no BUG, and counted
     int got = 0;
     (void)group.go("receiver", [&] { got = unbuffered.receive().value_or(-1); });
     runtime::yield();
-    found.check(!unbuffered.try_send_if_open(7), "handed over");
-    found.check(unbuffered.try_send_if_open(8) == sync::errc::would_wait, "nobody waits any more");
+    found.check(unbuffered.try_send_if_open(7).has_value(), "handed over");
+    found.check(error_of(unbuffered.try_send_if_open(8)) == sync::errc::would_wait, "nobody waits any more");
     group.wait();
     found.check(got == 7, "received");
   });
@@ -209,7 +211,7 @@ TEST_CASE("a send or a receive ends with its context", "[channel][context]") {
     WaitGroup group;
     std::error_code send_error;
     std::error_code receive_error;
-    (void)group.go("sender", [&] { send_error = channel.send(canceled.context, 1); });
+    (void)group.go("sender", [&] { send_error = error_of(channel.send(canceled.context, 1)); });
     runtime::yield();
     canceled.cancel();
     group.wait();
@@ -281,7 +283,7 @@ TEST_CASE("contexts that end while values change hands: nothing is lost and noth
           int value = i;
           for (;;) {
             const auto brief = context::with_timeout(context::background(), std::chrono::microseconds(20));
-            const std::error_code error = channel.send_from(brief.context, value);
+            const std::error_code error = error_of(channel.send_from(brief.context, value));
             brief.cancel();
             if (!error) break;
             ++given_up;

@@ -165,18 +165,18 @@ TEST_CASE("what has been used and is at rest dies quietly, and so does what a si
           mutex.lock();
           shared.lock();
           group.add();
-          const auto waits = [&](auto wait) { (void)all.go("waits", [&, wait] { done += wait() ? 1 : 0; }); };
+          const auto waits = [&](auto wait) { (void)all.go("waits", [&, wait] { done += wait() ? 0 : 1; }); };
           waits([&] { return mutex.lock(stop.context); });
           waits([&] { return shared.lock(stop.context); });
           waits([&] { return shared.lock_shared(stop.context); });
           waits([&] { return slots.acquire(stop.context); });
           waits([&] { return group.wait(stop.context); });
-          waits([&] { return channel.receive(stop.context).error(); });
+          waits([&] { return channel.receive(stop.context).has_value(); });
           waits([&] {
             std::error_code error;
             sync::select(sync::on_receive(channel, [](const Result<int>&) {}),
                          sync::on_done(stop.context, [&](std::error_code e) { error = e; }));
-            return error;
+            return !error;
           });
           once.call([] { runtime::yield(); });
           for (int i = 0; i < 20; ++i) runtime::yield();

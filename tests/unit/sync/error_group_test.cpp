@@ -52,7 +52,7 @@ TEST_CASE("error group: without failures wait is success and the context is done
         ++ended;
       });
     done_before = group.context().done();
-    error = group.wait();
+    error = error_of(group.wait());
     done_after = group.context().done();
     CHECK(group.running() == 0);
   });
@@ -72,14 +72,14 @@ TEST_CASE("error group: the first error cancels the others and is the cause", "[
                                ErrorGroup group;
                                for (int i = 0; i < 4; ++i)
                                  group.go("sleeper", [&] {
-                                   seen.push_back(context::sleep(group.context(), 1h));
+                                   seen.push_back(error_of(context::sleep(group.context(), 1h)));
                                    return seen.back();
                                  });
                                group.go("fails", [] {
                                  (void)runtime::sleep_for(1ms);
                                  return broken_pipe();
                                });
-                               error = group.wait();
+                               error = error_of(group.wait());
                                cause = group.context().cause();
                                failures = group.failures();
                              })
@@ -99,10 +99,10 @@ TEST_CASE("error group: a part may return a Result", "[sync][error_group]") {
     ErrorGroup fails;
     fails.go("value", []() -> Result<int> { return 5; });
     fails.go("error", []() -> Result<void> { return fail(std::errc::io_error); });
-    error = fails.wait();
+    error = error_of(fails.wait());
     ErrorGroup works;
     works.go("value", []() -> Result<int> { return 5; });
-    none = works.wait();
+    none = error_of(works.wait());
   });
   CHECK(error == std::errc::io_error);
   CHECK_FALSE(none);
@@ -166,7 +166,7 @@ TEST_CASE("error group: destroying it cancels and waits", "[sync][error_group]")
     {
       ErrorGroup group;
       group.go("part", [&ended, &seen, ctx = group.context()] {
-        seen = context::sleep(ctx, 1h);
+        seen = error_of(context::sleep(ctx, 1h));
         (void)runtime::sleep_for(1ms);
         ended = true;
       });
@@ -192,15 +192,15 @@ TEST_CASE("error group: a limit holds; go waits, try_go does not, and go under a
       --now;
     };
     for (int i = 0; i < 20; ++i) group.go("part", part);
-    CHECK_FALSE(group.wait());
+    CHECK(group.wait());
     for (int i = 0; i < 3; ++i) group.go("part", part);
     if (auto r = group.try_go("one too many", part); !r) refused = r.error();
     const auto brief = context::with_timeout(context::background(), 1us);
-    given_up = group.go(brief.context, "impatient", part);
+    given_up = error_of(group.go(brief.context, "impatient", part));
     brief.cancel();
-    CHECK_FALSE(group.wait());
+    CHECK(group.wait());
     CHECK(group.try_go("fits", part));
-    CHECK_FALSE(group.wait());
+    CHECK(group.wait());
   });
   CHECK(most == 3);
   CHECK(refused == std::errc::resource_unavailable_try_again);
@@ -219,10 +219,10 @@ TEST_CASE("error group: wait under a context gives up and leaves the parts runni
       return broken_pipe();
     });
     const auto brief = context::with_timeout(context::background(), 1ms);
-    early = group.wait(brief.context);
+    early = error_of(group.wait(brief.context));
     running = group.running();
     canceled = group.context().done();
-    late = group.wait(context::background());
+    late = error_of(group.wait(context::background()));
   });
   CHECK(early == context::errc::deadline_exceeded);
   CHECK(running == 1);
@@ -239,7 +239,7 @@ TEST_CASE("error group: a spawn that is refused is the group's error", "[sync][e
     auto rt = runtime::Runtime::start({.gomaxprocs = 1});
     REQUIRE(rt);
     (*rt)->set_admission_hook([](std::string_view name) noexcept {
-      return name == "unwanted" ? std::make_error_code(std::errc::connection_refused) : std::error_code{};
+      return as_result(name == "unwanted" ? std::make_error_code(std::errc::connection_refused) : std::error_code{});
     });
     (*rt)->run([&] {
       ErrorGroup group;
@@ -247,7 +247,7 @@ TEST_CASE("error group: a spawn that is refused is the group's error", "[sync][e
       if (auto r = group.try_go("unwanted", [&] { ran = true; }); !r) tried = r.error();
       after_try = group.context().err();
       for (int i = 0; i < 3; ++i) group.go("unwanted", [&] { ran = true; });  // each gives its place back
-      error = group.wait();
+      error = error_of(group.wait());
     });
   }
   CHECK(tried == std::errc::connection_refused);
@@ -270,7 +270,8 @@ TEST_CASE("error group: parts end, fail and the owner gives up in any order unde
       for (int i = 0; i < 5; ++i)
         group.go("part", [&, i, owned = std::make_unique<int>(i)]() -> std::error_code {
           most = std::max(most, ++now);
-          const std::error_code slept = context::sleep(group.context(), std::chrono::nanoseconds(200 * *owned));
+          const std::error_code slept =
+              error_of(context::sleep(group.context(), std::chrono::nanoseconds(200 * *owned)));
           --now;
           ++ended;
           const std::error_code result = i == 3 ? broken_pipe() : slept;
@@ -278,9 +279,9 @@ TEST_CASE("error group: parts end, fail and the owner gives up in any order unde
           return result;
         });
       const auto brief = context::with_timeout(context::background(), std::chrono::nanoseconds(seed % 1000));
-      error = group.wait(brief.context);
+      error = error_of(group.wait(brief.context));
       brief.cancel();
-      if (seed % 2 == 0) error = group.wait();
+      if (seed % 2 == 0) error = error_of(group.wait());
     }
     test::invariant(ended == 5, "a part was lost");
     test::invariant(most <= 2, "the limit was passed");
@@ -321,7 +322,7 @@ TEST_CASE("error group: a limit of 0 lets nobody start, and a negative one every
     ErrorGroup group;
     group.set_limit(0);
     const auto ctx = context::with_timeout(context::background(), 5ms);
-    gave_up = static_cast<bool>(group.go(ctx.context, "part", [&] { ran = true; }));
+    gave_up = !group.go(ctx.context, "part", [&] { ran = true; }).has_value();
     tried = group.try_go("part", [&] { ran = true; }).has_value();
     (void)group.wait();
     ran_early = ran;
@@ -348,7 +349,7 @@ TEST_CASE("error group: a go that waits for a place is let in by a new limit", "
       group.set_limit(0);
       const auto late = context::with_timeout(context::background(), 1s);
       for (int i = 0; i < 2; ++i)
-        (void)runtime::spawn("waits", [&] { error = group.go(late.context, "part", [&] { ++ran; }); });
+        (void)runtime::spawn("waits", [&] { error = error_of(group.go(late.context, "part", [&] { ++ran; })); });
       (void)runtime::sleep_for(1ms);
       group.set_limit(0);
       (void)runtime::sleep_for(1ms);

@@ -78,12 +78,12 @@ TEST_CASE("once: the wait obeys a context, and a done one calls nothing", "[sync
     Once once;
     auto gone = context::with_cancel(context::background());
     gone.cancel();
-    first = once.call(gone.context, [&] { called = true; });
+    first = error_of(once.call(gone.context, [&] { called = true; }));
     (void)runtime::spawn("slow", [&] { once.call([] { (void)runtime::sleep_for(1s); }); });
     (void)runtime::sleep_for(1ms);
     auto brief = context::with_timeout(context::background(), 10ms);
-    waited = once.call(brief.context, [&] { called = true; });
-    later = once.call(context::background(), [&] { called = true; });
+    waited = error_of(once.call(brief.context, [&] { called = true; }));
+    later = error_of(once.call(context::background(), [&] { called = true; }));
   });
   CHECK_FALSE(outcome.deadlock);
   CHECK(first == context::errc::canceled);

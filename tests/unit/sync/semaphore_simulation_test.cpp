@@ -37,7 +37,7 @@ TEST_CASE("semaphore: never more out than there are, none lost, nobody stuck, un
           } else if (how == 1) {
             const auto brief =
                 context::with_timeout(context::background(), std::chrono::nanoseconds(random.below(3000)));
-            const std::error_code error = semaphore.acquire(brief.context, n);
+            const std::error_code error = error_of(semaphore.acquire(brief.context, n));
             brief.cancel();
             if (error) {
               wrong_error = wrong_error || error != context::errc::deadline_exceeded;
@@ -45,7 +45,7 @@ TEST_CASE("semaphore: never more out than there are, none lost, nobody stuck, un
               continue;
             }
           } else {
-            wrong_error = wrong_error || semaphore.acquire(n);
+            wrong_error = wrong_error || !semaphore.acquire(n);
           }
           out += n;
           too_many = too_many || out > kUnits;
@@ -107,7 +107,7 @@ TEST_CASE("semaphore: those behind a waiter that gives up go on at once, under 1
     // What is out comes back only when the small one has had its turn.
     (void)runtime::spawn("big", [&] {
       const auto brief = context::with_timeout(context::background(), std::chrono::nanoseconds(random.below(5000)));
-      if (!semaphore.acquire(brief.context, 2)) semaphore.release(2);
+      if (semaphore.acquire(brief.context, 2)) semaphore.release(2);
       brief.cancel();
     });
     const auto wants_one = [&] {

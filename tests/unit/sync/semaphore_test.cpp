@@ -44,7 +44,7 @@ TEST_CASE("who wants many is not overtaken by those who want few; giving up lets
     std::error_code many;
     bool few = false;
     WaitGroup group;
-    (void)group.go("many", [&] { many = semaphore.acquire(canceled.context, 4); });
+    (void)group.go("many", [&] { many = error_of(semaphore.acquire(canceled.context, 4)); });
     runtime::yield();
     found.check(!semaphore.try_acquire(1), "one is free, but somebody waits");
     (void)group.go("few", [&] {
@@ -56,13 +56,14 @@ TEST_CASE("who wants many is not overtaken by those who want few; giving up lets
     canceled.cancel();
     group.wait();
     found.check(many == context::errc::canceled && few, "went on");
-    found.check(semaphore.acquire(5) == sync::errc::too_many, "more than there are");
-    found.check(semaphore.acquire(canceled.context, 0) == context::errc::canceled, "done before");
+    found.check(error_of(semaphore.acquire(5)) == sync::errc::too_many, "more than there are");
+    found.check(error_of(semaphore.acquire(canceled.context, 0)) == context::errc::canceled, "done before");
     semaphore.release(4);
     found.check(semaphore.available() == 4, "all back");
 #ifdef NDEBUG
     const std::uint64_t bugs = bug_count();
-    found.check(semaphore.release(1) == sync::errc::too_many && bug_count() == bugs + 1, "more back than out");
+    found.check(error_of(semaphore.release(1)) == sync::errc::too_many && bug_count() == bugs + 1,
+                "more back than out");
     found.check(semaphore.available() == 4, "nothing changed");
 #endif
   });
@@ -76,7 +77,7 @@ TEST_CASE("cancelled and then granted by one fiber: the waiter gets the error, a
     auto cancelable = context::with_cancel(context::background());
     std::error_code error;
     WaitGroup group;
-    (void)group.go("waiter", [&] { error = semaphore.acquire(cancelable.context, 2); });
+    (void)group.go("waiter", [&] { error = error_of(semaphore.acquire(cancelable.context, 2)); });
     while (semaphore.try_acquire(1)) runtime::yield();
     for (int i = 0; i < 10; ++i) runtime::yield();
     cancelable.cancel();

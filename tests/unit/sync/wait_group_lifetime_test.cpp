@@ -37,7 +37,7 @@ TEST_CASE("wait group: a waiter that gave up comes back, and destroys the group 
           stop.cancel();
         });
         waiting = true;
-        if (group->wait(stop.context)) {
+        if (!group->wait(stop.context)) {
           ++gave_up;
           group->wait();
         }
