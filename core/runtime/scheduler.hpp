@@ -164,7 +164,8 @@ class Scheduler {
   void spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
-  void ready_slow(Fiber& f, bool next, Machine* m) noexcept;
+  /// `yields`: `f` has just run here, also where `m` is on its own stack by now.
+  void ready_slow(Fiber& f, bool next, Machine* m, bool yields = false) noexcept;
   void give_up_runnext(Processor& p) noexcept;
   void wake_helper() noexcept;
   static void end_window(Processor& p) noexcept;
@@ -324,6 +325,7 @@ class Scheduler {
   std::atomic<std::uint32_t> sysmon_sleeping_{0};
   unsigned section_looks_ = 0;  // short pauses left
   bool section_seen_ = false;   // in this round
+  bool soon_ = false;  // this look follows right behind another
   std::int64_t last_trim_ = 0;
   struct DeadlockWatch {
     std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change

@@ -87,7 +87,7 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   }
 }
 
-[[gnu::noinline]] void Scheduler::ready_slow(Fiber& f, bool next, Machine* m) noexcept {
+[[gnu::noinline]] void Scheduler::ready_slow(Fiber& f, bool next, Machine* m, bool yields) noexcept {
   if (kind_ == Kind::simulated) [[unlikely]] {
     sim_queue_.push_back(&f);
     return;
@@ -111,7 +111,7 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
     if (m->firing == Firing::first) m->firing = Firing::later;
     if (p->retired.load(std::memory_order_relaxed)) [[unlikely]] {
       give_up_runnext(*p);
-    } else if (!shared || (m->current != nullptr && p->queue.size() * p->slice < kWorthWaking)) {
+    } else if (!shared || ((m->current != nullptr || yields) && p->queue.size() * p->slice < kWorthWaking)) {
       // Nor is anybody woken for what this Processor has done itself before another is awake: fibers that pass values
       // to each other would spend most of their time in waking Processors that come too late. Were it wrong, sysmon
       // wakes one within a millisecond: it looks for a runnext whose Processor is stuck, and for queued work beside
@@ -187,7 +187,7 @@ void Scheduler::finish_switch() noexcept {
     return;
   if (m.after == After::yield) {
     f->status.set_owned(State::runnable);
-    m.scheduler->ready_slow(*f, false, &m);
+    m.scheduler->ready_slow(*f, false, &m, true);
     return;
   }
   finish_otherwise(m, *f);

@@ -65,12 +65,13 @@ void Scheduler::sysmon() noexcept {
 void Scheduler::sysmon_pause(unsigned& busy_rounds) noexcept {
   if (std::exchange(section_seen_, false)) {
     busy_rounds = 0;
-    const bool soon = section_looks_ != 0;
-    if (soon) --section_looks_;
-    const timespec pause{0, soon ? kSectionPeriod : kPeriod};
+    soon_ = section_looks_ != 0;
+    if (soon_) --section_looks_;
+    const timespec pause{0, soon_ ? kSectionPeriod : kPeriod};
     nanosleep(&pause, nullptr);
     return;
   }
+  soon_ = false;
   if (busy_rounds < kBusyRounds) {
     const timespec pause{0, kPeriod};
     nanosleep(&pause, nullptr);
@@ -98,7 +99,9 @@ bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept 
     last_trim_ = now;
     trim_machines();
   }
-  if (work_anywhere()) wake_helper();
+  // Not at a second look right behind the first: what waits then came in between, and fibers that go from one to the
+  // other in no time would have a helper woken all the time.
+  if (!soon_ && work_anywhere()) wake_helper();
   return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
 }
 
@@ -135,7 +138,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     slot.seen_tick = tick;
     slot.seen_since = now;
     // Woken by a fiber that perhaps goes on computing, beside somebody who could run it: looked at again soon.
-    if (p->phase.load(std::memory_order_relaxed) == Processor::Phase::running && !p->runnext.empty() &&
+    if (!soon_ && p->phase.load(std::memory_order_relaxed) == Processor::Phase::running && !p->runnext.empty() &&
         idle_.any_idle()) {
       section_seen_ = true;
       if (section_looks_ == 0) section_looks_ = 1;
