@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "core/base/cache_line.hpp"
 
@@ -41,8 +42,9 @@ class BasicRunQueue {
         return element;
     }
   }
-  /// Owner: takes half of the (full) queue out, for the global queue. Returns how many; 0 when a thief was faster.
-  std::uint32_t take_half(std::array<T*, kCapacity / 2>& out) noexcept {
+  /// Owner: takes half of the (full) queue out, for the global queue, into `out` with room for capacity() / 2. Returns
+  /// how many; 0 when a thief was faster.
+  std::uint32_t take_half(std::span<T*> out) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
     const std::uint32_t n = (tail_.load(std::memory_order_relaxed) - head) / 2;
     for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(head + i) % kCapacity].load(std::memory_order_relaxed);

@@ -35,22 +35,25 @@ bool Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
     Fiber* head = nullptr;
     Fiber* tail = nullptr;
     std::uint32_t n = 0;
-    void add(Fiber& fiber) noexcept {
-      (tail != nullptr ? tail->next : head) = &fiber;
-      tail = &fiber;
-      ++n;
-    }
   };
-  std::array<Fiber*, decltype(p.queue)::capacity() / 2> half;
-  const std::uint32_t n = p.queue.take_half(half);
+  std::array<Fiber*, decltype(p.queue)::capacity() / 2 + 1> all;
+  std::uint32_t n = p.queue.take_half(all);
+  if (f != nullptr) all[n++] = f;
   const bool from_fiber = Machine::current_machine()->current != nullptr;
+  const auto never_ran = [from_fiber](const Fiber& fiber) {
+    return from_fiber && fiber.stack.load(std::memory_order_relaxed) == nullptr;
+  };
   Part fresh;
   Part others;
-  for (std::uint32_t i = 0; i <= n; ++i) {
-    Fiber* const fiber = i < n ? half[i] : f;
-    if (fiber == nullptr) break;
-    const bool never_ran = from_fiber && fiber->stack.load(std::memory_order_relaxed) == nullptr;
-    (never_ran ? fresh : others).add(*fiber);
+  // Run by run: mostly they are all of one kind.
+  for (std::uint32_t i = 0; i < n;) {
+    const std::uint32_t first = i;
+    const bool kind = never_ran(*all[first]);
+    while (++i < n && never_ran(*all[i]) == kind) all[i - 1]->next = all[i];
+    Part& part = kind ? fresh : others;
+    (part.tail != nullptr ? part.tail->next : part.head) = all[first];
+    part.tail = all[i - 1];
+    part.n += i - first;
   }
   if (others.n != 0) push_global_list(others.head, others.tail, others.n);
   if (fresh.n != 0) spill(fresh.head, fresh.tail, fresh.n);
