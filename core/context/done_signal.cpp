@@ -5,11 +5,6 @@
 
 namespace fiberd::context {
 
-Result<void> DoneSignal::wait() const noexcept {
-  (void)wait(background());
-  return as_result(err());
-}
-
 Result<void> DoneSignal::wait(const Context& ctx) const noexcept {
   for (;;) {
     if (done()) return {};

@@ -28,8 +28,8 @@ class DoneSignal {
   /// As Context's.
   [[nodiscard]] std::error_code err() const noexcept { return context_.err(); }
   [[nodiscard]] std::error_code cause() const noexcept { return context_.cause(); }
-  /// Waits until it is done; returns err(). On a fiber. WaitReason::select.
-  [[nodiscard]] Result<void> wait() const noexcept;
+  /// Waits until it is done; err() says then how it ended. On a fiber. WaitReason::select.
+  void wait() const noexcept { (void)wait(background()); }
   /// Success: it is done. Otherwise `ctx` was done first, and its error.
   [[nodiscard]] Result<void> wait(const Context& ctx) const noexcept;
 

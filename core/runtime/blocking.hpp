@@ -99,9 +99,9 @@ struct HeapJob : BlockingPool::Job {
   std::atomic<unsigned> references{2};  // the fiber and the pool
 };
 
-/// try_blocking with a translation of the give-up: `error_of(Wake::timeout | Wake::canceled)` → std::error_code.
+/// try_blocking with a translation of the give-up: `error_for(Wake::timeout | Wake::canceled)` → std::error_code.
 template <class F, class ErrorOf>
-auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf error_of)
+auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf error_for)
     -> AsResult<std::invoke_result_t<std::decay_t<F>&>> {
   using T = std::invoke_result_t<std::decay_t<F>&>;
   using R = AsResult<T>;
@@ -116,8 +116,8 @@ auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf
       return R(outcome.take());
     }
   };
-  if (cancellation != nullptr && cancellation->canceled()) return fail(error_of(Wake::canceled));
-  if (past(deadline)) return fail(error_of(Wake::timeout));
+  if (cancellation != nullptr && cancellation->canceled()) return fail(error_for(Wake::canceled));
+  if (past(deadline)) return fail(error_for(Wake::timeout));
   if (!on_fiber() || current_blocking_pool().runs_inline()) {
     std::decay_t<F> callable(std::forward<F>(fn));
     Outcome<T> outcome;
@@ -141,7 +141,7 @@ auto try_blocking(Deadline deadline, Cancellation* cancellation, F&& fn, ErrorOf
   const Wake how = park_until(ticket, deadline, cancellation);
   if (how == Wake::ready) return value_of(job->outcome);
   if (pool.withdraw(*job)) job->release();
-  return fail(error_of(how));
+  return fail(error_for(how));
 }
 
 }  // namespace detail

@@ -16,7 +16,8 @@
 // and the 256 that a ring holds. Fibers that are woken come into the ring past the global queue; so every 244 turns a
 // ring that is nearly full, and has not been filled from that queue meanwhile, gives 128 of its fibers to the end of
 // it, which makes room. Fibers that never ran are taken newest first; between their newest and those that wait in order
-// it is who came first. Pinned fibers get every other turn.
+// it is who came first, but while both wait no more than 2,048 of the ones in a row, and of the others no more than
+// two thirds. Pinned fibers get every other turn.
 //
 // Two ways to switch. A fiber that leaves takes the next one from its own Processor and switches to it directly, one
 // stack switch and no detour (pick_fast, leave). Only when that finds nothing, or when something special is due, does
@@ -52,6 +53,7 @@ namespace fiberd::runtime {
 
 static constexpr std::uint32_t kOldestEvery = 64;
 static constexpr std::uint32_t kSpilledInARow = 2'048;  // fibers
+static constexpr std::uint32_t kOthersAhead = 256;
 static constexpr std::int64_t kLookEvery = 50'000;
 static constexpr std::int64_t kPollInterval = 100'000;
 static constexpr std::int64_t kMaxPollInterval = 10'000'000;  // while there is other work
@@ -160,19 +162,22 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
       ++taken;
     }
   };
-  // When both wait, whoever came first. But not for ever: a root that was spilled before all others may have no end.
-  const bool others_first = global_head_ != nullptr && (spilled_.empty() || global_popped_ < spilled_.back().others ||
-                                                        spilled_in_a_row_ >= kSpilledInARow);
-  if (others_first) {
+  // When both wait, whoever came first. But not for ever: a root that was spilled before all others may have no end,
+  // and where newer ones are spilled all the time there is always somebody in order who came before the newest.
+  const bool both = global_head_ != nullptr && !spilled_.empty();
+  const bool overdue = both && others_ahead_ >= kOthersAhead;
+  if (global_head_ != nullptr &&
+      (!both || (!overdue && (global_popped_ < spilled_.back().others || spilled_in_a_row_ >= kSpilledInARow)))) {
     spilled_in_a_row_ = 0;
     // No more of them at a turn than of those that never ran.
     if (!spilled_.empty()) n = std::min<std::uint32_t>(n, p.queue.capacity() / 2);
     take(global_head_);
     global_popped_ += taken;
+    others_ahead_ = both ? others_ahead_ + taken : 0;
     if (global_head_ == nullptr) global_tail_ = nullptr;
   } else {
     // Once in a while the oldest: nobody waits for ever.
-    const bool oldest = ++spill_turn_ % kOldestEvery == 0;
+    const bool oldest = ++spill_turn_ % kOldestEvery == 0 || overdue;
     while (taken < n && !spilled_.empty()) {
       Fiber*& head = oldest ? spilled_.front().head : spilled_.back().head;
       take(head);
@@ -180,6 +185,7 @@ Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
       oldest ? spilled_.pop_front() : spilled_.pop_back();
     }
     spilled_in_a_row_ += taken;
+    others_ahead_ -= std::min(others_ahead_, 2 * taken);
   }
   p.refilled |= taken > 1;
   global_size_.store(size - taken, std::memory_order_seq_cst);

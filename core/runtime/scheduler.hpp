@@ -272,7 +272,8 @@ class Scheduler {
   };
   std::deque<Spilled> spilled_;  // the newest last
   std::uint32_t spill_turn_ = 0;
-  std::uint32_t spilled_in_a_row_ = 0;
+  std::uint32_t spilled_in_a_row_ = 0;         // taken while others waited in order
+  std::uint32_t others_ahead_ = 0;             // how far the others are beyond their two thirds
   std::atomic<std::uint32_t> global_size_{0};  // all of it
 
   // Free fibers beyond the Processors' own lists
@@ -323,9 +324,10 @@ class Scheduler {
   static constexpr std::uint32_t kAllAsleep = 1;  // any Processor that wakes up ends sysmon's pause
   static constexpr std::uint32_t kBusyPause = 2;  // who enters a blocking section does
   std::atomic<std::uint32_t> sysmon_sleeping_{0};
-  unsigned section_looks_ = 0;  // short pauses left
-  bool section_seen_ = false;   // in this round
-  bool soon_ = false;  // this look follows right behind another
+  unsigned section_looks_ = 0;         // short pauses left
+  bool section_seen_ = false;          // in this round
+  std::int64_t last_help_ = 0;         // when a helper was woken for what is queued
+  std::int64_t last_second_look_ = 0;  // when one was asked for because of a runnext
   std::int64_t last_trim_ = 0;
   struct DeadlockWatch {
     std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change

@@ -65,13 +65,12 @@ void Scheduler::sysmon() noexcept {
 void Scheduler::sysmon_pause(unsigned& busy_rounds) noexcept {
   if (std::exchange(section_seen_, false)) {
     busy_rounds = 0;
-    soon_ = section_looks_ != 0;
-    if (soon_) --section_looks_;
-    const timespec pause{0, soon_ ? kSectionPeriod : kPeriod};
+    const bool soon = section_looks_ != 0;
+    if (soon) --section_looks_;
+    const timespec pause{0, soon ? kSectionPeriod : kPeriod};
     nanosleep(&pause, nullptr);
     return;
   }
-  soon_ = false;
   if (busy_rounds < kBusyRounds) {
     const timespec pause{0, kPeriod};
     nanosleep(&pause, nullptr);
@@ -99,9 +98,12 @@ bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept 
     last_trim_ = now;
     trim_machines();
   }
-  // Not at a second look right behind the first: what waits then came in between, and fibers that go from one to the
-  // other in no time would have a helper woken all the time.
-  if (!soon_ && work_anywhere()) wake_helper();
+  // Once in a period, also where blocking sections have us look more often: where fibers are through in no time there
+  // is always something queued, and a helper would be woken for it all the time.
+  if (now - last_help_ >= kPeriod && work_anywhere()) {
+    last_help_ = now;
+    wake_helper();
+  }
   return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
 }
 
@@ -138,8 +140,9 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     slot.seen_tick = tick;
     slot.seen_since = now;
     // Woken by a fiber that perhaps goes on computing, beside somebody who could run it: looked at again soon.
-    if (!soon_ && p->phase.load(std::memory_order_relaxed) == Processor::Phase::running && !p->runnext.empty() &&
-        idle_.any_idle()) {
+    if (now - last_second_look_ >= kPeriod && p->phase.load(std::memory_order_relaxed) == Processor::Phase::running &&
+        !p->runnext.empty() && idle_.any_idle()) {
+      last_second_look_ = now;
       section_seen_ = true;
       if (section_looks_ == 0) section_looks_ = 1;
     }

@@ -66,8 +66,7 @@ class OnceFunction : private detail::OnceCall<F> {
   }
   /// The wait for who is calling it obeys `ctx`. Errors: context::errc; nothing is known about the function then.
   [[nodiscard]] Result<void> operator()(const context::Context& ctx) {
-    if (const std::error_code error = this->once_.call(ctx, this->caller([](F& fn) { (void)fn(); })))
-      return fail(error);
+    if (const auto called = this->once_.call(ctx, this->caller([](F& fn) { (void)fn(); })); !called) return called;
     this->thrown_.rethrow();
     return {};
   }

@@ -71,6 +71,10 @@ TEST_CASE("go oncefunc: one call for many, and what it owns goes with it", "[go]
         found.check(calls == 1, "over");
       });
     group.wait();
+    found.check(once(context::background()).has_value() && calls == 1, "under a context");
+    const auto gone = context::with_cancel(context::background());
+    gone.cancel();
+    found.check(error_of(once(gone.context)) == context::errc::canceled, "under one that is done");
     found.check(owned.use_count() == 1, "destroyed after the call");
   });
 }

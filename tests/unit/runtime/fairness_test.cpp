@@ -73,6 +73,38 @@ TEST_CASE("a thousand fibers that yield get the same number of turns", "[schedul
   CHECK(*std::max_element(longest.begin(), longest.end()) * 10 <= kFibers * 11);
 }
 
+TEST_CASE("those spawned first begin, though others yield and newer ones are spawned all the time",
+          "[scheduler][fairness]") {
+  static constexpr int kYielders = 1'000;
+  static constexpr int kSpawners = 4;  // spread among them: what one spills comes before the others' had its turn
+  static constexpr int kEach = 400;
+  static constexpr int kRounds = kSanitized ? 15 : 30;
+  Shared<int> first_began;
+  Shared<int> rounds;
+  Shared<int> ended;
+  {
+    auto rt = runtime::Runtime::start({.gomaxprocs = 1, .handoff_max = 0});
+    REQUIRE(rt);
+    (*rt)->run([&] {
+      for (int n = 0; n < kYielders; ++n)
+        (void)runtime::spawn("yields", [&, n] {
+          for (int i = 0; i < 5; ++i) runtime::yield();  // until all have begun
+          const bool spawns = n % (kYielders / kSpawners) == 0;
+          for (int round = 0; round < kRounds && first_began < kSpawners * kEach; ++round) {
+            for (int i = 0; spawns && i < kEach; ++i)
+              (void)runtime::spawn("spawned", [&, round] {
+                if (round == 0) ++first_began;
+              });
+            if (n == 0) ++rounds;
+            runtime::yield();
+          }
+          if (++ended; ended == kYielders) CHECK(first_began == kSpawners * kEach);
+        });
+    });
+  }
+  CHECK(rounds < kRounds);
+}
+
 TEST_CASE("what is queued behind a fiber that computes is served, however many others wait", "[scheduler][fairness]") {
   static constexpr std::size_t kFibers = 1'000;
   std::vector<std::atomic<std::uint64_t>> turns(kFibers);

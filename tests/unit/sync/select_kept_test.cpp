@@ -162,7 +162,11 @@ TEST_CASE("select on kept cases, ends and signals: what was sent is received onc
         while (open) (void)sync::select(from_a, over, from_b);
       });
     bool told = false;
-    (void)receivers.go("watcher", [&] { told = error_of(context::when_done(stop).wait()) == context::errc::canceled; });
+    (void)receivers.go("watcher", [&] {
+      const context::DoneSignal stopped = context::when_done(stop);
+      stopped.wait();
+      told = stopped.err() == context::errc::canceled;
+    });
     (void)runtime::sleep_for(std::chrono::nanoseconds(random.below(20'000)));
     stop.cancel();
     senders.wait();
