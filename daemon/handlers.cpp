@@ -61,7 +61,7 @@ Result<void> Handlers::start(const context::Context& daemon, std::string& why) c
     try {
       if (const std::error_code error = error_of(start_[i](daemon))) {
         why = name + ": " + error.message();
-        return as_result(error);
+        return fail(error);
       }
     } catch (...) {
       log_exception("on_start");

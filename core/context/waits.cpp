@@ -55,7 +55,7 @@ Result<void> park_until(const Context& ctx, runtime::Ticket ticket, Deadline own
 }
 
 Result<void> sleep(const Context& ctx, std::chrono::nanoseconds duration) noexcept {
-  if (const std::error_code error = error_of(check(ctx))) return fail(error);
+  if (const Result<void> alive = check(ctx); !alive) return alive;
   if (duration.count() <= 0) {
     runtime::yield();
     return {};

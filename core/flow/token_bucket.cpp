@@ -51,9 +51,9 @@ Result<void> TokenBucket::wait(const context::Context& ctx, std::int64_t n) {
   Reservation reservation = reserve_at(now, n, left);
   if (!reservation.ok()) return fail(errc::would_exceed_deadline);
   if (reservation.delay().count() == 0) return {};
-  const std::error_code error = error_of(context::sleep(ctx, reservation.delay()));
-  if (error) reservation.cancel();
-  return as_result(error);
+  const Result<void> slept = context::sleep(ctx, reservation.delay());
+  if (!slept) reservation.cancel();
+  return slept;
 }
 
 std::chrono::nanoseconds TokenBucket::time_until_at(std::int64_t now_ns, std::int64_t n) const noexcept {

@@ -71,7 +71,8 @@ std::error_code WorkerPool::give(Job& job, const context::Context* ctx, bool sta
 Result<void> WorkerPool::check() noexcept {
   const LockGuard guard(lock_);
   if (state_.closed()) return fail(refused(errc::pool_closed));
-  return as_result(state_.has_worker() || state_.has_room() ? std::error_code{} : refused(errc::queue_full));
+  if (!state_.has_worker() && !state_.has_room()) return fail(refused(errc::queue_full));
+  return {};
 }
 
 /// Under the lock, or by one that the pool still counts: it must not be gone.

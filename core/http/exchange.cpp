@@ -166,7 +166,7 @@ Result<void> Exchange::begin(ResponseHead head, RestOfBody rest) {
   if (!size && size.error() != std::errc::no_buffer_space) return fail(size.error());
   head_end_ = {head.status, head.version, head.body, head.send_content_length, true, head.content_length};
   if (!size) {
-    if (const std::error_code error = error_of(commit(head, rest))) return fail(error);
+    if (const Result<void> done = commit(head, rest); !done) return done;
   } else {
     rest_of_body_ = rest;
     kind_ = head.body;
@@ -258,7 +258,7 @@ Result<void> Exchange::respond(unsigned status, std::string_view content_type, s
                                std::span<const Field> fields) {
   ResponseHead head{.status = status, .content_length = body.size(), .content_type = content_type, .fields = fields};
   head.send_content_length = !body.empty();
-  if (const std::error_code error = error_of(commit(head, RestOfBody::unread))) return fail(error);
+  if (const Result<void> done = commit(head, RestOfBody::unread); !done) return done;
   ended_ = true;
   if (head_only_ || !status_has_body(status)) return {};
   body_bytes_ = body.size();
@@ -325,7 +325,7 @@ Result<void> Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t co
   if (count > left_) return misuse("more body than its Content-Length");
   Connection& c = connection_;
   if (!committed())
-    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
+    if (const Result<void> done = commit_begun(false); !done) return done;
   // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
   if (const std::error_code error = c.flush()) return fail(error);
   while (count != 0) {
@@ -356,7 +356,7 @@ Result<void> Exchange::write(std::string_view data) {
       held_ += data.size();
       return {};
     }
-    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
+    if (const Result<void> done = commit_begun(false); !done) return done;
   }
   if (!sends_body()) return {};
   body_bytes_ += data.size();
@@ -392,7 +392,7 @@ Result<void> Exchange::write(std::string_view data) {
 Result<void> Exchange::flush() {
   if (!begun_ && !ended_) return misuse("flush before begin");
   if (!committed())
-    if (const std::error_code error = error_of(commit_begun(false))) return fail(error);
+    if (const Result<void> done = commit_begun(false); !done) return done;
   return as_result(connection_.flush());
 }
 
@@ -400,7 +400,7 @@ Result<void> Exchange::end() {
   if (!begun_ || ended_) return misuse("end outside of begin");
   if (kind_ == BodyKind::length && left_ != 0) return misuse("less body than its Content-Length");
   if (!committed()) {
-    if (const std::error_code error = error_of(commit_begun(true))) return fail(error);
+    if (const Result<void> done = commit_begun(true); !done) return done;
   } else if (kind_ == BodyKind::chunked && sends_body()) {
     Connection& c = connection_;
     char* const out = c.reserve_out(kLastChunk.size());

@@ -244,9 +244,10 @@ class FilesHandler final : public Handler {
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:
-          if (const std::error_code error = error_of(
-                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread)))
-            return fail(error);
+          if (const Result<void> done =
+                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread);
+              !done)
+            return done;
           return ex.end();
         case Precondition::failed: return ex.respond_error(412);
       }
@@ -268,11 +269,12 @@ class FilesHandler final : public Handler {
         }
       }
     }
-    if (const std::error_code error =
-            error_of(ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread)))
-      return fail(error);
+    if (const Result<void> done =
+            ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread);
+        !done)
+      return done;
     if (request.method == Method::head) return ex.end();
-    if (const std::error_code error = error_of(send_bytes(ex, content, {0, file.size()}))) return fail(error);
+    if (const Result<void> done = send_bytes(ex, content, {0, file.size()}); !done) return done;
     return ex.end();
   }
 
@@ -330,13 +332,13 @@ class FilesHandler final : public Handler {
     if (ranges.size() == 1) {
       const std::string range = content_range(ranges.front());
       fields.add("Content-Range", range);
-      if (const std::error_code error = error_of(ex.begin(
+      if (const Result<void> done = ex.begin(
               {.status = 206, .content_length = ranges.front().size(), .content_type = type, .fields = fields.view()},
-              RestOfBody::unread)))
-        return fail(error);
-      if (const std::error_code error =
-              error_of(send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1})))
-        return fail(error);
+              RestOfBody::unread);
+          !done)
+        return done;
+      if (const Result<void> done = send_bytes(ex, content, {ranges.front().first, ranges.front().last + 1}); !done)
+        return done;
       return ex.end();
     }
     std::vector<std::string> heads;
@@ -348,16 +350,16 @@ class FilesHandler final : public Handler {
       size += heads.back().size() + r.size();
     }
     const std::string multipart = "multipart/byteranges; boundary=" + boundary_;
-    if (const std::error_code error = error_of(
+    if (const Result<void> done =
             ex.begin({.status = 206, .content_length = size, .content_type = multipart, .fields = fields.view()},
-                     RestOfBody::unread)))
-      return fail(error);
+                     RestOfBody::unread);
+        !done)
+      return done;
     for (std::size_t i = 0; i < ranges.size(); ++i) {
-      if (const std::error_code error = error_of(ex.write(heads[i]))) return fail(error);
-      if (const std::error_code error = error_of(send_bytes(ex, content, {ranges[i].first, ranges[i].last + 1})))
-        return fail(error);
+      if (const Result<void> done = ex.write(heads[i]); !done) return done;
+      if (const Result<void> done = send_bytes(ex, content, {ranges[i].first, ranges[i].last + 1}); !done) return done;
     }
-    if (const std::error_code error = error_of(ex.write(last))) return fail(error);
+    if (const Result<void> done = ex.write(last); !done) return done;
     return ex.end();
   }
 
@@ -378,7 +380,7 @@ class FilesHandler final : public Handler {
         runtime::blocking([&] { read_through(fd, offset, count); });
       }
       if (offset == last && !content.file->unchanged()) return fail(std::errc::io_error);
-      if (const std::error_code error = error_of(ex.write_file(fd, offset, count))) return fail(error);
+      if (const Result<void> done = ex.write_file(fd, offset, count); !done) return done;
       offset += count;
     }
     // A part says nothing about the rest.

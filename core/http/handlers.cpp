@@ -35,9 +35,9 @@ class EchoHandler final : public Handler {
     // The first piece before the head: a body that is refused at its first byte is still answered with its status.
     Result<std::string_view> piece = exchange.read_body();
     if (!piece) return fail(piece.error());
-    if (const std::error_code error = error_of(exchange.begin(head))) return fail(error);
+    if (const Result<void> done = exchange.begin(head); !done) return done;
     while (!piece->empty()) {
-      if (const std::error_code error = error_of(exchange.write(*piece))) return fail(error);
+      if (const Result<void> done = exchange.write(*piece); !done) return done;
       piece = exchange.read_body();
       if (!piece) return fail(piece.error());
     }

@@ -79,7 +79,7 @@ Result<void> ErrorGroup::wait() {
 }
 
 Result<void> ErrorGroup::wait(const context::Context& ctx) {
-  if (const std::error_code error = error_of(state_->parts.wait(ctx))) return fail(error);
+  if (const Result<void> ended = state_->parts.wait(ctx); !ended) return ended;
   return as_result(finish());
 }
 

@@ -109,7 +109,7 @@ Result<void> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) {
 }
 
 Result<void> Service::start(net::Listener* listener) {
-  if (const Result<void> started = intake_.start(); !started) return fail(started.error());
+  if (const Result<void> started = intake_.start(); !started) return started;
   for (const auto& upstream : upstreams_)
     if (const auto spawned =
             sending_.go("aggregate upstream", [u = upstream.get(), ctx = hard_.context] { u->run(ctx); });
@@ -120,8 +120,8 @@ Result<void> Service::start(net::Listener* listener) {
   if (udp_.is_open())
     if (const auto spawned = udp_readers_.go("aggregate udp", [this] { intake_.read_datagrams(udp_); }); !spawned)
       return fail(spawned.error());
-  return as_result(listener == nullptr ? std::error_code()
-                                       : error_of(listener->start(&TcpServer::on_accept, tcp_.get())));
+  if (listener == nullptr) return {};
+  return listener->start(&TcpServer::on_accept, tcp_.get());
 }
 
 void Service::run_intervals() noexcept {
