@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -118,32 +119,35 @@ def instructions(directory, binary, workload):
 
 
 def system_calls(directory, binary, workload):
-    """The least of RUNS counts: how many requests a look finds ready differs from run to run, and each look is a call.
-    Counted by the kernel: under strace a request lasts so long that there is a look for each."""
+    """Counted by the kernel: under strace a request lasts so long that there is a look for each."""
     send, requests, before = workload
     out = os.path.join(directory, "perf.out")
-    counts = []
-    for _ in range(RUNS):
-        server = Server(directory, binary, [])
-        send(server.port, before)
-        (hears, tells), (hears_back, tells_back) = os.pipe(), os.pipe()
-        counter = subprocess.Popen(["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(server.process.pid),
-                                    "-o", out, "--delay=-1", "--control", f"fd:{hears},{tells_back}"],
-                                   pass_fds=(hears, tells_back), stderr=subprocess.DEVNULL)
-        os.close(hears)
-        os.close(tells_back)
-        os.write(tells, b"enable\n")
-        if not os.read(hears_back, 16).startswith(b"ack"):
-            sys.exit("perf cannot count system calls here (it needs tracefs, and the right to read it)")
-        send(server.port, requests)
-        os.close(tells)
-        os.close(hears_back)
-        counter.send_signal(signal.SIGINT)
-        counter.wait(30)
-        server.stop()
-        with open(out) as f:
-            counts.append(next(int(line.split(",")[0]) for line in f if "sys_enter" in line) / requests)
-    return min(counts)
+    server = Server(directory, binary, [])
+    send(server.port, before)
+    (hears, tells), (hears_back, tells_back) = os.pipe(), os.pipe()
+    counter = subprocess.Popen(["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(server.process.pid),
+                                "-o", out, "--delay=-1", "--control", f"fd:{hears},{tells_back}"],
+                               pass_fds=(hears, tells_back), stderr=subprocess.DEVNULL)
+    os.close(hears)
+    os.close(tells_back)
+    os.write(tells, b"enable\n")
+    if not os.read(hears_back, 16).startswith(b"ack"):
+        sys.exit("perf cannot count system calls here (it needs tracefs, and the right to read it)")
+    send(server.port, requests)
+    os.close(tells)
+    os.close(hears_back)
+    counter.send_signal(signal.SIGINT)
+    counter.wait(30)
+    server.stop()
+    with open(out) as f:
+        return next(int(line.split(",")[0]) for line in f if "sys_enter" in line) / requests
+
+
+def all_system_calls(directory, binaries, workload):
+    """For each binary the median of RUNS counts, taken in turn: how many requests a look finds ready, and each look is a
+    call, goes up and down with the machine, for all of them alike."""
+    rounds = [[system_calls(directory, binary, workload) for binary in binaries] for _ in range(RUNS)]
+    return [statistics.median(counts) for counts in zip(*rounds)]
 
 
 def main():
@@ -159,9 +163,9 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         with open(os.path.join(directory, "page.html"), "w") as f:
             f.write("x" * 2048)
-        for binary in args.binaries:
-            rows.append([(instructions(directory, binary, w), system_calls(directory, binary, w))
-                         for w in WORKLOADS.values()])
+        calls = [all_system_calls(directory, args.binaries, w) for w in WORKLOADS.values()]
+        for binary, counts in zip(args.binaries, zip(*calls)):
+            rows.append([(instructions(directory, binary, w), c) for w, c in zip(WORKLOADS.values(), counts)])
             print(f"| {os.path.basename(binary)} | " + " | ".join(f"{i:.0f} | {c:.2f}" for i, c in rows[-1]) + " |",
                   flush=True)
     missed = []
