@@ -183,7 +183,7 @@ std::size_t AccessLog::format_line(char* out, std::size_t room, const http::Acce
   const bool common = format_ == AccessFormat::common;
   const char* const form = common ? "%d/%b/%Y:%H:%M:%S +0000" : "%Y-%m-%dT%H:%M:%SZ";
   const std::string_view stamp(time, std::strftime(time, sizeof time, form, &parts));
-  const std::string_view version = r.version == http::Version::http11 ? "HTTP/1.1" : "HTTP/1.0";
+  const std::string_view version = r.protocol;
   const std::string host = r.peer != nullptr ? r.peer->host() : std::string("-");
   if (common)
     write_common(line, stamp, host, r, version);

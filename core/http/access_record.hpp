@@ -15,10 +15,15 @@ struct AccessRecord {
   std::string_view target;
   std::string_view user_agent;
   std::string_view referer;
-  Version version;
+  std::string_view host;      ///< as the client asked for it, with its port
+  std::string_view route;     ///< the route's label; empty: none served it
+  std::string_view reason;    ///< why it was refused (reject.hpp); empty: it was not
+  std::string_view protocol;  ///< "HTTP/1.1"
   unsigned status;
-  std::uint64_t body_bytes;
+  std::uint64_t body_bytes;      ///< of the answer
+  std::uint64_t received_bytes;  ///< of the request's body
   std::uint64_t duration_ns;
+  std::uint64_t head_ns;  ///< until the head of the answer was committed; coarse
 };
 
 }  // namespace fiberd::http

@@ -34,6 +34,11 @@ constexpr std::array<std::string_view, 20> kForbiddenTrailers{"content-length",
 
 }  // namespace
 
+bool is_forbidden_trailer(std::string_view name) noexcept {
+  return std::any_of(kForbiddenTrailers.begin(), kForbiddenTrailers.end(),
+                     [&](std::string_view forbidden) { return equals_ignore_case(name, forbidden); });
+}
+
 bool BodyDecoder::start(Framing framing, std::uint64_t content_length, const BodyLimits& limits) noexcept {
   limits_ = limits;
   remaining_ = framing == Framing::length ? content_length : 0;

@@ -14,8 +14,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "core/http/message.hpp"
 #include "core/http/reject.hpp"
+#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 
@@ -27,6 +27,10 @@ struct BodyLimits {
   std::uint32_t trailer_size = 8 * 1024;  ///< bytes of the trailer section
   std::uint32_t trailer_fields = 32;
 };
+
+/// Whether a field may not stand behind a body: it frames, routes, authenticates, or says how to read the content (RFC
+/// 9110 section 6.5.1). Any case.
+[[nodiscard]] bool is_forbidden_trailer(std::string_view name) noexcept;
 
 /// Not thread-safe; reusable by start(). Never allocates.
 class BodyDecoder {
@@ -55,6 +59,9 @@ class BodyDecoder {
   [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
   /// Content bytes known to be still missing: of the body (length) or of this chunk (chunked). For draining decisions.
   [[nodiscard]] std::uint64_t remaining() const noexcept { return remaining_; }
+  /// Field lines of the trailer section that have begun, and bytes of it so far, its last CRLF included.
+  [[nodiscard]] std::uint32_t trailer_fields() const noexcept { return trailer_count_; }
+  [[nodiscard]] std::uint32_t trailer_bytes() const noexcept { return trailer_size_; }
 
  private:
   enum class State : std::uint8_t {

@@ -1,10 +1,10 @@
 #include "core/http/client_context.hpp"
 
-#include "core/net/tcp_stream.hpp"
+#include "core/net/byte_stream.hpp"
 
 namespace fiberd::http {
 
-ClientContext::ClientContext(const context::Context& server, net::TcpStream& stream, bool half_close_cancels)
+ClientContext::ClientContext(const context::Context& server, net::ByteStream& stream, bool half_close_cancels)
     : stream_(stream), client_(context::with_cancel(server)), half_close_cancels_(half_close_cancels) {
   on_hang_up = [](runtime::HangUpWatch& watch, bool reset) noexcept {
     static_cast<ClientContext&>(watch).hung_up(reset);
@@ -19,22 +19,22 @@ ClientContext::~ClientContext() {
 void ClientContext::watch(bool more) noexcept {
   more_.store(more, std::memory_order_seq_cst);
   if (watched_) {
-    if (stream_.descriptor()->hung_up()) hung_up(stream_.descriptor()->was_reset());
+    if (stream_.hung_up()) hung_up(stream_.was_reset());
     return;
   }
   // Without it (epoll is full) the client's leaving is noticed when the answer is sent, as without a context.
-  watched_ = stream_.descriptor()->watch_hang_up(*this).has_value();
+  watched_ = stream_.watch_hang_up(*this).has_value();
 }
 
 void ClientContext::note_more(bool more) noexcept {
   more_.store(more, std::memory_order_seq_cst);
-  if (!more && stream_.descriptor()->hung_up()) hung_up(stream_.descriptor()->was_reset());
+  if (!more && stream_.hung_up()) hung_up(stream_.was_reset());
 }
 
 void ClientContext::unwatch() noexcept {
   if (!watched_) return;
   watched_ = false;
-  stream_.descriptor()->unwatch_hang_up(*this);
+  stream_.unwatch_hang_up(*this);
 }
 
 /// In the scheduler, or on the connection's fiber; both at once at worst, and then the context has one end.

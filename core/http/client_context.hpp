@@ -18,7 +18,7 @@
 #include "core/runtime/poll_descriptor.hpp"
 
 namespace fiberd::net {
-class TcpStream;
+class ByteStream;
 }
 
 namespace fiberd::http {
@@ -26,7 +26,7 @@ namespace fiberd::http {
 class ClientContext : private runtime::HangUpWatch {
  public:
   /// Throws std::bad_alloc.
-  ClientContext(const context::Context& server, net::TcpStream& stream, bool half_close_cancels);
+  ClientContext(const context::Context& server, net::ByteStream& stream, bool half_close_cancels);
   /// The connection ends: whoever still waits under the context is told.
   ~ClientContext();
   ClientContext(const ClientContext&) = delete;
@@ -43,7 +43,7 @@ class ClientContext : private runtime::HangUpWatch {
  private:
   void hung_up(bool reset) noexcept;
 
-  net::TcpStream& stream_;
+  net::ByteStream& stream_;
   const context::Cancelable client_;
   const bool half_close_cancels_;
   bool watched_ = false;

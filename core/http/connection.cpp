@@ -26,41 +26,28 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <exception>
 #include <string>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 #include "core/base/random.hpp"
-#include "core/http/host.hpp"
-#include "core/http/path.hpp"
-#include "core/http/slash_redirect.hpp"
-#include "core/runtime/recover.hpp"
+#include "core/http/site/dispatch.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
 
 static constexpr unsigned kTurn = 32;  // requests of a pipeline before others have their turn
-// How long, and how much, is read for nothing behind the last answer.
-static constexpr std::int64_t kLinger = 5'000'000'000;
+// How much is read for nothing behind the last answer.
 static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
 static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
 static constexpr std::size_t kLeastBodyRoom = std::size_t{8} * 1024;
-
-/// 411: content whose length is not told, or none where the method is about content (RFC 9110 section 15.5.12).
-static bool lacks_length(const Request& request) noexcept {
-  if (request.framing == Framing::chunked) return true;
-  const Method m = request.method;
-  return request.framing == Framing::none && (m == Method::post || m == Method::put || m == Method::patch);
-}
 
 static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
   return {reinterpret_cast<std::byte*>(data), size};
 }
 // ---------------------------------------------------------------------------------------------- states
 
-void Connection::set_lifetime() noexcept {
-  const ServerOptions& o = server_.options_;
+void Connection::set_lifetime(const SiteOptions& o) noexcept {
   const std::int64_t now = runtime::coarse_now();
   head_deadline_ = time_after(now, o.timeouts.header);
   if (o.timeouts.age.count() == 0 && o.requests == 0) return;
@@ -76,51 +63,80 @@ void Connection::set_lifetime() noexcept {
 }
 
 void Connection::count_retired() const noexcept {
-  const ServerMetrics& m = server_.options_.metrics;
+  const ServerMetrics& m = metrics();
   count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
 }
 
 void Connection::start(runtime::FiberName fiber_name) noexcept {
-  const fiber::StackClaim claim = server_.options_.claim;
+  const fiber::StackClaim claim = server_.claim_;
   const Result<void> spawned = claim == fiber::StackClaim::ordinary
                                    ? runtime::spawn(fiber_name, [this] { run(); })
                                    : runtime::spawn_reserved(claim, fiber_name, [this] { run(); });
   if (spawned) return;
-  count(server_.options_.metrics.spawn_refused);
+  count(metrics().spawn_refused);
   finish();
 }
 
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
   client_.reset();        // before the descriptor that it watches
-  stream_.close();
+  stream_->close();
   if (on_closed_ != nullptr) on_closed_(closed_argument_);
   server_.destroy(*this);
 }
 
 ClientContext& Connection::client() {
   if (client_ == nullptr)
-    client_ = std::make_unique<ClientContext>(server_.context(), stream_, server_.options_.half_close_cancels);
+    client_ = std::make_unique<ClientContext>(server_.context(), *stream_, server_.half_close_cancels_);
   return *client_;
 }
 
 /// What the connection needs while it is active. False: memory is out, and the connection is closed.
 bool Connection::take_workspace() noexcept {
-  ws_ = server_.workspaces_.acquire();
+  auto site = server_.site_.read();
+  ws_ = (*site)->workspaces().acquire();
   if (ws_ == nullptr) {
-    count(server_.options_.metrics.spawn_refused);
+    count(metrics().spawn_refused);
     finish();
     return false;
   }
-  stream_.note_readable();
+  ws_->site = site->get();
+  ws_->site_guard.emplace(std::move(site));
+  stream_->note_readable();
   ws_->parser.reset(after_empty_line_);
   ws_->writes.reset();
   return true;
 }
 
+void Connection::give_workspace() noexcept {
+  // Last: the workspaces may be gone with their Site.
+  const auto site = std::move(*ws_->site_guard);
+  ws_->site_guard.reset();
+  (*site)->workspaces().release(std::exchange(ws_, nullptr));
+}
+
+void Connection::renew_site() noexcept {
+  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) [[likely]]
+    return;
+  auto site = server_.site_.read();
+  if (&(*site)->workspaces() != &ws_->site->workspaces()) return;  // renew_workspace(), once there is nothing in it
+  if (ws_->unsent_count != 0) (void)flush();                       // what waits to be told points into the old one
+  ws_->site = site->get();
+  *ws_->site_guard = std::move(site);
+}
+
+bool Connection::renew_workspace() noexcept {
+  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) [[likely]]
+    return true;
+  renew_site();
+  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) return true;
+  give_workspace();
+  return take_workspace();
+}
+
 void Connection::run() noexcept {
   if (!take_workspace()) return;
-  metric::Gauge* const active = server_.options_.metrics.active;
+  metric::Gauge* const active = metrics().active;
   if (active != nullptr) active->add();
   begin_ = end_ = out_size_ = 0;
   output_lost_ = false;
@@ -147,10 +163,9 @@ void Connection::run() noexcept {
   if (step == Step::gone) return;
   (void)flush();
   // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
-  if (step == Step::done && (end_ != begin_ || !stream_.drained())) step = Step::linger;
+  if (step == Step::done && (end_ != begin_ || !stream_->drained())) step = Step::linger;
   if (step == Step::linger && !output_lost_) linger();
-  server_.workspaces_.release(ws_);
-  ws_ = nullptr;
+  give_workspace();
   finish();
 }
 
@@ -169,19 +184,20 @@ Connection::Step Connection::read_more() noexcept {
   }
   if (end_ == 0) {
     if (requests_ != 0) head_deadline_ = 0;
-    if (stream_.drained() && go_idle()) return Step::gone;
+    if (stream_->drained() && go_idle()) return Step::gone;
+    if (!renew_workspace()) return Step::gone;
   }
   for (;;) {
-    Result<std::size_t> n = stream_.try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
+    Result<std::size_t> n = stream_->try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
     if (!n && n.error() == std::errc::operation_would_block) {
       if (end_ == 0) {
-        if (stream_.descriptor()->is_shut_down()) return Step::close;  // cut by a stop
+        if (stream_->is_shut_down()) return Step::close;  // cut by a stop
         if (go_idle()) return Step::gone;
         continue;
       }
       n = read_rest_of_head();
       if (!n && n.error() == std::errc::timed_out) {
-        count(server_.options_.metrics.header_timeouts);
+        count(metrics().header_timeouts);
         return refuse(408);
       }
     }
@@ -193,11 +209,11 @@ Connection::Step Connection::read_more() noexcept {
 
 Result<std::size_t> Connection::read_rest_of_head() noexcept {
   const std::int64_t now = runtime::coarse_now();
-  if (head_deadline_ == 0) head_deadline_ = time_after(now, server_.options_.timeouts.header);
-  waiting_since_.store(encode(Waiting::for_head, head_deadline_ - server_.options_.timeouts.header.count()),
+  if (head_deadline_ == 0) head_deadline_ = time_after(now, options().timeouts.header);
+  waiting_since_.store(encode(Waiting::for_head, head_deadline_ - options().timeouts.header.count()),
                        std::memory_order_release);
   Result<std::size_t> n =
-      stream_.read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+      stream_->read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
   // Bytes that came when the connection had been taken already are too late.
   if (waiting_since_.exchange(0, std::memory_order_acq_rel) == 0) return fail(std::errc::operation_canceled);
   return n;
@@ -205,42 +221,11 @@ Result<std::size_t> Connection::read_rest_of_head() noexcept {
 
 // ---------------------------------------------------------------------------------------------- requests
 
-/// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: `match`
-/// tells what else there is to say). Starts the body's decoder either way.
-[[gnu::always_inline]] inline Reject Connection::find_route(Exchange& ex, RouteMatch& match,
-                                                            const Route*& route) noexcept {
-  const ServerOptions& o = server_.options_;
-  const Request& request = ex.request_;
-  NormalisedPath path{Reject::none, request.path};
-  if (request.form == TargetForm::origin || request.form == TargetForm::absolute)
-    path = normalise_path(request.path, {ws_->path, o.head.target_size});
-  ex.path_ = path.path;
-  Reject reason = path.reason;
-  if (reason == Reject::none && !serves_host(o.hosts, request.host) &&
-      !(o.address_hosts && is_address_host(request.host)))
-    reason = Reject::misdirected;
-  if (reason == Reject::none) {
-    match = server_.router_.match(request.method, request.host, path.path);
-    if (match.kind == RouteMatch::Kind::route) route = &server_.routes_[match.index];
-    if (match.kind == RouteMatch::Kind::not_implemented) reason = Reject::unknown_method;
-    if (match.kind == RouteMatch::Kind::method_not_allowed) reason = Reject::method_not_allowed;
-  }
-  const std::uint64_t body_limit = route != nullptr && route->body_size ? *route->body_size : o.body_size;
-  const bool body_fits = ex.decoder_.start(request.framing, request.content_length, {.body_size = body_limit});
-  if (!body_fits) {
-    // An error of the request itself is told first, but what follows it cannot be had.
-    ex.keep_alive_ = false;
-    if (reason == Reject::none) reason = ex.decoder_.reason();
-  }
-  if (reason == Reject::none && route != nullptr && route->require_length && lacks_length(request))
-    reason = Reject::length_required;
-  return reason;
-}
-
 Connection::Step Connection::serve_request() noexcept {
   // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
   const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
-  Request request = ws_->parser.request(ws_->in + begin_);
+  renew_site();
+  WireRequest request = ws_->parser.request(ws_->in + begin_);
   if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kLeastBodyRoom) {
     // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
     // What the log is to be told of those before it lies there, too.
@@ -255,166 +240,46 @@ Connection::Step Connection::serve_request() noexcept {
   after_empty_line_ = false;
   ++requests_;
 
-  Exchange ex(*this, request);
-  ex.body_room_ = begin_;
-  ex.head_only_ = request.method == Method::head;
-  ex.keep_alive_ = request.keep_alive && may_live_on(begin);
+  const Site& site = *ws_->site;
+  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin));
+  Exchange ex(stream, request, site);
   ws_->writes.reset();
-  RouteMatch match;
-  const Route* route = nullptr;
-  std::error_code error;
-  const Reject reason = find_route(ex, match, route);
-  if (reason != Reject::none) {
-    count(server_.options_.metrics.rejects[static_cast<std::size_t>(reason)]);
-    error = answer_refused(ex, reason, match);
-  } else if (route == nullptr) {
-    error = server_.options_.gate == nullptr ? answer_unrouted(ex, match) : answer_unrouted_gated(ex, match);
-  } else {
-    ex.rest_ = match.rest;
-    ex.exact_route_ = match.exact;
-    ex.deadline_ =
-        Deadline::after(begin, route->request_timeout ? *route->request_timeout : server_.options_.timeouts.request);
-    if (!route->gated) [[likely]]
-      call_handler(ex, *route);
-    else
-      error = serve_gated(ex, *route);
-    if (!error && !ex.ended_) error = std::make_error_code(std::errc::connection_aborted);
-  }
+  const Dispatch::Outcome outcome =
+      Dispatch(site, ex, metrics()).run({ws_->path, site.options().head.target_size}, begin);
   // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
   // another request is here already both leave together.
-  if (all_read(ex)) (void)flush();
-  account(ex, route, begin);
-  const bool body_done = !error && finish_body(ex);
+  if (stream.all_read()) (void)flush();
+  account(ex, stream, outcome.route, outcome.reason, begin);
+  const bool body_done = !outcome.error && stream.finish_body();
   if (output_lost_) return Step::close;
   if (!body_done) linger_bytes_ = kLingerBody;
   // A body that was refused in the middle of an answer: the client may be sending still.
-  if (error) return ex.refused_ != Reject::none ? Step::linger : Step::close;
-  if (body_done && ex.keep_alive_) return Step::go_on;
+  if (outcome.error) return stream.refused() != Reject::none ? Step::linger : Step::close;
+  if (stream.upgraded()) return Step::done;
+  if (body_done && stream.keep_alive()) return Step::go_on;
   // Whoever did not ask for the end may have sent more than we have seen.
   return body_done && !request.keep_alive ? Step::done : Step::linger;
 }
 
-/// Nothing behind the request has been read yet.
-bool Connection::all_read(const Exchange& ex) const noexcept {
-  if (ex.decoder_.done()) [[likely]]
-    return begin_ == end_;
-  return ex.request_.framing != Framing::length || ex.decoder_.remaining() >= end_ - begin_;
-}
-
-std::error_code Connection::answer_refused(Exchange& ex, Reject reason, const RouteMatch& match) noexcept {
-  switch (reason) {
-    // These were understood, and the connection can go on.
-    case Reject::misdirected:
-    case Reject::length_required: break;
-    case Reject::method_not_allowed: {
-      const AllowValue allow(match.allow);
-      const Field field{"Allow", allow.text()};
-      return error_of(ex.respond_error(405, {&field, 1}));
-    }
-    // What an unknown method means for the message's content nobody knows (as CONNECT shows).
-    default: ex.keep_alive_ = false;
-  }
-  return error_of(ex.respond_error(status_of(reason)));
-}
-
-/// Whether an error that a handler returned is its own failure. What the client, the request's deadline or a stop
-/// brought about is counted where it was found.
-bool Connection::is_handlers_own(const Exchange& ex, std::error_code error) const noexcept {
-  if (ex.refused_ != Reject::none || (ex.body_timed_out_ && error == std::errc::timed_out) || output_lost_)
-    return false;
-  if (error == std::errc::connection_aborted && !ex.decoder_.done()) return false;  // the body's end, or the client's
-  if (server_.context().err()) return false;
-  return client_ == nullptr || !client_->context().err();
-}
-
-/// The request's own deadline has ended it, not one that the handler met elsewhere.
-bool Connection::is_late(const Exchange& ex, std::error_code error) noexcept {
-  return error == std::errc::timed_out && !ex.deadline_.is_never() && ex.deadline_.ns() <= monotonic_now();
-}
-
-/// Runs the handler and sees to it that a head was committed and the answer ended; else the connection must close.
-void Connection::call_handler(Exchange& ex, const Route& route) noexcept {
-  std::error_code error;
-  bool panicked = false;
-  try {
-    error = error_of(route.handler->serve(ex));
-  } catch (...) {
-    panicked = true;
-    const runtime::Recovered thrown(std::current_exception());
-    try {
-      log(LogLevel::error,
-          "handler of " + route.spec.path + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
-    } catch (...) {
-      log(LogLevel::error, "a handler threw, and memory to describe it is out");
-    }
-  }
-  if (panicked) count(server_.options_.metrics.panics);
-  // Decided once: the clock goes on.
-  const bool late = error && is_late(ex, error);
-  const bool own = error && !late && is_handlers_own(ex, error);
-  if (own) log_failure(route, error);
-  ex.end_context();
-  if (ex.ended_ || output_lost_) return;
-  if (ex.committed()) {
-    // The client must see that the body is incomplete: no last chunk, and the connection closes.
-    ex.keep_alive_ = false;
-    if (!panicked && !error) report_bug("a handler did not end its answer");
-    if (panicked || !error || own || late) count(server_.options_.metrics.closed_truncated);
-    return;
-  }
-  (void)ex.respond_error(panicked ? 500 : status_of_failure(ex, error, late));
-}
-
-void Connection::log_failure(const Route& route, std::error_code error) noexcept {
-  try {
-    log(LogLevel::error, "handler of " + route.spec.path + " failed: " + error.message());
-  } catch (...) {
-    log(LogLevel::error, "a handler failed, and memory to describe it is out");
-  }
-}
-
-/// For a handler that returned without an answer.
-unsigned Connection::status_of_failure(Exchange& ex, std::error_code error, bool late) noexcept {
-  if (!error) {
-    report_bug(ex.begun_ ? "a handler did not end its answer" : "a handler returned without an answer");
-    return 500;
-  }
-  ex.keep_alive_ = false;
-  if (ex.refused_ != Reject::none) return status_of(ex.refused_);
-  if (ex.body_timed_out_) return error == std::errc::timed_out ? 408 : 500;
-  if (late) {
-    count(server_.options_.metrics.request_timeouts);  // the handler gave up at its deadline
-    return 503;
-  }
-  // The body ended before its length: the client closed, or half-closed and may still read why.
-  if (error == std::errc::connection_aborted && !ex.decoder_.done()) return 400;
-  // Neither another's deadline nor the stop's is the request's fault: it may be asked again.
-  return error == std::errc::timed_out || server_.context().err() ? 503 : 500;
-}
-
-std::error_code Connection::answer_unrouted(Exchange& ex, const RouteMatch& match) noexcept {
-  if (match.kind == RouteMatch::Kind::add_slash) return error_of(redirect_to_slash(ex));
-  if (match.kind != RouteMatch::Kind::options) return error_of(ex.respond_error(404));
-  const AllowValue allow(match.allow);
-  const Field field{"Allow", allow.text()};
-  return error_of(ex.respond(204, {}, {}, {&field, 1}));
+std::uint64_t Connection::client_key() noexcept {
+  if (client_key_ == 0) client_key_ = http::client_key(peer_.endpoint());
+  return client_key_;
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.
 Connection::Step Connection::refuse(Reject reason) noexcept {
-  count(server_.options_.metrics.rejects[static_cast<std::size_t>(reason)]);
-  return refuse(status_of(reason));
+  count(metrics().rejects[static_cast<std::size_t>(reason)]);
+  return refuse(status_of(reason), reason);
 }
 
-Connection::Step Connection::refuse(unsigned status) noexcept {
-  const Request request = ws_->parser.partial_request(ws_->in + begin_);
-  Exchange ex(*this, request);
-  ex.keep_alive_ = false;
-  ex.head_only_ = request.method == Method::head;
+Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
+  const WireRequest request = ws_->parser.partial_request(ws_->in + begin_);
+  H1Stream stream(*this, request, *ws_->site, false);
+  Exchange ex(stream, request, *ws_->site);
   const std::int64_t begin = monotonic_now();
   const std::error_code error = error_of(ex.respond_error(status));
   (void)flush();
-  account(ex, nullptr, begin);
+  account(ex, stream, nullptr, reason, begin);
   return error ? Step::close : Step::linger;
 }
 
@@ -422,39 +287,18 @@ Connection::Step Connection::refuse(unsigned status) noexcept {
 /// kernel answer with a reset, which may overtake the answer (RFC 9112 section 9.6). Meanwhile the place can be had
 /// back by whoever needs it more.
 void Connection::linger() noexcept {
-  stream_.shutdown_write();
+  stream_->shutdown_write();
   const std::int64_t begin = monotonic_now();
   waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);
   for (std::size_t discarded = 0; discarded < linger_bytes_;) {
     const Deadline limit =
         Deadline::at(monotonic_now() + kLingerSilence.count()).earlier(Deadline::at(begin + kLinger));
-    const Result<std::size_t> n = stream_.read_some(bytes(ws_->in, ws_->in_capacity), limit);
+    const Result<std::size_t> n = stream_->read_some(bytes(ws_->in, ws_->in_capacity), limit);
     if (!n || *n == 0) break;
     discarded += *n;
     runtime::yield();  // whoever pumps is served last
   }
   waiting_since_.store(0, std::memory_order_release);
-}
-
-/// Reads what the handler left of the body. False: it cannot be had at a bearable price, so the connection must close.
-bool Connection::finish_body(Exchange& ex) noexcept {
-  if (ex.decoder_.done()) return true;
-  const std::uint64_t before = ex.decoder_.received();
-  ex.deadline_ = Deadline::at(runtime::coarse_now() + kLinger);
-  bool bearable = !ex.leaves_too_much();
-  const bool counted = ex.body_timed_out_ || ex.decoder_.reason() != Reject::none;
-  bool left = false;
-  while (bearable && !ex.decoder_.done()) {
-    const Result<std::string_view> piece = ex.read_body();
-    left = !piece && piece.error() != std::errc::timed_out;
-    bearable = piece.has_value() && ex.decoder_.received() - before <= Exchange::kDrainBytes;
-  }
-  if (bearable) return true;
-  ex.keep_alive_ = false;
-  // A client that left, or was about to, has lost nothing.
-  if (ex.request_.keep_alive && !left && !counted && ex.refused_ == Reject::none)
-    count(server_.options_.metrics.closed_unread_body);
-  return false;
 }
 
 }  // namespace fiberd::http

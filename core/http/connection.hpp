@@ -6,7 +6,9 @@
 
 #include "core/base/intrusive_list.hpp"
 #include "core/http/client_context.hpp"
+#include "core/http/h1/stream.hpp"
 #include "core/http/server.hpp"
+#include "core/http/workspace.hpp"
 #include "core/net/peer_address.hpp"
 #include "core/net/tcp_stream.hpp"
 
@@ -14,18 +16,32 @@ namespace fiberd::http {
 
 class Connection : public ListHook {
  public:
-  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
+  Connection(Server& server, const Site& site, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
              const net::PeerAddress& peer) noexcept
-      : server_(server), stream_(std::move(stream)), on_closed_(on_closed), closed_argument_(argument), peer_(peer) {
-    stream_.set_single_owner();
-    set_lifetime();
+      : server_(server),
+        socket_(std::move(stream)),
+        stream_(&socket_),
+        on_closed_(on_closed),
+        closed_argument_(argument),
+        peer_(peer) {
+    socket_.set_single_owner();
+    set_lifetime(site.options());
+  }
+  /// Over something else than a socket.
+  Connection(Server& server, const Site& site, std::unique_ptr<net::ByteStream> stream, Server::OnClosed on_closed,
+             void* argument, const net::PeerAddress& peer) noexcept
+      : server_(server), stream_(stream.release()), on_closed_(on_closed), closed_argument_(argument), peer_(peer) {
+    set_lifetime(site.options());
+  }
+  ~Connection() {
+    if (stream_ != &socket_) delete stream_;
   }
 
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
-  void start() noexcept { start(server_.options_.fiber_name); }
+  void start() noexcept { start(server_.fiber_name_); }
   /// Takes an idle connection; an active one finds out by itself. Then restart_claimed(), part(), close_if_silent() or
   /// close_claimed().
-  [[nodiscard]] bool claim_idle() noexcept { return stream_.descriptor()->claim_idle(); }
+  [[nodiscard]] bool claim_idle() noexcept { return stream_->claim_idle(); }
   void restart_claimed() noexcept;
   /// By the server's stop: what the client sent before it could know is served; else our side ends (FIN), and the
   /// client's end is waited for a while, for a request that met the FIN half-way must not be answered by a reset.
@@ -40,10 +56,10 @@ class Connection : public ListHook {
   /// Of a claimed one: false when bytes have come after all; else it is closed, counted and gone.
   [[nodiscard]] bool close_if_silent() noexcept;
   /// From another fiber: every wait of the connection's fiber ends.
-  void abort() noexcept { stream_.shutdown(); }
+  void abort() noexcept { stream_->shutdown(); }
 
  private:
-  friend class Exchange;
+  friend class H1Stream;
   enum class Step : std::uint8_t {
     go_on,
     close,   // the client is gone, or not worth more time
@@ -52,6 +68,8 @@ class Connection : public ListHook {
     gone
   };
 
+  /// How long is read for nothing behind the last answer.
+  static constexpr std::int64_t kLinger = 5'000'000'000;
   /// A client that is silent for so long behind our FIN has nothing to send.
   static constexpr std::chrono::nanoseconds kLingerSilence = std::chrono::seconds(1);
 
@@ -65,26 +83,10 @@ class Connection : public ListHook {
   [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
   // connection.cpp
   Step serve_request() noexcept;
-  void call_handler(Exchange& exchange, const Route& route) noexcept;
-  [[nodiscard]] bool is_handlers_own(const Exchange& exchange, std::error_code error) const noexcept;
-  [[nodiscard]] static bool is_late(const Exchange& exchange, std::error_code error) noexcept;
-  [[nodiscard]] unsigned status_of_failure(Exchange& exchange, std::error_code error, bool late) noexcept;
-  static void log_failure(const Route& route, std::error_code error) noexcept;
-  // connection_gate.cpp
-  std::error_code serve_gated(Exchange& exchange, const Route& route) noexcept;
-  std::error_code answer_unrouted_gated(Exchange& exchange, const RouteMatch& match) noexcept;
-  template <class F>
-  std::error_code pass(Gate* gate, Exchange& exchange, F&& inner);
-  template <class F>
-  std::error_code pass_or_refuse(Gate* gate, Exchange& exchange, F&& inner) noexcept;
   [[nodiscard]] std::uint64_t client_key() noexcept;
-  std::error_code answer_refused(Exchange& exchange, Reject reason, const RouteMatch& match) noexcept;
-  std::error_code answer_unrouted(Exchange& exchange, const RouteMatch& match) noexcept;
   Step refuse(Reject reason) noexcept;
-  Step refuse(unsigned status) noexcept;
-  [[nodiscard]] Reject find_route(Exchange& exchange, RouteMatch& match, const Route*& route) noexcept;
-  [[nodiscard]] bool finish_body(Exchange& exchange) noexcept;
-  void set_lifetime() noexcept;
+  Step refuse(unsigned status, Reject reason = Reject::none) noexcept;
+  void set_lifetime(const SiteOptions& options) noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
     if (requests_ < most_requests_ && now < retire_at_) [[likely]]
       return true;
@@ -92,15 +94,20 @@ class Connection : public ListHook {
     return false;
   }
   void count_retired() const noexcept;
-  [[nodiscard]] bool all_read(const Exchange& exchange) const noexcept;
   void linger() noexcept;
   [[nodiscard]] bool take_workspace() noexcept;
+  void give_workspace() noexcept;
+  /// The present Site, if another is in hand; with an empty buffer also where its workspaces are others. False: memory
+  /// is out, and the connection is closed.
+  void renew_site() noexcept;
+  [[nodiscard]] bool renew_workspace() noexcept;
   void finish() noexcept;
-  /// For Exchange. Throws std::bad_alloc.
+  /// Throws std::bad_alloc.
   [[nodiscard]] ClientContext& client();
 
   // connection_account.cpp
-  void account(const Exchange& exchange, const Route* route, std::int64_t begin) noexcept;
+  void account(const Exchange& exchange, const H1Stream& stream, const Route* route, Reject reason,
+               std::int64_t begin) noexcept;
   void tell(Unsent& answer) noexcept;
   void tell_unsent() noexcept;
 
@@ -113,8 +120,13 @@ class Connection : public ListHook {
   [[nodiscard]] Deadline write_limit() const noexcept;
   std::error_code wrote(const Result<std::size_t>& outcome, std::int64_t begin) noexcept;
 
+  /// While active.
+  [[nodiscard]] const SiteOptions& options() const noexcept { return ws_->site->options(); }
+  [[nodiscard]] const ServerMetrics& metrics() const noexcept { return server_.metrics_; }
+
   Server& server_;
-  net::TcpStream stream_;
+  net::TcpStream socket_;    // unless it is something else that carries the bytes
+  net::ByteStream* stream_;  // &socket_, or owned
   Server::OnClosed on_closed_;
   void* closed_argument_;
   std::uint64_t sent_ = 0;                    // bytes that the kernel has taken

@@ -12,32 +12,44 @@ namespace fiberd::http {
 static constexpr unsigned kClientLeft = 499;  // nginx's code for "the client left first"
 
 /// The answer is complete, but for what has not left the output buffer.
-void Connection::account(const Exchange& ex, const Route* route, std::int64_t begin) noexcept {
+void Connection::account(const Exchange& ex, const H1Stream& stream, const Route* route, Reject reason,
+                         std::int64_t begin) noexcept {
   ws_->clock = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
-  metric::StatusCounters* const counters = route != nullptr ? route->counters : server_.options_.metrics.unrouted;
-  const bool logged = server_.options_.access_log.write != nullptr;
+  metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
+  const AccessLogHook& log = route != nullptr && route->access_log ? *route->access_log : options().access_log;
+  const bool logged = log.write != nullptr;
   if (ws_->unsent_count == Workspace::kMostUnsent) (void)flush();
   const bool waits = out_size_ != 0 && !output_lost_;
   if (!waits && !logged && !output_lost_) [[likely]] {
-    if (counters != nullptr) counters->record(ex.status_ != 0 ? ex.status_ : kClientLeft, duration);
+    if (counters != nullptr) counters->record(ex.status() != 0 ? ex.status() : kClientLeft, duration);
     return;
   }
   Unsent here;
   Unsent& answer = waits ? ws_->unsent[ws_->unsent_count++] : here;
+  const H1Stream::Sent& sent = stream.sent();
+  answer.log = logged ? &log : nullptr;
   answer.counters = counters;
-  answer.answer_at = ex.answer_at_;
-  answer.body_at = ex.body_at_;
-  answer.record.status = ex.status_;
-  answer.record.body_bytes = ex.body_bytes_;
-  answer.record.duration_ns = duration;
+  answer.answer_at = sent.answer_at;
+  answer.body_at = sent.body_at;
+  AccessRecord& record = answer.record;
+  record.status = ex.status();
+  record.body_bytes = sent.body_bytes;
+  record.duration_ns = duration;
   if (logged) {
-    const Request& r = ex.request_;
-    answer.record.method = r.method_text;
-    answer.record.target = r.target;
-    answer.record.user_agent = r.headers.find("user-agent");
-    answer.record.referer = r.headers.find("referer");
-    answer.record.version = r.version;
+    const Request& r = ex.request();
+    record.method = r.method_text;
+    record.target = r.target;
+    record.user_agent = r.headers.find("user-agent");
+    record.referer = r.headers.find("referer");
+    record.host = r.host;
+    record.route = route == nullptr       ? std::string_view()
+                   : route->label.empty() ? std::string_view(route->spec.path)
+                                          : std::string_view(route->label);
+    record.reason = reason != Reject::none ? token_of(reason) : std::string_view();
+    record.protocol = stream.protocol();
+    record.received_bytes = stream.received();
+    record.head_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(sent.head_at - begin, 0));
   }
   if (!waits) tell(answer);
 }
@@ -55,11 +67,10 @@ void Connection::tell(Unsent& answer) noexcept {
   }
   if (r.status == 0) r.status = kClientLeft;
   if (answer.counters != nullptr) answer.counters->record(r.status, r.duration_ns);
-  const AccessLogHook& hook = server_.options_.access_log;
-  if (hook.write == nullptr) return;
+  if (answer.log == nullptr) return;
   const net::Endpoint peer = peer_.endpoint();
   r.peer = &peer;
-  hook.write(hook.argument, r);
+  answer.log->write(answer.log->argument, r);
 }
 
 }  // namespace fiberd::http

@@ -19,34 +19,33 @@ namespace fiberd::http {
 bool Connection::wait_idle(Deadline limit) noexcept {
   static constexpr auto kReady = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
-    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    c.start(c.requests_ == 0 ? c.server_.options_.fiber_name : c.server_.options_.kept_fiber_name);
+    if (c.metrics().idle != nullptr) c.metrics().idle->sub();
+    c.start(c.requests_ == 0 ? c.server_.fiber_name_ : c.server_.kept_fiber_name_);
   };
   static constexpr auto kTimeout = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
     // A request that came with the deadline is served: its edge is still under way.
-    if (!c.parted_ && c.stream_.bytes_waiting()) return kReady(argument);
-    if (c.server_.options_.metrics.idle != nullptr) c.server_.options_.metrics.idle->sub();
-    const ServerMetrics& m = c.server_.options_.metrics;
+    if (!c.parted_ && c.stream_->bytes_waiting()) return kReady(argument);
+    if (c.metrics().idle != nullptr) c.metrics().idle->sub();
+    const ServerMetrics& m = c.metrics();
     if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
     c.finish();
   };
-  return stream_.descriptor()->go_idle({kReady, kTimeout, this}, limit);
+  return stream_->go_idle({kReady, kTimeout, this}, limit);
 }
 
 /// True: the connection is no longer ours. False: bytes are there already; read.
 bool Connection::go_idle() noexcept {
   if (client_ != nullptr) [[unlikely]]
     client_->unwatch();
-  metric::Gauge* const idle = server_.options_.metrics.idle;
-  server_.workspaces_.release(ws_);
-  ws_ = nullptr;
+  metric::Gauge* const idle = metrics().idle;
+  const std::chrono::nanoseconds patience = options().timeouts.idle;
+  give_workspace();
   if (idle != nullptr) idle->add();
   // A client that has sent nothing yet is still within its header time-out.
   const std::int64_t now = runtime::coarse_now();
   waiting_since_.store(now, std::memory_order_relaxed);
-  const Deadline limit =
-      requests_ == 0 ? Deadline::at(head_deadline_) : Deadline::after(now, server_.options_.timeouts.idle);
+  const Deadline limit = requests_ == 0 ? Deadline::at(head_deadline_) : Deadline::after(now, patience);
   if (wait_idle(limit)) return true;
   if (idle != nullptr) idle->sub();
   return !take_workspace();
@@ -55,27 +54,27 @@ bool Connection::go_idle() noexcept {
 // ---------------------------------------------------------------------------------------------- claimed
 
 void Connection::restart_claimed() noexcept {
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  start(server_.options_.kept_fiber_name);
+  if (metrics().idle != nullptr) metrics().idle->sub();
+  start(server_.kept_fiber_name_);
 }
 
 void Connection::part() noexcept {
-  metric::Gauge* const idle = server_.options_.metrics.idle;
+  metric::Gauge* const idle = metrics().idle;
   if (idle != nullptr) idle->sub();
-  if (stream_.bytes_waiting()) {
-    start(server_.options_.kept_fiber_name);
+  if (stream_->bytes_waiting()) {
+    start(server_.kept_fiber_name_);
     return;
   }
   parted_ = true;
-  (void)stream_.shutdown_write();
+  (void)stream_->shutdown_write();
   if (idle != nullptr) idle->add();
   if (wait_idle(Deadline::in(kLingerSilence))) return;
   if (idle != nullptr) idle->sub();
-  start(server_.options_.kept_fiber_name);
+  start(server_.kept_fiber_name_);
 }
 
 void Connection::close_claimed() noexcept {
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
+  if (metrics().idle != nullptr) metrics().idle->sub();
   finish();
 }
 
@@ -87,7 +86,7 @@ std::int64_t Connection::encode(Waiting what, std::int64_t since) noexcept {
 
 std::int64_t Connection::waiting_since(Waiting what) const noexcept {
   const std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
-  if (what == Waiting::for_request) return code > 0 && stream_.descriptor()->is_idle() ? code : 0;
+  if (what == Waiting::for_request) return code > 0 && stream_->is_idle() ? code : 0;
   return code < 0 && encode(what, -code) == code ? -code : 0;
 }
 
@@ -96,16 +95,16 @@ bool Connection::claim_waiting(Waiting what, std::int64_t until) noexcept {
   if (what == Waiting::for_request) return code > 0 && code <= until && claim_idle();
   if (code >= 0 || encode(what, -code) != code || -code > until) return false;
   if (!waiting_since_.compare_exchange_strong(code, 0, std::memory_order_acq_rel)) return false;
-  const ServerMetrics& m = server_.options_.metrics;
+  const ServerMetrics& m = metrics();
   count(what == Waiting::for_head ? m.reclaimed_head : m.reclaimed_end);
   abort();
   return true;
 }
 
 bool Connection::close_if_silent() noexcept {
-  if (stream_.bytes_waiting()) return false;
-  if (server_.options_.metrics.idle != nullptr) server_.options_.metrics.idle->sub();
-  count(server_.options_.metrics.reclaimed_idle);
+  if (stream_->bytes_waiting()) return false;
+  if (metrics().idle != nullptr) metrics().idle->sub();
+  count(metrics().reclaimed_idle);
   finish();
   return true;
 }

@@ -17,7 +17,7 @@ static std::span<const std::byte> bytes(std::string_view data) noexcept {
 }
 
 Deadline Connection::write_limit() const noexcept {
-  const ServerOptions& o = server_.options_;
+  const SiteOptions& o = options();
   const std::int64_t now = runtime::coarse_now();
   return Deadline::after(now, o.timeouts.write).earlier(ws_->writes.limit(now, o.write_rate, o.timeouts.grace.count()));
 }
@@ -29,9 +29,9 @@ std::error_code Connection::wrote(const Result<std::size_t>& outcome, std::int64
     return {};
   }
   output_lost_ = true;
-  const ServerOptions& o = server_.options_;
+  const SiteOptions& o = options();
   if (outcome.error() == std::errc::timed_out)
-    count(ws_->writes.spent(o.write_rate, o.timeouts.grace.count()) ? o.metrics.write_rate : o.metrics.write_timeouts);
+    count(ws_->writes.spent(o.write_rate, o.timeouts.grace.count()) ? metrics().write_rate : metrics().write_timeouts);
   return outcome.error();
 }
 
@@ -39,7 +39,7 @@ std::error_code Connection::send(std::string_view data) noexcept {
   if (data.empty()) return {};
   if (output_lost_) return std::make_error_code(std::errc::connection_reset);
   // Most answers fit into the socket: nothing is waited for, so no bound is asked for and no clock read.
-  if (const Result<std::size_t> n = stream_.try_write(bytes(data))) {
+  if (const Result<std::size_t> n = stream_->try_write(bytes(data))) {
     data.remove_prefix(*n);
     sent_ += *n;
     ws_->writes.note(*n, 0);
@@ -49,7 +49,7 @@ std::error_code Connection::send(std::string_view data) noexcept {
   }
   while (!data.empty()) {
     const std::int64_t begin = runtime::coarse_now();
-    const Result<std::size_t> n = stream_.write_some(bytes(data), write_limit());
+    const Result<std::size_t> n = stream_->write_some(bytes(data), write_limit());
     if (const std::error_code error = wrote(n, begin)) return error;
     data.remove_prefix(*n);
   }
@@ -72,7 +72,7 @@ std::error_code Connection::flush_with(std::string_view data) noexcept {
   out_size_ = 0;
   std::array<iovec, 2> parts{{{ws_->out, waits.size()}, {const_cast<char*>(data.data()), data.size()}}};
   const std::int64_t begin = runtime::coarse_now();
-  const Result<std::size_t> n = stream_.writev_some(parts, write_limit());
+  const Result<std::size_t> n = stream_->writev_some(parts, write_limit());
   std::error_code error = wrote(n, begin);
   if (!error && *n < waits.size()) error = send(waits.substr(*n));
   if (!error) error = send(data.substr(std::max(*n, waits.size()) - waits.size()));

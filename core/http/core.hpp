@@ -23,6 +23,7 @@
 #include "core/flow/token_bucket.hpp"
 #include "core/flow/worker_pool.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/filter.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/registry.hpp"

@@ -1,12 +1,20 @@
 #pragma once
-// Exchange: one request and its answer, as a handler sees them. Code that reads as if it blocked; every wait obeys the
-// connection's time-outs and ends when the connection is closed or the server stops hard.
+// Exchange: one request and its answer, as a handler sees them, whatever protocol carries them. Code that reads as if
+// it blocked; every wait obeys the connection's time-outs and ends when the connection is closed or the server stops
+// hard.
 //
-// An answer that is begun waits in the output buffer until the buffer is full, the answer ends, or flush() is called:
-// only then is its head committed. Until then the answer can still become another (an exception is a clean 500, a body
-// whose framing breaks a 400), a body that ends before gets a Content-Length, and whether the connection goes on is
-// decided by what is known then, so that a server that began to stop meanwhile says so.
+// An answer that is begun waits until its buffer is full, it ends, or flush() is called: only then is its head
+// committed. Until then its fields can be changed (set_field, HeadHook), it can still become another (an exception is a
+// clean 500, a body whose framing breaks a 400), a body that ends before gets a Content-Length, and whether the
+// connection goes on is decided by what is known then, so that a server that began to stop meanwhile says so.
+//
+// Two fibers. read_body() may be called by one fiber while another writes the answer (begin, write, flush, end):
+// a proxy, a chat, a transformation. Whoever does so asks for context() and client_context() before, calls flush() when
+// the client waits for what was written, and joins the second fiber before serve() returns. With one fiber that does
+// both in turn nothing need be flushed: when read_body() has to wait, what was committed leaves first.
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -15,22 +23,25 @@
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
-#include "core/http/body_decoder.hpp"
+#include "core/http/answer_head.hpp"
+#include "core/http/field_lines.hpp"
 #include "core/http/message.hpp"
-#include "core/http/rate_guard.hpp"
-#include "core/http/reject.hpp"
 #include "core/http/response.hpp"
+#include "core/http/server_stream.hpp"
+#include "core/http/slots.hpp"
 
 namespace fiberd::http {
 
-class Connection;
+class Site;
+struct ErrorPage;
 
-/// What becomes of the part of a request's body that was not read when the answer begins.
-enum class RestOfBody : std::uint8_t { may_be_read, unread };
-
-/// Not thread-safe: used by the fiber that serves the request, during Handler::serve only.
-class Exchange {
+/// Used by the fiber that serves the request, during Handler::serve only; by two as is said above.
+class Exchange final {
  public:
+  /// For protocols.
+  Exchange(ServerStream& stream, const Request& request, const Site& site) noexcept
+      : stream_(stream), request_(request), site_(site), to_head_(request.method == Method::head) {}
+  ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -47,6 +58,28 @@ class Exchange {
   [[nodiscard]] std::string_view below_root() const noexcept { return path_.substr(exact_route_ ? 1 : rest_); }
   /// By when the head of the answer must be committed (`timeouts.request`).
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
+  /// The client's address; unspecified where nobody knows it (any more). Behind trusted proxies it is the one that they
+  /// tell (set_peer), else the connection's.
+  [[nodiscard]] net::Endpoint peer() const noexcept;
+  /// For a filter that knows better than the connection: who is asking. Limits, logs and handlers go by it from then
+  /// on. Throws std::bad_alloc.
+  void set_peer(const net::Endpoint& peer);
+  /// A hash of the client's IPv4 address or IPv6 /64 under a secret of this process; never 0: what limits by client
+  /// count by.
+  [[nodiscard]] std::uint64_t client_key() noexcept;
+  /// "HTTP/1.1": for logs. Handlers need not care.
+  [[nodiscard]] std::string_view protocol() const noexcept { return stream_.protocol(); }
+  /// This request's value of type T, made at the first call, gone with the request: what filters tell handlers and each
+  /// other. Throws std::bad_alloc and what T() throws.
+  template <class T>
+  [[nodiscard]] T& slot() {
+    return slots().get<T>();
+  }
+  /// nullptr when nobody has called slot<T>().
+  template <class T>
+  [[nodiscard]] T* find_slot() const noexcept {
+    return more_ != nullptr ? slots().find<T>() : nullptr;
+  }
 
   // ---- contexts, made when they are first asked for: a handler that waits for nothing pays nothing
 
@@ -56,7 +89,7 @@ class Exchange {
   [[nodiscard]] const context::Context& context();
   /// The connection's: the same without the deadline and beyond this request, until the connection ends. For answers
   /// that are streamed for longer than deadline(). Throws std::bad_alloc.
-  [[nodiscard]] const context::Context& client_context();
+  [[nodiscard]] const context::Context& client_context() { return stream_.client_context(); }
 
   // ---- request body
 
@@ -64,7 +97,11 @@ class Exchange {
   /// view holds until the next call. Waits at most `timeouts.body` for progress, as long as `limits.body_rate` allows,
   /// and not beyond deadline() while no answer is committed. After an error the answer, if none was committed, is the
   /// server's: 400, 408, 413 by cause.
-  [[nodiscard]] Result<std::string_view> read_body();
+  [[nodiscard]] Result<std::string_view> read_body() {
+    return stream_.read_body(committed() ? Deadline::never() : deadline_);
+  }
+  /// The fields behind the body (RFC 9110 section 6.5), once read_body() has returned its end; until serve() returns.
+  [[nodiscard]] HeaderView trailers() const noexcept { return stream_.trailers(); }
 
   // ---- answer: respond, or begin … write … flush … end
 
@@ -73,94 +110,122 @@ class Exchange {
   [[nodiscard]] Result<void> respond(unsigned status, std::string_view content_type, std::string_view body,
                                      std::span<const Field> fields = {});
   [[nodiscard]] Result<void> respond(const PreparedResponse& prepared);
-  /// An error: the listener's page for `status` if it has one, else a body in the form that Accept likes best: plain
-  /// text, application/problem+json (RFC 9457) or HTML.
+  /// An error: the page for `status` of the route or the listener if there is one, else a body in the form that Accept
+  /// likes best: plain text, application/problem+json (RFC 9457) or HTML. At most 8 fields.
   [[nodiscard]] Result<void> respond_error(unsigned status, std::span<const Field> fields = {});
   /// In pieces. Say so if the handler will read no more of the request's body: then the answer can tell whether the
-  /// connection ends for that. `head.version`, `head.keep_alive` and `head.server` are set by the server; what `head`
-  /// points to is not needed after the call. With BodyKind::length exactly content_length bytes must follow.
-  /// BodyKind::chunked becomes a length when all of the body fits into the output buffer (16 KiB with its head) and
-  /// nobody called flush().
-  [[nodiscard]] Result<void> begin(ResponseHead head, RestOfBody rest = RestOfBody::may_be_read);
+  /// connection ends for that. What `head` points to is not needed after the call. With a content_length exactly so
+  /// many bytes must follow; without one the answer gets it by itself when all of the body fits into the output buffer
+  /// (some 14 KiB) and nobody called flush().
+  [[nodiscard]] Result<void> begin(const ResponseHead& head, RestOfBody rest = RestOfBody::may_be_read);
   /// Small pieces gather; what is larger than 4 KiB, or than the room that is left, leaves at once.
   [[nodiscard]] Result<void> write(std::string_view data);
   /// Commits the head and sends what was written so far: for a stream whose reader waits for the piece.
   [[nodiscard]] Result<void> flush();
-  /// `count` bytes of `fd` from `offset`, by sendfile; BodyKind::length only. Commits the head. Error io_error: the
-  /// file turned out shorter; return it, and the connection ends.
+  /// `count` bytes of `fd` from `offset`, by sendfile where nothing stands in between; with a content_length only.
+  /// Commits the head. Error io_error: the file turned out shorter; return it, and the connection ends.
   [[nodiscard]] Result<void> write_file(int fd, std::uint64_t offset, std::uint64_t count);
-  [[nodiscard]] Result<void> end();
+  [[nodiscard]] Result<void> end() { return end({}); }
+  /// With trailers (RFC 9110 section 6.5): the answer has no Content-Length then, and must not have said one. To a
+  /// client of HTTP/1.0, and to HEAD, they are left out.
+  [[nodiscard]] Result<void> end(std::span<const Field> trailers);
   /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
   /// head is on its way already.
   [[nodiscard]] bool discard() noexcept;
 
   /// The head of the answer is on its way; it can not be changed into another.
   [[nodiscard]] bool committed() const noexcept { return status_ != 0; }
+  /// Nothing of the answer is missing.
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  /// Of the answer that is committed; else 0.
+  [[nodiscard]] unsigned status() const noexcept { return status_; }
+
+  // ---- what others say of the answer, before or after it was begun, until its head is committed
+
+  /// A field of the answer, whichever it will be. Errors: as AnswerHead's, and operation_not_permitted: the head is
+  /// committed. Throws std::bad_alloc.
+  [[nodiscard]] Result<void> set_field(std::string_view name, std::string_view value);
+  [[nodiscard]] Result<void> add_field(std::string_view name, std::string_view value);
+  [[nodiscard]] Result<void> remove_field(std::string_view name);
+  /// From now on `hook` is told when the head of the answer is committed, until it is destroyed.
+  void on_head(HeadHook& hook) noexcept;
+  /// Pages for errors instead of the listener's, which stay for what is not among them. Must live until serve()
+  /// returns.
+  void use_error_pages(std::span<const ErrorPage> pages) noexcept { error_pages_ = pages; }
+
+  // ---- before and instead of an answer
+
+  /// An interim answer (103 Early Hints, 102), sent at once (RFC 9110 section 15.2). Clients of HTTP/1.0 get none.
+  /// Errors: invalid_argument (not 102 … 199; a field that would split the message), operation_not_permitted (the
+  /// answer is committed already), or the connection's.
+  [[nodiscard]] Result<void> respond_interim(unsigned status, std::span<const Field> fields);
+  /// Leaves HTTP: answers 101 Switching Protocols with `Upgrade: protocol`, and from then on the bytes of the
+  /// connection are the handler's, with its own deadlines, until serve() returns; then it is closed. The client must
+  /// have asked for it (request().headers.has_token("upgrade", protocol)). Errors: operation_not_permitted (an answer
+  /// was begun, the client did not ask, the request has a body, or its protocol knows no upgrades), or the
+  /// connection's.
+  [[nodiscard]] Result<net::ByteStream*> upgrade(std::string_view protocol, std::span<const Field> fields = {});
 
  private:
-  friend class Connection;
-  /// How much of a body is read for nothing, so that the connection can go on.
-  static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
-  [[nodiscard]] Result<std::size_t> receive_body();
-  /// Whether what is left of the body, if nobody wants it, would end the connection.
-  [[nodiscard]] bool leaves_too_much() const noexcept;
-  [[nodiscard]] Result<HeadWritten> write_large_head(const ResponseHead& head);
-  Exchange(Connection& connection, const Request& request) noexcept : connection_(connection), request_(request) {}
+  friend class Dispatch;
+  friend class HeadHook;
+
+  struct Edit;
+  /// What most requests do without.
+  struct More;
+  struct DeleteMore {
+    void operator()(More* more) const noexcept;
+  };
+
   void end_context() noexcept {
     if (context_.context != context::Context()) [[unlikely]]
       context_.cancel();
   }
-  void note_body_read() noexcept;
-  void settle_keep_alive(RestOfBody rest) noexcept;
-  Result<void> commit(ResponseHead& head, RestOfBody rest);
-  Result<void> commit_begun(bool ended);
-  [[nodiscard]] bool holds(std::size_t size) noexcept;
-  [[nodiscard]] bool sends_body() const noexcept { return !head_only_ && status_has_body(head_end_.status); }
+  [[nodiscard]] bool sends_body() const noexcept { return !to_head_ && status_has_body(begun_status_); }
+  [[nodiscard]] More& more();
+  [[nodiscard]] Slots& slots() const;
+  [[nodiscard]] bool is_plain() const noexcept { return hooks_ == nullptr && !edited_; }
+  void take_room() noexcept;
+  [[nodiscard]] Result<void> lay_out(const ResponseHead& head);
+  [[nodiscard]] Result<void> edit(Edit edit);
+  [[nodiscard]] Result<void> apply_edits();
+  [[nodiscard]] Result<void> respond_changed(unsigned status, std::string_view body, std::string_view lines);
+  /// The head of the answer that is begun, and behind it what is held of the body and `data`. `complete`: that is all.
+  [[nodiscard]] Result<void> commit(std::string_view data, bool complete, bool with_trailers);
+  // exchange_encoding.cpp
+  [[nodiscard]] BodyEncoder* tell_hooks(std::optional<std::uint64_t> length, bool complete);
+  [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete);
+  [[nodiscard]] std::error_code give_up_encoding(std::error_code error) noexcept;
+  [[nodiscard]] Result<void> pump(std::string_view in, EncodeTo to);
+  [[nodiscard]] Result<void> pump_file(int fd, std::uint64_t offset, std::uint64_t count);
 
-  Connection& connection_;
+  ServerStream& stream_;
   const Request& request_;
+  const Site& site_;
   context::Cancelable context_;  // background: nobody has asked
   std::string_view path_;
   std::size_t rest_ = 0;
-  bool exact_route_ = false;
   Deadline deadline_;
-  BodyDecoder decoder_;
-  Reject refused_ = Reject::none;
-  unsigned status_ = 0;
-  bool keep_alive_ = true;
-  bool continue_sent_ = false;
-  bool ended_ = false;
-  bool head_only_ = false;
-  bool begun_ = false;
-  BodyKind kind_ = BodyKind::length;
-  RestOfBody rest_of_body_ = RestOfBody::may_be_read;
-  std::uint32_t body_room_ = 0;  // where in the input buffer the body is read to: behind the head
-  RateGuard reads_;
-  bool body_timed_out_ = false;
-  std::uint64_t left_ = 0;        // of a body with known length
-  std::uint64_t body_bytes_ = 0;  // sent, or in the output buffer
-  // Where the answer and its body begin in all that the connection sends: what of it the kernel has taken tells how
-  // much of the answer the client may have.
-  std::uint64_t answer_at_ = 0;
-  std::uint64_t body_at_ = 0;
-  // Of an answer that is begun and not committed. In the output buffer, behind the answers that wait: the head but for
-  // its end from head_begin_ on, room for that end, and from held_begin_ on the body.
-  HeadEnd head_end_{};
-  std::uint32_t head_begin_ = 0;
-  std::uint32_t held_begin_ = 0;
-  std::uint64_t held_ = 0;
-};
+  std::unique_ptr<More, DeleteMore> more_;
+  std::span<const ErrorPage> error_pages_;
 
-/// Answers requests of one route. One object serves all connections at once, on several threads: it must be const in
-/// effect or lock. An error means that the connection is lost; an exception that leaves serve() is logged, counted and
-/// answered 500.
-class Handler {
- public:
-  Handler() = default;
-  Handler(const Handler&) = delete;
-  Handler& operator=(const Handler&) = delete;
-  virtual ~Handler() = default;
-  virtual Result<void> serve(Exchange& exchange) = 0;
+  HeadHook* hooks_ = nullptr;  // the last one first
+  // Of an answer that is begun: its fields, and its body as far as it waits, in the stream's room.
+  FieldLines lines_;
+  std::span<char> held_room_;
+  std::size_t held_ = 0;
+  std::optional<std::uint64_t> length_;  // said by begin()
+  std::uint64_t left_ = 0;               // of it
+  unsigned begun_status_ = 0;
+  unsigned status_ = 0;  // once committed
+  RestOfBody rest_of_body_ = RestOfBody::may_be_read;
+  bool begun_ = false;
+  bool ended_ = false;
+  bool edited_ = false;
+  bool encoded_ = false;  // what is written passes an encoder
+  bool settled_ = false;  // what went wrong has been told
+  bool exact_route_ = false;
+  const bool to_head_;
 };
 
 }  // namespace fiberd::http

@@ -244,9 +244,7 @@ class FilesHandler final : public Handler {
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:
-          if (const Result<void> done =
-                  ex.begin({.status = 304, .send_content_length = false, .fields = fields.view()}, RestOfBody::unread);
-              !done)
+          if (const Result<void> done = ex.begin({.status = 304, .fields = fields.view()}, RestOfBody::unread); !done)
             return done;
           return ex.end();
         case Precondition::failed: return ex.respond_error(412);

@@ -5,6 +5,7 @@
 
 #include "core/base/result.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/handler.hpp"
 #include "core/http/open_files.hpp"
 
 namespace fiberd::http {

@@ -6,6 +6,7 @@
 #include "core/base/clock.hpp"
 #include "core/flow/keyed_hash.hpp"
 #include "core/net/address_counts.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
 
@@ -41,6 +42,10 @@ Gate::Gate(const GateOptions& o) : rate_(o.rate) {
   } else {
     pool_ = std::make_unique<flow::WorkerPool>(o.worker_pool->pool);
   }
+}
+
+Gate::~Gate() {
+  if (pool_ != nullptr && runtime::on_fiber()) stop();
 }
 
 std::uint64_t client_key(const net::Endpoint& client) noexcept {

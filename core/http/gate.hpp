@@ -77,6 +77,8 @@ class Gate {
 
   /// Throws std::bad_alloc.
   explicit Gate(const GateOptions& options);
+  /// Its workers end, if stop() has not seen to it: on a fiber then. Nobody may be inside.
+  ~Gate();
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 

@@ -28,8 +28,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "core/http/message.hpp"
 #include "core/http/reject.hpp"
+#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 
@@ -42,6 +42,7 @@ struct HeadLimits {
   std::uint32_t header_size = 16 * 1024;  ///< bytes of a whole head, request line and last CRLF included
   std::uint32_t header_fields = 100;      ///< field lines, at most kMaxHeaderFields
   std::uint32_t target_size = 8 * 1024;   ///< bytes of the request-target
+  friend bool operator==(const HeadLimits&, const HeadLimits&) noexcept = default;
 };
 
 enum class Verdict : std::uint8_t { need_more, complete, refused };

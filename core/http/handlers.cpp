@@ -30,7 +30,6 @@ class EchoHandler final : public Handler {
     const std::string_view type = request.headers.find("content-type");
     ResponseHead head;
     head.content_type = type.empty() ? std::string_view("application/octet-stream") : type;
-    head.body = request.framing == Framing::chunked ? BodyKind::chunked : BodyKind::length;
     head.content_length = request.content_length;
     // The first piece before the head: a body that is refused at its first byte is still answered with its status.
     Result<std::string_view> piece = exchange.read_body();

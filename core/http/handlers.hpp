@@ -9,6 +9,7 @@
 
 #include "core/base/result.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/handler.hpp"
 
 namespace fiberd::http {
 
@@ -43,7 +44,7 @@ struct RespondOptions {
 /// Errors: as write_head (a header that would split the answer, a status out of range).
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_respond_handler(RespondOptions options);
 
-/// Sends the request's body back, as it comes in, with its Content-Type; chunked when it came chunked.
+/// Sends the request's body back, as it comes in, with its Content-Type, and with its length where that was told.
 [[nodiscard]] std::shared_ptr<Handler> make_echo_handler();
 
 struct RedirectOptions {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "core/http/characters.hpp"
@@ -51,11 +52,7 @@ class MethodSet {
   return status >= 200 && status != 204 && status != 304;
 }
 
-enum class Version : std::uint8_t { http10, http11 };
 enum class TargetForm : std::uint8_t { origin, absolute, authority, asterisk };
-/// How the end of a request's body is found (RFC 9112 section 6.3). `length` may be zero.
-enum class Framing : std::uint8_t { none, length, chunked };
-
 /// A field line as offsets from the first byte of its message, so that the buffer may move.
 struct FieldSpan {
   std::uint32_t name_begin;
@@ -132,14 +129,13 @@ class HeaderView {
   std::size_t size_ = 0;
 };
 
+/// What a request says, whatever protocol brought it.
 struct Request {
   Method method = Method::unknown;
-  Version version = Version::http11;
   TargetForm form = TargetForm::origin;
-  Framing framing = Framing::none;
-  bool keep_alive = true;        ///< RFC 9112 section 9.3
   bool expect_continue = false;  ///< the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)
-  std::uint64_t content_length = 0;
+  bool unknown_length = false;   ///< there is content, and how much is known at its end
+  std::optional<std::uint64_t> content_length{};  ///< as the client said; nothing: none, or unknown_length
   std::string_view method_text;
   std::string_view target;  ///< as it was sent
   std::string_view path;    ///< undecoded; "/" for an absolute form without one, "*", or empty for CONNECT
@@ -147,9 +143,7 @@ struct Request {
   std::string_view host;    ///< with its port; the target's authority wins over Host (RFC 9112 section 3.2.2)
   HeaderView headers;
 
-  [[nodiscard]] bool has_body() const noexcept {
-    return framing == Framing::chunked || (framing == Framing::length && content_length > 0);
-  }
+  [[nodiscard]] bool has_body() const noexcept { return unknown_length || content_length.value_or(0) > 0; }
 };
 
 }  // namespace fiberd::http

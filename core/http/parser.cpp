@@ -91,14 +91,15 @@ Verdict RequestParser::parse(const char* message, std::size_t size) noexcept {
   return verdict_;
 }
 
-Request RequestParser::request(const char* message) const noexcept {
+WireRequest RequestParser::request(const char* message) const noexcept {
   const HeadGuard::Head& head = guard_.head();
-  Request r;
+  WireRequest r;
   r.method = head.method;
   r.version = head.version;
   r.form = head.form;
   r.framing = head.chunked ? Framing::chunked : head.has_content_length ? Framing::length : Framing::none;
-  r.content_length = head.content_length;
+  r.unknown_length = head.chunked;
+  if (r.framing == Framing::length) r.content_length = head.content_length;
   r.keep_alive = !head.connection_close && (head.version == Version::http11 || head.connection_keep_alive);
   r.expect_continue = head.expect_continue && r.has_body();
   r.method_text = {message + head.method_begin, head.method_size};
@@ -119,9 +120,9 @@ Request RequestParser::request(const char* message) const noexcept {
   return r;
 }
 
-Request RequestParser::partial_request(const char* message) const noexcept {
+WireRequest RequestParser::partial_request(const char* message) const noexcept {
   const HeadGuard::Head& head = guard_.head();
-  Request r;
+  WireRequest r;
   r.method = head.method;
   r.version = head.version;
   r.method_text = {message + head.method_begin, head.method_size};

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "core/http/guard.hpp"
-#include "core/http/message.hpp"
+#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 
@@ -37,9 +37,9 @@ class RequestParser {
   /// Whether nothing but an empty line has come.
   [[nodiscard]] bool only_empty_line() const noexcept { return !guard_.started() && guard_.consumed() == 2; }
   /// The request, after `complete`. Views into `message`, and into this parser for the fields.
-  [[nodiscard]] Request request(const char* message) const noexcept;
+  [[nodiscard]] WireRequest request(const char* message) const noexcept;
   /// As much of the request as was understood, at any time: method, target, version and fields.
-  [[nodiscard]] Request partial_request(const char* message) const noexcept;
+  [[nodiscard]] WireRequest partial_request(const char* message) const noexcept;
   /// The fields anew when the buffer has moved.
   [[nodiscard]] HeaderView headers(const char* message) const noexcept {
     return {message, guard_.fields(), guard_.head().field_count};

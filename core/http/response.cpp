@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <vector>
 
 #include "core/base/bug.hpp"
 #include "core/http/characters.hpp"
@@ -48,58 +49,34 @@ bool is_reserved(std::string_view name) noexcept {
   }
 }
 
-bool is_writable(const Field& field) noexcept {
-  return is_token(field.name) && is_field_value(field.value) && !is_reserved(field.name);
+void put_field(Out& out, std::string_view name, std::string_view value) noexcept {
+  out.put("\r\n");
+  out.put(name);
+  out.put(": ");
+  out.put(value);
 }
 
-}  // namespace
-
-Result<FieldBlock> FieldBlock::make(std::span<const Field> fields) {
-  FieldBlock block;
-  for (const Field& field : fields) {
-    if (!is_writable(field)) return fail(std::errc::invalid_argument);
-    block.text_.append("\r\n").append(field.name).append(": ").append(field.value);
-  }
-  return block;
-}
-
-Result<std::size_t> write_head_begin(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
-  if (head.status < 100 || head.status > 599 || date.size() != kDateSize) return fail(std::errc::invalid_argument);
-  if (!is_field_value(head.server) || !is_field_value(head.content_type)) return fail(std::errc::invalid_argument);
-
-  Out out(room);
-  if (head.status == 200) {
-    out.put(kOk);
-  } else {
-    out.put("HTTP/1.1 ");
-    out.number(head.status);
-    out.put(" ");
-    out.put(reason_phrase(head.status));
-    out.put("\r\nDate: ");
-  }
-  out.put(date);
-  if (!head.server.empty()) {
+bool put_fields(Out& out, std::string_view server, std::string_view content_type, const FieldBlock* block,
+                std::span<const Field> fields) noexcept {
+  if (!is_field_value(server) || !is_field_value(content_type)) return false;
+  if (!server.empty()) {
     out.put("\r\nServer: ");
-    out.put(head.server);
+    out.put(server);
   }
-  if (!head.content_type.empty()) {
+  if (!content_type.empty()) {
     out.put("\r\nContent-Type: ");
-    out.put(head.content_type);
+    out.put(content_type);
   }
-  if (head.block != nullptr) out.put(head.block->text());
-  for (const Field& field : head.fields) {
-    if (!is_writable(field)) return fail(std::errc::invalid_argument);
-    out.put("\r\n");
-    out.put(field.name);
-    out.put(": ");
-    out.put(field.value);
+  if (block != nullptr) out.put(block->text());
+  for (const Field& field : fields) {
+    if (!is_writable(field)) return false;
+    put_field(out, field.name, field.value);
   }
-  if (out.full()) return fail(std::errc::no_buffer_space);
-  return out.size();
+  return true;
 }
 
-HeadWritten write_head_end(char* room, const HeadEnd& head) noexcept {
-  Out out({room, kHeadEndMax});
+/// The end of a head: what frames the body, and whether the connection goes on.
+HeadWritten put_end(Out& out, const WireHead& head) noexcept {
   BodyKind kind = head.body;
   bool keep_alive = head.keep_alive;
   if (!status_has_body(head.status)) {
@@ -127,18 +104,51 @@ HeadWritten write_head_end(char* room, const HeadEnd& head) noexcept {
     }
   }
   out.put("\r\n\r\n");
-  return HeadWritten{out.size(), keep_alive, kind};
+  return HeadWritten{0, keep_alive, kind};
 }
 
-Result<HeadWritten> write_head(std::span<char> room, const ResponseHead& head, std::string_view date) noexcept {
-  const Result<std::size_t> begin = write_head_begin(room, head, date);
-  if (!begin) return fail(begin.error());
-  std::array<char, kHeadEndMax> end;
-  HeadWritten written = write_head_end(end.data(), {head.status, head.version, head.body, head.send_content_length,
-                                                    head.keep_alive, head.content_length});
-  if (room.size() - *begin < written.size) return fail(std::errc::no_buffer_space);
-  std::memcpy(room.data() + *begin, end.data(), written.size);
-  written.size += *begin;
+}  // namespace
+
+bool is_writable(const Field& field) noexcept {
+  return is_token(field.name) && is_field_value(field.value) && !is_reserved(field.name);
+}
+
+Result<FieldBlock> FieldBlock::make(std::span<const Field> fields) {
+  FieldBlock block;
+  for (const Field& field : fields) {
+    if (!is_writable(field)) return fail(std::errc::invalid_argument);
+    block.text_.append("\r\n").append(field.name).append(": ").append(field.value);
+  }
+  return block;
+}
+
+Result<std::size_t> write_fields(std::span<char> room, std::string_view server, const ResponseHead& head) noexcept {
+  Out out(room);
+  if (!put_fields(out, server, head.content_type, head.block, head.fields)) return fail(std::errc::invalid_argument);
+  if (out.full()) return fail(std::errc::no_buffer_space);
+  return out.size();
+}
+
+Result<HeadWritten> write_head(std::span<char> room, const WireHead& head, std::string_view date) noexcept {
+  if (head.status < 100 || head.status > 599 || date.size() != kDateSize) return fail(std::errc::invalid_argument);
+  Out out(room);
+  if (head.status == 200) {
+    out.put(kOk);
+  } else {
+    out.put("HTTP/1.1 ");
+    out.number(head.status);
+    out.put(" ");
+    out.put(reason_phrase(head.status));
+    out.put("\r\nDate: ");
+  }
+  out.put(date);
+  if (!head.lines.empty())
+    out.put(head.lines);
+  else if (!put_fields(out, head.server, head.content_type, head.block, head.fields))
+    return fail(std::errc::invalid_argument);
+  HeadWritten written = put_end(out, head);
+  if (out.full()) return fail(std::errc::no_buffer_space);
+  written.size = out.size();
   return written;
 }
 
@@ -149,7 +159,7 @@ std::size_t write_chunk_head(char* out, std::uint64_t size) noexcept {
   return static_cast<std::size_t>(r.ptr - out) + 2;
 }
 
-Result<PreparedResponse> PreparedResponse::make(const ResponseHead& head, std::string_view body) {
+Result<PreparedResponse> PreparedResponse::make(const WireHead& head, std::string_view body) {
   PreparedResponse prepared;
   prepared.status_ = head.status;
   prepared.body_size_ = status_has_body(head.status) ? body.size() : 0;
@@ -158,7 +168,7 @@ Result<PreparedResponse> PreparedResponse::make(const ResponseHead& head, std::s
 
   DateCache any_date;
   for (std::size_t i = 0; i < prepared.forms_.size(); ++i) {
-    ResponseHead variant = head;
+    WireHead variant = head;
     variant.body = BodyKind::length;
     variant.content_length = body.size();
     variant.send_content_length = !body.empty();
@@ -174,6 +184,11 @@ Result<PreparedResponse> PreparedResponse::make(const ResponseHead& head, std::s
   }
   // The status line is the same in all forms, and Date comes right behind it.
   prepared.date_offset_ = prepared.forms_[0].text.find("\r\nDate: ") + 8;
+  prepared.fields_begin_ = prepared.date_offset_ + kDateSize;
+  std::vector<char> fields(room);
+  Out out(fields);
+  (void)put_fields(out, head.server, head.content_type, head.block, head.fields);
+  prepared.fields_end_ = prepared.fields_begin_ + out.size();
   return prepared;
 }
 

@@ -4,13 +4,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "core/base/result.hpp"
 #include "core/http/date.hpp"
-#include "core/http/message.hpp"
+#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 
@@ -33,8 +34,20 @@ class FieldBlock {
   std::string text_;
 };
 
-/// What the head of an answer says. To HEAD, describe the answer that GET would get: the head is the same.
+/// What a handler says of the head of its answer. To HEAD, describe the answer that GET would get: the head is the
+/// same.
 struct ResponseHead {
+  unsigned status = 200;  ///< 200..599
+  /// Bytes that will be written; nothing: as many as come until end(). A 304 has it only where that of the 200 is known
+  /// (RFC 9110 section 8.6).
+  std::optional<std::uint64_t> content_length{};
+  std::string_view content_type{};    ///< empty: no Content-Type
+  std::span<const Field> fields{};    ///< any others; not Date, Connection, Content-Length, Transfer-Encoding
+  const FieldBlock* block = nullptr;  ///< more of them, written before `fields`
+};
+
+/// The head of an answer as HTTP/1 writes it.
+struct WireHead {
   unsigned status = 200;  ///< 100..599
   BodyKind body = BodyKind::length;
   std::uint64_t content_length = 0;
@@ -47,6 +60,7 @@ struct ResponseHead {
   std::string_view content_type{};    ///< empty: no Content-Type
   std::span<const Field> fields{};    ///< any others; not those that are written from the members above
   const FieldBlock* block = nullptr;  ///< more of them, written before `fields`
+  std::string_view lines{};           ///< of write_fields(), instead of all from `server` on
 };
 
 struct HeadWritten {
@@ -60,27 +74,14 @@ struct HeadWritten {
 /// Errors: invalid_argument when a name is no token, a value holds NUL, CR, LF or another control, a field would frame
 /// the message, or the status is out of range (nothing is ever split); no_buffer_space when `out` is too small.
 /// Writes into `out` even when it fails. Never allocates, never parks.
-[[nodiscard]] Result<HeadWritten> write_head(std::span<char> out, const ResponseHead& head,
-                                             std::string_view date) noexcept;
+[[nodiscard]] Result<HeadWritten> write_head(std::span<char> out, const WireHead& head, std::string_view date) noexcept;
 
-// The same in two parts, for an answer whose end is not known when its head is described: what frames it, and whether
-// the connection goes on, stands last and can be said late.
-
-/// All up to the fields; errors as write_head. Returns its size.
-[[nodiscard]] Result<std::size_t> write_head_begin(std::span<char> out, const ResponseHead& head,
-                                                   std::string_view date) noexcept;
-/// What a head says last.
-struct HeadEnd {
-  unsigned status = 0;
-  Version version = Version::http11;
-  BodyKind body = BodyKind::length;
-  bool send_content_length = true;
-  bool keep_alive = true;
-  std::uint64_t content_length = 0;
-};
-/// Bytes that write_head_end() writes at most.
-inline constexpr std::size_t kHeadEndMax = 96;
-HeadWritten write_head_end(char* out, const HeadEnd& end) noexcept;
+/// Writes fields alone, each behind its CRLF, as FieldBlock::text() has them: Server and Content-Type unless empty,
+/// then `block` and `fields` of `head`. Returns the size. Errors as write_head.
+[[nodiscard]] Result<std::size_t> write_fields(std::span<char> out, std::string_view server,
+                                               const ResponseHead& head) noexcept;
+/// Whether write_head() takes the field.
+[[nodiscard]] bool is_writable(const Field& field) noexcept;
 
 /// "HTTP/1.1 100 Continue", complete.
 inline constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -97,7 +98,7 @@ std::size_t write_chunk_head(char* out, std::uint64_t size) noexcept;
 class PreparedResponse {
  public:
   /// A 304 without a body has no Content-Length. Errors as write_head.
-  [[nodiscard]] static Result<PreparedResponse> make(const ResponseHead& head, std::string_view body);
+  [[nodiscard]] static Result<PreparedResponse> make(const WireHead& head, std::string_view body);
 
   /// Bytes that write() needs.
   [[nodiscard]] std::size_t size(Version version, bool keep_alive, bool with_body) const noexcept {
@@ -107,6 +108,13 @@ class PreparedResponse {
   /// Writes size() bytes. `with_body` is false for HEAD.
   void write(char* out, Version version, bool keep_alive, bool with_body, std::string_view date) const noexcept;
   [[nodiscard]] unsigned status() const noexcept { return status_; }
+  /// Server, Content-Type and the other fields, each behind its CRLF: for an answer that somebody wants to change.
+  [[nodiscard]] std::string_view fields() const noexcept {
+    return {forms_[0].text.data() + fields_begin_, fields_end_ - fields_begin_};
+  }
+  [[nodiscard]] std::string_view body() const noexcept {
+    return std::string_view(forms_[0].text).substr(forms_[0].head_size);
+  }
   [[nodiscard]] std::size_t body_size() const noexcept { return body_size_; }
 
  private:
@@ -120,6 +128,8 @@ class PreparedResponse {
   }
   std::array<Form, 3> forms_;  // close, 1.1 kept, 1.0 kept
   std::size_t date_offset_ = 0;
+  std::size_t fields_begin_ = 0;  // in forms_[0].text
+  std::size_t fields_end_ = 0;
   std::size_t body_size_ = 0;
   unsigned status_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <optional>
 
 #include "core/http/connection.hpp"
 #include "core/runtime/runtime.hpp"
@@ -10,31 +11,38 @@
 namespace fiberd::http {
 
 Result<std::unique_ptr<Server>> Server::make(ServerOptions options, std::vector<Route> routes) {
-  std::vector<RouteSpec> specs;
-  specs.reserve(routes.size());
-  for (const Route& r : routes) {
-    if (r.handler == nullptr) return fail(std::errc::invalid_argument);
-    specs.push_back(r.spec);
-  }
-  Result<Router> router = Router::make(specs);
-  if (!router) return fail(router.error());
-  return std::unique_ptr<Server>(new Server(std::move(options), std::move(routes), std::move(*router)));
+  auto site = Site::make(static_cast<SiteOptions&>(options), std::move(routes));
+  if (!site) return fail(site.error());
+  return make_for(options, std::move(*site));
 }
 
-Server::Server(ServerOptions options, std::vector<Route> routes, Router router)
-    : options_(std::move(options)),
-      routes_(std::move(routes)),
-      router_(std::move(router)),
-      workspaces_(options_.head),
-      all_(context::with_cancel(options_.context)) {
-  wants_client_ = options_.access_log.write != nullptr || (options_.gate != nullptr && options_.gate->wants_client());
-  for (Route& r : routes_) {
-    r.gated = r.gate != nullptr || options_.gate != nullptr;
-    wants_client_ = wants_client_ || (r.gate != nullptr && r.gate->wants_client());
-  }
+std::unique_ptr<Server> Server::make_for(const ServerOptions& options, std::shared_ptr<const Site> site) {
+  return std::unique_ptr<Server>(new Server(options, std::move(site)));
 }
+
+Server::Server(const ServerOptions& options, std::shared_ptr<const Site> site)
+    : fiber_name_(options.fiber_name),
+      kept_fiber_name_(options.kept_fiber_name),
+      claim_(options.claim),
+      half_close_cancels_(options.half_close_cancels),
+      metrics_(site->options().metrics),
+      site_(std::move(site)),
+      present_((*site_.read()).get()),
+      all_(context::with_cancel(options.context)) {}
 
 Server::~Server() { all_.cancel(); }
+
+void Server::use(std::shared_ptr<const Site> site) {
+  site_.store(std::move(site));
+  // Of two that come at once the later one must have both words. Held beyond the lock, which must not be held while a
+  // Site dies.
+  std::optional<sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard> held;
+  const LockGuard guard(use_lock_);
+  held.emplace(site_.read());
+  present_.store((*held)->get(), std::memory_order_release);
+}
+
+std::shared_ptr<const Site> Server::site() const { return *site_.read(); }
 
 void Server::add(Connection& c) noexcept {
   const LockGuard guard(lock_);
@@ -55,12 +63,23 @@ void Server::destroy(Connection& c) noexcept {
 
 void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+  const auto site = site_.read();
   net::PeerAddress peer(client);
-  if (stream && !peer.known() && wants_client_) peer = net::PeerAddress(stream->peer());
-  Connection* const c =
-      stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr;
+  if (stream && !peer.known() && (*site)->wants_client()) peer = net::PeerAddress(stream->peer());
+  start(stream ? new (std::nothrow) Connection(*this, **site, std::move(*stream), on_closed, argument, peer) : nullptr,
+        on_closed, argument);
+}
+
+void Server::serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
+                   const net::Endpoint& client) noexcept {
+  const auto site = site_.read();
+  start(new (std::nothrow) Connection(*this, **site, std::move(stream), on_closed, argument, net::PeerAddress(client)),
+        on_closed, argument);
+}
+
+void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {
   if (c == nullptr) {
-    if (options_.metrics.spawn_refused != nullptr) options_.metrics.spawn_refused->add();
+    count(metrics_.spawn_refused);
     if (on_closed != nullptr) on_closed(argument);
     return;  // adopt() closes what it could not take; the stream's destructor does the rest
   }
@@ -114,7 +133,7 @@ bool Server::part_idle(std::int64_t now, bool hard) noexcept {
   // Parting needs the list's lock again, so they are taken one batch at a time.
   std::array<Connection*, 64> idle{};
   std::size_t n = 0;
-  const std::int64_t grace = options_.timeouts.drain.count();
+  const std::int64_t grace = (*site_.read())->options().timeouts.drain.count();
   const std::int64_t begun = stop_begun_.load(std::memory_order_relaxed);
   {
     const LockGuard guard(lock_);
@@ -158,10 +177,7 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
     (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
   }
   all_.cancel();
-  if (options_.gate != nullptr) options_.gate->stop();
-  for (const Route& r : routes_)
-    if (r.gate != nullptr) r.gate->stop();
-  workspaces_.stop();
+  site()->stop();
   return cut;
 }
 

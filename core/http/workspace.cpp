@@ -22,6 +22,7 @@ namespace fiberd::http {
 
 static constexpr std::size_t kBodyRoom = 16 * 1024;
 static constexpr std::size_t kOut = 16 * 1024;
+static constexpr std::size_t kHeld = Workspace::kHeldFields + Workspace::kHeldBody;
 static constexpr std::size_t kPage = 4096;
 static constexpr std::size_t kGap = 64;  // between the parts: who runs out of one shall not run into the next unseen
 static constexpr std::uint32_t kCached = 32;
@@ -43,7 +44,7 @@ static void unpoison([[maybe_unused]] void* at, [[maybe_unused]] std::size_t siz
 /// Behind the other parts, for only pipelines need it.
 static std::size_t unsent_at(const HeadLimits& limits) noexcept {
   const std::size_t end =
-      sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + std::size_t{4} * kGap;
+      sizeof(Workspace) + limits.header_size + kBodyRoom + kOut + limits.target_size + kHeld + std::size_t{5} * kGap;
   return (end + alignof(Unsent) - 1) / alignof(Unsent) * alignof(Unsent);
 }
 
@@ -118,7 +119,8 @@ Workspace* WorkspacePool::make() noexcept {
   w->in = static_cast<char*>(place) + sizeof(Workspace) + kGap;
   w->out = w->in + w->in_capacity + kGap;
   w->path = w->out + kOut + kGap;
-  for (char* const part : {w->in, w->out, w->path}) poison(part - kGap, kGap);
+  w->held = w->path + limits_.target_size + kGap;
+  for (char* const part : {w->in, w->out, w->path, w->held}) poison(part - kGap, kGap);
   char* const unsent = static_cast<char*>(place) + unsent_at(limits_);
   poison(unsent - kGap, kGap);
   w->unsent = reinterpret_cast<Unsent*>(unsent);

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -20,13 +21,16 @@
 #include "core/http/date.hpp"
 #include "core/http/parser.hpp"
 #include "core/http/rate_guard.hpp"
+#include "core/http/site/site.hpp"
 #include "core/metric/status_counters.hpp"
 #include "core/runtime/timer.hpp"
+#include "core/sync/atomic_snapshot.hpp"
 
 namespace fiberd::http {
 
 /// An answer, or its end, that waits in the output buffer: what was sent of it is known when that has left.
 struct Unsent {
+  const AccessLogHook* log;  ///< nullptr: not logged
   metric::StatusCounters* counters;
   // Where it and its body begin in all that the connection sends.
   std::uint64_t answer_at;
@@ -35,6 +39,8 @@ struct Unsent {
 };
 
 struct Workspace {
+  static constexpr std::size_t kHeldFields = std::size_t{2} * 1024;
+  static constexpr std::size_t kHeldBody = std::size_t{14} * 1024;
   static constexpr std::uint32_t kMostUnsent = 128;  ///< as many as the output buffer holds of the shortest
   explicit Workspace(const HeadLimits& limits) noexcept : parser(limits) {}
 
@@ -47,6 +53,10 @@ struct Workspace {
   char* in = nullptr;    ///< the head, then what is being read of the body
   char* out = nullptr;   ///< answers that wait for their send
   char* path = nullptr;  ///< the normalised path, when it differs from the target
+  char* held = nullptr;  ///< an answer that is begun and not committed: its fields, then its body
+  /// What its user holds: the Site by which it serves.
+  const Site* site = nullptr;
+  std::optional<sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard> site_guard;
   Unsent* unsent = nullptr;
   std::uint32_t unsent_count = 0;
 };
@@ -71,6 +81,7 @@ class WorkspacePool : private runtime::Timer {
 
   /// The Date field's text of this second, on a fiber. The view holds until the fiber next parks.
   [[nodiscard]] std::string_view date() noexcept;
+  [[nodiscard]] const HeadLimits& limits() const noexcept { return limits_; }
 
  private:
   struct Shard;

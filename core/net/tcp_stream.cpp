@@ -71,12 +71,13 @@ Result<TcpStream> TcpStream::adopt(int fd) noexcept {
 }
 
 TcpStream::TcpStream(TcpStream&& o) noexcept
-    : fd_(std::exchange(o.fd_, -1)),
+    : ByteStream(),
+      fd_(std::exchange(o.fd_, -1)),
       state_(o.state_.exchange(kClosed | kDestroyed, std::memory_order_acq_rel)),
       descriptor_(std::exchange(o.descriptor_, nullptr)),
       read_deadline_(o.read_deadline_),
-      write_deadline_(o.write_deadline_),
-      drained_(o.drained_) {
+      write_deadline_(o.write_deadline_) {
+  drained_ = o.drained_;
   (void)FIBERD_BUG_IF((state_.load(std::memory_order_relaxed) & ~kFlags) != 0);
 }
 

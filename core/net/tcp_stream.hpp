@@ -27,13 +27,14 @@
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/net/byte_stream.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::net {
 
-class TcpStream {
+class TcpStream final : public ByteStream {
  public:
   /// Not connected: every call answers bad_file_descriptor.
   TcpStream() noexcept = default;
@@ -48,34 +49,34 @@ class TcpStream {
   /// Movable while no call is inside.
   TcpStream(TcpStream&& other) noexcept;
   TcpStream& operator=(TcpStream&& other) noexcept;
-  ~TcpStream();
+  ~TcpStream() override;
 
   /// Up to data.size() bytes; 0 at the end of the stream. Errors: timed_out, operation_canceled (also when the stream
   /// is closed meanwhile), bad_file_descriptor after close(), connection_reset, …
   [[nodiscard]] Result<std::size_t> read_some(std::span<std::byte> data, Deadline deadline = Deadline::never(),
-                                              runtime::Cancellation* cancellation = nullptr) noexcept;
+                                              runtime::Cancellation* cancellation = nullptr) noexcept override;
   /// As read_some, but never waits: operation_would_block instead.
-  [[nodiscard]] Result<std::size_t> try_read(std::span<std::byte> data) noexcept;
+  [[nodiscard]] Result<std::size_t> try_read(std::span<std::byte> data) noexcept override;
   /// Exactly data.size() bytes. Error connection_aborted when the stream ends before.
   [[nodiscard]] Result<void> read_full(std::span<std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   /// At least one byte of `data`, as many as the kernel takes at once.
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
-                                               runtime::Cancellation* cancellation = nullptr) noexcept;
+                                               runtime::Cancellation* cancellation = nullptr) noexcept override;
   /// As write_some, but never waits: operation_would_block instead.
-  [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept;
+  [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept override;
   [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   /// As many bytes of the parts, at most 1,024 of them, as the kernel takes at once; at least one unless all are empty.
   [[nodiscard]] Result<std::size_t> writev_some(std::span<const iovec> parts, Deadline deadline = Deadline::never(),
-                                                runtime::Cancellation* cancellation = nullptr) noexcept;
+                                                runtime::Cancellation* cancellation = nullptr) noexcept override;
   /// All parts in order, in as few calls as the kernel takes. `parts` is used up (its entries change).
   [[nodiscard]] Result<void> writev_all(std::span<iovec> parts, Deadline deadline = Deadline::never(),
                                         runtime::Cancellation* cancellation = nullptr) noexcept;
   /// Up to `count` bytes of the file `fd` from `offset`; 0 when the file ends there.
   [[nodiscard]] Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count,
                                                   Deadline deadline = Deadline::never(),
-                                                  runtime::Cancellation* cancellation = nullptr) noexcept;
+                                                  runtime::Cancellation* cancellation = nullptr) noexcept override;
   /// Error io_error when the file is shorter.
   [[nodiscard]] Result<void> sendfile_all(int fd, std::uint64_t offset, std::uint64_t count,
                                           Deadline deadline = Deadline::never(),
@@ -110,27 +111,37 @@ class TcpStream {
   void set_deadline(Deadline d) noexcept { read_deadline_ = write_deadline_ = d; }
 
   /// Sends FIN; reading goes on.
-  Result<void> shutdown_write() noexcept;
+  Result<void> shutdown_write() noexcept override;
   /// From any fiber: reading ends once what has arrived is read; a read that waits sees the end of the stream.
   Result<void> shutdown_read() noexcept;
   /// From any fiber: waits inside and later ones end with operation_canceled. The socket stays open until close().
-  void shutdown() noexcept;
+  void shutdown() noexcept override;
   /// From any fiber, also while others are inside: they end with operation_canceled. Idempotent.
-  void close() noexcept;
+  void close() noexcept override;
   [[nodiscard]] bool is_open() const noexcept { return (state_.load(std::memory_order_acquire) & kClosed) == 0; }
 
   Result<void> set_no_delay(bool on) noexcept;
-  [[nodiscard]] Endpoint peer() const noexcept;
+  [[nodiscard]] Endpoint peer() const noexcept override;
   [[nodiscard]] Endpoint local() const noexcept;
   /// -1 when closed. For options; do not close it.
   [[nodiscard]] int native_handle() const noexcept { return fd_; }
-  /// The last read was short: nothing more was there at that time.
-  [[nodiscard]] bool drained() const noexcept { return drained_; }
-  /// An edge was seen outside of this stream (the descriptor's idle handler ran): the next read asks the kernel again.
-  void note_readable() noexcept { drained_ = false; }
-  /// Whether the kernel holds bytes that were not read yet. Never parks.
-  [[nodiscard]] bool bytes_waiting() const noexcept;
+  /// Whether the kernel holds bytes that were not read yet.
+  [[nodiscard]] bool bytes_waiting() const noexcept override;
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
+
+  // The descriptor's own (poll_descriptor.hpp), while the stream is open.
+  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept override {
+    return descriptor_->go_idle(handler, deadline);
+  }
+  [[nodiscard]] bool claim_idle() noexcept override { return descriptor_->claim_idle(); }
+  [[nodiscard]] bool is_idle() const noexcept override { return descriptor_->is_idle(); }
+  [[nodiscard]] Result<void> watch_hang_up(runtime::HangUpWatch& watch) noexcept override {
+    return descriptor_->watch_hang_up(watch);
+  }
+  void unwatch_hang_up(runtime::HangUpWatch& watch) noexcept override { descriptor_->unwatch_hang_up(watch); }
+  [[nodiscard]] bool hung_up() const noexcept override { return descriptor_->hung_up(); }
+  [[nodiscard]] bool was_reset() const noexcept override { return descriptor_->was_reset(); }
+  [[nodiscard]] bool is_shut_down() const noexcept override { return descriptor_->is_shut_down(); }
 
  private:
   friend class AsioStream;
@@ -149,7 +160,6 @@ class TcpStream {
   runtime::PollDescriptor* descriptor_ = nullptr;
   Deadline read_deadline_;
   Deadline write_deadline_;
-  bool drained_ = false;
 };
 
 // One per connection: 10,000 of them count.

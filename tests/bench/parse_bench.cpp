@@ -51,7 +51,7 @@ void whole_request(benchmark::State& state) {
   for (auto _ : state) {
     parser.reset();
     if (parser.parse(kHello.data(), kHello.size()) != Verdict::complete) state.SkipWithError("refused");
-    const Request r = parser.request(kHello.data());
+    const WireRequest r = parser.request(kHello.data());
     const NormalisedPath path = normalise_path(r.path, scratch);
     benchmark::DoNotOptimize(router.match(r.method, r.host, path.path).index);
     answer.write(out.data(), r.version, r.keep_alive, r.method != Method::head, date.text());

@@ -104,10 +104,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   if (verdict != http::Verdict::complete) return 0;
-  const http::Request r = parser.request(message.data());
+  const http::WireRequest r = parser.request(message.data());
   Reading ours{true, Length::none, 0};
   if (r.framing == http::Framing::chunked) ours.length = Length::chunked;
-  if (r.framing == http::Framing::length) ours = {true, Length::counted, r.content_length};
+  if (r.framing == http::Framing::length) ours = {true, Length::counted, r.content_length.value_or(0)};
   const std::string_view head = message.substr(0, parser.consumed());
   // llhttp knows a list of methods; any token is one to us. And it takes no tab behind the value of a framing field,
   // where RFC 9110 section 5.6.3 has one (the parser gives it the value without).

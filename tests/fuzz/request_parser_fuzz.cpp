@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   FUZZ_CHECK(whole.consumed() <= message.size() && whole.consumed() <= limits.header_size);
   const std::string_view head = message.substr(0, whole.consumed());
   FUZZ_CHECK(head.ends_with("\r\n\r\n"));
-  const http::Request r = whole.request(message.data());
+  const http::WireRequest r = whole.request(message.data());
   for (const std::string_view part : {r.method_text, r.target, r.host, r.query}) FUZZ_CHECK(within(part, head));
   FUZZ_CHECK(r.path == "/" || within(r.path, head));
   FUZZ_CHECK(http::is_token(r.method_text));

@@ -118,9 +118,7 @@ TEST_CASE("bytes are counted when they have been sent", "[integration][account]"
   HttpServer server({{.spec = {.path = "/respond"},
                       .handler = handler([&](http::Exchange& ex) { return ex.respond(200, "text/plain", large); })},
                      {.spec = {.path = "/pieces"}, .handler = handler([&](http::Exchange& ex) -> Result<void> {
-                                                     if (const auto sent = ex.begin({.body = http::BodyKind::chunked});
-                                                         !sent)
-                                                       return sent;
+                                                     if (const auto sent = ex.begin({}); !sent) return sent;
                                                      if (const auto sent = ex.write(large); !sent) return sent;
                                                      return ex.end();
                                                    })}},

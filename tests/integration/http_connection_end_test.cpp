@@ -223,8 +223,7 @@ TEST_CASE("late head: a short answer in pieces has its length, a long one is chu
   std::vector<http::Route> all = routes();
   const auto pieces = [](std::size_t n, std::size_t size) {
     return handler([n, size](http::Exchange& ex) -> Result<void> {
-      if (const auto sent = ex.begin({.body = http::BodyKind::chunked, .content_type = "text/plain"}); !sent)
-        return sent;
+      if (const auto sent = ex.begin({.content_type = "text/plain"}); !sent) return sent;
       for (std::size_t i = 0; i < n; ++i)
         if (const auto sent = ex.write(std::string(size, 'p')); !sent) return sent;
       return ex.end();
@@ -264,7 +263,7 @@ TEST_CASE("late head: who throws, fails or changes its mind after small writes g
   std::vector<http::Route> all = routes();
   const auto fails = [](auto how) {
     return handler([how](http::Exchange& ex) -> Result<void> {
-      if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+      if (const auto sent = ex.begin({}); !sent) return sent;
       if (const auto sent = ex.write("half of it"); !sent) return sent;
       return how(ex);
     });

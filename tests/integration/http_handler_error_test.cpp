@@ -54,7 +54,7 @@ TEST_CASE("an error that a handler returns is logged once and counted for what i
   metric::Counter& late_requests = *(options.metrics.request_timeouts = counter("request_total"));
   const auto begun = [](std::errc how) {
     return handler([how](http::Exchange& ex) -> Result<void> {
-      if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+      if (const auto sent = ex.begin({}); !sent) return sent;
       if (const auto sent = ex.write("begun"); !sent) return sent;
       if (const auto sent = ex.flush(); !sent) return sent;
       return fail(how);
@@ -67,7 +67,7 @@ TEST_CASE("an error that a handler returns is logged once and counted for what i
   const auto until_gone = [&working](bool streams) {
     return handler([&working, streams](http::Exchange& ex) -> Result<void> {
       if (streams) {
-        if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+        if (const auto sent = ex.begin({}); !sent) return sent;
         if (const auto sent = ex.write("begun"); !sent) return sent;
         if (const auto sent = ex.flush(); !sent) return sent;
       }

@@ -111,9 +111,7 @@ TEST_CASE("respond, redirect, echo", "[integration][http]") {
 
 TEST_CASE("HEAD: the same head, no body, and the connection goes on", "[integration][http]") {
   HttpServer server({route("/", hello()), route("/stream", handler([](http::Exchange& ex) {
-                                                  if (const auto sent = ex.begin({.body = http::BodyKind::chunked});
-                                                      !sent)
-                                                    return sent;
+                                                  if (const auto sent = ex.begin({}); !sent) return sent;
                                                   if (const auto sent = ex.write("streamed"); !sent) return sent;
                                                   return ex.end();
                                                 }))});
@@ -375,7 +373,7 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
        route("/throw", handler([](http::Exchange&) -> Result<void> { throw std::runtime_error("oops"); })),
        route("/int", handler([](http::Exchange&) -> Result<void> { throw 1; })),
        route("/late", handler([](http::Exchange& ex) -> Result<void> {
-               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+               if (const auto sent = ex.begin({}); !sent) return sent;
                if (const auto sent = ex.write("begun"); !sent) return sent;
                if (const auto sent = ex.flush(); !sent) return sent;
                throw std::runtime_error("too late");
@@ -439,7 +437,7 @@ TEST_CASE("stop: running requests finish, idle connections close, stragglers are
   }
   SECTION("is cut at the deadline") {
     HttpServer server({route("/body", handler([&](http::Exchange& ex) -> Result<void> {
-                               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+                               if (const auto sent = ex.begin({}); !sent) return sent;
                                if (const auto sent = ex.write("begun"); !sent) return sent;
                                if (const auto sent = ex.flush(); !sent) return sent;
                                while (true)

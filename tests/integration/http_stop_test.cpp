@@ -27,8 +27,7 @@ std::vector<http::Route> routes() {
   return {{.spec = {.path = "/"}, .handler = hello()},
           {.spec = {.path = "/echo"}, .handler = http::make_echo_handler()},
           {.spec = {.path = "/pieces"}, .handler = handler([](http::Exchange& ex) -> Result<void> {
-                                          if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent)
-                                            return sent;
+                                          if (const auto sent = ex.begin({}); !sent) return sent;
                                           if (const auto sent = ex.write("pieces"); !sent) return sent;
                                           return ex.end();
                                         })}};
@@ -87,8 +86,7 @@ TEST_CASE("a stop between a request's head and its answer: the answer says so", 
                                               return ex.respond(200, "text/plain", "slow");
                                             })});
   all.push_back({.spec = {.path = "/begun"}, .handler = handler([&](http::Exchange& ex) -> Result<void> {
-                                               if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent)
-                                                 return sent;
+                                               if (const auto sent = ex.begin({}); !sent) return sent;
                                                if (const auto sent = ex.write("be"); !sent) return sent;
                                                wait();
                                                if (const auto sent = ex.write("gun"); !sent) return sent;

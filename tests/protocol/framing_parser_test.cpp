@@ -48,7 +48,7 @@ class Connection {
       const Verdict v = parser_.parse(buffer_.data(), buffer_.size());
       if (v == Verdict::need_more) return false;
       if (v == Verdict::refused) return refuse(parser_.reason(), parser_.consumed());
-      const Request r = parser_.request(buffer_.data());
+      const WireRequest r = parser_.request(buffer_.data());
       keep_alive_ = r.keep_alive;
       std::string scratch(r.path.size(), '\0');
       std::string_view path = r.path;
@@ -62,7 +62,7 @@ class Connection {
       status_ = kind == Kind::not_implemented ? 501 : kind == Kind::not_found ? 404 : 200;
       if (kind == Kind::method_not_allowed) status_ = 405;
       keep_alive_ = keep_alive_ && status_ != 501;
-      const bool fits = body_.start(r.framing, r.content_length);
+      const bool fits = body_.start(r.framing, r.content_length.value_or(0));
       consume(parser_.consumed());
       if (!fits) return refuse(body_.reason(), 0);
       in_body_ = true;

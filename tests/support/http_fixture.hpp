@@ -43,7 +43,7 @@ inline std::shared_ptr<http::Handler> handler(std::function<Result<void>(http::E
 /// Sends "first", and "second" when `go_on` is true, in chunks.
 inline std::shared_ptr<http::Handler> streams_when(std::atomic<bool>& go_on) {
   return handler([&go_on](http::Exchange& ex) -> Result<void> {
-    if (const auto sent = ex.begin({.body = http::BodyKind::chunked}); !sent) return sent;
+    if (const auto sent = ex.begin({}); !sent) return sent;
     if (const auto sent = ex.write("first"); !sent) return sent;
     if (const auto sent = ex.flush(); !sent) return sent;
     while (!go_on) (void)runtime::sleep_for(std::chrono::milliseconds(1));

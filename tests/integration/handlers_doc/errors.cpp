@@ -17,6 +17,7 @@
 #include "core/flow/token_bucket.hpp"
 #include "core/flow/worker_pool.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/handler.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/runtime.hpp"

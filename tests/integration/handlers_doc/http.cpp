@@ -47,7 +47,6 @@ Result<void> measure(http::Exchange& exchange) {
 
 Result<void> countdown(http::Exchange& exchange) {
   http::ResponseHead head;
-  head.body = http::BodyKind::chunked;
   head.content_type = "text/plain";
   if (const Result<void> begun = exchange.begin(head); !begun) return begun;
   for (int i = 3; i != 0; --i) {

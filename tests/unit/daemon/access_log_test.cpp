@@ -46,7 +46,7 @@ http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
           .target = target,
           .user_agent = "agent",
           .referer = "",
-          .version = http::Version::http11,
+          .protocol = "HTTP/1.1",
           .status = 200,
           .body_bytes = 5,
           .duration_ns = 1000};

@@ -17,7 +17,7 @@ TEST_CASE("parser: what a head says", "[http]") {
   RequestParser parser;
   REQUIRE(parser.parse(text.data(), text.size()) == Verdict::complete);
   CHECK(parser.consumed() == text.size() - 4);
-  const Request r = parser.request(text.data());
+  const WireRequest r = parser.request(text.data());
   CHECK(r.method == Method::post);
   CHECK(r.method_text == "POST");
   CHECK(r.version == Version::http11);

@@ -8,13 +8,13 @@ using namespace fiberd::http;
 namespace {
 constexpr std::string_view kDate = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-std::string head_text(const ResponseHead& head) {
+std::string head_text(const WireHead& head) {
   std::array<char, 1024> room{};
   const auto written = write_head(room, head, kDate);
   if (!written) return "error: " + written.error().message();
   return {room.data(), written->size};
 }
-bool refused(const ResponseHead& head) { return head_text(head).starts_with("error"); }
+bool refused(const WireHead& head) { return head_text(head).starts_with("error"); }
 }  // namespace
 
 TEST_CASE("response: heads", "[http]") {
@@ -62,7 +62,7 @@ TEST_CASE("response: nothing is ever split", "[http]") {
 }
 
 TEST_CASE("response: prepared equals written", "[http]") {
-  const ResponseHead head{.server = "fiberd", .content_type = "text/plain"};
+  const WireHead head{.server = "fiberd", .content_type = "text/plain"};
   const auto prepared = PreparedResponse::make(head, "Hello, World!");
   REQUIRE(prepared);
   for (const bool keep : {false, true}) {
@@ -70,7 +70,7 @@ TEST_CASE("response: prepared equals written", "[http]") {
       for (const bool with_body : {false, true}) {
         std::string text(prepared->size(version, keep, with_body), '\0');
         prepared->write(text.data(), version, keep, with_body, kDate);
-        ResponseHead same = head;
+        WireHead same = head;
         same.content_length = 13;
         same.version = version;
         same.keep_alive = keep;

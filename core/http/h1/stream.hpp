@@ -1,0 +1,115 @@
+#pragma once
+// H1Stream: one request of an HTTP/1 connection and its answer on the wire: the body is decoded out of the connection's
+// input buffer, the answer is written into its output buffer.
+//
+// Two fibers may be inside, one that reads and one that writes. What they share:
+//  - the output buffer. The writer owns it. The reader sends 100 Continue, and has what was committed leave before it
+//    waits for the client. So while a body is to be read each of them takes output_; requests without a body, and those
+//    whose body is here, pay nothing. The reader only tries for the second: where a writer is at work it is the writer
+//    who flushes, and waiting for one whose client does not read would be waiting for each other.
+//  - what each finds out about the connection's future (keep_alive_, …): flags that only ever change one way.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/http/body_decoder.hpp"
+#include "core/http/rate_guard.hpp"
+#include "core/http/server_stream.hpp"
+#include "core/http/wire_request.hpp"
+#include "core/sync/mutex.hpp"
+
+namespace fiberd::http {
+
+class Connection;
+class Site;
+
+class H1Stream final : public ServerStream {
+ public:
+  H1Stream(Connection& connection, const WireRequest& request, const Site& site, bool keep_alive) noexcept;
+  H1Stream(const H1Stream&) = delete;
+  H1Stream& operator=(const H1Stream&) = delete;
+  ~H1Stream();
+
+  [[nodiscard]] Reject expect_body(std::uint64_t most) noexcept override;
+  [[nodiscard]] Result<std::string_view> read_body(Deadline own) override;
+  [[nodiscard]] HeaderView trailers() const noexcept override;
+  [[nodiscard]] Result<void> send_head(const AnswerStart& start) override;
+  [[nodiscard]] Result<void> send_prepared(const PreparedResponse& prepared) override;
+  [[nodiscard]] Result<void> send(std::string_view data) override;
+  [[nodiscard]] Result<void> send_file(int fd, std::uint64_t offset, std::uint64_t count) override;
+  [[nodiscard]] Result<void> end(std::span<const Field> trailers) override;
+  [[nodiscard]] Result<void> flush() override;
+  [[nodiscard]] Result<void> send_interim(unsigned status, std::span<const Field> fields) override;
+  [[nodiscard]] Result<net::ByteStream*> upgrade(std::string_view protocol, std::span<const Field> fields) override;
+  void end_connection() noexcept override { keep_alive_.store(false, std::memory_order_relaxed); }
+  [[nodiscard]] Room room() noexcept override;
+  [[nodiscard]] const context::Context& client_context() override;
+  [[nodiscard]] net::Endpoint peer() const noexcept override;
+  [[nodiscard]] std::uint64_t client_key() noexcept override;
+  [[nodiscard]] std::string_view protocol() const noexcept override {
+    return request_.version == Version::http11 ? "HTTP/1.1" : "HTTP/1.0";
+  }
+  [[nodiscard]] Trouble trouble() const noexcept override;
+
+  // ---- for the connection, behind the handler
+  [[nodiscard]] bool keep_alive() const noexcept { return keep_alive_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool body_done() const noexcept { return decoder_.done(); }
+  [[nodiscard]] Reject refused() const noexcept { return refused_; }
+  [[nodiscard]] bool upgraded() const noexcept { return tunnel_ != nullptr; }
+  /// Nothing behind the request has been read yet.
+  [[nodiscard]] bool all_read() const noexcept;
+  /// Reads what the handler left of the body. False: it cannot be had at a bearable price: the connection must close.
+  [[nodiscard]] bool finish_body() noexcept;
+
+  /// What of the answer was given to send, and where it and its body begin in all that the connection sends.
+  struct Sent {
+    std::uint64_t body_bytes = 0;
+    std::uint64_t answer_at = 0;
+    std::uint64_t body_at = 0;
+    std::int64_t head_at = 0;  ///< monotonic ns, coarse
+  };
+  [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
+  [[nodiscard]] std::uint64_t received() const noexcept { return decoder_.received(); }
+
+ private:
+  class Output;
+  class Tunnel;
+  struct Trailers;
+  /// How much of a body is read for nothing, so that the connection can go on.
+  static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
+
+  [[nodiscard]] Result<std::size_t> receive_body(Deadline own);
+  [[nodiscard]] std::error_code before_waiting() noexcept;
+  [[nodiscard]] bool leaves_too_much() const noexcept;
+  void settle_keep_alive(RestOfBody rest) noexcept;
+  [[nodiscard]] Result<HeadWritten> write_large_head(const WireHead& head);
+  void note_body_read() noexcept;
+  [[nodiscard]] std::error_code append(std::string_view text) noexcept;
+  [[nodiscard]] bool committed() const noexcept { return committed_.load(std::memory_order_relaxed); }
+
+  Connection& connection_;
+  const WireRequest& request_;
+  const Site& site_;
+  // The reader's
+  BodyDecoder decoder_;
+  RateGuard reads_;
+  const std::uint32_t body_room_;  // where in the input buffer the body is read to: behind the head
+  Reject refused_ = Reject::none;
+  bool body_timed_out_ = false;
+  bool draining_ = false;
+  std::unique_ptr<Trailers> trailers_;
+  // Both fibers'
+  const bool shared_;
+  std::atomic<bool> keep_alive_;
+  std::atomic<bool> committed_{false};
+  std::atomic<bool> continue_settled_{false};  // it was sent, or need not be
+  sync::Mutex output_;
+  // The writer's
+  BodyKind kind_ = BodyKind::length;
+  Sent sent_;
+  std::unique_ptr<Tunnel> tunnel_;
+};
+
+}  // namespace fiberd::http

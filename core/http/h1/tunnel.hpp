@@ -1,0 +1,59 @@
+#pragma once
+// Tunnel: the bytes of a connection that has left HTTP by an upgrade: first what was read ahead already, then the
+// connection's own stream.
+#include "core/http/h1/stream.hpp"
+#include "core/net/byte_stream.hpp"
+
+namespace fiberd::http {
+
+class H1Stream::Tunnel final : public net::ByteStream {
+ public:
+  /// `ahead` must live as long as the tunnel.
+  Tunnel(net::ByteStream& stream, std::string_view ahead) noexcept : stream_(stream), ahead_(ahead) {}
+
+  [[nodiscard]] Result<std::size_t> read_some(std::span<std::byte> data, Deadline deadline,
+                                              runtime::Cancellation* cancellation) noexcept override {
+    return ahead_.empty() ? stream_.read_some(data, deadline, cancellation) : take(data);
+  }
+  [[nodiscard]] Result<std::size_t> try_read(std::span<std::byte> data) noexcept override {
+    return ahead_.empty() ? stream_.try_read(data) : take(data);
+  }
+  [[nodiscard]] bool bytes_waiting() const noexcept override { return !ahead_.empty() || stream_.bytes_waiting(); }
+  [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline,
+                                               runtime::Cancellation* cancellation) noexcept override {
+    return stream_.write_some(data, deadline, cancellation);
+  }
+  [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept override {
+    return stream_.try_write(data);
+  }
+  [[nodiscard]] Result<std::size_t> writev_some(std::span<const iovec> parts, Deadline deadline,
+                                                runtime::Cancellation* cancellation) noexcept override {
+    return stream_.writev_some(parts, deadline, cancellation);
+  }
+  [[nodiscard]] Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count, Deadline deadline,
+                                                  runtime::Cancellation* cancellation) noexcept override {
+    return stream_.sendfile_some(fd, offset, count, deadline, cancellation);
+  }
+  Result<void> shutdown_write() noexcept override { return stream_.shutdown_write(); }
+
+  /// Never: a handler is at work.
+  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept override;
+  [[nodiscard]] bool claim_idle() noexcept override { return false; }
+  [[nodiscard]] bool is_idle() const noexcept override { return false; }
+  [[nodiscard]] Result<void> watch_hang_up(runtime::HangUpWatch& watch) noexcept override;
+  void unwatch_hang_up(runtime::HangUpWatch& watch) noexcept override;
+  [[nodiscard]] bool hung_up() const noexcept override { return stream_.hung_up(); }
+  [[nodiscard]] bool was_reset() const noexcept override { return stream_.was_reset(); }
+  [[nodiscard]] net::Endpoint peer() const noexcept override { return stream_.peer(); }
+  void shutdown() noexcept override { stream_.shutdown(); }
+  [[nodiscard]] bool is_shut_down() const noexcept override { return stream_.is_shut_down(); }
+  /// As shutdown(): the connection closes when the handler has returned.
+  void close() noexcept override { stream_.shutdown(); }
+
+ private:
+  [[nodiscard]] std::size_t take(std::span<std::byte> data) noexcept;
+  net::ByteStream& stream_;
+  std::string_view ahead_;
+};
+
+}  // namespace fiberd::http
