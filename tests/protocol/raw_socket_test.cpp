@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "core/base/random.hpp"
-#include "core/http/files.hpp"
 #include "tests/protocol/framing_cases.hpp"
+#include "tests/protocol/raw_site.hpp"
 #include "tests/protocol/run_case.hpp"
 #include "tests/protocol/semantics_cases.hpp"
 #include "tests/support/daemon.hpp"
@@ -14,32 +14,10 @@
 using namespace fiberd;
 using namespace fiberd::test;
 
-namespace {
-
-/// Reads the whole body before it answers, so that every refusal can still be told by its status.
-Result<void> collect(http::Exchange& ex) {
-  std::string body;
-  for (;;) {
-    const Result<std::string_view> piece = ex.read_body();
-    if (!piece) return fail(piece.error());
-    if (piece->empty()) return ex.respond(200, "application/octet-stream", body);
-    body += *piece;
-  }
-}
-
-}  // namespace
-
 TEST_CASE("raw sockets: whole, byte by byte, split at random", "[protocol][socket]") {
   const TemporaryDirectory site;
   protocol::make_site(site.path());
-  const auto files = http::make_files_handler({.root = site.path()});
-  REQUIRE(files);
-  HttpServer server(
-      {{.spec = {.path = "/"}, .handler = hello()},
-       {.spec = {.path = "/sentinel"},
-        .handler = *http::make_respond_handler({.content_type = "text/plain", .body = "sentinel"})},
-       {.spec = {.path = "/echo"}, .handler = handler(collect)},
-       {.spec = {.path = "/files/*", .methods = http::MethodSet::of(http::Method::get)}, .handler = *files}});
+  HttpServer server(protocol::raw_site(site.path()));
   std::vector<protocol::RawCase> rows = protocol::framing_cases();
   for (protocol::RawCase& row : protocol::semantics_cases()) rows.push_back(std::move(row));
   REQUIRE(rows.size() >= 480);

@@ -19,7 +19,7 @@ namespace fiberd::protocol {
 
 inline const std::string kSentinel = "GET /sentinel HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-inline bool send_pieces(test::HttpClient& client, std::string_view bytes, const std::vector<std::size_t>& pieces) {
+inline bool send_pieces(test::AnswerReader& client, std::string_view bytes, const std::vector<std::size_t>& pieces) {
   for (const std::size_t n : pieces) {
     if (!client.send(bytes.substr(0, n))) return false;
     bytes.remove_prefix(std::min(n, bytes.size()));
@@ -40,8 +40,8 @@ inline std::string missing_field(const RawCase& row, const test::Answer& answer)
 }
 
 /// Empty when the server did to the letter what the row says, house rules included.
-inline std::string run_strictly(std::uint16_t port, const RawCase& row, const std::vector<std::size_t>& pieces) {
-  test::HttpClient client(port);
+inline std::string run_strictly(test::AnswerReader& client, const RawCase& row,
+                                const std::vector<std::size_t>& pieces) {
   const bool waits = row.answers == 0;
   (void)send_pieces(client, !waits && !row.close ? row.bytes + kSentinel : row.bytes, pieces);
   if (waits) {
@@ -78,6 +78,11 @@ inline std::string run_strictly(std::uint16_t port, const RawCase& row, const st
   if (!client.wait_end() && !(may_be_reset && client.error() == ECONNRESET && client.rest().empty()))
     return "no orderly end; errno " + std::to_string(client.error()) + ", rest: " + client.rest();
   return {};
+}
+
+inline std::string run_strictly(std::uint16_t port, const RawCase& row, const std::vector<std::size_t>& pieces) {
+  test::HttpClient client(port);
+  return run_strictly(client, row, pieces);
 }
 
 /// Empty when the server did something that the RFC allows. What is malformed may be refused with any error, or the

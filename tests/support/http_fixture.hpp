@@ -25,6 +25,7 @@
 #include "core/http/server.hpp"
 #include "core/net/listener.hpp"
 #include "core/runtime/runtime.hpp"
+#include "tests/support/answer_reader.hpp"
 
 namespace fiberd::test {
 
@@ -102,25 +103,7 @@ class HttpServer {
   bool stopped_ = false;
 };
 
-struct Answer {
-  unsigned status = 0;
-  std::string head;  // with the empty line
-  std::string body;
-  [[nodiscard]] std::string field(std::string_view name) const {
-    for (std::size_t at = head.find("\r\n"); at != std::string::npos; at = head.find("\r\n", at + 2)) {
-      const std::size_t colon = at + 2 + name.size();
-      if (colon >= head.size() || head[colon] != ':' ||
-          ::strncasecmp(head.data() + at + 2, name.data(), name.size()) != 0)
-        continue;
-      std::string value = head.substr(colon + 1, head.find("\r\n", colon) - colon - 1);
-      while (value.starts_with(' ')) value.erase(0, 1);
-      return value;
-    }
-    return {};
-  }
-};
-
-class HttpClient {
+class HttpClient final : public AnswerReader {
  public:
   /// `receive_buffer` in bytes, 0: the kernel's. Every wait is bounded by `patience`.
   explicit HttpClient(std::uint16_t port, int receive_buffer = 0,
@@ -135,12 +118,10 @@ class HttpClient {
     const net::Endpoint to = net::Endpoint::v4(0x7f000001, port);
     if (::connect(fd_, to.data(), to.size()) != 0) throw std::system_error(errno, std::system_category());
   }
-  ~HttpClient() { ::close(fd_); }
-  HttpClient(const HttpClient&) = delete;
-  HttpClient& operator=(const HttpClient&) = delete;
+  ~HttpClient() override { ::close(fd_); }
 
   /// False when the server does not take it (any more).
-  bool send(std::string_view bytes) {
+  bool send(std::string_view bytes) override {
     while (!bytes.empty()) {
       const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
       if (n <= 0) return false;
@@ -148,52 +129,10 @@ class HttpClient {
     }
     return true;
   }
-  void finish_sending() { (void)::shutdown(fd_, SHUT_WR); }
+  void finish_sending() override { (void)::shutdown(fd_, SHUT_WR); }
 
-  /// One final answer; nothing when the stream ends first (ended() or error()). Interim answers are counted, not told.
-  std::optional<Answer> receive(bool to_head = false) {
-    for (;;) {
-      std::size_t end = 0;
-      while ((end = buffer_.find("\r\n\r\n")) == std::string::npos)
-        if (!more()) return std::nullopt;
-      Answer a;
-      a.head = buffer_.substr(0, end + 4);
-      buffer_.erase(0, end + 4);
-      if (a.head.size() < 12 || !a.head.starts_with("HTTP/1.")) throw std::runtime_error("no answer: " + a.head);
-      a.status = static_cast<unsigned>(std::strtoul(a.head.c_str() + 9, nullptr, 10));
-      if (a.status / 100 == 1) {
-        ++interim_;
-        continue;
-      }
-      if (to_head || a.status == 204 || a.status == 304) return a;
-      if (!a.field("Transfer-Encoding").empty()) return chunked(a) ? std::optional(std::move(a)) : std::nullopt;
-      const std::string length = a.field("Content-Length");
-      if (length.empty()) {
-        while (more()) {
-        }
-        a.body = std::exchange(buffer_, {});
-        return a;
-      }
-      const std::size_t size = std::strtoull(length.c_str(), nullptr, 10);
-      while (buffer_.size() < size)
-        if (!more()) return std::nullopt;
-      a.body = buffer_.substr(0, size);
-      buffer_.erase(0, size);
-      return a;
-    }
-  }
-  std::optional<Answer> ask(std::string_view request, bool to_head = false) {
-    send(request);
-    return receive(to_head);
-  }
-  /// Waits for the end of the stream; true when it is orderly and nothing unasked came before it.
-  bool wait_end() {
-    while (more()) {
-    }
-    return ended_ && buffer_.empty();
-  }
   /// Receives at least one more byte into rest().
-  bool more() {
+  bool more() override {
     char data[65536];
     const ssize_t n = ::recv(fd_, data, sizeof data, 0);
     if (n > 0) {
@@ -205,10 +144,6 @@ class HttpClient {
     if (n < 0) error_ = errno;
     return false;
   }
-  [[nodiscard]] const std::string& rest() const noexcept { return buffer_; }
-  [[nodiscard]] bool ended() const noexcept { return ended_; }
-  [[nodiscard]] int error() const noexcept { return error_; }
-  [[nodiscard]] unsigned interim() const noexcept { return interim_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
   /// Segments that the kernel has received: an upper bound of the server's sends, and near it on the loopback.
   [[nodiscard]] unsigned data_segments() const {
@@ -219,25 +154,7 @@ class HttpClient {
   }
 
  private:
-  bool chunked(Answer& a) {
-    for (;;) {
-      std::size_t end = 0;
-      while ((end = buffer_.find("\r\n")) == std::string::npos)
-        if (!more()) return false;
-      const std::size_t size = std::strtoull(buffer_.c_str(), nullptr, 16);
-      buffer_.erase(0, end + 2);
-      while (buffer_.size() < size + 2)
-        if (!more()) return false;
-      a.body += buffer_.substr(0, size);
-      buffer_.erase(0, size + 2);
-      if (size == 0) return true;
-    }
-  }
   int fd_ = -1;
-  std::string buffer_;
-  bool ended_ = false;
-  int error_ = 0;
-  unsigned interim_ = 0;
   unsigned reads_ = 0;
 };
 
