@@ -158,6 +158,7 @@ Result<void> Process::handle_signals() {
   on(SIGUSR2,
      [](int) { log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead"); });
   on(SIGHUP, [this](int) {
+    if (load_) log(LogLevel::info, "SIGHUP: the configuration is loaded anew");
     if (load_)
       reloader_->request();
     else
@@ -208,6 +209,7 @@ void Process::drain() {
   draining_.cancel();
   admin_state_.ready.store(false, std::memory_order_release);
   reloader_->close();
+  current_->begin_stop();  // a stop that came before the start had ended found nothing to tell
   const std::int64_t serve_until = time_after(monotonic_now(), std::chrono::nanoseconds(shutdown_delay_.load()));
   while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)
     (void)runtime::sleep_for(std::chrono::milliseconds(10));
@@ -282,6 +284,7 @@ ExitCode Process::serve() {
     admin_state_.ready.store(true, std::memory_order_release);
     say_started();
     announce();
+    reloader_->open();
     while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
   }
   if (code != ExitCode::clean)

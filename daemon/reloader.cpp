@@ -13,30 +13,53 @@ ReloadAnswer Reloader::stopping() {
   return {ReloadAnswer::Verdict::stopping, "reload refused: the daemon is stopping\n"};
 }
 
-std::shared_ptr<Reloader::Attempt> Reloader::ask(std::error_code& error) {
+std::shared_ptr<Reloader::Attempt> Reloader::ask() {
   auto fresh = std::make_shared<Attempt>();
   std::shared_ptr<Attempt> mine;
-  bool begin = false;
   {
     const LockGuard guard(lock_);
     if (closed_) return nullptr;
     if (next_ == nullptr) next_ = std::move(fresh);
     mine = next_;
-    begin = !std::exchange(running_, true);
   }
-  if (!begin) return mine;
-  const Result<void> spawned =
-      runtime_.spawn({.name = "reload", .claim = fiber::StackClaim::report}, [this] { run(); });
-  if (spawned) return mine;
-  error = spawned.error();
+  begin();
+  return mine;
+}
+
+void Reloader::open() noexcept {
+  {
+    const LockGuard guard(lock_);
+    open_ = true;
+  }
+  begin();
+}
+
+/// Starts the fiber if there is something to do and none at it.
+void Reloader::begin() noexcept {
+  {
+    const LockGuard guard(lock_);
+    if (!open_ || running_ || next_ == nullptr) return;
+    running_ = true;
+  }
+  std::error_code error;
+  try {
+    const Result<void> spawned =
+        runtime_.spawn({.name = "reload", .claim = fiber::StackClaim::report}, [this] { run(); });
+    if (spawned) return;
+    error = spawned.error();
+  } catch (const std::bad_alloc&) {
+    error = std::make_error_code(std::errc::not_enough_memory);
+  }
+  std::shared_ptr<Attempt> given_up;
   {
     const LockGuard guard(lock_);
     running_ = false;
-    next_ = nullptr;
+    given_up = std::exchange(next_, nullptr);
   }
-  mine->answer = {ReloadAnswer::Verdict::refused, "reload: no fiber can be started: " + error.message() + "\n"};
-  mine->done.done();
-  return mine;
+  log(LogLevel::error, "reload: no fiber can be started: " + error.message());
+  if (given_up == nullptr) return;
+  given_up->answer = {ReloadAnswer::Verdict::refused, "reload: no fiber can be started: " + error.message() + "\n"};
+  (void)given_up->done.done();
 }
 
 void Reloader::run() noexcept {
@@ -58,23 +81,20 @@ void Reloader::run() noexcept {
       log(LogLevel::error, std::string("reload: ") + e.what());
       attempt->answer = {ReloadAnswer::Verdict::refused, std::string("reload: ") + e.what() + "\n"};
     }
-    attempt->done.done();
+    (void)attempt->done.done();
   }
 }
 
 void Reloader::request() noexcept {
   try {
-    std::error_code error;
-    if (ask(error) == nullptr) log(LogLevel::warning, "reload refused: the daemon is stopping");
-    if (error) log(LogLevel::error, "reload: no fiber can be started: " + error.message());
+    if (ask() == nullptr) log(LogLevel::warning, "reload refused: the daemon is stopping");
   } catch (const std::bad_alloc&) {
     log(LogLevel::error, "reload: out of memory");
   }
 }
 
 ReloadAnswer Reloader::request_and_wait() {
-  std::error_code error;
-  const std::shared_ptr<Attempt> attempt = ask(error);
+  const std::shared_ptr<Attempt> attempt = ask();
   if (attempt == nullptr) return stopping();
   attempt->done.wait();
   return attempt->answer;
@@ -82,11 +102,19 @@ ReloadAnswer Reloader::request_and_wait() {
 
 void Reloader::close() noexcept {
   for (;;) {
+    std::shared_ptr<Attempt> never_begun;
+    bool over = false;
     {
       const LockGuard guard(lock_);
       closed_ = true;
-      if (!running_) return;
+      over = !running_;
+      if (over) never_begun = std::exchange(next_, nullptr);
     }
+    if (never_begun != nullptr) {
+      never_begun->answer = stopping();
+      (void)never_begun->done.done();
+    }
+    if (over) return;
     (void)runtime::sleep_for(std::chrono::milliseconds(1));
   }
 }

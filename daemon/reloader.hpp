@@ -21,6 +21,8 @@ class Reloader {
   Reloader(const Reloader&) = delete;
   Reloader& operator=(const Reloader&) = delete;
 
+  /// From now on what was asked for is done. Any thread; never waits.
+  void open() noexcept;
   /// Asks for one. Any thread; never waits.
   void request() noexcept;
   /// Asks for one and waits for the first that begins after this. On a fiber.
@@ -38,13 +40,15 @@ class Reloader {
     ReloadAnswer answer;
   };
   /// Null when closed.
-  [[nodiscard]] std::shared_ptr<Attempt> ask(std::error_code& error);
+  [[nodiscard]] std::shared_ptr<Attempt> ask();
+  void begin() noexcept;
   void run() noexcept;
 
   runtime::Runtime& runtime_;
   const std::function<ReloadAnswer()> reload_;
   Lock lock_;
   std::shared_ptr<Attempt> next_;  // that nobody has begun
+  bool open_ = false;
   bool running_ = false;
   bool closed_ = false;
 };
