@@ -13,6 +13,11 @@ ReloadAnswer Reloader::stopping() {
   return {ReloadAnswer::Verdict::stopping, "reload refused: the daemon is stopping\n"};
 }
 
+static ReloadAnswer refuse_for_stop() {
+  log(LogLevel::warning, "reload refused: the daemon is stopping");
+  return Reloader::stopping();
+}
+
 std::shared_ptr<Reloader::Attempt> Reloader::ask() {
   auto fresh = std::make_shared<Attempt>();
   std::shared_ptr<Attempt> mine;
@@ -76,7 +81,7 @@ void Reloader::run() noexcept {
       }
     }
     try {
-      attempt->answer = closed ? stopping() : reload_();
+      attempt->answer = closed ? refuse_for_stop() : reload_();
     } catch (const std::exception& e) {
       log(LogLevel::error, std::string("reload: ") + e.what());
       attempt->answer = {ReloadAnswer::Verdict::refused, std::string("reload: ") + e.what() + "\n"};
@@ -87,7 +92,7 @@ void Reloader::run() noexcept {
 
 void Reloader::request() noexcept {
   try {
-    if (ask() == nullptr) log(LogLevel::warning, "reload refused: the daemon is stopping");
+    if (ask() == nullptr) (void)refuse_for_stop();
   } catch (const std::bad_alloc&) {
     log(LogLevel::error, "reload: out of memory");
   }
@@ -111,7 +116,7 @@ void Reloader::close() noexcept {
       if (over) never_begun = std::exchange(next_, nullptr);
     }
     if (never_begun != nullptr) {
-      never_begun->answer = stopping();
+      never_begun->answer = refuse_for_stop();
       (void)never_begun->done.done();
     }
     if (over) return;

@@ -50,8 +50,8 @@ TEST_CASE("all that a reload refuses is told at once, with its place", "[daemon]
                 "  - {name: db, address: \"127.0.0.1:8080\", http: {routes: [{path: /, echo: {}}]}}\n"
                 "  - {name: stats, address: \"127.0.0.1:8125\", aggregate: {series: 5, limits: {connections: 3}}}\n"));
   REQUIRE(lines.size() == 4);
-  CHECK(lines[0].find("f.yaml:2:25: listeners[0].address: listener db has 127.0.0.1:5432") != std::string::npos);
-  CHECK(lines[1].find("f.yaml:3:24: listeners[1].address: listener web has 127.0.0.1:8080") != std::string::npos);
+  CHECK(lines[0].find("f.yaml:2:26: listeners[0].address: listener db has 127.0.0.1:5432") != std::string::npos);
+  CHECK(lines[1].find("f.yaml:3:25: listeners[1].address: listener web has 127.0.0.1:8080") != std::string::npos);
   CHECK(lines[2].find("listeners[1].http: listener db is tcp") != std::string::npos);
   CHECK(lines[3].find("listeners[2].aggregate.series: ") != std::string::npos);
 }

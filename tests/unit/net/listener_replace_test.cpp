@@ -121,6 +121,8 @@ TEST_CASE("limits and gates are replaced with the handler; open connections coun
   CHECK(ask(to) == 'k');
   CHECK(ask(to) == 'k');
   CHECK(ask(to) == 0);
+  // It is counted when it has been closed.
+  for (int tries = 0; refused.value() == 0 && tries < 10'000; ++tries) std::this_thread::sleep_for(1ms);
   CHECK(refused.value() == 1);
   Serving next = other.serving();
   next.connections = 3;
