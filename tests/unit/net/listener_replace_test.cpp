@@ -111,8 +111,8 @@ TEST_CASE("limits and gates are replaced with the handler; open connections coun
   struct Keeper {
     std::vector<std::pair<int, void*>> open;
     static void keep(void* self, int fd, void* place) noexcept {
-      (void)!::write(fd, "k", 1);
       static_cast<Keeper*>(self)->open.emplace_back(fd, place);
+      (void)!::write(fd, "k", 1);
     }
   } keeper;
   Answerer other;
@@ -128,9 +128,9 @@ TEST_CASE("limits and gates are replaced with the handler; open connections coun
   next.connections = 3;
   listener->replace(next);
   CHECK(ask(to) == 'a');
-  CHECK(listener->connections() == 2);
   next.connections = 1;
-  listener->replace(next);
+  listener->replace(next);  // waits for the call under way
+  CHECK(listener->connections() == 2);
   CHECK(ask(to) == 0);
   next.connections = 10;
   next.gate = {[](void*, const Endpoint&) noexcept { return false; }, nullptr, false};
@@ -149,8 +149,8 @@ TEST_CASE("a bound for each address may come and go while connections are open",
   auto listener = listen_on(*rt);
   std::vector<std::pair<int, void*>> open;
   const auto keep = [](void* all, int fd, void* place) noexcept {
-    (void)!::write(fd, "k", 1);
     static_cast<decltype(open)*>(all)->emplace_back(fd, place);
+    (void)!::write(fd, "k", 1);
   };
   Serving serving{.on_accept = keep, .argument = &open};
   REQUIRE(listener->start(serving).has_value());
