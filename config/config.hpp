@@ -21,6 +21,8 @@ struct Place {
   unsigned line = 0;     ///< from 1; 0: no place
   unsigned column = 0;
   std::string key{};  ///< listeners[0].http.routes[2].files.root
+  /// What is compared are values: where they were written makes no difference.
+  constexpr bool operator==(const Place&) const noexcept { return true; }
 };
 
 struct RuntimeConfig {
@@ -33,10 +35,12 @@ struct RuntimeConfig {
   unsigned handoff_max = 4;
   unsigned machines_max = 10'000;
   Place gomaxprocs_at{};
+  bool operator==(const RuntimeConfig&) const = default;
 };
 
 struct MemoryConfig {
   std::uint64_t limit = 0;  ///< bytes; 0: auto (cgroup)
+  bool operator==(const MemoryConfig&) const = default;
 };
 
 struct LogConfig {
@@ -44,12 +48,14 @@ struct LogConfig {
   LogFormat format = LogFormat::text;
   std::string output = "stderr";
   Place output_at{};
+  bool operator==(const LogConfig&) const = default;
 };
 
 struct ShutdownConfig {
   std::chrono::nanoseconds delay{0};
   std::chrono::nanoseconds timeout = std::chrono::seconds(30);
   std::chrono::nanoseconds idle = std::chrono::seconds(1);  ///< before an idle connection that goes on is closed
+  bool operator==(const ShutdownConfig&) const = default;
 };
 
 struct AdminConfig {
@@ -61,6 +67,7 @@ struct AdminConfig {
   bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
   Place address_at{};
   Place owner_at{};
+  bool operator==(const AdminConfig&) const = default;
 };
 
 struct RespondAction {
@@ -68,11 +75,15 @@ struct RespondAction {
   std::string body;
   std::string content_type = "text/plain; charset=utf-8";
   std::vector<std::pair<std::string, std::string>> headers;
+  bool operator==(const RespondAction&) const = default;
 };
-struct EchoAction {};
+struct EchoAction {
+  bool operator==(const EchoAction&) const = default;
+};
 struct RedirectAction {
   std::string location;
   unsigned status = 308;
+  bool operator==(const RedirectAction&) const = default;
 };
 struct FilesAction {
   std::string root;
@@ -84,12 +95,14 @@ struct FilesAction {
   bool listing = false;
   unsigned ranges = 16;
   Place root_at{};
+  bool operator==(const FilesAction&) const = default;
 };
 /// A handler of the program's own, by its name: whether the program has it is known to check_handlers() (handlers.hpp)
 /// only.
 struct HandlerAction {
   std::string name;
   Place name_at{};
+  bool operator==(const HandlerAction&) const = default;
 };
 using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
 
@@ -104,6 +117,7 @@ struct RateLimitConfig {
   std::uint64_t keys = 10'000;
   unsigned status = 429;
   bool dry_run = false;
+  bool operator==(const RateLimitConfig&) const = default;
 };
 
 /// So many at once.
@@ -116,6 +130,7 @@ struct ConcurrencyConfig {
   std::optional<std::pair<std::uint32_t, std::uint32_t>> adaptive;  ///< least and most
   std::string priority_header;                                      ///< empty: all are equal
   bool dry_run = false;
+  bool operator==(const ConcurrencyConfig&) const = default;
 };
 
 struct WorkerPoolConfig {
@@ -125,6 +140,7 @@ struct WorkerPoolConfig {
   std::uint32_t queue = 100;
   std::chrono::nanoseconds max_wait = std::chrono::seconds(1);
   bool dry_run = false;
+  bool operator==(const WorkerPoolConfig&) const = default;
 };
 
 /// What stands between a client and who serves it, in this order.
@@ -133,6 +149,7 @@ struct FlowConfig {
   std::optional<ConcurrencyConfig> concurrency;
   std::optional<WorkerPoolConfig> worker_pool;
   [[nodiscard]] bool any() const noexcept { return rate_limit || concurrency || worker_pool; }
+  bool operator==(const FlowConfig&) const = default;
 };
 
 struct RouteConfig {
@@ -145,6 +162,7 @@ struct RouteConfig {
   FlowConfig flow;
   RouteAction action;
   Place path_at{};
+  bool operator==(const RouteConfig&) const = default;
 };
 
 struct HttpTimeouts {
@@ -155,6 +173,7 @@ struct HttpTimeouts {
   std::chrono::nanoseconds idle = std::chrono::seconds(60);
   std::chrono::nanoseconds grace = std::chrono::seconds(5);
   std::chrono::nanoseconds age{0};  ///< 0: no bound
+  bool operator==(const HttpTimeouts&) const = default;
 };
 
 struct HttpLimits {
@@ -167,12 +186,14 @@ struct HttpLimits {
   unsigned requests = 0;                      ///< of one connection; 0: no bound
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
   std::uint64_t target_size = 8 * 1024;       ///< at most header_size
+  bool operator==(const HttpLimits&) const = default;
 };
 
 struct AccessLogConfig {
   AccessLogFormat format = AccessLogFormat::off;
   std::string output = "stdout";
   Place output_at{};
+  bool operator==(const AccessLogConfig&) const = default;
 };
 
 /// The body of answers with an error's status.
@@ -180,6 +201,7 @@ struct ErrorPageConfig {
   unsigned status = 0;
   std::string file;
   Place file_at{};
+  bool operator==(const ErrorPageConfig&) const = default;
 };
 
 struct HttpConfig {
@@ -191,6 +213,7 @@ struct HttpConfig {
   std::vector<ErrorPageConfig> error_pages;
   FlowConfig flow;  ///< of all its requests together
   std::vector<RouteConfig> routes;
+  bool operator==(const HttpConfig&) const = default;
 };
 
 enum class TcpService : std::uint8_t { echo, discard, handler };
@@ -202,6 +225,7 @@ struct TcpConfig {
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
   FlowConfig flow;                            ///< of its connections
+  bool operator==(const TcpConfig&) const = default;
 };
 
 enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
@@ -210,6 +234,7 @@ enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
 struct AggregateFlush {
   std::string statsd;      ///< "host:port" or "udp://host:port"; "tcp://host:port"
   std::string prometheus;  ///< "http://host[:port]/path"
+  bool operator==(const AggregateFlush&) const = default;
 };
 
 struct AggregateConfig {
@@ -225,6 +250,7 @@ struct AggregateConfig {
   std::chrono::nanoseconds idle_timeout{0};  ///< 0: none
   std::uint64_t connections = 10'000;
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
+  bool operator==(const AggregateConfig&) const = default;
 };
 
 /// TCP's; the fields of net::KeepAlive.
@@ -232,6 +258,7 @@ struct KeepAliveConfig {
   std::chrono::seconds idle{60};  ///< 0: off
   std::chrono::seconds interval{15};
   int count = 4;
+  bool operator==(const KeepAliveConfig&) const = default;
 };
 
 struct ListenerConfig {
@@ -248,6 +275,7 @@ struct ListenerConfig {
   Place address_at{};
   Place owner_at{};
   std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
+  bool operator==(const ListenerConfig&) const = default;
 };
 
 /// What all routes that serve files keep of them together.
@@ -255,6 +283,7 @@ struct FileCacheConfig {
   std::uint64_t files = 1024;
   std::uint64_t memory = std::uint64_t{32} << 20U;  ///< bytes
   std::chrono::nanoseconds age = std::chrono::seconds(10);
+  bool operator==(const FileCacheConfig&) const = default;
 };
 
 inline constexpr const char* kBuiltIn = "built-in";

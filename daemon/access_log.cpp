@@ -40,6 +40,11 @@ AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Counter*
       dropped_(dropped),
       rings_(std::make_unique<std::atomic<LineRing*>[]>(metric::kMaxShards)) {}
 
+AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Lease<metric::Counter> dropped)
+    : AccessLog(format, std::move(listener), dropped.get()) {
+  lease_ = std::move(dropped);
+}
+
 AccessLog::~AccessLog() {
   for (std::size_t i = 0; i < metric::kMaxShards; ++i) delete rings_[i].load(std::memory_order_acquire);
 }
@@ -238,21 +243,59 @@ void AccessLog::lost(std::uint64_t lines) noexcept {
 AccessLogWriters::~AccessLogWriters() { stop({}, 0); }
 
 Result<void> AccessLogWriters::add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why) {
-  logs_.push_back(log);
-  for (const auto& writer : writers_)
-    if (writer->output() == output) return writer->add(std::move(log)), Result<void>();
-  auto writer = LineWriter::open(
-      {.output = output, .thread = "fiberd-access", .look_every = std::chrono::milliseconds(200)}, why);
-  if (!writer) return fail(writer.error());
-  (*writer)->add(std::move(log));
-  writers_.push_back(std::move(*writer));
+  std::shared_ptr<LineWriter> writer;
+  bool started = false;
+  {
+    const LockGuard guard(lock_);
+    started = started_;
+    for (const auto& w : writers_)
+      if (w->output() == output) writer = w;
+  }
+  const bool fresh = writer == nullptr;
+  if (fresh) {
+    auto opened = LineWriter::open(
+        {.output = output, .thread = "fiberd-access", .look_every = std::chrono::milliseconds(200)}, why);
+    if (!opened) return fail(opened.error());
+    writer = std::move(*opened);
+    if (started)
+      if (const std::error_code error = writer->start()) {
+        why = "no thread to write it: " + error.message();
+        return fail(error);
+      }
+  }
+  const LockGuard guard(lock_);
+  logs_.push_back({writer.get(), log});
+  writer->add(std::move(log));
+  if (fresh) writers_.push_back(std::move(writer));
   return {};
 }
 
 std::error_code AccessLogWriters::start() {
-  for (const auto& writer : writers_)
+  std::vector<std::shared_ptr<LineWriter>> all;
+  {
+    const LockGuard guard(lock_);
+    started_ = true;
+    all = writers_;
+  }
+  for (const auto& writer : all)
     if (const std::error_code error = writer->start()) return error;
   return {};
+}
+
+void AccessLogWriters::tidy() noexcept {
+  std::vector<std::shared_ptr<LineWriter>> idle;
+  {
+    const LockGuard guard(lock_);
+    std::erase_if(logs_, [](const Log& l) { return l.log.expired(); });
+    for (auto w = writers_.begin(); w != writers_.end();) {
+      const bool used = std::any_of(logs_.begin(), logs_.end(), [&](const Log& l) { return l.writer == w->get(); });
+      if (!used) idle.push_back(std::move(*w));
+      w = used ? w + 1 : writers_.erase(w);
+    }
+  }
+  static constexpr std::chrono::milliseconds kPatience{200};
+  for (const auto& writer : idle)
+    (void)writer->stop(kPatience, monotonic_now() + std::chrono::nanoseconds(kPatience).count());
 }
 
 void AccessLogWriters::stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept {
@@ -264,11 +307,13 @@ void AccessLogWriters::stop(std::chrono::milliseconds patience, std::int64_t dea
   }
   writers_.clear();
   // A thread that was left behind still has them; the counters go now.
-  for (const auto& log : logs_) log->forget_metrics();
+  for (const Log& l : logs_)
+    if (const auto log = l.log.lock()) log->forget_metrics();
   logs_.clear();
 }
 
 void AccessLogWriters::reopen() noexcept {
+  const LockGuard guard(lock_);
   for (const auto& writer : writers_) writer->reopen();
 }
 

@@ -12,6 +12,7 @@
 #include "core/base/result.hpp"
 #include "core/http/server.hpp"
 #include "core/metric/metrics.hpp"
+#include "core/metric/registry.hpp"
 #include "daemon/line_writer.hpp"
 
 namespace fiberd::daemon {
@@ -25,6 +26,7 @@ class AccessLog final : public LineSource {
  public:
   /// `dropped` counts lines for which there was no room, or that could not be written; may be null.
   AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped);
+  AccessLog(AccessFormat format, std::string listener, metric::Lease<metric::Counter> dropped);
   ~AccessLog() override;
 
   [[nodiscard]] http::AccessLogHook hook() noexcept;
@@ -36,7 +38,10 @@ class AccessLog final : public LineSource {
   [[nodiscard]] std::uint64_t lines() const noexcept override;
   void lost(std::uint64_t lines) noexcept override;
   /// The counter goes before this does.
-  void forget_metrics() noexcept { dropped_.store(nullptr, std::memory_order_release); }
+  void forget_metrics() noexcept {
+    dropped_.store(nullptr, std::memory_order_release);
+    lease_.reset();
+  }
 
  private:
   [[nodiscard]] LineRing* ring() noexcept;
@@ -44,13 +49,16 @@ class AccessLog final : public LineSource {
 
   const AccessFormat format_;
   const std::string listener_;
+  metric::Lease<metric::Counter> lease_;  // of dropped_
   std::atomic<metric::Counter*> dropped_;
   std::unique_ptr<std::atomic<LineRing*>[]> rings_;
   std::size_t next_ = 0;  // the writer's
   Lock shared_lock_;
 };
 
-/// The writers of all access logs: one an output, however many listeners share it.
+/// The writers of all access logs: one an output, however many listeners share it, and over all configurations. A
+/// log's lines are written as long as somebody has it; a writer none of whose logs is left ends with tidy().
+/// Thread-safe but for the destructor.
 class AccessLogWriters {
  public:
   AccessLogWriters() = default;
@@ -59,16 +67,25 @@ class AccessLogWriters {
   AccessLogWriters(const AccessLogWriters&) = delete;
   AccessLogWriters& operator=(const AccessLogWriters&) = delete;
 
-  /// All before start(). Opens the output, without waiting for anybody; what is wrong with it is in `why`.
+  /// Opens the output if it is not open, without waiting for anybody; what is wrong with it is in `why`. Behind start()
+  /// it also starts the writer.
   [[nodiscard]] Result<void> add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why);
   [[nodiscard]] std::error_code start();
+  /// Ends writers that have nothing to write any more. Blocks the thread for as long as their threads need.
+  void tidy() noexcept;
   /// See LineWriter::stop; what was lost is counted and logged. Nobody may log any more. Idempotent.
   void stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept;
   void reopen() noexcept;
 
  private:
-  std::vector<std::unique_ptr<LineWriter>> writers_;
-  std::vector<std::shared_ptr<AccessLog>> logs_;
+  struct Log {
+    LineWriter* writer;
+    std::weak_ptr<AccessLog> log;
+  };
+  Lock lock_;  // for moments: no file is opened, and no thread waited for, under it
+  bool started_ = false;
+  std::vector<std::shared_ptr<LineWriter>> writers_;
+  std::vector<Log> logs_;
 };
 
 }  // namespace fiberd::daemon

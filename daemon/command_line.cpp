@@ -11,7 +11,10 @@
 #include "config/config.hpp"
 #include "config/handlers.hpp"
 #include "config/schema.hpp"
+#include "daemon/exit_code.hpp"
 #include "daemon/provision.hpp"
+#include "daemon/reload_command.hpp"
+#include "daemon/run.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -72,7 +75,7 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
-  return code(run_daemon(outcome.config, program.handlers));
+  return code(run_daemon(outcome.config, program.handlers, [&] { return load(program, file, overrides); }));
 }
 
 int complain(const std::string& of) {
@@ -86,6 +89,17 @@ int check(const Program& program, const std::string& file, const std::vector<std
   for (const std::string& warning : forewarn(outcome.config)) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   (void)std::printf("%s: ok\n", file.c_str());
   return printed();
+}
+
+/// Of `address`, or of the admin listener that the configuration names.
+int reload(const Program& program, const std::string& file, const std::vector<std::string>& overrides,
+           const std::string& address) {
+  if (!address.empty()) return reload_by_admin(address);
+  const config::Outcome outcome = load(program, file, overrides);
+  // What is wrong with it the daemon says: but where it is must be known.
+  const std::string& admin = outcome.config.admin.address;
+  if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
+  return reload_by_admin(admin);
 }
 
 }  // namespace
@@ -138,6 +152,11 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   CLI::App* const schema_command = config_command->add_subcommand("schema", "Every key: type, default, range, help");
   bool markdown = false;
   schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
+  CLI::App* const reload_command =
+      app.add_subcommand("reload", "Have the daemon that runs take up its configuration anew");
+  add_either(*reload_command, "Its configuration file, for where its admin listener is");
+  std::string admin_address;
+  reload_command->add_option("--address", admin_address, "Where its admin listener is")->option_text("ADMIN");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
@@ -173,6 +192,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
                  "check: FILE is required: the configuration to check\nRun with --help for more information.\n");
     return code(ExitCode::bad_usage);
   }
+  if (reload_command->parsed()) return reload(program, file, overrides, admin_address);
   return run(program, file, overrides);
 }
 

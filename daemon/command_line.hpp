@@ -1,10 +1,9 @@
 #pragma once
-// The command line: fiberd [run] [-c FILE] [--set key=value]…, check FILE, config default|schema, version,
-// help; run and check take the file with -c and without.
+// The command line: fiberd [run] [-c FILE] [--set key=value]…, check FILE, reload [-c FILE | --address ADMIN],
+// config default|schema, version, help; run, check and reload take the file with -c and without.
 #include <string>
 
 #include "daemon/handlers.hpp"
-#include "daemon/lifecycle.hpp"
 
 namespace fiberd::daemon {
 

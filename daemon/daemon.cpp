@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "daemon/command_line.hpp"
+#include "daemon/exit_code.hpp"
 #include "daemon/process_setup.hpp"
 
 namespace fiberd::daemon {

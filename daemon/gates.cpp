@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/observe/catalogue.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
 
@@ -62,10 +63,10 @@ static http::GateOptions options_of(const config::FlowConfig& config, std::chron
   return o;
 }
 
-static metric::Histogram& waits(metric::Registry& registry, const std::string& listener, const std::string& route,
+static metric::Histogram& waits(metric::Leases& leases, const std::string& listener, const std::string& route,
                                 Limit limit) {
-  return registry.histogram(register_metric(registry, "fiberd_admission_wait_seconds"),
-                            {listener, route, to_string(limit)});
+  return leases.histogram(register_metric(leases.registry(), "fiberd_admission_wait_seconds"),
+                          {listener, route, to_string(limit)});
 }
 
 /// What a limit may refuse for.
@@ -83,49 +84,79 @@ static std::span<const errc> reasons_of(Limit limit) noexcept {
 }
 
 static void export_limit(const Gate& gate, Limit limit, const std::string& listener, const std::string& route,
-                         metric::Registry& registry, std::vector<metric::CallbackHandle>& handles) {
+                         metric::Leases& leases) {
+  metric::Registry& registry = leases.registry();
   const std::string_view name = to_string(limit);
   metric::Family& refused = register_metric(registry, "fiberd_admission_refused_total");
   for (const errc reason : reasons_of(limit))
-    handles.push_back(registry.callback(
-        refused, {listener, route, name, flow::token_of(reason), gate.dry_run(limit) ? "true" : "false"},
-        [&gate, limit, reason] { return static_cast<double>(gate.refused(limit, reason)); }));
+    leases.callback(refused, {listener, route, name, flow::token_of(reason), gate.dry_run(limit) ? "true" : "false"},
+                    [&gate, limit, reason] { return static_cast<double>(gate.refused(limit, reason)); });
   if (limit == Limit::rate_limit) {
     if (gate.keyed() == nullptr) return;
     const flow::KeyedTokenBuckets& keyed = *gate.keyed();
-    handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_keys"), {listener, route},
-                                        [&keyed] { return static_cast<double>(keyed.size()); }));
+    leases.callback(register_metric(registry, "fiberd_admission_keys"), {listener, route},
+                    [&keyed] { return static_cast<double>(keyed.size()); });
     metric::Family& evicted = register_metric(registry, "fiberd_admission_keys_evicted_total");
-    handles.push_back(registry.callback(evicted, {listener, route, "false"},
-                                        [&keyed] { return static_cast<double>(keyed.evicted_full()); }));
-    handles.push_back(registry.callback(evicted, {listener, route, "true"},
-                                        [&keyed] { return static_cast<double>(keyed.evicted_in_debt()); }));
+    leases.callback(evicted, {listener, route, "false"},
+                    [&keyed] { return static_cast<double>(keyed.evicted_full()); });
+    leases.callback(evicted, {listener, route, "true"},
+                    [&keyed] { return static_cast<double>(keyed.evicted_in_debt()); });
     return;
   }
   if (!gate.dry_run(limit))
-    handles.push_back(registry.callback(refused, {listener, route, name, "canceled", "false"},
-                                        [&gate, limit] { return static_cast<double>(gate.gave_up(limit)); }));
-  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_queued"), {listener, route, name},
-                                      [&gate, limit] { return static_cast<double>(gate.queued(limit)); }));
-  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_in_flight"), {listener, route, name},
-                                      [&gate, limit] { return static_cast<double>(gate.in_flight(limit)); }));
-  handles.push_back(registry.callback(register_metric(registry, "fiberd_admission_limit"), {listener, route, name},
-                                      [&gate, limit] { return static_cast<double>(gate.bound(limit)); }));
+    leases.callback(refused, {listener, route, name, "canceled", "false"},
+                    [&gate, limit] { return static_cast<double>(gate.gave_up(limit)); });
+  leases.callback(register_metric(registry, "fiberd_admission_queued"), {listener, route, name},
+                  [&gate, limit] { return static_cast<double>(gate.queued(limit)); });
+  leases.callback(register_metric(registry, "fiberd_admission_in_flight"), {listener, route, name},
+                  [&gate, limit] { return static_cast<double>(gate.in_flight(limit)); });
+  leases.callback(register_metric(registry, "fiberd_admission_limit"), {listener, route, name},
+                  [&gate, limit] { return static_cast<double>(gate.bound(limit)); });
 }
 
-std::shared_ptr<Gate> make_gate(const config::FlowConfig& config, const std::string& listener, const std::string& route,
-                                std::chrono::nanoseconds most_wait, metric::Registry& registry,
-                                std::vector<metric::CallbackHandle>& handles) {
+struct Gates::Kept {
+  explicit Kept(metric::Registry& registry) noexcept : leases(registry) {}
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+  ~Kept() {
+    if (gate != nullptr && gate->has_pool() && runtime::on_fiber()) gate->stop();
+  }
+  config::FlowConfig config;
+  std::chrono::nanoseconds most_wait{};
+  std::unique_ptr<Gate> gate;
+  metric::Leases leases;  // of what the gate counts and is asked for: callbacks go before it
+};
+
+std::shared_ptr<Gate> Gates::make(const config::FlowConfig& config, const std::string& listener,
+                                  const std::string& route, std::chrono::nanoseconds most_wait,
+                                  metric::Registry& registry, const Gates* before) {
   if (!config.any()) return nullptr;
-  http::GateOptions options = options_of(config, most_wait);
-  if (options.concurrency && !options.concurrency->dry_run)
-    options.concurrency->limiter.waits = &waits(registry, listener, route, Limit::concurrency);
-  if (options.worker_pool && !options.worker_pool->dry_run)
-    options.worker_pool->pool.waits = &waits(registry, listener, route, Limit::worker_pool);
-  auto gate = std::make_shared<Gate>(options);
-  for (const Limit limit : {Limit::rate_limit, Limit::concurrency, Limit::worker_pool})
-    if (gate->has(limit)) export_limit(*gate, limit, listener, route, registry, handles);
-  return gate;
+  std::shared_ptr<Kept>& kept = by_route_[route];
+  if (before != nullptr)
+    if (const auto old = before->by_route_.find(route); old != before->by_route_.end())
+      if (old->second->config == config && old->second->most_wait == most_wait) kept = old->second;
+  if (kept == nullptr) {
+    auto made = std::make_shared<Kept>(registry);
+    made->config = config;
+    made->most_wait = most_wait;
+    http::GateOptions options = options_of(config, most_wait);
+    if (options.concurrency && !options.concurrency->dry_run)
+      options.concurrency->limiter.waits = &waits(made->leases, listener, route, Limit::concurrency);
+    if (options.worker_pool && !options.worker_pool->dry_run)
+      options.worker_pool->pool.waits = &waits(made->leases, listener, route, Limit::worker_pool);
+    made->gate = std::make_unique<Gate>(options);
+    for (const Limit limit : {Limit::rate_limit, Limit::concurrency, Limit::worker_pool})
+      if (made->gate->has(limit)) export_limit(*made->gate, limit, listener, route, made->leases);
+    kept = std::move(made);
+  }
+  return {kept, kept->gate.get()};
+}
+
+std::vector<std::shared_ptr<const void>> Gates::with_workers() const {
+  std::vector<std::shared_ptr<const void>> all;
+  for (const auto& [route, kept] : by_route_)
+    if (kept != nullptr && kept->gate->has_pool()) all.push_back(kept);
+  return all;
 }
 
 }  // namespace fiberd::daemon

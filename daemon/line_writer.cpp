@@ -33,10 +33,12 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "core/base/clock.hpp"
+#include "core/base/lock.hpp"
 #include "core/base/log.hpp"
 #include "daemon/helper_thread.hpp"
 
@@ -125,9 +127,13 @@ struct LineWriter::State {
   const Options options;
   Opened output;
   const int event;
+  void look_for_sources() noexcept;
+  Lock sources_lock;
   std::vector<std::shared_ptr<LineSource>> sources;
+  std::atomic<bool> sources_changed{true};
 
   // The thread's own.
+  std::vector<std::shared_ptr<LineSource>> mine;  // a copy of sources
   std::vector<char> chunk;
   bool in_lost_line = false;     // what comes next of this source belongs to a line whose beginning was lost
   bool in_line = false;          // the last byte that was written is no line's end
@@ -287,11 +293,32 @@ bool LineWriter::State::drain(LineSource& source) noexcept {
   return any;
 }
 
+/// Takes up new ones, and lets those go that nobody fills any more.
+void LineWriter::State::look_for_sources() noexcept {
+  const auto is_over = [](const std::shared_ptr<LineSource>& s) {
+    static constexpr long kOurs = 2;  // `sources` and `mine`
+    return s.use_count() <= kOurs && s->empty();
+  };
+  const bool changed = sources_changed.exchange(false, std::memory_order_acq_rel);
+  if (!changed && std::none_of(mine.begin(), mine.end(), is_over)) return;
+  std::vector<std::shared_ptr<LineSource>> gone;  // die outside the lock
+  try {
+    const LockGuard guard(sources_lock);
+    for (const auto& s : mine)
+      if (is_over(s)) gone.push_back(s);
+    for (const auto& s : gone) sources.erase(std::find(sources.begin(), sources.end(), s));
+    mine = sources;
+  } catch (const std::bad_alloc&) {
+    sources_changed.store(true, std::memory_order_release);  // with the next look
+  }
+}
+
 void LineWriter::State::sleep() noexcept {
   // Both sides exchange the same word: who comes second sees what the other did before.
   asleep.exchange(true, std::memory_order_acq_rel);
-  const bool quiet = std::all_of(sources.begin(), sources.end(), [](const auto& s) { return s->empty(); });
-  if (quiet && patience.load(std::memory_order_acquire) < 0 && !reopen.load(std::memory_order_acquire)) {
+  const bool quiet = std::all_of(mine.begin(), mine.end(), [](const auto& s) { return s->empty(); });
+  if (quiet && !sources_changed.load(std::memory_order_acquire) && patience.load(std::memory_order_acquire) < 0 &&
+      !reopen.load(std::memory_order_acquire)) {
     pollfd wake{event, POLLIN, 0};
     const std::int64_t every = options.look_every.count();
     if (::poll(&wake, 1, every == 0 ? -1 : static_cast<int>(every)) > 0) heard();
@@ -303,7 +330,8 @@ void LineWriter::State::loop() noexcept {
   while (!left_behind.load(std::memory_order_acquire)) {
     if (reopen.exchange(false, std::memory_order_acq_rel)) open_anew();
     bool any = false;
-    for (const auto& source : sources) any = drain(*source) || any;
+    look_for_sources();
+    for (const auto& source : mine) any = drain(*source) || any;
     if (any && said_stuck && patience.load(std::memory_order_relaxed) < 0) {
       said_stuck = false;
       log(LogLevel::info, "log output " + options.output + ": it is read again");
@@ -338,7 +366,14 @@ Result<std::unique_ptr<LineWriter>> LineWriter::open(Options options, std::strin
 
 LineWriter::~LineWriter() { stop({}, 0); }
 
-void LineWriter::add(std::shared_ptr<LineSource> source) { state_->sources.push_back(std::move(source)); }
+void LineWriter::add(std::shared_ptr<LineSource> source) {
+  {
+    const LockGuard guard(state_->sources_lock);
+    state_->sources.push_back(std::move(source));
+  }
+  state_->sources_changed.store(true, std::memory_order_release);
+  wake();
+}
 
 std::error_code LineWriter::start() {
   if (started_) return {};
@@ -407,7 +442,12 @@ std::uint64_t LineWriter::stop(std::chrono::milliseconds patience, std::int64_t 
     }
   }
   s.patience.store(0, std::memory_order_release);  // what is lost from here on is lost at the stop
-  for (const auto& source : s.sources) s.lose(*source, source->lines());
+  std::vector<std::shared_ptr<LineSource>> all;
+  {
+    const LockGuard guard(s.sources_lock);
+    all = s.sources;
+  }
+  for (const auto& source : all) s.lose(*source, source->lines());
   return s.lost_at_stop.exchange(0, std::memory_order_acq_rel);
 }
 

@@ -51,7 +51,8 @@ class LineWriter {
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
 
-  /// All before start(). Sources are kept until the thread has ended.
+  /// Also while the thread runs. A source is kept until nobody else has it and its lines are written, or the thread has
+  /// ended.
   void add(std::shared_ptr<LineSource> source);
   /// Errors: of the thread, of a descriptor to wake it with.
   [[nodiscard]] std::error_code start();
@@ -59,7 +60,7 @@ class LineWriter {
   void wake() noexcept;
   /// Asks the thread to open the output anew; what fails is logged, and the old one stays.
   void reopen() noexcept;
-  /// Waits until all that was there has been written, for `most` at most. Async-signal-safe.
+  /// Waits until all that was there has been written, for `most` at most. Async-signal-safe, but not beside add().
   bool flush(std::chrono::milliseconds most) const noexcept;
   /// Writes what is there and ends the thread, as long as it gets on: it is given up when nothing could be written for
   /// `patience`, or at `deadline` (monotonic ns). What is left is lost, and a thread that hangs in a write is left

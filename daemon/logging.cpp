@@ -197,6 +197,12 @@ void on_abort(int) noexcept { flush_for_a_moment(); }
 
 }  // namespace
 
+LogOptions options_of(const config::LogConfig& config) {
+  return {.level = static_cast<LogLevel>(config.level),
+          .format = config.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
+          .output = config.output};
+}
+
 Result<void> open_log(const LogOptions& options, std::string& why) {
   auto log = std::make_shared<Log>();
   auto writer = LineWriter::open({.output = options.output, .says_when_stuck = false}, why);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "config/config.hpp"
 #include "core/base/log.hpp"
 #include "core/base/result.hpp"
 
@@ -17,6 +18,8 @@ struct LogOptions {
   LogFormat format = LogFormat::text;
   std::string output = "stderr";  ///< or stdout, or a path
 };
+
+[[nodiscard]] LogOptions options_of(const config::LogConfig& config);
 
 /// Installs the log for the process: from then on log() never waits. Error: what opening the output said, or starting
 /// its thread; `why` says more. Call again to change it; thread-safe.

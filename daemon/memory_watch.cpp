@@ -3,11 +3,9 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
-#include "core/http/reclaim.hpp"
 #include "core/runtime/blocking.hpp"
 #include "daemon/memory_guard.hpp"
 
@@ -26,19 +24,19 @@ static void give_back() noexcept {
   (void)runtime::blocking([] { (void)malloc_trim(0); });
 }
 
-MemoryWatch::MemoryWatch(std::uint64_t limit, http::OpenFiles& files,
-                         const std::vector<http::Server*>& servers) noexcept
-    : limit_(limit), files_(files), servers_(servers) {
+MemoryWatch::MemoryWatch(runtime::Runtime& runtime, Room& room) noexcept : runtime_(runtime), room_(room) {
   // malloc_trim() leaves alone what is free at the top of a thread's arena; free() gives that back, but for a threshold
   // that grows by itself to megabytes unless it is set.
   (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 }
 
-void MemoryWatch::start(runtime::Runtime& runtime, runtime::Cancellation& until,
-                        std::function<std::size_t()> connections) {
-  connections_ = std::move(connections);
-  if (limit_ != 0) runtime.set_admission_hook(&admit);
-  const Result<void> watching = runtime.spawn("memory", [this, &until] { watch(until); });
+void MemoryWatch::set_limit(std::uint64_t limit) noexcept {
+  limit_.store(limit, std::memory_order_relaxed);
+  if (limit != 0) runtime_.set_admission_hook(&admit);
+}
+
+void MemoryWatch::start(runtime::Cancellation& until) {
+  const Result<void> watching = runtime_.spawn("memory", [this, &until] { watch(until); });
   if (!watching) log(LogLevel::error, "memory is not watched: " + watching.error().message());
 }
 
@@ -48,12 +46,15 @@ void MemoryWatch::watch(runtime::Cancellation& until) {
   std::size_t crowd = 0;
   std::int64_t trimmed = 0;
   while (!until.canceled()) {
-    if (limit_ != 0) check_memory(limit_);
-    const std::size_t open = connections_();
+    // Without a limit any more, who was refused under the last one is let in again.
+    if (const std::uint64_t most = limit(); most != 0 || over_memory_limit())
+      check_memory(most != 0 ? most : UINT64_MAX);
+    const std::size_t open = room_.connections();
     crowd = std::max(crowd, open);
     const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && monotonic_now() - trimmed >= kPause;
     // Closing what was deleted frees its disk space, which may take a while.
-    if (files_.files() != 0) runtime::blocking([&] { files_.sweep(monotonic_now()); });
+    if (const auto files = room_.files(); files != nullptr && files->files() != 0)
+      runtime::blocking([&] { files->sweep(monotonic_now()); });
     if (over_memory_limit()) {
       save();
     } else if (crowd_left) {
@@ -67,10 +68,7 @@ void MemoryWatch::watch(runtime::Cancellation& until) {
 
 /// What idle connections hold is what can be had back without hurting anybody.
 void MemoryWatch::save() noexcept {
-  files_.clear();
-  std::size_t open = 0;
-  for (const http::Server* const s : servers_) open += s->connections();
-  (void)http::reclaim(servers_, open / 8 + 1);
+  room_.part_with_some();
   give_back();
 }
 

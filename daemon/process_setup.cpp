@@ -19,7 +19,7 @@
 #include "core/base/guarded_write.hpp"
 #include "core/base/log.hpp"
 #include "core/base/log_flush.hpp"
-#include "daemon/lifecycle.hpp"
+#include "daemon/exit_code.hpp"
 #include "daemon/logging.hpp"
 
 namespace fiberd::daemon {

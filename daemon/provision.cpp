@@ -20,7 +20,7 @@ namespace fiberd::daemon {
 namespace {
 
 /// What passes with the load is no fault of a configuration: who needs it says so when he does not get it.
-bool is_shortage(std::error_code error) noexcept {
+bool passes(std::error_code error) noexcept {
   return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
          error == std::errc::not_enough_memory;
 }
@@ -98,8 +98,10 @@ const config::Place& place_of(const config::RouteConfig& route) {
 /// All of one configuration; what is asked of each part is told in provision.hpp.
 class Search {
  public:
-  Search(const config::Outcome& outcome, const Handlers& handlers)
-      : config_(outcome.config), known_(outcome.diagnostics), handlers_(handlers) {}
+  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided)
+      : config_(outcome.config), known_(outcome.diagnostics), handlers_(handlers), provided_(provided) {
+    if (provided_.files == nullptr) provided_.files = std::make_shared<http::OpenFiles>();
+  }
 
   std::vector<Flaw> run() {
     if (config_.listeners.empty()) return {};  // nothing was read
@@ -127,7 +129,7 @@ class Search {
     flaws_.push_back({config::diagnostic_at(at, std::move(message)), error, code});
   }
   [[nodiscard]] bool is_known(const Flaw& flaw) const {
-    return is_shortage(flaw.error) || std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
+    return passes(flaw.error) || std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
              if (!flaw.part.empty() && d.key.starts_with(flaw.part)) return true;
              return d.source == flaw.diagnostic.source && d.key == flaw.diagnostic.key;
            });
@@ -159,17 +161,18 @@ class Search {
     const bool udp = aggregate != nullptr && aggregate->protocol != config::AggregateProtocol::tcp;
     look_at_address(listener.name, listener.address, listener.address_at, listener.owner, listener.owner_at, tcp, udp);
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
+    provided_.http.emplace_back();
     if (http == nullptr) return;
     const config::AccessLogConfig& log = http->access_log;
     if (log.format != config::AccessLogFormat::off && log.output != "stdout" && log.output != "stderr")
       look_at_log(log.output, log.output_at);
-    (void)provision_http(*http, handlers_, open_files_, flaws_);
+    provided_.http.back() = provision_http(*http, handlers_, provided_.files, flaws_);
   }
 
   const config::Config& config_;
   const std::vector<config::Diagnostic>& known_;
   const Handlers& handlers_;
-  const std::shared_ptr<http::OpenFiles> open_files_ = std::make_shared<http::OpenFiles>();
+  Provided& provided_;
   std::map<std::string, std::string> unix_sockets_;
   std::vector<Flaw> flaws_;
 };
@@ -218,8 +221,9 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
   return parts;
 }
 
-std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers) {
-  return Search(outcome, handlers).run();
+std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided) {
+  Provided nobody_wants;
+  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants).run();
 }
 
 std::vector<std::string> forewarn(const config::Config& config) {

@@ -14,8 +14,8 @@
 #include "core/http/error_page.hpp"
 #include "core/http/open_files.hpp"
 #include "core/http/server.hpp"
+#include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
-#include "daemon/lifecycle.hpp"
 
 namespace fiberd::daemon {
 
@@ -38,9 +38,16 @@ struct HttpParts {
 [[nodiscard]] HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
                                        const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws);
 
+/// What was opened while it was looked for: for who goes on to serve it.
+struct Provided {
+  std::shared_ptr<http::OpenFiles> files{};  ///< to open files by; before
+  std::vector<HttpParts> http{};             ///< for each listener of the configuration; empty for one that is no HTTP
+};
+
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
-/// rest is still looked for, but not twice at one key.
-[[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers);
+/// rest is still looked for, but not twice at one key. `provided` (may be null) is to be used if nothing is missing.
+[[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers,
+                                          Provided* provided = nullptr);
 
 /// Of a configuration that is right: what `run` warns of before it looks at anything but this machine and the
 /// environment. `check` says it, too.

@@ -15,15 +15,15 @@ std::string StopEnd::what_is_left() const {
   return fibers == 1 ? "1 fiber is left" : std::to_string(fibers) + " fibers are left";
 }
 
-StopEnd::StopEnd(const config::Config& config) noexcept {
+void StopEnd::use(const config::Config& config) noexcept {
   static constexpr std::chrono::milliseconds kMost{500};
   const auto share = std::chrono::duration_cast<std::chrono::milliseconds>(config.shutdown.timeout / 4);
-  patience_ = std::clamp(share, std::chrono::milliseconds(50), kMost);
+  patience_.store(std::clamp(share, std::chrono::milliseconds(50), kMost).count(), std::memory_order_relaxed);
 }
 
 std::int64_t StopEnd::log_deadline(std::chrono::milliseconds before_end) const noexcept {
   // Signals are not heard any more: a long shutdown.timeout is no reason to wait for a slow reader as long.
-  const std::int64_t most = monotonic_now() + 10 * std::chrono::nanoseconds(patience_).count();
+  const std::int64_t most = monotonic_now() + 10 * std::chrono::nanoseconds(patience()).count();
   const std::int64_t end = watchdog.end();
   return end == INT64_MAX ? most : std::min(most, end - std::chrono::nanoseconds(before_end).count());
 }

@@ -17,10 +17,14 @@ namespace fiberd::daemon {
 /// The end of a stop, which outlives the daemon: logs are written to the last.
 class StopEnd {
  public:
-  explicit StopEnd(const config::Config& config) noexcept;
+  explicit StopEnd(const config::Config& config) noexcept { use(config); }
+  /// With another configuration's times. Any thread.
+  void use(const config::Config& config) noexcept;
 
   /// How long a log is waited for in which nothing can be written.
-  [[nodiscard]] std::chrono::milliseconds patience() const noexcept { return patience_; }
+  [[nodiscard]] std::chrono::milliseconds patience() const noexcept {
+    return std::chrono::milliseconds(patience_.load(std::memory_order_relaxed));
+  }
   /// Until when a log is written that is read slowly: so much before the watchdog that what is missing can be said.
   [[nodiscard]] std::int64_t log_deadline(std::chrono::milliseconds before_end) const noexcept;
 
@@ -29,7 +33,7 @@ class StopEnd {
 
  private:
   std::string what_is_left() const;
-  std::chrono::milliseconds patience_;
+  std::atomic<std::int64_t> patience_{0};  // ms
 };
 
 // A write that hangs is waited for half a second longer (LineWriter::stop).

@@ -12,8 +12,8 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/base/log_flush.hpp"
+#include "daemon/exit_code.hpp"
 #include "daemon/helper_thread.hpp"
-#include "daemon/lifecycle.hpp"
 #include "daemon/logging.hpp"
 
 namespace fiberd::daemon {

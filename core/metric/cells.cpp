@@ -15,6 +15,12 @@ Cells::~Cells() {
 }
 
 CellId Cells::allocate(std::uint32_t n) {
+  if (const auto spare = spare_.find(n); spare != spare_.end() && !spare->second.empty()) {
+    const CellId first = spare->second.back();
+    spare->second.pop_back();
+    for (CellId id = first; id < first + n; ++id) clear(id);
+    return first;
+  }
   constexpr CellId kLimit = CellId{1} << 31U;
   if (n > kLimit - next_) throw std::bad_alloc();
   const CellId first = next_;
@@ -24,6 +30,13 @@ CellId Cells::allocate(std::uint32_t n) {
   if (n > 0 && !ensure(0, first + n - 1)) throw std::bad_alloc();
   next_ += n;
   return first;
+}
+
+void Cells::recycle(CellId first, std::uint32_t n) noexcept {
+  try {
+    spare_[n].push_back(first);
+  } catch (const std::bad_alloc&) {  // they stay as they are
+  }
 }
 
 /// The highest shard that anything was counted in, of all Cells: who adds up need not ask those beyond.
@@ -70,6 +83,11 @@ void Cells::add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept {
   } else {
     find(0, id)->fetch_add(delta, std::memory_order_relaxed);
   }
+}
+
+void Cells::clear(CellId id) noexcept {
+  for (ShardId shard = 0, highest = highest_used.load(std::memory_order_acquire); shard <= highest; ++shard)
+    if (Cell* cell = find(shard, id)) cell->store(0, std::memory_order_relaxed);
 }
 
 std::uint64_t Cells::sum(CellId id) const noexcept {

@@ -12,12 +12,18 @@
 // - Shard 0 is allocated at registration; when memory is out, an owned shard's add goes there with fetch_add, and
 //   counts stay exact.
 //
+// - Cells that nobody adds to any more may be recycled: the next allocation of as many gets them, set to zero. Who
+//   recycles them vouches that every add happened before (registry.hpp: leases); a zero then races with nobody's load
+//   and store.
+//
 // Rejected: an array of per-shard lines in each counter (512 × 64 bytes a counter); RCU-swapped vectors (a read-side
 // section on each add); per-thread maps (a hash on each add).
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <map>
+#include <vector>
 
 #include "core/base/thread_locals.hpp"
 #include "core/metric/shard.hpp"
@@ -35,6 +41,9 @@ class Cells {
 
   /// `n` adjacent new cells, all zero. The caller serialises calls. Throws std::bad_alloc (also when 2^31 are in use).
   [[nodiscard]] CellId allocate(std::uint32_t n);
+  /// Gives back what allocate(n) returned. Nobody adds to them any more, and all who did happened before. The caller
+  /// serialises calls with allocate(). Without memory to remember them they are not used again.
+  void recycle(CellId first, std::uint32_t n) noexcept;
 
   /// Adds on the calling thread's shard; wraps modulo 2^64, so that a negative delta is two's complement. Thread-safe.
   void add(CellId id, std::uint64_t delta) noexcept {
@@ -84,10 +93,12 @@ class Cells {
   }
   [[nodiscard]] bool ensure(ShardId shard, CellId id) noexcept;
   void add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept;
+  void clear(CellId id) noexcept;
 
   std::array<std::atomic<Shard*>, kMaxShards> shards_{};
   std::atomic<std::uint64_t> bytes_{0};
   CellId next_ = 0;
+  std::map<std::uint32_t, std::vector<CellId>> spare_;  // by how many lie together
 };
 
 }  // namespace fiberd::metric

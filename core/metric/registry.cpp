@@ -5,7 +5,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/base/bug.hpp"
 #include "core/base/hash.hpp"
+#include "core/base/intrusive_list.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd::metric {
@@ -19,11 +21,19 @@ std::string_view to_string(Type type) noexcept {
   return "unknown";
 }
 
-/// Exactly one member is set, as the family's type says.
-struct Registry::Series {
+/// Exactly one of the first three is set, as the family's type says. In its family's list of those that linger while
+/// nobody holds it.
+struct Registry::Series : ListHook {
   std::optional<Counter> counter;
   std::optional<Gauge> gauge;
   std::optional<Histogram> histogram;
+  Family* family = nullptr;
+  CellId first = 0;
+  std::uint32_t cells = 0;
+  bool for_ever = false;
+  std::size_t leases = 0;
+  std::int64_t shown_until = 0;                   // while it lingers
+  const std::vector<std::string>* key = nullptr;  // in by_labels
 };
 
 class Family {
@@ -31,13 +41,17 @@ class Family {
   explicit Family(FamilySpec s) : spec(std::move(s)) {}
   struct Callback {
     std::uint64_t id;
-    std::vector<std::string> labels;
     std::function<double()> read;
   };
+  using Callbacks = std::map<std::vector<std::string>, std::vector<Callback>>;  // the last of each is read
   FamilySpec spec;                       // never changes: histograms point into its bounds
   std::deque<Registry::Series> storage;  // stable addresses
+  std::vector<Registry::Series*> spare;  // of storage
   std::map<std::vector<std::string>, Registry::Series*> by_labels;
-  std::vector<Callback> callbacks;
+  List<Registry::Series> lingering;  // the one that goes next first
+  std::size_t lingering_count = 0;
+  Callbacks callbacks;
+  std::map<std::uint64_t, Callbacks::iterator> callback_ids;
 };
 
 namespace {
@@ -88,7 +102,7 @@ std::vector<std::string> key_of(LabelValues values) {
 
 }  // namespace
 
-Registry::Registry() {
+Registry::Registry(RegistryOptions options) : options_(options) {
   const std::scoped_lock lock(mutex_);
   refused_ = &family_locked({.name = std::string(kSeriesRefused),
                              .help = "Requests for a series that went to 'other': more than the family may have, or a "
@@ -121,52 +135,152 @@ Family& Registry::family_locked(const FamilySpec& spec) {
 }
 
 Counter& Registry::counter(Family& family, LabelValues values) {
-  return *series(family, Type::counter, values).counter;
+  return *series(family, Type::counter, values, Hold::for_ever).counter;
 }
-Gauge& Registry::gauge(Family& family, LabelValues values) { return *series(family, Type::gauge, values).gauge; }
+Gauge& Registry::gauge(Family& family, LabelValues values) {
+  return *series(family, Type::gauge, values, Hold::for_ever).gauge;
+}
 Histogram& Registry::histogram(Family& family, LabelValues values) {
-  return *series(family, Type::histogram, values).histogram;
+  return *series(family, Type::histogram, values, Hold::for_ever).histogram;
+}
+Lease<Counter> Registry::lease_counter(Family& family, LabelValues values) {
+  Series& s = series(family, Type::counter, values, Hold::leased);
+  return {SeriesLease(*this, s), *s.counter};
+}
+Lease<Gauge> Registry::lease_gauge(Family& family, LabelValues values) {
+  Series& s = series(family, Type::gauge, values, Hold::leased);
+  return {SeriesLease(*this, s), *s.gauge};
+}
+Lease<Histogram> Registry::lease_histogram(Family& family, LabelValues values) {
+  Series& s = series(family, Type::histogram, values, Hold::leased);
+  return {SeriesLease(*this, s), *s.histogram};
 }
 
-Registry::Series& Registry::series(Family& family, Type type, LabelValues values) {
+Registry::Series& Registry::series(Family& family, Type type, LabelValues values, Hold hold) {
   if (family.spec.type != type)
     throw std::invalid_argument("metric: " + family.spec.name + " is not a " + std::string(to_string(type)));
   if (family.spec.labels.size() != values.size())
     throw std::invalid_argument("metric: wrong number of label values for " + family.spec.name);
   const std::scoped_lock lock(mutex_);
-  return series_locked(family, values);
+  Series& s = series_locked(family, values);
+  if (s.linked()) {
+    List<Series>::remove(s);
+    --family.lingering_count;
+  }
+  if (hold == Hold::for_ever)
+    s.for_ever = true;
+  else
+    ++s.leases;
+  return s;
 }
 
 Registry::Series& Registry::series_locked(Family& family, LabelValues values) {
   if (!acceptable(values)) return overflow_locked(family);
   std::vector<std::string> key = key_of(values);
   if (const auto found = family.by_labels.find(key); found != family.by_labels.end()) return *found->second;
-  if (family.by_labels.size() + family.callbacks.size() >= family.spec.max_series) return overflow_locked(family);
-  Series& made = make_locked(family);
-  family.by_labels.emplace(std::move(key), &made);
-  return made;
+  if (full_locked(family)) return overflow_locked(family);
+  const auto place = family.by_labels.emplace(std::move(key), nullptr).first;
+  try {
+    place->second = &make_locked(family);
+  } catch (...) {
+    family.by_labels.erase(place);
+    throw;
+  }
+  place->second->key = &place->first;
+  return *place->second;
+}
+
+/// Whether there is no room for one more; those that only linger make it.
+bool Registry::full_locked(Family& family) {
+  const auto full = [&] { return family.by_labels.size() + family.callbacks.size() >= family.spec.max_series; };
+  while (full() && !family.lingering.empty()) drop_locked(*family.lingering.front());
+  return full();
 }
 
 Registry::Series& Registry::overflow_locked(Family& family) {
   // The refusals' own family is bounded by the number of families; its overflow must not count itself again.
-  if (&family != refused_) series_locked(*refused_, {family.spec.name}).counter->add();
+  if (&family != refused_) {
+    Series& refused = series_locked(*refused_, {family.spec.name});
+    refused.for_ever = true;
+    refused.counter->add();
+  }
   // Under the key "other": a caller's own "other" is then the same series, and no page shows one series twice.
   std::vector<std::string> key(family.spec.labels.size(), "other");
-  Series*& overflow = family.by_labels[std::move(key)];
-  if (overflow == nullptr) overflow = &make_locked(family);
-  return *overflow;
+  const auto place = family.by_labels.emplace(std::move(key), nullptr).first;
+  if (place->second == nullptr) {
+    try {
+      place->second = &make_locked(family);
+    } catch (...) {
+      family.by_labels.erase(place);
+      throw;
+    }
+    place->second->key = &place->first;
+  }
+  place->second->for_ever = true;
+  return *place->second;
 }
 
 Registry::Series& Registry::make_locked(Family& family) {
   const std::uint32_t n = family.spec.type == Type::histogram ? Histogram::cells_needed(family.spec.bounds.size()) : 1;
+  if (family.spare.empty()) {
+    family.spare.reserve(family.storage.size() + 1);  // so that one can always be put back
+    family.spare.push_back(&family.storage.emplace_back());
+  }
   const CellId first = cells_.allocate(n);
-  Series& made = family.storage.emplace_back();
+  Series& made = *family.spare.back();
+  family.spare.pop_back();
   switch (family.spec.type) {
     case Type::counter: made.counter.emplace(cells_, first); break;
     case Type::gauge: made.gauge.emplace(cells_, first); break;
     case Type::histogram: made.histogram.emplace(cells_, first, family.spec.bounds); break;
   }
+  made.family = &family;
+  made.first = first;
+  made.cells = n;
   return made;
+}
+
+/// Of one that lingers.
+void Registry::drop_locked(Series& s) const noexcept {
+  Family& family = *s.family;
+  List<Series>::remove(s);
+  --family.lingering_count;
+  family.by_labels.erase(family.by_labels.find(*s.key));
+  cells_.recycle(s.first, s.cells);
+  s.counter.reset();
+  s.gauge.reset();
+  s.histogram.reset();
+  family.spare.push_back(&s);
+}
+
+/// Drops those whose grace is over, and those that are too many.
+void Registry::sweep_locked(Family& family, std::int64_t now) const noexcept {
+  static constexpr std::size_t kAnyway = 64;
+  for (;;) {
+    Series* const s = family.lingering.front();
+    if (s == nullptr) return;
+    const std::size_t in_use = family.by_labels.size() - family.lingering_count;
+    if (s->shown_until > now && family.lingering_count <= std::max(kAnyway, in_use)) return;
+    drop_locked(*s);
+  }
+}
+
+void Registry::give_back(Series& s) noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (FIBERD_BUG_IF(s.leases == 0)) return;
+  if (--s.leases != 0 || s.for_ever) return;
+  const std::int64_t now = options_.now();
+  s.shown_until = time_after(now, options_.grace);
+  s.family->lingering.push_back(s);
+  ++s.family->lingering_count;
+  sweep_locked(*s.family, now);
+}
+
+std::size_t Registry::lingering() const {
+  const std::scoped_lock lock(mutex_);
+  std::size_t n = 0;
+  for (const auto& entry : families_) n += entry.second->lingering_count;
+  return n;
 }
 
 CallbackHandle Registry::callback(Family& family, LabelValues values, std::function<double()> read) {
@@ -175,32 +289,54 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   const std::scoped_lock lock(mutex_);
   const bool fits = acceptable(values);
   std::vector<std::string> key = fits ? key_of(values) : std::vector<std::string>();
-  const bool taken = family.by_labels.contains(key) || std::any_of(family.callbacks.begin(), family.callbacks.end(),
-                                                                   [&](const auto& c) { return c.labels == key; });
-  if (taken) throw std::invalid_argument("metric: a series of " + family.spec.name + " exists already");
-  if (!fits || family.by_labels.size() + family.callbacks.size() >= family.spec.max_series) {
-    series_locked(*refused_, {family.spec.name}).counter->add();
+  if (const auto taken = family.by_labels.find(key); taken != family.by_labels.end()) {
+    if (!taken->second->linked())
+      throw std::invalid_argument("metric: a series of " + family.spec.name + " exists already");
+    drop_locked(*taken->second);
+  }
+  auto place = family.callbacks.find(key);
+  if (!fits || (place == family.callbacks.end() && full_locked(family))) {
+    Series& refused = series_locked(*refused_, {family.spec.name});
+    refused.for_ever = true;
+    refused.counter->add();
     return {};
   }
   const std::uint64_t id = next_callback_++;
-  family.callbacks.push_back({id, std::move(key), std::move(read)});
+  const bool fresh = place == family.callbacks.end();
+  if (fresh) place = family.callbacks.emplace(std::move(key), std::vector<Family::Callback>()).first;
+  try {
+    place->second.push_back({id, std::move(read)});
+    family.callback_ids.emplace(id, place);
+  } catch (...) {
+    if (!place->second.empty() && place->second.back().id == id) place->second.pop_back();
+    if (place->second.empty()) family.callbacks.erase(place);
+    throw;
+  }
   return {*this, family, id};
 }
 
 void Registry::remove(Family& family, std::uint64_t id) noexcept {
   std::function<double()> dying;  // destroyed outside the lock: its captures may be anything
   const std::scoped_lock lock(mutex_);
-  for (auto& callback : family.callbacks)
-    if (callback.id == id) dying = std::move(callback.read);
-  std::erase_if(family.callbacks, [id](const auto& c) { return c.id == id; });
+  const auto found = family.callback_ids.find(id);
+  if (found == family.callback_ids.end()) return;
+  const auto place = found->second;
+  family.callback_ids.erase(found);
+  auto& same = place->second;
+  const auto one = std::find_if(same.begin(), same.end(), [id](const auto& c) { return c.id == id; });
+  dying = std::move(one->read);
+  same.erase(one);
+  if (same.empty()) family.callbacks.erase(place);
 }
 
 std::vector<FamilySnapshot> Registry::snapshot() const {
   const std::scoped_lock lock(mutex_);
+  const std::int64_t now = options_.now();
   std::vector<FamilySnapshot> result;
   result.reserve(families_.size());
   for (const auto& entry : families_) {
-    const Family* family = entry.second.get();  // clang 14 captures no structured binding
+    Family* const family = entry.second.get();  // clang 14 captures no structured binding
+    sweep_locked(*family, now);
     FamilySnapshot& out = result.emplace_back(FamilySnapshot{family->spec, {}});
     const auto add = [&](const std::vector<std::string>& labels, const Series& series) {
       Sample& sample = out.samples.emplace_back();
@@ -214,9 +350,14 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
       }
     };
     for (const auto& [labels, series] : family->by_labels) add(labels, *series);
-    for (const auto& callback : family->callbacks) out.samples.push_back({callback.labels, callback.read(), {}, 0, 0});
+    for (const auto& [labels, callbacks] : family->callbacks)
+      out.samples.push_back({labels, callbacks.back().read(), {}, 0, 0});
   }
   return result;
+}
+
+void SeriesLease::reset() noexcept {
+  if (series_ != nullptr) registry_->give_back(*std::exchange(series_, nullptr));
 }
 
 CallbackHandle::CallbackHandle(CallbackHandle&& o) noexcept

@@ -3,13 +3,16 @@
 //
 // The hot path is: index by code, add. A counter is made on its code's first answer (through the registry, which locks
 // once per route and code) and published by CAS; from then on no lock is taken. Making all of them up front would
-// export some sixty zero series a route.
+// export some sixty zero series a route. The series are leased: they disappear some time after the last StatusCounters
+// of a listener and route, and two of them count on the same cells.
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "core/base/lock.hpp"
 #include "core/metric/registry.hpp"
 
 namespace fiberd::metric {
@@ -30,7 +33,7 @@ class StatusCounters {
     if (counter == nullptr) [[unlikely]]
       counter = make(slot);
     if (counter != nullptr) counter->add();
-    durations_.observe(duration_ns);
+    durations_->observe(duration_ns);
   }
 
   static constexpr std::array<std::uint16_t, 63> kCodes{
@@ -55,10 +58,12 @@ class StatusCounters {
 
   Registry& registry_;
   Family& requests_;
-  Histogram& durations_;
+  Lease<Histogram> durations_;
   std::string listener_;
   std::string route_;
   std::array<std::atomic<Counter*>, kCodes.size() + 1> counters_{};
+  Lock lock_;
+  std::vector<Lease<Counter>> leases_;  // of counters_
 };
 
 }  // namespace fiberd::metric

@@ -13,6 +13,10 @@
 // learns at once that it is refused), and the socket rests for a time that doubles from 5 ms to 1 s; a success resets
 // it. The log says so at most once a second, with a count.
 //
+// Who is served is a snapshot that a burst reads once. replace() stores another and waits until the last burst that
+// read the old one is over: its owner may then destroy what it points to. A lock around "look, then call" would be held
+// while foreign code runs; a count kept beside a plain pointer would have a gap between the two.
+//
 // Before anybody is refused, for want of a place or of descriptors, the owner is asked to close connections that nobody
 // will miss (MakeRoom). The kernel gives the lowest free number, so an accepted descriptor's number tells how many are
 // in use: when few are left (kSpare) room is made, for files and upstreams need descriptors too. It is made in batches,
@@ -20,10 +24,8 @@
 #include "core/net/listener.hpp"
 
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +39,7 @@
 #include "core/base/log.hpp"
 #include "core/context/waits.hpp"
 #include "core/net/handshakes.hpp"
+#include "core/net/listener_socket.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -44,9 +47,7 @@
 
 namespace fiberd::net {
 
-static constexpr int kUnsent = 128 * 1024;
 static constexpr std::uint32_t kMaxBurst = 32;
-static constexpr std::uint32_t kFirstPatience = 4;
 static constexpr std::uint32_t kMaxPatience = 64;
 static constexpr std::int64_t kFirstBackoff = 5'000'000;
 static constexpr std::int64_t kMaxBackoff = 1'000'000'000;
@@ -56,146 +57,22 @@ static constexpr rlim_t kSpare = 256;          // descriptors for files and upst
 static constexpr std::size_t kRoomShare = 16;  // of the connections, closed at a time
 static constexpr std::int64_t kHandshakePatience = 1'000'000'000;  // a round trip to the other side of the world, twice
 
-struct Listener::Socket : runtime::Timer {
-  Socket(Listener& l, int f) : Timer(&Listener::on_backoff_over), listener(l), fd(f) {}
-  ~Socket() { close(); }
-  void unregister() noexcept {
-    cancel();
-    // The pointer stays while the destructor waits for callbacks: they may be about to suspend.
-    delete registration.load(std::memory_order_acquire);
-    registration.store(nullptr, std::memory_order_release);
-    cancel();  // armed by a callback after the first
-  }
-  /// Watches the socket, or not, as is wanted now. A pause's end, a pause and the end of a backoff may be at it at the
-  /// same time, so each looks again after it has acted: whoever acts last acts on what is wanted last.
-  void settle() noexcept {
-    auto* const r = registration.load(std::memory_order_acquire);
-    if (r == nullptr) return;
-    runtime::settle([this] { return !listener.stopped_.load() && !listener.paused_.load(); },
-                    [r](bool watch) { watch ? r->resume() : r->suspend(); });
-  }
-  void close() noexcept {
-    unregister();
-    if (auto* const d = descriptor.exchange(nullptr); d != nullptr) d->close();
-    if (fd >= 0) sys::close(std::exchange(fd, -1));
-  }
-  Listener& listener;
-  int fd;
-  std::atomic<runtime::AcceptorRegistration*> registration{nullptr};
-  std::atomic<std::uint32_t> burst{1};
-  std::atomic<std::uint32_t> singles{kFirstPatience};         // bursts of one still to be used up before two are tried
-  std::atomic<std::uint32_t> patience{kFirstPatience};        // what `singles` begins with
-  std::atomic<runtime::PollDescriptor*> descriptor{nullptr};  // for accept()
-  std::atomic<std::uint32_t> inside{0};                       // accept() calls
-};
-
 static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
-Listener::Listener(runtime::Runtime& runtime, ListenerOptions options)
-    : runtime_(runtime), options_(std::move(options)), shared_(std::make_shared<Shared>()), reserve_(open_reserve()) {
+Listener::Listener(runtime::Runtime& runtime, ListenerOptions options, bool local)
+    : runtime_(runtime),
+      options_(std::move(options)),
+      serving_(std::make_shared<const Serving>(
+          Serving{.connections = options_.connections,
+                  .connections_per_address = local ? 0 : options_.connections_per_address,
+                  .gate = options_.gate,
+                  .make_room = options_.make_room})),
+      shared_(std::make_shared<Shared>()),
+      reserve_(open_reserve()) {
   shared_->gauge = options_.metrics.connections;
   rlimit limit{};
-  if (options_.make_room.close_some != nullptr && ::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
     few_left_ = static_cast<int>(std::min<rlim_t>(limit.rlim_cur - std::min(limit.rlim_cur / 16, kSpare), INT32_MAX));
-}
-
-/// The kernel doubles a process's table of descriptors as they come, and each time all threads that open one wait for
-/// an RCU grace period: 10 to 20 ms, just when a crowd arrives. So it is grown before anybody is served.
-static void grow_descriptor_table(int fd, std::size_t connections) noexcept {
-  static constexpr std::size_t kOthers = 256;
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == 0) return;
-  const auto last = std::min<rlim_t>({connections + kOthers, limit.rlim_cur - 1, INT32_MAX});
-  // That this number, or none above it, is free means nothing: then the table is as large already.
-  if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, static_cast<int>(last)); copy >= 0) ::close(copy);
-}
-
-static std::error_code from_errno(int negative) noexcept { return {-negative, std::system_category()}; }
-
-/// A socket file that nobody listens on is left over from a crash: it is replaced. One that answers is in use.
-std::error_code Listener::prepare_unix_path(const Endpoint& endpoint) {
-  const std::string path(endpoint.path());
-  struct stat st {};
-  if (::lstat(path.c_str(), &st) != 0) return {};
-  if (!S_ISSOCK(st.st_mode)) return std::make_error_code(std::errc::file_exists);
-  const int probe = sys::socket(AF_UNIX, SOCK_STREAM, 0);
-  if (probe < 0) return from_errno(probe);
-  const int r = sys::connect(probe, endpoint.data(), endpoint.size());
-  sys::close(probe);
-  if (r != -ECONNREFUSED) return std::make_error_code(std::errc::address_in_use);
-  if (::unlink(path.c_str()) != 0) return {errno, std::system_category()};
-  return {};
-}
-
-/// Before listen(2): nobody may connect while the file has another mode or owner than it shall have.
-std::error_code Listener::finish_unix_path(const Endpoint& endpoint) {
-  const std::string path(endpoint.path());
-  struct stat st {};
-  if (::lstat(path.c_str(), &st) != 0) return {errno, std::system_category()};
-  path_inode_ = st.st_ino;
-  path_device_ = st.st_dev;
-  // What the umask took away.
-  if (::chmod(path.c_str(), options_.mode) != 0) return {errno, std::system_category()};
-  if ((options_.owner || options_.group) && ::chown(path.c_str(), options_.owner.value_or(static_cast<uid_t>(-1)),
-                                                    options_.group.value_or(static_cast<gid_t>(-1))) != 0)
-    return {errno, std::system_category()};
-  return {};
-}
-
-Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
-  const bool tcp = endpoint.family() != AF_UNIX;
-  const int fd = sys::socket(endpoint.family(), SOCK_STREAM, 0);
-  if (fd < 0) return fail_errno(fd);
-  int r = 0;
-  if (tcp) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (r == 0 && endpoint.family() == AF_INET6)
-    r = sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, options_.dual_stack ? 0 : 1);
-  if (r == 0 && join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  // Linux makes the file with the socket's own mode, less the umask.
-  if (!tcp && ::fchmod(fd, options_.mode) != 0) r = -errno;
-  if (r == 0) r = sys::bind(fd, endpoint.data(), endpoint.size());
-  if (r == 0 && !tcp)
-    if (const std::error_code error = finish_unix_path(endpoint)) r = -error.value();
-  // The first socket of a group is bound alone, so that a port somebody else has is an error; then it opens the group.
-  if (r == 0 && options_.reuse_port && tcp && !join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  // Accepted sockets inherit it: no setsockopt per connection. Answers must never wait for an acknowledgement.
-  if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  // And a client that does not read must not make the kernel hold megabytes for it. What is not sent yet is all this
-  // bounds, so a fast one is as fast as before (300 slow readers of a large file: 1.1 GB of kernel memory, 55 MB so).
-  if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
-  // And one that has vanished (power, cable, a firewall that forgot it) must not stay for ever.
-  if (r == 0 && tcp) r = set_keep_alive(fd, options_.keep_alive);
-  if (r == 0 && tcp && options_.defer_accept) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
-  if (r == 0) r = sys::listen(fd, options_.backlog);
-  if (r == 0) return fd;
-  sys::close(fd);
-  return fail_errno(r);
-}
-
-Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, const Endpoint& endpoint,
-                                                 ListenerOptions options) {
-  if (endpoint.family() == AF_UNSPEC) return fail(std::errc::invalid_argument);
-  std::unique_ptr<Listener> l(new Listener(runtime, std::move(options)));
-  const bool unix_socket = endpoint.family() == AF_UNIX;
-  if (unix_socket) l->options_.connections_per_address = 0;
-  if (unix_socket)
-    if (const std::error_code error = l->prepare_unix_path(endpoint)) return fail(error);
-  if (unix_socket) l->local_ = endpoint;
-  const Result<int> first = l->open_socket(endpoint, false);
-  if (!first) return fail(first.error());
-  grow_descriptor_table(*first, l->options_.connections);
-  l->sockets_.push_back(std::make_unique<Socket>(*l, *first));
-  if (unix_socket) return l;
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (const int r = sys::getsockname(*first, reinterpret_cast<sockaddr*>(&address), &size); r < 0) return fail_errno(r);
-  l->local_ = Endpoint::from(reinterpret_cast<const sockaddr*>(&address), size);
-  for (unsigned i = 1; l->options_.reuse_port && i < runtime.gomaxprocs(); ++i) {
-    const Result<int> sibling = l->open_socket(l->local_, true);
-    if (!sibling) return fail(sibling.error());
-    l->sockets_.push_back(std::make_unique<Socket>(*l, *sibling));
-  }
-  return l;
 }
 
 Listener::~Listener() {
@@ -204,14 +81,21 @@ Listener::~Listener() {
 }
 
 Result<void> Listener::start(OnAccept on_accept, void* argument) {
-  on_accept_ = on_accept;
-  argument_ = argument;
-  return start();
+  Serving serving = **serving_.read();
+  serving.on_accept = on_accept;
+  serving.argument = argument;
+  return start(serving);
 }
 
 Result<void> Listener::start(OnAcceptFrom on_accept, void* argument) {
-  on_accept_from_ = on_accept;
-  argument_ = argument;
+  Serving serving = **serving_.read();
+  serving.on_accept_from = on_accept;
+  serving.argument = argument;
+  return start(serving);
+}
+
+Result<void> Listener::start(const Serving& serving) {
+  replace(serving);
   return start();
 }
 
@@ -228,6 +112,25 @@ Result<void> Listener::start() noexcept {
 Result<void> Listener::serve(std::function<void(TcpStream)> handler) {
   shared_->handler = std::move(handler);
   return start(&Listener::serve_one, this);
+}
+
+static void pause_for(std::chrono::nanoseconds time) noexcept {
+  if (runtime::on_fiber()) {
+    (void)runtime::sleep_for(time);
+    return;
+  }
+  const timespec t{0, static_cast<long>(time.count())};
+  (void)::nanosleep(&t, nullptr);
+}
+
+void Listener::replace(const Serving& next) {
+  auto fresh = std::make_shared<Serving>(next);
+  if (local_.family() == AF_UNIX) fresh->connections_per_address = 0;
+  const std::weak_ptr<const Serving> old = *serving_.read();
+  serving_.store(std::move(fresh));
+  // Bursts end by themselves, and at once; those that begin read the new one.
+  for (std::chrono::microseconds pause{1}; !old.expired(); pause = std::min(2 * pause, std::chrono::microseconds(1000)))
+    pause_for(pause);
 }
 
 void Listener::release(void* place) noexcept {
@@ -274,9 +177,10 @@ void Listener::on_readable(void* argument) noexcept {
 
 void Listener::accept_burst(Socket& socket) noexcept {
   static constexpr auto kRelaxed = std::memory_order_relaxed;  // a lost update costs one call at most
+  const auto serving = serving_.read();
   const std::uint32_t burst = socket.burst.load(kRelaxed);
   for (std::uint32_t i = 0; i < burst; ++i) {
-    if (accept_one(socket)) continue;
+    if (accept_one(socket, **serving)) continue;
     if (burst > 1 && i <= 1) {
       const std::uint32_t patience = std::min(socket.patience.load(kRelaxed) * 2, kMaxPatience);
       socket.patience.store(patience, kRelaxed);
@@ -298,8 +202,7 @@ void Listener::accept_burst(Socket& socket) noexcept {
 }
 
 /// Has some of `of` connections closed; returns how many.
-std::size_t Listener::make_room(Shortage shortage, std::size_t of) noexcept {
-  const MakeRoom& room = options_.make_room;
+std::size_t Listener::make_room(const MakeRoom& room, Shortage shortage, std::size_t of) noexcept {
   const std::int64_t now = runtime::coarse_now();
   if (room.close_some == nullptr || now < room_again_.load(std::memory_order_relaxed)) return 0;
   const std::size_t closed = room.close_some(room.argument, shortage, std::max<std::size_t>(of / kRoomShare, 1));
@@ -307,28 +210,29 @@ std::size_t Listener::make_room(Shortage shortage, std::size_t of) noexcept {
   return closed;
 }
 
-bool Listener::take_place() noexcept {
-  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) < options_.connections) return true;
+bool Listener::take_place(const Serving& serving) noexcept {
+  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) < serving.connections) return true;
   shared_->connections.fetch_sub(1, std::memory_order_relaxed);
   return false;
 }
 
 /// The first gate: counts the connection, or closes it.
-bool Listener::count_in(int fd) noexcept {
-  if (!take_place() && (make_room(Shortage::places, options_.connections) == 0 || !take_place())) {
+bool Listener::count_in(int fd, const Serving& serving) noexcept {
+  if (!take_place(serving) &&
+      (make_room(serving.make_room, Shortage::places, serving.connections) == 0 || !take_place(serving))) {
     sys::close(fd);
     count(options_.metrics.refused_limit);
     return false;
   }
-  if (fd >= few_left_) (void)make_room(Shortage::descriptors, static_cast<std::size_t>(few_left_));
+  if (fd >= few_left_) (void)make_room(serving.make_room, Shortage::descriptors, static_cast<std::size_t>(few_left_));
   count(options_.metrics.accepted);
   if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
   return true;
 }
 
 /// The next connection's socket, or -errno; `client` stays unspecified unless somebody asks for it.
-int Listener::accept_client(const Socket& socket, Endpoint& client) const noexcept {
-  if (on_accept_from_ == nullptr && options_.connections_per_address == 0 && !options_.gate.wants_client)
+int Listener::accept_client(const Socket& socket, Endpoint& client, const Serving& serving) noexcept {
+  if (serving.on_accept_from == nullptr && serving.connections_per_address == 0 && !serving.gate.wants_client)
     return sys::accept4(socket.fd, nullptr, nullptr);
   sockaddr_storage address{};
   socklen_t size = sizeof address;
@@ -338,49 +242,49 @@ int Listener::accept_client(const Socket& socket, Endpoint& client) const noexce
 }
 
 /// Hands the connection to who serves it, if no limit forbids it.
-void Listener::admit(int fd, const Endpoint& client) noexcept {
-  if (options_.gate.admit != nullptr && !options_.gate.admit(options_.gate.argument, client)) {
+void Listener::admit(int fd, const Endpoint& client, const Serving& serving) noexcept {
+  if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client)) {
     sys::close(fd);
     count(options_.metrics.refused_gate);
     return;
   }
   AddressCounts::Entry* place = &shared_->anybody;
-  if (options_.connections_per_address != 0 && client.family() != AF_UNSPEC) {
+  if (serving.connections_per_address != 0 && client.family() != AF_UNSPEC) {
     // Before the listener's own limit: one address at its bound must not cost others their idle connections.
-    place = shared_->addresses.take(client, options_.connections_per_address);
+    place = shared_->addresses.take(client, serving.connections_per_address);
     if (place == nullptr) {
       sys::close(fd);
       count(options_.metrics.refused_address);
       return;
     }
   }
-  if (count_in(fd)) {
-    if (on_accept_from_ != nullptr)
-      on_accept_from_(argument_, fd, place, client);
+  if (count_in(fd, serving)) {
+    if (serving.on_accept_from != nullptr)
+      serving.on_accept_from(serving.argument, fd, place, client);
     else
-      on_accept_(argument_, fd, place);
+      serving.on_accept(serving.argument, fd, place);
   } else if (place->table != nullptr) {
     place->table->give_back(*place);
   }
 }
 
 /// False when there is nothing (more) to accept now.
-bool Listener::accept_one(Socket& socket) noexcept {
+bool Listener::accept_one(Socket& socket, const Serving& serving) noexcept {
   int fd = -1;
   Endpoint client;
   if (backoff_ns_.load(std::memory_order_acquire) == 0) [[likely]] {
-    fd = accept_client(socket, client);
+    fd = accept_client(socket, client, serving);
   } else {
     // In turn, or a Processor would take the number that another has just freed for its refusal.
     const LockGuard guard(reserve_lock_);
-    fd = accept_client(socket, client);
+    fd = accept_client(socket, client, serving);
     if (fd >= 0) {
       backoff_ns_.store(0, std::memory_order_release);
       if (reserve_ < 0) reserve_ = open_reserve();
     }
   }
   if (fd >= 0) {
-    admit(fd, client);
+    admit(fd, client, serving);
     return true;
   }
   switch (-fd) {
@@ -392,7 +296,9 @@ bool Listener::accept_one(Socket& socket) noexcept {
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-      if (make_room(Shortage::descriptors, shared_->connections.load(std::memory_order_relaxed)) != 0) return true;
+      if (make_room(serving.make_room, Shortage::descriptors, shared_->connections.load(std::memory_order_relaxed)) !=
+          0)
+        return true;
       out_of_descriptors(socket, -fd);
       return false;
     default:
@@ -453,7 +359,7 @@ void Listener::resume() noexcept {
 }
 
 Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* cancellation) {
-  if (options_.connections_per_address != 0) return fail(std::errc::invalid_argument);
+  if ((*serving_.read())->connections_per_address != 0) return fail(std::errc::invalid_argument);
   if (runtime::past(deadline)) return fail(std::errc::timed_out);
   Socket& socket = *sockets_.front();
   struct Inside {
@@ -477,7 +383,7 @@ Result<TcpStream> Listener::accept(Deadline deadline, runtime::Cancellation* can
     if (stopped_.load()) return fail(std::errc::operation_canceled);
     const int fd = sys::accept4(socket.fd, nullptr, nullptr);
     if (fd >= 0) {
-      if (!count_in(fd)) continue;
+      if (!count_in(fd, **serving_.read())) continue;
       runtime::spend_budget();
       Result<TcpStream> stream = TcpStream::adopt(fd);
       if (!stream) release();
@@ -503,23 +409,16 @@ Result<TcpStream> Listener::accept(const context::Context& ctx, Deadline own) {
 
 /// Accepts all that is in the queue.
 void Listener::accept_rest(Socket& socket) noexcept {
+  const auto serving_now = serving_.read();
+  const Serving& serving = **serving_now;
   // Bounded: without the filter new ones may go on arriving meanwhile.
   for (int i = 0; i < 65'536; ++i) {
     Endpoint client;
-    const int fd = accept_client(socket, client);
+    const int fd = accept_client(socket, client, serving);
     if (fd == -EINTR || fd == -ECONNABORTED || fd == -EPROTO) continue;
     if (fd < 0) return;
-    admit(fd, client);
+    admit(fd, client, serving);
   }
-}
-
-static void pause_for(std::chrono::milliseconds time) noexcept {
-  if (runtime::on_fiber()) {
-    (void)runtime::sleep_for(time);
-    return;
-  }
-  const timespec t{0, static_cast<long>(time.count()) * 1'000'000};
-  (void)::nanosleep(&t, nullptr);
 }
 
 /// Those whom the kernel has let in, or is letting in, are served: handshakes.cpp.
@@ -540,12 +439,6 @@ void Listener::accept_the_last() noexcept {
     pause_for(pause);
   }
   for (auto& socket : sockets_) accept_rest(*socket);  // what was finished between the two looks
-}
-
-void Listener::remove_unix_path() noexcept {
-  const std::string path(local_.path());
-  struct stat st {};
-  if (::lstat(path.c_str(), &st) == 0 && st.st_ino == path_inode_ && st.st_dev == path_device_) ::unlink(path.c_str());
 }
 
 void Listener::stop() noexcept {

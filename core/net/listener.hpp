@@ -1,5 +1,8 @@
 #pragma once
 // Listener: a listening socket that accepts inside the scheduler. How and why: listener.cpp.
+//
+// The socket and who is served by it are two things: a configuration that is replaced keeps the socket, with all that
+// waits in its queue, and gives it another handler, other limits, another gate (replace()).
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -17,6 +20,7 @@
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/timer.hpp"
+#include "core/sync/atomic_snapshot.hpp"
 
 namespace fiberd::runtime {
 class Runtime;
@@ -57,6 +61,32 @@ struct AcceptGate {
   bool wants_client = false;  ///< else `client` is unspecified
 };
 
+/// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
+/// throw. It owns `fd` from then on and must see to it that Listener::release(place) is called once when it is closed.
+using OnAccept = void (*)(void* argument, int fd, void* place) noexcept;
+/// As OnAccept; told who the client is, too, whom nobody can tell any more once it has reset the connection.
+using OnAcceptFrom = void (*)(void* argument, int fd, void* place, const Endpoint& client) noexcept;
+
+/// What a listener that accepts can be given in place of what it has; each as in ListenerOptions.
+struct Serving {
+  OnAccept on_accept = nullptr;
+  OnAcceptFrom on_accept_from = nullptr;  ///< instead
+  void* argument = nullptr;
+  std::size_t connections = 10'000;
+  std::size_t connections_per_address = 0;
+  AcceptGate gate{};
+  MakeRoom make_room{};
+};
+/// What of ListenerOptions belongs to the socket and can be changed all the same.
+struct SocketSettings {
+  int backlog = 4096;
+  KeepAlive keep_alive{};
+  bool defer_accept = false;
+  std::uint32_t mode = 0666;
+  std::optional<std::uint32_t> owner{};
+  std::optional<std::uint32_t> group{};
+};
+
 struct ListenerOptions {
   int backlog = 4096;                ///< capped by net.core.somaxconn
   KeepAlive keep_alive{};            ///< of accepted connections; TCP only
@@ -77,11 +107,8 @@ struct ListenerOptions {
 
 class Listener {
  public:
-  /// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
-  /// throw. It owns `fd` from then on and must see to it that release(place) is called once when it is closed.
-  using OnAccept = void (*)(void* argument, int fd, void* place) noexcept;
-  /// As OnAccept; told who the client is, too, whom nobody can tell any more once it has reset the connection.
-  using OnAcceptFrom = void (*)(void* argument, int fd, void* place, const Endpoint& client) noexcept;
+  using OnAccept = net::OnAccept;
+  using OnAcceptFrom = net::OnAcceptFrom;
 
   /// Binds and listens; nothing is accepted before start(). Errors: address_in_use (also a live Unix socket),
   /// permission_denied, address_not_available, invalid_argument, …
@@ -93,6 +120,16 @@ class Listener {
 
   [[nodiscard]] Result<void> start(OnAccept on_accept, void* argument);
   [[nodiscard]] Result<void> start(OnAcceptFrom on_accept, void* argument);
+  /// As replace() before it, in one. Throws std::bad_alloc.
+  [[nodiscard]] Result<void> start(const Serving& serving);
+  /// Replaces who is served and within which limits, all of it at once: a connection is treated by the one or by the
+  /// other. When it returns, what it had before is not called any more, and no call is under way. Connections that are
+  /// open count against the new limits; those that were counted of no address still are of none. Parks on a fiber,
+  /// blocks on another thread, for as long as a call lasts. Before start(), only limits, gate and room are taken. Not
+  /// from OnAccept; one at a time, and not beside start() and stop(). Throws std::bad_alloc; then nothing has changed.
+  void replace(const Serving& next);
+  /// Changes the socket, for connections that are accepted from now on. Errors: of the system; the rest is changed.
+  [[nodiscard]] Result<void> change(const SocketSettings& settings);
   /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself,
   /// and the connections may outlive the listener (but not its metrics).
   [[nodiscard]] Result<void> serve(std::function<void(TcpStream)> handler);
@@ -137,21 +174,24 @@ class Listener {
       if (gauge != nullptr) gauge->sub();
     }
   };
-  Listener(runtime::Runtime& runtime, ListenerOptions options);
+  Listener(runtime::Runtime& runtime, ListenerOptions options, bool local);
+  using Current = std::shared_ptr<const Serving>;
   [[nodiscard]] Result<void> start() noexcept;
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
+  [[nodiscard]] std::error_code set_access(const std::string& path);
+  [[nodiscard]] bool path_is_ours() const noexcept;
   void remove_unix_path() noexcept;
   void accept_rest(Socket& socket) noexcept;
   void accept_the_last() noexcept;
   void accept_burst(Socket& socket) noexcept;
-  [[nodiscard]] bool accept_one(Socket& socket) noexcept;
-  [[nodiscard]] bool count_in(int fd) noexcept;
-  [[nodiscard]] bool take_place() noexcept;
-  void admit(int fd, const Endpoint& client) noexcept;
-  [[nodiscard]] int accept_client(const Socket& socket, Endpoint& client) const noexcept;
-  [[nodiscard]] std::size_t make_room(Shortage shortage, std::size_t of) noexcept;
+  [[nodiscard]] bool accept_one(Socket& socket, const Serving& serving) noexcept;
+  [[nodiscard]] bool count_in(int fd, const Serving& serving) noexcept;
+  [[nodiscard]] bool take_place(const Serving& serving) noexcept;
+  void admit(int fd, const Endpoint& client, const Serving& serving) noexcept;
+  [[nodiscard]] static int accept_client(const Socket& socket, Endpoint& client, const Serving& serving) noexcept;
+  [[nodiscard]] std::size_t make_room(const MakeRoom& room, Shortage shortage, std::size_t of) noexcept;
   void out_of_descriptors(Socket& socket, int error) noexcept;
   static void on_readable(void* socket) noexcept;
   static void on_backoff_over(runtime::Timer& timer) noexcept;
@@ -161,9 +201,7 @@ class Listener {
   ListenerOptions options_;
   Endpoint local_;
   std::vector<std::unique_ptr<Socket>> sockets_;
-  OnAccept on_accept_ = nullptr;
-  OnAcceptFrom on_accept_from_ = nullptr;  // instead
-  void* argument_ = nullptr;
+  sync::AtomicSnapshot<Current> serving_;
   std::shared_ptr<Shared> shared_;
   // Descriptors run out
   Lock reserve_lock_;

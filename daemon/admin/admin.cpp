@@ -1,5 +1,6 @@
 #include "daemon/admin/admin.hpp"
 
+#include <array>
 #include <chrono>
 #include <string>
 
@@ -89,26 +90,44 @@ class ReadyHandler final : public http::Handler {
   const AdminState& state_;
 };
 
+class ReloadHandler final : public http::Handler {
+ public:
+  explicit ReloadHandler(const AdminState& state) : state_(state) {}
+  Result<void> serve(http::Exchange& exchange) override {
+    // Browsers send these with every POST, fiberd and curl do not.
+    if (exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site"))
+      return exchange.respond(403, kText, "reload: not for browsers\n");
+    if (!state_.reload) return exchange.respond(501, kText, "reload: not here\n");
+    const ReloadAnswer answer = state_.reload();
+    static constexpr std::array<unsigned, 3> kStatus{200, 422, 503};
+    return exchange.respond(kStatus[static_cast<std::size_t>(answer.verdict)], kText, answer.text);
+  }
+
+ private:
+  const AdminState& state_;
+};
+
 }  // namespace
 
 std::vector<http::Route> admin_routes(AdminState& state) {
   const http::MethodSet get = http::MethodSet::of(http::Method::get);
   std::vector<http::Route> routes;
-  auto add = [&](const char* path, std::shared_ptr<http::Handler> handler) {
+  auto add = [&](const char* path, std::shared_ptr<http::Handler> handler, http::MethodSet methods) {
     http::Route route;
     route.spec.path = path;
-    route.spec.methods = get;
+    route.spec.methods = methods;
     route.handler = std::move(handler);
     routes.push_back(std::move(route));
   };
-  add("/metrics", std::make_shared<MetricsHandler>(state));
-  add("/healthz", std::make_shared<HealthHandler>());
-  add("/readyz", std::make_shared<ReadyHandler>(state));
-  add("/debug/contexts", std::make_shared<ContextsHandler>());
+  add("/metrics", std::make_shared<MetricsHandler>(state), get);
+  add("/healthz", std::make_shared<HealthHandler>(), get);
+  add("/readyz", std::make_shared<ReadyHandler>(state), get);
+  add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
+  add("/reload", std::make_shared<ReloadHandler>(state), http::MethodSet::of(http::Method::post));
   return routes;
 }
 
-void answer_own_hosts_only(http::ServerOptions& options, const std::vector<std::string>& hosts) {
+void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::string>& hosts) {
   static constexpr unsigned kMisdirected = 421;
   options.hosts = hosts;
   options.hosts.emplace_back("localhost");
@@ -122,7 +141,8 @@ void answer_own_hosts_only(http::ServerOptions& options, const std::vector<std::
 http::Route admin_index(const std::vector<http::Route>& routes) {
   std::string page = "fiberd admin\n";
   for (const http::Route& r : routes)
-    if (!r.spec.path.ends_with('*')) page += r.spec.path + "\n";
+    if (!r.spec.path.ends_with('*') && r.spec.methods != http::MethodSet::of(http::Method::post))
+      page += r.spec.path + "\n";
   http::Route route;
   route.spec.path = "/";
   route.spec.methods = http::MethodSet::of(http::Method::get);

@@ -2,6 +2,8 @@
 // The admin listener: /metrics, /healthz, /readyz, /debug/contexts and what services add, served by our own HTTP
 // server.
 #include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,20 +13,30 @@
 
 namespace fiberd::daemon {
 
+/// What a reload came to, for people.
+struct ReloadAnswer {
+  enum class Verdict : std::uint8_t { done, refused, stopping } verdict = Verdict::done;
+  std::string text{};  ///< lines
+};
+
 /// What the admin routes look at. Must outlive the server.
 struct AdminState {
   const observe::Exporter* exporter = nullptr;
   std::atomic<bool> ready{false};  ///< /readyz: 200 while true, else 503
+  /// Reloads the configuration and waits for what comes of it. On a fiber. Empty: POST /reload is answered 501.
+  std::function<ReloadAnswer()> reload{};
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
-/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them).
+/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them); POST /reload (200: the new configuration
+/// serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A browser's request for it is
+/// answered 403: any page of the web could make it send one.
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
 
 /// The pages have no password and are often on loopback, where every page of the web that the machine's users look at
 /// reaches them: it cannot read another origin's answers, but its owner may turn its own name to 127.0.0.1. Then the
 /// Host is that name. So only IP addresses, localhost and `hosts` are answered; 421 for others, which says what to do.
-void answer_own_hosts_only(http::ServerOptions& options, const std::vector<std::string>& hosts);
+void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::string>& hosts);
 
 /// The page / : a list of the pages in `routes`.
 [[nodiscard]] http::Route admin_index(const std::vector<http::Route>& routes);

@@ -16,12 +16,13 @@ void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
 
 void TcpServer::accept(int fd, void* place) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
-  if (stream && gate_ != nullptr && gate_->full()) {
+  const std::shared_ptr<const TcpSite> site = *site_.read();
+  if (stream && site->gate != nullptr && site->gate->full()) {
     stream->close();
     net::Listener::release(place);
     return;
   }
-  Session* const session = stream ? new (std::nothrow) Session(*this, std::move(*stream), place) : nullptr;
+  Session* const session = stream ? new (std::nothrow) Session(*this, site, std::move(*stream), place) : nullptr;
   if (session == nullptr) {
     if (metrics_.refused != nullptr) metrics_.refused->add();
     net::Listener::release(place);
@@ -44,18 +45,19 @@ void TcpServer::accept(int fd, void* place) noexcept {
 
 void TcpServer::serve(Session& session) noexcept {
   if (stopping_.load(std::memory_order_acquire)) (void)session.stream.shutdown_read();
-  if (gate_ == nullptr) return serve_now(session);
+  http::Gate* const gate = session.site->gate.get();
+  if (gate == nullptr) return serve_now(session);
   const http::GateRequest nobody{http::HeaderView(), 0};
   flow::Permit permit;
-  if (!gate_->try_take_place(permit) && gate_->wait_for_place(gate_->open(), nobody, permit)) return;
-  (void)gate_->run(gate_->open(), [&] { serve_now(session); });
+  if (!gate->try_take_place(permit) && gate->wait_for_place(gate->open(), nobody, permit)) return;
+  (void)gate->run(gate->open(), [&] { serve_now(session); });
 }
 
 void TcpServer::serve_now(Session& session) noexcept {
-  if (handler_ != nullptr)
+  if (session.site->handler != nullptr)
     call_handler(session);
   else
-    service_(session.stream, idle_timeout_);
+    session.site->service(session.stream, session.site->idle_timeout);
 }
 
 namespace {
@@ -92,12 +94,13 @@ void TcpServer::call_handler(Session& session) noexcept {
   bool threw = true;
   try {
     const SessionContext connection(all_.context, *session.stream.descriptor());
-    handler_->serve(connection.context(), session.stream);
+    session.site->handler->serve(connection.context(), session.stream);
     threw = false;
   } catch (...) {
     const runtime::Recovered thrown(std::current_exception());
     try {
-      log(LogLevel::error, "TCP handler " + name_ + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
+      log(LogLevel::error,
+          "TCP handler " + session.site->name + " threw: " + thrown.what() + "; thrown at:" + thrown.trace());
     } catch (...) {
       log(LogLevel::error, "a TCP handler threw, and memory to describe it is out");
     }
@@ -116,6 +119,25 @@ void TcpServer::end(Session* session) noexcept {
   count_.fetch_sub(1, std::memory_order_release);
 }
 
+/// Who still waits for a place, or for a worker, is told to give up.
+void TcpServer::abort_gates() noexcept {
+  // One at a time, outside the lock: a gate that was told has nobody who waits for long.
+  const auto present = site_.read();
+  if ((*present)->gate != nullptr) (*present)->gate->abort();
+  std::shared_ptr<http::Gate> last;
+  for (;;) {
+    std::shared_ptr<http::Gate> next;
+    {
+      const LockGuard guard(lock_);
+      for (Session* s = sessions_.front(); s != nullptr && next == nullptr; s = sessions_.after(*s))
+        if (s->site->gate != nullptr && !s->site->gate->open().done()) next = s->site->gate;
+    }
+    if (next == nullptr || next == last) return;
+    next->abort();
+    last = std::move(next);
+  }
+}
+
 std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
   stopping_.store(true, std::memory_order_seq_cst);
   {
@@ -128,7 +150,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
-      if (gate_ != nullptr) gate_->abort();
+      abort_gates();
       const LockGuard guard(lock_);
       for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) {
         s->stream.shutdown();
@@ -137,7 +159,7 @@ std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(2));
   }
-  if (gate_ != nullptr) gate_->stop();
+  if (const auto site = site_.read(); (*site)->gate != nullptr) (*site)->gate->stop();
   return cut;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// TcpServer: a fiber per connection for a TCP service, with an orderly stop.
+// TcpServer: a fiber per connection for a TCP service, with an orderly stop. What serves is a TcpSite, which can be
+// replaced: connections that begin from then on are served by the next, those that are open go on by theirs.
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include "core/metric/metrics.hpp"
 #include "core/net/listener.hpp"
 #include "core/net/tcp_stream.hpp"
+#include "core/sync/atomic_snapshot.hpp"
 #include "daemon/handlers.hpp"
 
 namespace fiberd::daemon {
@@ -25,24 +27,31 @@ struct TcpServerMetrics {
   metric::Counter* exceptions = nullptr;  ///< that left a handler
 };
 
+/// How connections are served. Immutable; each keeps the one that it began with.
+struct TcpSite {
+  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
+  Service service = nullptr;
+  std::chrono::nanoseconds idle_timeout{0};  ///< of `service`
+  std::string name{};                        ///< of `handler`, in logs
+  std::shared_ptr<TcpHandler> handler{};     ///< instead of `service`
+  std::shared_ptr<http::Gate> gate{};        ///< what a connection passes before it is served; may be null
+};
+
 class TcpServer {
  public:
-  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
-
-  TcpServer(Service service, std::chrono::nanoseconds idle_timeout, const TcpServerMetrics& metrics) noexcept
-      : service_(service), idle_timeout_(idle_timeout), metrics_(metrics) {}
+  /// Throws std::bad_alloc.
+  TcpServer(std::shared_ptr<const TcpSite> site, const TcpServerMetrics& metrics)
+      : site_(std::move(site)), all_(context::with_cancel(context::background())), metrics_(metrics) {}
   /// Serves with a program's own handler, called `name` in logs. Throws std::bad_alloc.
   TcpServer(std::string name, std::shared_ptr<TcpHandler> handler, const TcpServerMetrics& metrics)
-      : name_(std::move(name)),
-        handler_(std::move(handler)),
-        all_(context::with_cancel(context::background())),
-        metrics_(metrics) {}
+      : TcpServer(std::make_shared<const TcpSite>(TcpSite{.name = std::move(name), .handler = std::move(handler)}),
+                  metrics) {}
   ~TcpServer() { all_.cancel(); }
   TcpServer(const TcpServer&) = delete;
   TcpServer& operator=(const TcpServer&) = delete;
 
-  /// What sessions pass before they are served; before the first of them. May be null.
-  void set_gate(std::shared_ptr<http::Gate> gate) noexcept { gate_ = std::move(gate); }
+  /// Connections that begin from now on are served by `site`. Any thread. Throws std::bad_alloc.
+  void use(std::shared_ptr<const TcpSite> site) { site_.store(std::move(site)); }
 
   /// As net::Listener::OnAccept, with this object as its argument.
   static void on_accept(void* server, int fd, void* place) noexcept;
@@ -54,10 +63,12 @@ class TcpServer {
 
  private:
   struct Session : ListHook {
-    Session(TcpServer& s, net::TcpStream t, void* p) noexcept : server(s), stream(std::move(t)), place(p) {
-      if (s.handler_ == nullptr) stream.set_single_owner();  // a program's may close it while stop() looks at it
+    Session(TcpServer& s, std::shared_ptr<const TcpSite> by, net::TcpStream t, void* p) noexcept
+        : server(s), site(std::move(by)), stream(std::move(t)), place(p) {
+      if (site->handler == nullptr) stream.set_single_owner();  // a program's may close it while stop() looks at it
     }
     TcpServer& server;
+    const std::shared_ptr<const TcpSite> site;
     net::TcpStream stream;
     void* place;  // the listener's
   };
@@ -67,13 +78,11 @@ class TcpServer {
   void call_handler(Session& session) noexcept;
   void end(Session* session) noexcept;
 
-  const Service service_ = nullptr;
-  const std::chrono::nanoseconds idle_timeout_{0};
-  const std::string name_;
-  const std::shared_ptr<TcpHandler> handler_;  // instead of service_
-  const context::Cancelable all_;              // the parent of every connection's context
+  void abort_gates() noexcept;
+
+  sync::AtomicSnapshot<std::shared_ptr<const TcpSite>> site_;
+  const context::Cancelable all_;  // the parent of every connection's context
   const TcpServerMetrics metrics_;
-  std::shared_ptr<http::Gate> gate_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::size_t> count_{0};
   Lock lock_;

@@ -111,7 +111,11 @@ class Daemon {
   explicit Daemon(std::string_view yaml) : Daemon(yaml, Options{}) {}
   Daemon(std::string_view yaml, const Options& options);
 
+  /// Of one that moved, where it was first.
   [[nodiscard]] std::uint16_t port(std::string_view listener) const;
+  /// Replaces the configuration's file, for a reload.
+  void write_config(std::string_view yaml) const { directory_.write("fiberd.yaml", yaml); }
+  [[nodiscard]] std::string config_file() const { return directory_.path() + "/fiberd.yaml"; }
   [[nodiscard]] Process& process() noexcept { return *process_; }
   [[nodiscard]] std::string log() const { return process_->errors(); }
   /// For one that has been told to stop: SIGTERM until it has taken that for a second signal. For a moment behind the

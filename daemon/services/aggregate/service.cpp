@@ -10,11 +10,12 @@
 #include "core/observe/catalogue.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
+#include "daemon/services/tcp_service.hpp"
 
 namespace fiberd::daemon::aggregate {
 
-static metric::Counter& counter(metric::Registry& registry, std::string_view family, metric::LabelValues labels) {
-  return registry.counter(observe::register_metric(registry, family), labels);
+static metric::Counter& counter(metric::Leases& leases, std::string_view family, metric::LabelValues labels) {
+  return leases.counter(observe::register_metric(leases.registry(), family), labels);
 }
 
 static AggregatorOptions options_of(const std::string& listener, const config::AggregateConfig& config) {
@@ -32,31 +33,32 @@ static AggregatorOptions options_of(const std::string& listener, const config::A
   return o;
 }
 
-static AggregatorMetrics aggregator_metrics(const std::string& listener, metric::Registry& registry) {
+static AggregatorMetrics aggregator_metrics(const std::string& listener, metric::Leases& leases) {
   AggregatorMetrics m;
   for (std::size_t i = 0; i < m.lines.size(); ++i)
-    m.lines[i] = &counter(registry, "fiberd_aggregate_lines_total", {listener, to_string(static_cast<StatsdType>(i))});
+    m.lines[i] = &counter(leases, "fiberd_aggregate_lines_total", {listener, to_string(static_cast<StatsdType>(i))});
   for (std::size_t i = 0; i < m.refused.size(); ++i)
-    m.refused[i] = &counter(registry, "fiberd_aggregate_refused_total", {listener, to_string(static_cast<Refusal>(i))});
-  m.expired = &counter(registry, "fiberd_aggregate_series_expired_total", {listener});
-  m.series = &registry.gauge(observe::register_metric(registry, "fiberd_aggregate_series"), {listener});
+    m.refused[i] = &counter(leases, "fiberd_aggregate_refused_total", {listener, to_string(static_cast<Refusal>(i))});
+  m.expired = &counter(leases, "fiberd_aggregate_series_expired_total", {listener});
+  m.series = &leases.gauge(observe::register_metric(leases.registry(), "fiberd_aggregate_series"), {listener});
   return m;
 }
 
-static IntakeMetrics intake_metrics(const std::string& listener, metric::Registry& registry) {
+static IntakeMetrics intake_metrics(const std::string& listener, metric::Leases& leases) {
   IntakeMetrics m;
-  m.datagrams = &counter(registry, "fiberd_aggregate_datagrams_total", {listener});
-  m.dropped_queue = &counter(registry, "fiberd_aggregate_datagrams_dropped_total", {listener, "queue"});
-  m.dropped_kernel = &counter(registry, "fiberd_aggregate_datagrams_dropped_total", {listener, "kernel"});
-  m.receive_errors = &counter(registry, "fiberd_aggregate_receive_errors_total", {listener});
-  m.unfinished = &counter(registry, "fiberd_aggregate_refused_total", {listener, "unfinished"});
-  m.cut = &counter(registry, "fiberd_aggregate_refused_total", {listener, "shutdown"});
+  m.datagrams = &counter(leases, "fiberd_aggregate_datagrams_total", {listener});
+  m.dropped_queue = &counter(leases, "fiberd_aggregate_datagrams_dropped_total", {listener, "queue"});
+  m.dropped_kernel = &counter(leases, "fiberd_aggregate_datagrams_dropped_total", {listener, "kernel"});
+  m.receive_errors = &counter(leases, "fiberd_aggregate_receive_errors_total", {listener});
+  m.unfinished = &counter(leases, "fiberd_aggregate_refused_total", {listener, "unfinished"});
+  m.cut = &counter(leases, "fiberd_aggregate_refused_total", {listener, "shutdown"});
   return m;
 }
 
-UpstreamMetrics Service::upstream_metrics(const std::string& upstream, metric::Registry& registry) const {
+UpstreamMetrics Service::upstream_metrics(const std::string& upstream) {
+  metric::Leases& leases = leases_;
   const auto result = [&](std::string_view what) {
-    return &counter(registry, "fiberd_aggregate_flushes_total", {listener_, upstream, what});
+    return &counter(leases, "fiberd_aggregate_flushes_total", {listener_, upstream, what});
   };
   UpstreamMetrics m;
   m.delivered = result("delivered");
@@ -64,35 +66,33 @@ UpstreamMetrics Service::upstream_metrics(const std::string& upstream, metric::R
   m.rejected = result("rejected");
   m.dropped = result("dropped");
   m.superseded = result("superseded");
-  m.failed = &counter(registry, "fiberd_aggregate_flush_errors_total", {listener_, upstream});
+  m.failed = &counter(leases, "fiberd_aggregate_flush_errors_total", {listener_, upstream});
   return m;
 }
 
 Service::Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
                  metric::Registry& registry)
     : listener_(listener),
+      leases_(registry),
       config_(config),
       soft_(context::with_cancel(context::background())),
       hard_(context::with_cancel(context::background())),
-      aggregator_(options_of(listener, config), aggregator_metrics(listener, registry)),
+      aggregator_(options_of(listener, config), aggregator_metrics(listener, leases_)),
       view_(aggregator_.collect(config.flush_interval)),
-      intake_(aggregator_, intake_metrics(listener, registry), dispatchers, config.line_size, hard_.context) {
+      intake_(aggregator_, intake_metrics(listener, leases_), dispatchers, config.line_size, hard_.context) {
   for (const config::AggregateFlush& f : config.flush) {
     const bool statsd = !f.statsd.empty();
     const std::string& where = statsd ? f.statsd : f.prometheus;
-    const UpstreamMetrics metrics = upstream_metrics(upstream_name(where), registry);
+    const UpstreamMetrics metrics = upstream_metrics(upstream_name(where));
     auto upstream = statsd ? make_statsd_upstream(where, metrics) : make_prometheus_upstream(where, metrics);
     if (upstream != nullptr) upstreams_.push_back(std::move(upstream));
   }
   if (!wants_tcp()) return;
-  TcpServerMetrics metrics;
-  metrics.refused = &counter(registry, "fiberd_listener_refused_total", {listener, "fibers"});
-  metrics.exceptions = &counter(registry, "fiberd_tcp_handler_exceptions_total", {listener});
   tcp_ = std::make_unique<TcpServer>("aggregate",
                                      make_tcp_handler([this](const context::Context& ctx, net::TcpStream& stream) {
                                        intake_.read_stream(ctx, stream, config_.idle_timeout);
                                      }),
-                                     metrics);
+                                     make_tcp_metrics(listener, leases_));
 }
 
 Service::~Service() {
@@ -108,7 +108,7 @@ Result<void> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) {
   return {};
 }
 
-Result<void> Service::start(net::Listener* listener) {
+Result<void> Service::start() {
   if (const Result<void> started = intake_.start(); !started) return started;
   for (const auto& upstream : upstreams_)
     if (const auto spawned =
@@ -120,8 +120,7 @@ Result<void> Service::start(net::Listener* listener) {
   if (udp_.is_open())
     if (const auto spawned = udp_readers_.go("aggregate udp", [this] { intake_.read_datagrams(udp_); }); !spawned)
       return fail(spawned.error());
-  if (listener == nullptr) return {};
-  return listener->start(&TcpServer::on_accept, tcp_.get());
+  return {};
 }
 
 void Service::run_intervals() noexcept {
@@ -183,37 +182,37 @@ namespace {
 
 class PageHandler final : public http::Handler {
  public:
-  PageHandler(const Service& service, bool json) : service_(service), json_(json) {}
+  PageHandler(std::shared_ptr<const Service> service, bool json) : service_(std::move(service)), json_(json) {}
   Result<void> serve(http::Exchange& exchange) override {
-    const ViewPointer view = service_.view();
+    const ViewPointer view = service_->view();
     return json_ ? exchange.respond(200, "application/json", view->json)
                  : exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", view->prometheus);
   }
 
  private:
-  const Service& service_;
+  const std::shared_ptr<const Service> service_;
   const bool json_;
 };
 
 }  // namespace
 
-std::vector<http::Route> pages(const std::vector<const Service*>& services) {
+std::vector<http::Route> pages(const std::vector<std::shared_ptr<const Service>>& services) {
   std::vector<http::Route> routes;
   if (services.empty()) return routes;
-  const auto add = [&](const std::string& path, const Service& service, bool json) {
+  const auto add = [&](const std::string& path, const std::shared_ptr<const Service>& service, bool json) {
     http::Route route;
     route.spec.path = path;
     route.spec.methods = http::MethodSet::of(http::Method::get);
     route.handler = std::make_shared<PageHandler>(service, json);
     routes.push_back(std::move(route));
   };
-  for (const Service* const s : services) {
-    add("/aggregate/" + s->listener() + "/metrics", *s, false);
-    add("/aggregate/" + s->listener() + "/json", *s, true);
+  for (const auto& s : services) {
+    add("/aggregate/" + s->listener() + "/metrics", s, false);
+    add("/aggregate/" + s->listener() + "/json", s, true);
   }
   if (services.size() == 1) {
-    add("/aggregate/metrics", *services.front(), false);
-    add("/aggregate/json", *services.front(), true);
+    add("/aggregate/metrics", services.front(), false);
+    add("/aggregate/json", services.front(), true);
   }
   std::string list;
   for (const http::Route& r : routes) list += r.spec.path + "\n";

@@ -42,8 +42,10 @@ class Service {
   [[nodiscard]] Result<void> bind_udp(const net::Endpoint& endpoint, bool dual_stack = true);
   [[nodiscard]] net::Endpoint udp_address() const noexcept { return udp_.local(); }
 
-  /// `listener` is null without TCP. On a fiber. Error: spawn's, Listener::start's.
-  [[nodiscard]] Result<void> start(net::Listener* listener);
+  /// Before anything is accepted. On a fiber. Error: spawn's.
+  [[nodiscard]] Result<void> start();
+  /// Who serves connections; null without TCP.
+  [[nodiscard]] TcpServer* tcp() noexcept { return tcp_.get(); }
   /// When the listener has stopped. Parks until all is sent on; at `deadline` (monotonic ns, which may be moved
   /// meanwhile) the rest is cut. Returns how many connections were. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
@@ -56,9 +58,10 @@ class Service {
   void run_intervals() noexcept;
   void end_interval() noexcept;
   void wait_for(sync::WaitGroup& group, const std::atomic<std::int64_t>& deadline) noexcept;
-  [[nodiscard]] UpstreamMetrics upstream_metrics(const std::string& upstream, metric::Registry& registry) const;
+  [[nodiscard]] UpstreamMetrics upstream_metrics(const std::string& upstream);
 
   const std::string listener_;
+  metric::Leases leases_;
   const config::AggregateConfig config_;
   context::Cancelable soft_;  // ends the interval's fiber
   context::Cancelable hard_;  // ends every wait
@@ -74,8 +77,7 @@ class Service {
 };
 
 /// GET /aggregate/NAME/metrics and /aggregate/NAME/json of each service, and without NAME when there is only one;
-/// /aggregate lists them, and other pages below it are answered 404 with that list. None without services. The services
-/// must outlive the routes.
-[[nodiscard]] std::vector<http::Route> pages(const std::vector<const Service*>& services);
+/// /aggregate lists them, and other pages below it are answered 404 with that list. None without services.
+[[nodiscard]] std::vector<http::Route> pages(const std::vector<std::shared_ptr<const Service>>& services);
 
 }  // namespace fiberd::daemon::aggregate

@@ -41,15 +41,17 @@ std::vector<std::string> lines(const std::string& text) {
 }
 
 http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
-  return {.peer = &peer,
-          .method = "GET",
-          .target = target,
-          .user_agent = "agent",
-          .referer = "",
-          .protocol = "HTTP/1.1",
-          .status = 200,
-          .body_bytes = 5,
-          .duration_ns = 1000};
+  http::AccessRecord r{};
+  r.peer = &peer;
+  r.method = "GET";
+  r.target = target;
+  r.user_agent = "agent";
+  r.referer = "";
+  r.protocol = "HTTP/1.1";
+  r.status = 200;
+  r.body_bytes = 5;
+  r.duration_ns = 1000;
+  return r;
 }
 
 /// A log with its writer.
@@ -201,4 +203,40 @@ TEST_CASE("a disk that fills up within a line: what was lost is counted, and the
     CHECK(counted.dropped.value() > 0);
     CHECK(valid + counted.dropped.value() == sent);
   }
+}
+
+TEST_CASE("logs come to an output and leave it while its writer runs: nothing is lost, and a writer without logs ends",
+          "[daemon][access_log]") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/log";
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  daemon::AccessLogWriters writers;
+  std::string why;
+  auto first = std::make_shared<AccessLog>(daemon::AccessFormat::common, "one", nullptr);
+  REQUIRE(writers.add(file, first, why));
+  REQUIRE_FALSE(writers.start());
+  auto second = std::make_shared<AccessLog>(daemon::AccessFormat::common, "two", nullptr);
+  REQUIRE(writers.add(file, second, why));
+  std::weak_ptr<AccessLog> gone = first;
+  first->write(record("/first", peer));
+  second->write(record("/second", peer));
+  first.reset();  // with a line that may not be written yet
+  CHECK(test::eventually([&] { return test::read_file(file).find("/first") != std::string::npos; }));
+  CHECK(test::eventually([&] { return gone.expired(); }));
+  writers.tidy();
+  second->write(record("/third", peer));
+  CHECK(test::eventually([&] { return test::read_file(file).find("/third") != std::string::npos; }));
+  gone = second;
+  second.reset();
+  CHECK(test::eventually([&] {
+    writers.tidy();
+    return gone.expired();
+  }));
+  // The file is let go of: a writer that comes later opens it anew.
+  ::unlink(file.c_str());
+  auto third = std::make_shared<AccessLog>(daemon::AccessFormat::common, "three", nullptr);
+  REQUIRE(writers.add(file, third, why));
+  third->write(record("/anew", peer));
+  CHECK(test::eventually([&] { return test::read_file(file).find("/anew") != std::string::npos; }));
+  writers.stop(std::chrono::seconds(1), INT64_MAX);
 }

@@ -72,7 +72,7 @@ TEST_CASE("a planted include against an arrow is caught") {
   CHECK(refused("core/observe/x.cpp", "#include \"core/http/server.hpp\"\n"));
   CHECK(refused("core/net/x.cpp", "#include \"core/flow/token_bucket.hpp\"\n"));
   CHECK(refused("core/http/x.cpp", "#include \"config/config.hpp\"\n"));
-  CHECK(refused("core/http/x.cpp", "#include \"daemon/lifecycle.hpp\"\n"));
+  CHECK(refused("core/http/x.cpp", "#include \"daemon/process.hpp\"\n"));
   CHECK(refused("config/x.cpp", "#include \"core/runtime/runtime.hpp\"\n"));
   CHECK(refused("core/http/x.cpp", "#include \"tests/support/server.hpp\"\n"));
   CHECK(refused("core/cellar/x.cpp", ""));

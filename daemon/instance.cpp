@@ -1,0 +1,332 @@
+#include "daemon/instance.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "core/base/log.hpp"
+#include "core/runtime/runtime.hpp"
+#include "daemon/process_setup.hpp"
+#include "daemon/services/admin_service.hpp"
+#include "daemon/services/aggregate_service.hpp"
+#include "daemon/services/http_service.hpp"
+#include "daemon/services/tcp_service.hpp"
+#include "daemon/this_machine.hpp"
+
+namespace fiberd::daemon {
+
+Instance::Instance(config::Config config, const InstanceParts& parts) : config_(std::move(config)), parts_(parts) {}
+
+const Instance::Entry* Instance::find(const std::string& name) const noexcept {
+  for (const Entry& e : entries_)
+    if (e.service->name() == name) return &e;
+  return nullptr;
+}
+
+// ---------------------------------------------------------------------------------------------- provision
+
+bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
+                                  Failure& why) {
+  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
+                          parts_.room, files_};
+  Entry entry;
+  entry.ipv6_only = listener.ipv6_only;
+  const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
+  Service* const follows = old != nullptr ? old->service.get() : nullptr;
+  if (std::holds_alternative<config::HttpConfig>(listener.service)) {
+    entry.before = dynamic_cast<HttpService*>(follows);
+    entry.service =
+        HttpService::provision(listener, std::move(parts), with, static_cast<const HttpService*>(entry.before), why);
+  } else if (std::holds_alternative<config::TcpConfig>(listener.service)) {
+    entry.before = dynamic_cast<TcpService*>(follows);
+    entry.service = TcpService::provision(listener, with, static_cast<const TcpService*>(entry.before), why);
+  } else {
+    entry.before = dynamic_cast<AggregateService*>(follows);
+    entry.service =
+        std::make_unique<AggregateService>(listener, with, static_cast<const AggregateService*>(entry.before));
+  }
+  if (entry.service == nullptr) return false;
+  if (follows != nullptr && entry.before == nullptr) {
+    why = {"listener " + listener.name + ": it cannot become " + std::string(entry.service->kind()) +
+               " while it runs as " + std::string(follows->kind()),
+           ExitCode::bad_usage};
+    return false;
+  }
+  entries_.push_back(std::move(entry));
+  return true;
+}
+
+std::unique_ptr<Instance> Instance::provision(config::Config config, Provided provided, const InstanceParts& parts,
+                                              const Instance* before, Failure& why) {
+  std::unique_ptr<Instance> instance(new Instance(std::move(config), parts));
+  const config::Config& c = instance->config_;
+  instance->files_ = std::move(provided.files);
+  for (std::size_t i = 0; i < c.listeners.size(); ++i)
+    if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), before, why)) return nullptr;
+  if (c.admin.address.empty()) return instance;
+  std::vector<std::shared_ptr<const aggregate::Service>> aggregates;
+  for (const Entry& e : instance->entries_)
+    if (const auto* const a = dynamic_cast<const AggregateService*>(e.service.get()))
+      aggregates.push_back(a->aggregate());
+  const Surroundings with{c,          parts.handlers,  parts.registry, parts.runtime, parts.access_logs,
+                          parts.room, instance->files_};
+  Entry& admin = instance->admin_;
+  admin.ipv6_only = c.admin.ipv6_only;
+  admin.before = before != nullptr ? before->admin_.service.get() : nullptr;
+  admin.service = AdminService::provision(c.admin, parts.admin, aggregates, with,
+                                          static_cast<const AdminService*>(admin.before), why);
+  if (admin.service == nullptr) return nullptr;
+  return instance;
+}
+
+// ---------------------------------------------------------------------------------------------- bind
+
+static bool parse_owner(const std::string& text, net::ListenerOptions& options, std::string& error) {
+  FileOwner owner;
+  if (!find_owner(text, owner, error)) return error = "owner: " + error, false;
+  options.owner = owner.user;
+  options.group = owner.group;
+  return true;
+}
+
+/// Need::wanted: an address that another program has is a warning, and then there is no socket.
+bool Instance::bind_one(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
+                        Need need, Failure& why) {
+  const std::string& name = entry.service->name();
+  auto bound = std::make_shared<BoundSocket>(name, address, parts_.registry);
+  options.name = name;
+  options.metrics = make_listener_metrics(name, bound->leases);
+  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+  if (!endpoint) {
+    why = {"listener " + name + ": address " + address + " is no numeric address with a port, nor unix:/path",
+           ExitCode::bad_usage};
+    return false;
+  }
+  auto listener = net::Listener::bind(parts_.runtime, *endpoint, std::move(options));
+  if (!listener && need == Need::wanted && listener.error() == std::errc::address_in_use) {
+    log(LogLevel::warning, "listener " + name + ": " + address +
+                               ", its default, is used by another program: there are no /metrics, /healthz and "
+                               "/readyz; say admin.address, or off");
+    return true;
+  }
+  if (!listener) {
+    why = {"listener " + name + ": cannot bind " + address + ": " +
+               why_unbound(listener.error(), at, endpoint->family() == AF_UNIX ? "ss -lxp" : "ss -ltnp"),
+           code_of(listener.error(), ExitCode::cannot_bind)};
+    return false;
+  }
+  bound->socket = std::move(*listener);
+  entry.sockets.push_back(bound);
+  sockets_.add(std::move(bound));
+  return true;
+}
+
+/// TCP and what else the service has (UDP) on one port: where any free one will do, one must be found that is free for
+/// both.
+bool Instance::bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
+                             Failure& why) {
+  static constexpr int kTries = 16;
+  net::ListenerOptions options;
+  options.backlog = static_cast<int>(listener.backlog);
+  options.keep_alive = {listener.keep_alive.idle, listener.keep_alive.interval, listener.keep_alive.count};
+  options.reuse_port = listener.reuseport;
+  options.dual_stack = !listener.ipv6_only;
+  options.mode = listener.mode;
+  options.defer_accept = listener.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(listener.service));
+  options.connections = entry.service->serving().connections;
+  std::string error;
+  if (!parse_owner(listener.owner, options, error)) {
+    why = {"listener " + listener.name + ": " + error, ExitCode::bad_usage};
+    return false;
+  }
+  const std::string& address = listener.address;
+  if (before != nullptr) {
+    if (auto kept = before->sockets_.find(listener.name, address)) {
+      entry.sockets.push_back(kept);
+      sockets_.add(std::move(kept));
+      return true;
+    }
+  }
+  if (entry.before != nullptr && !entry.service->wants_tcp()) return true;
+  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+  for (int left = kTries;; --left) {
+    if (entry.service->wants_tcp())
+      if (!bind_one(entry, address, listener.address_at, options, Need::required, why)) return false;
+    if (!endpoint) {
+      why = {"listener " + listener.name + ": address " + address + " is no numeric address with a port",
+             ExitCode::bad_usage};
+      return false;
+    }
+    const Result<void> bound = entry.service->bind_others(
+        entry.sockets.empty() ? *endpoint : entry.sockets.front()->socket->local(), options.dual_stack);
+    if (bound) return true;
+    if (!entry.sockets.empty() && endpoint->port() == 0 && bound.error() == std::errc::address_in_use && left > 0) {
+      entry.sockets.clear();
+      sockets_.remove(listener.name);
+      continue;
+    }
+    why = {"listener " + listener.name + ": cannot bind " + address +
+               " (UDP): " + why_unbound(bound.error(), listener.address_at, "ss -lunp"),
+           code_of(bound.error(), ExitCode::cannot_bind)};
+    return false;
+  }
+}
+
+bool Instance::bind_admin(const Instance* before, Failure& why) {
+  const config::AdminConfig& config = config_.admin;
+  if (before != nullptr) {
+    if (auto kept = before->sockets_.find("admin", config.address); kept != nullptr && before->admin_.service) {
+      admin_.sockets.push_back(kept);
+      sockets_.add(std::move(kept));
+      return true;
+    }
+  }
+  net::ListenerOptions options;
+  options.connections = admin_.service->serving().connections;
+  options.mode = config.mode;
+  options.dual_stack = !config.ipv6_only;
+  std::string error;
+  if (!parse_owner(config.owner, options, error)) {
+    why = {"admin: " + error, ExitCode::bad_usage};
+    return false;
+  }
+  if (!bind_one(admin_, config.address, config.address_at, std::move(options),
+                config.by_default ? Need::wanted : Need::required, why))
+    return false;
+  if (admin_.sockets.empty()) admin_ = {};
+  return true;
+}
+
+bool Instance::bind(const Instance* before, Failure& why) {
+  for (std::size_t i = 0; i < entries_.size(); ++i)
+    if (!bind_listener(entries_[i], config_.listeners[i], before, why)) return false;
+  return admin_.service == nullptr || bind_admin(before, why);
+}
+
+// ---------------------------------------------------------------------------------------------- start, adopt, leave
+
+Result<void> Instance::start(Entry& entry) {
+  if (entry.before == nullptr)
+    if (const Result<void> started = entry.service->start(); !started) return started;
+  // At a new address of a listener that is there the one before serves until it is followed.
+  Service& serves = entry.before != nullptr ? *entry.before : *entry.service;
+  for (const auto& s : entry.sockets) {
+    if (s->started) continue;
+    if (const Result<void> started = s->socket->start(serves.serving()); !started) return started;
+    s->started = true;
+  }
+  return {};
+}
+
+Result<void> Instance::start() {
+  for (Entry& e : entries_)
+    if (const Result<void> started = start(e); !started) return started;
+  return admin_.service != nullptr ? start(admin_) : Result<void>();
+}
+
+std::vector<Instance::Entry> Instance::undo() noexcept {
+  const std::atomic<std::int64_t> now{0};
+  std::vector<Entry> left;
+  const auto undo_one = [&](Entry& e) {
+    for (const auto& s : e.sockets) {
+      static constexpr long kOurs = 2;  // the entry's and the set's
+      if (s.use_count() != kOurs) continue;
+      s->socket->stop();
+      if (e.before == nullptr || s->socket->connections() == 0) continue;
+      left.emplace_back();
+      left.back().sockets.push_back(s);
+    }
+    if (e.before == nullptr) (void)e.service->drain(now);
+  };
+  for (Entry& e : entries_) undo_one(e);
+  if (admin_.service != nullptr) undo_one(admin_);
+  return left;
+}
+
+void Instance::adopt(Entry& entry) {
+  if (entry.before == nullptr) return;
+  entry.service->adopt(*entry.before);
+  for (const auto& s : entry.sockets) s->socket->replace(entry.service->serving());
+}
+
+void Instance::adopt() {
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    adopt(entries_[i]);
+    if (entries_[i].before == nullptr) continue;
+    const config::ListenerConfig& c = config_.listeners[i];
+    net::ListenerOptions owner;
+    std::string error;
+    (void)parse_owner(c.owner, owner, error);
+    const net::SocketSettings settings{
+        .backlog = static_cast<int>(c.backlog),
+        .keep_alive = {c.keep_alive.idle, c.keep_alive.interval, c.keep_alive.count},
+        .defer_accept = c.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(c.service)),
+        .mode = c.mode,
+        .owner = owner.owner,
+        .group = owner.group};
+    for (const auto& s : entries_[i].sockets)
+      if (const Result<void> changed = s->socket->change(settings); !changed)
+        log(LogLevel::warning,
+            "listener " + c.name + ": not all of its socket could be changed: " + changed.error().message());
+  }
+  if (admin_.service != nullptr) adopt(admin_);
+}
+
+std::vector<Instance::Entry> Instance::leave(const Instance& successor) {
+  std::vector<Entry> left;
+  const auto look = [&](Entry& e, bool followed) {
+    Entry out;
+    for (auto& s : e.sockets)
+      if (!successor.sockets_.contains(*s)) out.sockets.push_back(s);
+    if (!followed) out.service = std::move(e.service);
+    if (out.service != nullptr || !out.sockets.empty()) left.push_back(std::move(out));
+  };
+  for (Entry& e : entries_) look(e, successor.find(e.service->name()) != nullptr);
+  if (admin_.service != nullptr) look(admin_, successor.admin_.service != nullptr);
+  return left;
+}
+
+std::vector<std::shared_ptr<const void>> Instance::ends_on_fibers() const {
+  std::vector<std::shared_ptr<const void>> all;
+  for (const Entry& e : entries_)
+    if (e.service != nullptr)
+      for (auto& one : e.service->ends_on_fibers()) all.push_back(std::move(one));
+  return all;
+}
+
+void Instance::stop_listening() noexcept {
+  for (const Entry& e : entries_)
+    for (const auto& s : e.sockets) s->socket->stop();
+}
+
+void Instance::begin_stop() noexcept {
+  for (const Entry& e : entries_) e.service->begin_stop();
+  if (admin_.service != nullptr) admin_.service->begin_stop();
+}
+
+Room::Present Instance::present() const {
+  Room::Present present;
+  present.files = files_;
+  for (const Entry& e : entries_) {
+    for (const auto& s : e.sockets) present.listeners.emplace_back(s, s->socket.get());
+    if (auto server = e.service->http_server()) present.servers.push_back(std::move(server));
+  }
+  return present;
+}
+
+std::vector<std::string> Instance::announcements() const {
+  std::vector<std::string> lines;
+  const auto say = [&](const Entry& e) {
+    const std::string what = e.service->name() + " (" + e.service->describe();
+    for (const auto& s : e.sockets)
+      lines.push_back("listening on " + s->socket->local().to_string() + ": " + what +
+                      (e.ipv6_only ? ", IPv6 alone)" : ")"));
+    if (const std::string other = e.service->other_address(); !other.empty())
+      lines.push_back("listening on " + other + ": " + what + ")");
+  };
+  for (const Entry& e : entries_) say(e);
+  if (admin_.service != nullptr) say(admin_);
+  return lines;
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,102 @@
+#pragma once
+// Instance: all services of one configuration, and the sockets that they are reached by.
+//
+// An instance is provisioned beside the one that serves, and takes over from it piece by piece; the old one goes on as
+// long as anything may still fail. What is kept between them: sockets (socket_set.hpp), connections and what stands
+// behind them (service.hpp), gates (gates.hpp), access logs whose settings are the same, files that are open if their
+// cache's settings are. In the order of a reload:
+//
+//   provision  services, with what they take over from `before` in hand but untouched       may fail, changes nothing
+//   bind       sockets that are new                                                          may fail, changes nothing
+//   start      services and sockets that are new begin to serve                              may fail: undo()
+//   adopt      the others take over; limits and handlers of their sockets are replaced       cannot fail
+//   leave      on the old one: what nobody took over
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+#include "daemon/admin/admin.hpp"
+#include "daemon/failure.hpp"
+#include "daemon/provision.hpp"
+#include "daemon/service.hpp"
+#include "daemon/socket_set.hpp"
+
+namespace fiberd::daemon {
+
+/// What instances are made with: the process's.
+struct InstanceParts {
+  const Handlers& handlers;
+  metric::Registry& registry;
+  runtime::Runtime& runtime;
+  AccessLogWriters& access_logs;
+  Room& room;
+  AdminState& admin;
+};
+
+class Instance {
+ public:
+  /// One listener.
+  struct Entry {
+    std::unique_ptr<Service> service;
+    std::vector<std::shared_ptr<BoundSocket>> sockets{};
+    Service* before = nullptr;  ///< whom it follows, until adopt()
+    bool ipv6_only = false;
+  };
+  /// `provided`: as provision() opened it for `config`. Null: `why` says what cannot be had.
+  [[nodiscard]] static std::unique_ptr<Instance> provision(config::Config config, Provided provided,
+                                                           const InstanceParts& parts, const Instance* before,
+                                                           Failure& why);
+  /// False: `why` says which address cannot be bound. What was bound goes with the instance.
+  [[nodiscard]] bool bind(const Instance* before, Failure& why);
+  /// Services that are new, in the order of the file, then the admin's. On a fiber.
+  [[nodiscard]] Result<void> start();
+  /// What start() began is cut. Returns sockets by which somebody came to a service that goes on. On a fiber.
+  [[nodiscard]] std::vector<Entry> undo() noexcept;
+  /// Takes over from the instance that it was provisioned with. On a fiber. Throws std::bad_alloc.
+  void adopt();
+  /// Takes out of this one what its successor did not take over.
+  [[nodiscard]] std::vector<Entry> leave(const Instance& successor);
+
+  /// Of all services: as Service::ends_on_fibers.
+  [[nodiscard]] std::vector<std::shared_ptr<const void>> ends_on_fibers() const;
+
+  /// No socket accepts any more, but for the admin's. Parks.
+  void stop_listening() noexcept;
+  void begin_stop() noexcept;
+
+  [[nodiscard]] Room::Present present() const;
+  [[nodiscard]] std::vector<Entry>& entries() noexcept { return entries_; }
+  /// Null when there is none.
+  [[nodiscard]] Entry* admin() noexcept { return admin_.service != nullptr ? &admin_ : nullptr; }
+  [[nodiscard]] const config::Config& config() const noexcept { return config_; }
+  [[nodiscard]] const std::shared_ptr<http::OpenFiles>& files() const noexcept { return files_; }
+  /// "listening on 127.0.0.1:80: web (http)" for each socket.
+  [[nodiscard]] std::vector<std::string> announcements() const;
+
+ private:
+  enum class Need : std::uint8_t { required, wanted };
+  Instance(config::Config config, const InstanceParts& parts);
+  [[nodiscard]] bool provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
+                                        Failure& why);
+  [[nodiscard]] bool bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
+                                   Failure& why);
+  [[nodiscard]] bool bind_admin(const Instance* before, Failure& why);
+  [[nodiscard]] bool bind_one(Entry& entry, const std::string& address, const config::Place& at,
+                              net::ListenerOptions options, Need need, Failure& why);
+  [[nodiscard]] Result<void> start(Entry& entry);
+  void adopt(Entry& entry);
+  [[nodiscard]] const Entry* find(const std::string& name) const noexcept;
+
+  const config::Config config_;
+  const InstanceParts parts_;
+  std::shared_ptr<http::OpenFiles> files_;
+  SocketSet sockets_;
+  std::vector<Entry> entries_;
+  Entry admin_;
+};
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,349 @@
+// build: everything that can fail without the outside seeing it (files, logs, routes), then bind all addresses.
+// start: only when all of it stands do the listeners accept; nobody is served by half a daemon.
+// drain: on SIGTERM or SIGINT /readyz says 503, and every HTTP answer `Connection: close`, while service goes on for
+// `shutdown.delay` (load balancers take us out); then listeners accept what the kernel has let in and close, idle
+// connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
+// `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last. What
+// does not end then (a handler that never returns) ends with the process, two seconds later: stop_watchdog.cpp, armed
+// before anything else is done about a signal. Logs are given up before that (stop_end.cpp). A reload that is under way
+// when a stop comes is finished first; what it has made is then stopped like the rest.
+#include "daemon/process.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <ctime>
+#include <exception>
+#include <functional>
+#include <new>
+#include <utility>
+#include <variant>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/observe/catalogue.hpp"
+#include "core/runtime/gomaxprocs.hpp"
+#include "core/runtime/scheduler.hpp"
+#include "core/runtime/service_thread.hpp"
+#include "daemon/descriptors.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/memory_guard.hpp"
+#include "daemon/process_setup.hpp"
+#include "daemon/services/http_service.hpp"
+#include "daemon/signals.hpp"
+#include "daemon/version.hpp"
+
+namespace fiberd::daemon {
+
+std::shared_ptr<Instance> Process::first_instance(const config::Config& config, Failure& why) {
+  Provided provided;
+  provided.files = make_open_files(config.file_cache, registry_);
+  for (const config::ListenerConfig& listener : config.listeners) {
+    provided.http.emplace_back();
+    const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
+    if (http == nullptr) continue;
+    std::vector<Flaw> flaws;
+    provided.http.back() = provision_http(*http, handlers_, provided.files, flaws);
+    if (flaws.empty()) continue;
+    why = {"listener " + listener.name + ": " + flaws.front().diagnostic.to_string() +
+               explain_shortage(flaws.front().error),
+           code_of(flaws.front().error, ExitCode::bad_usage)};
+    return nullptr;
+  }
+  std::shared_ptr<Instance> instance = Instance::provision(config, std::move(provided), parts(), nullptr, why);
+  if (instance == nullptr || !instance->bind(nullptr, why)) return nullptr;
+  return instance;
+}
+
+void Process::use_settings(const config::Config& config) {
+  shutdown_delay_.store(config.shutdown.delay.count(), std::memory_order_relaxed);
+  shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
+  end_.use(config);
+  memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+}
+
+ExitCode Process::build(const config::Config& config) {
+  const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
+  gomaxprocs_source_ = cpus.source;
+  if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
+  if (!cpus.error.empty()) {
+    say_fatal(cpus.error);
+    return ExitCode::bad_usage;
+  }
+  auto started = runtime::Runtime::start({.gomaxprocs = cpus.gomaxprocs,
+                                          .stack_size = config.runtime.stack_size,
+                                          .small_stack_size = config.runtime.small_stack_size,
+                                          .large_stack_size = config.runtime.large_stack_size,
+                                          .stack_guards = static_cast<fiber::GuardMode>(config.runtime.stack_guards),
+                                          .blocking_threads = config.runtime.blocking_threads,
+                                          .handoff_max = config.runtime.handoff_max,
+                                          .machines_max = config.runtime.machines_max});
+  if (!started) {
+    say_fatal("the runtime cannot start: " + with_limits(started.error()));
+    return ExitCode::runtime_failure;
+  }
+  runtime_ = std::move(*started);
+  end_.scheduler.store(&runtime_->scheduler(), std::memory_order_release);
+  observe::register_catalogue(registry_);
+  log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
+                                    [] { return static_cast<double>(log_lines_dropped()); });
+  reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
+  reload_time_ =
+      &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));
+  for (const char* const result : {"success", "failure", "stopping"})
+    (void)registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {result});
+  if (const MemoryLimit memory = find_memory_limit(config.memory.limit); !memory.warning.empty())
+    log(LogLevel::warning, memory.warning);
+  memory_ = std::make_unique<MemoryWatch>(*runtime_, room_);
+  use_settings(config);
+  exporter_ = std::make_unique<observe::Exporter>(
+      registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
+  admin_state_.exporter = exporter_.get();
+  reloader_ = std::make_unique<Reloader>(*runtime_, [this] { return reload(); });
+  if (load_) admin_state_.reload = [this] { return reloader_->request_and_wait(); };
+  Failure why;
+  current_ = first_instance(config, why);
+  if (current_ == nullptr || !enough_descriptors(config, why)) {
+    say_fatal(why.message);
+    return why.code;
+  }
+  room_.use(current_->present());
+  return ExitCode::clean;
+}
+
+/// The last moment of a stop that begins now.
+void Process::arm_watchdog(std::chrono::nanoseconds more) noexcept {
+  static constexpr std::chrono::nanoseconds kGrace = std::chrono::seconds(2);  // for what was cut, and the logs
+  end_.watchdog.arm(time_after(monotonic_now(), more + kGrace));
+}
+
+void Process::stop_requested(int signo) noexcept {
+  // timeout(1) sends its signal to the program and at once to the group that it is in; so do service managers that
+  // signal a whole group. That is one wish.
+  static constexpr std::int64_t kSameSignal = 100'000'000;  // ns
+  const bool first = stop_.load(std::memory_order_acquire) == 0;
+  const std::int64_t now = monotonic_now();
+  if (first) stop_began_ = now;
+  if (!first && stop_began_ != 0 && now - stop_began_ < kSameSignal) return;
+  arm_watchdog(first ? std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load())
+                     : std::chrono::nanoseconds(0));
+  if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
+    // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
+    {
+      const LockGuard guard(current_lock_);
+      current_->begin_stop();
+    }
+    log(LogLevel::info, std::string("signal ") + name_of_signal(signo) + ": stopping");
+    stop_began_ = monotonic_now();  // from the end of all this: its twin may have waited here meanwhile
+  } else {
+    log(LogLevel::warning, "second signal: what is still open is cut");
+    drain_deadline_.store(0, std::memory_order_release);
+    retire_deadline_.store(0, std::memory_order_release);
+  }
+  stop_.notify_all();
+}
+
+Result<void> Process::handle_signals() {
+  Result<void> heard;
+  const auto on = [&](int signo, std::function<void(int)> what) {
+    if (heard) heard = runtime_->scheduler().service_thread().on_signal(signo, std::move(what));
+  };
+  for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
+  on(SIGUSR1, [this](int) {
+    // The writers' threads do it, which may wait for a disk: this one acts on signals.
+    reopen_log();
+    access_writers_.reopen();
+    log(LogLevel::info, "logs reopened");
+  });
+  on(SIGUSR2,
+     [](int) { log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead"); });
+  on(SIGHUP, [this](int) {
+    if (load_) log(LogLevel::info, "SIGHUP: the configuration is loaded anew");
+    if (load_)
+      reloader_->request();
+    else
+      log(LogLevel::warning, "SIGHUP: this program does not reload its configuration; restart it instead");
+  });
+  return heard;
+}
+
+void Process::announce() const {
+  const config::Config& config = current_->config();
+  log(LogLevel::info, "configuration: " + (config.source == config::kBuiltIn
+                                               ? "built in, as `config default` prints it: no -c was given"
+                                               : config.source));
+  for (const std::string& line : current_->announcements()) log(LogLevel::info, line);
+  warn_of_address_space(config.runtime.stack_size);
+  // Last: who waits for this line may connect everywhere.
+  const runtime::MemStats stats = runtime_->read_mem_stats();
+  const bool few = stats.guard_kind == fiber::GuardKind::mprotect;  // else there are millions
+  log(LogLevel::info, "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) +
+                          " (" + gomaxprocs_source_ + "), stack guards " +
+                          std::string(fiber::to_string(stats.guard_kind)) +
+                          (few ? " (" + std::to_string(stats.stacks_most) + " at most)" : "") +
+                          (memory_->limit() != 0 ? ", memory limit " + std::to_string(memory_->limit() >> 20U) + " MiB"
+                                                 : std::string(", no memory limit")));
+}
+
+/// All of the present instance but the admin's, each on a fiber of its own.
+void Process::drain_services(std::size_t& cut) {
+  struct Progress {
+    std::atomic<std::size_t> left{0};
+    std::atomic<std::size_t> cut{0};
+  } progress;
+  std::vector<Instance::Entry>& entries = current_->entries();
+  progress.left = entries.size();
+  for (Instance::Entry& e : entries) {
+    auto stop_one = [this, &progress, service = e.service.get()] {
+      progress.cut += service->drain(drain_deadline_);
+      --progress.left;
+    };
+    // Without a fiber for it, one after the other: slower, not wrong.
+    if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", stop_one)) stop_one();
+  }
+  while (progress.left != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
+  cut = progress.cut;
+}
+
+void Process::drain() {
+  draining_.cancel();
+  admin_state_.ready.store(false, std::memory_order_release);
+  reloader_->close();
+  current_->begin_stop();  // a stop that came before the start had ended found nothing to tell
+  const std::int64_t serve_until = time_after(monotonic_now(), std::chrono::nanoseconds(shutdown_delay_.load()));
+  while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)
+    (void)runtime::sleep_for(std::chrono::milliseconds(10));
+  const std::int64_t deadline = stop_.load(std::memory_order_acquire) < 2
+                                    ? time_after(monotonic_now(), std::chrono::nanoseconds(shutdown_timeout_.load()))
+                                    : 0;
+  // An exchange sees what a second signal did before its own store of 0, which this may have undone.
+  (void)drain_deadline_.exchange(deadline, std::memory_order_acq_rel);
+  (void)retire_deadline_.exchange(deadline, std::memory_order_acq_rel);
+  if (stop_.load(std::memory_order_acquire) >= 2) {
+    drain_deadline_.store(0, std::memory_order_release);
+    retire_deadline_.store(0, std::memory_order_release);
+  }
+  current_->stop_listening();
+  std::size_t cut = 0;
+  drain_services(cut);
+  while (retiring_.load(std::memory_order_acquire) != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
+  served_.cancel();
+  handlers_.stop();
+  if (Instance::Entry* const admin = current_->admin()) {
+    for (const auto& s : admin->sockets) s->socket->stop();
+    const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
+    (void)admin->service->drain(soon);
+  }
+  if (cut != 0)
+    log(LogLevel::warning,
+        std::to_string(cut) + " connections were cut " +
+            (stop_.load(std::memory_order_acquire) > 1 ? "at the second signal" : "at shutdown.timeout"));
+}
+
+/// What the program itself starts, and then the listeners.
+std::error_code Process::start(std::string& why) {
+  std::error_code error;
+  try {
+    runtime_->run([&] {
+      error = error_of(handlers_.start(served_.context, why));
+      if (!error) error = error_of(current_->start());
+    });
+  } catch (const std::system_error& e) {  // not one fiber is to be had
+    return e.code();
+  }
+  return error;
+}
+
+ExitCode Process::serve() {
+  if (const std::error_code error = end_.watchdog.start()) {
+    say_fatal("the stop's watchdog cannot be started: " + with_limits(error));
+    return ExitCode::runtime_failure;
+  }
+  if (const std::error_code error = error_of(handle_signals())) {
+    say_fatal("signals cannot be handled: " + with_limits(error));
+    return ExitCode::runtime_failure;
+  }
+  if (const std::error_code error = access_writers_.start()) {
+    say_fatal("the access logs' thread cannot be started: " + with_limits(error));
+    return ExitCode::runtime_failure;
+  }
+  memory_->start(draining_);
+  ExitCode code = ExitCode::clean;
+  std::string why;
+  if (const std::error_code error = start(why)) {
+    const bool stacks = error == std::errc::not_enough_memory;
+    const std::uint64_t size = current_->config().runtime.stack_size;
+    say_fatal("cannot start: " + (why.empty() ? error.message() : why) + explain_shortage(error) +
+              (stacks ? " (stacks are reserved 1024 at a time: " + std::to_string((size * 1024) >> 20U) +
+                            " MiB with this runtime.stack_size)"
+                      : std::string()));
+    code = ExitCode::runtime_failure;
+  } else {
+    reload_successful_->set(1);
+    reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
+    admin_state_.ready.store(true, std::memory_order_release);
+    say_started();
+    announce();
+    reloader_->open();
+    while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
+  }
+  if (code != ExitCode::clean)
+    arm_watchdog(std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()));
+  stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);
+  try {
+    runtime_->run([this] { drain(); });
+  } catch (const std::system_error&) {
+    draining_.cancel();  // without a fiber nobody is served either
+  }
+  return code;
+}
+
+ExitCode Process::run(const config::Config& config) {
+  ExitCode code = build(config);
+  if (code == ExitCode::clean) code = serve();
+  if (runtime_ != nullptr) {
+    // Listeners unregister from the scheduler: before it goes.
+    if (current_ != nullptr) {
+      current_->stop_listening();
+      if (Instance::Entry* const admin = current_->admin())
+        for (const auto& s : admin->sockets) s->socket->stop();
+    }
+    // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
+    runtime_->scheduler().wait_until_no_fibers();
+    room_.use({});
+    current_.reset();
+    end_.scheduler.store(nullptr, std::memory_order_release);
+    runtime_.reset();
+  }
+  access_writers_.stop(end_.patience(), end_.log_deadline(kAccessLogsBeforeEnd));
+  if (code == ExitCode::clean) log(LogLevel::info, "stopped");
+  return code;
+}
+
+ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload) {
+  hold_signals();
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  (void)sigaction(SIGPIPE, &ignore, nullptr);  // whoever read our lines may have gone
+  std::string why;
+  if (const Result<void> opened = open_log(options_of(config.log), why); !opened) {
+    say_fatal("log.output " + config.log.output + " cannot be opened: " + why + explain_shortage(opened.error()));
+    return code_of(opened.error(), ExitCode::bad_usage);
+  }
+  ExitCode code = ExitCode::runtime_failure;
+  StopEnd end(config);
+  try {
+    Process process(handlers, std::move(reload), end);
+    code = process.run(config);
+  } catch (const std::bad_alloc&) {
+    say_fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));
+  } catch (const std::system_error& e) {
+    say_fatal(e.what() + explain_shortage(e.code()));
+  } catch (const std::exception& e) {
+    say_fatal(e.what());
+  }
+  close_log(end.patience(), end.log_deadline(kLogBeforeEnd));
+  return code;
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,95 @@
+#pragma once
+// Process: what lives as long as the process that serves does, whichever configuration is served: runtime, metrics,
+// signals, logs, the stop; and the one instance that serves at present. How: process.cpp, process_reload.cpp.
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "config/config.hpp"
+#include "core/base/lock.hpp"
+#include "core/context/context.hpp"
+#include "core/metric/registry.hpp"
+#include "core/observe/exporter.hpp"
+#include "core/runtime/runtime.hpp"
+#include "daemon/access_log.hpp"
+#include "daemon/admin/admin.hpp"
+#include "daemon/failure.hpp"
+#include "daemon/instance.hpp"
+#include "daemon/memory_watch.hpp"
+#include "daemon/reloader.hpp"
+#include "daemon/room.hpp"
+#include "daemon/run.hpp"
+#include "daemon/stop_end.hpp"
+
+namespace fiberd::daemon {
+
+class Process {
+ public:
+  Process(const Handlers& handlers, LoadFunction load, StopEnd& end)
+      : handlers_(handlers), load_(std::move(load)), end_(end) {}
+  ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ExitCode run(const config::Config& config);
+
+ private:
+  ExitCode build(const config::Config& config);
+  ExitCode serve();
+  [[nodiscard]] std::shared_ptr<Instance> first_instance(const config::Config& config, Failure& why);
+  Result<void> handle_signals();
+  void announce() const;
+  std::error_code start(std::string& why);
+  void drain();
+  void drain_services(std::size_t& cut);
+  void stop_requested(int signo) noexcept;
+  void arm_watchdog(std::chrono::nanoseconds more) noexcept;
+  void use_settings(const config::Config& config);
+  [[nodiscard]] InstanceParts parts() noexcept {
+    return {handlers_, registry_, *runtime_, access_writers_, room_, admin_state_};
+  }
+
+  // Reloads: on the reload's fiber.
+  struct Prepared;
+  ReloadAnswer reload();
+  [[nodiscard]] bool prepare(Prepared& next);
+  [[nodiscard]] bool look_for_flaws(Prepared& next);
+  [[nodiscard]] bool begin(Prepared& next);
+  void commit(Prepared& next);
+  void undo(Instance& instance);
+  [[nodiscard]] ReloadAnswer refuse(Prepared& next);
+  void retire(std::vector<Instance::Entry> entries, std::int64_t deadline);
+
+  const Handlers& handlers_;
+  const LoadFunction load_;
+  StopEnd& end_;
+  metric::Registry registry_;
+  std::unique_ptr<observe::Exporter> exporter_;
+  AdminState admin_state_;
+  AccessLogWriters access_writers_;
+  metric::CallbackHandle log_dropped_;
+  metric::Gauge* reload_successful_ = nullptr;
+  metric::Gauge* reload_time_ = nullptr;
+  std::unique_ptr<runtime::Runtime> runtime_;
+  std::string gomaxprocs_source_;
+  Room room_;
+  std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<Reloader> reloader_;
+  Lock current_lock_;  // for whoever is not the fiber that replaces it
+  std::shared_ptr<Instance> current_;
+
+  std::atomic<std::uint32_t> stop_{0};             // signals so far
+  std::int64_t stop_began_ = 0;                    // the first one's time; the service thread's alone
+  runtime::CancelSource draining_;                 // whoever only looks on ends with it
+  std::atomic<std::int64_t> shutdown_delay_{0};    // ns
+  std::atomic<std::int64_t> shutdown_timeout_{0};  // ns
+  std::atomic<std::int64_t> drain_deadline_{0};
+  std::atomic<std::size_t> retiring_{0};                                            // fibers of retire()
+  std::atomic<std::int64_t> retire_deadline_{INT64_MAX};                            // of all of them, when a stop comes
+  const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
+};
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,194 @@
+// A reload, on a fiber of its own, one at a time (reloader.hpp). Everything that takes long, or may wait for a disk,
+// is done on the blocking pool: no Processor is held up by a configuration of thousands of routes.
+//
+// Until the new instance begins to serve, nothing that others could notice has changed but that new addresses are
+// bound; until it takes over, nothing has that could not be undone. What can fail is done before the first thing that
+// cannot: load, look, provision, bind, start what is new, open the log. Then there is no way back, and none is needed.
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <string>
+#include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/observe/catalogue.hpp"
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/gomaxprocs.hpp"
+#include "daemon/descriptors.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/process.hpp"
+#include "daemon/process_setup.hpp"
+#include "daemon/reload_rules.hpp"
+#include "daemon/services/http_service.hpp"
+
+namespace fiberd::daemon {
+
+struct Process::Prepared {
+  config::Outcome outcome;
+  Provided provided;
+  std::shared_ptr<Instance> instance;
+  std::vector<std::string> wrong;  // lines; empty: nothing is
+};
+
+/// On the blocking pool. False: next.wrong says why.
+bool Process::look_for_flaws(Prepared& next) {
+  const config::Config& before = current_->config();
+  next.outcome = load_();
+  config::Outcome& outcome = next.outcome;
+  const bool loaded = outcome.ok();
+  next.provided.files = outcome.config.file_cache == before.file_cache
+                            ? current_->files()
+                            : make_open_files(outcome.config.file_cache, registry_);
+  std::vector<Flaw> flaws = provision(outcome, handlers_, &next.provided);
+  for (Flaw& flaw : flaws) outcome.diagnostics.push_back(std::move(flaw.diagnostic));
+  // Of a file that could not be read as a whole nobody knows what would change.
+  if (loaded)
+    for (config::Diagnostic& d : not_reloadable(before, outcome.config)) outcome.diagnostics.push_back(std::move(d));
+  config::sort_by_place(outcome.diagnostics);
+  for (const config::Diagnostic& d : outcome.diagnostics) next.wrong.push_back(d.to_string());
+  return next.wrong.empty();
+}
+
+/// On the blocking pool. False: next.wrong says why.
+bool Process::prepare(Prepared& next) {
+  if (!look_for_flaws(next)) return false;
+  for (const std::string& warning : forewarn(next.outcome.config)) log(LogLevel::warning, warning);
+  Failure why;
+  next.instance =
+      Instance::provision(std::move(next.outcome.config), std::move(next.provided), parts(), current_.get(), why);
+  if (next.instance == nullptr || !next.instance->bind(current_.get(), why)) {
+    next.instance = nullptr;
+    next.wrong.push_back(why.message);
+    return false;
+  }
+  compare_descriptors(current_->config(), next.instance->config());
+  return true;
+}
+
+/// What is new begins to serve, and the log is the new one's. False: next.wrong says why, and it is as it was.
+bool Process::begin(Prepared& next) {
+  const config::Config& config = next.instance->config();
+  if (const Result<void> started = next.instance->start(); !started) {
+    next.wrong.push_back("cannot start: " + with_limits(started.error()));
+    undo(*next.instance);
+    return false;
+  }
+  if (config.log == current_->config().log) return true;
+  std::string why;
+  const Result<void> opened = runtime::blocking([&] { return open_log(options_of(config.log), why); });
+  if (opened) return true;
+  next.wrong.push_back("log.output " + config.log.output + " cannot be opened: " + why +
+                       explain_shortage(opened.error()));
+  undo(*next.instance);
+  return false;
+}
+
+void Process::undo(Instance& instance) { retire(instance.undo(), INT64_MAX); }
+
+void Process::commit(Prepared& next) {
+  std::shared_ptr<Instance> old = current_;
+  const std::vector<std::string> before = old->announcements();
+  next.instance->adopt();
+  room_.use(next.instance->present());
+  {
+    const LockGuard guard(current_lock_);
+    current_ = next.instance;
+    // Whoever was told to stop meanwhile told the old one.
+    if (stop_.load(std::memory_order_acquire) != 0) current_->begin_stop();
+  }
+  const config::Config& config = current_->config();
+  use_settings(config);
+  if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
+    const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
+    gomaxprocs_source_ = cpus.source;
+    runtime::blocking([&] { runtime_->set_gomaxprocs(cpus.gomaxprocs); });
+  }
+  retire(old->leave(*current_), time_after(monotonic_now(), config.shutdown.timeout));
+  for (const std::string& line : current_->announcements())
+    if (std::find(before.begin(), before.end(), line) == before.end()) log(LogLevel::info, line);
+}
+
+/// Listeners that are gone, on a fiber each: what they serve ends, or is cut at the deadline; a socket whose service
+/// goes on is kept until the last connection that came by it has gone.
+void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline) {
+  for (Instance::Entry& e : entries) {
+    auto entry = std::make_shared<Instance::Entry>(std::move(e));
+    retiring_.fetch_add(1, std::memory_order_acq_rel);
+    auto end = [this, entry, deadline] {
+      for (const auto& s : entry->sockets) s->socket->stop();
+      if (entry->service != nullptr) {
+        // A stop's deadline may come first: looked at by a fiber beside, for drain() looks at one.
+        auto bound = std::make_shared<std::atomic<std::int64_t>>(deadline);
+        auto over = std::make_shared<std::atomic<bool>>(false);
+        retiring_.fetch_add(1, std::memory_order_acq_rel);
+        auto watch = [this, bound, over] {
+          while (!over->load(std::memory_order_acquire)) {
+            bound->store(std::min(bound->load(), retire_deadline_.load(std::memory_order_acquire)));
+            (void)runtime::sleep_for(std::chrono::milliseconds(10));
+          }
+          retiring_.fetch_sub(1, std::memory_order_acq_rel);
+        };
+        if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", watch)) retiring_.fetch_sub(1);
+        const std::size_t cut = entry->service->drain(*bound);
+        over->store(true, std::memory_order_release);
+        if (cut != 0)
+          log(LogLevel::warning, "listener " + entry->service->name() + " is gone: " + std::to_string(cut) +
+                                     " connections were cut at shutdown.timeout");
+      }
+      for (const auto& s : entry->sockets)
+        while (s->socket->connections() != 0) (void)runtime::sleep_for(std::chrono::milliseconds(10));
+      entry->sockets.clear();
+      entry->service.reset();
+      retiring_.fetch_sub(1, std::memory_order_acq_rel);
+    };
+    if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", end)) end();
+  }
+}
+
+ReloadAnswer Process::refuse(Prepared& next) {
+  reload_successful_->set(0);
+  registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"failure"}).add();
+  ReloadAnswer answer{ReloadAnswer::Verdict::refused, {}};
+  for (const std::string& line : next.wrong) {
+    log(LogLevel::error, "reload: " + line);
+    answer.text += line + "\n";
+  }
+  log(LogLevel::error, "reload refused: the configuration before goes on");
+  answer.text += "reload refused: the configuration before goes on\n";
+  runtime::blocking([&] {
+    next.instance.reset();
+    access_writers_.tidy();
+  });
+  return answer;
+}
+
+ReloadAnswer Process::reload() {
+  if (stop_.load(std::memory_order_acquire) != 0) {
+    registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}).add();
+    log(LogLevel::warning, "reload refused: the daemon is stopping");
+    return Reloader::stopping();
+  }
+  const std::int64_t began = monotonic_now();
+  Prepared next;
+  if (!runtime::blocking([&] { return prepare(next); }) || !begin(next)) return refuse(next);
+  std::shared_ptr<Instance> old = current_;
+  const std::string changed = what_changed(old->config(), next.instance->config());
+  commit(next);
+  reload_successful_->set(1);
+  reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
+  registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"success"}).add();
+  const std::string line = "reloaded in " + std::to_string((monotonic_now() - began) / 1'000'000) +
+                           " ms: " + (changed.empty() ? "nothing has changed" : changed);
+  log(LogLevel::info, line);
+  // What the old one alone had: a thousand routes take their time to go.
+  next.instance.reset();
+  const auto last = old->ends_on_fibers();
+  runtime::blocking([&] {
+    old.reset();
+    access_writers_.tidy();
+  });
+  return {ReloadAnswer::Verdict::done, line + "\n"};
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,127 @@
+#include "daemon/reloader.hpp"
+
+#include <chrono>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+#include "core/base/log.hpp"
+
+namespace fiberd::daemon {
+
+ReloadAnswer Reloader::stopping() {
+  return {ReloadAnswer::Verdict::stopping, "reload refused: the daemon is stopping\n"};
+}
+
+static ReloadAnswer refuse_for_stop() {
+  log(LogLevel::warning, "reload refused: the daemon is stopping");
+  return Reloader::stopping();
+}
+
+std::shared_ptr<Reloader::Attempt> Reloader::ask() {
+  auto fresh = std::make_shared<Attempt>();
+  std::shared_ptr<Attempt> mine;
+  {
+    const LockGuard guard(lock_);
+    if (closed_) return nullptr;
+    if (next_ == nullptr) next_ = std::move(fresh);
+    mine = next_;
+  }
+  begin();
+  return mine;
+}
+
+void Reloader::open() noexcept {
+  {
+    const LockGuard guard(lock_);
+    open_ = true;
+  }
+  begin();
+}
+
+/// Starts the fiber if there is something to do and none at it.
+void Reloader::begin() noexcept {
+  {
+    const LockGuard guard(lock_);
+    if (!open_ || running_ || next_ == nullptr) return;
+    running_ = true;
+  }
+  std::error_code error;
+  try {
+    const Result<void> spawned =
+        runtime_.spawn({.name = "reload", .claim = fiber::StackClaim::report}, [this] { run(); });
+    if (spawned) return;
+    error = spawned.error();
+  } catch (const std::bad_alloc&) {
+    error = std::make_error_code(std::errc::not_enough_memory);
+  }
+  std::shared_ptr<Attempt> given_up;
+  {
+    const LockGuard guard(lock_);
+    running_ = false;
+    given_up = std::exchange(next_, nullptr);
+  }
+  log(LogLevel::error, "reload: no fiber can be started: " + error.message());
+  if (given_up == nullptr) return;
+  given_up->answer = {ReloadAnswer::Verdict::refused, "reload: no fiber can be started: " + error.message() + "\n"};
+  (void)given_up->done.done();
+}
+
+void Reloader::run() noexcept {
+  for (;;) {
+    std::shared_ptr<Attempt> attempt;
+    bool closed = false;
+    {
+      const LockGuard guard(lock_);
+      attempt = std::exchange(next_, nullptr);
+      closed = closed_;
+      if (attempt == nullptr) {
+        running_ = false;
+        return;
+      }
+    }
+    try {
+      attempt->answer = closed ? refuse_for_stop() : reload_();
+    } catch (const std::exception& e) {
+      log(LogLevel::error, std::string("reload: ") + e.what());
+      attempt->answer = {ReloadAnswer::Verdict::refused, std::string("reload: ") + e.what() + "\n"};
+    }
+    (void)attempt->done.done();
+  }
+}
+
+void Reloader::request() noexcept {
+  try {
+    if (ask() == nullptr) (void)refuse_for_stop();
+  } catch (const std::bad_alloc&) {
+    log(LogLevel::error, "reload: out of memory");
+  }
+}
+
+ReloadAnswer Reloader::request_and_wait() {
+  const std::shared_ptr<Attempt> attempt = ask();
+  if (attempt == nullptr) return stopping();
+  attempt->done.wait();
+  return attempt->answer;
+}
+
+void Reloader::close() noexcept {
+  for (;;) {
+    std::shared_ptr<Attempt> never_begun;
+    bool over = false;
+    {
+      const LockGuard guard(lock_);
+      closed_ = true;
+      over = !running_;
+      if (over) never_begun = std::exchange(next_, nullptr);
+    }
+    if (never_begun != nullptr) {
+      never_begun->answer = refuse_for_stop();
+      (void)never_begun->done.done();
+    }
+    if (over) return;
+    (void)runtime::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,55 @@
+#include "daemon/room.hpp"
+
+#include <new>
+
+#include "core/http/reclaim.hpp"
+
+namespace fiberd::daemon {
+
+static std::vector<http::Server*> servers_of(const std::vector<std::shared_ptr<HttpServer>>& all) {
+  std::vector<http::Server*> servers;
+  servers.reserve(all.size());
+  for (const auto& s : all)
+    if (s->get() != nullptr) servers.push_back(s->get());
+  return servers;
+}
+
+std::size_t Room::connections() const noexcept {
+  const auto present = present_.read();
+  std::size_t open = 0;
+  for (const auto& l : (*present)->listeners) open += l->connections();
+  return open;
+}
+
+std::size_t Room::make_descriptors(std::size_t wanted) noexcept {
+  const auto present = present_.read();
+  // First the files that nobody is sending: they cost nobody anything.
+  const std::size_t closed = (*present)->files != nullptr ? (*present)->files->reclaim(wanted) : 0;
+  if (closed >= wanted) return closed;
+  try {
+    return closed + http::reclaim(servers_of((*present)->servers), wanted - closed);
+  } catch (const std::bad_alloc&) {
+    return closed;
+  }
+}
+
+void Room::part_with_some() noexcept {
+  const auto present = present_.read();
+  if ((*present)->files != nullptr) (*present)->files->clear();
+  try {
+    const std::vector<http::Server*> servers = servers_of((*present)->servers);
+    std::size_t open = 0;
+    for (const http::Server* const s : servers) open += s->connections();
+    (void)http::reclaim(servers, open / 8 + 1);
+  } catch (const std::bad_alloc&) {  // the next look is in half a second
+  }
+}
+
+std::size_t RoomOfListener::close_some(void* argument, net::Shortage shortage, std::size_t wanted) noexcept {
+  const auto& self = *static_cast<const RoomOfListener*>(argument);
+  if (shortage == net::Shortage::descriptors) return self.room->make_descriptors(wanted);
+  http::Server* const own = self.own != nullptr ? self.own->get() : nullptr;
+  return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
+}
+
+}  // namespace fiberd::daemon

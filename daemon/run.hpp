@@ -1,0 +1,19 @@
+#pragma once
+// run_daemon: the whole life of the process that serves. How: process.cpp.
+#include <functional>
+
+#include "config/config.hpp"
+#include "daemon/exit_code.hpp"
+#include "daemon/handlers.hpp"
+
+namespace fiberd::daemon {
+
+/// Loads the configuration anew, from where it came with all that the command line said; on a thread that may wait.
+using LoadFunction = std::function<config::Outcome()>;
+
+/// Runs until SIGTERM or SIGINT and drains. Blocks. Call once, before the process has other threads (the signals that
+/// it handles are blocked in the caller, and stay so). A handler that `config` names and `handlers` has not: bad_usage.
+/// `reload` is called for each reload; empty: reloads are refused.
+[[nodiscard]] ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload = {});
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,63 @@
+#include "daemon/services/http_server.hpp"
+
+#include <utility>
+
+#include "core/observe/catalogue.hpp"
+
+namespace fiberd::daemon {
+
+using observe::register_metric;
+
+http::ServerMetrics make_server_metrics(const std::string& listener, metric::Leases& leases) {
+  metric::Registry& registry = leases.registry();
+  http::ServerMetrics m;
+  m.active = &leases.gauge(register_metric(registry, "fiberd_listener_connections_active"), {listener});
+  m.idle = &leases.gauge(register_metric(registry, "fiberd_listener_connections_idle"), {listener});
+  metric::Family& refused = register_metric(registry, "fiberd_http_refused_total");
+  for (std::size_t i = 1; i < m.rejects.size(); ++i)
+    m.rejects[i] = &leases.counter(refused, {listener, http::token_of(static_cast<http::Reject>(i))});
+  metric::Family& timeouts = register_metric(registry, "fiberd_http_timeouts_total");
+  m.header_timeouts = &leases.counter(timeouts, {listener, "header"});
+  m.body_timeouts = &leases.counter(timeouts, {listener, "body"});
+  m.request_timeouts = &leases.counter(timeouts, {listener, "request"});
+  m.write_timeouts = &leases.counter(timeouts, {listener, "write"});
+  m.idle_timeouts = &leases.counter(timeouts, {listener, "idle"});
+  m.body_rate = &leases.counter(timeouts, {listener, "body_rate"});
+  m.write_rate = &leases.counter(timeouts, {listener, "write_rate"});
+  metric::Family& reclaimed = register_metric(registry, "fiberd_http_reclaimed_total");
+  m.reclaimed_idle = &leases.counter(reclaimed, {listener, "idle"});
+  m.reclaimed_head = &leases.counter(reclaimed, {listener, "head"});
+  m.reclaimed_end = &leases.counter(reclaimed, {listener, "end"});
+  metric::Family& closed = register_metric(registry, "fiberd_http_closed_total");
+  m.closed_unread_body = &leases.counter(closed, {listener, "unread_body"});
+  m.closed_age = &leases.counter(closed, {listener, "age"});
+  m.closed_requests = &leases.counter(closed, {listener, "requests"});
+  m.closed_truncated = &leases.counter(closed, {listener, "truncated"});
+  m.spawn_refused = &leases.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
+  m.panics = &leases.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
+  return m;
+}
+
+HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registry& registry)
+    : whose_(whose), leases_(registry) {
+  // The series that its sites lease, too: what the server counts by is of the first of them.
+  (void)make_server_metrics(listener, leases_);
+}
+
+HttpServer::~HttpServer() = default;
+
+void HttpServer::on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept {
+  static_cast<HttpServer*>(server)->server_->serve(fd, &net::Listener::release, place, client);
+}
+
+void HttpServer::use(std::shared_ptr<const http::Site> site) {
+  if (server_ != nullptr) return server_->use(std::move(site));
+  http::ServerOptions options;
+  if (whose_ == Whose::admin) {
+    options.fiber_name = "admin";  // let in above the memory limit, too
+    options.claim = fiber::StackClaim::report;
+  }
+  server_ = http::Server::make_for(options, std::move(site));
+}
+
+}  // namespace fiberd::daemon

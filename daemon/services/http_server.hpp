@@ -1,0 +1,48 @@
+#pragma once
+// HttpServer: the connections of one HTTP listener for as long as it lives, over all configurations, with what counts
+// them.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/http/server.hpp"
+#include "core/metric/registry.hpp"
+#include "core/net/listener.hpp"
+
+namespace fiberd::daemon {
+
+/// The counters of connections; valid as long as the leases.
+[[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Leases& leases);
+
+class HttpServer {
+ public:
+  /// Of a listener's connections, or of the admin's. Throws as Registry does.
+  enum class Whose : std::uint8_t { listener, admin };
+  HttpServer(Whose whose, const std::string& listener, metric::Registry& registry);
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+  ~HttpServer();
+
+  /// Requests that begin from now on are answered by `site`; the first call makes the server. Throws std::bad_alloc.
+  void use(std::shared_ptr<const http::Site> site);
+  /// Null before the first use().
+  [[nodiscard]] http::Server* get() const noexcept { return server_.get(); }
+  void begin_stop() noexcept {
+    if (server_ != nullptr) server_->begin_stop();
+  }
+  /// As http::Server::stop.
+  std::size_t stop(const std::atomic<std::int64_t>& deadline) {
+    return server_ != nullptr ? server_->stop(deadline) : 0;
+  }
+  /// As net::OnAcceptFrom; the argument is one of these.
+  static void on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept;
+
+ private:
+  const Whose whose_;
+  metric::Leases leases_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,159 @@
+#include "daemon/services/http_service.hpp"
+
+#include <utility>
+#include <vector>
+
+#include "core/observe/catalogue.hpp"
+#include "daemon/process_setup.hpp"
+
+namespace fiberd::daemon {
+
+using observe::register_metric;
+
+std::shared_ptr<http::OpenFiles> make_open_files(const config::FileCacheConfig& config, metric::Registry& registry) {
+  http::OpenFilesMetrics m;
+  m.files = &registry.gauge(register_metric(registry, "fiberd_file_cache_files"), {});
+  m.descriptors = &registry.gauge(register_metric(registry, "fiberd_file_cache_descriptors"), {});
+  m.memory = &registry.gauge(register_metric(registry, "fiberd_file_cache_memory_bytes"), {});
+  metric::Family& lookups = register_metric(registry, "fiberd_file_cache_lookups_total");
+  m.hits = &registry.counter(lookups, {"hit"});
+  m.misses = &registry.counter(lookups, {"miss"});
+  m.renewed = &registry.counter(lookups, {"renewed"});
+  metric::Family& evicted = register_metric(registry, "fiberd_file_cache_evicted_total");
+  m.evicted_room = &registry.counter(evicted, {"room"});
+  m.evicted_age = &registry.counter(evicted, {"age"});
+  m.evicted_shortage = &registry.counter(evicted, {"shortage"});
+  return std::make_shared<http::OpenFiles>(
+      http::OpenFilesOptions{.files = config.files, .memory = config.memory, .age = config.age}, m);
+}
+
+/// The label of a route: its path, with host and methods where they tell routes of one path apart.
+static std::string route_label(const config::RouteConfig& route) {
+  std::string label = route.host + route.path;
+  for (std::size_t i = 0; i < route.methods.size(); ++i) label += (i == 0 ? " " : ",") + route.methods[i];
+  return label;
+}
+
+namespace {
+
+/// What a site's pointers point to: it goes when the last request that the site answers has been accounted for.
+struct SiteState {
+  explicit SiteState(metric::Registry& registry) : leases(registry) {}
+  metric::StatusCounters* count_for(metric::Family& requests, metric::Family& durations, const std::string& listener,
+                                    const std::string& route) {
+    counters.push_back(
+        std::make_unique<metric::StatusCounters>(leases.registry(), requests, durations, listener, route));
+    return counters.back().get();
+  }
+  metric::Leases leases;
+  std::vector<std::unique_ptr<metric::StatusCounters>> counters;
+  std::shared_ptr<AccessLog> access_log;
+};
+
+http::SiteOptions options_of(const config::HttpConfig& config, const config::ShutdownConfig& shutdown) {
+  http::SiteOptions options;
+  options.timeouts = {.header = config.timeouts.header,
+                      .body = config.timeouts.body,
+                      .request = config.timeouts.request,
+                      .write = config.timeouts.write,
+                      .idle = config.timeouts.idle,
+                      .grace = config.timeouts.grace,
+                      .age = config.timeouts.age,
+                      .drain = shutdown.idle};
+  options.head.header_size = static_cast<std::uint32_t>(config.limits.header_size);
+  options.head.header_fields = config.limits.header_fields;
+  options.head.target_size = static_cast<std::uint32_t>(config.limits.target_size);
+  options.body_size = config.limits.body_size;
+  options.body_rate = config.limits.body_rate;
+  options.write_rate = config.limits.write_rate;
+  options.requests = config.limits.requests;
+  options.hosts = config.hosts;
+  options.server_name = config.server;
+  return options;
+}
+
+}  // namespace
+
+HttpService::HttpService(const config::ListenerConfig& listener, const config::HttpConfig& http,
+                         const Surroundings& with)
+    : Service(listener.name, "http"),
+      log_config_(http.access_log),
+      connections_(http.limits.connections),
+      connections_per_address_(http.limits.connections_per_address),
+      room_{&with.room, nullptr} {}
+
+std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig& listener, HttpParts parts,
+                                                    const Surroundings& with, const HttpService* before, Failure& why) {
+  const auto& config = std::get<config::HttpConfig>(listener.service);
+  std::unique_ptr<HttpService> service(new HttpService(listener, config, with));
+  const auto state = std::make_shared<SiteState>(with.registry);
+  metric::Family& requests = register_metric(with.registry, "fiberd_http_requests_total");
+  metric::Family& durations = register_metric(with.registry, "fiberd_http_request_duration_seconds");
+  http::SiteOptions options = options_of(config, with.config.shutdown);
+  options.metrics = make_server_metrics(listener.name, state->leases);
+  options.metrics.unrouted = state->count_for(requests, durations, listener.name, "none");
+  const Gates* const gates = before != nullptr ? &before->gates_ : nullptr;
+  options.gate = service->gates_.make(config.flow, listener.name, "all", config.timeouts.request, with.registry, gates);
+  options.error_pages = std::move(parts.error_pages);
+  if (config.access_log.format != config::AccessLogFormat::off) {
+    if (before != nullptr && before->log_config_ == config.access_log) {
+      service->access_log_ = before->access_log_;
+    } else {
+      service->access_log_ = std::make_shared<AccessLog>(
+          config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common,
+          listener.name,
+          with.registry.lease_counter(register_metric(with.registry, "fiberd_access_log_dropped_total"),
+                                      {listener.name}));
+      std::string error;
+      if (const Result<void> added = with.access_logs.add(config.access_log.output, service->access_log_, error);
+          !added) {
+        why = {"listener " + listener.name + ": access_log.output " + config.access_log.output + ": " + error +
+                   explain_shortage(added.error()),
+               code_of(added.error(), ExitCode::bad_usage)};
+        return nullptr;
+      }
+    }
+    state->access_log = service->access_log_;
+    options.access_log = service->access_log_->hook();
+  }
+  for (std::size_t i = 0; i < parts.routes.size(); ++i) {
+    const config::RouteConfig& r = config.routes[i];
+    const std::string label = route_label(r);
+    parts.routes[i].gate = service->gates_.make(r.flow, listener.name, label,
+                                                r.timeout.value_or(config.timeouts.request), with.registry, gates);
+    parts.routes[i].counters = state->count_for(requests, durations, listener.name, label);
+  }
+  options.keeps = state;
+  auto site =
+      http::Site::make(std::move(options), std::move(parts.routes), before != nullptr ? before->site_.get() : nullptr);
+  if (!site) {
+    why = {"listener " + listener.name + ": routes: " + site.error().message() + explain_shortage(site.error()),
+           code_of(site.error(), ExitCode::bad_usage)};
+    return nullptr;
+  }
+  service->site_ = std::move(*site);
+  if (before == nullptr)
+    service->server_ = std::make_shared<HttpServer>(HttpServer::Whose::listener, listener.name, with.registry);
+  return service;
+}
+
+Result<void> HttpService::start() {
+  server_->use(site_);
+  return {};
+}
+
+void HttpService::adopt(Service& before) {
+  server_ = static_cast<HttpService&>(before).server_;
+  server_->use(site_);
+}
+
+net::Serving HttpService::serving() noexcept {
+  room_.own = server_.get();
+  return {.on_accept_from = &HttpServer::on_accept,
+          .argument = server_.get(),
+          .connections = connections_,
+          .connections_per_address = connections_per_address_,
+          .make_room = room_.make_room()};
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,542 @@
+// The daemon as a process: its configuration is replaced while it serves.
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kAdmin = "admin: {address: \"127.0.0.1:0\"}\n";
+const std::string kAny = "\"127.0.0.1:0\"";
+
+/// A listener `name` with these routes.
+std::string http(const std::string& name, const std::string& routes, const std::string& rest = {},
+                 const std::string& address = kAny) {
+  return "  - {name: " + name + ", address: " + address + ", http: {routes: [" + routes + "]" + rest + "}}\n";
+}
+std::string says(const std::string& path, const std::string& body) {
+  return "{path: " + path + ", respond: {body: " + body + "}}";
+}
+std::string config(const std::string& listeners, const std::string& rest = {}) {
+  return kAdmin + rest + "listeners:\n" + listeners;
+}
+
+/// What POST /reload is answered.
+Answer reload(const Daemon& daemon) {
+  HttpClient client(daemon.port("admin"), 0, 30s);
+  client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+  return client.receive().value();
+}
+Answer reload(const Daemon& daemon, const std::string& yaml) {
+  daemon.write_config(yaml);
+  return reload(daemon);
+}
+
+std::string ask(HttpClient& client, const std::string& path) {
+  client.send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n");
+  const auto answer = client.receive();
+  return answer ? std::to_string(answer->status) + " " + answer->body : "nothing";
+}
+std::string ask(std::uint16_t port, const std::string& path) {
+  HttpClient client(port);
+  return ask(client, path);
+}
+
+bool is_listened_on(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const fiberd::net::Endpoint to = fiberd::net::Endpoint::v4(0x7f000001, port);
+  const bool yes = ::connect(fd, to.data(), to.size()) == 0;
+  ::close(fd);
+  return yes;
+}
+
+/// A port that was free a moment ago.
+std::uint16_t free_port() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  fiberd::net::Endpoint any = fiberd::net::Endpoint::v4(0x7f000001, 0);
+  (void)::bind(fd, any.data(), any.size());
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  ::close(fd);
+  return fiberd::net::Endpoint::from(reinterpret_cast<sockaddr*>(&address), size).port();
+}
+std::string at(std::uint16_t port) { return "\"127.0.0.1:" + std::to_string(port) + "\""; }
+
+std::size_t descriptors_of(pid_t pid) {
+  std::size_t n = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    (void)entry;
+    ++n;
+  }
+  return n;
+}
+std::size_t lines_of(const std::string& page) {
+  return static_cast<std::size_t>(std::count(page.begin(), page.end(), '\n'));
+}
+std::size_t resident_kib(pid_t pid) {
+  const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
+  return std::strtoul(status.c_str() + status.find("VmRSS:") + 6, nullptr, 10);
+}
+
+}  // namespace
+
+TEST_CASE("a reload: kept connections are answered by the new configuration, and counters go on",
+          "[integration][daemon][reload]") {
+  Daemon daemon(config(http("web", says("/", "one"))));
+  HttpClient kept(daemon.port("web"));
+  CHECK(ask(kept, "/") == "200 one");
+  CHECK(daemon.metric("fiberd_config_last_reload_successful") == 1);
+  const auto began = daemon.metric("fiberd_config_last_reload_success_timestamp_seconds");
+  CHECK(began > 1e9);
+  const Answer answer = reload(daemon, config(http("web", says("/", "two") + ", " + says("/new", "new"))));
+  CHECK(answer.status == 200);
+  CHECK(answer.body.find("listener web changed\n") != std::string::npos);
+  CHECK(ask(kept, "/") == "200 two");
+  CHECK(ask(kept, "/new") == "200 new");
+  CHECK(ask(daemon.port("web"), "/") == "200 two");
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}") == 3);
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 1);
+  CHECK(daemon.metric("fiberd_config_last_reload_success_timestamp_seconds") >= began);
+  CHECK(reload(daemon).body.find("nothing has changed") != std::string::npos);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a reload that is refused: all that is wrong is told with its place, and the old configuration goes on",
+          "[integration][daemon][reload]") {
+  Daemon daemon(config(http("web", says("/", "one"))));
+  const Answer answer =
+      reload(daemon, config(http("web", "{path: /, respnd: {}}, {path: /f, files: {root: /nowhere/at/all}}")));
+  CHECK(answer.status == 422);
+  INFO(answer.body);
+  CHECK(answer.body.find(daemon.config_file() + ":3:") != std::string::npos);
+  CHECK(answer.body.find("respond") != std::string::npos);
+  CHECK(answer.body.find("/nowhere/at/all") != std::string::npos);
+  CHECK(daemon.log().find("reload: " + daemon.config_file() + ":3:") != std::string::npos);
+  CHECK(daemon.metric("fiberd_config_last_reload_successful") == 0);
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 1);
+  CHECK(ask(daemon.port("web"), "/") == "200 one");
+  ::unlink(daemon.config_file().c_str());
+  CHECK(reload(daemon).status == 422);
+  CHECK(reload(daemon, config(http("web", says("/", "two")))).status == 200);
+  CHECK(daemon.metric("fiberd_config_last_reload_successful") == 1);
+  CHECK(ask(daemon.port("web"), "/") == "200 two");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("requests in flight end by the configuration that they began with", "[integration][daemon][reload]") {
+  Daemon daemon(config(http("web", says("/", "one") + ", {path: /echo, echo: {}}")));
+  HttpClient upload(daemon.port("web"));
+  upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  // It has begun when the handler has sent what came.
+  CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1; }));
+  HttpClient batch(daemon.port("web"));
+  batch.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  CHECK(batch.receive().value().body == "one");
+  CHECK(reload(daemon, config(http("web", says("/", "two")))).status == 200);
+  CHECK(batch.receive().value().body == "one");
+  CHECK(ask(batch, "/") == "200 two");
+  CHECK(ask(daemon.port("web"), "/echo").starts_with("404"));
+  upload.send("world");
+  const auto answer = upload.receive();
+  REQUIRE(answer);
+  CHECK(answer->status == 200);
+  CHECK(answer->body == "helloworld");
+  CHECK(ask(upload, "/") == "200 two");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("listeners that are new begin, those that are gone drain, those that moved keep their connections",
+          "[integration][daemon][reload]") {
+  const std::uint16_t first = free_port();
+  const std::uint16_t second = free_port();
+  const std::string web = http("web", says("/", "web"));
+  Daemon daemon(
+      config(web + http("gone", "{path: /echo, echo: {}}") + http("moved", says("/", "here"), {}, at(first))));
+  HttpClient in_flight(daemon.port("gone"));
+  in_flight.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"gone\"}") == 1; }));
+  HttpClient moving(first);
+  CHECK(ask(moving, "/") == "200 here");
+  const Answer answer = reload(
+      daemon, config(web + http("moved", says("/", "there"), {}, at(second)) + http("fresh", says("/", "fresh"))));
+  INFO(answer.body);
+  CHECK(answer.status == 200);
+  CHECK(answer.body.find("listener fresh added; listener gone removed") != std::string::npos);
+  CHECK(ask(daemon.port("fresh"), "/") == "200 fresh");
+  CHECK(eventually([&] { return !is_listened_on(daemon.port("gone")); }));
+  CHECK(eventually([&] { return !is_listened_on(first); }));
+  CHECK(ask(second, "/") == "200 there");
+  CHECK(ask(moving, "/") == "200 there");
+  in_flight.send("world");
+  CHECK(in_flight.receive().value().body == "helloworld");
+  CHECK(ask(daemon.port("web"), "/") == "200 web");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what is gone is cut at shutdown.timeout, and the rest goes on", "[integration][daemon][reload]") {
+  const std::string web = http("web", says("/", "web"));
+  Daemon daemon(config(web + http("gone", "{path: /echo, echo: {}}"), "shutdown: {timeout: 100ms}\n"));
+  HttpClient never(daemon.port("gone"));
+  never.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"gone\"}") == 1; }));
+  CHECK(reload(daemon, config(web, "shutdown: {timeout: 100ms}\n")).status == 200);
+  CHECK(daemon.wait_for_log("listener gone is gone: 1 connections were cut"));
+  CHECK(ask(daemon.port("web"), "/") == "200 web");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what cannot change while the daemon runs is refused by name, and nothing of it is done",
+          "[integration][daemon][reload]") {
+  const std::uint16_t a = free_port();
+  const std::uint16_t b = free_port();
+  const std::uint16_t fresh = free_port();
+  const std::string both = http("a", says("/", "a"), {}, at(a)) + http("b", says("/", "b"), {}, at(b));
+  const std::string more = http("fresh", says("/", "fresh"), {}, at(fresh));
+  Daemon daemon(config(both));
+  const int taken = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  fiberd::net::Endpoint any = fiberd::net::Endpoint::v4(0x7f000001, 0);
+  REQUIRE(::bind(taken, any.data(), any.size()) == 0);
+  REQUIRE(::listen(taken, 1) == 0);
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  (void)::getsockname(taken, reinterpret_cast<sockaddr*>(&address), &size);
+  const std::uint16_t theirs = fiberd::net::Endpoint::from(reinterpret_cast<sockaddr*>(&address), size).port();
+
+  const auto refused = [&](const std::string& yaml, const std::string& why) {
+    const Answer answer = reload(daemon, yaml);
+    INFO(answer.body);
+    CHECK(answer.status == 422);
+    CHECK(answer.body.find(why) != std::string::npos);
+    CHECK(ask(a, "/") == "200 a");
+    CHECK(ask(b, "/") == "200 b");
+    CHECK_FALSE(is_listened_on(fresh));
+  };
+  refused(config(more + both, "runtime: {stack_size: 128KiB}\n"), "runtime.stack_size: ");
+  refused(
+      config(more + http("a", says("/", "x"), {}, at(a)) + "  - {name: b, address: " + at(b) + ", tcp: {echo: {}}}\n"),
+      "listener b is http");
+  refused(config(more + http("b", says("/", "x"), {}, at(a)) + http("a", says("/", "x"), {}, at(b))),
+          "listener a has 127.0.0.1:" + std::to_string(a));
+  refused(config(more + http("a", says("/", "x"), {}, at(a)) + http("b", says("/", "x"), {}, at(theirs))),
+          "cannot bind 127.0.0.1:" + std::to_string(theirs));
+  ::close(taken);
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 4);
+  // And then one that is right.
+  CHECK(reload(daemon, config(more + both)).status == 200);
+  CHECK(is_listened_on(fresh));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a bucket is as empty as before if its settings are the same, and full if they are not",
+          "[integration][daemon][reload]") {
+  const auto limited = [](const std::string& rate, const std::string& body) {
+    return config(http("web", "{path: /, rate_limit: {rate: " + rate + "}, respond: {body: " + body + "}}"));
+  };
+  Daemon daemon(limited("2/h, burst: 2", "one"));
+  const std::uint16_t port = daemon.port("web");
+  CHECK(ask(port, "/") == "200 one");
+  CHECK(ask(port, "/") == "200 one");
+  CHECK(ask(port, "/").starts_with("429"));
+  CHECK(reload(daemon, limited("2/h, burst: 2", "two")).status == 200);
+  CHECK(ask(port, "/").starts_with("429"));
+  const std::string refused =
+      "fiberd_admission_refused_total{listener=\"web\",route=\"/\",limit=\"rate_limit\",reason=\"rate_limited\","
+      "dry_run=\"false\"}";
+  CHECK(daemon.metric(refused) == 2);
+  CHECK(reload(daemon, limited("1/h, burst: 1", "three")).status == 200);
+  CHECK(ask(port, "/") == "200 three");
+  CHECK(ask(port, "/").starts_with("429"));
+  CHECK(daemon.metric(refused) == 1);
+  CHECK(reload(daemon, config(http("web", says("/", "four")))).status == 200);
+  CHECK(ask(port, "/") == "200 four");
+  CHECK_FALSE(daemon.metric(refused).has_value());
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("worker pools pass, or end, with the configuration", "[integration][daemon][reload]") {
+  const auto pooled = [](const std::string& workers, const std::string& body) {
+    return config(http("web", "{path: /, worker_pool: {workers: " + workers + "}, respond: {body: " + body + "}}"));
+  };
+  Daemon daemon(pooled("2", "one"));
+  HttpClient kept(daemon.port("web"));
+  CHECK(ask(kept, "/") == "200 one");
+  CHECK(reload(daemon, pooled("2", "two")).status == 200);
+  CHECK(ask(kept, "/") == "200 two");
+  CHECK(reload(daemon, pooled("3", "three")).status == 200);
+  CHECK(ask(kept, "/") == "200 three");
+  CHECK(reload(daemon, config(http("web", says("/", "four")))).status == 200);
+  CHECK(ask(kept, "/") == "200 four");
+  CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("limits of connections change with the configuration", "[integration][daemon][reload]") {
+  const auto limited = [](int most) {
+    return config("  - {name: t, address: \"127.0.0.1:0\", tcp: {echo: {}, limits: {connections: " +
+                  std::to_string(most) + "}}}\n");
+  };
+  Daemon daemon(limited(1));
+  const std::uint16_t port = daemon.port("t");
+  HttpClient first(port);
+  first.send("x");
+  CHECK(first.more());
+  HttpClient second(port);
+  CHECK_FALSE(second.more());
+  CHECK(reload(daemon, limited(2)).status == 200);
+  HttpClient third(port);
+  third.send("y");
+  CHECK(third.more());
+  first.send("z");
+  CHECK(first.more());  // a session outlives the configuration that it began with
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what has been aggregated stays as long as its listener does", "[integration][daemon][reload]") {
+  const auto aggregating = [](const std::string& rest, const std::string& other) {
+    return config("  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush_interval: 100ms" + rest + "}}\n" +
+                  other);
+  };
+  Daemon daemon(aggregating("", ""));
+  HttpClient client(daemon.port("stats"));
+  client.send("clicks:5|g\n");
+  const auto shows = [&] { return daemon.admin("/aggregate/stats/metrics").find("clicks 5") != std::string::npos; };
+  CHECK(eventually(shows));
+  CHECK(reload(daemon, aggregating(", limits: {connections: 7}", http("web", says("/", "x")))).status == 200);
+  CHECK(shows());
+  client.send("clicks:+1|g\n");
+  CHECK(eventually([&] { return daemon.admin("/aggregate/stats/metrics").find("clicks 6") != std::string::npos; }));
+  const Answer answer = reload(daemon, aggregating(", series: 5", ""));
+  CHECK(answer.status == 422);
+  CHECK(answer.body.find("listeners[0].aggregate.series: ") != std::string::npos);
+  CHECK(reload(daemon, config(http("web", says("/", "x")))).status == 200);
+  CHECK(eventually([&] { return daemon.admin_status("/aggregate/stats/metrics") == 404; }));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") {
+  Daemon daemon(config(http("web", says("/", "one"))));
+  daemon.write_config(config(http("web", says("/", "two"))));
+  daemon.process().signal(SIGHUP);
+  CHECK(daemon.wait_for_log("ms: listener web changed"));
+  CHECK(ask(daemon.port("web"), "/") == "200 two");
+  const std::string admin = "127.0.0.1:" + std::to_string(daemon.port("admin"));
+  daemon.write_config(config(http("web", says("/", "three"))));
+  const Finished done = run({FIBERD_BINARY, "reload", "--address", admin});
+  CHECK(done.code == 0);
+  CHECK(done.output.find("listener web changed") != std::string::npos);
+  CHECK(ask(daemon.port("web"), "/") == "200 three");
+  daemon.write_config("listners: []\n");
+  const Finished refused = run({FIBERD_BINARY, "reload", "--address", admin});
+  CHECK(refused.code == 2);
+  CHECK(refused.errors.find(daemon.config_file() + ":1:1: ") != std::string::npos);
+  const TemporaryDirectory directory;
+  const std::string file =
+      directory.write("f.yaml", "admin: {address: \"" + admin + "\"}\nlisteners:\n" + http("web", says("/", "x")));
+  daemon.write_config(config(http("web", says("/", "four"))));
+  CHECK(run({FIBERD_BINARY, "reload", "-c", file}).code == 0);
+  CHECK(ask(daemon.port("web"), "/") == "200 four");
+  CHECK(daemon.stop() == 0);
+  CHECK(run({FIBERD_BINARY, "reload", "--address", admin}).code == 1);
+  CHECK(run({FIBERD_BINARY, "reload", "--address", "here"}).code == 2);
+}
+
+TEST_CASE("a page of the web cannot have the configuration reloaded", "[integration][daemon][reload]") {
+  const Daemon daemon(config(http("web", says("/", "one"))));
+  for (const char* const field : {"Origin: http://evil.example", "Sec-Fetch-Site: cross-site"}) {
+    HttpClient client(daemon.port("admin"));
+    client.send(std::string("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n") + field + "\r\n\r\n");
+    CHECK(client.receive().value().status == 403);
+  }
+  CHECK(daemon.admin_status("/reload") == 405);
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 0);
+}
+
+TEST_CASE("reloads that are asked for during one are done once, and the last configuration serves",
+          "[integration][daemon][reload]") {
+  constexpr unsigned kClients = 8;
+  Daemon daemon(config(http("web", says("/", "0"))));
+  std::vector<std::thread> clients;
+  std::atomic<unsigned> failed{0};
+  daemon.write_config(config(http("web", says("/", "last"))));
+  for (unsigned i = 0; i < kClients; ++i)
+    clients.emplace_back([&] {
+      if (reload(daemon).status != 200) failed.fetch_add(1);
+    });
+  for (unsigned i = 0; i < 20; ++i) daemon.process().signal(SIGHUP);
+  for (auto& client : clients) client.join();
+  CHECK(failed == 0);
+  CHECK(ask(daemon.port("web"), "/") == "200 last");
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") >= 1);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a daemon that stops refuses to reload", "[integration][daemon][reload]") {
+  Daemon daemon(config(http("web", says("/", "one")), "shutdown: {delay: 5s}\n"));
+  HttpClient admin(daemon.port("admin"));
+  daemon.write_config(config(http("web", says("/", "two"))));
+  daemon.process().signal(SIGTERM);
+  CHECK(daemon.wait_for_log("stopping"));
+  admin.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+  const auto answer = admin.receive();
+  REQUIRE(answer);
+  CHECK(answer->status == 503);
+  CHECK(answer->body == "reload refused: the daemon is stopping\n");
+  daemon.process().signal(SIGHUP);
+  CHECK(ask(daemon.port("web"), "/") == "200 one");
+  CHECK(daemon.stop_again());
+  CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE("logs change with the configuration", "[integration][daemon][reload]") {
+  const TemporaryDirectory directory;
+  const std::string one = directory.path() + "/one";
+  const std::string two = directory.path() + "/two";
+  const auto logging = [&](const std::string& access, const std::string& log) {
+    return config(http("web", says("/", "x"), ", access_log: {format: common, output: " + access + "}"), log);
+  };
+  Daemon daemon(logging(one, ""));
+  CHECK(ask(daemon.port("web"), "/") == "200 x");
+  const std::string own = directory.path() + "/own";
+  CHECK(reload(daemon, logging(two, "log: {format: json, output: " + own + "}\n")).status == 200);
+  CHECK(ask(daemon.port("web"), "/") == "200 x");
+  CHECK(eventually([&] { return lines_of(read_file(two)) == 1; }));
+  CHECK(lines_of(read_file(one)) == 1);
+  CHECK(eventually([&] { return read_file(own).find("\"message\":\"reloaded in ") != std::string::npos; }));
+  // The same writer again: nothing is lost, and nothing is twice.
+  CHECK(reload(daemon, logging(two, "log: {format: json, output: " + own + "}\nshutdown: {idle: 2s}\n")).status == 200);
+  CHECK(ask(daemon.port("web"), "/") == "200 x");
+  CHECK(eventually([&] { return lines_of(read_file(two)) == 2; }));
+  CHECK(reload(daemon, logging("/nowhere/at/all", "")).status == 422);
+  CHECK(daemon.stop() == 0);
+  CHECK(lines_of(read_file(one)) == 1);
+}
+
+TEST_CASE("GOMAXPROCS changes with the configuration", "[integration][daemon][reload]") {
+  const auto with = [](int n) {
+    return config(http("web", says("/", "x")), "runtime: {gomaxprocs: " + std::to_string(n) + "}\n");
+  };
+  Daemon daemon(with(1));
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 1);
+  CHECK(reload(daemon, with(2)).status == 200);
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 2);
+  CHECK(ask(daemon.port("web"), "/") == "200 x");
+  CHECK(reload(daemon, with(1)).status == 200);
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 1);
+  CHECK(daemon.stop() == 0);
+}
+
+namespace {
+
+/// Changes a route and a limit each time, and every tenth time a listener.
+std::string generation(unsigned n, const std::string& root) {
+  const std::string routes = says("/", "x") + ", {path: /echo, echo: {}}, {path: /*, files: {root: " + root + "}}, " +
+                             says("/g" + std::to_string(n), "g") +
+                             ", {path: /limited, rate_limit: {rate: " + std::to_string(n + 1) +
+                             "/s}, respond: {body: l}}";
+  return config(http("web", routes,
+                     ", limits: {connections: " + std::to_string(1000 + n) +
+                         ", body_rate: 0, write_rate: 0}, timeouts: {body: 10m, write: 10m}") +
+                http("other" + std::to_string(n / 10 % 2), says("/", "other")));
+}
+
+void many_reloads(unsigned count, unsigned warm) {
+  const TemporaryDirectory directory;
+  static constexpr std::size_t kBig = std::size_t{16} << 20U;
+  directory.write("big", std::string(kBig, 'b'));
+  Daemon daemon(generation(0, directory.path()));
+  const std::uint16_t port = daemon.port("web");
+  std::atomic<bool> over{false};
+  std::atomic<unsigned> failed{0};
+  std::atomic<std::uint64_t> served{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i)
+    clients.emplace_back([&, i] {
+      std::unique_ptr<HttpClient> client;
+      for (unsigned n = 0; !over.load(); ++n) {
+        // One of them comes anew each time.
+        if (client == nullptr || i == 0) client = std::make_unique<HttpClient>(port, 0, 30s);
+        if (ask(*client, "/") != "200 x") failed.fetch_add(1);
+        served.fetch_add(1);
+      }
+    });
+  HttpClient upload(port, 0, 60s);
+  upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  HttpClient download(port, 4096, 60s);
+  download.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+  CHECK(download.more());
+  std::size_t descriptors = 0;
+  std::size_t resident = 0;
+  std::size_t series = 0;
+  double fibers = 0;
+  for (unsigned n = 1; n <= count; ++n) {
+    const Answer answer = reload(daemon, generation(n, directory.path()));
+    if (answer.status != 200) {
+      INFO(answer.body);
+      CHECK(answer.status == 200);
+      break;
+    }
+    if (n != warm) continue;
+    descriptors = descriptors_of(daemon.process().pid());
+    resident = resident_kib(daemon.process().pid());
+    series = lines_of(daemon.admin("/metrics"));
+    fibers = daemon.metric("fiberd_fibers{state=\"waiting\"}").value_or(0);
+  }
+  const std::size_t descriptors_after = descriptors_of(daemon.process().pid());
+  const std::size_t resident_after = resident_kib(daemon.process().pid());
+  const std::size_t series_after = lines_of(daemon.admin("/metrics"));
+  upload.send("world");
+  const auto uploaded = upload.receive();
+  CHECK((uploaded && uploaded->body == "helloworld"));
+  const auto downloaded = download.receive();
+  CHECK((downloaded && downloaded->body.size() == kBig));
+  over.store(true);
+  for (auto& client : clients) client.join();
+  CHECK(failed == 0);
+  CHECK(served > count);
+  CHECK(descriptors_after <= descriptors + 8);
+  CHECK(series_after <= series + 200);
+  CHECK(resident_after < resident + resident / 4);
+  WARN("served " << served << ", descriptors " << descriptors << " → " << descriptors_after << ", KiB " << resident
+                 << " → " << resident_after << ", lines of /metrics " << series << " → " << series_after << ", fibers "
+                 << fibers);
+  CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a hundred reloads under load: no request fails, and nothing grows", "[integration][daemon][reload]") {
+  many_reloads(150, 100);
+}
+
+TEST_CASE("a thousand reloads under load: no request fails, and nothing grows",
+          "[integration][daemon][reload][.nightly]") {
+  many_reloads(1000, 100);
+}
+
+TEST_CASE("a reload of a thousand routes", "[integration][daemon][reload][.nightly]") {
+  const auto routes = [](const std::string& body) {
+    std::string all;
+    for (int i = 0; i < 1000; ++i) all += (i == 0 ? "" : ", ") + says("/r" + std::to_string(i), body);
+    return config(http("web", all));
+  };
+  Daemon daemon(routes("one"));
+  for (int i = 0; i < 5; ++i) {
+    const Answer answer = reload(daemon, routes(i % 2 == 0 ? "two" : "one"));
+    CHECK(answer.status == 200);
+    WARN(answer.body);
+  }
+  CHECK(ask(daemon.port("web"), "/r999") == "200 two");
+  CHECK(daemon.stop() == 0);
+}
