@@ -2,8 +2,8 @@
 // A server that does to a client whatever a test writes down: it answers in pieces, breaks off anywhere, in order or
 // by a reset, and says how many connections and requests it has seen. Threads that block, and nothing of fiberd, so
 // that the client meets what any other program could do to it. Every wait is bounded.
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
