@@ -394,3 +394,16 @@ TEST_CASE("client: connections that are taken, given, cancelled and ended by all
   CHECK(rig.metrics.connections->value() == 0);
   CHECK(rig.metrics.idle->value() == 0);
 }
+
+TEST_CASE("client: may die after its runtime, with connections that are idle", "[integration][client]") {
+  HostileUpstream upstream({answers(kOk)});
+  http::Client client;
+  {
+    auto runtime = runtime::Runtime::start({.gomaxprocs = 2});
+    REQUIRE(runtime);
+    Fetched got;
+    (*runtime)->run([&] { got = fetch(context::background(), client, {.url = upstream.url()}); });
+    CHECK(got.body == "ok");
+  }
+  CHECK(client.idle() == 1);
+}

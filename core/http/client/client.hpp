@@ -99,8 +99,8 @@ class ClientUpload {
   client_detail::CallPool::Pooled call_;
 };
 
-/// All members: any fiber, at the same time. Must outlive its responses and uploads, and be closed, or die, before the
-/// runtime ends.
+/// All members: any fiber, at the same time. Must outlive its responses and uploads. May die after its runtime, but not
+/// while another one lives: close() it then before the first one ends.
 class Client {
  public:
   explicit Client(ClientOptions options = {});

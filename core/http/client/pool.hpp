@@ -119,7 +119,7 @@ class ConnectionPool {
   [[nodiscard]] Result<ConnectionLease> acquire(const context::Context& ctx, std::string_view origin, bool ask);
 
   /// Closes what is idle, and turns away who waits and who comes. What is in use is closed when it comes back. Never
-  /// parks. Before the runtime ends: idle connections hang in its Pollers.
+  /// parks.
   void close() noexcept;
   /// Snapshots.
   [[nodiscard]] std::size_t idle() const noexcept;
