@@ -191,6 +191,15 @@ class Origin : public std::enable_shared_from_this<Origin> {
       return fail(client_errc::wait_timeout);
     }
     if (applicant.error) return fail(applicant.error);
+    if (const std::error_code outer = ctx.err()) {
+      // Granted and ended at once: it is for the next.
+      if (applicant.connection != nullptr) {
+        keep(std::move(applicant.connection));
+      } else {
+        give_place_back();
+      }
+      return fail(outer);
+    }
     return std::move(applicant.connection);
   }
 
@@ -351,7 +360,6 @@ void ConnectionLease::connect(ClientStream stream) {
   connection_ = std::make_unique<PooledConnection>();
   connection_->stream = std::move(stream);
   connection_->origin = origin_;
-  connection_->uses = 1;
   const ClientMetrics& m = origin_->state().metrics;
   metric::count(m.opened);
   if (m.connections != nullptr) m.connections->add();
@@ -391,10 +399,7 @@ Result<ConnectionLease> ConnectionPool::acquire(const context::Context& ctx, std
   if (origin == nullptr) return fail(client_errc::client_closed);
   Result<std::unique_ptr<PooledConnection>> connection = origin->acquire(ctx, ask);
   if (!connection) return fail(connection.error());
-  if (*connection != nullptr) {
-    ++(*connection)->uses;
-    metric::count(state_->metrics.reused);
-  }
+  if (*connection != nullptr) metric::count(state_->metrics.reused);
   return ConnectionLease(std::move(origin), std::move(*connection));
 }
 

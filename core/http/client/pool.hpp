@@ -58,7 +58,6 @@ struct PooledConnection : ListHook {
   std::shared_ptr<Origin> origin;
   Shelf* shelf = nullptr;  // while idle
   std::int64_t idle_since = 0;
-  std::uint64_t uses = 0;  // exchanges begun
 };
 }  // namespace client_detail
 
@@ -85,8 +84,6 @@ class ConnectionLease {
   explicit operator bool() const noexcept { return origin_ != nullptr; }
   [[nodiscard]] bool connected() const noexcept { return connection_ != nullptr; }
   [[nodiscard]] ClientStream& stream() const noexcept { return connection_->stream; }
-  /// It has carried an exchange before.
-  [[nodiscard]] bool reused() const noexcept { return connection_->uses > 1; }
   /// A new connection. Throws std::bad_alloc.
   void connect(ClientStream stream);
   /// Closes the connection and keeps the place, for another.
