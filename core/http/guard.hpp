@@ -33,8 +33,6 @@
 #include "core/http/message.hpp"
 #include "core/http/reject.hpp"
 #include "core/http/wire_request.hpp"
-#include "core/http/reject.hpp"
-#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 

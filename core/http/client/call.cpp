@@ -194,7 +194,7 @@ Result<void> ClientCall::send_piece(const context::Context& ctx, std::string_vie
                              part_of(chunk_end)};
   head_sent_ = true;
   if (const Result<void> sent = send_parts(ctx, parts); !sent) return sent;
-  if (!answered_ && lease_.stream().descriptor()->hung_up() && has_begun_to_answer()) return receive_head(ctx);
+  if (!answered_ && lease_.stream().hung_up() && has_begun_to_answer()) return receive_head(ctx);
   return {};
 }
 

@@ -30,7 +30,7 @@ class alignas(kCacheLine) Shelf {
                                       Deadline until) noexcept {
     const LockGuard guard(lock_);
     connection->shelf = this;  // before: the Poller may have won it when this returns
-    if (!connection->stream.descriptor()->go_idle(handler, until)) return connection;
+    if (!connection->stream.go_idle(handler, until)) return connection;
     list_.push_front(*connection.release());
     size_.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
@@ -40,7 +40,7 @@ class alignas(kCacheLine) Shelf {
     if (empty()) return nullptr;
     const LockGuard guard(lock_);
     for (Connection* c = list_.front(); c != nullptr; c = list_.after(*c))
-      if (c->stream.descriptor()->claim_idle()) return unhang(*c);
+      if (c->stream.claim_idle()) return unhang(*c);
     return nullptr;
   }
   /// By the Poller, which has won it.
@@ -134,7 +134,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   void keep(ConnectionPointer connection) noexcept {
-    if (state_->closed.load(std::memory_order_acquire) || connection->stream.descriptor()->hung_up())
+    if (state_->closed.load(std::memory_order_acquire) || connection->stream.hung_up())
       return end(std::move(connection));
     if (waiting_.load(std::memory_order_seq_cst) != 0 && give(connection)) return;
     shelve(std::move(connection));
@@ -287,7 +287,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   [[nodiscard]] bool is_usable(Connection& c, bool ask) const noexcept {
-    if (c.stream.descriptor()->hung_up()) return false;
+    if (c.stream.hung_up()) return false;
     if (!ask && runtime::coarse_now() - c.idle_since <= state_->options.trust.count()) return true;
     return is_silent(c);
   }

@@ -26,7 +26,7 @@
 #include "core/http/field_section.hpp"
 #include "core/http/framing_fields.hpp"
 #include "core/http/guard.hpp"
-#include "core/http/message.hpp"
+#include "core/http/wire_request.hpp"
 
 namespace fiberd::http {
 
