@@ -407,3 +407,36 @@ TEST_CASE("client: may die after its runtime, with connections that are idle", "
   }
   CHECK(client.idle() == 1);
 }
+
+TEST_CASE("client: unasked bytes that the Poller has not seen yet are seen by who takes the connection",
+          "[integration][client]") {
+  // One Processor, whose fiber lets nobody poll between the two requests. Within `trust` only a POST asks the kernel.
+  for (const bool post : {false, true}) {
+    for (int round = 0; round < 10; ++round) {
+      std::atomic<bool> kept{false};
+      std::atomic<bool> sent{false};
+      HostileUpstream upstream({[&](UpstreamPeer& peer) {
+                                  if (!peer.read_request() || !peer.send(kOk)) return;
+                                  while (!kept) std::this_thread::yield();
+                                  peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+                                  sent = true;
+                                  while (peer.read_request()) peer.send(kOk);
+                                },
+                                answers(kSecond)});
+      ClientFixture rig({.pool = {.trust = post ? std::chrono::nanoseconds(1h) : 100us}}, 1);
+      const std::string url = upstream.url();
+      Fetched got;
+      rig.run([&] {
+        (void)fetch(context::background(), rig.client(), {.url = url});
+        kept = true;
+        const auto begun = std::chrono::steady_clock::now();
+        while (!sent || std::chrono::steady_clock::now() - begun < 500us) {
+        }
+        got = fetch(context::background(), rig.client(),
+                    {.method = post ? http::Method::post : http::Method::get, .url = url});
+      });
+      CHECK(got.body == "second");
+      CHECK(rig.metrics.idle_ended->value() == 1);
+    }
+  }
+}

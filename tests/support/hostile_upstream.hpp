@@ -94,9 +94,12 @@ class UpstreamPeer {
   void close() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
-  /// Waits until the client has ended or reset the connection; what it sends before is thrown away. False: it did not.
-  bool wait_for_end() {
-    while (more()) in_.clear();
+  /// Waits until the client has ended or reset the connection; what it sends before goes to `rest`. False: it did not.
+  bool wait_for_end(std::string* rest = nullptr) {
+    do {
+      if (rest != nullptr) *rest += in_;
+      in_.clear();
+    } while (more());
     return ended_;
   }
   /// As wait_for_end(), without reading: true when the client's end or reset is there.

@@ -124,16 +124,16 @@ bool ClientCall::may_repeat(const ClientRequest& request, const std::error_code&
 Result<void> ClientCall::run(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
   if (const Result<void> ready = prepare(core, request); !ready) return fail(failed(ready.error()));
   const bool idempotent = request.idempotent.value_or(request.method_text.empty() && is_idempotent(request.method));
-  for (bool again = false;; again = true) {
+  for (;;) {
     if (const Result<void> connected = connect(ctx, request, !idempotent); !connected) return connected;
     reset_exchange();
     const Result<void> done = exchange(ctx, request);
     if (done) return {};
-    if (again || ctx.done() || !may_repeat(request, done.error())) {
+    if (ctx.done() || !may_repeat(request, done.error())) {
       lease_.drop();
       return fail(failed(done.error()));
     }
-    // Over a new one: the other idle ones are as old.
+    // Over a new one: the other idle ones are as old. That is no kept one, so there is no third time.
     metric::count(options_.metrics.retried);
     lease_.disconnect();
   }

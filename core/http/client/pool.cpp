@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/cache_line.hpp"
+#include "core/base/clock.hpp"
 #include "core/base/thread_locals.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/client/errc.hpp"
@@ -288,7 +289,8 @@ class Origin : public std::enable_shared_from_this<Origin> {
 
   [[nodiscard]] bool is_usable(Connection& c, bool ask) const noexcept {
     if (c.stream.hung_up()) return false;
-    if (!ask && runtime::coarse_now() - c.idle_since <= state_->options.trust.count()) return true;
+    // Not by the clock of this scheduling round: whoever computed meanwhile would believe that no time has passed.
+    if (!ask && monotonic_now() - c.idle_since < state_->options.trust.count()) return true;
     return is_silent(c);
   }
 

@@ -67,7 +67,7 @@ struct PoolOptions {
   std::uint32_t waiting = 1024;                                   ///< requests that wait for a connection to an origin
   std::chrono::nanoseconds wait = std::chrono::seconds(10);       ///< for a connection
   std::chrono::nanoseconds idle_time = std::chrono::seconds(30);  ///< idle for longer: closed. Below what servers allow
-  /// A connection that was idle for no longer than this is used again without asking the kernel about it.
+  /// A connection that was idle for less than this is used again without asking the kernel about it; 0: none is.
   std::chrono::nanoseconds trust = std::chrono::milliseconds(1);
 };
 
