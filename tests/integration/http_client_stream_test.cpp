@@ -333,6 +333,23 @@ TEST_CASE("client: time-outs, each with its own error", "[integration][client]")
   }
 }
 
+TEST_CASE("client: a fiber that computed for long before it asks has all of its time", "[integration][client]") {
+  HostileUpstream upstream({answers(kOk)});
+  ClientFixture rig({.timeouts = {.connect = 150ms, .write = 150ms, .head = 150ms}}, 1);
+  const std::string url = upstream.url();
+  for (int i = 0; i < 2; ++i) {  // over a new connection, and over the one that is kept
+    Fetched got;
+    rig.run([&] {
+      const auto begun = std::chrono::steady_clock::now();
+      while (std::chrono::steady_clock::now() - begun < 200ms) {
+      }
+      got = fetch(context::background(), rig.client(), {.url = url});
+    });
+    CHECK(got.error == std::error_code());
+    CHECK(got.body == "ok");
+  }
+}
+
 TEST_CASE("client: a context that ends closes the connection at every point", "[integration][client]") {
   // What the server does before it waits for the client's end, and what the client asks.
   struct Row {

@@ -57,10 +57,6 @@ ClientCall::ClientCall(const ClientOptions& options)
       capacity_(options.head.header_size + kBodyRoom),
       in_(std::make_unique_for_overwrite<char[]>(capacity_)) {}
 
-Deadline ClientCall::in(std::chrono::nanoseconds time) const noexcept {
-  return Deadline::after(runtime::coarse_now(), time);
-}
-
 void ClientCall::reset_exchange() noexcept {
   guard_.reset();
   end_ = pos_ = room_ = 0;
@@ -103,8 +99,8 @@ Result<void> ClientCall::connect(const context::Context& ctx, const ClientReques
   }
   reused_ = lease_.connected();
   if (reused_) return {};
-  auto stream =
-      connect_client(ctx, core_->resolver, url->host, url->port, request.endpoint, in(options_.timeouts.connect));
+  auto stream = connect_client(ctx, core_->resolver, url->host, url->port, request.endpoint,
+                               Deadline::in(options_.timeouts.connect));
   if (!stream) {
     lease_.drop();
     return fail(failed(stream.error().error, stream.error().what));
@@ -156,7 +152,7 @@ Result<void> ClientCall::send(const context::Context& ctx, const ClientRequest& 
     std::array<iovec, 1> head{part_of(out_)};
     head_sent_ = true;
     if (const Result<void> sent = send_parts(ctx, head); !sent) return sent;
-    const Result<Awaited> word = await(ctx, in(options_.timeouts.expect), true);
+    const Result<Awaited> word = await(ctx, Deadline::in(options_.timeouts.expect), true);
     if (!word) return fail(word.error());
     if (*word == Awaited::answer) return {};  // without the body
   }
@@ -211,14 +207,17 @@ Result<void> ClientCall::send_end(const context::Context& ctx) {
 /// All parts, unless an answer begins meanwhile.
 Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec> parts) {
   ClientStream& stream = lease_.stream();
-  Deadline until = in(options_.timeouts.write);
-  parts = behind(parts, 0);
-  while (!parts.empty()) {
-    const Result<std::size_t> n = stream.writev_some(ctx, parts, in(kLook).earlier(until));
+  // Not by the clock of this scheduling round: of a fiber that computed, or a thread that stood still, it is so old
+  // that a look's time is over before it begins; and it does not go on while nothing waits.
+  std::int64_t now = monotonic_now();
+  Deadline until = Deadline::after(now, options_.timeouts.write);
+  for (parts = behind(parts, 0); !parts.empty(); now = monotonic_now()) {
+    const Result<std::size_t> n = stream.writev_some(ctx, parts, Deadline::after(now, kLook).earlier(until));
     if (n) {
       sent_ += *n;
       parts = behind(parts, *n);
-      until = in(options_.timeouts.write);
+      if (parts.empty()) break;
+      until = Deadline::after(monotonic_now(), options_.timeouts.write);
       continue;
     }
     if (!is_own_timeout(n.error())) return fail(n.error());
@@ -239,7 +238,7 @@ Result<void> ClientCall::begin(const context::Context& ctx, ClientCore& core, co
   head_sent_ = true;
   Result<void> sent = send_parts(ctx, head);
   if (sent && request.expect_continue) {
-    const Result<Awaited> word = await(ctx, in(options_.timeouts.expect), true);
+    const Result<Awaited> word = await(ctx, Deadline::in(options_.timeouts.expect), true);
     if (!word) sent = fail(word.error());
   }
   if (!sent && !is_dead(sent.error())) {

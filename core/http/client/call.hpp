@@ -89,7 +89,6 @@ class ClientCall {
   void reset_exchange() noexcept;
   void finish_body() noexcept;
   std::error_code failed(std::error_code error, std::optional<ClientFailure> what = {}) noexcept;
-  [[nodiscard]] Deadline in(std::chrono::nanoseconds time) const noexcept;
 
   const ClientOptions& options_;
   ClientCore* core_ = nullptr;

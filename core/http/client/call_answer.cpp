@@ -63,7 +63,7 @@ Result<ClientCall::Awaited> ClientCall::await(const context::Context& ctx, Deadl
 }
 
 Result<void> ClientCall::receive_head(const context::Context& ctx) {
-  const Result<Awaited> got = await(ctx, in(options_.timeouts.head), false);
+  const Result<Awaited> got = await(ctx, Deadline::in(options_.timeouts.head), false);
   if (!got) return fail(got.error());
   if (*got == Awaited::timeout) return fail(client_errc::head_timeout);
   return {};
@@ -131,8 +131,9 @@ Result<std::string_view> ClientCall::next_piece(const context::Context& ctx) {
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (done_) return std::string_view();
     }
-    const Result<std::size_t> n = lease_.stream().read_some(
-        ctx, std::as_writable_bytes(std::span(in_.get() + room_, capacity_ - room_)), in(options_.timeouts.body));
+    const Result<std::size_t> n =
+        lease_.stream().read_some(ctx, std::as_writable_bytes(std::span(in_.get() + room_, capacity_ - room_)),
+                                  Deadline::in(options_.timeouts.body));
     if (!n) return fail(is_own_timeout(n.error()) ? make_error_code(client_errc::body_timeout) : n.error());
     pos_ = room_;
     end_ = room_ + *n;
