@@ -66,6 +66,8 @@ std::string check_url(std::string_view text) {
   if (slash == std::string_view::npos) return "has no path; write http://host:port/path";
   const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!printable || text.find('#') != std::string_view::npos) return "blanks, control characters and # are not allowed";
+  if (text.find_first_of("\"<>\\") != std::string_view::npos)
+    return "\", <, > and \\ are no characters of a URL: write %22, %3C, %3E and %5C";
   if (const std::string_view variable = find_variable(text.substr(slash)); !variable.empty())
     return unknown_variable(variable, "write the path itself (a $ that is meant is %24)");
   return check_host_port(text.substr(0, slash), false);

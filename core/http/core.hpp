@@ -22,6 +22,7 @@
 #include "core/flow/sometimes.hpp"
 #include "core/flow/token_bucket.hpp"
 #include "core/flow/worker_pool.hpp"
+#include "core/http/client/client.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/filter.hpp"
 #include "core/http/handlers.hpp"

@@ -2,46 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-
-#include <bit>
-#endif
 
 #include "core/http/host.hpp"
 
 namespace fiberd::http {
-namespace {
-
-constexpr std::uint64_t kMaxContentLength = INT64_MAX;  // a body of more bytes than off_t counts cannot be meant
-
-inline const char* skip(const char* p, const char* end, std::uint8_t bits) noexcept {
-  while (p != end && is_class(*p, bits)) ++p;
-  return p;
-}
-
-/// To the first byte that may not stand in a field value. Values are most of a head, so sixteen bytes at a time.
-inline const char* skip_value(const char* p, const char* end) noexcept {
-#if defined(__SSE2__)
-  const __m128i highest_control = _mm_set1_epi8(0x1f);
-  const __m128i del = _mm_set1_epi8(0x7f);
-  while (end - p >= 16) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, highest_control), v);
-    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(control, _mm_cmpeq_epi8(v, del))));
-    if (mask == 0) {
-      p += 16;
-      continue;
-    }
-    p += std::countr_zero(mask);
-    if (*p != '\t') return p;
-    ++p;
-  }
-#endif
-  return skip(p, end, chars::kValue);
-}
-
-}  // namespace
 
 HeadGuard::HeadGuard(const HeadLimits& limits) noexcept : limits_(limits) {  // NOLINT: fields_ is set as it fills
   limits_.header_fields = std::min<std::uint32_t>(limits_.header_fields, kMaxHeaderFields);
@@ -149,69 +113,20 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
         if (const Reject r = check_target(message); r != Reject::none) return refuse(r, at(p));
         ++p;
-        state_ = State::field_start;
+        section_.reset();
+        state_ = State::fields;
         break;
       }
-      case State::field_start:
-        if (*p == '\r') {
-          ++p;
-          state_ = State::end_lf;
-          break;
-        }
-        if (*p == ' ' || *p == '\t') return refuse(Reject::obs_fold, at(p));
-        if (*p == '\n') return refuse(Reject::bad_line_end, at(p));
-        if (head_.field_count == limits_.header_fields) return refuse(Reject::too_many_fields, at(p));
-        mark_ = at(p);
-        state_ = State::name;
-        [[fallthrough]];
-      case State::name: {
-        p = skip(p, end, chars::kToken);
-        if (p == end) break;
-        const std::uint32_t length = at(p) - mark_;
-        if (*p != ':' || length == 0) {
-          const bool space = length != 0 && (*p == ' ' || *p == '\t');
-          return refuse(space ? Reject::space_before_colon : Reject::bad_field_name, at(p));
-        }
-        fields_[head_.field_count] = {mark_, length, 0, 0};
-        ++p;
-        state_ = State::before_value;
-        break;
-      }
-      case State::before_value:
-        if (*p == ' ' || *p == '\t') {
-          ++p;
-          break;
-        }
-        mark_ = at(p);
-        state_ = State::value;
-        [[fallthrough]];
-      case State::value: {
-        p = skip_value(p, end);
-        if (p == end) break;
-        if (*p != '\r') return refuse(*p == '\n' ? Reject::bad_line_end : Reject::bad_field_value, at(p));
-        const char* last = p;
-        while (last != message + mark_ && (last[-1] == ' ' || last[-1] == '\t')) --last;
-        fields_[head_.field_count].value_begin = mark_;
-        fields_[head_.field_count].value_size = at(last) - mark_;
-        ++p;
-        state_ = State::value_lf;
-        break;
-      }
-      case State::value_lf: {
-        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
-        const Reject r = check_field(message, fields_[head_.field_count]);
+      case State::fields: {
+        const Reject r = section_.advance(message, p, end, fields_.data(), head_.field_count, limits_.header_fields,
+                                          [&](const FieldSpan& field) noexcept { return check_field(message, field); });
         if (r != Reject::none) return refuse(r, at(p));
-        ++head_.field_count;
-        ++p;
-        state_ = State::field_start;
-        break;
-      }
-      case State::end_lf:
-        if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
-        if (const Reject r = check_end(); r != Reject::none) return refuse(r, at(p));
-        pos_ = at(p) + 1;
+        if (!section_.done()) break;
+        if (const Reject wrong = check_end(); wrong != Reject::none) return refuse(wrong, at(p) - 1);
+        pos_ = at(p);
         state_ = State::complete;
         return Verdict::complete;
+      }
       case State::complete:
       case State::refused: return Verdict::refused;  // not reached: both left above
     }
@@ -279,29 +194,17 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
       if (head_.version == Version::http10) break;
       return check_expect(value);
     case 10:
-      if (equals_lower(name, "connection")) return check_connection(value);
+      if (equals_lower(name, "connection")) return check_connection(head_, value);
       break;
     case 14:
       if (!equals_lower(name, "content-length")) break;
       head_.blank_after_framing |= message[field.value_begin + field.value_size] != '\r';
-      return check_content_length(value);
-      break;
+      return check_content_length(head_, value);
     case 17:
       if (!equals_lower(name, "transfer-encoding")) break;
       head_.blank_after_framing |= message[field.value_begin + field.value_size] != '\r';
-      return check_transfer_encoding(value);
+      return check_transfer_encoding(head_, head_.version, value);
     default: break;
-  }
-  return Reject::none;
-}
-
-Reject HeadGuard::check_connection(std::string_view value) noexcept {
-  TokenList list(value);
-  std::string_view option;
-  while (list.next(option)) {
-    if (!is_token(option)) return Reject::bad_connection;
-    if (equals_lower(option, "close")) head_.connection_close = true;
-    if (equals_lower(option, "keep-alive")) head_.connection_keep_alive = true;
   }
   return Reject::none;
 }
@@ -314,42 +217,6 @@ Reject HeadGuard::check_expect(std::string_view value) noexcept {
     head_.expect_continue = true;
   }
   return Reject::none;
-}
-
-Reject HeadGuard::check_content_length(std::string_view value) noexcept {
-  if (head_.has_content_length) return Reject::duplicate_content_length;
-  // 20 digits hold every accepted number and bound the leading zeros.
-  if (value.empty() || value.size() > 20) return Reject::bad_content_length;
-  std::uint64_t length = 0;
-  for (const char c : value) {
-    if (!is_class(c, chars::kDigit)) return Reject::bad_content_length;
-    const auto digit = static_cast<std::uint64_t>(c - '0');
-    if (length > (kMaxContentLength - digit) / 10) return Reject::bad_content_length;
-    length = length * 10 + digit;
-  }
-  head_.has_content_length = true;
-  head_.content_length = length;
-  return head_.chunked ? Reject::length_and_chunked : Reject::none;
-}
-
-Reject HeadGuard::check_transfer_encoding(std::string_view value) noexcept {
-  if (head_.version == Version::http10) return Reject::transfer_encoding_in_http10;
-  if (head_.chunked) return Reject::duplicate_transfer_encoding;
-  if (!equals_lower(value, "chunked")) {
-    if (head_.has_content_length) return Reject::length_and_chunked;
-    // Tokens, of which `chunked` may be the last only.
-    std::string_view rest = value;
-    for (;;) {
-      const std::size_t comma = rest.find(',');
-      const std::string_view coding = trim(rest.substr(0, comma));
-      const bool last = comma == std::string_view::npos;
-      if (!is_token(coding) || (equals_lower(coding, "chunked") && !last)) return Reject::bad_transfer_encoding;
-      if (last) return Reject::unknown_transfer_coding;
-      rest.remove_prefix(comma + 1);
-    }
-  }
-  head_.chunked = true;
-  return head_.has_content_length ? Reject::length_and_chunked : Reject::none;
 }
 
 Reject HeadGuard::check_end() noexcept {

@@ -28,6 +28,9 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/http/field_section.hpp"
+#include "core/http/framing_fields.hpp"
+#include "core/http/message.hpp"
 #include "core/http/reject.hpp"
 #include "core/http/wire_request.hpp"
 
@@ -66,7 +69,7 @@ class HeadGuard {
   [[nodiscard]] bool started() const noexcept { return state_ != State::start && state_ != State::start_lf; }
 
   // What a complete head says. Offsets are from the first byte of the message.
-  struct Head {
+  struct Head : FramingFields {
     std::uint32_t method_begin = 0;
     std::uint32_t method_size = 0;
     std::uint32_t target_begin = 0;
@@ -75,15 +78,10 @@ class HeadGuard {
     std::uint32_t authority_size = 0;
     std::uint32_t path_begin = 0;  ///< where the path of the target starts; at its end when it has none
     std::uint32_t field_count = 0;
-    std::uint64_t content_length = 0;
     Method method = Method::unknown;
     TargetForm form = TargetForm::origin;
     Version version = Version::http11;
     bool has_host = false;
-    bool has_content_length = false;
-    bool chunked = false;
-    bool connection_close = false;
-    bool connection_keep_alive = false;
     bool expect_continue = false;
     bool blank_after_framing = false;  ///< behind the value of Content-Length or Transfer-Encoding
   };
@@ -98,12 +96,7 @@ class HeadGuard {
     target,
     version,
     request_line_lf,
-    field_start,
-    name,
-    before_value,
-    value,
-    value_lf,
-    end_lf,
+    fields,
     complete,
     refused
   };
@@ -111,13 +104,11 @@ class HeadGuard {
   Verdict refuse(Reject reason, std::size_t at) noexcept;
   [[nodiscard]] Reject check_target(const char* message) noexcept;
   [[nodiscard]] Reject check_field(const char* message, const FieldSpan& field) noexcept;
-  [[nodiscard]] Reject check_content_length(std::string_view value) noexcept;
-  [[nodiscard]] Reject check_transfer_encoding(std::string_view value) noexcept;
-  [[nodiscard]] Reject check_connection(std::string_view value) noexcept;
   [[nodiscard]] Reject check_expect(std::string_view value) noexcept;
   [[nodiscard]] Reject check_end() noexcept;
 
   HeadLimits limits_;
+  FieldSection section_;
   std::size_t pos_ = 0;
   std::uint32_t mark_ = 0;  // first byte of the token being read
   State state_ = State::start;

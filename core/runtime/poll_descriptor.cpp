@@ -41,8 +41,10 @@ void PollDescriptor::close() noexcept {
     const LockGuard guard(register_lock_);
     watched_.store(false, std::memory_order_relaxed);
   }
-  // epoll forgets the descriptor by itself when it is closed.
-  if (registered_.load(std::memory_order_relaxed) != 0) poller_->descriptors.fetch_sub(1, std::memory_order_relaxed);
+  // epoll forgets the descriptor by itself when it is closed. A connection that was idle when its runtime ended may be
+  // closed after it: then the Poller is gone.
+  if (registered_.load(std::memory_order_relaxed) != 0 && Scheduler::instance() != nullptr)
+    poller_->descriptors.fetch_sub(1, std::memory_order_relaxed);
   PollDescriptorPool::instance().give_back(*this);
 }
 

@@ -1,10 +1,13 @@
 #pragma once
-// One HTTP/1.1 POST, as it is needed to push metrics: a connection for it alone, and of the answer the status.
+// What upstreams need of the network: hosts as configurations write them, and one POST, of whose answer the status
+// counts.
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/http/client/client.hpp"
 #include "core/net/resolver.hpp"
 #include "core/net/tcp_stream.hpp"
 
@@ -22,17 +25,9 @@ struct HostPort {
 [[nodiscard]] Result<net::TcpStream> connect_to(const context::Context& ctx, const net::Resolver& resolver,
                                                 const HostPort& where);
 
-struct HttpUrl {
-  std::string authority;  ///< for the Host field
-  std::string target;     ///< path and query
-  HostPort where;
-};
-/// "http://host[:port]/path". Error: invalid_argument.
-[[nodiscard]] Result<HttpUrl> parse_http_url(std::string_view text);
-
-/// The status that `url` answered `body` with, 200 … 599. On a fiber; obeys `ctx`. Errors: those of connect_to and of
-/// the connection; bad_message for an answer that is not HTTP/1.
-[[nodiscard]] Result<unsigned> http_post(const context::Context& ctx, const net::Resolver& resolver, const HttpUrl& url,
+/// The status that `url` answered `body` with, 200 … 599. The body is a state: where a kept connection ends under it,
+/// it is sent once more. On a fiber; obeys `ctx`. Errors: http::Client::send's.
+[[nodiscard]] Result<unsigned> http_post(const context::Context& ctx, http::Client& client, std::string_view url,
                                          std::string_view content_type, std::string_view body);
 
 }  // namespace fiberd::daemon::aggregate

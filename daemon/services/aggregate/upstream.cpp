@@ -7,6 +7,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/context/waits.hpp"
+#include "core/http/client/url.hpp"
 #include "core/net/sys.hpp"
 #include "core/net/udp_socket.hpp"
 
@@ -40,6 +41,7 @@ void Upstream::run(const context::Context& ctx) noexcept {
     }
     bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
+  ended();
 }
 
 void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
@@ -164,16 +166,17 @@ class StatsdUpstream final : public Upstream {
 
 class PrometheusUpstream final : public Upstream {
  public:
-  PrometheusUpstream(std::string name, HttpUrl url, const UpstreamMetrics& metrics)
+  PrometheusUpstream(std::string name, std::string url, const UpstreamMetrics& metrics)
       : Upstream(std::move(name), metrics), url_(std::move(url)) {}
 
  private:
   void prepare(const View& view) override { page_ = view.prometheus; }
   [[nodiscard]] bool states() const noexcept override { return true; }
+  void ended() noexcept override { client_.close(); }
 
   Outcome attempt(const context::Context& ctx, std::string& error) override {
     static constexpr std::string_view kType = "text/plain; version=0.0.4; charset=utf-8";
-    const Result<unsigned> status = http_post(ctx, resolver_, url_, kType, page_);
+    const Result<unsigned> status = http_post(ctx, client_, url_, kType, page_);
     if (!status) {
       error = status.error().message();
       return Outcome::again;
@@ -184,8 +187,9 @@ class PrometheusUpstream final : public Upstream {
     return *status >= 400 && *status < 500 && *status != 408 && *status != 429 ? Outcome::rejected : Outcome::again;
   }
 
-  const HttpUrl url_;
+  const std::string url_;
   std::string page_;
+  http::Client client_;
 };
 
 }  // namespace
@@ -200,9 +204,9 @@ std::unique_ptr<Upstream> make_statsd_upstream(std::string_view where, const Ups
 }
 
 std::unique_ptr<Upstream> make_prometheus_upstream(std::string_view url, const UpstreamMetrics& metrics) {
-  Result<HttpUrl> parsed = parse_http_url(url);
-  if (!parsed) return nullptr;
-  return std::make_unique<PrometheusUpstream>(upstream_name(url), std::move(*parsed), metrics);
+  const Result<http::ClientUrl> parsed = http::parse_client_url(url);
+  if (!parsed || !parsed->target.starts_with('/')) return nullptr;
+  return std::make_unique<PrometheusUpstream>(upstream_name(url), std::string(url), metrics);
 }
 
 }  // namespace fiberd::daemon::aggregate

@@ -68,6 +68,8 @@ class Upstream {
   virtual Outcome attempt(const context::Context& ctx, std::string& error) = 0;
   /// Whether a newer view says all that an older one said.
   [[nodiscard]] virtual bool states() const noexcept = 0;
+  /// run() ends: what is kept open is closed.
+  virtual void ended() noexcept {}
 
   net::Resolver resolver_;
 

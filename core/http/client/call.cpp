@@ -1,0 +1,314 @@
+// ClientCall from the request's head to its last byte. The answer: call_answer.cpp.
+#include "core/http/client/call.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/context/errc.hpp"
+#include "core/context/waits.hpp"
+#include "core/http/client/connect.hpp"
+#include "core/http/client/errc.hpp"
+#include "core/http/client/url.hpp"
+#include "core/http/response.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http::client_detail {
+
+static constexpr std::size_t kBodyRoom = 16 * 1024;
+/// How long a write that gets nowhere waits until it looks whether the server has answered meanwhile.
+static constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(100);
+
+static bool is_own_timeout(const std::error_code& error) noexcept {
+  return error == std::make_error_code(std::errc::timed_out);
+}
+
+/// The connection has ended under us. Whether the server has seen what was sent is open.
+static bool is_dead(const std::error_code& error) noexcept {
+  return error == client_errc::closed_before_answer || error == std::errc::connection_reset ||
+         error == std::errc::broken_pipe || error == std::errc::not_connected ||
+         (error.category() == std::system_category() && error == std::errc::timed_out);
+}
+
+/// Of several writes' parts what is left behind their first `n` bytes.
+static std::span<iovec> behind(std::span<iovec> parts, std::size_t n) noexcept {
+  while (!parts.empty()) {
+    iovec& part = parts.front();
+    const std::size_t taken = std::min(n, part.iov_len);
+    part.iov_base = static_cast<char*>(part.iov_base) + taken;
+    part.iov_len -= taken;
+    n -= taken;
+    if (part.iov_len != 0) break;
+    parts = parts.subspan(1);
+  }
+  return parts;
+}
+
+static iovec part_of(std::string_view text) noexcept { return {const_cast<char*>(text.data()), text.size()}; }
+
+ClientCore::ClientCore(ClientOptions o)
+    : options(std::move(o)),
+      resolver(options.resolver),
+      connections(options.pool, options.metrics),
+      calls(CallPool::kDefaultKept, MakeCall{&options}) {}
+
+ClientCall::ClientCall(const ClientOptions& options)
+    : options_(options),
+      guard_(options.head),
+      capacity_(options.head.header_size + kBodyRoom),
+      in_(std::make_unique_for_overwrite<char[]>(capacity_)) {}
+
+void ClientCall::reset_exchange() noexcept {
+  guard_.reset();
+  end_ = pos_ = room_ = 0;
+  received_ = body_received_ = sent_ = body_sent_ = 0;
+  interim_ = 0;
+  error_ = {};
+  source_touched_ = false;
+  head_sent_ = sent_all_ = answered_ = broken_ = keep_ = until_close_ = done_ = false;
+}
+
+Result<void> ClientCall::prepare(ClientCore& core, const ClientRequest& request) {
+  core_ = &core;
+  metric::count(options_.metrics.requests);
+  const bool may_have_body =
+      request.method == Method::post || request.method == Method::put || request.method == Method::patch;
+  if (request.source != nullptr) {
+    framing_ = {.has_body = true, .length = request.source_size};
+  } else {
+    framing_ = {.has_body = !request.body.empty() || (may_have_body && request.method_text.empty()),
+                .length = request.body.size()};
+  }
+  to_head_ = request.method_text.empty() ? request.method == Method::head : request.method_text == "HEAD";
+  close_ = request.close;
+  return write_request_head(out_, request, framing_, options_.user_agent);
+}
+
+/// An idle connection of the origin, or a new one. `ask`: an idle one is looked at closely.
+Result<void> ClientCall::connect(const context::Context& ctx, const ClientRequest& request, bool ask) {
+  const Result<ClientUrl> url = parse_client_url(request.url);
+  if (!url) return fail(url.error());
+  if (!lease_) {
+    if (request.endpoint) {
+      origin_ = request.endpoint->to_string();
+    } else {
+      origin_.assign(url->authority);
+    }
+    Result<ConnectionLease> lease = core_->connections.acquire(ctx, origin_, ask);
+    if (!lease) return fail(failed(lease.error()));
+    lease_ = std::move(*lease);
+  }
+  reused_ = lease_.connected();
+  if (reused_) return {};
+  auto stream = connect_client(ctx, core_->resolver, url->host, url->port, request.endpoint,
+                               Deadline::in(options_.timeouts.connect));
+  if (!stream) {
+    lease_.drop();
+    return fail(failed(stream.error().error, stream.error().what));
+  }
+  lease_.connect(std::move(*stream));
+  return {};
+}
+
+bool ClientCall::may_repeat(const ClientRequest& request, const std::error_code& error) const {
+  if (!reused_ || received_ != 0 || !is_dead(error)) return false;
+  const bool idempotent = request.idempotent.value_or(request.method_text.empty() && is_idempotent(request.method));
+  // What the kernel took nothing of, the server has not seen.
+  if (!idempotent && sent_ != 0) return false;
+  return !source_touched_ || request.source->rewind();
+}
+
+Result<void> ClientCall::run(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
+  if (const Result<void> ready = prepare(core, request); !ready) return fail(failed(ready.error()));
+  const bool idempotent = request.idempotent.value_or(request.method_text.empty() && is_idempotent(request.method));
+  for (;;) {
+    if (const Result<void> connected = connect(ctx, request, !idempotent); !connected) return connected;
+    reset_exchange();
+    const Result<void> done = exchange(ctx, request);
+    if (done) return {};
+    if (ctx.done() || !may_repeat(request, done.error())) {
+      lease_.drop();
+      return fail(failed(done.error()));
+    }
+    // Over a new one: the other idle ones are as old. That is no kept one, so there is no third time.
+    metric::count(options_.metrics.retried);
+    lease_.disconnect();
+  }
+}
+
+Result<void> ClientCall::exchange(const context::Context& ctx, const ClientRequest& request) {
+  const Result<void> sent = send(ctx, request);
+  if (answered_) return {};
+  if (sent) return receive_head(ctx);
+  // A server that refuses may have answered before it has read everything, and closed.
+  if (!is_dead(sent.error())) return sent;
+  const Result<void> answer = receive_head(ctx);
+  return answer || received_ != 0 ? answer : sent;
+}
+
+// ------------------------------------------------------------------------------------------------ sending
+
+Result<void> ClientCall::send(const context::Context& ctx, const ClientRequest& request) {
+  if (request.expect_continue && framing_.has_body) {
+    std::array<iovec, 1> head{part_of(out_)};
+    head_sent_ = true;
+    if (const Result<void> sent = send_parts(ctx, head); !sent) return sent;
+    const Result<Awaited> word = await(ctx, Deadline::in(options_.timeouts.expect), true);
+    if (!word) return fail(word.error());
+    if (*word == Awaited::answer) return {};  // without the body
+  }
+  if (request.source != nullptr) return send_source(ctx, *request.source);
+  std::array<iovec, 2> parts{part_of(head_sent_ ? std::string_view() : out_), part_of(request.body)};
+  if (const Result<void> sent = send_parts(ctx, parts); !sent) return sent;
+  sent_all_ = !answered_;
+  return {};
+}
+
+Result<void> ClientCall::send_source(const context::Context& ctx, BodySource& source) {
+  for (;;) {
+    source_touched_ = true;
+    const Result<std::string_view> piece = source.read(ctx);
+    if (!piece) return fail(piece.error());
+    if (piece->empty()) break;
+    if (const Result<void> sent = send_piece(ctx, *piece); !sent) return sent;
+    if (answered_) return {};
+  }
+  return send_end(ctx);
+}
+
+/// A piece of the body as it is framed, with the head before it if that was not sent yet.
+Result<void> ClientCall::send_piece(const context::Context& ctx, std::string_view piece) {
+  if (framing_.length && piece.size() > *framing_.length - body_sent_) return fail(client_errc::bad_request_body);
+  body_sent_ += piece.size();
+  std::array<char, kChunkHeadMax> chunk;
+  std::string_view chunk_head;
+  std::string_view chunk_end;
+  if (!framing_.length) {
+    chunk_head = {chunk.data(), write_chunk_head(chunk.data(), piece.size())};
+    chunk_end = kChunkEnd;
+  }
+  std::array<iovec, 4> parts{part_of(head_sent_ ? std::string_view() : out_), part_of(chunk_head), part_of(piece),
+                             part_of(chunk_end)};
+  head_sent_ = true;
+  if (const Result<void> sent = send_parts(ctx, parts); !sent) return sent;
+  if (!answered_ && lease_.stream().hung_up() && has_begun_to_answer()) return receive_head(ctx);
+  return {};
+}
+
+Result<void> ClientCall::send_end(const context::Context& ctx) {
+  if (framing_.length && body_sent_ != *framing_.length) return fail(client_errc::bad_request_body);
+  std::array<iovec, 2> parts{part_of(head_sent_ ? std::string_view() : out_),
+                             part_of(framing_.length ? std::string_view() : kLastChunk)};
+  head_sent_ = true;
+  if (const Result<void> sent = send_parts(ctx, parts); !sent) return sent;
+  sent_all_ = !answered_;
+  return {};
+}
+
+/// All parts, unless an answer begins meanwhile.
+Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec> parts) {
+  ClientStream& stream = lease_.stream();
+  // Not by the clock of this scheduling round: of a fiber that computed, or a thread that stood still, it is so old
+  // that a look's time is over before it begins; and it does not go on while nothing waits.
+  std::int64_t now = monotonic_now();
+  Deadline until = Deadline::after(now, options_.timeouts.write);
+  for (parts = behind(parts, 0); !parts.empty(); now = monotonic_now()) {
+    const Result<std::size_t> n = stream.writev_some(ctx, parts, Deadline::after(now, kLook).earlier(until));
+    if (n) {
+      sent_ += *n;
+      parts = behind(parts, *n);
+      if (parts.empty()) break;
+      until = Deadline::after(monotonic_now(), options_.timeouts.write);
+      continue;
+    }
+    if (!is_own_timeout(n.error())) return fail(n.error());
+    if (has_begun_to_answer()) return receive_head(ctx);
+    if (runtime::past(until)) return fail(client_errc::write_timeout);
+  }
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------ uploads
+
+Result<void> ClientCall::begin(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
+  if (const Result<void> ready = prepare(core, request); !ready) return fail(failed(ready.error()));
+  framing_.has_body = true;
+  if (const Result<void> connected = connect(ctx, request, true); !connected) return connected;
+  reset_exchange();
+  std::array<iovec, 1> head{part_of(out_)};
+  head_sent_ = true;
+  Result<void> sent = send_parts(ctx, head);
+  if (sent && request.expect_continue) {
+    const Result<Awaited> word = await(ctx, Deadline::in(options_.timeouts.expect), true);
+    if (!word) sent = fail(word.error());
+  }
+  if (!sent && !is_dead(sent.error())) {
+    lease_.drop();
+    return fail(failed(sent.error()));
+  }
+  broken_ = !sent;
+  return {};
+}
+
+Result<void> ClientCall::write(const context::Context& ctx, std::string_view piece) {
+  if (error_) return fail(error_);
+  if (wants_no_more() || piece.empty()) return {};
+  const Result<void> sent = send_piece(ctx, piece);
+  if (sent) return {};
+  if (is_dead(sent.error())) {
+    broken_ = true;  // end() tells, for an answer may be there
+    return {};
+  }
+  lease_.drop();
+  return fail(error_ = failed(sent.error()));
+}
+
+Result<void> ClientCall::end(const context::Context& ctx) {
+  if (error_) return fail(error_);
+  Result<void> sent;
+  if (!wants_no_more()) sent = send_end(ctx);
+  if (answered_) return {};
+  if (sent || is_dead(sent.error())) {
+    const Result<void> answer = receive_head(ctx);
+    if (answer) return {};
+    sent = answer;
+  }
+  lease_.drop();
+  return fail(error_ = failed(sent.error()));
+}
+
+// ------------------------------------------------------------------------------------------------ counting
+
+std::error_code ClientCall::failed(std::error_code error, std::optional<ClientFailure> what) noexcept {
+  const auto classify = [&]() noexcept {
+    if (error == context::errc::canceled) return ClientFailure::canceled;
+    if (error == context::errc::deadline_exceeded) return ClientFailure::deadline;
+    if (what) return *what;
+    if (is_malformed(error)) return ClientFailure::malformed;
+    if (error.category() == client_category()) {
+      switch (static_cast<client_errc>(error.value())) {
+        case client_errc::bad_url:
+        case client_errc::unsupported_scheme:
+        case client_errc::bad_request:
+        case client_errc::bad_request_body: return ClientFailure::request;
+        case client_errc::too_many_waiting:
+        case client_errc::wait_timeout:
+        case client_errc::client_closed: return ClientFailure::wait;
+        case client_errc::connect_timeout: return ClientFailure::connect;
+        case client_errc::write_timeout: return ClientFailure::write;
+        case client_errc::head_timeout:
+        case client_errc::body_timeout: return ClientFailure::timeout;
+        case client_errc::closed_before_answer: return ClientFailure::closed;
+        case client_errc::truncated_head:
+        case client_errc::truncated_body: return ClientFailure::truncated;
+        case client_errc::head_too_large:
+        case client_errc::body_too_large: return ClientFailure::too_large;
+        default: return ClientFailure::malformed;
+      }
+    }
+    return is_dead(error) ? ClientFailure::closed : ClientFailure::other;
+  };
+  metric::count(options_.metrics.failures[static_cast<std::size_t>(classify())]);
+  return error;
+}
+
+}  // namespace fiberd::http::client_detail

@@ -1,0 +1,36 @@
+#include "core/http/client/url.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/http/characters.hpp"
+#include "core/http/client/errc.hpp"
+#include "core/http/host.hpp"
+
+namespace fiberd::http {
+
+static bool starts_lower(std::string_view text, std::string_view lower) noexcept {
+  return text.size() >= lower.size() && equals_lower(text.substr(0, lower.size()), lower);
+}
+
+Result<ClientUrl> parse_client_url(std::string_view text) noexcept {
+  static constexpr std::string_view kHttp = "http://";
+  if (starts_lower(text, "https://")) return fail(client_errc::unsupported_scheme);
+  if (!starts_lower(text, kHttp)) return fail(client_errc::bad_url);
+  text = text.substr(kHttp.size(), text.find('#') - kHttp.size());
+  const std::size_t end = std::min(text.find_first_of("/?"), text.size());
+  ClientUrl url;
+  url.authority = text.substr(0, end);
+  url.target = text.substr(end);
+  if (!is_valid_authority(url.authority)) return fail(client_errc::bad_url);
+  if (!std::all_of(url.target.begin(), url.target.end(), [](char c) { return is_class(c, chars::kTarget); }))
+    return fail(client_errc::bad_url);
+  url.host = host_without_port(url.authority);
+  const std::string_view port = url.authority.substr(url.host.size());
+  if (port.size() > 1) (void)std::from_chars(port.data() + 1, port.data() + port.size(), url.port);
+  if (url.port == 0) return fail(client_errc::bad_url);
+  if (url.host.starts_with('[')) url.host = url.host.substr(1, url.host.size() - 2);
+  return url;
+}
+
+}  // namespace fiberd::http
