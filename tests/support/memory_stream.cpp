@@ -8,11 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "core/runtime/runtime.hpp"
+
 namespace fiberd::test {
 
 using runtime::Wake;
 
-static void wake(runtime::Ticket& waiter) noexcept {
+static void rouse(runtime::Ticket& waiter) noexcept {
   if (const runtime::Ticket w = std::exchange(waiter, {}); w.value != 0) (void)runtime::wake(w);
 }
 
@@ -36,18 +38,18 @@ void MemoryStream::Link::break_off() {
   if (std::exchange(reset, true)) return;
   to_server.bytes.clear();
   for (MemoryPipe* pipe : {&to_server, &to_client}) {
-    wake(pipe->reader);
-    wake(pipe->writer);
+    rouse(pipe->reader);
+    rouse(pipe->writer);
   }
   if (server != nullptr) server->arrived();
 }
 
-MemoryStream::IdleTimer::IdleTimer(MemoryStream& s) noexcept
+MemoryStream::IdleTimer::IdleTimer(MemoryStream& stream) noexcept
     : Timer([](Timer& timer) noexcept {
-        MemoryStream& stream = static_cast<IdleTimer&>(timer).stream;
-        if (std::exchange(stream.idle_, false)) stream.handler_.on_timeout(stream.handler_.argument);
+        MemoryStream& s = static_cast<IdleTimer&>(timer).owner;
+        if (std::exchange(s.idle_, false)) s.handler_.on_timeout(s.handler_.argument);
       }),
-      stream(s) {}
+      owner(stream) {}
 
 MemoryStream::MemoryStream(std::shared_ptr<Link> link) : link_(std::move(link)), timer_(*this) { link_->server = this; }
 
@@ -64,7 +66,7 @@ std::size_t MemoryStream::take(std::span<std::byte> data) noexcept {
   if (most != 0) std::memcpy(data.data(), bytes.data(), most);
   bytes.erase(0, most);
   drained_ = most != 0 && most < data.size() && bytes.empty() && !hung_up();
-  wake(link_->to_server.writer);
+  rouse(link_->to_server.writer);
   return most;
 }
 
@@ -105,7 +107,7 @@ Result<std::size_t> MemoryStream::try_write(std::span<const std::byte> data) noe
   const std::size_t n = std::min({data.size(), link_->faults.room - out.bytes.size(),
                                   std::size_t{1} + link_->random.below(link_->faults.most_write)});
   out.bytes.append(reinterpret_cast<const char*>(data.data()), n);
-  wake(out.reader);
+  rouse(out.reader);
   link_->count(n);
   return n;
 }
@@ -140,7 +142,7 @@ Result<std::size_t> MemoryStream::sendfile_some(int fd, std::uint64_t offset, st
 
 Result<void> MemoryStream::shutdown_write() noexcept {
   link_->to_client.ended = true;
-  wake(link_->to_client.reader);
+  rouse(link_->to_client.reader);
   return {};
 }
 
@@ -159,7 +161,7 @@ bool MemoryStream::claim_idle() noexcept {
 }
 
 void MemoryStream::arrived() noexcept {
-  wake(link_->to_server.reader);
+  rouse(link_->to_server.reader);
   if (hung_up() && watch_ != nullptr) watch_->on_hang_up(*watch_, link_->reset);
   if (!claim_idle()) return;
   handler_.on_ready(handler_.argument);
@@ -175,8 +177,8 @@ void MemoryStream::unwatch_hang_up(runtime::HangUpWatch& /*watch*/) noexcept { w
 
 void MemoryStream::shutdown() noexcept {
   shut_down_ = true;
-  wake(link_->to_server.reader);
-  wake(link_->to_client.writer);
+  rouse(link_->to_server.reader);
+  rouse(link_->to_client.writer);
 }
 
 void MemoryStream::close() noexcept {
@@ -187,7 +189,7 @@ void MemoryStream::close() noexcept {
   if (!link_->to_server.bytes.empty()) link_->break_off();
   link_->server_gone = true;
   (void)shutdown_write();
-  wake(link_->to_server.writer);
+  rouse(link_->to_server.writer);
 }
 
 bool MemoryClient::send(std::string_view bytes) {
@@ -217,7 +219,7 @@ bool MemoryClient::more() {
   for (;;) {
     if (!in.bytes.empty()) {
       buffer_ += std::exchange(in.bytes, {});
-      wake(in.writer);
+      rouse(in.writer);
       return true;
     }
     if (link_->reset) {

@@ -83,7 +83,7 @@ class MemoryStream final : public net::ByteStream {
   class IdleTimer : public runtime::Timer {
    public:
     explicit IdleTimer(MemoryStream& stream) noexcept;
-    MemoryStream& stream;
+    MemoryStream& owner;
   };
   [[nodiscard]] bool readable() const noexcept;
   [[nodiscard]] std::size_t take(std::span<std::byte> data) noexcept;
