@@ -41,7 +41,7 @@ std::error_code ResponseGuard::status_line_byte(char c, std::size_t i) noexcept 
       if (c != '0' && c != '1') return refused_answer(Reject::unsupported_version);
       head_.version = c == '1' ? Version::http11 : Version::http10;
       return {};
-    case 8: return c == ' ' ? std::error_code() : client_errc::bad_status_line;
+    case 8:
     case 12: return c == ' ' ? std::error_code() : client_errc::bad_status_line;
     default:
       if (!digit) return client_errc::bad_status_line;
