@@ -246,7 +246,7 @@ TEST_CASE("client: answers larger than the client takes", "[integration][client]
                               "\r\n1f4\r\n" + body.substr(500) + "\r\n0\r\n\r\n";
   const std::string until_end = "HTTP/1.1 200 OK\r\n\r\n" + body;
   for (const std::string& answer : {length, chunked, until_end}) {
-    for (const std::uint64_t most : {999, 1'000}) {
+    for (const std::uint64_t most : {std::uint64_t{999}, std::uint64_t{1'000}}) {
       INFO(answer.substr(0, 40) << most);
       HostileUpstream upstream({[&](UpstreamPeer& peer) {
         if (peer.read_request()) peer.send(answer);
