@@ -99,7 +99,11 @@ class Connection : public ListHook {
   void give_workspace() noexcept;
   /// The present Site, if another is in hand; with an empty buffer also where its workspaces are others. False: memory
   /// is out, and the connection is closed.
-  void renew_site() noexcept;
+  void renew_site() noexcept {
+    if (ws_->site != server_.present_.load(std::memory_order_relaxed)) [[unlikely]]
+      renew_site_slow();
+  }
+  void renew_site_slow() noexcept;
   [[nodiscard]] bool renew_workspace() noexcept;
   void finish() noexcept;
   /// Throws std::bad_alloc.

@@ -18,11 +18,6 @@ static tl::unexpected<std::error_code> misuse(const char* what) noexcept {
   return fail(std::errc::operation_not_permitted);
 }
 
-Exchange::~Exchange() {
-  // Hooks are on stacks that ended before.
-  (void)FIBERD_BUG_IF(hooks_ != nullptr);
-}
-
 void Exchange::DeleteMore::operator()(More* more) const noexcept { delete more; }
 
 Exchange::More& Exchange::more() {
@@ -30,7 +25,8 @@ Exchange::More& Exchange::more() {
   return *more_;
 }
 
-Slots& Exchange::slots() const { return const_cast<Exchange*>(this)->more().slots; }  // NOLINT: made when asked for
+Slots& Exchange::slots() { return more().slots; }
+const Slots* Exchange::made_slots() const noexcept { return more_ != nullptr ? &more_->slots : nullptr; }
 
 net::Endpoint Exchange::peer() const noexcept {
   return more_ != nullptr && more_->peer ? *more_->peer : stream_.peer();
@@ -161,7 +157,7 @@ Result<void> Exchange::begin(const ResponseHead& head, RestOfBody rest) {
 
 bool Exchange::discard() noexcept {
   if (committed()) return false;
-  begun_ = false;
+  begun_ = encoded_ = false;
   return true;
 }
 
@@ -230,7 +226,7 @@ Result<void> Exchange::flush() {
 }
 
 Result<void> Exchange::end(std::span<const Field> trailers) {
-  if (!begun_ || ended_) return misuse("end outside of begin and end");
+  if (!begun_ || ended_) return misuse("end outside of begin");
   if (length_ && left_ != 0) return misuse("less body than its Content-Length");
   if (length_ && !trailers.empty()) return fail(std::errc::invalid_argument);
   if (!committed()) {

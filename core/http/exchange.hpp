@@ -20,6 +20,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
@@ -41,7 +42,10 @@ class Exchange final {
   /// For protocols.
   Exchange(ServerStream& stream, const Request& request, const Site& site) noexcept
       : stream_(stream), request_(request), site_(site), to_head_(request.method == Method::head) {}
-  ~Exchange();
+  ~Exchange() {
+    if (hooks_ != nullptr) [[unlikely]]
+      report_bug("a hook outlives its exchange");
+  }
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -78,7 +82,8 @@ class Exchange final {
   /// nullptr when nobody has called slot<T>().
   template <class T>
   [[nodiscard]] T* find_slot() const noexcept {
-    return more_ != nullptr ? slots().find<T>() : nullptr;
+    const Slots* const there = made_slots();
+    return there != nullptr ? there->find<T>() : nullptr;
   }
 
   // ---- contexts, made when they are first asked for: a handler that waits for nothing pays nothing
@@ -183,7 +188,8 @@ class Exchange final {
   }
   [[nodiscard]] bool sends_body() const noexcept { return !to_head_ && status_has_body(begun_status_); }
   [[nodiscard]] More& more();
-  [[nodiscard]] Slots& slots() const;
+  [[nodiscard]] Slots& slots();
+  [[nodiscard]] const Slots* made_slots() const noexcept;
   [[nodiscard]] bool is_plain() const noexcept { return hooks_ == nullptr && !edited_; }
   void take_room() noexcept;
   [[nodiscard]] Result<void> lay_out(const ResponseHead& head);

@@ -47,7 +47,7 @@ struct Trouble {
 class ServerStream {
  public:
   // ---- the request's body
-  /// Before the first read. Not none: why a body with this length is refused.
+  /// Before the first read, of a request with a body. Not none: why a body with this length is refused.
   [[nodiscard]] virtual Reject expect_body(std::uint64_t most) noexcept = 0;
   /// As Exchange::read_body(). `own`: of the request, while no answer is committed.
   [[nodiscard]] virtual Result<std::string_view> read_body(Deadline own) = 0;
