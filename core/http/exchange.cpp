@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/base/bug.hpp"
+#include "core/http/body_decoder.hpp"
 #include "core/http/error_page.hpp"
 #include "core/http/exchange_more.hpp"
 #include "core/http/site/site.hpp"
@@ -229,6 +230,9 @@ Result<void> Exchange::end(std::span<const Field> trailers) {
   if (!begun_ || ended_) return misuse("end outside of begin");
   if (length_ && left_ != 0) return misuse("less body than its Content-Length");
   if (length_ && !trailers.empty()) return fail(std::errc::invalid_argument);
+  // Whoever the client is, and before anything is sent: what is wrong is wrong to all.
+  for (const Field& field : trailers)
+    if (!is_writable(field) || is_forbidden_trailer(field.name)) return fail(std::errc::invalid_argument);
   if (!committed()) {
     if (const Result<void> done = commit({}, true, !trailers.empty()); !done) return done;
   } else if (encoded_ && sends_body()) [[unlikely]] {

@@ -131,8 +131,9 @@ class Exchange final {
   /// Commits the head. Error io_error: the file turned out shorter; return it, and the connection ends.
   [[nodiscard]] Result<void> write_file(int fd, std::uint64_t offset, std::uint64_t count);
   [[nodiscard]] Result<void> end() { return end({}); }
-  /// With trailers (RFC 9110 section 6.5): the answer has no Content-Length then, and must not have said one. To a
-  /// client of HTTP/1.0, and to HEAD, they are left out.
+  /// With trailers (RFC 9110 section 6.5): the answer has no Content-Length then. Error invalid_argument, and nothing
+  /// is sent: it has said one, or a field may not be a trailer. To a client of HTTP/1.0, and to HEAD, they are left
+  /// out.
   [[nodiscard]] Result<void> end(std::span<const Field> trailers);
   /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
   /// head is on its way already.

@@ -182,10 +182,7 @@ Result<void> H1Stream::end(std::span<const Field> trailers) {
   const OutputGuard guard(shared());
   if (trailers.empty()) return as_result(append(kLastChunk));
   std::string text = "0\r\n";
-  for (const Field& field : trailers) {
-    if (!is_writable(field) || is_forbidden_trailer(field.name)) return fail(std::errc::invalid_argument);
-    text.append(field.name).append(": ").append(field.value).append("\r\n");
-  }
+  for (const Field& field : trailers) text.append(field.name).append(": ").append(field.value).append("\r\n");
   text += "\r\n";
   if (text.size() <= connection_.ws_->out_capacity) return as_result(append(text));
   return as_result(connection_.flush_with(text));
