@@ -93,6 +93,7 @@ ClientContext& Connection::client() {
 
 /// What the connection needs while it is active. False: memory is out, and the connection is closed.
 bool Connection::take_workspace() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
   ws_ = (*site)->workspaces().acquire();
   if (ws_ == nullptr) {
@@ -101,6 +102,7 @@ bool Connection::take_workspace() noexcept {
     return false;
   }
   ws_->site = site->get();
+  ws_->site_version = version;
   ws_->site_guard.emplace(std::move(site));
   stream_->note_readable();
   ws_->parser.reset(after_empty_line_);
@@ -116,16 +118,18 @@ void Connection::give_workspace() noexcept {
 }
 
 void Connection::renew_site_slow() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
   if (&(*site)->workspaces() != &ws_->site->workspaces()) return;  // renew_workspace(), once there is nothing in it
   if (ws_->unsent_count != 0) (void)flush();                       // what waits to be told points into the old one
   ws_->site = site->get();
+  ws_->site_version = version;
   *ws_->site_guard = std::move(site);
 }
 
 bool Connection::renew_workspace() noexcept {
   renew_site();
-  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) return true;
+  if (ws_->site_version == server_.site_version_.load(std::memory_order_relaxed)) return true;
   give_workspace();
   return take_workspace();
 }

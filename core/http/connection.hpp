@@ -100,7 +100,7 @@ class Connection : public ListHook {
   /// The present Site, if another is in hand; with an empty buffer also where its workspaces are others. False: memory
   /// is out, and the connection is closed.
   void renew_site() noexcept {
-    if (ws_->site != server_.present_.load(std::memory_order_relaxed)) [[unlikely]]
+    if (ws_->site_version != server_.site_version_.load(std::memory_order_relaxed)) [[unlikely]]
       renew_site_slow();
   }
   void renew_site_slow() noexcept;

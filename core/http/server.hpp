@@ -102,8 +102,9 @@ class Server {
   const bool half_close_cancels_;
   const ServerMetrics metrics_;
   sync::AtomicSnapshot<std::shared_ptr<const Site>> site_;
-  std::atomic<const Site*> present_;  // what site_ holds, for who has one in hand and wants to know whether it is old
-  Lock use_lock_;
+  // Grows behind each store into site_: who has a Site in hand, and the number from before it was read, sees by that
+  // whether there is a newer one.
+  std::atomic<std::uint32_t> site_version_{0};
   const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns
