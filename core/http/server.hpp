@@ -50,7 +50,9 @@ class Server {
   /// connections are those of this first Site for the server's whole life. Throws std::bad_alloc.
   [[nodiscard]] static std::unique_ptr<Server> make_for(const ServerOptions& options, std::shared_ptr<const Site> site);
   /// Requests that begin from now on are served by `site`; those that have begun end by the one they began with, which
-  /// dies with the last of them. Connections go on. Thread-safe, anywhere. Throws std::bad_alloc.
+  /// dies with the last of them. Connections go on; one whose buffers are not the new Site's (other limits of heads, or
+  /// made without the Site before) follows when nothing of its client waits in them. Thread-safe, anywhere. Throws
+  /// std::bad_alloc.
   void use(std::shared_ptr<const Site> site);
   /// The present one.
   [[nodiscard]] std::shared_ptr<const Site> site() const;
