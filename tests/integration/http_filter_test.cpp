@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -94,6 +97,22 @@ std::shared_ptr<http::Filter> strict() {
     return next(ex);
   });
 }
+
+/// Gathers all, and gives it away when it is told to flush or to finish.
+class Gathers final : public http::BodyEncoder {
+ public:
+  Result<http::Encoded> encode(std::string_view in, std::span<char> out, http::EncodeTo to) noexcept override {
+    held_ += in;
+    if (to == http::EncodeTo::go_on) return http::Encoded{in.size(), 0, true};
+    const std::size_t n = std::min(held_.size(), out.size());
+    std::copy_n(held_.begin(), n, out.begin());
+    held_.erase(0, n);
+    return http::Encoded{in.size(), n, held_.empty()};
+  }
+
+ private:
+  std::string held_;
+};
 
 /// Makes no step.
 class Stuck final : public http::BodyEncoder {
@@ -208,8 +227,17 @@ TEST_CASE("filters: fields are refused when the answer is on its way, of a prepa
       if (!edit) return edit;
     return next(ex);
   });
-  HttpServer server({route("/plain", hello(), {tries}), route("/changed", hello(), {tries, changes})});
+  const auto adds = http::make_filter([](http::Exchange& ex, http::Next next) -> Result<void> {
+    if (const Result<void> edit = ex.set_field("X-B", "1"); !edit) return edit;
+    return next(ex);
+  });
+  HttpServer server({route("/plain", hello(), {tries}), route("/changed", hello(), {tries, changes}),
+                     route("/kept", hello(), {adds})});
   HttpClient client(server.port());
+  const auto kept = client.ask(get("/kept"));
+  REQUIRE(kept);
+  CHECK(kept->field("Content-Type") == "text/plain");
+  CHECK(kept->field("X-B") == "1");
   CHECK(client.ask(get("/plain"))->field("X-A").empty());
   const auto changed = client.ask(get("/changed", "Connection: close\r\n"));
   REQUIRE(changed);
@@ -251,6 +279,29 @@ TEST_CASE("filters: an encoder is asked to finish once, and a step that wants mo
       CHECK(answer->field("Transfer-Encoding") == (fits ? "" : "chunked"));
     }
   }
+}
+
+TEST_CASE("filters: what an encoder gathers comes out when the handler flushes", "[http][filter]") {
+  std::atomic<bool> go_on{false};
+  const auto gathers = http::make_filter([](http::Exchange& ex, http::Next next) {
+    class Hook final : public http::HeadHook {
+      void on_head(http::AnswerHead& head) override { (void)head.encode(encoder); }
+      Gathers encoder;
+    } hook;
+    ex.on_head(hook);
+    return next(ex);
+  });
+  HttpServer server({route("/", streams_when(go_on), {gathers})});
+  HttpClient client(server.port(), 0, std::chrono::seconds(3));
+  client.send(get("/"));
+  bool came = true;
+  while (came && client.rest().find("first") == std::string::npos) came = client.more();
+  CHECK(came);
+  CHECK(client.rest().find("second") == std::string::npos);
+  go_on = true;
+  const auto answer = client.receive();
+  REQUIRE(answer);
+  CHECK(answer->body == "firstsecond");
 }
 
 TEST_CASE("filters: a file passes an encoder, and one that makes no step ends the answer", "[http][filter]") {
