@@ -1,9 +1,11 @@
-// One fiber reads a request's body while another writes the answer, and what a pipeline meets whose Site is replaced.
+// One fiber reads a request's body while another writes the answer; the end of an upgrade; what a pipeline meets whose
+// Site is replaced.
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -153,11 +155,34 @@ TEST_CASE("two fibers: an answer that was committed in time frees the reader of 
                         }));
   r.request_timeout = std::chrono::seconds(1);
   HttpServer server({std::move(r)});
-  HttpClient client(server.port());
-  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
-  while (!beyond) std::this_thread::yield();
-  client.send("cd");
-  CHECK(client.receive());
+  for (const bool chunked : {false, true}) {
+    beyond = false;
+    HttpClient client(server.port());
+    client.send(chunked ? "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab"
+                        : "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    while (!beyond) std::this_thread::yield();
+    // Byte by byte: some reads bring nothing of the body itself.
+    for (const char c : std::string_view(chunked ? "\r\n2\r\ncd\r\n0\r\n\r\n" : "cd")) client.send({&c, 1});
+    CHECK(client.receive());
+  }
+}
+
+TEST_CASE("exchange: an upgraded connection ends when its handler returns, though its client has not ended",
+          "[http][exchange]") {
+  HttpServer server({route("/", handler([](http::Exchange& ex) -> Result<void> {
+                             const Result<net::ByteStream*> bytes = ex.upgrade("bye");
+                             if (!bytes) return fail(bytes.error());
+                             const std::string_view text = "bye";
+                             const Result<std::size_t> sent = (*bytes)->write_some(
+                                 std::as_bytes(std::span(text)), Deadline::in(std::chrono::seconds(10)));
+                             return sent ? Result<void>() : fail(sent.error());
+                           }))});
+  HttpClient client(server.port(), 0, std::chrono::seconds(3));
+  client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: bye\r\n\r\n");
+  while (client.more()) {
+  }
+  CHECK(client.ended());
+  CHECK(client.rest().ends_with("\r\n\r\nbye"));
 }
 
 TEST_CASE("server: what of a pipeline begins behind a swap is served by the new site", "[http][exchange]") {
