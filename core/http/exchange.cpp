@@ -65,7 +65,7 @@ Result<void> Exchange::respond(unsigned status, std::string_view content_type, s
   start.server = site_.options().server_name;
   start.rest = RestOfBody::unread;
   if (const Result<void> done = stream_.send_head(start); !done) return done;
-  begun_status_ = status_ = status;
+  note_committed(status);
   if (sends_body() && !body.empty())
     if (const Result<void> done = stream_.send(body); !done) return done;
   if (const Result<void> done = stream_.end({}); !done) return done;
@@ -80,7 +80,7 @@ Result<void> Exchange::respond(const PreparedResponse& prepared) {
     return respond_changed(prepared.status(), prepared.body(), prepared.fields());
   }
   if (const Result<void> done = stream_.send_prepared(prepared); !done) return done;
-  begun_status_ = status_ = prepared.status();
+  note_committed(prepared.status());
   ended_ = true;
   return {};
 }
@@ -174,10 +174,11 @@ Result<void> Exchange::commit(std::string_view data, bool complete, bool with_tr
       (held_ + data.size() != 0 || !to_head_))
     start.head.content_length = held_ + data.size();
   if (hooks_ != nullptr) [[unlikely]]
-    if (tell_hooks(start.head.content_length, complete) != nullptr) return commit_encoded(start, data, complete);
+    if (tell_hooks(start.head.content_length, complete) != nullptr)
+      return commit_encoded(start, data, complete, with_trailers);
   start.lines = lines_.text();
   if (const Result<void> done = stream_.send_head(start); !done) return done;
-  status_ = begun_status_;
+  note_committed(begun_status_);
   if (!sends_body()) return {};
   if (held_ != 0)
     if (const Result<void> done = stream_.send({held_room_.data(), held_}); !done) return done;
@@ -288,7 +289,7 @@ Result<net::ByteStream*> Exchange::upgrade(std::string_view protocol, std::span<
     return fail(std::errc::operation_not_permitted);
   Result<net::ByteStream*> bytes = stream_.upgrade(protocol, fields);
   if (!bytes) return bytes;
-  begun_status_ = status_ = 101;
+  note_committed(101);
   ended_ = true;
   return bytes;
 }

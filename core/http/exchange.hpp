@@ -12,6 +12,7 @@
 // a proxy, a chat, a transformation. Whoever does so asks for context() and client_context() before, calls flush() when
 // the client waits for what was written, and joins the second fiber before serve() returns. With one fiber that does
 // both in turn nothing need be flushed: when read_body() has to wait, what was committed leaves first.
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -140,11 +141,11 @@ class Exchange final {
   [[nodiscard]] bool discard() noexcept;
 
   /// The head of the answer is on its way; it can not be changed into another.
-  [[nodiscard]] bool committed() const noexcept { return status_ != 0; }
+  [[nodiscard]] bool committed() const noexcept { return status() != 0; }
   /// Nothing of the answer is missing.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   /// Of the answer that is committed; else 0.
-  [[nodiscard]] unsigned status() const noexcept { return status_; }
+  [[nodiscard]] unsigned status() const noexcept { return status_.load(std::memory_order_relaxed); }
 
   // ---- what others say of the answer, before or after it was begun, until its head is committed
 
@@ -187,6 +188,10 @@ class Exchange final {
     if (context_.context != context::Context()) [[unlikely]]
       context_.cancel();
   }
+  void note_committed(unsigned status) noexcept {
+    begun_status_ = status;
+    status_.store(status, std::memory_order_relaxed);
+  }
   [[nodiscard]] bool sends_body() const noexcept { return !to_head_ && status_has_body(begun_status_); }
   [[nodiscard]] More& more();
   [[nodiscard]] Slots& slots();
@@ -201,7 +206,8 @@ class Exchange final {
   [[nodiscard]] Result<void> commit(std::string_view data, bool complete, bool with_trailers);
   // exchange_encoding.cpp
   [[nodiscard]] BodyEncoder* tell_hooks(std::optional<std::uint64_t> length, bool complete);
-  [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete);
+  [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete,
+                                            bool with_trailers);
   [[nodiscard]] std::error_code give_up_encoding(std::error_code error) noexcept;
   [[nodiscard]] Result<void> pump(std::string_view in, EncodeTo to);
   [[nodiscard]] Result<void> pump_file(int fd, std::uint64_t offset, std::uint64_t count);
@@ -224,7 +230,7 @@ class Exchange final {
   std::optional<std::uint64_t> length_;  // said by begin()
   std::uint64_t left_ = 0;               // of it
   unsigned begun_status_ = 0;
-  unsigned status_ = 0;  // once committed
+  std::atomic<unsigned> status_{0};  // once committed; a second fiber that reads the body asks, too
   RestOfBody rest_of_body_ = RestOfBody::may_be_read;
   bool begun_ = false;
   bool ended_ = false;

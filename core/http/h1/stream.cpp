@@ -105,6 +105,8 @@ std::error_code H1Stream::before_waiting() noexcept {
 
 Result<std::size_t> H1Stream::receive_body(Deadline own) {
   Connection& c = connection_;
+  // Another fiber may have committed the answer since: then the request's deadline says nothing any more.
+  if (!body_->draining && committed()) own = Deadline::never();
   // The head stays where it is; its body is read into the room behind it, always the same.
   c.begin_ = c.end_ = body_->room;
   const SiteOptions& options = site_.options();
@@ -119,6 +121,7 @@ Result<std::size_t> H1Stream::receive_body(Deadline own) {
       c.stream_->read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_}, until);
   body_->reads.note(n ? *n : 0, runtime::coarse_now() - begin);
   if (n || n.error() != std::errc::timed_out) return n;
+  if (until.ns() == own.ns() && !body_->draining && committed()) return receive_body(Deadline::never());
   body_->timed_out = true;
   const ServerMetrics& metrics = c.metrics();
   metric::Counter* counter = until.ns() == rate.ns() ? metrics.body_rate : metrics.body_timeouts;

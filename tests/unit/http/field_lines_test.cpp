@@ -3,6 +3,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -69,4 +70,24 @@ TEST_CASE("field lines: beyond their room, and of themselves", "[http]") {
   std::string seen;
   lines.each([&](const Field& field) { seen += "\r\n" + std::string(field.name) + ": " + std::string(field.value); });
   CHECK(seen == expected);
+}
+
+TEST_CASE("field lines: set to what they hold themselves, within their room and beyond it", "[http]") {
+  for (const std::size_t size : {std::size_t{256}, std::size_t{34}}) {
+    std::array<char, 256> room;
+    FieldLines lines;
+    lines.reset(std::span(room).first(size));
+    REQUIRE(lines.add("A", "0123456789"));
+    REQUIRE(lines.add("B", "b"));
+    REQUIRE(lines.add("a", "second"));
+    // The line that the value is a view of goes with the others of its name.
+    REQUIRE(lines.set("A", lines.find("A")));
+    CHECK(lines.text() == "\r\nB: b\r\nA: 0123456789");
+    // Used again, nothing of before is left.
+    lines.reset(std::span(room).first(size));
+    CHECK(lines.text().empty());
+    CHECK_FALSE(lines.has("A"));
+    CHECK(lines.find("A").empty());
+    lines.remove("A");
+  }
 }

@@ -1,7 +1,7 @@
 #include "core/http/slots.hpp"
 
 #include <catch2/catch.hpp>
-#include <string>
+#include <stdexcept>
 
 using namespace fiberd::http;
 
@@ -16,6 +16,12 @@ struct Counted {
 };
 struct Number {
   int value = 0;
+};
+struct Throws {
+  Throws() {
+    if (++tries == 1) throw std::runtime_error("as it should");
+  }
+  static inline int tries = 0;
 };
 struct Other {
   int value = 0;
@@ -35,4 +41,14 @@ TEST_CASE("slots: one value a type, made when it is asked for, gone with its own
     CHECK(Counted::alive == 1);
   }
   CHECK(Counted::alive == 0);
+}
+
+TEST_CASE("slots: a value whose constructor throws is not there, and may be asked for again", "[http]") {
+  Slots slots;
+  slots.get<Number>().value = 1;
+  CHECK_THROWS_AS(slots.get<Throws>(), std::runtime_error);
+  CHECK(slots.find<Throws>() == nullptr);
+  CHECK(slots.get<Number>().value == 1);
+  (void)slots.get<Throws>();
+  CHECK(slots.find<Throws>() != nullptr);
 }
