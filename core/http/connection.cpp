@@ -103,7 +103,7 @@ bool Connection::take_workspace() noexcept {
   }
   ws_->site = site->get();
   ws_->site_version = version;
-  ws_->site_guard.emplace(std::move(site));
+  ws_->site_guard = std::move(site);
   stream_->note_readable();
   ws_->parser.reset(after_empty_line_);
   ws_->writes.reset();
@@ -112,9 +112,8 @@ bool Connection::take_workspace() noexcept {
 
 void Connection::give_workspace() noexcept {
   // Last: the workspaces may be gone with their Site.
-  const auto site = std::move(*ws_->site_guard);
-  ws_->site_guard.reset();
-  (*site)->workspaces().release(std::exchange(ws_, nullptr));
+  const auto site = std::move(ws_->site_guard);
+  ws_->site->workspaces().release(std::exchange(ws_, nullptr));
 }
 
 void Connection::renew_site_slow() noexcept {
@@ -124,11 +123,11 @@ void Connection::renew_site_slow() noexcept {
   if (ws_->unsent_count != 0) (void)flush();                       // what waits to be told points into the old one
   ws_->site = site->get();
   ws_->site_version = version;
-  *ws_->site_guard = std::move(site);
+  ws_->site_guard = std::move(site);
 }
 
-bool Connection::renew_workspace() noexcept {
-  renew_site();
+bool Connection::renew_workspace_slow() noexcept {
+  renew_site_slow();
   if (ws_->site_version == server_.site_version_.load(std::memory_order_relaxed)) return true;
   give_workspace();
   return take_workspace();

@@ -104,7 +104,10 @@ class Connection : public ListHook {
       renew_site_slow();
   }
   void renew_site_slow() noexcept;
-  [[nodiscard]] bool renew_workspace() noexcept;
+  [[nodiscard]] bool renew_workspace() noexcept {
+    return ws_->site_version == server_.site_version_.load(std::memory_order_relaxed) || renew_workspace_slow();
+  }
+  [[nodiscard]] bool renew_workspace_slow() noexcept;
   void finish() noexcept;
   /// Throws std::bad_alloc.
   [[nodiscard]] ClientContext& client();

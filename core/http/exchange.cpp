@@ -76,7 +76,7 @@ Result<void> Exchange::respond(unsigned status, std::string_view content_type, s
 Result<void> Exchange::respond(const PreparedResponse& prepared) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
   if (!is_plain()) [[unlikely]] {
-    take_room();
+    (void)take_room();
     return respond_changed(prepared.status(), prepared.body(), prepared.fields());
   }
   if (const Result<void> done = stream_.send_prepared(prepared); !done) return done;
@@ -117,18 +117,18 @@ Result<void> Exchange::respond_error(unsigned status, std::span<const Field> fie
 
 // ---------------------------------------------------------------------------------------------- in pieces
 
-void Exchange::take_room() noexcept {
+std::span<char> Exchange::take_room() noexcept {
   const ServerStream::Room room = stream_.room();
   lines_.reset(room.fields);
   held_room_ = room.body;
   held_ = 0;
+  return room.fields;
 }
 
 /// The fields of an answer that is not committed yet.
 Result<void> Exchange::lay_out(const ResponseHead& head) {
-  take_room();
+  const std::span<char> room = take_room();
   const std::string_view server = site_.options().server_name;
-  const std::span<char> room = stream_.room().fields;
   Result<std::size_t> size = write_fields(room, server, head);
   if (size) {
     lines_.reset(room, *size);

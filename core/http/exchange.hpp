@@ -197,7 +197,8 @@ class Exchange final {
   [[nodiscard]] Slots& slots();
   [[nodiscard]] const Slots* made_slots() const noexcept;
   [[nodiscard]] bool is_plain() const noexcept { return hooks_ == nullptr && !edited_; }
-  void take_room() noexcept;
+  /// The fields' part of it.
+  std::span<char> take_room() noexcept;
   [[nodiscard]] Result<void> lay_out(const ResponseHead& head);
   [[nodiscard]] Result<void> edit(Edit edit);
   [[nodiscard]] Result<void> apply_edits();

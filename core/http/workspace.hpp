@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -57,7 +56,7 @@ struct Workspace {
   /// What its user holds: the Site by which it serves.
   const Site* site = nullptr;
   std::uint32_t site_version = 0;
-  std::optional<sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard> site_guard;
+  sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard site_guard;
   Unsent* unsent = nullptr;
   std::uint32_t unsent_count = 0;
 };
