@@ -59,8 +59,9 @@ void TcpService::adopt(Service& before) {
 }
 
 net::Serving TcpService::serving() noexcept {
+  // Asked for its limits before adopt(), too: then there is no server yet.
   net::Serving serving{.on_accept = &TcpServer::on_accept,
-                       .argument = &server_->server,
+                       .argument = server_ != nullptr ? &server_->server : nullptr,
                        .connections = connections_,
                        .connections_per_address = connections_per_address_};
   serving.make_room = room_.make_room();
