@@ -92,6 +92,7 @@ ListenerConfig read_listener(const Reader& l) {
     l.report("address", "is required");
   else if (const std::string wrong = check_address(c.address); !wrong.empty())
     l.report("address", wrong);
+  c.addresses.push_back({.text = c.address, .at = c.address_at});
   const bool is_unix = c.address.starts_with("unix:");
   for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
     if (l.has(key) && !is_unix) l.report(key, "is for unix: addresses only");

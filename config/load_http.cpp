@@ -31,15 +31,17 @@ void check_field(const Reader& r, std::string_view key, std::string_view value, 
 }
 
 RespondAction read_respond(const Reader& r) {
-  RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"),
-                  r.pairs("headers")};
+  RespondAction a;
+  a.status = static_cast<unsigned>(r.number("status"));
+  a.body = r.text("body");
+  a.error_page = a.status >= 400 && !r.has("body");
+  a.content_type = r.text("content_type");
+  a.headers = r.pairs("headers");
   check_field(r, "content_type", a.content_type);
   static constexpr std::array<std::string_view, 8> kOwn{"content-length", "transfer-encoding", "connection", "date",
                                                         "server",         "content-type",      "keep-alive", "upgrade"};
   for (const auto& [name, value] : a.headers) {
-    std::string lower = name;
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    const std::string lower = ascii::lower(name);
     if (!is_token(name)) r.report("headers", "\"" + name + "\" is no field name");
     check_field(r, "headers", value, name);
     if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end())
@@ -199,7 +201,10 @@ std::uint64_t default_target_size(std::uint64_t header_size) {
 
 /// Lines of a log that nobody asked for would go nowhere without a word.
 AccessLogConfig read_access_log(const Reader& r) {
-  AccessLogConfig a{static_cast<AccessLogFormat>(r.choice("format")), r.text("output"), r.place("output")};
+  AccessLogConfig a;
+  a.format = static_cast<AccessLogFormat>(r.choice("format"));
+  a.output = r.text("output");
+  a.output_at = r.place("output");
   if (r.has("output") && !r.has("format"))
     r.report("output", "is for a format, and none is set: format: common, or json");
   if (const std::string wrong = check_file_path(a.output); !wrong.empty())

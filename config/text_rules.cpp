@@ -4,26 +4,14 @@
 #include <array>
 #include <cctype>
 
+#include "core/base/text.hpp"
+
 namespace fiberd::config {
 
-static bool is_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
-
-bool is_token(std::string_view text) {
-  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](char c) { return is_alnum(c) || kMarks.find(c) != std::string_view::npos; });
-}
-
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    const auto b = static_cast<unsigned char>(c);
-    return (b < 0x20 && c != '\t') || b == 0x7f;
-  });
-}
+using ascii::is_alnum;
 
 std::string plain_host(std::string host) {
-  std::transform(host.begin(), host.end(), host.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  host = ascii::lower(host);
   if (host.ends_with('.')) host.pop_back();
   return host;
 }

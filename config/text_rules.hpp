@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "config/reader.hpp"
+#include "core/base/text.hpp"
 
 namespace fiberd::config {
 
-[[nodiscard]] bool is_token(std::string_view text);
-/// A control character that no field of HTTP may hold; tabs may be there.
-[[nodiscard]] bool has_control(std::string_view text);
+using ascii::has_control;
+using ascii::is_token;
 
 /// As hosts are compared: lower case, without the dot that ends a name's absolute form.
 [[nodiscard]] std::string plain_host(std::string host);
