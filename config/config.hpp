@@ -329,6 +329,7 @@ struct Config {
   /// Ranges of addresses of proxies that are believed who the client is.
   PlacedTexts trusted_proxies{};
   std::vector<ListenerConfig> listeners;
+  std::vector<Place> fixed_at{};     ///< of the keys that cannot change while the daemon runs, as far as written
   std::vector<std::string> files{};  ///< that were read: `source`, and what it includes
 };
 
@@ -339,6 +340,8 @@ struct Diagnostic {
   unsigned column = 0;
   std::string key;      ///< listeners[0].http.timeouts.header
   std::string message;  ///< what is wrong, what is allowed, the nearest valid name
+  /// What else is found wrong with the key follows from this.
+  bool decides = false;
 
   /// "file:line:column: key: message"
   [[nodiscard]] std::string to_string() const;
