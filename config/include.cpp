@@ -35,6 +35,9 @@ std::string quoted(const std::string& directory) {
   return out;
 }
 
+/// glob(3) asks whether to give up: not where a folder is not there.
+int is_serious(const char*, int error) { return error != ENOENT && error != ENOTDIR ? 1 : 0; }
+
 class Includer {
  public:
   Includer(Tree& root, std::vector<Diagnostic>& diagnostics) : root_(root), diagnostics_(diagnostics) {
@@ -73,7 +76,7 @@ class Includer {
     const std::string directory = pattern.front() == '/' ? std::string() : directory_of(from);
     if (pattern.find_first_of("*?[") == std::string::npos) return read(directory + pattern, at, from, depth);
     glob_t found{};
-    const int error = ::glob((quoted(directory) + pattern).c_str(), GLOB_NOSORT | GLOB_ERR, nullptr, &found);
+    const int error = ::glob((quoted(directory) + pattern).c_str(), GLOB_NOSORT, &is_serious, &found);
     std::vector<std::string> names(found.gl_pathv, found.gl_pathv + found.gl_pathc);
     ::globfree(&found);
     if (error != 0 && error != GLOB_NOMATCH)

@@ -311,7 +311,11 @@ std::string render_schema_markdown() {
       "One YAML file. `fiberd check FILE` says everything that is wrong with it at once, with file, line and column.\n"
       "`fiberd config default` prints the configuration that runs without a file. `--set key=value` replaces one key,\n"
       "e.g. `--set runtime.gomaxprocs=2` or `--set 'listeners[0].address=127.0.0.1:8081'`.\n\n"
-      "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`. Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
+      "`include: [conf.d/*.yaml]` adds the listeners of other files; `\"${NAME}\"` and `\"${NAME:-default}\"` in a "
+      "value "
+      "are\nof the environment (docs/operations.md). Strings with a brace or a colon need quotes.\n\n"
+      "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`, `1d`; `1m30s` has parts from the greatest down. "
+      "Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
       "Rates say per what: `100/s`, `30/m`, `5/h`.\n"
       "Anchors and aliases are refused, and so are duplicate and unknown keys.\n\n"
       "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";

@@ -189,10 +189,11 @@ static std::string settle_template(std::string& text, TemplateOf what) {
   if (what == TemplateOf::field && has_control(text)) return "control characters are not allowed in a field";
   if (what == TemplateOf::location) {
     if (std::string wrong = check_location(parts); !wrong.empty()) return wrong;
-    if (const std::string_view group = find_group(text); !group.empty())
+    std::string plain = text;
+    for (std::size_t at = 0; (at = plain.find("$$", at)) != std::string::npos;) plain.erase(at, 2);
+    if (const std::string_view group = find_group(plain); !group.empty())
       return "\"" + std::string(group) +
-             "\" stands for nothing here; what is below a prefix is ${rest} (a $ that is "
-             "meant is %24)";
+             "\" stands for nothing here; what is below a prefix is ${rest} (a $ that is meant is $$)";
   }
   if (kRequestVariables) return {};
   std::string plain;
