@@ -130,10 +130,9 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   if (!c.admin.hosts.empty() && c.admin.address.starts_with("unix:"))
     admin.report("hosts", "is not for unix: addresses, which answer whatever the Host");
   c.trusted_proxies = read_ranges(root, "trusted_proxies");
-  for (const auto& [section, reader] : {std::pair("runtime", &runtime), std::pair("admin", &admin)})
-    for (const std::string& key : reader->keys())
-      if (const Row* const row = find_row(std::string(section) + "." + key); row != nullptr && !row->reloadable)
-        c.fixed_at.push_back(reader->place(key));
+  for (const std::string& key : runtime.keys())
+    if (const Row* const row = find_row("runtime." + key); row != nullptr && !row->reloadable)
+      c.fixed_at.push_back(runtime.place(key));
   std::map<std::string, std::string> names;
   std::vector<Place> proxy_protocol;
   const std::size_t listeners = root.list("listeners", [&](Reader& item) {

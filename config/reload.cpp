@@ -19,14 +19,6 @@ std::string_view name_of(StackGuards guards) noexcept {
   return "unknown";
 }
 
-std::string shown_mode(std::uint32_t mode) {
-  std::string digits;
-  for (; mode != 0; mode >>= 3U) digits.insert(digits.begin(), static_cast<char>('0' + (mode & 7U)));
-  return "0" + digits;
-}
-
-std::string shown_text(const std::string& text) { return text.empty() ? "none" : text; }
-
 /// Where a key of `section` stands that no struct keeps the place of: the file, and the key.
 Place place_of(const Config& config, std::string_view key) {
   for (const Place& at : config.fixed_at)
@@ -40,9 +32,9 @@ std::vector<Diagnostic> not_reloadable(const Config& before, const Config& after
   std::vector<Diagnostic> found;
   const auto compare = [&](std::string_view key, const auto& was, const auto& is, auto show) {
     if (was == is) return;
-    found.push_back(diagnostic_at(place_of(after, key), "cannot change from " + std::string(show(was)) + " to " +
-                                                            std::string(show(is)) +
-                                                            " while the daemon runs: restart it, or take it back"));
+    found.push_back(diagnostic_at(place_of(after, key), "it cannot change while the daemon runs, from " +
+                                                            std::string(show(was)) + " to " + std::string(show(is)) +
+                                                            ": restart it for that"));
   };
   const auto number = [](auto n) { return std::to_string(n); };
   const RuntimeConfig& was = before.runtime;
@@ -54,10 +46,6 @@ std::vector<Diagnostic> not_reloadable(const Config& before, const Config& after
   compare("runtime.blocking_threads", was.blocking_threads, is.blocking_threads, number);
   compare("runtime.handoff_max", was.handoff_max, is.handoff_max, number);
   compare("runtime.machines_max", was.machines_max, is.machines_max, number);
-  compare("admin.address", before.admin.address, after.admin.address,
-          [](const std::string& address) { return address.empty() ? "off" : address; });
-  compare("admin.mode", before.admin.mode, after.admin.mode, shown_mode);
-  compare("admin.owner", before.admin.owner, after.admin.owner, shown_text);
   sort_by_place(found);
   return found;
 }
