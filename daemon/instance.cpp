@@ -254,36 +254,47 @@ void Instance::adopt() {
     adopt(entries_[i]);
     if (entries_[i].before == nullptr) continue;
     const config::ListenerConfig& c = config_.listeners[i];
-    net::ListenerOptions owner;
-    std::string error;
-    (void)parse_owner(c.owner, owner, error);
-    const net::SocketSettings settings{
-        .backlog = static_cast<int>(c.backlog),
-        .keep_alive = {c.keep_alive.idle, c.keep_alive.interval, c.keep_alive.count},
-        .defer_accept = c.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(c.service)),
-        .mode = c.mode,
-        .owner = owner.owner,
-        .group = owner.group};
-    for (const auto& s : entries_[i].sockets)
-      if (const Result<void> changed = s->socket->change(settings); !changed)
-        log(LogLevel::warning,
-            "listener " + c.name + ": not all of its socket could be changed: " + changed.error().message());
+    change(entries_[i], c.owner,
+           {.backlog = static_cast<int>(c.backlog),
+            .keep_alive = {c.keep_alive.idle, c.keep_alive.interval, c.keep_alive.count},
+            .defer_accept = c.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(c.service)),
+            .mode = c.mode});
   }
-  if (admin_.service != nullptr) adopt(admin_);
+  if (admin_.service == nullptr) return;
+  adopt(admin_);
+  if (admin_.before != nullptr) change(admin_, config_.admin.owner, {.mode = config_.admin.mode});
 }
 
-std::vector<Instance::Entry> Instance::leave(const Instance& successor) {
-  std::vector<Entry> left;
+/// What of a socket that is kept may be another now.
+void Instance::change(Entry& entry, const std::string& owner, net::SocketSettings settings) {
+  net::ListenerOptions found;
+  std::string error;
+  (void)parse_owner(owner, found, error);  // it was found when the configuration was looked at
+  settings.owner = found.owner;
+  settings.group = found.group;
+  for (const auto& s : entry.sockets)
+    if (const Result<void> changed = s->socket->change(settings); !changed)
+      log(LogLevel::warning, "listener " + entry.service->name() +
+                                 ": not all of its socket could be changed: " + changed.error().message());
+}
+
+void Instance::leave(const Instance& successor, std::vector<Entry>& left) {
+  left.reserve(entries_.size() + 1);
   const auto look = [&](Entry& e, bool followed) {
+    if (e.service == nullptr) return;
     Entry out;
     for (auto& s : e.sockets)
       if (!successor.sockets_.contains(*s)) out.sockets.push_back(s);
-    if (!followed) out.service = std::move(e.service);
+    if (!followed) {
+      out.service = std::move(e.service);
+    } else if (!out.sockets.empty()) {
+      out.asked = std::move(e.service);
+    }
     if (out.service != nullptr || !out.sockets.empty()) left.push_back(std::move(out));
   };
-  for (Entry& e : entries_) look(e, successor.find(e.service->name()) != nullptr);
-  if (admin_.service != nullptr) look(admin_, successor.admin_.service != nullptr);
-  return left;
+  for (Entry& e : entries_)
+    if (e.service != nullptr) look(e, successor.find(e.service->name()) != nullptr);
+  look(admin_, successor.admin_.service != nullptr);
 }
 
 std::vector<std::shared_ptr<const void>> Instance::ends_on_fibers() const {

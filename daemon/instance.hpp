@@ -44,6 +44,8 @@ class Instance {
     std::unique_ptr<Service> service;
     std::vector<std::shared_ptr<BoundSocket>> sockets{};
     Service* before = nullptr;  ///< whom it follows, until adopt()
+    /// Of one that has left: who is followed by another, and whom its sockets ask until they are closed.
+    std::unique_ptr<Service> asked{};
     bool ipv6_only = false;
   };
   /// `provided`: as provision() opened it for `config`. Null: `why` says what cannot be had.
@@ -56,10 +58,12 @@ class Instance {
   [[nodiscard]] Result<void> start();
   /// What start() began is cut. Returns sockets by which somebody came to a service that goes on. On a fiber.
   [[nodiscard]] std::vector<Entry> undo() noexcept;
-  /// Takes over from the instance that it was provisioned with. On a fiber. Throws std::bad_alloc.
+  /// Takes over from the instance that it was provisioned with. On a fiber. Throws std::bad_alloc: then it must be
+  /// called again, for some of it has been taken over.
   void adopt();
-  /// Takes out of this one what its successor did not take over.
-  [[nodiscard]] std::vector<Entry> leave(const Instance& successor);
+  /// Takes out of this one what its successor did not take over. Throws std::bad_alloc: it may be called again, and
+  /// goes on with what is left.
+  void leave(const Instance& successor, std::vector<Entry>& left);
 
   /// Of all services: as Service::ends_on_fibers.
   [[nodiscard]] std::vector<std::shared_ptr<const void>> ends_on_fibers() const;
@@ -89,6 +93,7 @@ class Instance {
                               net::ListenerOptions options, Need need, Failure& why);
   [[nodiscard]] Result<void> start(Entry& entry);
   void adopt(Entry& entry);
+  static void change(Entry& entry, const std::string& owner, net::SocketSettings settings);
   [[nodiscard]] const Entry* find(const std::string& name) const noexcept;
 
   const config::Config config_;

@@ -90,7 +90,7 @@ ExitCode Process::build(const config::Config& config) {
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));
-  for (const char* const result : {"success", "failure", "stopping"})
+  for (const char* const result : {"success", "failure"})
     (void)registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {result});
   if (const MemoryLimit memory = find_memory_limit(config.memory.limit); !memory.warning.empty())
     log(LogLevel::warning, memory.warning);
@@ -99,7 +99,9 @@ ExitCode Process::build(const config::Config& config) {
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
-  reloader_ = std::make_unique<Reloader>(*runtime_, [this] { return reload(); });
+  reloader_ = std::make_unique<Reloader>(
+      *runtime_, [this] { return reload(); },
+      &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
   if (load_) admin_state_.reload = [this] { return reloader_->request_and_wait(); };
   Failure why;
   current_ = first_instance(config, why);

@@ -87,8 +87,9 @@ class Process {
   std::atomic<std::int64_t> shutdown_delay_{0};    // ns
   std::atomic<std::int64_t> shutdown_timeout_{0};  // ns
   std::atomic<std::int64_t> drain_deadline_{0};
-  std::atomic<std::size_t> retiring_{0};                                            // fibers of retire()
-  std::atomic<std::int64_t> retire_deadline_{INT64_MAX};                            // of all of them, when a stop comes
+  std::atomic<std::size_t> closing_{0};                   // of those the ones whose sockets are not closed yet
+  std::atomic<std::size_t> retiring_{0};                  // fibers of retire()
+  std::atomic<std::int64_t> retire_deadline_{INT64_MAX};  // of all of them, when a stop comes
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
 };
 

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <exception>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -66,20 +68,38 @@ bool Process::prepare(Prepared& next) {
   return true;
 }
 
-/// What is new begins to serve, and the log is the new one's. False: next.wrong says why, and it is as it was.
+/// For what has no way back: memory comes back, half an instance does not become a whole one.
+template <class F>
+static void until_there_is_memory(F&& fn) {
+  for (;;) {
+    try {
+      fn();
+      return;
+    } catch (const std::bad_alloc&) {
+      (void)runtime::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+}
+
+/// What is new begins to serve, and the log is the new one's. False, or an exception: it is as it was; next.wrong says
+/// why.
 bool Process::begin(Prepared& next) {
   const config::Config& config = next.instance->config();
-  if (const Result<void> started = next.instance->start(); !started) {
-    next.wrong.push_back("cannot start: " + with_limits(started.error()));
+  try {
+    if (const Result<void> started = next.instance->start(); !started) {
+      next.wrong.push_back("cannot start: " + with_limits(started.error()));
+    } else if (!(config.log == current_->config().log)) {
+      std::string why;
+      const Result<void> opened = runtime::blocking([&] { return open_log(options_of(config.log), why); });
+      if (!opened)
+        next.wrong.push_back("log.output " + config.log.output + " cannot be opened: " + why +
+                             explain_shortage(opened.error()));
+    }
+  } catch (...) {
     undo(*next.instance);
-    return false;
+    throw;
   }
-  if (config.log == current_->config().log) return true;
-  std::string why;
-  const Result<void> opened = runtime::blocking([&] { return open_log(options_of(config.log), why); });
-  if (opened) return true;
-  next.wrong.push_back("log.output " + config.log.output + " cannot be opened: " + why +
-                       explain_shortage(opened.error()));
+  if (next.wrong.empty()) return true;
   undo(*next.instance);
   return false;
 }
@@ -89,8 +109,10 @@ void Process::undo(Instance& instance) { retire(instance.undo(), INT64_MAX); }
 void Process::commit(Prepared& next) {
   std::shared_ptr<Instance> old = current_;
   const std::vector<std::string> before = old->announcements();
-  next.instance->adopt();
-  room_.use(next.instance->present());
+  std::vector<Instance::Entry> left;
+  until_there_is_memory([&] { next.instance->adopt(); });
+  until_there_is_memory([&] { room_.use(next.instance->present()); });
+  until_there_is_memory([&] { old->leave(*next.instance, left); });
   {
     const LockGuard guard(current_lock_);
     current_ = next.instance;
@@ -104,7 +126,7 @@ void Process::commit(Prepared& next) {
     gomaxprocs_source_ = cpus.source;
     runtime::blocking([&] { runtime_->set_gomaxprocs(cpus.gomaxprocs); });
   }
-  retire(old->leave(*current_), time_after(monotonic_now(), config.shutdown.timeout));
+  retire(std::move(left), time_after(monotonic_now(), config.shutdown.timeout));
   for (const std::string& line : current_->announcements())
     if (std::find(before.begin(), before.end(), line) == before.end()) log(LogLevel::info, line);
 }
@@ -115,8 +137,11 @@ void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline
   for (Instance::Entry& e : entries) {
     auto entry = std::make_shared<Instance::Entry>(std::move(e));
     retiring_.fetch_add(1, std::memory_order_acq_rel);
+    closing_.fetch_add(1, std::memory_order_acq_rel);
     auto end = [this, entry, deadline] {
       for (const auto& s : entry->sockets) s->socket->stop();
+      entry->asked.reset();
+      closing_.fetch_sub(1, std::memory_order_acq_rel);
       if (entry->service != nullptr) {
         // A stop's deadline may come first: looked at by a fiber beside, for drain() looks at one.
         auto bound = std::make_shared<std::atomic<std::int64_t>>(deadline);
@@ -156,22 +181,33 @@ ReloadAnswer Process::refuse(Prepared& next) {
   }
   log(LogLevel::error, "reload refused: the configuration before goes on");
   answer.text += "reload refused: the configuration before goes on\n";
-  runtime::blocking([&] {
+  const auto forget = [&] {
     next.instance.reset();
     access_writers_.tidy();
-  });
+  };
+  try {
+    runtime::blocking(forget);
+  } catch (const std::exception&) {  // no thread is to be had: here, then
+    forget();
+  }
   return answer;
 }
 
 ReloadAnswer Process::reload() {
-  if (stop_.load(std::memory_order_acquire) != 0) {
-    registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}).add();
-    log(LogLevel::warning, "reload refused: the daemon is stopping");
-    return Reloader::stopping();
-  }
+  if (stop_.load(std::memory_order_acquire) != 0) return reloader_->refuse_for_stop();
   const std::int64_t began = monotonic_now();
+  // An address that the reload before has freed is bound until its queue is empty: a second at most.
+  const std::int64_t until = began + 2'000'000'000;
+  while (closing_.load(std::memory_order_acquire) != 0 && monotonic_now() < until)
+    (void)runtime::sleep_for(std::chrono::milliseconds(2));
   Prepared next;
-  if (!runtime::blocking([&] { return prepare(next); }) || !begin(next)) return refuse(next);
+  bool ready = false;
+  try {
+    ready = runtime::blocking([&] { return prepare(next); }) && begin(next);
+  } catch (const std::exception& e) {
+    next.wrong.push_back(e.what());
+  }
+  if (!ready) return refuse(next);
   std::shared_ptr<Instance> old = current_;
   const std::string changed = what_changed(old->config(), next.instance->config());
   commit(next);

@@ -65,7 +65,8 @@ int reload_by_admin(const std::string& address) {
   if (socket.fd() < 0) return failed(address, "no socket:");
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
-  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return failed(address, "no admin listener:");
+  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0)
+    return failed(address, "no admin listener there (if the file moves it, name the address before: --address):");
   static constexpr std::string_view kRequest =
       "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
   if (::send(socket.fd(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(kRequest.size()))

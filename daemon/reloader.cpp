@@ -9,13 +9,10 @@
 
 namespace fiberd::daemon {
 
-ReloadAnswer Reloader::stopping() {
-  return {ReloadAnswer::Verdict::stopping, "reload refused: the daemon is stopping\n"};
-}
-
-static ReloadAnswer refuse_for_stop() {
+ReloadAnswer Reloader::refuse_for_stop() noexcept {
+  metric::count(stopping_);
   log(LogLevel::warning, "reload refused: the daemon is stopping");
-  return Reloader::stopping();
+  return {ReloadAnswer::Verdict::stopping, "reload refused: the daemon is stopping\n"};
 }
 
 std::shared_ptr<Reloader::Attempt> Reloader::ask() {
@@ -100,7 +97,7 @@ void Reloader::request() noexcept {
 
 ReloadAnswer Reloader::request_and_wait() {
   const std::shared_ptr<Attempt> attempt = ask();
-  if (attempt == nullptr) return stopping();
+  if (attempt == nullptr) return refuse_for_stop();
   attempt->done.wait();
   return attempt->answer;
 }

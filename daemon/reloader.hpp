@@ -7,6 +7,7 @@
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/metric/metrics.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/wait_group.hpp"
 #include "daemon/admin/admin.hpp"
@@ -15,9 +16,10 @@ namespace fiberd::daemon {
 
 class Reloader {
  public:
-  /// `reload` does it, on a fiber of `runtime`; never two at a time.
-  Reloader(runtime::Runtime& runtime, std::function<ReloadAnswer()> reload)
-      : runtime_(runtime), reload_(std::move(reload)) {}
+  /// `reload` does it, on a fiber of `runtime`; never two at a time. `stopping` counts what close() has refused; may be
+  /// null.
+  Reloader(runtime::Runtime& runtime, std::function<ReloadAnswer()> reload, metric::Counter* stopping = nullptr)
+      : runtime_(runtime), reload_(std::move(reload)), stopping_(stopping) {}
   Reloader(const Reloader&) = delete;
   Reloader& operator=(const Reloader&) = delete;
 
@@ -30,8 +32,8 @@ class Reloader {
   /// From now on all are refused, those that wait too; waits for the one that is under way. On a fiber.
   void close() noexcept;
 
-  /// What it says when it refuses.
-  [[nodiscard]] static ReloadAnswer stopping();
+  /// Says, logs and counts that a reload came too late.
+  [[nodiscard]] ReloadAnswer refuse_for_stop() noexcept;
 
  private:
   struct Attempt {
@@ -46,6 +48,7 @@ class Reloader {
 
   runtime::Runtime& runtime_;
   const std::function<ReloadAnswer()> reload_;
+  metric::Counter* const stopping_;
   Lock lock_;
   std::shared_ptr<Attempt> next_;  // that nobody has begun
   bool open_ = false;

@@ -70,7 +70,7 @@ class HeadHook {
   HeadHook() = default;
   HeadHook(const HeadHook&) = delete;
   HeadHook& operator=(const HeadHook&) = delete;
-  /// Must not answer, nor write. What it throws is logged and ends the connection.
+  /// Must not answer, nor write. What it throws is logged; what it had changed stays, and the others are told.
   virtual void on_head(AnswerHead& head) = 0;
 
  protected:

@@ -93,6 +93,7 @@ ClientContext& Connection::client() {
 
 /// What the connection needs while it is active. False: memory is out, and the connection is closed.
 bool Connection::take_workspace() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
   ws_ = (*site)->workspaces().acquire();
   if (ws_ == nullptr) {
@@ -101,7 +102,8 @@ bool Connection::take_workspace() noexcept {
     return false;
   }
   ws_->site = site->get();
-  ws_->site_guard.emplace(std::move(site));
+  ws_->site_version = version;
+  ws_->site_guard = std::move(site);
   stream_->note_readable();
   ws_->parser.reset(after_empty_line_);
   ws_->writes.reset();
@@ -110,26 +112,23 @@ bool Connection::take_workspace() noexcept {
 
 void Connection::give_workspace() noexcept {
   // Last: the workspaces may be gone with their Site.
-  const auto site = std::move(*ws_->site_guard);
-  ws_->site_guard.reset();
-  (*site)->workspaces().release(std::exchange(ws_, nullptr));
+  const auto site = std::move(ws_->site_guard);
+  ws_->site->workspaces().release(std::exchange(ws_, nullptr));
 }
 
-void Connection::renew_site() noexcept {
-  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) [[likely]]
-    return;
+void Connection::renew_site_slow() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
   if (&(*site)->workspaces() != &ws_->site->workspaces()) return;  // renew_workspace(), once there is nothing in it
   if (ws_->unsent_count != 0) (void)flush();                       // what waits to be told points into the old one
   ws_->site = site->get();
-  *ws_->site_guard = std::move(site);
+  ws_->site_version = version;
+  ws_->site_guard = std::move(site);
 }
 
-bool Connection::renew_workspace() noexcept {
-  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) [[likely]]
-    return true;
-  renew_site();
-  if (ws_->site == server_.present_.load(std::memory_order_relaxed)) return true;
+bool Connection::renew_workspace_slow() noexcept {
+  renew_site_slow();
+  if (ws_->site_version == server_.site_version_.load(std::memory_order_relaxed)) return true;
   give_workspace();
   return take_workspace();
 }
@@ -241,20 +240,20 @@ Connection::Step Connection::serve_request() noexcept {
   ++requests_;
 
   const Site& site = *ws_->site;
-  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin));
+  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin), begin_);
   Exchange ex(stream, request, site);
   ws_->writes.reset();
-  const Dispatch::Outcome outcome =
-      Dispatch(site, ex, metrics()).run({ws_->path, site.options().head.target_size}, begin);
+  Dispatch dispatch(site, ex, metrics());
+  const std::error_code error = dispatch.run({ws_->path, site.options().head.target_size}, begin);
   // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
   // another request is here already both leave together.
-  if (stream.all_read()) (void)flush();
-  account(ex, stream, outcome.route, outcome.reason, begin);
-  const bool body_done = !outcome.error && stream.finish_body();
+  if (stream.body_done() ? begin_ == end_ : stream.all_read()) (void)flush();
+  account(ex, stream, dispatch.route(), dispatch.reason(), begin);
+  const bool body_done = !error && stream.finish_body();
   if (output_lost_) return Step::close;
   if (!body_done) linger_bytes_ = kLingerBody;
   // A body that was refused in the middle of an answer: the client may be sending still.
-  if (outcome.error) return stream.refused() != Reject::none ? Step::linger : Step::close;
+  if (error) return stream.refused() != Reject::none ? Step::linger : Step::close;
   if (stream.upgraded()) return Step::done;
   if (body_done && stream.keep_alive()) return Step::go_on;
   // Whoever did not ask for the end may have sent more than we have seen.
@@ -274,7 +273,7 @@ Connection::Step Connection::refuse(Reject reason) noexcept {
 
 Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
   const WireRequest request = ws_->parser.partial_request(ws_->in + begin_);
-  H1Stream stream(*this, request, *ws_->site, false);
+  H1Stream stream(*this, request, *ws_->site, false, begin_);
   Exchange ex(stream, request, *ws_->site);
   const std::int64_t begin = monotonic_now();
   const std::error_code error = error_of(ex.respond_error(status));

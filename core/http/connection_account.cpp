@@ -17,8 +17,12 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   ws_->clock = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
-  const AccessLogHook& log = route != nullptr && route->access_log ? *route->access_log : options().access_log;
-  const bool logged = log.write != nullptr;
+  const AccessLogHook* log = nullptr;
+  if (ws_->site->wants_log()) {
+    log = route != nullptr && route->access_log ? &*route->access_log : &options().access_log;
+    if (log->write == nullptr) log = nullptr;
+  }
+  const bool logged = log != nullptr;
   if (ws_->unsent_count == Workspace::kMostUnsent) (void)flush();
   const bool waits = out_size_ != 0 && !output_lost_;
   if (!waits && !logged && !output_lost_) [[likely]] {
@@ -28,7 +32,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   Unsent here;
   Unsent& answer = waits ? ws_->unsent[ws_->unsent_count++] : here;
   const H1Stream::Sent& sent = stream.sent();
-  answer.log = logged ? &log : nullptr;
+  answer.log = log;
   answer.counters = counters;
   answer.answer_at = sent.answer_at;
   answer.body_at = sent.body_at;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/base/bug.hpp"
+#include "core/http/body_decoder.hpp"
 #include "core/http/error_page.hpp"
 #include "core/http/exchange_more.hpp"
 #include "core/http/site/site.hpp"
@@ -18,11 +19,6 @@ static tl::unexpected<std::error_code> misuse(const char* what) noexcept {
   return fail(std::errc::operation_not_permitted);
 }
 
-Exchange::~Exchange() {
-  // Hooks are on stacks that ended before.
-  (void)FIBERD_BUG_IF(hooks_ != nullptr);
-}
-
 void Exchange::DeleteMore::operator()(More* more) const noexcept { delete more; }
 
 Exchange::More& Exchange::more() {
@@ -30,7 +26,8 @@ Exchange::More& Exchange::more() {
   return *more_;
 }
 
-Slots& Exchange::slots() const { return const_cast<Exchange*>(this)->more().slots; }  // NOLINT: made when asked for
+Slots& Exchange::slots() { return more().slots; }
+const Slots* Exchange::made_slots() const noexcept { return more_ != nullptr ? &more_->slots : nullptr; }
 
 net::Endpoint Exchange::peer() const noexcept {
   return more_ != nullptr && more_->peer ? *more_->peer : stream_.peer();
@@ -68,7 +65,7 @@ Result<void> Exchange::respond(unsigned status, std::string_view content_type, s
   start.server = site_.options().server_name;
   start.rest = RestOfBody::unread;
   if (const Result<void> done = stream_.send_head(start); !done) return done;
-  begun_status_ = status_ = status;
+  note_committed(status);
   if (sends_body() && !body.empty())
     if (const Result<void> done = stream_.send(body); !done) return done;
   if (const Result<void> done = stream_.end({}); !done) return done;
@@ -79,11 +76,11 @@ Result<void> Exchange::respond(unsigned status, std::string_view content_type, s
 Result<void> Exchange::respond(const PreparedResponse& prepared) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
   if (!is_plain()) [[unlikely]] {
-    take_room();
+    (void)take_room();
     return respond_changed(prepared.status(), prepared.body(), prepared.fields());
   }
   if (const Result<void> done = stream_.send_prepared(prepared); !done) return done;
-  begun_status_ = status_ = prepared.status();
+  note_committed(prepared.status());
   ended_ = true;
   return {};
 }
@@ -120,18 +117,18 @@ Result<void> Exchange::respond_error(unsigned status, std::span<const Field> fie
 
 // ---------------------------------------------------------------------------------------------- in pieces
 
-void Exchange::take_room() noexcept {
+std::span<char> Exchange::take_room() noexcept {
   const ServerStream::Room room = stream_.room();
   lines_.reset(room.fields);
   held_room_ = room.body;
   held_ = 0;
+  return room.fields;
 }
 
 /// The fields of an answer that is not committed yet.
 Result<void> Exchange::lay_out(const ResponseHead& head) {
-  take_room();
+  const std::span<char> room = take_room();
   const std::string_view server = site_.options().server_name;
-  const std::span<char> room = stream_.room().fields;
   Result<std::size_t> size = write_fields(room, server, head);
   if (size) {
     lines_.reset(room, *size);
@@ -161,7 +158,7 @@ Result<void> Exchange::begin(const ResponseHead& head, RestOfBody rest) {
 
 bool Exchange::discard() noexcept {
   if (committed()) return false;
-  begun_ = false;
+  begun_ = encoded_ = false;
   return true;
 }
 
@@ -177,10 +174,11 @@ Result<void> Exchange::commit(std::string_view data, bool complete, bool with_tr
       (held_ + data.size() != 0 || !to_head_))
     start.head.content_length = held_ + data.size();
   if (hooks_ != nullptr) [[unlikely]]
-    if (tell_hooks(start.head.content_length, complete) != nullptr) return commit_encoded(start, data, complete);
+    if (tell_hooks(start.head.content_length, complete) != nullptr)
+      return commit_encoded(start, data, complete, with_trailers);
   start.lines = lines_.text();
   if (const Result<void> done = stream_.send_head(start); !done) return done;
-  status_ = begun_status_;
+  note_committed(begun_status_);
   if (!sends_body()) return {};
   if (held_ != 0)
     if (const Result<void> done = stream_.send({held_room_.data(), held_}); !done) return done;
@@ -230,9 +228,12 @@ Result<void> Exchange::flush() {
 }
 
 Result<void> Exchange::end(std::span<const Field> trailers) {
-  if (!begun_ || ended_) return misuse("end outside of begin and end");
+  if (!begun_ || ended_) return misuse("end outside of begin");
   if (length_ && left_ != 0) return misuse("less body than its Content-Length");
   if (length_ && !trailers.empty()) return fail(std::errc::invalid_argument);
+  // Whoever the client is, and before anything is sent: what is wrong is wrong to all.
+  for (const Field& field : trailers)
+    if (!is_writable(field) || is_forbidden_trailer(field.name)) return fail(std::errc::invalid_argument);
   if (!committed()) {
     if (const Result<void> done = commit({}, true, !trailers.empty()); !done) return done;
   } else if (encoded_ && sends_body()) [[unlikely]] {
@@ -288,7 +289,7 @@ Result<net::ByteStream*> Exchange::upgrade(std::string_view protocol, std::span<
     return fail(std::errc::operation_not_permitted);
   Result<net::ByteStream*> bytes = stream_.upgrade(protocol, fields);
   if (!bytes) return bytes;
-  begun_status_ = status_ = 101;
+  note_committed(101);
   ended_ = true;
   return bytes;
 }

@@ -12,6 +12,7 @@
 // a proxy, a chat, a transformation. Whoever does so asks for context() and client_context() before, calls flush() when
 // the client waits for what was written, and joins the second fiber before serve() returns. With one fiber that does
 // both in turn nothing need be flushed: when read_body() has to wait, what was committed leaves first.
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
@@ -41,7 +43,10 @@ class Exchange final {
   /// For protocols.
   Exchange(ServerStream& stream, const Request& request, const Site& site) noexcept
       : stream_(stream), request_(request), site_(site), to_head_(request.method == Method::head) {}
-  ~Exchange();
+  ~Exchange() {
+    if (hooks_ != nullptr) [[unlikely]]
+      report_bug("a hook outlives its exchange");
+  }
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -78,7 +83,8 @@ class Exchange final {
   /// nullptr when nobody has called slot<T>().
   template <class T>
   [[nodiscard]] T* find_slot() const noexcept {
-    return more_ != nullptr ? slots().find<T>() : nullptr;
+    const Slots* const there = made_slots();
+    return there != nullptr ? there->find<T>() : nullptr;
   }
 
   // ---- contexts, made when they are first asked for: a handler that waits for nothing pays nothing
@@ -126,19 +132,20 @@ class Exchange final {
   /// Commits the head. Error io_error: the file turned out shorter; return it, and the connection ends.
   [[nodiscard]] Result<void> write_file(int fd, std::uint64_t offset, std::uint64_t count);
   [[nodiscard]] Result<void> end() { return end({}); }
-  /// With trailers (RFC 9110 section 6.5): the answer has no Content-Length then, and must not have said one. To a
-  /// client of HTTP/1.0, and to HEAD, they are left out.
+  /// With trailers (RFC 9110 section 6.5): the answer has no Content-Length then. Error invalid_argument, and nothing
+  /// is sent: it has said one, or a field may not be a trailer. To a client of HTTP/1.0, and to HEAD, they are left
+  /// out.
   [[nodiscard]] Result<void> end(std::span<const Field> trailers);
   /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
   /// head is on its way already.
   [[nodiscard]] bool discard() noexcept;
 
   /// The head of the answer is on its way; it can not be changed into another.
-  [[nodiscard]] bool committed() const noexcept { return status_ != 0; }
+  [[nodiscard]] bool committed() const noexcept { return status() != 0; }
   /// Nothing of the answer is missing.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   /// Of the answer that is committed; else 0.
-  [[nodiscard]] unsigned status() const noexcept { return status_; }
+  [[nodiscard]] unsigned status() const noexcept { return status_.load(std::memory_order_relaxed); }
 
   // ---- what others say of the answer, before or after it was begun, until its head is committed
 
@@ -181,11 +188,17 @@ class Exchange final {
     if (context_.context != context::Context()) [[unlikely]]
       context_.cancel();
   }
+  void note_committed(unsigned status) noexcept {
+    begun_status_ = status;
+    status_.store(status, std::memory_order_relaxed);
+  }
   [[nodiscard]] bool sends_body() const noexcept { return !to_head_ && status_has_body(begun_status_); }
   [[nodiscard]] More& more();
-  [[nodiscard]] Slots& slots() const;
+  [[nodiscard]] Slots& slots();
+  [[nodiscard]] const Slots* made_slots() const noexcept;
   [[nodiscard]] bool is_plain() const noexcept { return hooks_ == nullptr && !edited_; }
-  void take_room() noexcept;
+  /// The fields' part of it.
+  std::span<char> take_room() noexcept;
   [[nodiscard]] Result<void> lay_out(const ResponseHead& head);
   [[nodiscard]] Result<void> edit(Edit edit);
   [[nodiscard]] Result<void> apply_edits();
@@ -194,7 +207,8 @@ class Exchange final {
   [[nodiscard]] Result<void> commit(std::string_view data, bool complete, bool with_trailers);
   // exchange_encoding.cpp
   [[nodiscard]] BodyEncoder* tell_hooks(std::optional<std::uint64_t> length, bool complete);
-  [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete);
+  [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete,
+                                            bool with_trailers);
   [[nodiscard]] std::error_code give_up_encoding(std::error_code error) noexcept;
   [[nodiscard]] Result<void> pump(std::string_view in, EncodeTo to);
   [[nodiscard]] Result<void> pump_file(int fd, std::uint64_t offset, std::uint64_t count);
@@ -217,7 +231,7 @@ class Exchange final {
   std::optional<std::uint64_t> length_;  // said by begin()
   std::uint64_t left_ = 0;               // of it
   unsigned begun_status_ = 0;
-  unsigned status_ = 0;  // once committed
+  std::atomic<unsigned> status_{0};  // once committed; a second fiber that reads the body asks, too
   RestOfBody rest_of_body_ = RestOfBody::may_be_read;
   bool begun_ = false;
   bool ended_ = false;

@@ -83,39 +83,39 @@ std::error_code Exchange::give_up_encoding(std::error_code error) noexcept {
 }
 
 /// `start` without its lines and with the length of the body as it was.
-Result<void> Exchange::commit_encoded(AnswerStart& start, std::string_view data, bool complete) {
+Result<void> Exchange::commit_encoded(AnswerStart& start, std::string_view data, bool complete, bool with_trailers) {
   encoded_ = true;
   More& m = *more_;
   start.lines = lines_.text();
   start.head.content_length.reset();
-  const std::string_view held(held_room_.data(), sends_body() ? held_ : 0);
-  std::string_view rest[2] = {held, data};
+  std::string_view rest[2] = {{held_room_.data(), sends_body() ? held_ : 0}, data};
+  std::size_t at = 0;  // of them
   std::size_t ready = 0;
   bool done = !sends_body();
-  if (complete && !done) {
-    // As long as it fits, to know how long it is.
-    for (const EncodeTo to : {EncodeTo::go_on, EncodeTo::finish}) {
-      std::string_view& in = rest[to == EncodeTo::finish ? 1 : 0];
-      do {
-        const Result<Encoded> step = m.encoder->encode(in, std::span(m.encoded).subspan(ready), to);
-        if (!step) return fail(give_up_encoding(step.error()));
-        in.remove_prefix(step->consumed);
-        ready += step->produced;
-        done = step->done;
-        if (!done && step->consumed == 0 && step->produced == 0 && ready != m.encoded.size())
-          return fail(give_up_encoding(std::make_error_code(std::errc::io_error)));
-      } while (!done && ready != m.encoded.size());
-      if (!done) break;
-    }
-    if (done) start.head.content_length = ready;
+  // As long as it fits, to know how long it is.
+  for (bool full = !complete; !done && !full;) {
+    const EncodeTo to = at == 1 ? EncodeTo::finish : EncodeTo::go_on;
+    const Result<Encoded> step = m.encoder->encode(rest[at], std::span(m.encoded).subspan(ready), to);
+    if (!step) return fail(give_up_encoding(step.error()));
+    rest[at].remove_prefix(step->consumed);
+    ready += step->produced;
+    // What makes no step may want more room than is left.
+    full = ready == m.encoded.size() || (!step->done && step->consumed == 0 && step->produced == 0);
+    if (full && ready == 0) return fail(give_up_encoding(std::make_error_code(std::errc::io_error)));
+    if (!step->done) continue;
+    done = at == 1;
+    at = 1;
   }
+  if (complete && done && sends_body() && !with_trailers) start.head.content_length = ready;
   if (const Result<void> sent = stream_.send_head(start); !sent) return sent;
-  status_ = begun_status_;
+  note_committed(begun_status_);
   if (!sends_body()) return {};
   if (ready != 0)
     if (const Result<void> sent = stream_.send({m.encoded.data(), ready}); !sent) return sent;
   if (done) return {};
-  if (const Result<void> sent = pump(rest[0], EncodeTo::go_on); !sent) return sent;
+  // Whoever was told to finish is told nothing else any more.
+  if (at == 0)
+    if (const Result<void> sent = pump(rest[0], EncodeTo::go_on); !sent) return sent;
   return pump(rest[1], complete ? EncodeTo::finish : EncodeTo::go_on);
 }
 

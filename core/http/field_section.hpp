@@ -85,13 +85,11 @@ class FieldSection {
           fields[count] = {mark_, length, 0, 0};
           ++p;
           state_ = State::before_value;
-          break;
+          [[fallthrough]];
         }
         case State::before_value:
-          if (*p == ' ' || *p == '\t') {
-            ++p;
-            break;
-          }
+          while (p != end && (*p == ' ' || *p == '\t')) ++p;
+          if (p == end) break;
           mark_ = at(p);
           state_ = State::value;
           [[fallthrough]];
@@ -105,7 +103,8 @@ class FieldSection {
           fields[count].value_size = at(last) - mark_;
           ++p;
           state_ = State::value_lf;
-          break;
+          if (p == end) break;
+          [[fallthrough]];
         }
         case State::value_lf: {
           if (*p != '\n') return Reject::bad_line_end;

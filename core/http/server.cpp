@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <new>
-#include <optional>
 
 #include "core/http/connection.hpp"
 #include "core/runtime/runtime.hpp"
@@ -27,19 +26,13 @@ Server::Server(const ServerOptions& options, std::shared_ptr<const Site> site)
       half_close_cancels_(options.half_close_cancels),
       metrics_(site->options().metrics),
       site_(std::move(site)),
-      present_((*site_.read()).get()),
       all_(context::with_cancel(options.context)) {}
 
 Server::~Server() { all_.cancel(); }
 
 void Server::use(std::shared_ptr<const Site> site) {
   site_.store(std::move(site));
-  // Of two that come at once the later one must have both words. Held beyond the lock, which must not be held while a
-  // Site dies.
-  std::optional<sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard> held;
-  const LockGuard guard(use_lock_);
-  held.emplace(site_.read());
-  present_.store((*held)->get(), std::memory_order_release);
+  site_version_.fetch_add(1, std::memory_order_release);
 }
 
 std::shared_ptr<const Site> Server::site() const { return *site_.read(); }

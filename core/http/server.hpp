@@ -50,7 +50,9 @@ class Server {
   /// connections are those of this first Site for the server's whole life. Throws std::bad_alloc.
   [[nodiscard]] static std::unique_ptr<Server> make_for(const ServerOptions& options, std::shared_ptr<const Site> site);
   /// Requests that begin from now on are served by `site`; those that have begun end by the one they began with, which
-  /// dies with the last of them. Connections go on. Thread-safe, anywhere. Throws std::bad_alloc.
+  /// dies with the last of them. Connections go on; one whose buffers are not the new Site's (other limits of heads, or
+  /// made without the Site before) follows when nothing of its client waits in them. Thread-safe, anywhere. Throws
+  /// std::bad_alloc.
   void use(std::shared_ptr<const Site> site);
   /// The present one.
   [[nodiscard]] std::shared_ptr<const Site> site() const;
@@ -102,8 +104,9 @@ class Server {
   const bool half_close_cancels_;
   const ServerMetrics metrics_;
   sync::AtomicSnapshot<std::shared_ptr<const Site>> site_;
-  std::atomic<const Site*> present_;  // what site_ holds, for who has one in hand and wants to know whether it is old
-  Lock use_lock_;
+  // Grows behind each store into site_: who has a Site in hand, and the number from before it was read, sees by that
+  // whether there is a newer one.
+  std::atomic<std::uint32_t> site_version_{0};
   const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns

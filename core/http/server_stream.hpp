@@ -47,7 +47,7 @@ struct Trouble {
 class ServerStream {
  public:
   // ---- the request's body
-  /// Before the first read. Not none: why a body with this length is refused.
+  /// Before the first read, of a request with a body. Not none: why a body with this length is refused.
   [[nodiscard]] virtual Reject expect_body(std::uint64_t most) noexcept = 0;
   /// As Exchange::read_body(). `own`: of the request, while no answer is committed.
   [[nodiscard]] virtual Result<std::string_view> read_body(Deadline own) = 0;
@@ -63,7 +63,8 @@ class ServerStream {
   [[nodiscard]] virtual Result<void> send(std::string_view data) = 0;
   /// How much of it was sent is added to `sent`. Error io_error: the file is shorter.
   [[nodiscard]] virtual Result<void> send_file(int fd, std::uint64_t offset, std::uint64_t count) = 0;
-  /// Trailers go only where the protocol has a place for them: behind a body whose length was not told.
+  /// Trailers are checked already. They go only where the protocol has a place for them: behind a body whose length was
+  /// not told.
   [[nodiscard]] virtual Result<void> end(std::span<const Field> trailers) = 0;
   [[nodiscard]] virtual Result<void> flush() = 0;
   /// A 1xx answer, sent at once; nothing to a client that does not know them.

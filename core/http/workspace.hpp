@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -56,7 +55,8 @@ struct Workspace {
   char* held = nullptr;  ///< an answer that is begun and not committed: its fields, then its body
   /// What its user holds: the Site by which it serves.
   const Site* site = nullptr;
-  std::optional<sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard> site_guard;
+  std::uint32_t site_version = 0;
+  sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard site_guard;
   Unsent* unsent = nullptr;
   std::uint32_t unsent_count = 0;
 };

@@ -8,6 +8,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/net/keep_alive.hpp"
+#include "core/net/parts.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -239,19 +240,6 @@ Result<std::size_t> TcpStream::writev_some(std::span<const iovec> parts, Deadlin
             error_of(descriptor_->wait(Direction::write, WaitReason::io_write, until, cancellation)))
       return fail(error);
   }
-}
-
-std::span<iovec> TcpStream::behind(std::span<iovec> parts, std::size_t n) noexcept {
-  while (!parts.empty()) {
-    iovec& part = parts.front();
-    const std::size_t taken = std::min(n, part.iov_len);
-    part.iov_base = static_cast<char*>(part.iov_base) + taken;
-    part.iov_len -= taken;
-    n -= taken;
-    if (part.iov_len != 0) break;
-    parts = parts.subspan(1);
-  }
-  return parts;
 }
 
 Result<void> TcpStream::writev_all(std::span<iovec> parts, Deadline deadline, Cancellation* cancellation) noexcept {

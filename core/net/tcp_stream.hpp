@@ -153,8 +153,6 @@ class TcpStream final : public ByteStream {
   [[nodiscard]] bool enter() noexcept;
   void exit() noexcept;
   void destroy() noexcept;
-  /// What is left of `parts` behind their first `n` bytes and any empty ones.
-  [[nodiscard]] static std::span<iovec> behind(std::span<iovec> parts, std::size_t n) noexcept;
   int fd_ = -1;
   std::atomic<std::uint32_t> state_{kClosed | kDestroyed};  // calls inside, and flags
   runtime::PollDescriptor* descriptor_ = nullptr;

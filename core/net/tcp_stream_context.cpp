@@ -1,5 +1,6 @@
 // TcpStream's calls under a Context: apart, so that the calls without one stay what they are.
 #include "core/context/waits.hpp"
+#include "core/net/parts.hpp"
 #include "core/net/tcp_stream.hpp"
 
 namespace fiberd::net {

@@ -46,9 +46,11 @@ class AtomicSnapshot {
   /// One version, held. Movable; must die before the AtomicSnapshot does.
   class [[nodiscard]] Guard {
    public:
+    /// Holds none.
+    Guard() noexcept = default;
     Guard(Guard&& o) noexcept : owner_(std::exchange(o.owner_, nullptr)), value_(o.value_), index_(o.index_) {}
     Guard& operator=(Guard&& o) noexcept {
-      Guard old(std::move(*this));
+      const Guard old(std::move(*this));
       owner_ = std::exchange(o.owner_, nullptr);
       value_ = o.value_;
       index_ = o.index_;
@@ -64,9 +66,9 @@ class AtomicSnapshot {
     friend class AtomicSnapshot;
     Guard(AtomicSnapshot& owner, std::uint32_t index) noexcept
         : owner_(&owner), value_(owner.slots_.at(index).value()), index_(index) {}
-    AtomicSnapshot* owner_;
-    const T* value_;
-    std::uint32_t index_;
+    AtomicSnapshot* owner_ = nullptr;
+    const T* value_ = nullptr;
+    std::uint32_t index_ = 0;
   };
 
   /// Throws std::bad_alloc and what T's constructors throw.

@@ -1,12 +1,15 @@
 // The daemon as a process: its configuration is replaced while it serves.
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -392,10 +395,52 @@ TEST_CASE("a daemon that stops refuses to reload", "[integration][daemon][reload
   REQUIRE(answer);
   CHECK(answer->status == 503);
   CHECK(answer->body == "reload refused: the daemon is stopping\n");
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"stopping\"}") == 1);
   daemon.process().signal(SIGHUP);
   CHECK(ask(daemon.port("web"), "/") == "200 one");
   CHECK(daemon.stop_again());
   CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE("the mode of the admin listener's socket changes with the configuration", "[integration][daemon][reload]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/admin.sock";
+  const auto with_mode = [&](const char* mode) {
+    return "admin: {address: \"unix:" + path + "\", mode: " + mode + "}\nlisteners:\n" + http("web", says("/", "x"));
+  };
+  Daemon daemon(with_mode("\"0600\""));
+  const auto mode = [&] {
+    struct stat st {};
+    return ::stat(path.c_str(), &st) == 0 ? st.st_mode & 0777U : 0U;
+  };
+  CHECK(mode() == 0600);
+  daemon.write_config(with_mode("\"0640\""));
+  daemon.process().signal(SIGHUP);
+  REQUIRE(daemon.wait_for_log("reloaded in"));
+  CHECK(mode() == 0640);
+}
+
+TEST_CASE(
+    "a listener that moves asks its old limits about who is in its queue, and frees the address for the next reload",
+    "[integration][daemon][reload]") {
+  const std::uint16_t before = free_port();
+  const auto with = [&](const std::string& address, const char* rate, const std::string& more = {}) {
+    return config("  - {name: t, address: " + address +
+                  ", defer_accept: true, tcp: {echo: {}, rate_limit: {rate: " + rate + ", key: address}}}\n" + more);
+  };
+  Daemon daemon(with(at(before), "1000/s"));
+  // Silent, so the kernel holds them back; they are accepted when the old socket closes.
+  std::vector<std::unique_ptr<HttpClient>> queued;
+  for (int i = 0; i < 8; ++i) queued.push_back(std::make_unique<HttpClient>(before));
+  const HttpClient silent(before);  // keeps the old socket open for as long as it may
+  CHECK(reload(daemon, with(at(free_port()), "2000/s")).status == 200);
+  for (const auto& client : queued) REQUIRE(client->send("hello"));
+  for (const auto& client : queued)
+    while (client->rest() != "hello") REQUIRE(client->more());
+  const Answer taken = reload(
+      daemon, with(at(free_port()), "3000/s", "  - {name: next, address: " + at(before) + ", tcp: {echo: {}}}\n"));
+  CHECK(taken.status == 200);
+  CHECK(is_listened_on(before));
 }
 
 TEST_CASE("logs change with the configuration", "[integration][daemon][reload]") {

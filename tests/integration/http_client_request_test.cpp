@@ -1,7 +1,11 @@
 // What the client sends: heads, and bodies that are given, drawn or pushed.
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/client_fixture.hpp"
@@ -246,4 +250,61 @@ TEST_CASE("client: an upload is pushed piece by piece", "[integration][client]")
   CHECK(more == client_errc::bad_request_body);
   CHECK(less == client_errc::bad_request_body);
   CHECK(rig.metrics.connections->value() == 0);
+}
+
+TEST_CASE("client: a source that throws takes its connection with it", "[integration][client]") {
+  struct Throws final : http::BodySource {
+    Result<std::string_view> read(const context::Context& /*ctx*/) override {
+      if (std::exchange(given_, true)) throw std::runtime_error("source");
+      return std::string_view("half of it");
+    }
+    bool given_ = false;
+  };
+  Seen first;
+  HostileUpstream one({notes(first)});
+  Seen second;
+  HostileUpstream other({notes(second)});
+  ClientFixture rig;
+  std::string thrown;
+  Fetched fetched;
+  rig.run([&] {
+    Throws source;
+    try {
+      (void)rig.client().send(context::background(),
+                              {.method = http::Method::post, .url = one.url("/"), .source = &source});
+    } catch (const std::runtime_error& e) {
+      thrown = e.what();
+    }
+    fetched = fetch(context::background(), rig.client(), {.url = other.url("/other")});
+  });
+  CHECK(thrown == "source");
+  CHECK(fetched.body == "ok");
+  CHECK(second.head.starts_with("GET /other "));
+  CHECK(rig.metrics.connections->value() == 1);
+}
+
+TEST_CASE("client: an interim answer, and half of a head, do not stop an upload", "[integration][client]") {
+  // The server takes nothing until its words have been sent, so the upload waits in between.
+  const std::string body(20'000'000, 'u');
+  for (const char* const word :
+       {"HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", "HTTP/1.1 200 O"}) {
+    INFO(word);
+    std::atomic<std::size_t> taken{0};
+    const bool half = !std::string_view(word).ends_with("\n");
+    HostileUpstream upstream({[&](UpstreamPeer& peer) {
+      const auto head = peer.read_head();
+      peer.send(word);
+      // Until the client has filled what lies between, and looked again. Were it too short less would be tried, no
+      // more.
+      std::this_thread::sleep_for(300ms);
+      if (const auto all = peer.read_body(*head)) taken = all->size();
+      peer.send(half ? "K\r\nContent-Length: 2\r\n\r\nok" : kOk);
+    }});
+    http::ClientOptions options;
+    options.timeouts.head = 5s;
+    ClientFixture rig(options);
+    const Fetched fetched = rig.fetch({.method = http::Method::post, .url = upstream.url("/"), .body = body});
+    CHECK(fetched.body == "ok");
+    CHECK(taken == body.size());
+  }
 }

@@ -10,6 +10,7 @@
 #include "core/http/client/errc.hpp"
 #include "core/http/client/url.hpp"
 #include "core/http/response.hpp"
+#include "core/net/parts.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http::client_detail {
@@ -27,20 +28,6 @@ static bool is_dead(const std::error_code& error) noexcept {
   return error == client_errc::closed_before_answer || error == std::errc::connection_reset ||
          error == std::errc::broken_pipe || error == std::errc::not_connected ||
          (error.category() == std::system_category() && error == std::errc::timed_out);
-}
-
-/// Of several writes' parts what is left behind their first `n` bytes.
-static std::span<iovec> behind(std::span<iovec> parts, std::size_t n) noexcept {
-  while (!parts.empty()) {
-    iovec& part = parts.front();
-    const std::size_t taken = std::min(n, part.iov_len);
-    part.iov_base = static_cast<char*>(part.iov_base) + taken;
-    part.iov_len -= taken;
-    n -= taken;
-    if (part.iov_len != 0) break;
-    parts = parts.subspan(1);
-  }
-  return parts;
 }
 
 static iovec part_of(std::string_view text) noexcept { return {const_cast<char*>(text.data()), text.size()}; }
@@ -190,8 +177,9 @@ Result<void> ClientCall::send_piece(const context::Context& ctx, std::string_vie
                              part_of(chunk_end)};
   head_sent_ = true;
   if (const Result<void> sent = send_parts(ctx, parts); !sent) return sent;
-  if (!answered_ && lease_.stream().hung_up() && has_begun_to_answer()) return receive_head(ctx);
-  return {};
+  if (answered_ || !lease_.stream().hung_up()) return {};
+  const Result<bool> answered = has_answered();
+  return answered ? Result<void>() : fail(answered.error());
 }
 
 Result<void> ClientCall::send_end(const context::Context& ctx) {
@@ -211,17 +199,19 @@ Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec
   // that a look's time is over before it begins; and it does not go on while nothing waits.
   std::int64_t now = monotonic_now();
   Deadline until = Deadline::after(now, options_.timeouts.write);
-  for (parts = behind(parts, 0); !parts.empty(); now = monotonic_now()) {
+  for (parts = net::behind(parts, 0); !parts.empty(); now = monotonic_now()) {
     const Result<std::size_t> n = stream.writev_some(ctx, parts, Deadline::after(now, kLook).earlier(until));
     if (n) {
       sent_ += *n;
-      parts = behind(parts, *n);
+      parts = net::behind(parts, *n);
       if (parts.empty()) break;
       until = Deadline::after(monotonic_now(), options_.timeouts.write);
       continue;
     }
     if (!is_own_timeout(n.error())) return fail(n.error());
-    if (has_begun_to_answer()) return receive_head(ctx);
+    const Result<bool> answered = has_answered();
+    if (!answered) return fail(answered.error());
+    if (*answered) return {};
     if (runtime::past(until)) return fail(client_errc::write_timeout);
   }
   return {};

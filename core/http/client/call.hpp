@@ -64,7 +64,9 @@ class ClientCall {
   [[nodiscard]] Result<std::string_view> read_body(const context::Context& ctx);
   /// Nobody wants the rest. The connection goes back if the rest is here already, else it is closed.
   void abandon() noexcept;
-  /// The same, for an error of the answer's, which is counted and returned.
+  /// Of a request that nobody will hear about: its connection, if it has one still, is closed.
+  void drop_unanswered() noexcept { lease_.drop(); }
+  /// As abandon(), for an error of the answer's, which is counted and returned.
   std::error_code give_up(std::error_code error) noexcept;
 
  private:
@@ -84,7 +86,7 @@ class ClientCall {
   [[nodiscard]] Result<Parsed> parse() noexcept;
   [[nodiscard]] Result<void> begin_body();
   [[nodiscard]] Result<std::string_view> next_piece(const context::Context& ctx);
-  [[nodiscard]] bool has_begun_to_answer() noexcept;
+  [[nodiscard]] Result<bool> has_answered();
   [[nodiscard]] bool may_repeat(const ClientRequest& request, const std::error_code& error) const;
   void reset_exchange() noexcept;
   void finish_body() noexcept;

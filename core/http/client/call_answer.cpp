@@ -13,15 +13,26 @@ static bool is_own_timeout(const std::error_code& error) noexcept {
   return error == std::make_error_code(std::errc::timed_out);
 }
 
-/// Whether bytes of an answer are there while the request is still being sent. Never waits.
-bool ClientCall::has_begun_to_answer() noexcept {
-  if (end_ != 0) return true;
-  const Result<std::size_t> n =
-      lease_.stream().try_read(std::as_writable_bytes(std::span(in_.get() + end_, capacity_ - end_)));
-  if (!n || *n == 0) return false;
-  end_ += *n;
-  received_ += *n;
-  return true;
+/// Whether the answer's head has come while the request is still being sent. Never waits: an interim answer, or half
+/// of a head, is no reason to stop sending, for the rest may come only when the body has.
+Result<bool> ClientCall::has_answered() {
+  if (end_ != capacity_) {
+    const Result<std::size_t> n =
+        lease_.stream().try_read(std::as_writable_bytes(std::span(in_.get() + end_, capacity_ - end_)));
+    if (n) {
+      end_ += *n;
+      received_ += *n;
+    }
+  }
+  while (end_ != 0) {
+    const Result<Parsed> parsed = parse();
+    if (!parsed) return fail(parsed.error());
+    if (*parsed == Parsed::need_more) break;
+    if (*parsed != Parsed::answer) continue;
+    if (const Result<void> begun = begin_body(); !begun) return fail(begun.error());
+    return true;
+  }
+  return false;
 }
 
 /// What the bytes that are there say. Interim answers are taken out of the buffer.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/base/defer.hpp"
+
 namespace fiberd::http {
 
 using client_detail::CallPool;
@@ -50,6 +52,10 @@ Client::~Client() = default;
 
 Result<ClientResponse> Client::send(const context::Context& ctx, const ClientRequest& request) {
   CallPool::Pooled call = core_->calls.get();
+  // What a body's source throws must not leave a half-used connection in a call that another request gets.
+  const defer undo([&] {
+    if (call) call->drop_unanswered();
+  });
   if (const Result<void> answered = call->run(ctx, *core_, request); !answered) return fail(answered.error());
   return ClientResponse(std::move(call));
 }
@@ -76,6 +82,9 @@ Result<ClientUpload> Client::begin(const context::Context& ctx, ClientRequest re
   Pushed pushed;
   request.source = &pushed;
   CallPool::Pooled call = core_->calls.get();
+  const defer undo([&] {
+    if (call) call->drop_unanswered();
+  });
   if (const Result<void> begun = call->begin(ctx, *core_, request); !begun) return fail(begun.error());
   return ClientUpload(std::move(call));
 }

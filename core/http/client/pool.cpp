@@ -230,7 +230,8 @@ class Origin : public std::enable_shared_from_this<Origin> {
     while (waiting_.load(std::memory_order_seq_cst) != 0) {
       ConnectionPointer c = take_idle(false);
       if (c == nullptr) return;
-      if (!give(c)) return shelve(std::move(c));
+      // And looks again: between the two somebody else may have queued, looked, and found nothing.
+      if (!give(c)) shelve(std::move(c));
     }
   }
 

@@ -8,11 +8,12 @@ namespace fiberd::http {
 
 class [[nodiscard]] OutputGuard {
  public:
-  OutputGuard(sync::Mutex& mutex, bool shared) noexcept : mutex_(shared ? &mutex : nullptr) {
+  /// nullptr: nobody else can be there.
+  explicit OutputGuard(sync::Mutex* mutex) noexcept : mutex_(mutex) {
     if (mutex_ != nullptr) [[unlikely]]
       mutex_->lock();
   }
-  OutputGuard(sync::Mutex& mutex, bool shared, std::try_to_lock_t) noexcept : mutex_(shared ? &mutex : nullptr) {
+  OutputGuard(sync::Mutex* mutex, std::try_to_lock_t) noexcept : mutex_(mutex) {
     if (mutex_ == nullptr || mutex_->try_lock()) return;
     mutex_ = nullptr;
     taken_ = false;

@@ -8,15 +8,9 @@
 
 namespace fiberd::http {
 
-H1Stream::H1Stream(Connection& connection, const WireRequest& request, const Site& site, bool keep_alive) noexcept
-    : connection_(connection),
-      request_(request),
-      site_(site),
-      body_room_(connection.begin_),
-      shared_(request.has_body()),
-      keep_alive_(keep_alive) {}
-
-H1Stream::~H1Stream() = default;
+H1Stream::Body::Body(std::uint32_t at) noexcept : room(at) {}
+H1Stream::Body::~Body() = default;
+void H1Stream::DeleteTunnel::operator()(Tunnel* tunnel) const noexcept { delete tunnel; }
 
 const context::Context& H1Stream::client_context() {
   Connection& c = connection_;
@@ -31,9 +25,9 @@ std::uint64_t H1Stream::client_key() noexcept { return connection_.client_key();
 
 Trouble H1Stream::trouble() const noexcept {
   const Connection& c = connection_;
-  return {.refused = refused_,
-          .late = body_timed_out_,
-          .unfinished = !decoder_.done(),
+  return {.refused = refused(),
+          .late = body_ && body_->timed_out,
+          .unfinished = !body_done(),
           .lost = c.output_lost_,
           .client_gone = c.client_ != nullptr && static_cast<bool>(c.client_->context().err()),
           .stopping = static_cast<bool>(c.server_.context().err())};
@@ -43,7 +37,8 @@ Trouble H1Stream::trouble() const noexcept {
 
 Reject H1Stream::expect_body(std::uint64_t most) noexcept {
   const std::uint64_t length = request_.content_length.value_or(0);
-  return decoder_.start(request_.framing, length, {.body_size = most}) ? Reject::none : decoder_.reason();
+  BodyDecoder& decoder = body_->decoder;
+  return decoder.start(request_.framing, length, {.body_size = most}) ? Reject::none : decoder.reason();
 }
 
 /// A FIN behind the body says something about this request once the body has been read.
@@ -53,21 +48,22 @@ void H1Stream::note_body_read() noexcept {
 }
 
 Result<std::string_view> H1Stream::read_body(Deadline own) {
+  if (!body_) return std::string_view();
   Connection& c = connection_;
   const Workspace& ws = *c.ws_;
-  if (refused_ != Reject::none) return fail(std::errc::bad_message);
-  if (body_timed_out_) return fail(std::errc::timed_out);
-  while (!decoder_.done()) {
+  if (body_->refused != Reject::none) return fail(std::errc::bad_message);
+  if (body_->timed_out) return fail(std::errc::timed_out);
+  while (!body_->decoder.done()) {
     if (c.begin_ < c.end_) {
-      const std::uint32_t before = decoder_.trailer_bytes();
-      const BodyDecoder::Step step = decoder_.decode(ws.in + c.begin_, c.end_ - c.begin_);
-      if (decoder_.trailer_fields() != 0 && step.status != BodyDecoder::Status::refused) [[unlikely]]
-        Trailers::keep(trailers_, {ws.in + c.begin_, step.consumed}, decoder_.trailer_bytes() - before);
+      const std::uint32_t before = body_->decoder.trailer_bytes();
+      const BodyDecoder::Step step = body_->decoder.decode(ws.in + c.begin_, c.end_ - c.begin_);
+      if (body_->decoder.trailer_fields() != 0 && step.status != BodyDecoder::Status::refused) [[unlikely]]
+        Trailers::keep(body_->trailers, {ws.in + c.begin_, step.consumed}, body_->decoder.trailer_bytes() - before);
       c.begin_ += static_cast<std::uint32_t>(step.consumed);
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (step.status == BodyDecoder::Status::refused) {
-        refused_ = decoder_.reason();
-        metric::count(c.metrics().rejects[static_cast<std::size_t>(refused_)]);
+        body_->refused = body_->decoder.reason();
+        metric::count(c.metrics().rejects[static_cast<std::size_t>(body_->refused)]);
         end_connection();
         return fail(std::errc::bad_message);
       }
@@ -85,9 +81,9 @@ Result<std::string_view> H1Stream::read_body(Deadline own) {
     }
     c.end_ += static_cast<std::uint32_t>(*n);
   }
-  continue_settled_.store(true, std::memory_order_relaxed);
-  if (trailers_ != nullptr) [[unlikely]]
-    trailers_->index();
+  body_->continue_settled.store(true, std::memory_order_relaxed);
+  if (body_->trailers != nullptr) [[unlikely]]
+    body_->trailers->index();
   note_body_read();
   return std::string_view();
 }
@@ -95,80 +91,80 @@ Result<std::string_view> H1Stream::read_body(Deadline own) {
 /// What the client may be waiting for leaves first.
 std::error_code H1Stream::before_waiting() noexcept {
   Connection& c = connection_;
-  if (request_.expect_continue && !continue_settled_.load(std::memory_order_relaxed) && !committed()) {
-    const OutputGuard guard(output_, shared_);
-    if (!committed() && !continue_settled_.exchange(true, std::memory_order_relaxed)) {
+  if (request_.expect_continue && !body_->continue_settled.load(std::memory_order_relaxed) && !committed()) {
+    const OutputGuard guard(shared());
+    if (!committed() && !body_->continue_settled.exchange(true, std::memory_order_relaxed)) {
       if (c.flush()) return std::make_error_code(std::errc::connection_reset);
       return c.send(kContinue);
     }
   }
   // Answers to earlier requests must not wait for this one's body, nor what was written of its own.
-  const OutputGuard guard(output_, shared_, std::try_to_lock);
+  const OutputGuard guard(shared(), std::try_to_lock);
   return guard && c.out_size_ != 0 ? c.flush() : std::error_code();
 }
 
 Result<std::size_t> H1Stream::receive_body(Deadline own) {
   Connection& c = connection_;
+  // Another fiber may have committed the answer since: then the request's deadline says nothing any more.
+  if (!body_->draining && committed()) own = Deadline::never();
   // The head stays where it is; its body is read into the room behind it, always the same.
-  c.begin_ = c.end_ = body_room_;
+  c.begin_ = c.end_ = body_->room;
   const SiteOptions& options = site_.options();
   const std::int64_t begin = runtime::coarse_now();
   const std::int64_t grace = options.timeouts.grace.count();
   // Used up by the handler itself: nothing that the client can be blamed for.
   if (!own.is_never() && own.ns() <= begin) return fail(std::errc::timed_out);
   const Deadline progress = Deadline::after(begin, options.timeouts.body);
-  const Deadline rate = reads_.limit(begin, options.body_rate, grace);
+  const Deadline rate = body_->reads.limit(begin, options.body_rate, grace);
   const Deadline until = progress.earlier(rate).earlier(own);
   const Result<std::size_t> n =
       c.stream_->read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_}, until);
-  reads_.note(n ? *n : 0, runtime::coarse_now() - begin);
+  body_->reads.note(n ? *n : 0, runtime::coarse_now() - begin);
   if (n || n.error() != std::errc::timed_out) return n;
-  body_timed_out_ = true;
+  if (until.ns() == own.ns() && !body_->draining && committed()) return receive_body(Deadline::never());
+  body_->timed_out = true;
   const ServerMetrics& metrics = c.metrics();
   metric::Counter* counter = until.ns() == rate.ns() ? metrics.body_rate : metrics.body_timeouts;
-  if (until.ns() == own.ns()) counter = draining_ ? nullptr : metrics.request_timeouts;
+  if (until.ns() == own.ns()) counter = body_->draining ? nullptr : metrics.request_timeouts;
   metric::count(counter);
   return n;
 }
 
 /// Whether what is left of the body, if nobody wants it, would end the connection.
 bool H1Stream::leaves_too_much() const noexcept {
-  if (decoder_.done()) return false;
+  if (body_done()) return false;
   // A client that waits for 100 Continue and gets a final answer may send the body or not: the end is unknown.
-  if (request_.expect_continue && !continue_settled_.load(std::memory_order_relaxed)) return true;
-  return refused_ != Reject::none || body_timed_out_ || decoder_.remaining() > kDrainBytes;
+  if (request_.expect_continue && !body_->continue_settled.load(std::memory_order_relaxed)) return true;
+  return body_->refused != Reject::none || body_->timed_out || body_->decoder.remaining() > kDrainBytes;
 }
 
 bool H1Stream::all_read() const noexcept {
   const Connection& c = connection_;
-  if (decoder_.done()) [[likely]]
-    return c.begin_ == c.end_;
-  return request_.framing != Framing::length || decoder_.remaining() >= c.end_ - c.begin_;
+  return request_.framing != Framing::length || body_->decoder.remaining() >= c.end_ - c.begin_;
 }
 
-bool H1Stream::finish_body() noexcept {
-  if (decoder_.done()) return true;
-  const std::uint64_t before = decoder_.received();
+bool H1Stream::drain_body() noexcept {
+  const std::uint64_t before = body_->decoder.received();
   const Deadline until = Deadline::at(runtime::coarse_now() + Connection::kLinger);
   bool bearable = !leaves_too_much();
-  const bool counted = body_timed_out_ || decoder_.reason() != Reject::none;
+  const bool counted = body_->timed_out || body_->decoder.reason() != Reject::none;
   bool left = false;
-  draining_ = true;
-  while (bearable && !decoder_.done()) {
+  body_->draining = true;
+  while (bearable && !body_->decoder.done()) {
     const Result<std::string_view> piece = read_body(until);
     left = !piece && piece.error() != std::errc::timed_out;
-    bearable = piece.has_value() && decoder_.received() - before <= kDrainBytes;
+    bearable = piece.has_value() && body_->decoder.received() - before <= kDrainBytes;
   }
   if (bearable) return true;
   end_connection();
   // A client that left, or was about to, has lost nothing.
-  if (request_.keep_alive && !left && !counted && refused_ == Reject::none)
+  if (request_.keep_alive && !left && !counted && body_->refused == Reject::none)
     metric::count(connection_.metrics().closed_unread_body);
   return false;
 }
 
 HeaderView H1Stream::trailers() const noexcept {
-  return trailers_ != nullptr && decoder_.done() ? trailers_->view() : HeaderView();
+  return body_ && body_->trailers != nullptr && body_->decoder.done() ? body_->trailers->view() : HeaderView();
 }
 
 }  // namespace fiberd::http

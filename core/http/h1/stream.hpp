@@ -4,14 +4,15 @@
 //
 // Two fibers may be inside, one that reads and one that writes. What they share:
 //  - the output buffer. The writer owns it. The reader sends 100 Continue, and has what was committed leave before it
-//    waits for the client. So while a body is to be read each of them takes output_; requests without a body, and those
-//    whose body is here, pay nothing. The reader only tries for the second: where a writer is at work it is the writer
-//    who flushes, and waiting for one whose client does not read would be waiting for each other.
+//    waits for the client. So while there is a body each of them takes its lock; requests without one pay nothing. The
+//    reader only tries for the second: where a writer is at work it is the writer who flushes, and waiting for one
+//    whose client does not read would be waiting for each other.
 //  - what each finds out about the connection's future (keep_alive_, …): flags that only ever change one way.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/http/body_decoder.hpp"
@@ -27,10 +28,15 @@ class Site;
 
 class H1Stream final : public ServerStream {
  public:
-  H1Stream(Connection& connection, const WireRequest& request, const Site& site, bool keep_alive) noexcept;
+  /// `body_at`: where in the connection's input buffer the head has ended.
+  H1Stream(Connection& connection, const WireRequest& request, const Site& site, bool keep_alive,
+           std::uint32_t body_at) noexcept
+      : connection_(connection), request_(request), site_(site), keep_alive_(keep_alive) {
+    if (request.has_body()) [[unlikely]]
+      body_.emplace(body_at);
+  }
   H1Stream(const H1Stream&) = delete;
   H1Stream& operator=(const H1Stream&) = delete;
-  ~H1Stream();
 
   [[nodiscard]] Reject expect_body(std::uint64_t most) noexcept override;
   [[nodiscard]] Result<std::string_view> read_body(Deadline own) override;
@@ -55,61 +61,72 @@ class H1Stream final : public ServerStream {
 
   // ---- for the connection, behind the handler
   [[nodiscard]] bool keep_alive() const noexcept { return keep_alive_.load(std::memory_order_relaxed); }
-  [[nodiscard]] bool body_done() const noexcept { return decoder_.done(); }
-  [[nodiscard]] Reject refused() const noexcept { return refused_; }
+  [[nodiscard]] bool body_done() const noexcept { return !body_ || body_->decoder.done(); }
+  [[nodiscard]] Reject refused() const noexcept { return body_ ? body_->refused : Reject::none; }
   [[nodiscard]] bool upgraded() const noexcept { return tunnel_ != nullptr; }
-  /// Nothing behind the request has been read yet.
+  /// Of one whose body was not read to its end: nothing behind the request has been read yet.
   [[nodiscard]] bool all_read() const noexcept;
   /// Reads what the handler left of the body. False: it cannot be had at a bearable price: the connection must close.
-  [[nodiscard]] bool finish_body() noexcept;
+  [[nodiscard]] bool finish_body() noexcept { return body_done() || drain_body(); }
 
   /// What of the answer was given to send, and where it and its body begin in all that the connection sends.
   struct Sent {
     std::uint64_t body_bytes = 0;
     std::uint64_t answer_at = 0;
     std::uint64_t body_at = 0;
-    std::int64_t head_at = 0;  ///< monotonic ns, coarse
+    std::int64_t head_at = 0;  ///< monotonic ns, coarse; where somebody logs it
   };
   [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
-  [[nodiscard]] std::uint64_t received() const noexcept { return decoder_.received(); }
+  [[nodiscard]] std::uint64_t received() const noexcept { return body_ ? body_->decoder.received() : 0; }
 
  private:
   class Output;
   class Tunnel;
   struct Trailers;
+  struct DeleteTunnel {
+    void operator()(Tunnel* tunnel) const noexcept;
+  };
+  /// The reader's, but for what is said.
+  struct Body {
+    explicit Body(std::uint32_t at) noexcept;
+    ~Body();
+    BodyDecoder decoder;
+    RateGuard reads;
+    const std::uint32_t room;  // where in the input buffer it is read to: behind the head
+    Reject refused = Reject::none;
+    bool timed_out = false;
+    bool draining = false;
+    std::unique_ptr<Trailers> trailers;
+    std::atomic<bool> continue_settled{false};  // it was sent, or need not be; both fibers'
+    sync::Mutex output;                         // both fibers'
+  };
   /// How much of a body is read for nothing, so that the connection can go on.
   static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
 
   [[nodiscard]] Result<std::size_t> receive_body(Deadline own);
   [[nodiscard]] std::error_code before_waiting() noexcept;
+  [[nodiscard]] bool drain_body() noexcept;
   [[nodiscard]] bool leaves_too_much() const noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;
+  [[nodiscard]] Result<void> send_large(const PreparedResponse& prepared, std::size_t size);
   [[nodiscard]] Result<HeadWritten> write_large_head(const WireHead& head);
   void note_body_read() noexcept;
+  void note_head() noexcept;
   [[nodiscard]] std::error_code append(std::string_view text) noexcept;
+  [[nodiscard]] sync::Mutex* shared() noexcept { return body_ ? &body_->output : nullptr; }
   [[nodiscard]] bool committed() const noexcept { return committed_.load(std::memory_order_relaxed); }
 
   Connection& connection_;
   const WireRequest& request_;
   const Site& site_;
-  // The reader's
-  BodyDecoder decoder_;
-  RateGuard reads_;
-  const std::uint32_t body_room_;  // where in the input buffer the body is read to: behind the head
-  Reject refused_ = Reject::none;
-  bool body_timed_out_ = false;
-  bool draining_ = false;
-  std::unique_ptr<Trailers> trailers_;
+  std::optional<Body> body_;  // of a request that has one
   // Both fibers'
-  const bool shared_;
   std::atomic<bool> keep_alive_;
   std::atomic<bool> committed_{false};
-  std::atomic<bool> continue_settled_{false};  // it was sent, or need not be
-  sync::Mutex output_;
   // The writer's
   BodyKind kind_ = BodyKind::length;
   Sent sent_;
-  std::unique_ptr<Tunnel> tunnel_;
+  std::unique_ptr<Tunnel, DeleteTunnel> tunnel_;
 };
 
 }  // namespace fiberd::http

@@ -26,17 +26,22 @@ ServerStream::Room H1Stream::room() noexcept {
 }
 
 /// A server that stops, and a body that cannot be drained afterwards, end the connection; the answer says so.
-void H1Stream::settle_keep_alive(RestOfBody rest) noexcept {
+inline void H1Stream::settle_keep_alive(RestOfBody rest) noexcept {
   if (connection_.server_.stopping_.load(std::memory_order_relaxed)) [[unlikely]]
     end_connection();
-  if (!shared_) return;
+  if (!body_) return;
   // Another fiber may be reading: only of a body that nobody reads any more more is known than this.
-  const bool waits = request_.expect_continue && !continue_settled_.load(std::memory_order_relaxed);
+  const bool waits = request_.expect_continue && !body_->continue_settled.load(std::memory_order_relaxed);
   if (rest == RestOfBody::unread ? leaves_too_much() : waits) end_connection();
 }
 
+void H1Stream::note_head() noexcept {
+  committed_.store(true, std::memory_order_relaxed);
+  if (site_.wants_log()) sent_.head_at = runtime::coarse_now();
+}
+
 Result<void> H1Stream::send_head(const AnswerStart& start) {
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   Connection& c = connection_;
   settle_keep_alive(start.rest);
   WireHead head;
@@ -66,10 +71,9 @@ Result<void> H1Stream::send_head(const AnswerStart& start) {
   }
   if (!written) return fail(written.error());
   sent_.body_at = sent_.answer_at + written->size;
-  sent_.head_at = runtime::coarse_now();
+  note_head();
   if (!written->keep_alive) end_connection();
   kind_ = written->body;
-  committed_.store(true, std::memory_order_relaxed);
   return {};
 }
 
@@ -87,30 +91,37 @@ Result<HeadWritten> H1Stream::write_large_head(const WireHead& head) {
 }
 
 Result<void> H1Stream::send_prepared(const PreparedResponse& prepared) {
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   Connection& c = connection_;
   settle_keep_alive(RestOfBody::unread);
   const bool with_body = request_.method != Method::head;
   const std::size_t size = prepared.size(request_.version, keep_alive(), with_body);
-  std::string elsewhere;  // only with fields that are larger than the output buffer
-  char* out = nullptr;
-  if (size > c.ws_->out_capacity) {
-    elsewhere.resize(size);
-    out = elsewhere.data();
-  } else if ((out = c.reserve_out(size)) == nullptr) {
-    return fail(std::errc::connection_reset);
-  }
+  if (size > c.ws_->out_capacity) [[unlikely]]
+    return send_large(prepared, size);
+  char* const out = c.reserve_out(size);
+  if (out == nullptr) return fail(std::errc::connection_reset);
   prepared.write(out, request_.version, keep_alive(), with_body, site_.workspaces().date());
+  const std::size_t body = with_body ? prepared.body_size() : 0;
   sent_.answer_at = c.sent_ + c.out_size_;
-  sent_.body_at = sent_.answer_at + size - (with_body ? prepared.body_size() : 0);
-  sent_.head_at = runtime::coarse_now();
-  if (elsewhere.empty()) {
-    c.out_size_ += static_cast<std::uint32_t>(size);
-  } else if (const std::error_code error = c.flush_with(elsewhere)) {
-    return fail(error);
-  }
-  committed_.store(true, std::memory_order_relaxed);
-  if (with_body) sent_.body_bytes = prepared.body_size();
+  sent_.body_at = sent_.answer_at + size - body;
+  sent_.body_bytes = body;
+  note_head();
+  c.out_size_ += static_cast<std::uint32_t>(size);
+  return {};
+}
+
+/// One whose fields are larger than the output buffer.
+Result<void> H1Stream::send_large(const PreparedResponse& prepared, std::size_t size) {
+  Connection& c = connection_;
+  const bool with_body = request_.method != Method::head;
+  std::string text(size, '\0');
+  prepared.write(text.data(), request_.version, keep_alive(), with_body, site_.workspaces().date());
+  const std::size_t body = with_body ? prepared.body_size() : 0;
+  sent_.answer_at = c.sent_ + c.out_size_;
+  sent_.body_at = sent_.answer_at + size - body;
+  if (const std::error_code error = c.flush_with(text)) return fail(error);
+  sent_.body_bytes = body;
+  note_head();
   return {};
 }
 
@@ -124,7 +135,7 @@ std::error_code H1Stream::append(std::string_view text) noexcept {
 }
 
 Result<void> H1Stream::send(std::string_view data) {
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   Connection& c = connection_;
   if (c.output_lost_) return fail(std::errc::connection_reset);
   sent_.body_bytes += data.size();
@@ -149,7 +160,7 @@ Result<void> H1Stream::send(std::string_view data) {
 }
 
 Result<void> H1Stream::send_file(int fd, std::uint64_t offset, std::uint64_t count) {
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   Connection& c = connection_;
   // Not MSG_MORE: with the head in front of the file's pages in one packet a request cost 34 µs instead of 23.
   if (const std::error_code error = c.flush()) return fail(error);
@@ -168,20 +179,17 @@ Result<void> H1Stream::send_file(int fd, std::uint64_t offset, std::uint64_t cou
 Result<void> H1Stream::end(std::span<const Field> trailers) {
   if (kind_ != BodyKind::chunked || request_.method == Method::head) [[likely]]
     return {};
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   if (trailers.empty()) return as_result(append(kLastChunk));
   std::string text = "0\r\n";
-  for (const Field& field : trailers) {
-    if (!is_writable(field) || is_forbidden_trailer(field.name)) return fail(std::errc::invalid_argument);
-    text.append(field.name).append(": ").append(field.value).append("\r\n");
-  }
+  for (const Field& field : trailers) text.append(field.name).append(": ").append(field.value).append("\r\n");
   text += "\r\n";
   if (text.size() <= connection_.ws_->out_capacity) return as_result(append(text));
   return as_result(connection_.flush_with(text));
 }
 
 Result<void> H1Stream::flush() {
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   return as_result(connection_.flush());
 }
 
@@ -207,13 +215,13 @@ Result<void> H1Stream::send_interim(unsigned status, std::span<const Field> fiel
   Result<std::string> text = interim(status, fields);
   if (!text) return fail(text.error());
   *text += "\r\n";
-  const OutputGuard guard(output_, shared_);
+  const OutputGuard guard(shared());
   return as_result(connection_.flush_with(*text));
 }
 
 Result<net::ByteStream*> H1Stream::upgrade(std::string_view protocol, std::span<const Field> fields) {
   Connection& c = connection_;
-  if (request_.version == Version::http10 || !request_.headers.has_token("connection", "upgrade") || !decoder_.done() ||
+  if (request_.version == Version::http10 || !request_.headers.has_token("connection", "upgrade") || !body_done() ||
       tunnel_ != nullptr)
     return fail(std::errc::operation_not_permitted);
   if (!is_protocol(protocol)) return fail(std::errc::invalid_argument);
@@ -223,12 +231,11 @@ Result<net::ByteStream*> H1Stream::upgrade(std::string_view protocol, std::span<
   auto tunnel = std::make_unique<Tunnel>(*c.stream_, std::string_view(c.ws_->in + c.begin_, c.end_ - c.begin_));
   sent_.answer_at = c.sent_ + c.out_size_;
   sent_.body_at = sent_.answer_at + text->size();
-  sent_.head_at = runtime::coarse_now();
   if (const std::error_code error = c.flush_with(*text)) return fail(error);
   c.begin_ = c.end_;  // the tunnel's
   end_connection();
-  committed_.store(true, std::memory_order_relaxed);
-  tunnel_ = std::move(tunnel);
+  note_head();
+  tunnel_.reset(tunnel.release());
   return tunnel_.get();
 }
 

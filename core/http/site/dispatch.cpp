@@ -21,7 +21,7 @@ static bool lacks_length(const Request& request) noexcept {
 
 /// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: match_
 /// tells what else there is to say). Starts the body either way.
-Reject Dispatch::find_route(std::span<char> room) noexcept {
+[[gnu::always_inline]] inline Reject Dispatch::find_route(std::span<char> room) noexcept {
   const SiteOptions& o = site_.options();
   const Request& request = exchange_.request_;
   NormalisedPath path{Reject::none, request.path};
@@ -38,18 +38,49 @@ Reject Dispatch::find_route(std::span<char> room) noexcept {
     if (match_.kind == RouteMatch::Kind::not_implemented) reason = Reject::unknown_method;
     if (match_.kind == RouteMatch::Kind::method_not_allowed) reason = Reject::method_not_allowed;
   }
-  const std::uint64_t most = route_ != nullptr && route_->body_size ? *route_->body_size : o.body_size;
-  if (const Reject body = exchange_.stream_.expect_body(most); body != Reject::none) [[unlikely]] {
-    // An error of the request itself is told first, but what follows it cannot be had.
-    exchange_.stream_.end_connection();
-    if (reason == Reject::none) reason = body;
+  if (request.has_body()) [[unlikely]] {
+    const std::uint64_t most = route_ != nullptr && route_->body_size ? *route_->body_size : o.body_size;
+    if (const Reject body = exchange_.stream_.expect_body(most); body != Reject::none) {
+      // An error of the request itself is told first, but what follows it cannot be had.
+      exchange_.stream_.end_connection();
+      if (reason == Reject::none) reason = body;
+    }
   }
   if (reason == Reject::none && route_ != nullptr && route_->require_length && lacks_length(request))
     reason = Reject::length_required;
   return reason;
 }
 
-Dispatch::Outcome Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
+/// Runs a handler or a filter and sees to it that a head was committed and the answer ended; else the connection is
+/// lost, which is the error.
+template <class F>
+[[gnu::always_inline]] inline std::error_code Dispatch::guarded(const char* what, F&& serve) noexcept {
+  std::error_code error;
+  bool panicked = false;
+  try {
+    error = error_of(serve());
+  } catch (...) {
+    panicked = true;
+    const runtime::Recovered thrown(std::current_exception());
+    try {
+      log_failure(what, "threw", thrown.what() + "; thrown at:" + thrown.trace());
+    } catch (...) {
+      log(LogLevel::error, "a handler threw, and memory to describe it is out");
+    }
+    metric::count(metrics_.panics);
+  }
+  if (!panicked && !error && exchange_.ended_) [[likely]]
+    return {};
+  return settle(what, error, panicked);
+}
+
+[[gnu::always_inline]] inline std::error_code Dispatch::last() noexcept {
+  if (route_ != nullptr) [[likely]]
+    return guarded("handler", [&] { return route_->handler->serve(exchange_); });
+  return reason_ != Reject::none ? answer_refused() : answer_unrouted();
+}
+
+std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
   Exchange& ex = exchange_;
   reason_ = find_route(room);
   if (reason_ != Reject::none) [[unlikely]] {
@@ -69,7 +100,7 @@ Dispatch::Outcome Dispatch::run(std::span<char> room, std::int64_t begin) noexce
   }
   const std::error_code error = chain_->empty() ? last() : next(0);
   ex.end_context();
-  return {route_, reason_, error};
+  return error;
 }
 
 // ---------------------------------------------------------------------------------------------- the chain
@@ -87,12 +118,6 @@ std::error_code Dispatch::next(std::size_t at) noexcept {
   ++at_;
   if (at == chain_->size()) return last();
   return guarded("filter", [&] { return (*chain_)[at]->serve(exchange_, Next(*this, at + 1)); });
-}
-
-std::error_code Dispatch::last() noexcept {
-  if (route_ != nullptr) [[likely]]
-    return guarded("handler", [&] { return route_->handler->serve(exchange_); });
-  return reason_ != Reject::none ? answer_refused() : answer_unrouted();
 }
 
 std::error_code Dispatch::answer_refused() noexcept {
@@ -124,29 +149,6 @@ std::error_code Dispatch::answer_unrouted() noexcept {
 std::string_view Dispatch::label() const noexcept {
   if (route_ == nullptr) return "no route";
   return route_->label.empty() ? std::string_view(route_->spec.path) : std::string_view(route_->label);
-}
-
-/// Runs a handler or a filter and sees to it that a head was committed and the answer ended; else the connection is
-/// lost, which is the error.
-template <class F>
-std::error_code Dispatch::guarded(const char* what, F&& serve) noexcept {
-  std::error_code error;
-  bool panicked = false;
-  try {
-    error = error_of(serve());
-  } catch (...) {
-    panicked = true;
-    const runtime::Recovered thrown(std::current_exception());
-    try {
-      log_failure(what, "threw", thrown.what() + "; thrown at:" + thrown.trace());
-    } catch (...) {
-      log(LogLevel::error, "a handler threw, and memory to describe it is out");
-    }
-    metric::count(metrics_.panics);
-  }
-  if (!panicked && !error && exchange_.ended_) [[likely]]
-    return {};
-  return settle(what, error, panicked);
 }
 
 std::error_code Dispatch::settle(const char* what, std::error_code error, bool panicked) noexcept {

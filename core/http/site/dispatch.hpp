@@ -18,13 +18,12 @@ class Dispatch {
   Dispatch(const Site& site, Exchange& exchange, const ServerMetrics& metrics) noexcept
       : site_(site), exchange_(exchange), metrics_(metrics) {}
 
-  struct Outcome {
-    const Route* route = nullptr;  ///< that served it
-    Reject reason = Reject::none;  ///< why it was refused
-    std::error_code error{};       ///< the connection is lost
-  };
-  /// `room` needs the size of the longest target. `begin`: monotonic ns, when the request began. On a fiber.
-  [[nodiscard]] Outcome run(std::span<char> room, std::int64_t begin) noexcept;
+  /// `room` needs the size of the longest target. `begin`: monotonic ns, when the request began. An error: the
+  /// connection is lost. On a fiber.
+  [[nodiscard]] std::error_code run(std::span<char> room, std::int64_t begin) noexcept;
+  // Afterwards: which route served it, if one did, and why it was refused.
+  [[nodiscard]] const Route* route() const noexcept { return route_; }
+  [[nodiscard]] Reject reason() const noexcept { return reason_; }
 
   /// For the filters that come with the house.
   static ServerStream& stream_of(Exchange& exchange) noexcept { return exchange.stream_; }

@@ -31,10 +31,13 @@ Result<std::shared_ptr<const Site>> Site::make(SiteOptions options, std::vector<
 Site::Site(SiteOptions options, std::vector<Route> routes, Router router)
     : options_(std::move(options)), routes_(std::move(routes)), router_(std::move(router)) {
   chain();
-  wants_client_ = options_.access_log.write != nullptr || (options_.gate != nullptr && options_.gate->wants_client());
-  for (const Route& r : routes_)
-    wants_client_ = wants_client_ || (r.gate != nullptr && r.gate->wants_client()) ||
-                    (r.access_log && r.access_log->write != nullptr);
+  wants_log_ = options_.access_log.write != nullptr;
+  wants_client_ = options_.gate != nullptr && options_.gate->wants_client();
+  for (const Route& r : routes_) {
+    wants_log_ = wants_log_ || (r.access_log && r.access_log->write != nullptr);
+    wants_client_ = wants_client_ || (r.gate != nullptr && r.gate->wants_client());
+  }
+  wants_client_ = wants_client_ || wants_log_;
 }
 
 Site::~Site() = default;

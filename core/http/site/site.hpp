@@ -134,6 +134,8 @@ class Site {
   [[nodiscard]] WorkspacePool& workspaces() const noexcept { return *workspaces_; }
   /// Somebody wants to know clients' addresses.
   [[nodiscard]] bool wants_client() const noexcept { return wants_client_; }
+  /// Some of its answers are logged.
+  [[nodiscard]] bool wants_log() const noexcept { return wants_log_; }
   /// The pools of its gates end; nobody may be inside. On a fiber.
   void stop() const;
 
@@ -152,6 +154,7 @@ class Site {
   Chain unrouted_;                            // for what is answered without a route
   Chain refused_;                             // for what is refused: without the gate
   bool wants_client_ = false;
+  bool wants_log_ = false;
 };
 
 }  // namespace fiberd::http

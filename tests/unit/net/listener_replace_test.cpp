@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "tests/support/daemon.hpp"
 #include "tests/unit/net/support.hpp"
 
 using namespace fiberd;
@@ -178,9 +179,8 @@ TEST_CASE("a bound for each address may come and go while connections are open",
 
 TEST_CASE("what belongs to the socket changes while it is listened on", "[net][listener][replace]") {
   auto rt = start(1);
-  char directory[] = "/tmp/fiberd-replace-XXXXXX";
-  REQUIRE(::mkdtemp(directory) != nullptr);
-  const std::string path = std::string(directory) + "/s";
+  const test::TemporaryDirectory directory;
+  const std::string path = directory.path() + "/s";
   auto listener = Listener::bind(*rt, *Endpoint::parse("unix:" + path), {});
   REQUIRE(listener.has_value());
   Answerer answerer;
@@ -191,7 +191,6 @@ TEST_CASE("what belongs to the socket changes while it is listened on", "[net][l
   CHECK((st.st_mode & 0777U) == 0600);
   CHECK(ask((*listener)->local()) == 'a');
   listener->reset();
-  (void)::rmdir(directory);
 
   auto tcp = listen_on(*rt);
   REQUIRE(tcp->start(answerer.serving()).has_value());
