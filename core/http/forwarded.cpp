@@ -50,15 +50,16 @@ std::string_view last_plain_element(std::string_view& list) noexcept {
   return element;
 }
 
-/// The node of one element of Forwarded, unquoted into `copy`; empty when there is none, or more than one.
-std::string_view for_node(std::string_view element, char (&copy)[kLongestNode]) noexcept {
+/// The value of parameter `name` of one element of Forwarded, unquoted into `copy`; empty when there is none, or more
+/// than one.
+std::string_view parameter(std::string_view element, std::string_view name, char (&copy)[kLongestNode]) noexcept {
   std::string_view node;
   bool found = false;
   while (!element.empty()) {
     element = trim(element);
     const std::size_t equals = element.find('=');
     if (equals == std::string_view::npos || !is_token(element.substr(0, equals))) return {};
-    const bool wanted = equals_lower(element.substr(0, equals), "for");
+    const bool wanted = equals_lower(element.substr(0, equals), name);
     element.remove_prefix(equals + 1);
     std::size_t size = 0;
     std::size_t end = 0;
@@ -140,13 +141,31 @@ Endpoint client_address(const Endpoint& peer, const HeaderView& headers, const n
       const std::string_view element = standard ? last_element(list) : last_plain_element(list);
       if (element.empty()) continue;
       char copy[kLongestNode];
-      const Endpoint told = parse_node(standard ? for_node(element, copy) : element);
+      const Endpoint told = parse_node(standard ? parameter(element, "for", copy) : element);
       if (told.family() == AF_UNSPEC) return known;
       known = told;
       if (!trusted.contains(known)) return known;
     }
   }
   return known;
+}
+
+std::string_view client_scheme(const Endpoint& peer, const HeaderView& headers, const net::AddressRanges& trusted,
+                               ForwardedField field) noexcept {
+  if (!trusted.contains(peer)) return {};
+  const bool standard = field == ForwardedField::forwarded;
+  const std::string_view name = standard ? "forwarded" : "x-forwarded-proto";
+  for (std::size_t i = headers.size(); i != 0; --i) {
+    const Field line = headers[i - 1];
+    if (!equals_lower(line.name, name)) continue;
+    std::string_view list = line.value;
+    char copy[kLongestNode];
+    const std::string_view told = standard ? parameter(last_element(list), "proto", copy) : last_plain_element(list);
+    if (equals_lower(told, "https")) return "https";
+    if (equals_lower(told, "http")) return "http";
+    return {};
+  }
+  return {};
 }
 
 }  // namespace fiberd::http

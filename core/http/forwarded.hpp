@@ -35,6 +35,12 @@ enum class ForwardedField : std::uint8_t { x_forwarded_for, forwarded };
                                            const net::AddressRanges& trusted,
                                            ForwardedField field = ForwardedField::x_forwarded_for) noexcept;
 
+/// The scheme by which the client asked the proxy that asked us, as that one tells (X-Forwarded-Proto, or proto= of
+/// Forwarded): "http" or "https"; empty when it does not, or `peer` is not in `trusted`. Static storage.
+[[nodiscard]] std::string_view client_scheme(const net::Endpoint& peer, const HeaderView& headers,
+                                             const net::AddressRanges& trusted,
+                                             ForwardedField field = ForwardedField::x_forwarded_for) noexcept;
+
 /// An address as these fields write it: "192.0.2.1", "192.0.2.1:4711", "2001:db8::1", "[2001:db8::1]",
 /// "[2001:db8::1]:4711"; unspecified when it is none.
 [[nodiscard]] net::Endpoint parse_node(std::string_view text) noexcept;

@@ -39,7 +39,7 @@ inline std::string decompress(std::string_view coding, std::string_view data, bo
         BrotliDecoderCreateInstance(nullptr, nullptr, nullptr), &BrotliDecoderDestroyInstance);
     const auto* in = reinterpret_cast<const std::uint8_t*>(data.data());
     BrotliDecoderResult how = BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT;
-    while (how == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) {
+    while (how == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT || BrotliDecoderHasMoreOutput(state.get()) != 0) {
       auto* to = reinterpret_cast<std::uint8_t*>(room.data());
       std::size_t free = room.size();
       how = BrotliDecoderDecompressStream(state.get(), &left, &in, &free, &to, nullptr);

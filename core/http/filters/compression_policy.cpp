@@ -63,7 +63,7 @@ CompressionVerdict CompressionPolicy::judge(const AnswerFacts& facts) const noex
                                                                       : CompressionVerdict::leave;
   if (facts.content_length && *facts.content_length < std::max<std::uint64_t>(min_size_, 1))
     return CompressionVerdict::leave;
-  return has_type(facts.content_type) ? CompressionVerdict::vary : CompressionVerdict::leave;
+  return has_type(facts.content_type) ? CompressionVerdict::compress : CompressionVerdict::leave;
 }
 
 std::optional<std::string> weak_etag(std::string_view etag) {

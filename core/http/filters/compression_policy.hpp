@@ -38,7 +38,7 @@ struct AnswerFacts {
 
 enum class CompressionVerdict : std::uint8_t {
   leave,         ///< it is none of ours
-  vary,          ///< compressed, if the client likes a coding of ours: says Vary
+  compress,      ///< if the client likes a coding of ours; says Vary either way
   not_modified,  ///< a 304 for what would be compressed: says Vary and, if the client likes a coding, the weak tag
 };
 

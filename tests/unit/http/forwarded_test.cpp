@@ -110,3 +110,18 @@ TEST_CASE("10,000 elements cost linear time", "[http][forwarded]") {
   CHECK(forwarded(std::string(1'000'000, ',')) == "10.0.0.1:5000");
   CHECK(forwarded(std::string(1'000'000, ';')) == "10.0.0.1:5000");
 }
+
+TEST_CASE("the scheme is what the last proxy tells", "[http][forwarded]") {
+  const auto scheme = [](const Head& head, ForwardedField field, const char* peer = "10.0.0.1:5000") {
+    return std::string(http::client_scheme(*Endpoint::parse(peer), head.view(), proxies(), field));
+  };
+  CHECK(scheme({{"X-Forwarded-Proto", "https"}}, ForwardedField::x_forwarded_for) == "https");
+  CHECK(scheme({{"X-Forwarded-Proto", "http, HTTPS"}}, ForwardedField::x_forwarded_for) == "https");
+  CHECK(scheme({{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Proto", "http"}}, ForwardedField::x_forwarded_for) ==
+        "http");
+  CHECK(scheme({{"X-Forwarded-Proto", "gopher"}}, ForwardedField::x_forwarded_for).empty());
+  CHECK(scheme({{"X-Forwarded-Proto", "https"}}, ForwardedField::x_forwarded_for, "192.0.2.1:1").empty());
+  CHECK(scheme({{"Forwarded", "for=a;proto=http, for=b;proto=\"https\""}}, ForwardedField::forwarded) == "https");
+  CHECK(scheme({{"Forwarded", "for=a;proto=http, for=b"}}, ForwardedField::forwarded).empty());
+  CHECK(scheme({}, ForwardedField::forwarded).empty());
+}
