@@ -1,15 +1,15 @@
 // Basic authentication, as clients see it.
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/base/log.hpp"
 #include "core/http/filters/basic_auth_filter.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
-#include "tests/support/temp_dir.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -54,23 +54,19 @@ Answer ask(const HttpServer& server, const std::string& fields) {
   return *answer;
 }
 
-/// Asked again until it holds, for 20 s.
-template <class F>
-bool eventually(F&& holds) {
-  for (int i = 0; i < 20'000; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return false;
+/// By a rename, as editors and tools do: never half of it is seen.
+void put(const TemporaryDirectory& dir, const std::string& users) {
+  const std::string fresh = dir.write("users.new", users);
+  std::filesystem::rename(fresh, dir.path() + "/users");
 }
 
 }  // namespace
 
 TEST_CASE("who is in the password file comes in", "[integration][http][basic_auth]") {
-  const TempDir dir;
-  dir.write("users", kUser + kOther);
+  const TemporaryDirectory dir;
+  put(dir, kUser + kOther);
   Counters counters;
-  HttpServer server({guarded({.file = dir.path("users"), .realm = "the house", .metrics = counters.metrics})});
+  HttpServer server({guarded({.file = dir.path() + "/users", .realm = "the house", .metrics = counters.metrics})});
   const Answer none = ask(server, "");
   CHECK(none.status == 401);
   CHECK(none.field("WWW-Authenticate") == "Basic realm=\"the house\", charset=\"UTF-8\"");
@@ -89,10 +85,10 @@ TEST_CASE("who is in the password file comes in", "[integration][http][basic_aut
 }
 
 TEST_CASE("a password is hashed once, and wrong ones too for a while", "[integration][http][basic_auth]") {
-  const TempDir dir;
-  dir.write("users", kUser);
+  const TemporaryDirectory dir;
+  put(dir, kUser);
   Counters counters;
-  HttpServer server({guarded({.file = dir.path("users"),
+  HttpServer server({guarded({.file = dir.path() + "/users",
                               .keep = std::chrono::hours(1),
                               .keep_wrong = std::chrono::hours(1),
                               .metrics = counters.metrics})});
@@ -106,22 +102,23 @@ TEST_CASE("a password is hashed once, and wrong ones too for a while", "[integra
 
 TEST_CASE("a changed password file counts, and a broken one does not", "[integration][http][basic_auth]") {
   set_log_sink(&quiet);
-  const TempDir dir;
-  dir.write("users", kUser);
+  const TemporaryDirectory dir;
+  put(dir, kUser);
   Counters counters;
-  HttpServer server({guarded({.file = dir.path("users"), .keep = std::chrono::hours(1), .metrics = counters.metrics})});
+  HttpServer server(
+      {guarded({.file = dir.path() + "/users", .keep = std::chrono::hours(1), .metrics = counters.metrics})});
   CHECK(ask(server, kRight).status == 200);
   // Looked at once a second: asked until it is seen.
   const auto until = [&](const std::string& who, unsigned status) {
     return eventually([&] { return ask(server, who).status == status; });
   };
-  dir.write("users", kOther);
+  put(dir, kOther);
   CHECK(until(kSecret, 200));
   CHECK(ask(server, kRight).status == 401);  // though its verdict was kept
-  dir.write("users", "user:plain\n");
+  put(dir, "user:plain\n");
   CHECK(eventually([&] { return ask(server, kSecret).status == 200 && counters.metrics.file_errors->value() != 0; }));
   CHECK(ask(server, kSecret).status == 200);
-  dir.write("users", kUser + kOther);
+  put(dir, kUser + kOther);
   CHECK(until(kRight, 200));
   CHECK(ask(server, kSecret).status == 200);
   set_log_sink(nullptr);
@@ -129,10 +126,10 @@ TEST_CASE("a changed password file counts, and a broken one does not", "[integra
 
 TEST_CASE("a crowd of passwords waits in a short line, and those who are in go past it",
           "[integration][http][basic_auth]") {
-  const TempDir dir;
-  dir.write("users", kUser + kSlow);
+  const TemporaryDirectory dir;
+  put(dir, kUser + kSlow);
   Counters counters;
-  HttpServer server({guarded({.file = dir.path("users"),
+  HttpServer server({guarded({.file = dir.path() + "/users",
                               .keep = std::chrono::hours(1),
                               .keep_wrong = std::chrono::nanoseconds(0),
                               .concurrency = 1,
@@ -162,10 +159,10 @@ TEST_CASE("a crowd of passwords waits in a short line, and those who are in go p
 }
 
 TEST_CASE("a client that goes away in the middle of its hash costs nobody a place", "[integration][http][basic_auth]") {
-  const TempDir dir;
-  dir.write("users", kUser + kSlow);
+  const TemporaryDirectory dir;
+  put(dir, kUser + kSlow);
   Counters counters;
-  HttpServer server({guarded({.file = dir.path("users"),
+  HttpServer server({guarded({.file = dir.path() + "/users",
                               .keep_wrong = std::chrono::nanoseconds(0),
                               .concurrency = 1,
                               .max_waiting = 2,
@@ -179,12 +176,13 @@ TEST_CASE("a client that goes away in the middle of its hash costs nobody a plac
 }
 
 TEST_CASE("a password file that is none is refused when the filter is made", "[integration][http][basic_auth]") {
-  const TempDir dir;
-  dir.write("users", "user:plain\n");
+  const TemporaryDirectory dir;
+  put(dir, "user:plain\n");
   std::string why;
-  CHECK_FALSE(http::make_basic_auth_filter({.file = dir.path("users")}, &why));
+  CHECK_FALSE(http::make_basic_auth_filter({.file = dir.path() + "/users"}, &why));
   CHECK(why.find("line 1") != std::string::npos);
-  CHECK(http::make_basic_auth_filter({.file = dir.path("none")}, &why).error() == std::errc::no_such_file_or_directory);
-  dir.write("users", kUser);
-  CHECK_FALSE(http::make_basic_auth_filter({.file = dir.path("users"), .realm = "a\"b"}, &why));
+  CHECK(http::make_basic_auth_filter({.file = dir.path() + "/none"}, &why).error() ==
+        std::errc::no_such_file_or_directory);
+  put(dir, kUser);
+  CHECK_FALSE(http::make_basic_auth_filter({.file = dir.path() + "/users", .realm = "a\"b"}, &why));
 }

@@ -2,18 +2,16 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/http/files.hpp"
 #include "core/http/filters/compression_filter.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/decompress.hpp"
 #include "tests/support/http_fixture.hpp"
-#include "tests/support/temp_dir.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -64,16 +62,6 @@ http::ServerOptions compressing(http::CompressionOptions compression = {}) {
   http::ServerOptions options;
   options.filters = {*http::make_compression_filter(std::move(compression))};
   return options;
-}
-
-/// Asked again until it holds, for 20 s.
-template <class F>
-bool eventually(F&& holds) {
-  for (int i = 0; i < 20'000; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return false;
 }
 
 }  // namespace
@@ -156,9 +144,9 @@ TEST_CASE("a compressed answer's tag is weak and its ranges are off", "[integrat
 }
 
 TEST_CASE("files, ranges of them and conditions under compression", "[integration][http][compression]") {
-  const TempDir dir;
-  dir.write("a.txt", text_of(200'000));
-  auto files = http::make_files_handler({.root = dir.path("")});
+  const TemporaryDirectory dir;
+  (void)dir.write("a.txt", text_of(200'000));
+  auto files = http::make_files_handler({.root = dir.path()});
   REQUIRE(files);
   HttpServer server({route("/*", *files)}, compressing());
   const Answer a = ask(server, "/a.txt", "gzip");

@@ -9,7 +9,7 @@
 #include "core/http/filters/basic_credentials.hpp"
 #include "core/http/filters/htpasswd.hpp"
 #include "core/http/filters/verdict_cache.hpp"
-#include "tests/support/temp_dir.hpp"
+#include "tests/support/daemon.hpp"
 
 using namespace fiberd;
 using http::Htpasswd;
@@ -125,13 +125,13 @@ TEST_CASE("a password file that protects nothing is refused by name", "[http][ba
 }
 
 TEST_CASE("a password file that cannot be read says why", "[http][basic_auth][htpasswd]") {
-  const test::TempDir tree;
-  tree.write("users", "blow:" + kBcrypt + "\n");
-  CHECK(Htpasswd::read(tree.path("users")));
+  const test::TemporaryDirectory tree;
+  (void)tree.write("users", "blow:" + kBcrypt + "\n");
+  CHECK(Htpasswd::read(tree.path() + "/users"));
   std::string why;
-  CHECK(Htpasswd::read(tree.path("none"), &why).error() == std::errc::no_such_file_or_directory);
+  CHECK(Htpasswd::read(tree.path() + "/none", &why).error() == std::errc::no_such_file_or_directory);
   CHECK_FALSE(why.empty());
-  CHECK(Htpasswd::read(tree.path("."), &why).error() == std::errc::is_a_directory);
+  CHECK(Htpasswd::read(tree.path() + "/.", &why).error() == std::errc::is_a_directory);
 }
 
 TEST_CASE("a user that there is not costs what one costs that there is", "[http][basic_auth][htpasswd]") {
