@@ -303,6 +303,9 @@ Result<void> check_location(const Template& location, std::string* why) {
   std::string shape;
   for (const Template::Part& part : location.parts_) {
     if (part.id == Template::kLiteral) {
+      const auto in_uri = [](char c) { return is_class(c, chars::kTarget) || c == '#'; };
+      if (!std::all_of(part.text.begin(), part.text.end(), in_uri))
+        return refuse("a location holds the characters of a URI alone: write others as %20, %5C, %C3%A4");
       shape += part.text;
       continue;
     }
@@ -310,25 +313,30 @@ Result<void> check_location(const Template& location, std::string* why) {
     const bool harmless = variable == Variable::host || variable == Variable::scheme;
     shape += harmless ? '\1' : variable == Variable::path ? '\2' : '\3';
   }
-  for (const char c : shape)
-    if ((static_cast<unsigned char>(c) <= 0x20 && c > '\3') || c == 0x7f || c == '\0')
-      return refuse("a location has no blanks and no control characters");
-  const std::size_t colon = shape.find("://");
+  constexpr std::string_view kForm = "a location begins with '/', with ${path}, or with a scheme and a host";
+  const std::size_t first = std::min(shape.find_first_of("/?#\2"), shape.size());
+  const std::size_t colon = std::min(shape.find(':'), shape.size());
   std::size_t begin = 0;
-  if (shape.starts_with("//")) {
-    begin = 2;
-  } else if (colon != std::string::npos && shape.find_first_of("/?#") > colon) {
+  if (colon < first) {
+    if (shape.compare(colon, 3, "://") != 0) return refuse(std::string(kForm));
+    if (shape.substr(0, colon).find('\3') != std::string::npos)
+      return refuse("only ${scheme} may stand for a location's scheme");
     begin = colon + 3;
+  } else if (shape.starts_with("//")) {
+    begin = 2;
   } else {
-    // Relative: it must not become absolute by a value. "${path}" begins with a slash, and with one only.
-    if (!shape.empty() && shape[0] == '\3')
-      return refuse("a location begins with '/', with ${path}, or with a scheme and a host");
-    if (shape.starts_with("/\2"))
-      return refuse("${path} begins with a slash itself: '/${path}' would lead to the host that the path names");
+    // Relative: no value may make it absolute ("http${rest}" becomes "http:/evil.example"), and none may make two
+    // slashes of its first one: "${path}" begins with a slash and may be that alone, others may be empty.
+    if (shape.find_first_of("\1\3") < first) return refuse(std::string(kForm));
+    std::size_t second = 1;
+    while (second < shape.size() && shape[second] == '\3') ++second;
+    const bool rooted = shape.starts_with('/') || shape.starts_with('\2');
+    if (rooted && second < shape.size() && (shape[second] == '/' || shape[second] == '\2'))
+      return refuse(
+          "its first two slashes may come to stand side by side, which would lead to another host: ${path} "
+          "begins with a slash, and other variables may be empty");
     return {};
   }
-  if (shape.substr(0, begin).find_first_of("\2\3") != std::string::npos)
-    return refuse("only ${scheme} may stand for a location's scheme");
   // "\2" begins with '/', so the authority ends there.
   const std::size_t end = std::min(shape.find_first_of("/?#\2", begin), shape.size());
   if (end == begin) return refuse("the location's host is missing");

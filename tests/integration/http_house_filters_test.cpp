@@ -124,11 +124,29 @@ TEST_CASE("redirects keep path and query, and lead nobody in circles", "[integra
   CHECK(location("/self/x?y", "a.example") == "200 ");
   CHECK(location("/self2/x?y", "a.example") == "200 ");
   CHECK(location("/old//a/../b?c", "a.example") == "307 https://a.example/new/b?c");
+  const Answer hostless = ask(server, "GET /secure/x HTTP/1.0\r\n\r\n");
+  CHECK(hostless.status == 400);
   std::string why;
   CHECK_FALSE(http::make_redirect_filter(rule("/x", 200), &why));
   CHECK_FALSE(http::make_redirect_filter(rule("https://a${rest}"), &why));
   CHECK(why.find("host") != std::string::npos);
   CHECK_FALSE(http::make_redirect_filter(rule(""), &why));
+}
+
+TEST_CASE("a listener's redirect leads to no host that the path names", "[integration][http][filters]") {
+  http::RedirectRule rule;
+  rule.location = *Template::parse("/${rest}");
+  rule.hosts = {"old.example"};
+  http::ServerOptions options;
+  options.filters = {*http::make_redirect_filter(std::move(rule))};
+  HttpServer server({route("/known/*", hello())}, std::move(options));
+  const auto location = [&](const std::string& path) {
+    return ask(server, "GET " + path + " HTTP/1.1\r\nHost: old.example\r\n\r\n").field("Location");
+  };
+  CHECK(location("/known/evil.example") == "/evil.example");
+  CHECK(location("//evil.example/x") != "//evil.example/x");
+  CHECK_FALSE(location("//evil.example/x").starts_with("//"));
+  CHECK_FALSE(location("/%2e/evil.example").starts_with("//"));
 }
 
 TEST_CASE("allow and deny go by the real client", "[integration][http][filters]") {
@@ -169,10 +187,12 @@ TEST_CASE("a peer that is no trusted proxy tells nothing", "[integration][http][
   secure.scheme = "http";
   {
     http::ServerOptions options;
-    options.outermost = {http::make_client_address_filter({.trusted = ranges({"10.0.0.0/8"})})};
+    options.outermost = {http::make_client_address_filter({.trusted = ranges({"10.0.0.0/8"})}),
+                         *http::make_request_id_filter({.trust_proxies = true})};
     HttpServer server({route("/", tells_peer()), route("/secure", hello(), {*http::make_redirect_filter(secure)})},
                       std::move(options));
     CHECK(ask(server, get("/", "X-Forwarded-For: 203.0.113.9\r\n")).body == "127.0.0.1");
+    CHECK(ask(server, get("/", "X-Request-Id: 0123456789\r\n")).field("X-Request-Id").size() == 32);
     CHECK(ask(server, get("/secure", "X-Forwarded-Proto: https\r\n")).status == 308);
   }
   http::ServerOptions trusting;

@@ -20,6 +20,11 @@ class Redirect {
     const Request& request = ex.request();
     if (!rule_.scheme.empty() && scheme_of(ex) != rule_.scheme) return false;
     if (!serves_host(rule_.hosts, request.host)) return false;
+    // HTTP/1.0 may come without one; "https:///path" would lead to a host of the path's name.
+    if (request.host.empty() && rule_.location.uses(Variable::host)) {
+      result = ex.respond_error(400);
+      return true;
+    }
     RequestValues values(ex);
     std::string location;
     if (!rule_.location.render(values, Form::location, location, kLongestLocation)) {

@@ -15,7 +15,11 @@ std::string_view RequestValues::value(std::uint8_t id, std::string_view argument
   switch (static_cast<Variable>(id)) {
     case Variable::host: return host_without_port(request.host);
     case Variable::path: return exchange_.path();
-    case Variable::rest: return exchange_.rest();
+    case Variable::rest: {
+      // Where no route was found it would be all of the path, and "/${rest}" begin with two slashes: another host.
+      const std::string_view rest = exchange_.rest();
+      return rest.starts_with('/') ? rest.substr(1) : rest;
+    }
     case Variable::query:
       if (request.query.empty()) return {};
       text_.assign(1, '?').append(request.query);

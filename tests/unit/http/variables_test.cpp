@@ -207,10 +207,27 @@ TEST_CASE("no value that a client chooses stands where a location's host is", "[
     CAPTURE(good);
     CHECK(no_location(good).empty());
   }
-  for (const char* bad :
-       {"https://a.example${rest}", "https://${header.X}/", "https://a.example${query}", "https://${rest}",
-        "https:///x", "https://${path}", "//${header.X}/", "${rest}", "${header.X}", "${header.X}://a/", "/${path}",
-        "${path}://a/", "/a b", "/a\r\nX: y", "https://a.example:${client}/"}) {
+  for (const char* bad : {"https://a.example${rest}",
+                          "https://${header.X}/",
+                          "https://a.example${query}",
+                          "https://${rest}",
+                          "https:///x",
+                          "https://${path}",
+                          "//${header.X}/",
+                          "${rest}",
+                          "${header.X}",
+                          "${header.X}://a/",
+                          "/${path}",
+                          "${path}://a/",
+                          "/a b",
+                          "/a\r\nX: y",
+                          "/a\x02",
+                          "x${rest}",
+                          "http${rest}",
+                          "${host}:80/x",
+                          "${scheme}:/x",
+                          "/\xc3\xa4",
+                          "https://a.example:${client}/"}) {
     CAPTURE(bad);
     CHECK_FALSE(no_location(bad).empty());
   }
