@@ -162,13 +162,17 @@ std::string parse_template(std::string_view text, std::span<const VariableName> 
 }
 
 std::string check_location(std::span<const TemplatePart> location) {
-  // The text up to the end of the authority, with \1 for ${host} and ${scheme}, \2 for ${path} and \3 for the others.
+  static constexpr std::string_view kForm = "a location begins with /, with ${path}, or with a scheme and a host";
+  // What may stand in a URI; a backslash is a slash to browsers.
+  const auto in_uri = [](char c) {
+    return c > 0x20 && c < 0x7f && std::string_view("\"<>\\").find(c) == std::string_view::npos;
+  };
+  // Each variable as one byte: \1 for ${host} and ${scheme}, \2 for ${path} and \3 for the others.
   std::string shape;
   for (const TemplatePart& part : location) {
     if (part.id == TemplatePart::kLiteral) {
-      if (std::any_of(part.text.begin(), part.text.end(),
-                      [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }))
-        return "blanks and control characters are not allowed in a location";
+      if (!std::all_of(part.text.begin(), part.text.end(), in_uri))
+        return "a location holds the characters of a URI alone: others are written as %20, %5C, %C3%A4";
       shape += part.text;
       continue;
     }
@@ -176,22 +180,28 @@ std::string check_location(std::span<const TemplatePart> location) {
     const bool harmless = variable == RequestVariable::host || variable == RequestVariable::scheme;
     shape += harmless ? '\1' : variable == RequestVariable::path ? '\2' : '\3';
   }
-  const std::size_t colon = shape.find("://");
+  const std::size_t first = std::min(shape.find_first_of("/?#\2"), shape.size());
+  const std::size_t colon = std::min(shape.find(':'), shape.size());
   std::size_t begin = 0;
-  if (shape.starts_with("//")) {
-    begin = 2;
-  } else if (colon != std::string::npos && shape.find_first_of("/?#\2") > colon) {
+  if (colon < first) {
+    if (shape.compare(colon, 3, "://") != 0) return std::string(kForm);
+    if (shape.substr(0, colon).find('\3') != std::string::npos)
+      return "only ${scheme} may stand for a location's scheme";
     begin = colon + 3;
+  } else if (shape.starts_with("//")) {
+    begin = 2;
   } else {
-    // Relative: it must not become absolute by a value. "${path}" begins with a slash, and with one only.
-    if (!shape.empty() && shape[0] == '\3')
-      return "a location begins with /, with ${path}, or with a scheme and a host";
-    if (shape.starts_with("/\2"))
-      return "${path} begins with a slash itself: /${path} would lead to the host that the path names";
+    // Relative: no value may make it absolute ("http${rest}" becomes "http:/evil.example"), and none may make two
+    // slashes of its first one: "${path}" begins with a slash and may be that alone, others may be empty.
+    if (shape.find_first_of("\1\3") < first) return std::string(kForm);
+    std::size_t second = 1;
+    while (second < shape.size() && shape[second] == '\3') ++second;
+    const bool rooted = shape.starts_with('/') || shape.starts_with('\2');
+    if (rooted && second < shape.size() && (shape[second] == '/' || shape[second] == '\2'))
+      return "the first two slashes of the location may come to stand side by side, which would lead to another host: "
+             "${path} begins with one, and other variables may be empty";
     return {};
   }
-  if (shape.substr(0, begin).find_first_of("\2\3") != std::string::npos)
-    return "only ${scheme} may stand for a location's scheme";
   // "\2" begins with '/', so the authority ends there.
   const std::size_t end = std::min(shape.find_first_of("/?#\2", begin), shape.size());
   if (end == begin) return "the location's host is missing";

@@ -1,20 +1,10 @@
 #pragma once
-// Templates: texts with variables, `https://${host}/new/${rest}${query}`, for redirects, fields, bodies and access
-// logs.
+// Templates for requests: texts with variables, `https://${host}/new/${rest}${query}`, for redirects, fields, bodies
+// and access logs. How they are written, and which names there are: core/base/variable_names.hpp. This is how they are
+// rendered.
 //
-// Read once, when the configuration is; written for each request by going over its parts. A template without variables
+// Read once, when the configuration is; written for each request by going over the parts. A template without variables
 // is one part, and constant() says so.
-//
-// Writing them
-//  - `${name}` is a variable; which names there are is said by who reads the template (request_variables() for
-//  requests).
-//  - `$$` is a dollar sign. So is a `$` before anything but '{', a letter or '_': "5 $" and "$5" are what they look
-//  like.
-//    (In a URI `%24` is one too, as everywhere.)
-//  - `$name` is refused with the spelling that is meant: whoever comes from nginx writes it, and as text it would be
-//  sent
-//    to everybody. So is an unknown name, with the nearest one that there is.
-//  - `${NAME}` in upper case is the environment's, replaced where the file is read; one that is left here is refused.
 //
 // Where values go they must not become syntax. How is said by Form at each rendering:
 //  - location: bytes that are not a URI's are percent-encoded; of a path also '?', '#' and '%', for paths are decoded
@@ -31,29 +21,11 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/base/variable_names.hpp"
 
 namespace fiberd::http {
 
-/// The variables of a request.
-enum class Variable : std::uint8_t {
-  host,        ///< as the client sent it, without its port: "a.example", "[::1]"
-  path,        ///< the normal form, decoded (path.hpp)
-  rest,        ///< of a prefix route: what is below it, without a leading slash
-  query,       ///< as sent, with its '?'; empty without one
-  method,      ///< "GET"
-  scheme,      ///< "http", "https"
-  client,      ///< the client's address without its port, behind trusted proxies the real one
-  request_id,  ///< empty where no filter gave one
-  header       ///< header.NAME: the request's first field of that name; empty without one
-};
-
-/// A name that templates of one kind know. One that ends in '.' takes a field name behind it: "header.".
-struct VariableName {
-  std::string_view name;
-  std::uint8_t id;
-};
-/// Of Variable, in its order.
-[[nodiscard]] std::span<const VariableName> request_variables() noexcept;
+using Variable = RequestVariable;
 
 enum class Form : std::uint8_t { location, field, text, html, json, log };
 /// html for text/html and XML, json for JSON's types, else text.
@@ -72,22 +44,16 @@ class VariableSource {
 /// Immutable once made: any number of threads may render at once.
 class Template {
  public:
-  /// Longest text, and most variables of one template.
-  static constexpr std::size_t kMaxText = std::size_t{64} * 1024;
-  static constexpr std::size_t kMaxVariables = 64;
-
   /// Nothing.
   Template() noexcept = default;
-  /// Error invalid_argument; `why`, if given, becomes a sentence for whoever wrote the template, and `at` the offset of
-  /// what is wrong. `names` must outlive the template. Throws std::bad_alloc.
+  /// Error invalid_argument; `why`, if given, becomes a sentence for whoever wrote the template. Throws std::bad_alloc.
   [[nodiscard]] static Result<Template> parse(std::string_view text, std::string* why = nullptr,
-                                              std::size_t* at = nullptr,
                                               std::span<const VariableName> names = request_variables());
 
   /// Appends to `out`. Error message_size: out would be longer than `most`; it holds a part then. Throws std::bad_alloc
   /// and what the source throws.
   [[nodiscard]] Result<void> render(VariableSource& source, Form form, std::string& out,
-                                    std::size_t most = kMaxText) const;
+                                    std::size_t most = kMaxTemplate) const;
 
   [[nodiscard]] bool constant() const noexcept { return variables_ == 0; }
   [[nodiscard]] bool uses(Variable variable) const noexcept { return uses(static_cast<std::uint8_t>(variable)); }
@@ -96,18 +62,11 @@ class Template {
 
  private:
   friend Result<void> check_location(const Template& location, std::string* why);
-  static constexpr std::uint8_t kLiteral = 255;
-  struct Part {
-    std::uint8_t id = kLiteral;
-    std::string text;  // the literal, or a variable's argument
-  };
-  std::vector<Part> parts_;
+  std::vector<TemplatePart> parts_;
   std::size_t variables_ = 0;
 };
 
-/// For templates of request_variables() that become a Location (RFC 9110 section 10.2.2): no value of a client's but
-/// ${host} and ${scheme} may stand where the URI's host is ("https://a.example${rest}" would lead to
-/// a.example.evil.example). Error invalid_argument, and `why`.
+/// For templates that become a Location: fiberd::check_location(). Error invalid_argument, and `why`.
 [[nodiscard]] Result<void> check_location(const Template& location, std::string* why = nullptr);
 
 }  // namespace fiberd::http

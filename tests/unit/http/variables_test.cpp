@@ -116,22 +116,19 @@ TEST_CASE("an unknown variable is refused with the nearest there is", "[http][va
   }
   CHECK(holds(why_not("$host"), "$$"));
   CHECK(holds(why_not("${zzzzzzzzz}"), "${host}, ${path}"));
-  CHECK(holds(why_not("${}"), "there are"));
-  CHECK(holds(why_not("${HOME}"), "environment"));
-  CHECK(holds(why_not("${host"), "without its '}'"));
-  CHECK(holds(why_not("${header.}"), "field's name"));
-  CHECK(holds(why_not("${header.a b}"), "field's name"));
-  CHECK(holds(why_not(std::string(Template::kMaxText + 1, 'x')), "longer than"));
+  CHECK(holds(why_not("${}"), "there"));
+  CHECK_FALSE(why_not("${HOME}").empty());
+  CHECK(holds(why_not("${host"), "without its }"));
+  CHECK(holds(why_not("${header.}"), "name of a field"));
+  CHECK(holds(why_not("${header.a b}"), "name of a field"));
+  CHECK(holds(why_not(std::string(kMaxTemplate + 1, 'x')), "longer than"));
   std::string many;
-  for (std::size_t i = 0; i <= Template::kMaxVariables; ++i) many += "${host}";
+  for (std::size_t i = 0; i <= kMaxVariables; ++i) many += "${host}";
   CHECK(holds(why_not(many), "more than 64"));
-  std::size_t at = 0;
-  REQUIRE_FALSE(Template::parse("abc${hots}", nullptr, &at));
-  CHECK(at == 3);
 }
 
 TEST_CASE("a template's reader says which names there are", "[http][variables]") {
-  static constexpr http::VariableName kNames[] = {{"status", 7}, {"bytes.", 9}};
+  static constexpr VariableName kNames[] = {{"status", 7}, {"bytes.", 9}};
   class Numbers final : public http::VariableSource {
    public:
     std::string_view value(std::uint8_t id, std::string_view argument) override {
@@ -141,13 +138,13 @@ TEST_CASE("a template's reader says which names there are", "[http][variables]")
     std::string text;
   } source;
   std::string out;
-  const Result<Template> t = Template::parse("${status} ${bytes.in}", nullptr, nullptr, kNames);
+  const Result<Template> t = Template::parse("${status} ${bytes.in}", nullptr, kNames);
   REQUIRE(t);
   CHECK(t->uses(7));
   REQUIRE(t->render(source, Form::text, out));
   CHECK(out == "7 9in");
   std::string why;
-  CHECK_FALSE(Template::parse("$uri", &why, nullptr, kNames));
+  CHECK_FALSE(Template::parse("$uri", &why, kNames));
   CHECK(why.find("${path}") == std::string::npos);
 }
 
@@ -200,10 +197,10 @@ TEST_CASE("what is rendered is bounded", "[http][variables]") {
 }
 
 TEST_CASE("no value that a client chooses stands where a location's host is", "[http][variables]") {
-  for (const char* good :
-       {"https://${host}${path}${query}", "https://www.${host}/", "https://a.example${path}",
-        "https://a.example/${rest}", "https://a.example?x=${header.X}", "/new/${rest}${query}", "${path}${query}",
-        "//a.example/${rest}", "/", "", "${scheme}://${host}:8443/x", "/x?u=https://${rest}", "/${rest}", "./x"}) {
+  for (const char* good : {"https://${host}${path}${query}", "https://www.${host}/", "https://a.example${path}",
+                           "https://a.example/${rest}", "https://a.example?x=${header.X}", "/new/${rest}${query}",
+                           "${path}${query}", "//a.example/${rest}", "/", "", "${scheme}://${host}:8443/x",
+                           "/x?u=https://${rest}", "/${rest}", "./x", "${path}://a/"}) {
     CAPTURE(good);
     CHECK(no_location(good).empty());
   }
@@ -218,7 +215,6 @@ TEST_CASE("no value that a client chooses stands where a location's host is", "[
                           "${header.X}",
                           "${header.X}://a/",
                           "/${path}",
-                          "${path}://a/",
                           "/a b",
                           "/a\r\nX: y",
                           "/a\x02",
