@@ -54,6 +54,13 @@ class ProxyHeader {
 
   [[nodiscard]] State state() const noexcept { return state_; }
   [[nodiscard]] ProxyRefusal why() const noexcept { return why_; }
+  /// 1 or 2, as far as that is known; else 0.
+  [[nodiscard]] unsigned version() const noexcept { return kind_ == Kind::v1 ? 1 : kind_ == Kind::v2 ? 2 : 0; }
+  /// Refused for its signature: what was taken before the wrong byte, the beginning of something else. Where a header
+  /// may be left out, this is the connection's, before what was not used.
+  [[nodiscard]] std::string_view taken() const noexcept {
+    return why_ == ProxyRefusal::signature ? std::string_view(held_.data(), size_) : std::string_view();
+  }
   /// The header says nothing of addresses: those of the connection itself hold.
   [[nodiscard]] bool local() const noexcept { return local_; }
   /// Of the connection that the proxy was asked on: the client, and where it connected to. Unspecified when local().

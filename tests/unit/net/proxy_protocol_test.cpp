@@ -155,3 +155,27 @@ TEST_CASE("a PROXY header that drips is awaited to its last byte, and nothing be
     CHECK(used == 0);
   }
 }
+
+TEST_CASE("what turned out to be no PROXY header is handed back", "[net][proxy_protocol]") {
+  for (const std::string& request : std::vector<std::string>{"GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n",
+                                                             "PROPFIND / HTTP/1.1\r\n", "\r\n\r\nGET"}) {
+    ProxyHeader reader;
+    std::string replayed;
+    std::size_t at = 0;
+    while (reader.state() == State::more) {
+      std::size_t used = 0;
+      (void)reader.feed(std::string_view(request).substr(at, 1), used);
+      at += used;
+    }
+    replayed = std::string(reader.taken()) + request.substr(at);
+    CHECK(replayed == request);
+  }
+  ProxyHeader v2_reader;
+  std::size_t used = 0;
+  (void)v2_reader.feed(v2(0x21, 0x11, kV4Body), used);
+  CHECK(v2_reader.version() == 2);
+  CHECK(v2_reader.taken().empty());
+  ProxyHeader v1_reader;
+  (void)v1_reader.feed("PROXY UNKNOWN\r\n", used);
+  CHECK(v1_reader.version() == 1);
+}

@@ -1,0 +1,44 @@
+#pragma once
+// The filters of a listener or a route, made of what was configured, in the order written.
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.hpp"
+#include "core/http/filter.hpp"
+#include "core/http/filters/basic_auth_filter.hpp"
+#include "core/http/filters/compression_filter.hpp"
+#include "core/http/filters/cors_filter.hpp"
+#include "core/metric/registry.hpp"
+#include "daemon/provision.hpp"
+
+namespace fiberd::daemon {
+
+/// What the filters of one listener count with; each may be null.
+struct FilterMetrics {
+  metric::Counter* denied = nullptr;  ///< by allow and deny
+  http::BasicAuthMetrics basic_auth{};
+  http::CorsMetrics cors{};
+  http::CompressionMetrics compression{};
+};
+
+struct FilterSurroundings {
+  /// A filter of the program's own; nullptr: there is none of that name. Empty: the program has none.
+  std::function<std::shared_ptr<http::Filter>(std::string_view)> named{};
+  FilterMetrics metrics{};
+};
+
+/// Makes them; reads password files. What is wrong is added to `flaws`, with its place; then the result is not to be
+/// used. Throws std::bad_alloc.
+[[nodiscard]] std::vector<std::shared_ptr<http::Filter>> make_filters(const std::vector<config::FilterConfig>& filters,
+                                                                      const FilterSurroundings& with,
+                                                                      std::vector<Flaw>& flaws);
+
+/// For SiteOptions::outermost: who the client is behind `trusted`; nullptr when there is nothing to be believed.
+[[nodiscard]] std::shared_ptr<http::Filter> make_client_address_filter(const config::PlacedTexts& trusted,
+                                                                       config::ForwardedHeader field,
+                                                                       std::vector<Flaw>& flaws);
+
+}  // namespace fiberd::daemon
