@@ -8,21 +8,10 @@
 
 #include "config/config.hpp"
 #include "core/http/filter.hpp"
-#include "core/http/filters/basic_auth_filter.hpp"
-#include "core/http/filters/compression_filter.hpp"
-#include "core/http/filters/cors_filter.hpp"
-#include "core/metric/registry.hpp"
+#include "daemon/filter_metrics.hpp"
 #include "daemon/provision.hpp"
 
 namespace fiberd::daemon {
-
-/// What the filters of one listener count with; each may be null.
-struct FilterMetrics {
-  metric::Counter* denied = nullptr;  ///< by allow and deny
-  http::BasicAuthMetrics basic_auth{};
-  http::CorsMetrics cors{};
-  http::CompressionMetrics compression{};
-};
 
 struct FilterSurroundings {
   /// A filter of the program's own; nullptr: there is none of that name. Empty: the program has none.

@@ -15,6 +15,7 @@
 #include "core/http/open_files.hpp"
 #include "core/http/server.hpp"
 #include "daemon/exit_code.hpp"
+#include "daemon/filter_metrics.hpp"
 #include "daemon/handlers.hpp"
 
 namespace fiberd::daemon {
@@ -31,12 +32,16 @@ struct Flaw {
 /// What an HTTP listener consists of but for its limits, logs and counters.
 struct HttpParts {
   std::vector<http::ErrorPage> error_pages;
-  std::vector<http::Route> routes;  ///< one for each of the configuration, in its order
+  std::vector<http::Route> routes;                         ///< one for each of the configuration, in its order
+  std::vector<std::shared_ptr<http::Filter>> filters{};    ///< of all of them
+  std::vector<std::shared_ptr<http::Filter>> outermost{};  ///< who the client is behind trusted proxies
 };
-/// Reads the error pages, opens the roots, finds the handlers, and has the routes tried together. What is wrong is
-/// added to `flaws`; then the parts are not to be used.
+/// Reads the error pages and password files, opens the roots, finds the handlers, makes the filters, and has the routes
+/// tried together. What is wrong is added to `flaws`; then the parts are not to be used. `metrics`: what the filters
+/// count with. `trusted`: Config::trusted_proxies.
 [[nodiscard]] HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
-                                       const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws);
+                                       const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws,
+                                       const FilterMetrics& metrics = {}, const config::PlacedTexts& trusted = {});
 
 /// What was opened while it was looked for: for who goes on to serve it.
 struct Provided {

@@ -10,6 +10,7 @@
 #include "core/http/filters/headers_filter.hpp"
 #include "core/http/filters/redirect_filter.hpp"
 #include "core/http/filters/request_id_filter.hpp"
+#include "core/http/filters/template_respond.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -307,4 +308,28 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
   CHECK(plain.field("Vary") == "Origin");
   // OPTIONS that is no preflight is the server's.
   CHECK(ask(server, "OPTIONS /only-get HTTP/1.1\r\nHost: a\r\n\r\n").field("Allow").find("GET") != std::string::npos);
+}
+
+TEST_CASE("an answer with variables becomes no markup and no field of its reader's", "[integration][http][filters]") {
+  http::TemplateRespondOptions page;
+  page.status = 404;
+  page.content_type = "text/html; charset=utf-8";
+  page.body = *Template::parse("<p>no ${path} for ${client}, $$5</p>");
+  page.headers = {{"X-Asked", *Template::parse("${path}")}};
+  http::TemplateRespondOptions json;
+  json.content_type = "application/json";
+  json.body = *Template::parse("{\"q\": \"${query}\"}");
+  HttpServer server({route("/json", *http::make_template_respond_handler(std::move(json))),
+                     route("/*", *http::make_template_respond_handler(std::move(page)))});
+  const Answer html = ask(server, get("/%3Cscript%3E%0d%0aX-Evil:1"));
+  CHECK(html.status == 404);
+  CHECK(html.body == "<p>no /&lt;script&gt;\r\nX-Evil:1 for 127.0.0.1, $5</p>");
+  CHECK(html.field("X-Asked") == "/<script>%0D%0AX-Evil:1");
+  CHECK(html.field("X-Evil").empty());
+  CHECK(ask(server, get("/json?a='b'")).body == "{\"q\": \"?a='b'\"}");
+  CHECK(ask(server, "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n", true).field("Content-Length") ==
+        std::to_string(std::string_view("<p>no /x for 127.0.0.1, $5</p>").size()));
+  http::TemplateRespondOptions bad;
+  bad.status = 99;
+  CHECK_FALSE(http::make_template_respond_handler(std::move(bad)));
 }
