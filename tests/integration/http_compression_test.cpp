@@ -95,7 +95,7 @@ TEST_CASE("answers come in the coding that the client likes best", "[integration
       CHECK(plain.field("Vary") == "Accept-Encoding");
     }
   }
-  CHECK(ask(server, "/long", "gzip, deflate, br, zstd").field("Content-Encoding") == "br");
+  CHECK(ask(server, "/long", "gzip, deflate, br, zstd").field("Content-Encoding") == "zstd");
   CHECK(ask(server, "/long", "gzip, br;q=0").field("Content-Encoding") == "gzip");
   CHECK(ask(server, "/long", "identity").field("Content-Encoding").empty());
   CHECK(ask(server, "/long", "gzip;q=0, *;q=0").body == text_of(300'000));

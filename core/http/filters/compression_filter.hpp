@@ -34,9 +34,10 @@ struct CompressionOptions {
     Coding coding;
     int level;
   };
-  /// What is offered; among those that a client likes equally the first one.
-  std::vector<Use> codings{{Coding::brotli, levels_of(Coding::brotli).usual},
-                           {Coding::zstd, levels_of(Coding::zstd).usual},
+  /// What is offered; among those that a client likes equally the first one. As it stands by CPU: at these levels all
+  /// three make about the same of a text, zstd in a fifth of gzip's time.
+  std::vector<Use> codings{{Coding::zstd, levels_of(Coding::zstd).usual},
+                           {Coding::brotli, levels_of(Coding::brotli).usual},
                            {Coding::gzip, levels_of(Coding::gzip).usual}};
   std::vector<std::string> types = CompressionPolicy::usual_types();  ///< in lower case, "text/*" for all of a kind
   std::uint64_t min_size = 1024;   ///< bytes: what is shorter fits into one packet anyway
