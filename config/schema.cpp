@@ -55,31 +55,31 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
 
 // What a listener and a route both have; a route's is inside of the listener's.
 #define FIBERD_FILTER_ROWS(at) \
-  {.path = at ".headers", .type = Type::section, .fallback = "", .help = "Fields of answers, errors included.", .available = false}, \
+  {.path = at ".headers", .type = Type::section, .fallback = "", .help = "Fields of answers, errors included."}, \
   {.path = at ".headers.set", .type = Type::pairs, .fallback = "", .help = "Name: value, instead of what the answer has. Values may hold request variables.", .variables = true}, \
   {.path = at ".headers.add", .type = Type::pairs, .fallback = "", .help = "Name: value, beside what the answer has. Values may hold request variables.", .variables = true}, \
   {.path = at ".headers.remove", .type = Type::strings, .fallback = "", .help = "Names."}, \
-  {.path = at ".allow", .type = Type::texts, .fallback = "", .help = "Only clients with an address in these ranges: 192.0.2.0/24, 2001:db8::/32, 192.0.2.1, or unix: for all who come over a Unix socket. Others get 403.", .available = false}, \
-  {.path = at ".deny", .type = Type::texts, .fallback = "", .help = "No clients with an address in these ranges: they get 403.", .available = false}, \
-  {.path = at ".basic_auth", .type = Type::section, .fallback = "", .help = "Only who has a name and password (RFC 7617). In the clear without TLS.", .available = false}, \
+  {.path = at ".allow", .type = Type::texts, .fallback = "", .help = "Only clients with an address in these ranges: 192.0.2.0/24, 2001:db8::/32, 192.0.2.1, or unix: for all who come over a Unix socket. Others get 403."}, \
+  {.path = at ".deny", .type = Type::texts, .fallback = "", .help = "No clients with an address in these ranges: they get 403."}, \
+  {.path = at ".basic_auth", .type = Type::section, .fallback = "", .help = "Only who has a name and password (RFC 7617). In the clear without TLS."}, \
   {.path = at ".basic_auth.file", .type = Type::string, .fallback = "", .help = "Names and hashes as htpasswd writes them, by bcrypt, yescrypt or SHA-512. Required."}, \
   {.path = at ".basic_auth.realm", .type = Type::string, .fallback = "restricted", .help = "What the browser shows."}, \
-  {.path = at ".cors", .type = Type::section, .fallback = "", .help = "Which pages of other sites may read the answers (Fetch standard).", .available = false}, \
+  {.path = at ".cors", .type = Type::section, .fallback = "", .help = "Which pages of other sites may read the answers (Fetch standard)."}, \
   {.path = at ".cors.origins", .type = Type::strings, .fallback = "", .help = "\"https://a.example\", \"https://*.a.example\" for all below it, or \"*\" alone. Required."}, \
   {.path = at ".cors.methods", .type = Type::strings, .fallback = "", .help = "Beyond GET, HEAD and POST; \"*\": all, without credentials only."}, \
   {.path = at ".cors.headers", .type = Type::strings, .fallback = "", .help = "Request fields that pages may send; \"*\": all."}, \
   {.path = at ".cors.expose", .type = Type::strings, .fallback = "", .help = "Answer fields that pages may read; \"*\": all, without credentials only."}, \
   {.path = at ".cors.credentials", .type = Type::boolean, .fallback = "false", .help = "Pages may send cookies and passwords. Not with origins [\"*\"]."}, \
   {.path = at ".cors.max_age", .type = Type::duration, .fallback = "10m", .least = 0, .most = kDay, .help = "How long a browser may keep what it was told, in whole seconds."}, \
-  {.path = at ".compress", .type = Type::section, .fallback = "", .help = "Compresses answers for clients that accept it; never twice. Not for pages that show a secret beside text that a client chose.", .available = false}, \
+  {.path = at ".compress", .type = Type::section, .fallback = "", .help = "Compresses answers for clients that accept it; never twice. Not for pages that show a secret beside text that a client chose."}, \
   {.path = at ".compress.codings", .type = Type::strings, .fallback = "[zstd, br, gzip]", .help = "The best first."}, \
   {.path = at ".compress.types", .type = Type::strings, .fallback = "", .help = "Media types: text/html, text/*. Default: text, JSON, XML, JavaScript and others that shrink."}, \
   {.path = at ".compress.min_size", .type = Type::bytes, .fallback = "1KiB", .least = 0, .most = 1024 * kMiB, .help = "Shorter answers stay as they are."}, \
   {.path = at ".compress.level", .type = Type::pairs, .fallback = "", .help = "Of a coding: {gzip: 6, br: 4, zstd: 3}; gzip 1 … 9, br 0 … 11, zstd 1 … 19. Default: what is worth its CPU."}, \
-  {.path = at ".request_id", .type = Type::section, .fallback = "", .help = "Gives each request an id, for logs, ${request_id} and the answer.", .available = false}, \
+  {.path = at ".request_id", .type = Type::section, .fallback = "", .help = "Gives each request an id, for logs, ${request_id} and the answer."}, \
   {.path = at ".request_id.header", .type = Type::string, .fallback = "X-Request-Id", .help = "The field it is told in."}, \
-  {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over an id that the request brings in that field: where all who can send it are trusted."}, \
-  {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304.", .available = false}, \
+  {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over the id that a proxy of trusted_proxies sends in that field."}, \
+  {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304."}, \
   {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md).", .available = false}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
   {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own.", .later = "combined|template"}, \
@@ -114,7 +114,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "admin.mode", .type = Type::octal, .fallback = "0600", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file: who may write to it may read all pages."},
   {.path = "admin.owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group."},
   {.path = "admin.hosts", .type = Type::strings, .fallback = "", .help = "Names, without port, by which it may be asked beside localhost and any IP address; \"*.example.org\" is all below it. Others get 421, so that no web page reads these pages by a name that its owner turns to this address (DNS rebinding). A scraper or probe that asks by the name of a service needs that name here. A Unix socket answers whatever the Host."},
-  {.path = "trusted_proxies", .type = Type::texts, .fallback = "", .help = "Ranges of addresses of the proxies that are believed who the client is: by the field that http.forwarded names, and by proxy_protocol. For limits, logs, allow lists and handlers the client's address is then the real one.", .available = false},
+  {.path = "trusted_proxies", .type = Type::texts, .fallback = "", .help = "Ranges of addresses of the proxies that are believed who the client is: by the field that http.forwarded names, and by proxy_protocol. For limits, logs, allow lists and handlers the client's address is then the real one."},
   {.path = "file_cache", .type = Type::section, .fallback = "", .help = "What all routes with files keep of what they opened, together. What has been unused longest goes first: for room, by age, and before anybody is refused when descriptors run short."},
   {.path = "file_cache.files", .type = Type::integer, .fallback = "1024", .least = 0, .most = 1'000'000, .help = "Most that are kept; a compressed sibling is one of its own. Files of up to 128KiB are kept in memory, larger ones by an open descriptor: of descriptors at most a quarter of the limit of open files. 0: each request opens what it sends."},
   {.path = "file_cache.memory", .type = Type::bytes, .fallback = "32MiB", .least = 0, .most = kTiB, .help = "Most memory for small files, of one at most an eighth. 0: all are kept by descriptors."},
@@ -159,7 +159,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
   {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start, at most 64KiB each. Default: text, JSON or HTML by Accept."},
   {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}.", .available = false},
-  {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it.", .available = false},
+  {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it."},
   FIBERD_FILTER_ROWS("listeners[].http"),
   FIBERD_REQUEST_LIMIT_ROWS("listeners[].http"),
   {.path = "listeners[].http.routes", .type = Type::list, .fallback = "", .help = "What is answered. Routes of the request's host are looked at first, then those of any host; in each an exact path beats the longest prefix. Each route has exactly one of respond, echo, redirect, files, handler."},

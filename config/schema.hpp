@@ -47,7 +47,7 @@ struct Row {
 inline constexpr bool kReloads = false;
 
 /// The same for request variables in the keys that take them, and for a listener with more than one address.
-inline constexpr bool kRequestVariables = false;
+inline constexpr bool kRequestVariables = true;
 inline constexpr bool kSeveralAddresses = false;
 
 [[nodiscard]] std::span<const Row> schema() noexcept;
