@@ -80,7 +80,7 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".request_id.header", .type = Type::string, .fallback = "X-Request-Id", .help = "The field it is told in."}, \
   {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over the id that a proxy of trusted_proxies sends in that field."}, \
   {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304."}, \
-  {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md).", .available = false}
+  {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
   {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own.", .later = "combined|template"}, \
   {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent}.", .available = false, .variables = true}, \

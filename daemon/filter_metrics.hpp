@@ -16,6 +16,7 @@ struct FilterMetrics {
   http::CorsMetrics cors{};
   http::CompressionMetrics compression{};
 };
-[[nodiscard]] FilterMetrics make_filter_metrics(const std::string& listener, metric::Registry& registry);
+/// Valid as long as the leases.
+[[nodiscard]] FilterMetrics make_filter_metrics(const std::string& listener, metric::Leases& leases);
 
 }  // namespace fiberd::daemon

@@ -133,22 +133,23 @@ class Maker {
 
 }  // namespace
 
-FilterMetrics make_filter_metrics(const std::string& listener, metric::Registry& registry) {
+FilterMetrics make_filter_metrics(const std::string& listener, metric::Leases& leases) {
   using observe::register_metric;
-  const auto counter = [&](const char* name) { return &registry.counter(register_metric(registry, name), {listener}); };
+  metric::Registry& registry = leases.registry();
+  const auto counter = [&](const char* name) { return &leases.counter(register_metric(registry, name), {listener}); };
   metric::Family& refused = register_metric(registry, "fiberd_http_filter_refused_total");
   metric::Family& bytes = register_metric(registry, "fiberd_http_compression_bytes_total");
   FilterMetrics m;
-  m.denied = &registry.counter(refused, {listener, "address"});
-  m.basic_auth = {.refused = &registry.counter(refused, {listener, "credentials"}),
-                  .overloaded = &registry.counter(refused, {listener, "busy"}),
+  m.denied = &leases.counter(refused, {listener, "address"});
+  m.basic_auth = {.refused = &leases.counter(refused, {listener, "credentials"}),
+                  .overloaded = &leases.counter(refused, {listener, "busy"}),
                   .hashed = counter("fiberd_http_passwords_checked_total"),
                   .file_errors = counter("fiberd_http_password_file_errors_total")};
   m.cors = {.preflights = counter("fiberd_http_preflights_total"),
-            .refused = &registry.counter(refused, {listener, "preflight"})};
+            .refused = &leases.counter(refused, {listener, "preflight"})};
   m.compression = {.compressed = counter("fiberd_http_compressed_total"),
-                   .bytes_in = &registry.counter(bytes, {listener, "in"}),
-                   .bytes_out = &registry.counter(bytes, {listener, "out"}),
+                   .bytes_in = &leases.counter(bytes, {listener, "in"}),
+                   .bytes_out = &leases.counter(bytes, {listener, "out"}),
                    .crowded = counter("fiberd_http_compression_crowded_total")};
   return m;
 }

@@ -205,7 +205,8 @@ class Search {
     const config::AccessLogConfig& log = http->access_log;
     if (log.format != config::AccessLogFormat::off && log.output != "stdout" && log.output != "stderr")
       look_at_log(log.output, log.output_at);
-    provided_.http.back() = provision_http(*http, handlers_, provided_.files, flaws_, {}, config_.trusted_proxies);
+    provided_.http.back() = provision_http(
+        *http, {listener.name, handlers_, provided_.files, config_.trusted_proxies, provided_.registry}, flaws_);
   }
 
   const config::Config& config_;
@@ -218,9 +219,7 @@ class Search {
 
 }  // namespace
 
-HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
-                         const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws,
-                         const FilterMetrics& metrics, const config::PlacedTexts& trusted) {
+HttpParts provision_http(const config::HttpConfig& config, const HttpSurroundings& with, std::vector<Flaw>& flaws) {
   HttpParts parts;
   const std::size_t before = flaws.size();
   const auto add = [&](const config::Place& at, std::string message, std::error_code error, std::string part = {}) {
@@ -233,9 +232,15 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
     else
       add(page.file_at, about_path(page.file, {read.error()}), read.error());
   }
-  const FilterSurroundings with{.metrics = metrics};
-  parts.filters = make_filters(config.filters, with, flaws);
-  if (auto client = make_client_address_filter(trusted, config.forwarded, flaws))
+  FilterSurroundings around{.named = [&](std::string_view name) { return with.handlers.filter(name); }};
+  const bool filtered = !config.filters.empty() || std::any_of(config.routes.begin(), config.routes.end(),
+                                                               [](const auto& r) { return !r.filters.empty(); });
+  if (with.registry != nullptr && filtered) {
+    parts.leases = std::make_shared<metric::Leases>(*with.registry);
+    around.metrics = make_filter_metrics(with.listener, *parts.leases);
+  }
+  parts.filters = make_filters(config.filters, around, flaws);
+  if (auto client = make_client_address_filter(with.trusted, config.forwarded, flaws))
     parts.outermost.push_back(std::move(client));
   std::vector<http::RouteSpec> specs;
   for (const config::RouteConfig& r : config.routes) {
@@ -245,8 +250,8 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
     route.body_size = r.body_size;
     route.require_length = r.require_length;
     route.request_timeout = r.timeout;
-    route.filters = make_filters(r.filters, with, flaws);
-    auto handler = make_handler(r.action, handlers, open_files, config.server);
+    route.filters = make_filters(r.filters, around, flaws);
+    auto handler = make_handler(r.action, with.handlers, with.files, config.server);
     if (handler) {
       route.handler = std::move(*handler);
     } else {
