@@ -344,7 +344,7 @@ std::string render_schema_yaml() {
     if (!row.fallback.empty()) out += "  default: " + quoted(row.fallback) + "\n";
     if (const std::string range = range_of(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
     out += "  reloadable: ";
-    out += kReloads && row.reloadable ? "true" : "false";
+    out += row.reloadable ? "true" : "false";
     out += "\n  help: " + quoted(row.help) + "\n";
   }
   return out;

@@ -35,19 +35,14 @@ struct Row {
   std::uint64_t most = 0;
   std::string_view choices = {};  ///< "a|b|c"
   std::string_view help = {};
-  bool reloadable = true;  ///< could change without a restart: for a daemon that reloads, see kReloads
+  bool reloadable = true;  ///< a reload can change it
   bool available = true;   ///< false: known, refused in this version, and all below it
   /// The value is a template of request variables (core/base/variable_names.hpp).
   bool variables = false;
   std::string_view later = {};  ///< of `choices` those that are refused in this version
 };
 
-/// Whether this version takes up a changed configuration while it runs. While it does not, no key is told as
-/// reloadable.
-inline constexpr bool kReloads = false;
-
-/// The same for request variables in the keys that take them, and for a listener with more than one address.
-inline constexpr bool kRequestVariables = true;
+/// Whether this version has listeners with more than one address.
 inline constexpr bool kSeveralAddresses = false;
 
 [[nodiscard]] std::span<const Row> schema() noexcept;

@@ -182,8 +182,8 @@ std::string check_extension(std::string_view extension) {
   return good ? "" : "\"" + std::string(extension) + "\" is no extension like .css";
 }
 
-/// `text` becomes what is served; what is wrong, or empty.
-static std::string settle_template(std::string& text, TemplateOf what) {
+/// What is wrong, or empty.
+static std::string check_template(const std::string& text, TemplateOf what) {
   std::vector<TemplatePart> parts;
   if (std::string wrong = parse_template(text, request_variables(), parts); !wrong.empty()) return wrong;
   if (what == TemplateOf::field && has_control(text)) return "control characters are not allowed in a field";
@@ -195,23 +195,16 @@ static std::string settle_template(std::string& text, TemplateOf what) {
       return "\"" + std::string(group) +
              "\" stands for nothing here; what is below a prefix is ${rest} (a $ that is meant is $$)";
   }
-  if (kRequestVariables) return {};
-  std::string plain;
-  for (const TemplatePart& part : parts) {
-    if (part.id != TemplatePart::kLiteral) return "a request variable is not available in this version";
-    plain += part.text;
-  }
-  text = std::move(plain);
   return {};
 }
 
 std::string read_template(const Reader& r, std::string_view key, std::string text, TemplateOf what) {
-  if (std::string wrong = settle_template(text, what); !wrong.empty()) r.report(key, std::move(wrong));
+  if (std::string wrong = check_template(text, what); !wrong.empty()) r.report(key, std::move(wrong));
   return text;
 }
 
 std::string read_template(const Reader& r, std::string_view key, std::size_t index, std::string text, TemplateOf what) {
-  if (std::string wrong = settle_template(text, what); !wrong.empty()) r.report(key, index, std::move(wrong));
+  if (std::string wrong = check_template(text, what); !wrong.empty()) r.report(key, index, std::move(wrong));
   return text;
 }
 

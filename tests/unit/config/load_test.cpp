@@ -250,7 +250,7 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
        "string"},
       {with_route("{path: /, redirect: {}}"), "6:27", "listeners[0].http.routes[0].redirect.location", "required"},
       {with_route("{path: /, redirect: {location: \"a b\"}}"), "6:38", "listeners[0].http.routes[0].redirect.location",
-       "blanks"},
+       "characters of a URI"},
       {with_route("{path: /, redirect: {location: /n, status: 304}}"), "6:50",
        "listeners[0].http.routes[0].redirect.status", "one of 301"},
       {with_route("{path: /, redirect: {location: \"/v/$1\"}}"), "6:38",

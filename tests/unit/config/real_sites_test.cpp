@@ -406,11 +406,11 @@ TEST_CASE("request variables in redirects, fields and bodies", "[config][variabl
       {"/${host", "without its }"},
       {"https://a.example${header.x}/", "only ${host} may stand"},
       {"https://${client}.a.example/", "only ${host} may stand"},
-      {"/${path}", "begins with a slash itself"},
+      {"/${path}", "${path} begins with one"},
       {"${rest}", "begins with /"},
       {"${header.X}://a/", "only ${scheme}"},
       {"https:///x", "host is missing"},
-      {"/a b", "blanks"},
+      {"/a b", "characters of a URI"},
       {"/v/$1", "${rest}"},
       {"/${xyzzyxyzzyxyzzy}", "there are ${host}, ${path}"}};
   for (const auto& [text, message] : cases) {
