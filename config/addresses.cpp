@@ -74,6 +74,41 @@ std::string check_address(std::string_view text) {
   return parse_address(text, ignored);
 }
 
+std::string check_range(std::string_view text) {
+  if (text == "unix:") return "";
+  const std::string no =
+      "\"" + std::string(text) + "\" is no range of addresses like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.1";
+  const std::size_t slash = text.find('/');
+  const std::string host(text.substr(0, slash));
+  std::array<unsigned char, 16> bytes{};
+  if (host.find('\0') != std::string::npos) return no;
+  const bool six = host.find(':') != std::string::npos;
+  if (::inet_pton(six ? AF_INET6 : AF_INET, host.c_str(), bytes.data()) != 1) return no;
+  if (slash == std::string_view::npos) return "";
+  const std::string_view digits = text.substr(slash + 1);
+  const unsigned most = six ? 128 : 32;
+  unsigned bits = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+  if (error != std::errc{} || end != digits.data() + digits.size() || bits > most)
+    return no + ": behind the / stand 0 … " + std::to_string(most) + " bits";
+  static constexpr std::array<unsigned char, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (six && bits < 96 && std::equal(kMapped.begin(), kMapped.end(), bytes.begin()))
+    return "\"" + std::string(text) + "\" is half IPv4: write the IPv4 range";
+  for (unsigned bit = bits; bit < most; ++bit)
+    if ((bytes[bit / 8] >> (7 - bit % 8) & 1) != 0)
+      return "\"" + std::string(text) +
+             "\" has bits behind the prefix: write the range's first address, or leave out "
+             "the prefix for one address";
+  return "";
+}
+
+PlacedTexts read_ranges(const Reader& r, std::string_view key) {
+  PlacedTexts ranges = r.placed(key);
+  for (std::size_t i = 0; i < ranges.texts.size(); ++i)
+    if (const std::string wrong = check_range(ranges.texts[i]); !wrong.empty()) r.report(key, i, wrong);
+  return ranges;
+}
+
 namespace {
 
 struct Use {
@@ -103,15 +138,18 @@ std::vector<Use> all_uses(Config& config) {
        .at = &config.admin.address_at,
        .ipv6_only = &config.admin.ipv6_only});
   for (ListenerConfig& l : config.listeners) {
-    Use use{.text = l.address,
-            .who = l.address_at.key.substr(0, l.address_at.key.rfind('.')),
-            .at = &l.address_at,
-            .ipv6_only = &l.ipv6_only};
-    if (const auto* const aggregate = std::get_if<AggregateConfig>(&l.service)) {
-      use.tcp = aggregate->protocol != AggregateProtocol::udp;
-      use.udp = aggregate->protocol != AggregateProtocol::tcp;
+    for (ListenAddress& address : l.addresses) {
+      const std::size_t of = address.at.key.rfind('.');  // of listeners[0].address, or listeners[0].address[1]
+      Use use{.text = address.text,
+              .who = address.at.key.substr(0, of),
+              .at = &address.at,
+              .ipv6_only = &address.ipv6_only};
+      if (const auto* const aggregate = std::get_if<AggregateConfig>(&l.service)) {
+        use.tcp = aggregate->protocol != AggregateProtocol::udp;
+        use.udp = aggregate->protocol != AggregateProtocol::tcp;
+      }
+      add(std::move(use));
     }
-    add(std::move(use));
   }
   return uses;
 }
@@ -159,6 +197,8 @@ void settle_addresses(Config& config, std::vector<Diagnostic>& diagnostics) {
       break;
     }
   }
+  for (ListenerConfig& l : config.listeners)
+    if (!l.addresses.empty()) l.ipv6_only = l.addresses.front().ipv6_only;
 }
 
 }  // namespace fiberd::config

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "config/reader.hpp"
 
 namespace fiberd::config {
 
@@ -36,6 +37,12 @@ struct Address {
 [[nodiscard]] std::string parse_address(std::string_view text, Address& out);
 /// The same for whoever only wants to know.
 [[nodiscard]] std::string check_address(std::string_view text);
+
+/// What is wrong with a range of addresses: "192.0.2.0/24", "2001:db8::/32", a single address, or "unix:" for all who
+/// come over Unix sockets; empty: nothing.
+[[nodiscard]] std::string check_range(std::string_view text);
+/// A list of ranges; what is wrong is reported at its item.
+[[nodiscard]] PlacedTexts read_ranges(const Reader& r, std::string_view key);
 
 /// Sets ipv6_only of the listeners that share a port with 0.0.0.0, and reports the pairs that exclude each other.
 void settle_addresses(Config& config, std::vector<Diagnostic>& diagnostics);

@@ -8,22 +8,15 @@
 #include <variant>
 #include <vector>
 
+#include "config/filters.hpp"
+#include "config/place.hpp"
+
 namespace fiberd::config {
 
 enum class StackGuards : std::uint8_t { automatic, require, canary };
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 enum class LogFormat : std::uint8_t { text, json };
-enum class AccessLogFormat : std::uint8_t { off, common, json };
-
-/// Where a value was written, for what only a program, or a machine, can find wrong with it.
-struct Place {
-  std::string source{};  ///< file name, "--set", or "built-in"
-  unsigned line = 0;     ///< from 1; 0: no place
-  unsigned column = 0;
-  std::string key{};  ///< listeners[0].http.routes[2].files.root
-  /// What is compared are values: where they were written makes no difference.
-  constexpr bool operator==(const Place&) const noexcept { return true; }
-};
+enum class AccessLogFormat : std::uint8_t { off, common, json, combined, written };
 
 struct RuntimeConfig {
   unsigned gomaxprocs = 0;  ///< 0: auto
@@ -72,16 +65,18 @@ struct AdminConfig {
 
 struct RespondAction {
   unsigned status = 200;
-  std::string body;
+  std::string body;  ///< a template of request variables
   std::string content_type = "text/plain; charset=utf-8";
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::string>> headers;  ///< values are templates, as body
+  /// No body was written, and the status is an error's: its body is the page for it.
+  bool error_page = false;
   bool operator==(const RespondAction&) const = default;
 };
 struct EchoAction {
   bool operator==(const EchoAction&) const = default;
 };
 struct RedirectAction {
-  std::string location;
+  std::string location;  ///< a template of request variables
   unsigned status = 308;
   bool operator==(const RedirectAction&) const = default;
 };
@@ -152,6 +147,27 @@ struct FlowConfig {
   bool operator==(const FlowConfig&) const = default;
 };
 
+/// Which answers get a line, and of what it is made.
+struct AccessLogConfig {
+  AccessLogFormat format = AccessLogFormat::off;
+  std::string line{};  ///< of AccessLogFormat::written: a template of kLogFields (log_fields.hpp)
+  std::string output = "stdout";
+  double sample = 1;  ///< the share of lines that are written, above 0
+  /// Statuses of which lines are written, first and last; empty: all.
+  std::vector<std::pair<unsigned, unsigned>> only{};
+  std::vector<std::string> not_paths{};  ///< as routes' paths: "/exact", "/prefix/*"
+  Place output_at{};
+  bool operator==(const AccessLogConfig&) const = default;
+};
+
+/// The body of answers with an error's status.
+struct ErrorPageConfig {
+  unsigned status = 0;
+  std::string file;
+  Place file_at{};
+  bool operator==(const ErrorPageConfig&) const = default;
+};
+
 struct RouteConfig {
   std::string path;
   std::vector<std::string> methods;  ///< empty: all
@@ -161,6 +177,9 @@ struct RouteConfig {
   bool require_length = false;
   FlowConfig flow;
   RouteAction action;
+  std::vector<FilterConfig> filters{};          ///< in the order written; inside of the listener's
+  std::vector<ErrorPageConfig> error_pages{};   ///< before the listener's
+  std::optional<AccessLogConfig> access_log{};  ///< instead of the listener's
   Place path_at{};
   bool operator==(const RouteConfig&) const = default;
 };
@@ -189,20 +208,8 @@ struct HttpLimits {
   bool operator==(const HttpLimits&) const = default;
 };
 
-struct AccessLogConfig {
-  AccessLogFormat format = AccessLogFormat::off;
-  std::string output = "stdout";
-  Place output_at{};
-  bool operator==(const AccessLogConfig&) const = default;
-};
-
-/// The body of answers with an error's status.
-struct ErrorPageConfig {
-  unsigned status = 0;
-  std::string file;
-  Place file_at{};
-  bool operator==(const ErrorPageConfig&) const = default;
-};
+/// Which field of a trusted proxy's request names the client.
+enum class ForwardedHeader : std::uint8_t { x_forwarded_for, forwarded, off };
 
 struct HttpConfig {
   HttpTimeouts timeouts;
@@ -213,6 +220,10 @@ struct HttpConfig {
   std::vector<ErrorPageConfig> error_pages;
   FlowConfig flow;  ///< of all its requests together
   std::vector<RouteConfig> routes;
+  std::vector<FilterConfig> filters{};  ///< in the order written
+  /// Of files: ".ext" in lower case and the media type, before those that are known.
+  std::vector<std::pair<std::string, std::string>> mime_types{};
+  ForwardedHeader forwarded = ForwardedHeader::x_forwarded_for;  ///< what trusted proxies say the client is
   bool operator==(const HttpConfig&) const = default;
 };
 
@@ -261,15 +272,34 @@ struct KeepAliveConfig {
   bool operator==(const KeepAliveConfig&) const = default;
 };
 
+/// What connections from trusted proxies begin with.
+enum class ProxyProtocol : std::uint8_t {
+  off,      ///< nothing: no header is read
+  any,      ///< a header of version 1 or 2
+  v1,       ///< a header of version 1
+  v2,       ///< a header of version 2
+  optional  ///< a header of either version, or none
+};
+
+struct ListenAddress {
+  std::string text{};
+  /// Of "[::]:PORT" whose IPv4 half is another's: 0.0.0.0:PORT stands beside it (addresses.hpp).
+  bool ipv6_only = false;
+  Place at{};
+  bool operator==(const ListenAddress&) const = default;
+};
+
 struct ListenerConfig {
   std::string name;
-  std::string address;
+  std::vector<ListenAddress> addresses{};
+  std::string address;        ///< the first of addresses, as address_at and ipv6_only
   std::uint32_t mode = 0660;  ///< of a Unix socket's file
   std::string owner;          ///< "user" or "user:group"; empty: unchanged
   bool reuseport = false;
   std::optional<bool> defer_accept;  ///< default: true for HTTP, false for TCP
   unsigned backlog = 4096;
   KeepAliveConfig keep_alive;
+  ProxyProtocol proxy_protocol = ProxyProtocol::off;
   /// Of "[::]:PORT" whose IPv4 half is another's: 0.0.0.0:PORT stands beside it (addresses.hpp).
   bool ipv6_only = false;
   Place address_at{};
@@ -296,7 +326,11 @@ struct Config {
   LogConfig log;
   ShutdownConfig shutdown;
   AdminConfig admin;
+  /// Ranges of addresses of proxies that are believed who the client is.
+  PlacedTexts trusted_proxies{};
   std::vector<ListenerConfig> listeners;
+  std::vector<Place> fixed_at{};     ///< of the keys that cannot change while the daemon runs, as far as written
+  std::vector<std::string> files{};  ///< that were read: `source`, and what it includes
 };
 
 /// One thing that is wrong, with its place and its remedy.
@@ -306,6 +340,8 @@ struct Diagnostic {
   unsigned column = 0;
   std::string key;      ///< listeners[0].http.timeouts.header
   std::string message;  ///< what is wrong, what is allowed, the nearest valid name
+  /// What else is found wrong with the key follows from this.
+  bool decides = false;
 
   /// "file:line:column: key: message"
   [[nodiscard]] std::string to_string() const;

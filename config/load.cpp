@@ -2,16 +2,15 @@
 // error, so that one run says all that is wrong.
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <fstream>
 #include <map>
 #include <string_view>
+#include <system_error>
+#include <tuple>
 
 #include "config/addresses.hpp"
 #include "config/config.hpp"
-#include "config/load_aggregate.hpp"
-#include "config/load_flow.hpp"
-#include "config/load_http.hpp"
+#include "config/include.hpp"
+#include "config/load_listener.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
 #include "config/text_rules.hpp"
@@ -32,87 +31,40 @@ Diagnostic diagnostic_at(const Place& place, std::string message) {
 }
 
 void sort_by_place(std::vector<Diagnostic>& diagnostics) {
-  std::stable_sort(diagnostics.begin(), diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
-    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
-  });
+  // Files in the order in which something of them is told; what stands in no line before all.
+  std::map<std::string, std::size_t> files;
+  for (const Diagnostic& d : diagnostics) files.emplace(d.source, files.size());
+  const auto where = [&](const Diagnostic& d) {
+    return std::tuple(d.line == 0 ? 0 : files.find(d.source)->second + 1, d.line, d.column);
+  };
+  std::stable_sort(diagnostics.begin(), diagnostics.end(),
+                   [&](const Diagnostic& a, const Diagnostic& b) { return where(a) < where(b); });
 }
 
 namespace {
 
-KeepAliveConfig read_keep_alive(const Reader& r) {
-  KeepAliveConfig k{{}, {}, static_cast<int>(r.number("count"))};
-  const auto seconds = [&](const char* key) {
-    const std::chrono::nanoseconds time = r.duration(key);
-    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
-    if (whole != time) r.report(key, "must be whole seconds");
-    return whole;
-  };
-  k.idle = seconds("idle");
-  k.interval = seconds("interval");
-  for (const std::string_view key : {std::string_view("interval"), std::string_view("count")})
-    if (r.has(key) && k.idle.count() == 0) r.report(key, "is of probes, and idle: 0s sends none");
-  return k;
-}
-
-TcpConfig read_tcp(const Reader& tcp, bool unix_socket) {
-  TcpConfig c;
-  const bool echo = tcp.has("echo");
-  const bool discard = tcp.has("discard");
-  const bool handler = tcp.has("handler");
-  if (int{echo} + int{discard} + int{handler} != 1) tcp.report("", "needs exactly one of echo, discard, handler");
-  if (echo) (void)tcp.section("echo");
-  if (discard) (void)tcp.section("discard");
-  if (handler) c.handler = read_handler(tcp);
-  c.service = handler ? TcpService::handler : discard ? TcpService::discard : TcpService::echo;
-  const Reader t = tcp.section("timeouts");
-  c.idle_timeout = t.duration("idle");
-  c.flow = read_flow(tcp, FlowOf::connections);
-  if (handler && c.idle_timeout.count() != 0) t.report("idle", "is not for handler, which sets deadlines of its own");
-  const Reader l = tcp.section("limits");
-  c.connections = l.number("connections");
-  c.connections_per_address = l.number("connections_per_address");
-  if (unix_socket && c.connections_per_address != 0)
-    l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
-  return c;
-}
-
-ListenerConfig read_listener(const Reader& l) {
-  ListenerConfig c;
-  c.name = l.text("name");
-  if (c.name.empty()) {
-    l.report("name", "is required");
-  } else if (!is_token(c.name) || c.name.size() > 64) {
-    l.report("name", "must be a word of at most 64 characters");
-  } else if (c.name == "admin") {
-    l.report("name", "admin is the admin listener's name");
+/// One cause is told once: what follows from it is left out.
+void drop_consequences(std::vector<Diagnostic>& diagnostics) {
+  std::map<std::pair<std::string, std::string>, std::size_t> causes;  // of source and key
+  for (std::size_t i = 0; i < diagnostics.size(); ++i)
+    if (diagnostics[i].decides) causes.emplace(std::pair(diagnostics[i].source, diagnostics[i].key), i);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < diagnostics.size(); ++i) {
+    const auto cause = causes.find(std::pair(diagnostics[i].source, diagnostics[i].key));
+    if (cause != causes.end() && cause->second != i) continue;
+    if (kept != i) diagnostics[kept] = std::move(diagnostics[i]);
+    ++kept;
   }
-  c.address = l.text("address");
-  c.address_at = l.place("address");
-  if (c.address.empty())
-    l.report("address", "is required");
-  else if (const std::string wrong = check_address(c.address); !wrong.empty())
-    l.report("address", wrong);
-  const bool is_unix = c.address.starts_with("unix:");
-  for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
-    if (l.has(key) && !is_unix) l.report(key, "is for unix: addresses only");
-  for (const std::string_view key :
-       {std::string_view("reuseport"), std::string_view("defer_accept"), std::string_view("keepalive")})
-    if (l.has(key) && is_unix) l.report(key, "is not for unix: addresses");
-  c.mode = static_cast<std::uint32_t>(l.number("mode"));
-  c.owner = l.text("owner");
-  c.owner_at = l.place("owner");
-  c.reuseport = l.boolean("reuseport");
-  if (l.has("defer_accept")) c.defer_accept = l.boolean("defer_accept");
-  c.backlog = static_cast<unsigned>(l.number("backlog"));
-  c.keep_alive = read_keep_alive(l.section("keepalive"));
-  const bool http = l.has("http");
-  const bool tcp = l.has("tcp");
-  const bool aggregate = l.has("aggregate");
-  if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
-  if (http) c.service = read_http(l.section("http"), is_unix);
-  if (tcp && !http) c.service = read_tcp(l.section("tcp"), is_unix);
-  if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);
-  return c;
+  diagnostics.resize(kept);
+}
+
+/// What is right alone and wrong together with what stands elsewhere.
+void check_proxies(const Config& c, const std::vector<Place>& proxy_protocol, std::vector<Diagnostic>& diagnostics) {
+  for (std::size_t i = 0; i < c.listeners.size(); ++i)
+    if (c.listeners[i].proxy_protocol != ProxyProtocol::off && c.trusted_proxies.texts.empty())
+      diagnostics.push_back(diagnostic_at(proxy_protocol[i],
+                                          "needs trusted_proxies: without, nobody is believed who the client is, and "
+                                          "each connection would be refused or its header taken for a request"));
 }
 
 Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics) {
@@ -120,8 +72,15 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   out.diagnostics = std::move(diagnostics);
   // Else all of it would be missing.
   const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
-  for (const std::string& o : overrides) apply_override(tree, o, out.diagnostics);
+  // Listeners of other files come behind those of this one, and --set can name them, too.
+  const auto is_include = [](const std::string& o) { return o.starts_with("include=") || o.starts_with("include["); };
+  for (const std::string& o : overrides)
+    if (is_include(o)) apply_override(tree, o, out.diagnostics);
+  out.config.files = include_files(tree, out.diagnostics);
+  for (const std::string& o : overrides)
+    if (!is_include(o)) apply_override(tree, o, out.diagnostics);
   const Reader root(&tree, nullptr, "", "", out.diagnostics);
+  (void)root.strings("include");  // what is wrong with it
   Config& c = out.config;
   const Reader runtime = root.section("runtime");
   c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")),
@@ -170,15 +129,23 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
     admin.report("hosts", "is for an address, and there is none: address is off");
   if (!c.admin.hosts.empty() && c.admin.address.starts_with("unix:"))
     admin.report("hosts", "is not for unix: addresses, which answer whatever the Host");
+  c.trusted_proxies = read_ranges(root, "trusted_proxies");
+  for (const std::string& key : runtime.keys())
+    if (const Row* const row = find_row("runtime." + key); row != nullptr && !row->reloadable)
+      c.fixed_at.push_back(runtime.place(key));
   std::map<std::string, std::string> names;
+  std::vector<Place> proxy_protocol;
   const std::size_t listeners = root.list("listeners", [&](Reader& item) {
     ListenerConfig l = read_listener(item);
     if (!l.name.empty() && !names.emplace(l.name, item.path()).second)
       item.report("name", "a second listener named " + l.name);
     c.listeners.push_back(std::move(l));
+    proxy_protocol.push_back(item.place("proxy_protocol"));
   });
   if (listeners == 0 && readable) root.report("listeners", "at least one listener is needed");
   settle_addresses(c, out.diagnostics);
+  check_proxies(c, proxy_protocol, out.diagnostics);
+  drop_consequences(out.diagnostics);
   sort_by_place(out.diagnostics);
   return out;
 }
@@ -196,16 +163,10 @@ Outcome load_text(const std::string& text, const std::string& source, const std:
 }
 
 Outcome load_file(const std::string& path, const std::vector<std::string>& overrides) {
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  std::string text(kMaxFile + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad() || (in.gcount() == 0 && errno != 0)) {
-    const int error = errno != 0 ? errno : EIO;
-    return {{}, {{path, 0, 0, "", "cannot be read: " + std::error_code(error, std::system_category()).message()}}};
-  }
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return load_text(text, path, overrides);
+  const FileText file = read_file(path);
+  if (file.error != 0)
+    return {{}, {{path, 0, 0, "", "cannot be read: " + std::error_code(file.error, std::system_category()).message()}}};
+  return load_text(file.text, path, overrides);
 }
 
 const std::string& default_config() {

@@ -9,6 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "config/load_access_log.hpp"
+#include "config/load_files.hpp"
+#include "config/load_filters.hpp"
 #include "config/load_flow.hpp"
 #include "config/text_rules.hpp"
 
@@ -22,28 +25,21 @@ HandlerAction read_handler(const Reader& r) {
 
 namespace {
 
-/// A field's value, in which nothing is replaced: who writes $host there means something else.
-void check_field(const Reader& r, std::string_view key, std::string_view value, std::string_view what = {}) {
-  const std::string prefix = what.empty() ? std::string() : std::string(what) + ": ";
-  if (has_control(value)) r.report(key, prefix + "control characters are not allowed in a field");
-  if (const std::string_view variable = find_variable(value); is_meant_as_variable(variable))
-    r.report(key, prefix + unknown_variable(variable, "fields are sent as they are written"));
-}
-
 RespondAction read_respond(const Reader& r) {
-  RespondAction a{static_cast<unsigned>(r.number("status")), r.text("body"), r.text("content_type"),
-                  r.pairs("headers")};
+  RespondAction a;
+  a.status = static_cast<unsigned>(r.number("status"));
+  a.body = r.text("body");
+  a.error_page = a.status >= 400 && !r.has("body");
+  a.content_type = r.text("content_type");
+  a.headers = r.pairs("headers");
   check_field(r, "content_type", a.content_type);
-  static constexpr std::array<std::string_view, 8> kOwn{"content-length", "transfer-encoding", "connection", "date",
-                                                        "server",         "content-type",      "keep-alive", "upgrade"};
-  for (const auto& [name, value] : a.headers) {
-    std::string lower = name;
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (!is_token(name)) r.report("headers", "\"" + name + "\" is no field name");
-    check_field(r, "headers", value, name);
-    if (std::find(kOwn.begin(), kOwn.end(), lower) != kOwn.end())
-      r.report("headers", name + " is set by the server itself");
+  a.body = read_template(r, "body", std::move(a.body), TemplateOf::body);
+  for (std::size_t i = 0; i < a.headers.size(); ++i) {
+    auto& [name, value] = a.headers[i];
+    if (const std::string wrong = check_own_field(name); !wrong.empty())
+      r.report("headers", i, wrong);
+    else
+      value = read_template(r, "headers", i, std::move(value), TemplateOf::field);
   }
   if ((a.status == 204 || a.status == 205 || a.status == 304) && !a.body.empty())
     r.report("body", "status " + std::to_string(a.status) + " has no body");
@@ -52,83 +48,12 @@ RespondAction read_respond(const Reader& r) {
 
 RedirectAction read_redirect(const Reader& r) {
   RedirectAction a{r.text("location"), static_cast<unsigned>(r.number("status"))};
-  if (a.location.empty()) r.report("location", "is required");
-  if (has_control(a.location) || a.location.find(' ') != std::string::npos)
-    r.report("location", "blanks and control characters are not allowed");
-  for (const std::string_view variable : {find_variable(a.location), find_group(a.location)})
-    if (!variable.empty())
-      r.report("location",
-               unknown_variable(variable, "a redirect always leads to the same place (a $ that is meant is %24)"));
+  if (a.location.empty())
+    r.report("location", "is required");
+  else
+    a.location = read_template(r, "location", std::move(a.location), TemplateOf::location);
   if (a.status == 304 || a.status == 305 || a.status == 306)
     r.report("status", std::to_string(a.status) + " is no redirect; one of 301, 302, 303, 307, 308");
-  return a;
-}
-
-bool leads_out(std::string_view name) { return ("/" + std::string(name) + "/").find("/../") != std::string::npos; }
-
-/// One of try_files: $path stands for the request's path, and may be written ${path}, as it is before letters.
-std::string read_tried(const Reader& r, std::size_t index, std::string name) {
-  const auto report = [&](std::string message) { r.report("try_files", index, std::move(message)); };
-  if (name.empty()) report("is empty; the root itself is /");
-  if (leads_out(name)) report("\"" + name + "\" leads out of the root");
-  // What nginx has at the end of the list.
-  const bool digits =
-      name.size() == 4 && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (name.starts_with('=') && digits)
-    report("\"" + name + "\" would be the name of a file; leave it out: 404 is the answer where none is there");
-  if (name.starts_with('@') && name.find_first_of("./") == std::string::npos)
-    report("\"" + name + "\" would be the name of a file; use fallback, or another route");
-  std::string plain;
-  for (std::string_view rest = name; !rest.empty();) {
-    const std::string_view variable = find_variable(rest);
-    if (variable.empty()) return plain + std::string(rest);
-    plain.append(rest.substr(0, static_cast<std::size_t>(variable.data() - rest.data())));
-    rest.remove_prefix(static_cast<std::size_t>(variable.data() - rest.data()) + variable.size());
-    plain += "$path";
-    if (variable == "$path" || variable == "${path}") continue;
-    report(unknown_variable(variable, "write $path for the request's path, which is all that there is"));
-    return name;
-  }
-  return plain;
-}
-
-FilesAction read_files(const Reader& r) {
-  FilesAction a;
-  a.root = r.text("root");
-  a.root_at = r.place("root");
-  a.index = r.strings("index");
-  if (a.root.empty())
-    r.report("root", "is required");
-  else if (const std::string wrong = check_file_path(a.root); !wrong.empty())
-    r.report("root", wrong);
-  static constexpr std::string_view kOneFile = "it is the name of one file; $path stands in try_files";
-  for (std::size_t i = 0; i < a.index.size(); ++i) {
-    const std::string& name = a.index[i];
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
-      r.report("index", i, "\"" + name + "\" is no file name");
-    else if (const std::string_view variable = find_variable(name); !variable.empty())
-      r.report("index", i, unknown_variable(variable, kOneFile));
-  }
-  a.cache_control = r.text("cache_control");
-  check_field(r, "cache_control", a.cache_control);
-  a.precompressed = r.strings("precompressed");
-  for (auto coding = a.precompressed.begin(); coding != a.precompressed.end(); ++coding) {
-    if (*coding != "br" && *coding != "zstd" && *coding != "gzip")
-      r.report("precompressed", "\"" + *coding + "\" is not known; of br, zstd, gzip");
-    if (std::find(a.precompressed.begin(), coding, *coding) != coding)
-      r.report("precompressed", *coding + " stands there twice");
-  }
-  a.try_files = r.strings("try_files");
-  for (std::size_t i = 0; i < a.try_files.size(); ++i) a.try_files[i] = read_tried(r, i, std::move(a.try_files[i]));
-  a.fallback = r.text("fallback");
-  if (leads_out(a.fallback)) r.report("fallback", "\"" + a.fallback + "\" leads out of the root");
-  if (const std::string_view variable = find_variable(a.fallback); !variable.empty())
-    r.report("fallback", unknown_variable(variable, kOneFile));
-  if (a.fallback.ends_with('/')) r.report("fallback", "is a file, and a name that ends in / is none; e.g. index.html");
-  // Below the root it is, either way.
-  a.fallback.erase(0, a.fallback.find_first_not_of('/'));
-  a.listing = r.boolean("listing");
-  a.ranges = static_cast<unsigned>(r.number("ranges"));
   return a;
 }
 
@@ -153,7 +78,48 @@ RouteAction read_action(const Reader& route) {
   return EchoAction{};
 }
 
-RouteConfig read_route(const Reader& route) {
+std::vector<ErrorPageConfig> read_error_pages(const Reader& http) {
+  std::vector<ErrorPageConfig> pages;
+  const auto written = http.pairs("error_pages");
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    const auto& [status, file] = written[i];
+    ErrorPageConfig page{0, file, http.place("error_pages", i)};
+    const auto [end, error] = std::from_chars(status.data(), status.data() + status.size(), page.status);
+    if (error != std::errc() || end != status.data() + status.size() || page.status < 400 || page.status > 599)
+      http.report("error_pages", i, "\"" + status + "\" is no error's status; 400 … 599");
+    else if (std::any_of(pages.begin(), pages.end(), [&](const ErrorPageConfig& p) { return p.status == page.status; }))
+      http.report("error_pages", i, "a second page for " + std::to_string(page.status));
+    if (file.empty())
+      http.report("error_pages", i, status + ": needs a file");
+    else if (const std::string wrong = check_file_path(file); !wrong.empty())
+      http.report("error_pages", i, std::string(status).append(": ").append(wrong));
+    pages.push_back(std::move(page));
+  }
+  return pages;
+}
+
+std::vector<std::pair<std::string, std::string>> read_mime_types(const Reader& http) {
+  auto types = http.pairs("mime_types");
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    auto& [extension, type] = types[i];
+    extension = ascii::lower(extension);
+    if (const std::string wrong = check_extension(extension); !wrong.empty())
+      http.report("mime_types", i, wrong);
+    else if (extension.find('.', 1) != std::string::npos)
+      http.report("mime_types", i,
+                  "only the last part of a name decides: write " + extension.substr(extension.rfind('.')));
+    if (std::any_of(types.begin(), types.begin() + static_cast<std::ptrdiff_t>(i),
+                    [&](const auto& other) { return other.first == extension; }))
+      http.report("mime_types", i, "a second type for " + extension);
+    if (const std::string wrong = check_media_type(std::string_view(type).substr(0, type.find(';')), false);
+        !wrong.empty())
+      http.report("mime_types", i, wrong);
+    check_field(http, "mime_types", i, type);
+  }
+  return types;
+}
+
+RouteConfig read_route(const Reader& route, const AccessLogConfig& log) {
   static constexpr std::array<std::string_view, 7> kMethods{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
   RouteConfig r;
   r.path = route.text("path");
@@ -179,6 +145,9 @@ RouteConfig read_route(const Reader& route) {
   r.require_length = route.boolean("require_length");
   r.flow = read_flow(route, FlowOf::requests);
   r.action = read_action(route);
+  r.filters = read_filters(route);
+  r.error_pages = read_error_pages(route);
+  if (route.has("access_log")) r.access_log = read_access_log(route.section("access_log"), log);
   if (std::holds_alternative<FilesAction>(r.action) && !r.methods.empty()) {
     const auto has = [&](std::string_view m) {
       return std::find(r.methods.begin(), r.methods.end(), m) != r.methods.end();
@@ -195,40 +164,6 @@ RouteConfig read_route(const Reader& route) {
 std::uint64_t default_target_size(std::uint64_t header_size) {
   static constexpr std::uint64_t kFields = std::uint64_t{8} * 1024;
   return std::min(std::max(header_size, 2 * kFields) - kFields, header_size);
-}
-
-/// Lines of a log that nobody asked for would go nowhere without a word.
-AccessLogConfig read_access_log(const Reader& r) {
-  AccessLogConfig a{static_cast<AccessLogFormat>(r.choice("format")), r.text("output"), r.place("output")};
-  if (r.has("output") && !r.has("format"))
-    r.report("output", "is for a format, and none is set: format: common, or json");
-  if (const std::string wrong = check_file_path(a.output); !wrong.empty())
-    r.report("output", wrong + "; stdout, stderr or a path");
-  else if (const std::string_view variable = find_variable(a.output); !variable.empty())
-    r.report("output", unknown_variable(variable, "write the path itself"));
-  else if (a.output == "off")
-    r.report("output", "would be a file of that name; format: off turns the log off");
-  return a;
-}
-
-std::vector<ErrorPageConfig> read_error_pages(const Reader& http) {
-  std::vector<ErrorPageConfig> pages;
-  const auto written = http.pairs("error_pages");
-  for (std::size_t i = 0; i < written.size(); ++i) {
-    const auto& [status, file] = written[i];
-    ErrorPageConfig page{0, file, http.place("error_pages", i)};
-    const auto [end, error] = std::from_chars(status.data(), status.data() + status.size(), page.status);
-    if (error != std::errc() || end != status.data() + status.size() || page.status < 400 || page.status > 599)
-      http.report("error_pages", i, "\"" + status + "\" is no error's status; 400 … 599");
-    else if (std::any_of(pages.begin(), pages.end(), [&](const ErrorPageConfig& p) { return p.status == page.status; }))
-      http.report("error_pages", i, "a second page for " + std::to_string(page.status));
-    if (file.empty())
-      http.report("error_pages", i, status + ": needs a file");
-    else if (const std::string wrong = check_file_path(file); !wrong.empty())
-      http.report("error_pages", i, std::string(status).append(": ").append(wrong));
-    pages.push_back(std::move(page));
-  }
-  return pages;
 }
 
 }  // namespace
@@ -252,15 +187,18 @@ HttpConfig read_http(const Reader& http, bool unix_socket) {
   if (h.limits.target_size > h.limits.header_size) l.report("target_size", "is larger than header_size");
   if (unix_socket && h.limits.connections_per_address != 0)
     l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
-  h.access_log = read_access_log(http.section("access_log"));
+  h.access_log = read_access_log(http.section("access_log"), {});
   h.server = http.text("server");
   check_field(http, "server", h.server);
   h.hosts = read_hosts(http);
   h.error_pages = read_error_pages(http);
+  h.mime_types = read_mime_types(http);
+  h.forwarded = static_cast<ForwardedHeader>(http.choice("forwarded"));
+  h.filters = read_filters(http);
   h.flow = read_flow(http, FlowOf::requests);
   std::map<std::string, std::set<std::string>> seen;  // path and host → methods
   const std::size_t routes = http.list("routes", [&](Reader& item) {
-    RouteConfig route = read_route(item);
+    RouteConfig route = read_route(item, h.access_log);
     if (!route.host.empty() && !h.hosts.empty() &&
         std::none_of(h.hosts.begin(), h.hosts.end(),
                      [&](const std::string& host) { return hosts_meet(host, route.host); }))

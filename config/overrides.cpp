@@ -44,11 +44,12 @@ bool is_text(const std::vector<Step>& steps) {
   std::string path;
   for (const Step& step : steps) {
     const Row* const above = find_row(path);
-    if (above != nullptr && (above->type == Type::strings || above->type == Type::pairs)) return true;
+    if (above != nullptr && (above->type == Type::strings || above->type == Type::texts || above->type == Type::pairs))
+      return true;
     path += step.is_index ? "[]" : (path.empty() ? "" : ".") + step.key;
   }
   const Row* const row = find_row(path);
-  return row != nullptr && row->type == Type::string;
+  return row != nullptr && (row->type == Type::string || row->type == Type::texts);
 }
 
 }  // namespace

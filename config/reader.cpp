@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "config/environment.hpp"
 #include "core/base/bug.hpp"
+#include "core/base/text.hpp"
 #include "core/base/units.hpp"
 
 namespace fiberd::config {
@@ -16,21 +18,6 @@ static std::vector<std::string> split(std::string_view text, char separator) {
     if (at == std::string_view::npos) return parts;
     text.remove_prefix(at + 1);
   }
-}
-
-static std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t up = row[j];
-      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = up;
-    }
-  }
-  return row[b.size()];
 }
 
 std::string nearest(std::string_view name, const std::vector<std::string>& names) {
@@ -151,6 +138,19 @@ void Reader::report(std::string_view key, std::size_t index, std::string message
   diagnostics_.push_back(diagnostic_at(place(key, index), std::move(message)));
 }
 
+std::vector<std::string> Reader::keys() const {
+  std::vector<std::string> names;
+  if (node_ != nullptr)
+    for (const Tree::Entry& e : node_->entries) names.push_back(e.key);
+  return names;
+}
+
+PlacedTexts Reader::placed(std::string_view key) const {
+  PlacedTexts out{strings(key), {}};
+  for (std::size_t i = 0; i < out.texts.size(); ++i) out.at.push_back(place(key, i));
+  return out;
+}
+
 Reader Reader::section(std::string_view key) const {
   return {node_ != nullptr ? node_->find(key) : nullptr, place_, join(pattern_, key), join(path_, key), diagnostics_};
 }
@@ -173,10 +173,22 @@ std::size_t Reader::list(std::string_view key, const std::function<void(Reader&)
 }
 
 /// The value as it was written, or the default; nullopt when it is wrong (reported) or there is none.
+std::string Reader::expanded(const Row& r, const Tree& scalar, const Place& at) const {
+  if (scalar.scalar.find('$') == std::string::npos) return scalar.scalar;
+  std::string out;
+  if (std::string wrong = expand_environment(scalar.scalar, r.variables, out); !wrong.empty()) {
+    Diagnostic d = diagnostic_at(at, std::move(wrong));
+    d.decides = true;
+    diagnostics_.push_back(std::move(d));
+    return scalar.scalar;
+  }
+  return out;
+}
+
 std::optional<std::string> Reader::scalar(std::string_view key, const Row& r) const {
   const Tree* const n = node(key);
   if (n == nullptr) return r.fallback.empty() ? std::nullopt : std::optional<std::string>(r.fallback);
-  if (n->kind == Tree::Kind::scalar) return n->scalar;
+  if (n->kind == Tree::Kind::scalar) return expanded(r, *n, place(key));
   report(key, "must be a single value (" + std::string(to_string(r.type)) + ")");
   return std::nullopt;
 }
@@ -281,9 +293,15 @@ unsigned Reader::choice(std::string_view key) const {
   if (!value) return 0;
   const std::vector<std::string> choices = split(r.choices, '|');
   const auto it = std::find(choices.begin(), choices.end(), *value);
-  if (it != choices.end()) return static_cast<unsigned>(it - choices.begin());
+  const std::vector<std::string> later = split(r.later, '|');
+  const auto is_later = [&](const std::string& c) { return std::find(later.begin(), later.end(), c) != later.end(); };
+  if (it != choices.end()) {
+    if (is_later(*it)) report(key, *it + " is not available in this version");
+    return static_cast<unsigned>(it - choices.begin());
+  }
   std::string message = "\"" + *value + "\" is not allowed; one of:";
-  for (const std::string& c : choices) message += " " + c;
+  for (const std::string& c : choices)
+    if (!is_later(c)) message += " " + c;
   if (const std::string near = nearest(*value, choices); !near.empty()) message += "; did you mean " + near + "?";
   report(key, message);
   return 0;
@@ -303,13 +321,15 @@ std::vector<std::string> Reader::strings(std::string_view key) const {
       }
     return out;
   }
+  if (r.type == Type::texts && n->kind == Tree::Kind::scalar) return {expanded(r, *n, place(key))};
   if (n->kind != Tree::Kind::sequence) {
-    report(key, "must be a list of strings: [a, b]");
+    report(key, r.type == Type::texts ? "must be a string, or a list of strings: [a, b]"
+                                      : "must be a list of strings: [a, b]");
     return out;
   }
   for (const Tree& item : n->items) {
     if (item.kind == Tree::Kind::scalar)
-      out.push_back(item.scalar);
+      out.push_back(expanded(r, item, place(key, out.size())));
     else
       diagnostics_.push_back({item.source, item.line, item.column, join(path_, key), "must be a string"});
   }
@@ -317,6 +337,7 @@ std::vector<std::string> Reader::strings(std::string_view key) const {
 }
 
 std::vector<std::pair<std::string, std::string>> Reader::pairs(std::string_view key) const {
+  const Row& r = row(key);
   std::vector<std::pair<std::string, std::string>> out;
   const Tree* const n = node(key);
   if (n == nullptr) return out;
@@ -326,7 +347,7 @@ std::vector<std::pair<std::string, std::string>> Reader::pairs(std::string_view 
   }
   for (const Tree::Entry& e : n->entries) {
     if (e.value.kind == Tree::Kind::scalar)
-      out.emplace_back(e.key, e.value.scalar);
+      out.emplace_back(e.key, expanded(r, e.value, place(key, out.size())));
     else
       diagnostics_.push_back({e.value.source, e.line, e.column, join(join(path_, key), e.key), "must be a string"});
   }

@@ -37,8 +37,12 @@ class Reader {
   /// Index into the row's choices.
   [[nodiscard]] unsigned choice(std::string_view key) const;
   [[nodiscard]] std::vector<std::string> strings(std::string_view key) const;
+  /// strings() with their places.
+  [[nodiscard]] PlacedTexts placed(std::string_view key) const;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> pairs(std::string_view key) const;
 
+  /// The keys that were written, in their order.
+  [[nodiscard]] std::vector<std::string> keys() const;
   /// Where `key` was written, or the mapping itself when it is empty or absent.
   [[nodiscard]] Place place(std::string_view key) const;
   /// Where the index-th of strings() or pairs() stands.
@@ -53,6 +57,8 @@ class Reader {
   [[nodiscard]] const Tree* node(std::string_view key) const noexcept;
   [[nodiscard]] std::optional<std::string> scalar(std::string_view key, const Row& row) const;
   void check_keys() const;
+  /// The text of a scalar with the environment's variables.
+  [[nodiscard]] std::string expanded(const Row& row, const Tree& scalar, const Place& at) const;
 
   const Tree* node_;
   const Tree* place_;

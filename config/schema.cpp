@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
 #include "core/base/units.hpp"
 
@@ -51,9 +52,46 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".concurrency.adaptive.max", .type = Type::integer, .fallback = "", .least = 1, .most = 1'000'000, .help = "Most. Required."}, \
   {.path = at ".concurrency.priority", .type = Type::string, .fallback = "", .help = "header:NAME: who waits is served by that field's value, high before normal (also: none, anything else) before low. Let nobody send it whom you do not trust."}, \
   FIBERD_WORKER_POOL_ROWS(at, "Handlers")
+
+// What a listener and a route both have; a route's is inside of the listener's.
+#define FIBERD_FILTER_ROWS(at) \
+  {.path = at ".headers", .type = Type::section, .fallback = "", .help = "Fields of answers, errors included."}, \
+  {.path = at ".headers.set", .type = Type::pairs, .fallback = "", .help = "Name: value, instead of what the answer has. Values may hold request variables.", .variables = true}, \
+  {.path = at ".headers.add", .type = Type::pairs, .fallback = "", .help = "Name: value, beside what the answer has. Values may hold request variables.", .variables = true}, \
+  {.path = at ".headers.remove", .type = Type::strings, .fallback = "", .help = "Names."}, \
+  {.path = at ".allow", .type = Type::texts, .fallback = "", .help = "Only clients with an address in these ranges: 192.0.2.0/24, 2001:db8::/32, 192.0.2.1, or unix: for all who come over a Unix socket. Others get 403."}, \
+  {.path = at ".deny", .type = Type::texts, .fallback = "", .help = "No clients with an address in these ranges: they get 403."}, \
+  {.path = at ".basic_auth", .type = Type::section, .fallback = "", .help = "Only who has a name and password (RFC 7617). In the clear without TLS."}, \
+  {.path = at ".basic_auth.file", .type = Type::string, .fallback = "", .help = "Names and hashes as htpasswd writes them, by bcrypt, yescrypt or SHA-512. Required."}, \
+  {.path = at ".basic_auth.realm", .type = Type::string, .fallback = "restricted", .help = "What the browser shows."}, \
+  {.path = at ".cors", .type = Type::section, .fallback = "", .help = "Which pages of other sites may read the answers (Fetch standard)."}, \
+  {.path = at ".cors.origins", .type = Type::strings, .fallback = "", .help = "\"https://a.example\", \"https://*.a.example\" for all below it, or \"*\" alone. Required."}, \
+  {.path = at ".cors.methods", .type = Type::strings, .fallback = "", .help = "Beyond GET, HEAD and POST; \"*\": all, without credentials only."}, \
+  {.path = at ".cors.headers", .type = Type::strings, .fallback = "", .help = "Request fields that pages may send; \"*\": all."}, \
+  {.path = at ".cors.expose", .type = Type::strings, .fallback = "", .help = "Answer fields that pages may read; \"*\": all, without credentials only."}, \
+  {.path = at ".cors.credentials", .type = Type::boolean, .fallback = "false", .help = "Pages may send cookies and passwords. Not with origins [\"*\"]."}, \
+  {.path = at ".cors.max_age", .type = Type::duration, .fallback = "10m", .least = 0, .most = kDay, .help = "How long a browser may keep what it was told, in whole seconds."}, \
+  {.path = at ".compress", .type = Type::section, .fallback = "", .help = "Compresses answers for clients that accept it; never twice. Not for pages that show a secret beside text that a client chose."}, \
+  {.path = at ".compress.codings", .type = Type::strings, .fallback = "[zstd, br, gzip]", .help = "The best first."}, \
+  {.path = at ".compress.types", .type = Type::strings, .fallback = "", .help = "Media types: text/html, text/*. Default: text, JSON, XML, JavaScript and others that shrink."}, \
+  {.path = at ".compress.min_size", .type = Type::bytes, .fallback = "1KiB", .least = 0, .most = 1024 * kMiB, .help = "Shorter answers stay as they are."}, \
+  {.path = at ".compress.level", .type = Type::pairs, .fallback = "", .help = "Of a coding: {gzip: 6, br: 4, zstd: 3}; gzip 1 … 9, br 0 … 11, zstd 1 … 19. Default: what is worth its CPU."}, \
+  {.path = at ".request_id", .type = Type::section, .fallback = "", .help = "Gives each request an id, for logs, ${request_id} and the answer."}, \
+  {.path = at ".request_id.header", .type = Type::string, .fallback = "X-Request-Id", .help = "The field it is told in."}, \
+  {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over the id that a proxy of trusted_proxies sends in that field."}, \
+  {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304."}, \
+  {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
+#define FIBERD_ACCESS_LOG_ROWS(at) \
+  {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own.", .later = "combined|template"}, \
+  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent}.", .available = false, .variables = true}, \
+  {.path = at ".output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a path, as log.output. Lines that do not fit are dropped and counted."}, \
+  {.path = at ".sample", .type = Type::string, .fallback = "1", .help = "The share of answers that get a line: 0.1, or 1/10.", .available = false}, \
+  {.path = at ".only", .type = Type::texts, .fallback = "", .help = "Statuses that get a line: errors (4xx and 5xx), 5xx, 404. Default all.", .available = false}, \
+  {.path = at ".not_paths", .type = Type::texts, .fallback = "", .help = "Paths that get no line, written as those of routes: /healthz, /static/*.", .available = false}
 static constexpr auto kRows = std::to_array<Row>({
+  {.path = "include", .type = Type::texts, .fallback = "", .help = "Files whose listeners are added to those of this one: [conf.d/*.yaml], from this file's directory. They may include others, and have no other keys."},
   {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
-  {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 1024, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask; of these at most 1024, and a quarter of the limit of open files. The environment variable GOMAXPROCS wins.", .reloadable = false},
+  {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 1024, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask; of these at most 1024, and a quarter of the limit of open files. The environment variable GOMAXPROCS wins."},
   {.path = "runtime.stack_size", .type = Type::bytes, .fallback = "256KiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "Address space per fiber stack, a multiple of 4KiB; memory is used page by page.", .reloadable = false},
   {.path = "runtime.small_stack_size", .type = Type::bytes, .fallback = "64KiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "The same for fibers that handlers of your own spawn with StackClass::small.", .reloadable = false},
   {.path = "runtime.large_stack_size", .type = Type::bytes, .fallback = "8MiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "The same for StackClass::large; at most 65,536 of them.", .reloadable = false},
@@ -62,7 +100,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "runtime.handoff_max", .type = Type::integer, .fallback = "4", .least = 0, .most = 64, .help = "Most Processors that may be held by long-running fibers and replaced.", .reloadable = false},
   {.path = "runtime.machines_max", .type = Type::integer, .fallback = "10000", .least = 1, .most = 100'000, .help = "Most scheduler threads: one for each Processor, and those in blocking sections of handlers. Beyond it a section waits until another is over. Never less than twice the Processors and handoff_max.", .reloadable = false},
   {.path = "memory", .type = Type::section, .fallback = "", .help = "Memory."},
-  {.path = "memory.limit", .type = Type::auto_bytes, .fallback = "auto", .least = 16 * kMiB, .most = kTiB, .help = "Above this much resident memory new connections are closed and counted. auto: 90 % of the cgroup's limit, none without one. The environment variable GOMEMLIMIT (a size, or off) wins.", .reloadable = false},
+  {.path = "memory.limit", .type = Type::auto_bytes, .fallback = "auto", .least = 16 * kMiB, .most = kTiB, .help = "Above this much resident memory new connections are closed and counted. auto: 90 % of the cgroup's limit, none without one. The environment variable GOMEMLIMIT (a size, or off) wins."},
   {.path = "log", .type = Type::section, .fallback = "", .help = "The daemon's own log."},
   {.path = "log.level", .type = Type::choice, .fallback = "info", .choices = "debug|info|warning|error", .help = "Least severity that is written."},
   {.path = "log.format", .type = Type::choice, .fallback = "text", .choices = "text|json", .help = "Lines of text, or one JSON object a line."},
@@ -72,27 +110,29 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "shutdown.timeout", .type = Type::duration, .fallback = "30s", .least = 0, .most = kDay, .help = "How long requests may take to finish before they are cut."},
   {.path = "shutdown.idle", .type = Type::duration, .fallback = "1s", .least = 0, .most = kHour, .help = "How long an HTTP connection stays open that was told it goes on, from the signal or from its last answer: a request that is under way is still answered, with Connection: close. Then it is closed, with a second for the client to notice. 0s: closed at once."},
   {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz, /debug/contexts, and /aggregate when a listener aggregates; / lists them."},
-  {.path = "admin.address", .type = Type::string, .fallback = "127.0.0.1:9090", .help = "Where it listens; off: nowhere. It has no authentication: keep it on loopback or a Unix socket. Where nobody wrote the address and the default's port is taken (Prometheus has the same), the daemon warns and goes on without.", .reloadable = false},
-  {.path = "admin.mode", .type = Type::octal, .fallback = "0600", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file: who may write to it may read all pages.", .reloadable = false},
-  {.path = "admin.owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group.", .reloadable = false},
-  {.path = "admin.hosts", .type = Type::strings, .fallback = "", .help = "Names, without port, by which it may be asked beside localhost and any IP address; \"*.example.org\" is all below it. Others get 421, so that no web page reads these pages by a name that its owner turns to this address (DNS rebinding). A scraper or probe that asks by the name of a service needs that name here. A Unix socket answers whatever the Host.", .reloadable = false},
+  {.path = "admin.address", .type = Type::string, .fallback = "127.0.0.1:9090", .help = "Where it listens; off: nowhere. It has no authentication: keep it on loopback or a Unix socket. Where nobody wrote the address and the default's port is taken (Prometheus has the same), the daemon warns and goes on without."},
+  {.path = "admin.mode", .type = Type::octal, .fallback = "0600", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file: who may write to it may read all pages."},
+  {.path = "admin.owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group."},
+  {.path = "admin.hosts", .type = Type::strings, .fallback = "", .help = "Names, without port, by which it may be asked beside localhost and any IP address; \"*.example.org\" is all below it. Others get 421, so that no web page reads these pages by a name that its owner turns to this address (DNS rebinding). A scraper or probe that asks by the name of a service needs that name here. A Unix socket answers whatever the Host."},
+  {.path = "trusted_proxies", .type = Type::texts, .fallback = "", .help = "Ranges of addresses of the proxies that are believed who the client is: by the field that http.forwarded names, and by proxy_protocol. For limits, logs, allow lists and handlers the client's address is then the real one."},
   {.path = "file_cache", .type = Type::section, .fallback = "", .help = "What all routes with files keep of what they opened, together. What has been unused longest goes first: for room, by age, and before anybody is refused when descriptors run short."},
-  {.path = "file_cache.files", .type = Type::integer, .fallback = "1024", .least = 0, .most = 1'000'000, .help = "Most that are kept; a compressed sibling is one of its own. Files of up to 128KiB are kept in memory, larger ones by an open descriptor: of descriptors at most a quarter of the limit of open files. 0: each request opens what it sends.", .reloadable = false},
-  {.path = "file_cache.memory", .type = Type::bytes, .fallback = "32MiB", .least = 0, .most = kTiB, .help = "Most memory for small files, of one at most an eighth. 0: all are kept by descriptors.", .reloadable = false},
-  {.path = "file_cache.age", .type = Type::duration, .fallback = "10s", .least = kSecond / 1000, .most = kDay, .help = "What nobody has asked for this long is let go, and with a deleted file its disk space. What is asked for is looked at anew each second whatever this says.", .reloadable = false},
+  {.path = "file_cache.files", .type = Type::integer, .fallback = "1024", .least = 0, .most = 1'000'000, .help = "Most that are kept; a compressed sibling is one of its own. Files of up to 128KiB are kept in memory, larger ones by an open descriptor: of descriptors at most a quarter of the limit of open files. 0: each request opens what it sends."},
+  {.path = "file_cache.memory", .type = Type::bytes, .fallback = "32MiB", .least = 0, .most = kTiB, .help = "Most memory for small files, of one at most an eighth. 0: all are kept by descriptors."},
+  {.path = "file_cache.age", .type = Type::duration, .fallback = "10s", .least = kSecond / 1000, .most = kDay, .help = "What nobody has asked for this long is let go, and with a deleted file its disk space. What is asked for is looked at anew each second whatever this says."},
   {.path = "upstreams", .type = Type::list, .fallback = "", .help = "Upstream services for proxy routes.", .available = false},
   {.path = "listeners", .type = Type::list, .fallback = "", .help = "Where clients connect; at least one."},
   {.path = "listeners[].name", .type = Type::string, .fallback = "", .help = "Unique; the label in logs and metrics. Required."},
-  {.path = "listeners[].address", .type = Type::string, .fallback = "", .help = "\"0.0.0.0:8080\", \":8080\" (the same: all IPv4 addresses), \"[::]:8080\" (IPv6 and IPv4; IPv6 alone when another listener has the port at 0.0.0.0), \"127.0.0.1:0\" (a free port), \"unix:/run/fiberd/web.sock\" (a stale socket is replaced, a live one refused). Required.", .reloadable = false},
-  {.path = "listeners[].mode", .type = Type::octal, .fallback = "0660", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file.", .reloadable = false},
-  {.path = "listeners[].owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group.", .reloadable = false},
+  {.path = "listeners[].address", .type = Type::texts, .fallback = "", .help = "\"0.0.0.0:8080\", \":8080\" (the same: all IPv4 addresses), \"[::]:8080\" (IPv6 and IPv4; IPv6 alone when another listener has the port at 0.0.0.0), \"127.0.0.1:0\" (a free port), \"unix:/run/fiberd/web.sock\" (a stale socket is replaced, a live one refused). One, or a list of several. Required."},
+  {.path = "listeners[].mode", .type = Type::octal, .fallback = "0660", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file."},
+  {.path = "listeners[].owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group."},
   {.path = "listeners[].reuseport", .type = Type::boolean, .fallback = "false", .help = "One socket per Processor of start time in an SO_REUSEPORT group.", .reloadable = false},
-  {.path = "listeners[].defer_accept", .type = Type::boolean, .fallback = "", .help = "TCP_DEFER_ACCEPT: clients are accepted with their first bytes, silent ones after a second. Default: true for http, false for tcp.", .reloadable = false},
-  {.path = "listeners[].backlog", .type = Type::integer, .fallback = "4096", .least = 1, .most = 65535, .help = "Connections the kernel queues; capped by net.core.somaxconn.", .reloadable = false},
-  {.path = "listeners[].keepalive", .type = Type::section, .fallback = "", .help = "TCP keep-alive: how a peer that has vanished is found out. The kernel sends no probe while something that was sent to the peer is not acknowledged, or waits to be sent: then the time limits of the service end the connection, or the kernel's own (net.ipv4.tcp_retries2, some 15 minutes). Not for unix: addresses.", .reloadable = false},
-  {.path = "listeners[].keepalive.idle", .type = Type::duration, .fallback = "60s", .least = 0, .most = 32767 * kSecond, .help = "Silence before the first probe, in whole seconds. 0s: no probes.", .reloadable = false},
-  {.path = "listeners[].keepalive.interval", .type = Type::duration, .fallback = "15s", .least = kSecond, .most = 32767 * kSecond, .help = "Between probes, in whole seconds.", .reloadable = false},
-  {.path = "listeners[].keepalive.count", .type = Type::integer, .fallback = "4", .least = 1, .most = 127, .help = "Probes without an answer until the peer is taken for gone; with the defaults that is after two minutes.", .reloadable = false},
+  {.path = "listeners[].defer_accept", .type = Type::boolean, .fallback = "", .help = "TCP_DEFER_ACCEPT: clients are accepted with their first bytes, silent ones after a second. Default: true for http, false for tcp."},
+  {.path = "listeners[].backlog", .type = Type::integer, .fallback = "4096", .least = 1, .most = 65535, .help = "Connections the kernel queues; capped by net.core.somaxconn."},
+  {.path = "listeners[].keepalive", .type = Type::section, .fallback = "", .help = "TCP keep-alive: how a peer that has vanished is found out. The kernel sends no probe while something that was sent to the peer is not acknowledged, or waits to be sent: then the time limits of the service end the connection, or the kernel's own (net.ipv4.tcp_retries2, some 15 minutes). Not for unix: addresses."},
+  {.path = "listeners[].keepalive.idle", .type = Type::duration, .fallback = "60s", .least = 0, .most = 32767 * kSecond, .help = "Silence before the first probe, in whole seconds. 0s: no probes."},
+  {.path = "listeners[].keepalive.interval", .type = Type::duration, .fallback = "15s", .least = kSecond, .most = 32767 * kSecond, .help = "Between probes, in whole seconds."},
+  {.path = "listeners[].keepalive.count", .type = Type::integer, .fallback = "4", .least = 1, .most = 127, .help = "Probes without an answer until the peer is taken for gone; with the defaults that is after two minutes."},
+  {.path = "listeners[].proxy_protocol", .type = Type::choice, .fallback = "off", .choices = "off|any|v1|v2|optional", .help = "Connections from trusted_proxies begin with a PROXY protocol header, which names the client: of either version (any), of version 1 (v1) or 2 (v2); optional: or there is none. Others' are closed when they begin with one, or served as they are with optional.", .available = false},
   {.path = "listeners[].tls", .type = Type::section, .fallback = "", .help = "TLS.", .available = false},
   {.path = "listeners[].http", .type = Type::section, .fallback = "", .help = "Serves HTTP/1.1. Exactly one of http, tcp and aggregate."},
   {.path = "listeners[].http.timeouts", .type = Type::section, .fallback = "", .help = "How long a client may take."},
@@ -114,11 +154,13 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.limits.write_rate", .type = Type::bytes, .fallback = "240", .least = 0, .most = 1024 * kMiB, .help = "Bytes per second that a client must read an answer with, measured over the time we wait for it; slower is cut. 0: no bound."},
   {.path = "listeners[].http.limits.requests", .type = Type::integer, .fallback = "0", .least = 0, .most = 1'000'000'000, .help = "Of one connection, ± 10 %: then it is closed after an answer. 0: no bound."},
   {.path = "listeners[].http.access_log", .type = Type::section, .fallback = "", .help = "A line per answer."},
-  {.path = "listeners[].http.access_log.format", .type = Type::choice, .fallback = "off", .choices = "off|common|json", .help = "off, the common log format, or one JSON object a line."},
-  {.path = "listeners[].http.access_log.output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a path, as log.output. Lines that do not fit are dropped and counted."},
+  FIBERD_ACCESS_LOG_ROWS("listeners[].http.access_log"),
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
   {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start, at most 64KiB each. Default: text, JSON or HTML by Accept."},
+  {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}.", .available = false},
+  {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it."},
+  FIBERD_FILTER_ROWS("listeners[].http"),
   FIBERD_REQUEST_LIMIT_ROWS("listeners[].http"),
   {.path = "listeners[].http.routes", .type = Type::list, .fallback = "", .help = "What is answered. Routes of the request's host are looked at first, then those of any host; in each an exact path beats the longest prefix. Each route has exactly one of respond, echo, redirect, files, handler."},
   {.path = "listeners[].http.routes[].path", .type = Type::string, .fallback = "", .help = "\"/exact\", or \"/prefix/*\" for everything below /prefix/, to which /prefix is redirected unless a route has that path. Requests' paths are compared in normal form: decoded once, dot segments and empty ones (//) removed, without query. Required."},
@@ -127,14 +169,18 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.routes[].timeout", .type = Type::duration, .fallback = "", .least = kSecond / 1000, .most = kDay, .help = "Instead of timeouts.request."},
   {.path = "listeners[].http.routes[].body_size", .type = Type::bytes, .fallback = "", .least = 0, .most = kTiB, .help = "Instead of limits.body_size."},
   {.path = "listeners[].http.routes[].require_length", .type = Type::boolean, .fallback = "false", .help = "Content must say its length: chunked requests, and POST, PUT and PATCH without Content-Length, get 411."},
+  {.path = "listeners[].http.routes[].error_pages", .type = Type::pairs, .fallback = "", .help = "As the listener's error_pages, before them.", .available = false},
+  {.path = "listeners[].http.routes[].access_log", .type = Type::section, .fallback = "", .help = "Of this route; what is not written is as in the listener's.", .available = false},
+  FIBERD_ACCESS_LOG_ROWS("listeners[].http.routes[].access_log"),
+  FIBERD_FILTER_ROWS("listeners[].http.routes[]"),
   {.path = "listeners[].http.routes[].respond", .type = Type::section, .fallback = "", .help = "The same answer each time."},
   {.path = "listeners[].http.routes[].respond.status", .type = Type::integer, .fallback = "200", .least = 200, .most = 599, .help = "Status code."},
-  {.path = "listeners[].http.routes[].respond.body", .type = Type::string, .fallback = "", .help = "Body, as it is: nothing in it is replaced."},
+  {.path = "listeners[].http.routes[].respond.body", .type = Type::string, .fallback = "", .help = "Body. Without one an error's status has its page, or text, JSON or HTML by Accept.", .variables = true},
   {.path = "listeners[].http.routes[].respond.content_type", .type = Type::string, .fallback = "text/plain; charset=utf-8", .help = "Content-Type."},
-  {.path = "listeners[].http.routes[].respond.headers", .type = Type::pairs, .fallback = "", .help = "Further fields, name: value."},
+  {.path = "listeners[].http.routes[].respond.headers", .type = Type::pairs, .fallback = "", .help = "Further fields, name: value.", .variables = true},
   {.path = "listeners[].http.routes[].echo", .type = Type::section, .fallback = "", .help = "Sends the request's body back: {}."},
   {.path = "listeners[].http.routes[].redirect", .type = Type::section, .fallback = "", .help = "Sends the client elsewhere."},
-  {.path = "listeners[].http.routes[].redirect.location", .type = Type::string, .fallback = "", .help = "The Location field, as it is: nothing in it is replaced. Required."},
+  {.path = "listeners[].http.routes[].redirect.location", .type = Type::string, .fallback = "", .help = "The Location field. Required.", .variables = true},
   {.path = "listeners[].http.routes[].redirect.status", .type = Type::integer, .fallback = "308", .least = 301, .most = 308, .help = "301, 302, 303, 307 or 308."},
   {.path = "listeners[].http.routes[].files", .type = Type::section, .fallback = "", .help = "Serves files: below a prefix the rest of the path under root, for another path all of it."},
   {.path = "listeners[].http.routes[].files.root", .type = Type::string, .fallback = "", .help = "A directory. Nothing outside of it is served. Its name is looked up anew for each file that is opened: a link that is turned to another release takes effect within two seconds. Required."},
@@ -163,19 +209,19 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].tcp.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
   {.path = "listeners[].tcp.limits.connections_per_address", .type = Type::integer, .fallback = "0", .least = 0, .most = 10'000'000, .help = "Open at once of one IPv4 address, or one IPv6 /64; more are closed at once and counted. 0: no bound."},
   {.path = "listeners[].aggregate", .type = Type::section, .fallback = "", .help = "Takes StatsD lines with tags by TCP and UDP and aggregates them. The admin listener serves the result at /aggregate/NAME/metrics and /aggregate/NAME/json."},
-  {.path = "listeners[].aggregate.protocol", .type = Type::choice, .fallback = "both", .choices = "both|tcp|udp", .help = "both: TCP and UDP on the same port."},
-  {.path = "listeners[].aggregate.series", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Most series: pairs of a name and tags. Lines that would make one more are refused and counted."},
-  {.path = "listeners[].aggregate.set_members", .type = Type::integer, .fallback = "100000", .least = 0, .most = 100'000'000, .help = "Most distinct members of all sets together in one interval. Sets are counted exactly; further members are refused and counted."},
-  {.path = "listeners[].aggregate.flush_interval", .type = Type::duration, .fallback = "10s", .least = kSecond / 100, .most = kHour, .help = "How often the pages are renewed and upstreams are sent to; percentiles and sets are those of one interval."},
-  {.path = "listeners[].aggregate.expire", .type = Type::duration, .fallback = "5m", .least = 0, .most = kDay, .help = "A series for which no line came for so long, and at least one interval, is forgotten. 0s: never."},
-  {.path = "listeners[].aggregate.percentiles", .type = Type::strings, .fallback = "[0.5, 0.9, 0.99]", .help = "Of timers, histograms and distributions: ascending, 0 … 1, at most 16; each is right within 1 %."},
-  {.path = "listeners[].aggregate.line_size", .type = Type::bytes, .fallback = "8KiB", .least = 64, .most = 64 * kKiB, .help = "A line; longer ones are refused and counted."},
-  {.path = "listeners[].aggregate.receive_buffer", .type = Type::bytes, .fallback = "0", .least = 0, .most = 1024 * kMiB, .help = "Of the UDP socket, capped by net.core.rmem_max; 0: the system's default."},
-  {.path = "listeners[].aggregate.flush", .type = Type::list, .fallback = "", .help = "Where each interval's metrics are sent to; each item has exactly one of statsd and prometheus."},
-  {.path = "listeners[].aggregate.flush[].statsd", .type = Type::string, .fallback = "", .help = "A StatsD server: \"host:port\" or \"udp://host:port\" by UDP, \"tcp://host:port\" by TCP.", .reloadable = false},
-  {.path = "listeners[].aggregate.flush[].prometheus", .type = Type::string, .fallback = "", .help = "A URL that takes Prometheus' text format by POST, such as a Pushgateway's: \"http://host:9091/metrics/job/fiberd\".", .reloadable = false},
+  {.path = "listeners[].aggregate.protocol", .type = Type::choice, .fallback = "both", .choices = "both|tcp|udp", .help = "both: TCP and UDP on the same port.", .reloadable = false},
+  {.path = "listeners[].aggregate.series", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Most series: pairs of a name and tags. Lines that would make one more are refused and counted.", .reloadable = false},
+  {.path = "listeners[].aggregate.set_members", .type = Type::integer, .fallback = "100000", .least = 0, .most = 100'000'000, .help = "Most distinct members of all sets together in one interval. Sets are counted exactly; further members are refused and counted.", .reloadable = false},
+  {.path = "listeners[].aggregate.flush_interval", .type = Type::duration, .fallback = "10s", .least = kSecond / 100, .most = kHour, .help = "How often the pages are renewed and upstreams are sent to; percentiles and sets are those of one interval.", .reloadable = false},
+  {.path = "listeners[].aggregate.expire", .type = Type::duration, .fallback = "5m", .least = 0, .most = kDay, .help = "A series for which no line came for so long, and at least one interval, is forgotten. 0s: never.", .reloadable = false},
+  {.path = "listeners[].aggregate.percentiles", .type = Type::strings, .fallback = "[0.5, 0.9, 0.99]", .help = "Of timers, histograms and distributions: ascending, 0 … 1, at most 16; each is right within 1 %.", .reloadable = false},
+  {.path = "listeners[].aggregate.line_size", .type = Type::bytes, .fallback = "8KiB", .least = 64, .most = 64 * kKiB, .help = "A line; longer ones are refused and counted.", .reloadable = false},
+  {.path = "listeners[].aggregate.receive_buffer", .type = Type::bytes, .fallback = "0", .least = 0, .most = 1024 * kMiB, .help = "Of the UDP socket, capped by net.core.rmem_max; 0: the system's default.", .reloadable = false},
+  {.path = "listeners[].aggregate.flush", .type = Type::list, .fallback = "", .help = "Where each interval's metrics are sent to; each item has exactly one of statsd and prometheus.", .reloadable = false},
+  {.path = "listeners[].aggregate.flush[].statsd", .type = Type::string, .fallback = "", .help = "A StatsD server: \"host:port\" or \"udp://host:port\" by UDP, \"tcp://host:port\" by TCP."},
+  {.path = "listeners[].aggregate.flush[].prometheus", .type = Type::string, .fallback = "", .help = "A URL that takes Prometheus' text format by POST, such as a Pushgateway's: \"http://host:9091/metrics/job/fiberd\"."},
   {.path = "listeners[].aggregate.timeouts", .type = Type::section, .fallback = "", .help = "How long a TCP client may take."},
-  {.path = "listeners[].aggregate.timeouts.idle", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Without a byte; 0s: no limit."},
+  {.path = "listeners[].aggregate.timeouts.idle", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "Without a byte; 0s: no limit.", .reloadable = false},
   {.path = "listeners[].aggregate.limits", .type = Type::section, .fallback = "", .help = "How much TCP clients may take."},
   {.path = "listeners[].aggregate.limits.connections", .type = Type::integer, .fallback = "10000", .least = 1, .most = 10'000'000, .help = "Open at once; more are closed at once and counted."},
   {.path = "listeners[].aggregate.limits.connections_per_address", .type = Type::integer, .fallback = "0", .least = 0, .most = 10'000'000, .help = "Open at once of one IPv4 address, or one IPv6 /64; more are closed at once and counted. 0: no bound."},
@@ -185,6 +231,8 @@ static constexpr auto kRows = std::to_array<Row>({
 #undef FIBERD_CODEL_ROWS
 #undef FIBERD_WORKER_POOL_ROWS
 #undef FIBERD_REQUEST_LIMIT_ROWS
+#undef FIBERD_FILTER_ROWS
+#undef FIBERD_ACCESS_LOG_ROWS
 // clang-format on
 
 std::string_view to_string(Type type) noexcept {
@@ -202,6 +250,7 @@ std::string_view to_string(Type type) noexcept {
     case Type::choice: return "one of";
     case Type::octal: return "octal mode";
     case Type::strings: return "list of strings";
+    case Type::texts: return "string or list of strings";
     case Type::pairs: return "mapping of strings";
   }
   return "unknown";
@@ -210,8 +259,24 @@ std::string_view to_string(Type type) noexcept {
 std::span<const Row> schema() noexcept { return kRows; }
 
 const Row* find_row(std::string_view path) noexcept {
-  const auto* const row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& r) { return r.path == path; });
-  return row == kRows.end() ? nullptr : row;
+  // Each key of each route is looked up, and there may be thousands.
+  static const auto index = [] {
+    std::unordered_map<std::string_view, const Row*> rows;
+    for (const Row& row : kRows) rows.emplace(row.path, &row);
+    return rows;
+  }();
+  const auto found = index.find(path);
+  return found == index.end() ? nullptr : found->second;
+}
+
+bool is_available(const Row& row) noexcept {
+  for (std::string_view path = row.path; !path.empty();) {
+    const Row* const at = find_row(path);
+    if (at != nullptr && !at->available) return false;
+    path = path.ends_with("[]") ? path.substr(0, path.size() - 2)
+                                : path.substr(0, path.rfind('.') == std::string_view::npos ? 0 : path.rfind('.'));
+  }
+  return true;
 }
 
 static std::string range_of(const Row& row) {
@@ -225,8 +290,14 @@ static std::string range_of(const Row& row) {
       return format_duration(std::chrono::nanoseconds(row.least)) + " … " +
              format_duration(std::chrono::nanoseconds(row.most));
     case Type::choice: {
-      std::string text(row.choices);
-      for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.replace(at, 1, ", ");
+      const std::string later = "|" + std::string(row.later) + "|";
+      std::string text;
+      for (std::string_view rest = row.choices; !rest.empty();) {
+        const std::size_t bar = std::min(rest.find('|'), rest.size());
+        const std::string choice(rest.substr(0, bar));
+        if (later.find("|" + choice + "|") == std::string::npos) text += (text.empty() ? "" : ", ") + choice;
+        rest.remove_prefix(std::min(bar + 1, rest.size()));
+      }
       return text;
     }
     default: return "";
@@ -240,12 +311,16 @@ std::string render_schema_markdown() {
       "One YAML file. `fiberd check FILE` says everything that is wrong with it at once, with file, line and column.\n"
       "`fiberd config default` prints the configuration that runs without a file. `--set key=value` replaces one key,\n"
       "e.g. `--set runtime.gomaxprocs=2` or `--set 'listeners[0].address=127.0.0.1:8081'`.\n\n"
-      "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`. Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
+      "`include: [conf.d/*.yaml]` adds the listeners of other files; `\"${NAME}\"` and `\"${NAME:-default}\"` in a "
+      "value "
+      "are\nof the environment (docs/operations.md). Strings with a brace or a colon need quotes.\n\n"
+      "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`, `1d`; `1m30s` has parts from the greatest down. "
+      "Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
       "Rates say per what: `100/s`, `30/m`, `5/h`.\n"
       "Anchors and aliases are refused, and so are duplicate and unknown keys.\n\n"
       "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
   for (const Row& row : kRows) {
-    if (!row.available) continue;
+    if (!is_available(row)) continue;
     out += "| `" + std::string(row.path) + "` | " + std::string(to_string(row.type)) + " | ";
     if (!row.fallback.empty()) out += "`" + std::string(row.fallback) + "`";
     out += " | " + range_of(row) + " | " + std::string(row.help) + " |\n";
@@ -264,12 +339,12 @@ std::string render_schema_yaml() {
   };
   std::string out;
   for (const Row& row : kRows) {
-    if (!row.available) continue;
+    if (!is_available(row)) continue;
     out += quoted(row.path) + ":\n  type: " + quoted(to_string(row.type)) + "\n";
     if (!row.fallback.empty()) out += "  default: " + quoted(row.fallback) + "\n";
     if (const std::string range = range_of(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
     out += "  reloadable: ";
-    out += kReloads && row.reloadable ? "true" : "false";
+    out += row.reloadable ? "true" : "false";
     out += "\n  help: " + quoted(row.help) + "\n";
   }
   return out;

@@ -22,6 +22,7 @@ enum class Type : std::uint8_t {
   choice,   ///< one of `choices`
   octal,    ///< file mode, "0660"
   strings,  ///< a list of strings
+  texts,    ///< a string, or a list of strings
   pairs     ///< a mapping of strings to strings
 };
 [[nodiscard]] std::string_view to_string(Type type) noexcept;
@@ -34,15 +35,19 @@ struct Row {
   std::uint64_t most = 0;
   std::string_view choices = {};  ///< "a|b|c"
   std::string_view help = {};
-  bool reloadable = true;  ///< could change without a restart: for a daemon that reloads, see kReloads
-  bool available = true;   ///< false: known, refused in this version
+  bool reloadable = true;  ///< a reload can change it
+  bool available = true;   ///< false: known, refused in this version, and all below it
+  /// The value is a template of request variables (core/base/variable_names.hpp).
+  bool variables = false;
+  std::string_view later = {};  ///< of `choices` those that are refused in this version
 };
 
-/// Whether this version takes up a changed configuration while it runs. While it does not, no key is told as
-/// reloadable.
-inline constexpr bool kReloads = false;
+/// Whether this version has listeners with more than one address.
+inline constexpr bool kSeveralAddresses = false;
 
 [[nodiscard]] std::span<const Row> schema() noexcept;
+/// Whether it can be set in this version: it and what it stands in are available.
+[[nodiscard]] bool is_available(const Row& row) noexcept;
 /// nullptr when there is no such key. Sequence indices are written "[]".
 [[nodiscard]] const Row* find_row(std::string_view path) noexcept;
 

@@ -4,26 +4,16 @@
 #include <array>
 #include <cctype>
 
+#include "config/schema.hpp"
+#include "core/base/text.hpp"
+#include "core/base/variable_names.hpp"
+
 namespace fiberd::config {
 
-static bool is_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
-
-bool is_token(std::string_view text) {
-  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](char c) { return is_alnum(c) || kMarks.find(c) != std::string_view::npos; });
-}
-
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    const auto b = static_cast<unsigned char>(c);
-    return (b < 0x20 && c != '\t') || b == 0x7f;
-  });
-}
+using ascii::is_alnum;
 
 std::string plain_host(std::string host) {
-  std::transform(host.begin(), host.end(), host.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  host = ascii::lower(host);
   if (host.ends_with('.')) host.pop_back();
   return host;
 }
@@ -139,7 +129,83 @@ std::string unknown_variable(std::string_view variable, std::string_view remedy)
   const bool environment = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; }) &&
                            std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   return "\"" + std::string(variable) + "\" stands for nothing here" +
-         (environment ? ": variables of the environment are not replaced" : "") + "; " + std::string(remedy);
+         (environment
+              ? ": variables of the environment are written ${" + std::string(name.substr(0, name.find('}'))) + "}"
+              : "") +
+         "; " + std::string(remedy);
+}
+
+static std::string wrong_in_field(std::string_view value) {
+  if (has_control(value)) return "control characters are not allowed in a field";
+  if (const std::string_view variable = find_variable(value); is_meant_as_variable(variable))
+    return unknown_variable(variable, "fields are sent as they are written");
+  return {};
+}
+
+void check_field(const Reader& r, std::string_view key, std::string_view value) {
+  if (std::string wrong = wrong_in_field(value); !wrong.empty()) r.report(key, std::move(wrong));
+}
+
+void check_field(const Reader& r, std::string_view key, std::size_t index, std::string_view value) {
+  if (std::string wrong = wrong_in_field(value); !wrong.empty()) r.report(key, index, std::move(wrong));
+}
+
+std::string check_removed_field(std::string_view name) {
+  static constexpr std::array<std::string_view, 6> kFraming{"content-length", "transfer-encoding", "connection",
+                                                            "date",           "keep-alive",        "upgrade"};
+  if (!is_token(name)) return "\"" + std::string(name) + "\" is no field name";
+  if (std::find(kFraming.begin(), kFraming.end(), ascii::lower(name)) != kFraming.end())
+    return std::string(name) + " is set by the server itself";
+  return {};
+}
+
+std::string check_own_field(std::string_view name) {
+  const std::string lower = ascii::lower(name);
+  if (lower == "server") return std::string(name) + " is set by the server itself: use the key server";
+  if (lower == "content-type") return std::string(name) + " is set by who makes the content";
+  return check_removed_field(name);
+}
+
+std::string check_media_type(std::string_view type, bool pattern) {
+  const std::size_t slash = type.find('/');
+  const std::string_view sub = slash == std::string_view::npos ? std::string_view() : type.substr(slash + 1);
+  const bool good = slash != std::string_view::npos && is_token(type.substr(0, slash)) && is_token(sub) &&
+                    type.substr(0, slash).find('*') == std::string_view::npos &&
+                    (sub.find('*') == std::string_view::npos || (pattern && sub == "*"));
+  if (good) return {};
+  return "\"" + std::string(type) + "\" is no media type like text/css" + (pattern ? " or text/*" : "");
+}
+
+std::string check_extension(std::string_view extension) {
+  const bool good = extension.size() > 1 && extension.front() == '.' && !has_control(extension) &&
+                    extension.find_first_of("/* ") == std::string_view::npos && extension.back() != '.';
+  return good ? "" : "\"" + std::string(extension) + "\" is no extension like .css";
+}
+
+/// What is wrong, or empty.
+static std::string check_template(const std::string& text, TemplateOf what) {
+  std::vector<TemplatePart> parts;
+  if (std::string wrong = parse_template(text, request_variables(), parts); !wrong.empty()) return wrong;
+  if (what == TemplateOf::field && has_control(text)) return "control characters are not allowed in a field";
+  if (what == TemplateOf::location) {
+    if (std::string wrong = check_location(parts); !wrong.empty()) return wrong;
+    std::string plain = text;
+    for (std::size_t at = 0; (at = plain.find("$$", at)) != std::string::npos;) plain.erase(at, 2);
+    if (const std::string_view group = find_group(plain); !group.empty())
+      return "\"" + std::string(group) +
+             "\" stands for nothing here; what is below a prefix is ${rest} (a $ that is meant is $$)";
+  }
+  return {};
+}
+
+std::string read_template(const Reader& r, std::string_view key, std::string text, TemplateOf what) {
+  if (std::string wrong = check_template(text, what); !wrong.empty()) r.report(key, std::move(wrong));
+  return text;
+}
+
+std::string read_template(const Reader& r, std::string_view key, std::size_t index, std::string text, TemplateOf what) {
+  if (std::string wrong = check_template(text, what); !wrong.empty()) r.report(key, index, std::move(wrong));
+  return text;
 }
 
 }  // namespace fiberd::config

@@ -1,16 +1,17 @@
 #pragma once
 // What texts of the configuration may hold: the rules that more than one section has.
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/reader.hpp"
+#include "core/base/text.hpp"
 
 namespace fiberd::config {
 
-[[nodiscard]] bool is_token(std::string_view text);
-/// A control character that no field of HTTP may hold; tabs may be there.
-[[nodiscard]] bool has_control(std::string_view text);
+using ascii::has_control;
+using ascii::is_token;
 
 /// As hosts are compared: lower case, without the dot that ends a name's absolute form.
 [[nodiscard]] std::string plain_host(std::string host);
@@ -38,5 +39,25 @@ namespace fiberd::config {
 [[nodiscard]] bool is_meant_as_variable(std::string_view variable);
 /// What to say of a variable that stands for nothing where it is written. `remedy` is said where the name gives none.
 [[nodiscard]] std::string unknown_variable(std::string_view variable, std::string_view remedy);
+
+/// A field's value, in which nothing is replaced: who writes $host there means something else. `key` is a text's, or
+/// the index-th of a list or mapping.
+void check_field(const Reader& r, std::string_view key, std::string_view value);
+void check_field(const Reader& r, std::string_view key, std::size_t index, std::string_view value);
+/// What is wrong with the name of a field that answers get; empty: nothing. Those of framing are the server's.
+[[nodiscard]] std::string check_own_field(std::string_view name);
+/// The same for one that is taken out of answers: Server may be.
+[[nodiscard]] std::string check_removed_field(std::string_view name);
+/// "text/css"; with `pattern` "text/*", too.
+[[nodiscard]] std::string check_media_type(std::string_view type, bool pattern);
+/// ".css", ".tar.gz".
+[[nodiscard]] std::string check_extension(std::string_view extension);
+
+/// Where a template's text goes to.
+enum class TemplateOf : std::uint8_t { body, field, location };
+/// Reports what is wrong with a template of request variables; it comes back as whoever serves it takes it.
+[[nodiscard]] std::string read_template(const Reader& r, std::string_view key, std::string text, TemplateOf what);
+[[nodiscard]] std::string read_template(const Reader& r, std::string_view key, std::size_t index, std::string text,
+                                        TemplateOf what);
 
 }  // namespace fiberd::config

@@ -11,8 +11,10 @@ namespace fiberd::daemon {
 void Daemon::note(std::string_view kind, std::string_view name, std::error_code error) {
   if (!error) return;
   const bool twice = error == std::errc::file_exists;
-  mistakes_.push_back(std::string(kind) + " handler \"" + std::string(name) + "\": " +
-                      (twice ? "registered twice" : "needs a name of 1 … 64 characters without blanks, and a handler"));
+  const std::string what = kind == "filter" ? "filter" : std::string(kind) + " handler";
+  const std::string thing = kind == "filter" ? "filter" : "handler";
+  mistakes_.push_back(what + " \"" + std::string(name) + "\": " +
+                      (twice ? "registered twice" : "needs a name of 1 … 64 characters without blanks, and a " + thing));
 }
 
 Daemon& Daemon::handle(std::string_view name, std::shared_ptr<http::Handler> handler) {
@@ -22,6 +24,11 @@ Daemon& Daemon::handle(std::string_view name, std::shared_ptr<http::Handler> han
 
 Daemon& Daemon::serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler) {
   note("TCP", name, error_of(handlers_.add(name, std::move(handler))));
+  return *this;
+}
+
+Daemon& Daemon::filter(std::string_view name, std::shared_ptr<http::Filter> filter) {
+  note("filter", name, error_of(handlers_.add(name, std::move(filter))));
   return *this;
 }
 

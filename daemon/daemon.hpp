@@ -29,6 +29,14 @@ class Daemon {
     return handle(name, http::make_handler(std::forward<F>(fn)));
   }
 
+  /// Registers a filter for `filters: [name]` in HTTP listeners and routes.
+  Daemon& filter(std::string_view name, std::shared_ptr<http::Filter> filter);
+  /// The same for a function Result<void>(http::Exchange&, http::Next): it is called on many fibers at once.
+  template <http::FilterFunction F>
+  Daemon& filter(std::string_view name, F&& fn) {
+    return filter(name, http::make_filter(std::forward<F>(fn)));
+  }
+
   /// Registers a handler for `tcp: {handler: name}` in listeners.
   Daemon& serve_tcp(std::string_view name, std::shared_ptr<TcpHandler> handler);
   /// The same for a function void(const context::Context&, net::TcpStream&): it is called on many fibers at once.

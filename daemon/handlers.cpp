@@ -29,6 +29,9 @@ Result<void> Handlers::add(std::string_view name, std::shared_ptr<http::Handler>
 Result<void> Handlers::add(std::string_view name, std::shared_ptr<TcpHandler> handler) {
   return add_to(tcp_, name, std::move(handler));
 }
+Result<void> Handlers::add(std::string_view name, std::shared_ptr<http::Filter> filter) {
+  return add_to(filters_, name, std::move(filter));
+}
 
 std::shared_ptr<http::Handler> Handlers::http(std::string_view name) const {
   const auto it = http_.find(name);
@@ -37,6 +40,10 @@ std::shared_ptr<http::Handler> Handlers::http(std::string_view name) const {
 std::shared_ptr<TcpHandler> Handlers::tcp(std::string_view name) const {
   const auto it = tcp_.find(name);
   return it != tcp_.end() ? it->second : nullptr;
+}
+std::shared_ptr<http::Filter> Handlers::filter(std::string_view name) const {
+  const auto it = filters_.find(name);
+  return it != filters_.end() ? it->second : nullptr;
 }
 
 /// In a catch block.
@@ -86,6 +93,7 @@ config::HandlerNames Handlers::names() const {
   config::HandlerNames names;
   for (const auto& [name, handler] : http_) names.http.push_back(name);
   for (const auto& [name, handler] : tcp_) names.tcp.push_back(name);
+  for (const auto& [name, filter] : filters_) names.filters.push_back(name);
   return names;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // Handlers: what a program of its own adds to the daemon, by name. The configuration says where each is served:
-// `handler: NAME` in a route, `tcp: {handler: NAME}` in a listener.
+// `handler: NAME` in a route, `tcp: {handler: NAME}` in a listener, `filters: [NAME]` in either.
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +13,7 @@
 
 #include "config/handlers.hpp"
 #include "core/context/context.hpp"
+#include "core/http/filter.hpp"
 #include "core/http/handlers.hpp"
 #include "core/net/tcp_stream.hpp"
 
@@ -73,9 +74,11 @@ class Handlers {
   /// handler), file_exists (one of that kind has the name).
   [[nodiscard]] Result<void> add(std::string_view name, std::shared_ptr<http::Handler> handler);
   [[nodiscard]] Result<void> add(std::string_view name, std::shared_ptr<TcpHandler> handler);
+  [[nodiscard]] Result<void> add(std::string_view name, std::shared_ptr<http::Filter> filter);
   /// Null when there is none.
   [[nodiscard]] std::shared_ptr<http::Handler> http(std::string_view name) const;
   [[nodiscard]] std::shared_ptr<TcpHandler> tcp(std::string_view name) const;
+  [[nodiscard]] std::shared_ptr<http::Filter> filter(std::string_view name) const;
   [[nodiscard]] config::HandlerNames names() const;
 
   void on_start(StartFunction fn) { start_.push_back(std::move(fn)); }
@@ -94,6 +97,7 @@ class Handlers {
 
   Named<http::Handler> http_;
   Named<TcpHandler> tcp_;
+  Named<http::Filter> filters_;
   std::vector<StartFunction> start_;
   std::vector<StopFunction> stop_;
 };

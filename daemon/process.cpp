@@ -43,7 +43,8 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     if (http == nullptr) continue;
     std::vector<Flaw> flaws;
-    provided.http.back() = provision_http(*http, handlers_, provided.files, flaws);
+    provided.http.back() = provision_http(
+        *http, {listener.name, handlers_, provided.files, config.trusted_proxies, &registry_}, flaws);
     if (flaws.empty()) continue;
     why = {"listener " + listener.name + ": " + flaws.front().diagnostic.to_string() +
                explain_shortage(flaws.front().error),

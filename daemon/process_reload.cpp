@@ -39,6 +39,7 @@ bool Process::look_for_flaws(Prepared& next) {
   next.outcome = load_();
   config::Outcome& outcome = next.outcome;
   const bool loaded = outcome.ok();
+  next.provided.registry = &registry_;
   next.provided.files = outcome.config.file_cache == before.file_cache
                             ? current_->files()
                             : make_open_files(outcome.config.file_cache, registry_);

@@ -8,10 +8,13 @@
 #include <string_view>
 
 #include "core/http/files.hpp"
+#include "core/http/filters/redirect_filter.hpp"
+#include "core/http/filters/template_respond.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/mime.hpp"
 #include "core/http/router.hpp"
 #include "core/runtime/gomaxprocs.hpp"
+#include "daemon/filters.hpp"
 #include "daemon/memory_guard.hpp"
 #include "daemon/this_machine.hpp"
 
@@ -43,6 +46,45 @@ Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path
   return page;
 }
 
+/// The text of a template without variables: "$$" is "$" in it.
+std::string text_of(const http::Template& text) {
+  class Nothing final : public http::VariableSource {
+    std::string_view value(std::uint8_t /*id*/, std::string_view /*argument*/) override { return {}; }
+  } nothing;
+  std::string out;
+  (void)text.render(nothing, http::Form::text, out);
+  return out;
+}
+
+Result<std::shared_ptr<http::Handler>> make_respond(const config::RespondAction& respond, const std::string& server) {
+  http::TemplateRespondOptions options{.status = respond.status, .content_type = respond.content_type};
+  Result<http::Template> body = http::Template::parse(respond.body);
+  if (!body) return fail(body.error());
+  bool constant = body->constant();
+  options.body = std::move(*body);
+  for (const auto& [name, text] : respond.headers) {
+    Result<http::Template> value = http::Template::parse(text);
+    if (!value) return fail(value.error());
+    constant = constant && value->constant();
+    options.headers.emplace_back(name, std::move(*value));
+  }
+  if (!constant) return http::make_template_respond_handler(std::move(options));
+  std::vector<std::pair<std::string, std::string>> headers;
+  for (const auto& [name, value] : options.headers) headers.emplace_back(name, text_of(value));
+  return http::make_respond_handler({respond.status, respond.content_type, text_of(options.body), headers, server});
+}
+
+Result<std::shared_ptr<http::Handler>> make_redirect(const config::RedirectAction& redirect,
+                                                     const std::string& server) {
+  http::RedirectRule rule;
+  Result<http::Template> location = http::Template::parse(redirect.location);
+  if (!location) return fail(location.error());
+  if (location->constant()) return http::make_redirect_handler({text_of(*location), redirect.status, server});
+  rule.location = std::move(*location);
+  rule.status = redirect.status;
+  return http::make_template_redirect_handler(std::move(rule));
+}
+
 Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
                                                     const std::shared_ptr<http::OpenFiles>& open_files,
                                                     const std::string& server) {
@@ -50,11 +92,8 @@ Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& a
     if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
     return fail(std::errc::function_not_supported);
   }
-  if (const auto* respond = std::get_if<config::RespondAction>(&action))
-    return http::make_respond_handler(
-        {respond->status, respond->content_type, respond->body, respond->headers, server});
-  if (const auto* redirect = std::get_if<config::RedirectAction>(&action))
-    return http::make_redirect_handler({redirect->location, redirect->status, server});
+  if (const auto* respond = std::get_if<config::RespondAction>(&action)) return make_respond(*respond, server);
+  if (const auto* redirect = std::get_if<config::RedirectAction>(&action)) return make_redirect(*redirect, server);
   if (const auto* files = std::get_if<config::FilesAction>(&action))
     return http::make_files_handler({.root = files->root,
                                      .index = files->index,
@@ -166,7 +205,8 @@ class Search {
     const config::AccessLogConfig& log = http->access_log;
     if (log.format != config::AccessLogFormat::off && log.output != "stdout" && log.output != "stderr")
       look_at_log(log.output, log.output_at);
-    provided_.http.back() = provision_http(*http, handlers_, provided_.files, flaws_);
+    provided_.http.back() = provision_http(
+        *http, {listener.name, handlers_, provided_.files, config_.trusted_proxies, provided_.registry}, flaws_);
   }
 
   const config::Config& config_;
@@ -179,8 +219,7 @@ class Search {
 
 }  // namespace
 
-HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
-                         const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws) {
+HttpParts provision_http(const config::HttpConfig& config, const HttpSurroundings& with, std::vector<Flaw>& flaws) {
   HttpParts parts;
   const std::size_t before = flaws.size();
   const auto add = [&](const config::Place& at, std::string message, std::error_code error, std::string part = {}) {
@@ -193,6 +232,16 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
     else
       add(page.file_at, about_path(page.file, {read.error()}), read.error());
   }
+  FilterSurroundings around{.named = [&](std::string_view name) { return with.handlers.filter(name); }};
+  const bool filtered = !config.filters.empty() || std::any_of(config.routes.begin(), config.routes.end(),
+                                                               [](const auto& r) { return !r.filters.empty(); });
+  if (with.registry != nullptr && filtered) {
+    parts.leases = std::make_shared<metric::Leases>(*with.registry);
+    around.metrics = make_filter_metrics(with.listener, *parts.leases);
+  }
+  parts.filters = make_filters(config.filters, around, flaws);
+  if (auto client = make_client_address_filter(with.trusted, config.forwarded, flaws))
+    parts.outermost.push_back(std::move(client));
   std::vector<http::RouteSpec> specs;
   for (const config::RouteConfig& r : config.routes) {
     http::Route route;
@@ -201,7 +250,8 @@ HttpParts provision_http(const config::HttpConfig& config, const Handlers& handl
     route.body_size = r.body_size;
     route.require_length = r.require_length;
     route.request_timeout = r.timeout;
-    auto handler = make_handler(r.action, handlers, open_files, config.server);
+    route.filters = make_filters(r.filters, around, flaws);
+    auto handler = make_handler(r.action, with.handlers, with.files, config.server);
     if (handler) {
       route.handler = std::move(*handler);
     } else {

@@ -14,6 +14,7 @@
 #include "core/http/error_page.hpp"
 #include "core/http/open_files.hpp"
 #include "core/http/server.hpp"
+#include "core/metric/registry.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
 
@@ -31,15 +32,28 @@ struct Flaw {
 /// What an HTTP listener consists of but for its limits, logs and counters.
 struct HttpParts {
   std::vector<http::ErrorPage> error_pages;
-  std::vector<http::Route> routes;  ///< one for each of the configuration, in its order
+  std::vector<http::Route> routes;                         ///< one for each of the configuration, in its order
+  std::vector<std::shared_ptr<http::Filter>> filters{};    ///< of all of them
+  std::vector<std::shared_ptr<http::Filter>> outermost{};  ///< who the client is behind trusted proxies
+  std::shared_ptr<metric::Leases> leases{};                ///< of what the filters count with; null: they do not count
 };
-/// Reads the error pages, opens the roots, finds the handlers, and has the routes tried together. What is wrong is
-/// added to `flaws`; then the parts are not to be used.
-[[nodiscard]] HttpParts provision_http(const config::HttpConfig& config, const Handlers& handlers,
-                                       const std::shared_ptr<http::OpenFiles>& open_files, std::vector<Flaw>& flaws);
+
+/// What is around a listener's parts.
+struct HttpSurroundings {
+  const std::string& listener;
+  const Handlers& handlers;
+  const std::shared_ptr<http::OpenFiles>& files;
+  const config::PlacedTexts& trusted;  ///< Config::trusted_proxies
+  metric::Registry* registry;          ///< null: the parts are made to be looked at, and do not count
+};
+/// Reads the error pages and password files, opens the roots, finds the handlers, makes the filters, and has the routes
+/// tried together. What is wrong is added to `flaws`; then the parts are not to be used.
+[[nodiscard]] HttpParts provision_http(const config::HttpConfig& config, const HttpSurroundings& with,
+                                       std::vector<Flaw>& flaws);
 
 /// What was opened while it was looked for: for who goes on to serve it.
 struct Provided {
+  metric::Registry* registry = nullptr;      ///< to count with; before
   std::shared_ptr<http::OpenFiles> files{};  ///< to open files by; before
   std::vector<HttpParts> http{};             ///< for each listener of the configuration; empty for one that is no HTTP
 };

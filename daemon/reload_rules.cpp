@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "config/reload.hpp"
 #include "core/net/endpoint.hpp"
 
 namespace fiberd::daemon {
@@ -44,18 +45,7 @@ class Rules {
   Rules(const Config& before, const Config& after) : before_(before), after_(after) {}
 
   std::vector<config::Diagnostic> run() {
-    const config::RuntimeConfig& was = before_.runtime;
-    const config::RuntimeConfig& is = after_.runtime;
-    const auto fixed = [&](const char* key, bool same) {
-      if (!same) add({after_.source, 0, 0, key}, "it cannot change while the daemon runs: restart it for that");
-    };
-    fixed("runtime.stack_size", was.stack_size == is.stack_size);
-    fixed("runtime.small_stack_size", was.small_stack_size == is.small_stack_size);
-    fixed("runtime.large_stack_size", was.large_stack_size == is.large_stack_size);
-    fixed("runtime.stack_guards", was.stack_guards == is.stack_guards);
-    fixed("runtime.blocking_threads", was.blocking_threads == is.blocking_threads);
-    fixed("runtime.handoff_max", was.handoff_max == is.handoff_max);
-    fixed("runtime.machines_max", was.machines_max == is.machines_max);
+    found_ = config::not_reloadable(before_, after_);
     if (before_.admin.address == after_.admin.address && before_.admin.ipv6_only != after_.admin.ipv6_only)
       add(after_.admin.address_at, "whether it takes IPv4, too, cannot change while it is listened on");
     look_for_holder("admin", after_.admin.address, after_.admin.address_at);

@@ -10,7 +10,8 @@ struct Unit {
   std::string_view name;
   std::uint64_t factor;
 };
-constexpr std::array<Unit, 6> kDurations{{{"h", 3'600'000'000'000},
+constexpr std::array<Unit, 7> kDurations{{{"d", 86'400'000'000'000},
+                                          {"h", 3'600'000'000'000},
                                           {"m", 60'000'000'000},
                                           {"s", 1'000'000'000},
                                           {"ms", 1'000'000},
@@ -38,29 +39,46 @@ std::string format(const std::array<Unit, N>& units, std::uint64_t value) {
 
 std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) noexcept {
   if (text == "0") return std::chrono::nanoseconds(0);
+  const char* at = text.data();
   const char* const end = text.data() + text.size();
-  std::uint64_t whole = 0;
-  auto [at, error] = std::from_chars(text.data(), end, whole);
-  if (error != std::errc{}) return std::nullopt;
-  std::uint64_t fraction = 0;
-  std::uint64_t scale = 1;
-  if (at != end && *at == '.') {
-    const char* const digits = at + 1;
-    for (at = digits; at != end && *at >= '0' && *at <= '9'; ++at) {
-      if (at - digits >= 9) return std::nullopt;
-      fraction = fraction * 10 + static_cast<std::uint64_t>(*at - '0');
-      scale *= 10;
+  std::uint64_t sum = 0;
+  const Unit* before = nullptr;  // of the part before this one
+  do {
+    std::uint64_t whole = 0;
+    const char* const begin = at;
+    const auto parsed = std::from_chars(at, end, whole);
+    if (parsed.ec != std::errc{}) return std::nullopt;
+    at = parsed.ptr;
+    std::uint64_t fraction = 0;
+    std::uint64_t scale = 1;
+    const bool has_fraction = at != end && *at == '.';
+    if (has_fraction) {
+      const char* const digits = at + 1;
+      for (at = digits; at != end && *at >= '0' && *at <= '9'; ++at) {
+        if (at - digits >= 9) return std::nullopt;
+        fraction = fraction * 10 + static_cast<std::uint64_t>(*at - '0');
+        scale *= 10;
+      }
+      if (at == digits) return std::nullopt;
     }
-    if (at == digits) return std::nullopt;
-  }
-  const Unit* const unit = find(kDurations, std::string_view(at, static_cast<std::size_t>(end - at)));
-  if (unit == nullptr) return std::nullopt;
-  std::uint64_t ns = 0;
-  // fraction < 10^9 and factor < 2^42: their product fits.
-  if (__builtin_mul_overflow(whole, unit->factor, &ns) ||
-      __builtin_add_overflow(ns, fraction * unit->factor / scale, &ns) || ns > static_cast<std::uint64_t>(INT64_MAX))
-    return std::nullopt;
-  return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
+    const char* const name = at;
+    while (at != end && *at >= 'a' && *at <= 'z') ++at;
+    const Unit* const unit = find(kDurations, std::string_view(name, static_cast<std::size_t>(at - name)));
+    if (unit == nullptr) return std::nullopt;
+    // One way to write what has several parts: each below the one before it, without leading zeros, whole.
+    const bool several = before != nullptr || at != end;
+    if (several && (has_fraction || (name - begin > 1 && *begin == '0'))) return std::nullopt;
+    std::uint64_t ns = 0;
+    // fraction < 10^9; beyond 2^34 ns a unit is a multiple of 10^9, so dividing first loses nothing there.
+    const std::uint64_t part = unit->factor > 1'000'000'000
+                                   ? fraction * (unit->factor / 1'000'000'000) * (1'000'000'000 / scale)
+                                   : fraction * unit->factor / scale;
+    if (__builtin_mul_overflow(whole, unit->factor, &ns) || __builtin_add_overflow(ns, part, &ns)) return std::nullopt;
+    if (before != nullptr && (unit->factor >= before->factor || ns >= before->factor)) return std::nullopt;
+    if (__builtin_add_overflow(sum, ns, &sum) || sum > static_cast<std::uint64_t>(INT64_MAX)) return std::nullopt;
+    before = unit;
+  } while (at != end);
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(sum));
 }
 
 std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept {

@@ -8,7 +8,8 @@
 
 namespace fiberd {
 
-/// "10s", "500ms", "250us", "1m", "1h", "1.5s"; "0" alone needs no unit. nullopt: no such form, or beyond ±292 years.
+/// "10s", "500ms", "250us", "1m", "1h", "1d", "1.5s"; "1m30s", "1d12h": parts from the greatest unit down, each whole
+/// and less than one of the unit before it. "0" alone needs no unit. nullopt: no such form, or beyond 292 years.
 [[nodiscard]] std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) noexcept;
 /// "16KiB", "1MiB", "2GiB", "512", "512B": binary units only, so that nobody has to guess. nullopt: no such form, or
 /// more than 64 bits.

@@ -46,6 +46,7 @@ struct SiteState {
     return counters.back().get();
   }
   metric::Leases leases;
+  std::shared_ptr<metric::Leases> filters;
   std::vector<std::unique_ptr<metric::StatusCounters>> counters;
   std::shared_ptr<AccessLog> access_log;
 };
@@ -95,6 +96,9 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   const Gates* const gates = before != nullptr ? &before->gates_ : nullptr;
   options.gate = service->gates_.make(config.flow, listener.name, "all", config.timeouts.request, with.registry, gates);
   options.error_pages = std::move(parts.error_pages);
+  options.filters = std::move(parts.filters);
+  options.outermost = std::move(parts.outermost);
+  state->filters = std::move(parts.leases);
   if (config.access_log.format != config::AccessLogFormat::off) {
     if (before != nullptr && before->log_config_ == config.access_log) {
       service->access_log_ = before->access_log_;

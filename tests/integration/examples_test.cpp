@@ -70,6 +70,7 @@ void replace_all(std::string& text, std::string_view what, const std::string& by
 std::string localized(std::string text, const std::string& directory) {
   static const std::regex kPort("(address: \"(?!unix:)[^\"]*:)[0-9]+\"");
   text = std::regex_replace(text, kPort, "$010\"");
+  replace_all(text, "include: [conf.d/", "include: [" + directory + "/conf.d/");
   for (const char* folder : {"/var/www/html", "/var/log/fiberd", "/run/fiberd"}) replace_all(text, folder, directory);
   if (::geteuid() != 0) text = std::regex_replace(text, std::regex("owner: \"[^\"]*\""), "owner: \"\"");
   return text;
@@ -160,6 +161,9 @@ TEST_CASE("every example of config/ and docs/ is started and asked", "[integrati
     INFO(example.where);
     const TemporaryDirectory directory;
     directory.write("index.html", "the index\n");
+    for (const auto& file : fs::directory_iterator(FIBERD_SOURCE_DIR "/config/examples/conf.d"))
+      directory.write("conf.d/" + file.path().filename().string(),
+                      localized(read_file(file.path().string()), directory.path()));
     const std::string yaml = localized(example.text, directory.path());
     const config::Outcome outcome = config::load_text(yaml, example.where, {});
     for (const config::Diagnostic& diagnostic : outcome.diagnostics) UNSCOPED_INFO(diagnostic.to_string());

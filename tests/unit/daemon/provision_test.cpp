@@ -91,7 +91,7 @@ TEST_CASE("provision: a root below which its user may see nothing, and one that 
 
 TEST_CASE("provision: a wrong value in an action is told once, at its own place", "[daemon][provision]") {
   for (const auto& [action, key] : {std::pair("respond: {status: 999}", "respond.status"),
-                                    std::pair("respond: {headers: {\"a b\": c}}", "respond.headers"),
+                                    std::pair("respond: {headers: {\"a b\": c}}", "respond.headers.a b"),
                                     std::pair("redirect: {location: /x, status: 304}", "redirect.status"),
                                     std::pair("files: {root: /, cache_control: \"a\\nb\"}", "files.cache_control")}) {
     INFO(action);

@@ -35,7 +35,8 @@ TEST_CASE("each key of runtime but gomaxprocs is refused by its name", "[daemon]
     INFO(change);
     REQUIRE(lines.size() == 1);
     const std::string key = std::string(change).substr(0, std::string(change).find(':'));
-    CHECK(lines[0].find("f.yaml: runtime." + key + ": ") != std::string::npos);
+    CHECK(lines[0].starts_with("f.yaml:1:"));
+    CHECK(lines[0].find(": runtime." + key + ": ") != std::string::npos);
   }
   CHECK(refused(before, listeners(kWeb, "runtime: {gomaxprocs: 2}\n")).empty());
   CHECK(refused(before, before).empty());

@@ -38,8 +38,8 @@ struct Fence {
 };
 
 // The longest header that fits decides, so boost/context can be stricter than the rest of Boost.
-const std::array<Fence, 22>& fences() {
-  static const std::array<Fence, 22> table = {{
+const std::array<Fence, 27>& fences() {
+  static const std::array<Fence, 27> table = {{
       {"boost/asio", {"net", "runtime"}},
       {"boost/asio.hpp", {"net", "runtime"}},
       {"boost/system", {"net", "runtime"}},
@@ -54,6 +54,11 @@ const std::array<Fence, 22>& fences() {
       {"prometheus", {"observe"}},
       {"protozero", {"observe"}},
       {"openssl", {"tls"}},
+      {"zlib.h", {"http"}},
+      {"zconf.h", {"http"}},
+      {"brotli", {"http"}},
+      {"zstd.h", {"http"}},
+      {"crypt.h", {"http"}},
       {"ares.h", {"net"}},
       {"ares_build.h", {"net"}},
       {"spdlog", {"daemon"}},

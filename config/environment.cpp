@@ -1,0 +1,71 @@
+#include "config/environment.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/base/utf8.hpp"
+
+namespace fiberd::config {
+
+namespace {
+
+constexpr bool is_upper(char c) noexcept { return (c >= 'A' && c <= 'Z') || c == '_'; }
+
+/// The end of the environment's name at the beginning of `text`; 0: another's variable begins there.
+std::size_t end_of_name(std::string_view text) noexcept {
+  if (text.empty() || !is_upper(text.front())) return 0;
+  std::size_t end = 1;
+  while (end < text.size() && (is_upper(text[end]) || (text[end] >= '0' && text[end] <= '9'))) ++end;
+  // ${Name} is none, and told where it stands.
+  return end < text.size() && text[end] >= 'a' && text[end] <= 'z' ? 0 : end;
+}
+
+void append(std::string_view value, bool is_template, std::string& out) {
+  for (const char c : value) out.append(is_template && c == '$' ? 2 : 1, c);
+}
+
+}  // namespace
+
+std::string expand_environment(std::string_view text, bool is_template, std::string& out) {
+  out.clear();
+  for (std::size_t i = 0; i < text.size();) {
+    const std::string_view rest = text.substr(i);
+    if (is_template && rest.starts_with("$$")) {
+      out += "$$";
+      i += 2;
+      continue;
+    }
+    if (rest.starts_with("$${")) {
+      out += "${";
+      i += 3;
+      continue;
+    }
+    const std::size_t end = rest.starts_with("${") ? end_of_name(rest.substr(2)) : 0;
+    if (end == 0) {
+      out += text[i++];
+      continue;
+    }
+    const std::string name(rest.substr(2, end));
+    const std::string_view behind = rest.substr(2 + end);
+    const std::size_t close = behind.find('}');
+    if (close == std::string_view::npos) return "${" + name + " without its }";
+    const bool has_default = behind.starts_with(":-");
+    if (close != 0 && !has_default)
+      return "\"" + std::string(rest.substr(0, 2 + end + close + 1)) + "\" is no variable: write ${" + name +
+             "} or ${" + name + ":-default}";
+    const std::string_view fallback = has_default ? behind.substr(2, close - 2) : std::string_view();
+    if (fallback.find("${") != std::string_view::npos)
+      return "the default of ${" + name + "} is text: nothing is replaced in it";
+    const char* const set = std::getenv(name.c_str());
+    const std::string_view value = set != nullptr ? std::string_view(set) : std::string_view();
+    if (set == nullptr && !has_default)
+      return "the environment has no " + name + "; set it, or write ${" + name + ":-default} ($${ is ${ as text)";
+    if (!is_utf8(value)) return "what the environment has as " + name + " is not UTF-8 text";
+    append(value.empty() ? fallback : value, is_template, out);
+    if (out.size() > kMaxValue) return "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables";
+    i += 2 + end + close + 1;
+  }
+  return {};
+}
+
+}  // namespace fiberd::config

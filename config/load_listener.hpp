@@ -1,0 +1,10 @@
+#pragma once
+#include "config/config.hpp"
+#include "config/reader.hpp"
+
+namespace fiberd::config {
+
+/// One item of listeners.
+[[nodiscard]] ListenerConfig read_listener(const Reader& l);
+
+}  // namespace fiberd::config

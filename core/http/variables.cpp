@@ -1,0 +1,147 @@
+#include "core/http/variables.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/text.hpp"
+#include "core/http/characters.hpp"
+
+namespace fiberd::http {
+namespace {
+
+constexpr std::string_view kHexDigits = "0123456789ABCDEF";
+
+void percent(char c, std::string& out) {
+  const auto byte = static_cast<unsigned char>(c);
+  out += {'%', kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
+}
+
+// What may stand in a URI as it is (RFC 3986 sections 2.2, 2.3 and 3.3), by where it comes from.
+enum class Piece : std::uint8_t { component, path, query, authority };
+
+bool stands_in_uri(char c, Piece piece) noexcept {
+  const bool unreserved =
+      is_class(c, chars::kDigit) || ascii::is_alpha(c) || c == '_' || c == '-' || c == '.' || c == '~';
+  if (unreserved) return true;
+  constexpr std::string_view sub_delims = "!$&'()*+,;=";
+  const bool pchar = c == ':' || c == '@' || sub_delims.find(c) != std::string_view::npos;
+  switch (piece) {
+    case Piece::component: return false;
+    case Piece::path: return pchar || c == '/';
+    case Piece::query: return pchar || c == '/' || c == '?' || c == '%';
+    case Piece::authority: return pchar || c == '[' || c == ']' || c == '%';
+  }
+  return false;
+}
+
+Piece piece_of(std::uint8_t id) noexcept {
+  switch (static_cast<Variable>(id)) {
+    case Variable::path:
+    case Variable::rest: return Piece::path;
+    case Variable::query: return Piece::query;
+    case Variable::host:
+    case Variable::client: return Piece::authority;
+    case Variable::method:
+    case Variable::scheme:
+    case Variable::request_id:
+    case Variable::header: break;
+  }
+  return Piece::component;
+}
+
+void escape_html(char c, std::string& out) {
+  switch (c) {
+    case '&': out += "&amp;"; return;
+    case '<': out += "&lt;"; return;
+    case '>': out += "&gt;"; return;
+    case '"': out += "&quot;"; return;
+    case '\'': out += "&#39;"; return;
+    default: out += c;
+  }
+}
+
+void escape_json(char c, std::string& out) {
+  if (c == '"' || c == '\\') {
+    out += {'\\', c};
+  } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += "\\u00";
+    out += {kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
+  } else {
+    out += c;
+  }
+}
+
+void escape_log(char c, std::string& out) {
+  if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+    out += c;
+    return;
+  }
+  const auto byte = static_cast<unsigned char>(c);
+  out += {'\\', 'x', kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
+}
+
+void append(std::string_view value, std::uint8_t id, Form form, std::string& out) {
+  const Piece piece = piece_of(id);
+  for (const char c : value) {
+    switch (form) {
+      case Form::location: stands_in_uri(c, piece) ? out.push_back(c) : percent(c, out); break;
+      case Form::field: is_class(c, chars::kValue) ? out.push_back(c) : percent(c, out); break;
+      case Form::text: out += c; break;
+      case Form::html: escape_html(c, out); break;
+      case Form::json: escape_json(c, out); break;
+      case Form::log: escape_log(c, out); break;
+    }
+  }
+}
+
+}  // namespace
+
+Form form_for(std::string_view content_type) noexcept {
+  const std::string_view type = trim(content_type.substr(0, content_type.find(';')));
+  const auto ends_lower = [&](std::string_view end) {
+    return type.size() >= end.size() && equals_lower(type.substr(type.size() - end.size()), end);
+  };
+  if (ends_lower("/html") || ends_lower("/xml") || ends_lower("+xml")) return Form::html;
+  if (ends_lower("/json") || ends_lower("+json") || ends_lower("/javascript")) return Form::json;
+  return Form::text;
+}
+
+Result<Template> Template::parse(std::string_view text, std::string* why, std::span<const VariableName> names) {
+  Template made;
+  if (std::string wrong = parse_template(text, names, made.parts_); !wrong.empty()) {
+    if (why != nullptr) *why = std::move(wrong);
+    return fail(std::errc::invalid_argument);
+  }
+  made.variables_ = static_cast<std::size_t>(std::count_if(
+      made.parts_.begin(), made.parts_.end(), [](const TemplatePart& p) { return p.id != TemplatePart::kLiteral; }));
+  return made;
+}
+
+bool Template::uses(std::uint8_t id) const noexcept {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [id](const TemplatePart& p) { return p.id == id && id != TemplatePart::kLiteral; });
+}
+
+Result<void> Template::render(VariableSource& source, Form form, std::string& out, std::size_t most) const {
+  for (const TemplatePart& part : parts_) {
+    if (part.id == TemplatePart::kLiteral) {
+      out += part.text;
+    } else {
+      const std::string_view value = source.value(part.id, part.text);
+      if (value.size() > most) return fail(std::errc::message_size);
+      append(value, part.id, form, out);
+    }
+    if (out.size() > most) return fail(std::errc::message_size);
+  }
+  return {};
+}
+
+Result<void> check_location(const Template& location, std::string* why) {
+  std::string wrong = fiberd::check_location(location.parts_);
+  if (wrong.empty()) return {};
+  if (why != nullptr) *why = std::move(wrong);
+  return fail(std::errc::invalid_argument);
+}
+
+}  // namespace fiberd::http
