@@ -182,6 +182,7 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   config +=
       "  - name: limited\n    address: \"127.0.0.1:0\"\n    http:\n"
       "      rate_limit: {rate: 1/m, burst: 1, key: address}\n      concurrency: {limit: 1}\n"
+      "      allow: [127.0.0.1]\n"
       "      routes: [{path: /, worker_pool: {workers: 1}, respond: {body: x}}]\n";
   Daemon daemon(config);
   HttpClient client(daemon.port("web"));
