@@ -47,9 +47,13 @@ static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
 }
 // ---------------------------------------------------------------------------------------------- states
 
+void Connection::expect_head() noexcept {
+  const std::chrono::nanoseconds patience(server_.header_timeout_.load(std::memory_order_relaxed));
+  head_deadline_ = time_after(runtime::coarse_now(), patience);
+}
+
 void Connection::set_lifetime(const SiteOptions& o) noexcept {
   const std::int64_t now = runtime::coarse_now();
-  head_deadline_ = time_after(now, o.timeouts.header);
   if (o.timeouts.age.count() == 0 && o.requests == 0) return;
   // Clients that came together shall not come back together.
   Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));

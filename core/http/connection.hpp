@@ -16,7 +16,7 @@ namespace fiberd::http {
 
 class Connection : public ListHook {
  public:
-  Connection(Server& server, const Site& site, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
+  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
              const net::PeerAddress& peer) noexcept
       : server_(server),
         socket_(std::move(stream)),
@@ -25,18 +25,20 @@ class Connection : public ListHook {
         closed_argument_(argument),
         peer_(peer) {
     socket_.set_single_owner();
-    set_lifetime(site.options());
+    expect_head();
   }
   /// Over something else than a socket.
-  Connection(Server& server, const Site& site, std::unique_ptr<net::ByteStream> stream, Server::OnClosed on_closed,
-             void* argument, const net::PeerAddress& peer) noexcept
+  Connection(Server& server, std::unique_ptr<net::ByteStream> stream, Server::OnClosed on_closed, void* argument,
+             const net::PeerAddress& peer) noexcept
       : server_(server), stream_(stream.release()), on_closed_(on_closed), closed_argument_(argument), peer_(peer) {
-    set_lifetime(site.options());
+    expect_head();
   }
   ~Connection() {
     if (stream_ != &socket_) delete stream_;
   }
 
+  /// Before start(): bounds its age and its requests.
+  void set_lifetime(const SiteOptions& options) noexcept;
   /// Starts or restarts the fiber; in the scheduler or on a fiber. Closes the connection when there is none to be had.
   void start() noexcept { start(server_.fiber_name_); }
   /// Takes an idle connection; an active one finds out by itself. Then restart_claimed(), part(), close_if_silent() or
@@ -86,7 +88,7 @@ class Connection : public ListHook {
   [[nodiscard]] std::uint64_t client_key() noexcept;
   Step refuse(Reject reason) noexcept;
   Step refuse(unsigned status, Reject reason = Reject::none) noexcept;
-  void set_lifetime(const SiteOptions& options) noexcept;
+  void expect_head() noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
     if (requests_ < most_requests_ && now < retire_at_) [[likely]]
       return true;

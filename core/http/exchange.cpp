@@ -51,13 +51,17 @@ const context::Context& Exchange::context() {
 
 Result<void> Exchange::respond(unsigned status, std::string_view content_type, std::string_view body,
                                std::span<const Field> fields) {
+  return respond({.status = status, .content_type = content_type, .fields = fields}, body);
+}
+
+Result<void> Exchange::respond(const ResponseHead& head, std::string_view body) {
   if (begun_ || committed()) return misuse("an answer was begun twice");
+  const unsigned status = head.status;
+  if (status < 200 || status > 599) return fail(std::errc::invalid_argument);
   AnswerStart start;
-  start.head.status = status;
+  start.head = head;
   // Of a 304 it would have to be that of the 200.
   if (!body.empty() || status != 304) start.head.content_length = body.size();
-  start.head.content_type = content_type;
-  start.head.fields = fields;
   if (!is_plain()) [[unlikely]] {
     if (const Result<void> done = lay_out(start.head); !done) return done;
     return respond_changed(status, body, {});

@@ -115,6 +115,8 @@ class Exchange final {
   /// split the message), or the connection's.
   [[nodiscard]] Result<void> respond(unsigned status, std::string_view content_type, std::string_view body,
                                      std::span<const Field> fields = {});
+  /// The same with more of a head. Its content_length is that of the body, but for a 304 without one.
+  [[nodiscard]] Result<void> respond(const ResponseHead& head, std::string_view body);
   [[nodiscard]] Result<void> respond(const PreparedResponse& prepared);
   /// An error: the page for `status` of the route or the listener if there is one, else a body in the form that Accept
   /// likes best: plain text, application/problem+json (RFC 9457) or HTML. At most 8 fields.

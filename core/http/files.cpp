@@ -267,6 +267,7 @@ class FilesHandler final : public Handler {
         }
       }
     }
+    if (file.in_memory()) return ex.respond({.block = &content.fields}, file.bytes());
     if (const Result<void> done =
             ex.begin({.content_length = file.size(), .block = &content.fields}, RestOfBody::unread);
         !done)

@@ -26,11 +26,20 @@ Server::Server(const ServerOptions& options, std::shared_ptr<const Site> site)
       half_close_cancels_(options.half_close_cancels),
       metrics_(site->options().metrics),
       site_(std::move(site)),
-      all_(context::with_cancel(options.context)) {}
+      all_(context::with_cancel(options.context)) {
+  note(**site_.read());
+}
 
 Server::~Server() { all_.cancel(); }
 
+void Server::note(const Site& site) noexcept {
+  const SiteOptions& o = site.options();
+  header_timeout_.store(o.timeouts.header.count(), std::memory_order_relaxed);
+  ask_site_.store(site.wants_client() || o.timeouts.age.count() != 0 || o.requests != 0, std::memory_order_relaxed);
+}
+
 void Server::use(std::shared_ptr<const Site> site) {
+  note(*site);
   site_.store(std::move(site));
   site_version_.fetch_add(1, std::memory_order_release);
 }
@@ -56,18 +65,21 @@ void Server::destroy(Connection& c) noexcept {
 
 void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
-  const auto site = site_.read();
   net::PeerAddress peer(client);
-  if (stream && !peer.known() && (*site)->wants_client()) peer = net::PeerAddress(stream->peer());
-  start(stream ? new (std::nothrow) Connection(*this, **site, std::move(*stream), on_closed, argument, peer) : nullptr,
-        on_closed, argument);
+  const bool ask = ask_site_.load(std::memory_order_relaxed);
+  if (ask && stream && !peer.known() && (*site_.read())->wants_client()) peer = net::PeerAddress(stream->peer());
+  Connection* const c =
+      stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr;
+  if (ask && c != nullptr) c->set_lifetime((*site_.read())->options());
+  start(c, on_closed, argument);
 }
 
 void Server::serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
                    const net::Endpoint& client) noexcept {
-  const auto site = site_.read();
-  start(new (std::nothrow) Connection(*this, **site, std::move(stream), on_closed, argument, net::PeerAddress(client)),
-        on_closed, argument);
+  auto* const c =
+      new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client));
+  if (c != nullptr && ask_site_.load(std::memory_order_relaxed)) c->set_lifetime((*site_.read())->options());
+  start(c, on_closed, argument);
 }
 
 void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {

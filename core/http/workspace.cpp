@@ -79,15 +79,17 @@ WorkspacePool::~WorkspacePool() {
   }
 }
 
-WorkspacePool::Shard* WorkspacePool::shard() noexcept {
-  const std::uint32_t index = thread_locals()->shard;
+WorkspacePool::Shard* WorkspacePool::make_shard(std::uint32_t index) noexcept {
   if (index == 0) return nullptr;
-  Shard* s = shards_[index].load(std::memory_order_relaxed);
-  if (s == nullptr) [[unlikely]] {
-    s = new (std::nothrow) Shard;
-    shards_[index].store(s, std::memory_order_release);
-  }
+  Shard* const s = new (std::nothrow) Shard;
+  shards_[index].store(s, std::memory_order_release);
   return s;
+}
+/// Nobody's (0) is never made, so that the usual case is one look.
+inline WorkspacePool::Shard* WorkspacePool::shard() noexcept {
+  const std::uint32_t index = thread_locals()->shard;
+  Shard* const s = shards_[index].load(std::memory_order_relaxed);
+  return s != nullptr ? s : make_shard(index);
 }
 
 /// Under cold_lock_. Throws std::bad_alloc.

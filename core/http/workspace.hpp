@@ -86,6 +86,7 @@ class WorkspacePool : private runtime::Timer {
  private:
   struct Shard;
   [[nodiscard]] Shard* shard() noexcept;
+  [[nodiscard]] Shard* make_shard(std::uint32_t index) noexcept;
   [[nodiscard]] Workspace* make() noexcept;
   [[nodiscard]] bool map_slab();
   void cool(Workspace* list) noexcept;

@@ -43,7 +43,8 @@ class BasicIdleSet {
   }
   [[nodiscard]] unsigned count() const noexcept {
     unsigned n = 0;
-    for (const auto& word : mask_) n += static_cast<unsigned>(std::popcount(word.load(std::memory_order_seq_cst)));
+    for (const auto& word : mask_)
+      if (const auto w = word.load(std::memory_order_seq_cst); w != 0) n += static_cast<unsigned>(std::popcount(w));
     return n;
   }
   void enter(unsigned index) noexcept { mask_[index / 64].fetch_or(bit(index), std::memory_order_seq_cst); }

@@ -131,6 +131,8 @@ class AtomicSnapshot {
     Slots& operator=(const Slots&) = delete;
 
     [[nodiscard]] Slot& at(std::uint32_t index) const noexcept {
+      if (index < kFirst) [[likely]]
+        return chunks_[0].load(std::memory_order_acquire)[index];
       const auto chunk = static_cast<std::uint32_t>(std::bit_width(index / kFirst + 1) - 1);
       return chunks_[chunk].load(std::memory_order_acquire)[index - first_of(chunk)];
     }

@@ -238,6 +238,41 @@ TEST_CASE("exchange: a body goes through an encoder, with its length where all o
   CHECK_FALSE(third.ask(get("/fails-late")));
 }
 
+TEST_CASE("exchange: an answer at once has whatever a head has, and the length of its body", "[http][exchange]") {
+  const auto name = std::make_shared<std::string>("/new");
+  HttpServer server({route("/made", handler([name](http::Exchange& ex) -> Result<void> {
+                             const http::Field location{"Location", *name};
+                             return ex.respond({.status = 201,
+                                                .content_length = 99,  // the body's counts
+                                                .content_type = "text/x",
+                                                .fields = {&location, 1}},
+                                               "made");
+                           })),
+                     route("/same", handler([](http::Exchange& ex) -> Result<void> {
+                             return ex.respond({.status = 304, .content_length = 7}, {});
+                           })),
+                     route("/wrong", handler([](http::Exchange& ex) -> Result<void> {
+                             must(error_of(ex.respond({.status = 199}, "x")) == std::errc::invalid_argument);
+                             must(error_of(ex.respond({.status = 600}, "x")) == std::errc::invalid_argument);
+                             if (const auto done = ex.respond({.status = 200}, "right"); !done) return done;
+                             must(!ex.respond({.status = 200}, "twice"));
+                             return {};
+                           }))});
+  for (const char* const method : {"GET", "HEAD"}) {
+    HttpClient client(server.port());
+    const bool head = std::string_view(method) == "HEAD";
+    client.send(std::string(method) + " /made HTTP/1.1\r\nHost: a\r\n\r\n" + get("/same") + get("/wrong"));
+    while (client.rest().find("right") == std::string::npos) REQUIRE(client.more());
+    const std::string seen = client.rest();
+    INFO(seen);
+    CHECK(seen.starts_with("HTTP/1.1 201 Created\r\n"));
+    CHECK(seen.find("Content-Type: text/x\r\nLocation: /new\r\nContent-Length: 4\r\n\r\n" +
+                    std::string(head ? "" : "made") + "HTTP/1.1 304 ") != std::string::npos);
+    CHECK(seen.find("Content-Length: 7\r\n\r\nHTTP/1.1 200 OK") != std::string::npos);
+  }
+  CHECK(unmistaken());
+}
+
 TEST_CASE("exchange: trailers of a request and of an answer", "[http][exchange]") {
   HttpServer server({route("/in", handler([](http::Exchange& ex) -> Result<void> {
                              for (;;) {
