@@ -84,19 +84,22 @@ std::string_view Endpoint::path() const noexcept {
   return {storage_.un.sun_path, strnlen(storage_.un.sun_path, size_ - offsetof(sockaddr_un, sun_path))};
 }
 
-std::string Endpoint::host() const {
-  char text[INET6_ADDRSTRLEN] = "";
+std::string_view Endpoint::host(std::array<char, INET6_ADDRSTRLEN>& room) const noexcept {
+  const char* text = nullptr;
   if (family() == AF_INET) {
-    inet_ntop(AF_INET, &storage_.v4.sin_addr, text, sizeof text);
+    text = inet_ntop(AF_INET, &storage_.v4.sin_addr, room.data(), room.size());
   } else if (family() == AF_INET6) {
-    if (IN6_IS_ADDR_V4MAPPED(&storage_.v6.sin6_addr))
-      inet_ntop(AF_INET, &storage_.v6.sin6_addr.s6_addr[12], text, sizeof text);
-    else
-      inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof text);
-  } else {
-    return family() == AF_UNIX ? "unix:" : "unknown";
+    const in6_addr& address = storage_.v6.sin6_addr;
+    text = IN6_IS_ADDR_V4MAPPED(&address) ? inet_ntop(AF_INET, &address.s6_addr[12], room.data(), room.size())
+                                          : inet_ntop(AF_INET6, &address, room.data(), room.size());
   }
-  return text;
+  if (text != nullptr) return text;
+  return family() == AF_UNIX ? "unix:" : "unknown";
+}
+
+std::string Endpoint::host() const {
+  std::array<char, INET6_ADDRSTRLEN> room;
+  return std::string(host(room));
 }
 
 std::string Endpoint::to_string() const {

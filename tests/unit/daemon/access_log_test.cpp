@@ -19,6 +19,7 @@
 
 using namespace fiberd;
 using daemon::AccessFormat;
+using daemon::AccessLine;
 using daemon::AccessLog;
 using test::Json;
 using namespace std::chrono_literals;
@@ -58,7 +59,7 @@ http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
 class Written {
  public:
   Written(AccessFormat format, const std::string& file, const std::string& listener, metric::Counter* dropped)
-      : log_(std::make_shared<AccessLog>(format, listener, dropped)) {
+      : log_(std::make_shared<AccessLog>(AccessLine::make(format, listener).value(), dropped)) {
     std::string why;
     auto opened = daemon::LineWriter::open({.output = file, .look_every = 200ms}, why);
     REQUIRE(opened.has_value());
@@ -212,10 +213,10 @@ TEST_CASE("logs come to an output and leave it while its writer runs: nothing is
   const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
   daemon::AccessLogWriters writers;
   std::string why;
-  auto first = std::make_shared<AccessLog>(daemon::AccessFormat::common, "one", nullptr);
+  auto first = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "one").value(), nullptr);
   REQUIRE(writers.add(file, first, why));
   REQUIRE_FALSE(writers.start());
-  auto second = std::make_shared<AccessLog>(daemon::AccessFormat::common, "two", nullptr);
+  auto second = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "two").value(), nullptr);
   REQUIRE(writers.add(file, second, why));
   std::weak_ptr<AccessLog> gone = first;
   first->write(record("/first", peer));
@@ -234,7 +235,7 @@ TEST_CASE("logs come to an output and leave it while its writer runs: nothing is
   }));
   // The file is let go of: a writer that comes later opens it anew.
   ::unlink(file.c_str());
-  auto third = std::make_shared<AccessLog>(daemon::AccessFormat::common, "three", nullptr);
+  auto third = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "three").value(), nullptr);
   REQUIRE(writers.add(file, third, why));
   third->write(record("/anew", peer));
   CHECK(test::eventually([&] { return test::read_file(file).find("/anew") != std::string::npos; }));
