@@ -171,12 +171,12 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
   line.raw("\"");
   some("user", r.user, kMaxUser);
   text("host", r.host, kMaxHost);
+  text("route", r.route, kMaxRoute);
   text("method", r.method, kMaxMethod);
   text("target", r.target, kMaxTarget);
   line.raw(",\"version\":\"");
   line.raw(r.protocol);
   line.raw("\"");
-  text("route", r.route, kMaxRoute);
   number("status", r.status);
   number("bytes", r.body_bytes);
   number("duration_us", r.duration_ns / 1000);

@@ -85,16 +85,13 @@ std::string_view Endpoint::path() const noexcept {
 }
 
 std::string_view Endpoint::host(std::array<char, INET6_ADDRSTRLEN>& room) const noexcept {
-  const char* text = nullptr;
-  if (family() == AF_INET) {
-    text = inet_ntop(AF_INET, &storage_.v4.sin_addr, room.data(), room.size());
-  } else if (family() == AF_INET6) {
-    const in6_addr& address = storage_.v6.sin6_addr;
-    text = IN6_IS_ADDR_V4MAPPED(&address) ? inet_ntop(AF_INET, &address.s6_addr[12], room.data(), room.size())
-                                          : inet_ntop(AF_INET6, &address, room.data(), room.size());
-  }
-  if (text != nullptr) return text;
-  return family() == AF_UNIX ? "unix:" : "unknown";
+  const auto written = [&room](int family, const void* address) {
+    return std::string_view(inet_ntop(family, address, room.data(), static_cast<socklen_t>(room.size())));
+  };
+  if (family() == AF_INET) return written(AF_INET, &storage_.v4.sin_addr);
+  if (family() != AF_INET6) return family() == AF_UNIX ? "unix:" : "unknown";
+  const in6_addr& address = storage_.v6.sin6_addr;
+  return IN6_IS_ADDR_V4MAPPED(&address) ? written(AF_INET, &address.s6_addr[12]) : written(AF_INET6, &address);
 }
 
 std::string Endpoint::host() const {

@@ -103,7 +103,6 @@ class BasicAuthFilter final : public Filter {
         challenge_("Basic realm=\"" + passwords_->options().realm + "\", charset=\"UTF-8\"") {}
 
   Result<void> serve(Exchange& ex, Next next) override {
-    const BasicAuthMetrics& metrics = passwords_->options().metrics;
     const HeaderView& headers = ex.request().headers;
     const std::size_t at = headers.index_of("authorization");
     if (at == headers.size()) return challenge(ex);

@@ -170,6 +170,29 @@ TEST_CASE("status counters", "[metric]") {
   CHECK(find(all, "d_seconds")->samples.at(0).sum == Approx(0.007));
 }
 
+TEST_CASE("StatusCounters count bytes both ways and who is on the way, on owned shards and on the shared one",
+          "[metric]") {
+  Registry registry;
+  // The first segment of cells is full: these lie in later ones.
+  Family& many = registry.family({.name = "many_total", .help = "h", .labels = {"n"}});
+  for (int i = 0; i < 700; ++i) registry.counter(many, {std::to_string(i)}).add();
+  StatusCounters status(registry, status_families(registry), "web", "/");
+  const ShardId owned = ShardAllocator::acquire();
+  for (const ShardId shard : {ShardId{0}, owned}) {
+    fiberd::thread_locals()->shard = shard;
+    for (int i = 0; i < 3; ++i) status.begin();
+    status.record(200, 1'000, 100, 3'000);
+    status.record(500, 1'000, 20, 400);
+  }
+  fiberd::thread_locals()->shard = 0;
+  ShardAllocator::release(owned);
+  CHECK(value(registry, "in_total", {"web", "/"}) == 240);
+  CHECK(value(registry, "out_total", {"web", "/"}) == 6800);
+  CHECK(value(registry, "in_flight", {"web", "/"}) == 2);
+  CHECK(value(registry, "r_total", {"web", "/", "200"}) == 2);
+  for (int i = 0; i < 700; ++i) REQUIRE(value(registry, "many_total", {std::to_string(i)}) == 1);
+}
+
 TEST_CASE("snapshots and registrations while increments run", "[metric]") {
   Registry registry;
   StatusCounters status(registry, status_families(registry), "web", "/");
