@@ -157,6 +157,7 @@ struct AccessLogConfig {
   std::vector<std::pair<unsigned, unsigned>> only{};
   std::vector<std::string> not_paths{};  ///< as routes' paths: "/exact", "/prefix/*"
   Place output_at{};
+  Place line_at{};
   bool operator==(const AccessLogConfig&) const = default;
 };
 

@@ -72,6 +72,7 @@ AccessLogConfig read_access_log(const Reader& r, const AccessLogConfig& before) 
   }
   if (r.has("template")) {
     a.line = r.text("template");
+    a.line_at = r.place("template");
     std::vector<TemplatePart> parts;
     if (const std::string wrong = parse_template(a.line, kLogFields, parts); !wrong.empty())
       r.report("template", wrong);
@@ -83,6 +84,7 @@ AccessLogConfig read_access_log(const Reader& r, const AccessLogConfig& before) 
   } else if (a.format == AccessLogFormat::written && a.line.empty()) {
     r.report("format", "template needs the key template with a line's fields, e.g. \"${client} ${status}\"");
   }
+  if (a.format != AccessLogFormat::written) a.line.clear();  // the listener's
   if (r.has("sample")) a.sample = read_sample(r);
   if (r.has("only")) a.only = read_only(r);
   if (r.has("not_paths")) {

@@ -31,6 +31,9 @@ RespondAction read_respond(const Reader& r) {
   a.body = r.text("body");
   a.error_page = a.status >= 400 && !r.has("body");
   a.content_type = r.text("content_type");
+  if (a.error_page && r.has("content_type"))
+    r.report("content_type", "is for a body, and there is none: the answer is the page for " +
+                                 std::to_string(a.status) + "; body: \"\" is an empty one");
   a.headers = r.pairs("headers");
   check_field(r, "content_type", a.content_type);
   a.body = read_template(r, "body", std::move(a.body), TemplateOf::body);

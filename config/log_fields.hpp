@@ -1,5 +1,6 @@
 #pragma once
-// The fields that a template of an access log may name: `${client} ${status} ${duration}`.
+// The fields that a template of an access log may name: `${client} ${status} ${duration}`. One that is empty is "-" in
+// a line, unless it stands next to another one.
 #include <array>
 #include <cstdint>
 #include <string_view>
@@ -27,11 +28,12 @@ enum class LogField : std::uint8_t {
   request_id,    ///< empty without the filter request_id
   reason,        ///< why it was refused; empty: it was not
   referer,       ///< the field Referer
-  user_agent     ///< the field User-Agent
+  user_agent,    ///< the field User-Agent
+  user           ///< whose password basic_auth accepted
 };
 
 /// In LogField's order.
-inline constexpr std::array<VariableName, 19> kLogFields{{
+inline constexpr std::array<VariableName, 20> kLogFields{{
     {"time", static_cast<std::uint8_t>(LogField::time)},
     {"listener", static_cast<std::uint8_t>(LogField::listener)},
     {"client", static_cast<std::uint8_t>(LogField::client)},
@@ -51,6 +53,7 @@ inline constexpr std::array<VariableName, 19> kLogFields{{
     {"reason", static_cast<std::uint8_t>(LogField::reason)},
     {"referer", static_cast<std::uint8_t>(LogField::referer)},
     {"user_agent", static_cast<std::uint8_t>(LogField::user_agent)},
+    {"user", static_cast<std::uint8_t>(LogField::user)},
 }};
 
 }  // namespace fiberd::config

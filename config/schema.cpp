@@ -82,12 +82,12 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304."}, \
   {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
-  {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own.", .later = "combined|template"}, \
-  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent}.", .available = false, .variables = true}, \
+  {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own."}, \
+  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent} ${user}. Empty ones are -.", .variables = true}, \
   {.path = at ".output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a path, as log.output. Lines that do not fit are dropped and counted."}, \
-  {.path = at ".sample", .type = Type::string, .fallback = "1", .help = "The share of answers that get a line: 0.1, or 1/10.", .available = false}, \
-  {.path = at ".only", .type = Type::texts, .fallback = "", .help = "Statuses that get a line: errors (4xx and 5xx), 5xx, 404. Default all.", .available = false}, \
-  {.path = at ".not_paths", .type = Type::texts, .fallback = "", .help = "Paths that get no line, written as those of routes: /healthz, /static/*.", .available = false}
+  {.path = at ".sample", .type = Type::string, .fallback = "1", .help = "The share of answers that get a line: 0.1, or 1/10."}, \
+  {.path = at ".only", .type = Type::texts, .fallback = "", .help = "Statuses that get a line: errors (4xx and 5xx), 5xx, 404. Default all."}, \
+  {.path = at ".not_paths", .type = Type::texts, .fallback = "", .help = "Paths that get no line, written as those of routes: /healthz, /static/*."}
 static constexpr auto kRows = std::to_array<Row>({
   {.path = "include", .type = Type::texts, .fallback = "", .help = "Files whose listeners are added to those of this one: [conf.d/*.yaml], from this file's directory. They may include others, and have no other keys."},
   {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
@@ -158,7 +158,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
   {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start, at most 64KiB each. Default: text, JSON or HTML by Accept."},
-  {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}.", .available = false},
+  {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}."},
   {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it."},
   FIBERD_FILTER_ROWS("listeners[].http"),
   FIBERD_REQUEST_LIMIT_ROWS("listeners[].http"),
@@ -169,8 +169,8 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.routes[].timeout", .type = Type::duration, .fallback = "", .least = kSecond / 1000, .most = kDay, .help = "Instead of timeouts.request."},
   {.path = "listeners[].http.routes[].body_size", .type = Type::bytes, .fallback = "", .least = 0, .most = kTiB, .help = "Instead of limits.body_size."},
   {.path = "listeners[].http.routes[].require_length", .type = Type::boolean, .fallback = "false", .help = "Content must say its length: chunked requests, and POST, PUT and PATCH without Content-Length, get 411."},
-  {.path = "listeners[].http.routes[].error_pages", .type = Type::pairs, .fallback = "", .help = "As the listener's error_pages, before them.", .available = false},
-  {.path = "listeners[].http.routes[].access_log", .type = Type::section, .fallback = "", .help = "Of this route; what is not written is as in the listener's.", .available = false},
+  {.path = "listeners[].http.routes[].error_pages", .type = Type::pairs, .fallback = "", .help = "As the listener's error_pages, before them."},
+  {.path = "listeners[].http.routes[].access_log", .type = Type::section, .fallback = "", .help = "Of this route; what is not written is as in the listener's."},
   FIBERD_ACCESS_LOG_ROWS("listeners[].http.routes[].access_log"),
   FIBERD_FILTER_ROWS("listeners[].http.routes[]"),
   {.path = "listeners[].http.routes[].respond", .type = Type::section, .fallback = "", .help = "The same answer each time."},

@@ -4,12 +4,9 @@
 // meant to explain. Threads without a shard share ring 0 under a lock.
 #include "daemon/access_log.hpp"
 
-#include <limits.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstring>
 #include <ctime>
 #include <new>
 
@@ -17,31 +14,24 @@
 #include "core/base/log.hpp"
 #include "core/base/thread_locals.hpp"
 #include "core/metric/shard.hpp"
+#include "core/runtime/runtime.hpp"
 #include "daemon/line_ring.hpp"
 
 namespace fiberd::daemon {
 
-// A line is bounded by bounding what of it a client chooses, each field for itself and as it is written (a byte may
-// become six): so the line is whole, with what comes behind them, however long they are. What was cut is marked. No
-// line is longer than a pipe takes in one piece: nobody who writes to the same one gets into its middle.
-static constexpr std::size_t kMaxLine = PIPE_BUF;
-static constexpr std::size_t kMaxMethod = 64;
-static constexpr std::size_t kMaxTarget = 1536;
-static constexpr std::size_t kMaxTargetAlone = 3072;  // in a line that has no other fields
-static constexpr std::size_t kMaxField = 600;
-static constexpr std::size_t kMaxListener = 512;
-static constexpr std::size_t kMaxRest = 768;  // all else
-static_assert(kMaxMethod + kMaxTarget + 2 * kMaxField + kMaxListener + kMaxRest < kMaxLine);
-static_assert(kMaxMethod + kMaxTargetAlone + kMaxRest < kMaxLine);
-
-AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped)
-    : format_(format),
-      listener_(std::move(listener)),
+AccessLog::AccessLog(AccessLine line, metric::Counter* dropped, AccessChoice choice)
+    : line_(std::move(line)),
+      not_paths_(std::move(choice.not_paths)),
       dropped_(dropped),
-      rings_(std::make_unique<std::atomic<LineRing*>[]>(metric::kMaxShards)) {}
+      rings_(std::make_unique<std::atomic<LineRing*>[]>(metric::kMaxShards)) {
+  if (choice.only.empty()) statuses_.set();
+  for (const auto& [first, last] : choice.only)
+    for (std::size_t status = first; status <= last && status < statuses_.size(); ++status) statuses_.set(status);
+  if (choice.sample < 1) sample_ = static_cast<std::uint64_t>(choice.sample * 0x1p64);
+}
 
-AccessLog::AccessLog(AccessFormat format, std::string listener, metric::Lease<metric::Counter> dropped)
-    : AccessLog(format, std::move(listener), dropped.get()) {
+AccessLog::AccessLog(AccessLine line, metric::Lease<metric::Counter> dropped, AccessChoice choice)
+    : AccessLog(std::move(line), dropped.get(), std::move(choice)) {
   lease_ = std::move(dropped);
 }
 
@@ -50,8 +40,20 @@ AccessLog::~AccessLog() {
 }
 
 http::AccessLogHook AccessLog::hook() noexcept {
-  return {[](void* log, const http::AccessRecord& record) noexcept { static_cast<AccessLog*>(log)->write(record); },
-          this};
+  http::AccessLogHook hook;
+  hook.write = [](void* log, const http::AccessRecord& record) noexcept {
+    static_cast<AccessLog*>(log)->write(record);
+  };
+  hook.argument = this;
+  if (!not_paths_.empty())
+    hook.wants = [](void* log, std::string_view path) noexcept { return static_cast<AccessLog*>(log)->wants(path); };
+  return hook;
+}
+
+bool AccessLog::wants(std::string_view path) const noexcept {
+  return std::none_of(not_paths_.begin(), not_paths_.end(), [path](std::string_view left_out) {
+    return left_out.ends_with("/*") ? path.starts_with(left_out.substr(0, left_out.size() - 1)) : path == left_out;
+  });
 }
 
 LineRing* AccessLog::ring() noexcept {
@@ -67,148 +69,20 @@ LineRing* AccessLog::ring() noexcept {
   return r;
 }
 
-namespace {
-
-/// A bounded writer: what does not fit is cut.
-class Line {
- public:
-  Line(char* out, std::size_t room) noexcept : at_(out), begin_(out), end_(out + room) {}
-  void raw(std::string_view text) noexcept {
-    const std::size_t n = std::min(text.size(), static_cast<std::size_t>(end_ - at_));
-    std::memcpy(at_, text.data(), n);
-    at_ += n;
-  }
-  void number(std::uint64_t value) noexcept {
-    char digits[20];
-    std::size_t n = 0;
-    do {
-      digits[n++] = static_cast<char>('0' + value % 10);
-      value /= 10;
-    } while (value != 0);
-    while (n != 0 && at_ != end_) *at_++ = digits[--n];
-  }
-  /// A client's bytes: nothing of them may end the line, the field, or a terminal's colours. At most `most` bytes are
-  /// written, and no escape is cut through. False: not all of it had room.
-  bool quoted(std::string_view text, bool json, std::size_t most) noexcept {
-    static constexpr std::string_view kHex = "0123456789abcdef";
-    const char* const limit = at_ + std::min(most, static_cast<std::size_t>(end_ - at_));
-    for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
-      const bool marked = c == '"' || c == '\\';
-      const bool plain = byte >= 0x20 && byte < 0x7f;
-      const std::size_t size = marked ? 2 : plain ? 1 : json ? 6 : 4;
-      if (static_cast<std::size_t>(limit - at_) < size) return false;
-      if (marked) {
-        raw(c == '"' ? "\\\"" : "\\\\");
-      } else if (plain) {
-        *at_++ = c;
-      } else {
-        const char hex[2] = {kHex[byte >> 4U], kHex[byte & 15U]};
-        raw(json ? "\\u00" : "\\x");
-        raw({hex, 2});
-      }
-    }
-    return true;
-  }
-  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(at_ - begin_); }
-
- private:
-  char* at_;
-  char* begin_;
-  char* end_;
-};
-
-void write_common(Line& line, std::string_view time, std::string_view host, const http::AccessRecord& r,
-                  std::string_view version) noexcept {
-  line.raw(host);
-  line.raw(" - - [");
-  line.raw(time);
-  line.raw("] \"");
-  if (r.method.empty()) {
-    line.raw("-");  // a head that was refused
-  } else {
-    (void)line.quoted(r.method, false, kMaxMethod);
-    line.raw(" ");
-    if (!line.quoted(r.target, false, kMaxTargetAlone)) line.raw("...");
-    line.raw(" ");
-    line.raw(version);
-  }
-  line.raw("\" ");
-  line.number(r.status);
-  line.raw(" ");
-  line.number(r.body_bytes);
-}
-
-void write_json(Line& line, std::string_view time, std::string_view host, const http::AccessRecord& r,
-                std::string_view version, std::string_view listener) noexcept {
-  std::array<std::string_view, 5> cut;
-  std::size_t cuts = 0;
-  const auto text = [&](std::string_view name, std::string_view value, std::size_t most) noexcept {
-    line.raw(",\"");
-    line.raw(name);
-    line.raw("\":\"");
-    if (!line.quoted(value, true, most)) cut[cuts++] = name;
-    line.raw("\"");
-  };
-  line.raw("{\"time\":\"");
-  line.raw(time);
-  line.raw("\"");
-  text("listener", listener, kMaxListener);
-  line.raw(",\"client\":\"");
-  line.raw(host);
-  line.raw("\"");
-  text("method", r.method, kMaxMethod);
-  text("target", r.target, kMaxTarget);
-  line.raw(",\"version\":\"");
-  line.raw(version);
-  line.raw("\",\"status\":");
-  line.number(r.status);
-  line.raw(",\"bytes\":");
-  line.number(r.body_bytes);
-  line.raw(",\"duration_us\":");
-  line.number(r.duration_ns / 1000);
-  text("user_agent", r.user_agent, kMaxField);
-  text("referer", r.referer, kMaxField);
-  for (std::size_t i = 0; i < cuts; ++i) {
-    line.raw(i == 0 ? ",\"truncated\":[\"" : ",\"");
-    line.raw(cut[i]);
-    line.raw("\"");
-  }
-  line.raw(cuts != 0 ? "]}" : "}");
-}
-
-}  // namespace
-
-std::size_t AccessLog::format_line(char* out, std::size_t room, const http::AccessRecord& r) noexcept {
-  Line line(out, room - 1);
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char time[40];
-  const bool common = format_ == AccessFormat::common;
-  const char* const form = common ? "%d/%b/%Y:%H:%M:%S +0000" : "%Y-%m-%dT%H:%M:%SZ";
-  const std::string_view stamp(time, std::strftime(time, sizeof time, form, &parts));
-  const std::string_view version = r.protocol;
-  const std::string host = r.peer != nullptr ? r.peer->host() : std::string("-");
-  if (common)
-    write_common(line, stamp, host, r, version);
-  else
-    write_json(line, stamp, host, r, version, listener_);
-  std::size_t size = line.size();
-  out[size++] = '\n';
-  return size;
-}
-
 void AccessLog::write(const http::AccessRecord& record) noexcept {
-  char line[kMaxLine];
-  const std::size_t size = format_line(line, sizeof line, record);
+  if (record.status >= statuses_.size() || !statuses_.test(record.status)) return;
+  if (sample_ != UINT64_MAX && runtime::random() >= sample_) return;
+  std::array<char, AccessLine::kMost> line;
+  std::timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const std::size_t size = line_.write(line, record, now);
   LineRing* const r = ring();
   bool pushed = false;
   if (r != nullptr && thread_locals()->shard != 0) {
-    pushed = r->push(line, size);
+    pushed = r->push(line.data(), size);
   } else if (r != nullptr) {
     const LockGuard guard(shared_lock_);
-    pushed = r->push(line, size);
+    pushed = r->push(line.data(), size);
   }
   if (!pushed) lost(1);
 }

@@ -1,11 +1,14 @@
 #pragma once
 // Access logs: a line per answer, written by a thread for each output. How: access_log.cpp, line_writer.cpp.
 #include <atomic>
+#include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "core/base/lock.hpp"
@@ -13,24 +16,32 @@
 #include "core/http/server.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/metric/registry.hpp"
+#include "daemon/access_line.hpp"
 #include "daemon/line_writer.hpp"
 
 namespace fiberd::daemon {
 
 class LineRing;
 
-enum class AccessFormat : unsigned char { common, json };
+/// Which answers get a line: all that none of these leaves out.
+struct AccessChoice {
+  double sample = 1;                                  ///< the share of them, above 0; which ones is chance
+  std::vector<std::pair<unsigned, unsigned>> only{};  ///< ranges of statuses, first and last; empty: all
+  std::vector<std::string> not_paths{};               ///< "/exact", "/prefix/*"; compared in normal form
+};
 
-/// The lines of one listener, in rings. Thread-safe.
+/// The lines of one listener, or of some of its routes, in rings. Thread-safe.
 class AccessLog final : public LineSource {
  public:
   /// `dropped` counts lines for which there was no room, or that could not be written; may be null.
-  AccessLog(AccessFormat format, std::string listener, metric::Counter* dropped);
-  AccessLog(AccessFormat format, std::string listener, metric::Lease<metric::Counter> dropped);
+  AccessLog(AccessLine line, metric::Counter* dropped, AccessChoice choice = {});
+  AccessLog(AccessLine line, metric::Lease<metric::Counter> dropped, AccessChoice choice = {});
   ~AccessLog() override;
 
   [[nodiscard]] http::AccessLogHook hook() noexcept;
-  /// Formats and queues a line; never waits. On the fiber that served the request.
+  /// Whether requests for this path, in normal form, are written.
+  [[nodiscard]] bool wants(std::string_view path) const noexcept;
+  /// Formats and queues a line, if the answer is to have one; never waits. On the fiber that served the request.
   void write(const http::AccessRecord& record) noexcept;
 
   std::size_t take(char* out, std::size_t room) noexcept override;
@@ -45,10 +56,11 @@ class AccessLog final : public LineSource {
 
  private:
   [[nodiscard]] LineRing* ring() noexcept;
-  std::size_t format_line(char* out, std::size_t room, const http::AccessRecord& record) noexcept;
 
-  const AccessFormat format_;
-  const std::string listener_;
+  const AccessLine line_;
+  const std::vector<std::string> not_paths_;
+  std::bitset<600> statuses_;             // that are written
+  std::uint64_t sample_ = UINT64_MAX;     // of 2^64
   metric::Lease<metric::Counter> lease_;  // of dropped_
   std::atomic<metric::Counter*> dropped_;
   std::unique_ptr<std::atomic<LineRing*>[]> rings_;

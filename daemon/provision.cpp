@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/http/files.hpp"
+#include "core/http/filters/error_respond.hpp"
 #include "core/http/filters/redirect_filter.hpp"
 #include "core/http/filters/template_respond.hpp"
 #include "core/http/handlers.hpp"
@@ -16,6 +17,7 @@
 #include "core/runtime/gomaxprocs.hpp"
 #include "daemon/filters.hpp"
 #include "daemon/memory_guard.hpp"
+#include "daemon/services/access_logs.hpp"
 #include "daemon/this_machine.hpp"
 
 namespace fiberd::daemon {
@@ -28,7 +30,7 @@ bool passes(std::error_code error) noexcept {
          error == std::errc::not_enough_memory;
 }
 
-Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path) {
+Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path, const http::MediaTypes& types) {
   static constexpr std::size_t kMost = std::size_t{64} * 1024;
   // A FIFO would be waited for.
   std::error_code unknown;
@@ -38,12 +40,23 @@ Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path
     return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  http::ErrorPage page{status, std::string(http::media_type_for(path)), std::string(kMost + 1, '\0')};
+  http::ErrorPage page{status, std::string(types.find(path)), std::string(kMost + 1, '\0')};
   in.read(page.body.data(), static_cast<std::streamsize>(page.body.size()));
   if (!in.is_open() || in.bad()) return fail_errno(errno != 0 ? -errno : -EIO);
   if (in.gcount() > static_cast<std::streamsize>(kMost)) return fail(std::errc::file_too_large);
   page.body.resize(static_cast<std::size_t>(in.gcount()));
   return page;
+}
+
+/// An error's status without a body: the page for it.
+Result<std::shared_ptr<http::Handler>> make_error_answer(const config::RespondAction& respond) {
+  http::ErrorRespondOptions options{.status = respond.status};
+  for (const auto& [name, text] : respond.headers) {
+    Result<http::Template> value = http::Template::parse(text);
+    if (!value) return fail(value.error());
+    options.headers.emplace_back(name, std::move(*value));
+  }
+  return http::make_error_respond_handler(std::move(options));
 }
 
 /// The text of a template without variables: "$$" is "$" in it.
@@ -57,6 +70,7 @@ std::string text_of(const http::Template& text) {
 }
 
 Result<std::shared_ptr<http::Handler>> make_respond(const config::RespondAction& respond, const std::string& server) {
+  if (respond.error_page) return make_error_answer(respond);
   http::TemplateRespondOptions options{.status = respond.status, .content_type = respond.content_type};
   Result<http::Template> body = http::Template::parse(respond.body);
   if (!body) return fail(body.error());
@@ -87,7 +101,7 @@ Result<std::shared_ptr<http::Handler>> make_redirect(const config::RedirectActio
 
 Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
                                                     const std::shared_ptr<http::OpenFiles>& open_files,
-                                                    const std::string& server) {
+                                                    const http::MediaTypes& types, const std::string& server) {
   if (const auto* named = std::get_if<config::HandlerAction>(&action)) {
     if (std::shared_ptr<http::Handler> handler = handlers.http(named->name)) return handler;
     return fail(std::errc::function_not_supported);
@@ -103,6 +117,7 @@ Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& a
                                      .try_files = files->try_files,
                                      .fallback = files->fallback,
                                      .listing = files->listing,
+                                     .types = types,
                                      .ranges = files->ranges});
   return http::make_echo_handler();
 }
@@ -177,6 +192,23 @@ class Search {
     if (path.empty()) return;
     if (const Obstacle why = why_not_appendable(path)) add(at, about_path(path, why), why.error);
   }
+  void look_at_access_log(const config::AccessLogConfig& log, const std::string& listener) {
+    if (log.format == config::AccessLogFormat::off) return;
+    // What a route has from its listener is told once.
+    const auto told = [this](const config::Place& at) {
+      return std::any_of(flaws_.begin(), flaws_.end(), [&](const Flaw& flaw) {
+        return flaw.diagnostic.key == at.key && flaw.diagnostic.source == at.source;
+      });
+    };
+    if (log.output != "stdout" && log.output != "stderr" && !told(log.output_at))
+      look_at_log(log.output, log.output_at);
+    if (told(log.line_at)) return;
+    if (const Result<AccessLine> line = access_line(log, listener); !line && line.error() == std::errc::message_size)
+      add(log.line_at,
+          "is too long: a line has at most " + std::to_string(AccessLine::kMost) +
+              " bytes, and what clients send needs room in it; leave out fields or text",
+          line.error());
+  }
   void look_at_address(const std::string& who, const std::string& address, const config::Place& at,
                        const std::string& owner_text, const config::Place& owner_at, bool tcp, bool udp) {
     FileOwner owner;
@@ -202,9 +234,9 @@ class Search {
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     provided_.http.emplace_back();
     if (http == nullptr) return;
-    const config::AccessLogConfig& log = http->access_log;
-    if (log.format != config::AccessLogFormat::off && log.output != "stdout" && log.output != "stderr")
-      look_at_log(log.output, log.output_at);
+    look_at_access_log(http->access_log, listener.name);
+    for (const config::RouteConfig& route : http->routes)
+      if (route.access_log) look_at_access_log(*route.access_log, listener.name);
     provided_.http.back() = provision_http(
         *http, {listener.name, handlers_, provided_.files, config_.trusted_proxies, provided_.registry}, flaws_);
   }
@@ -225,13 +257,20 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
   const auto add = [&](const config::Place& at, std::string message, std::error_code error, std::string part = {}) {
     flaws.push_back({config::diagnostic_at(at, std::move(message)), error, ExitCode::bad_usage, std::move(part)});
   };
-  for (const config::ErrorPageConfig& page : config.error_pages) {
-    Result<http::ErrorPage> read = read_error_page(page.status, page.file);
-    if (read)
-      parts.error_pages.push_back(std::move(*read));
-    else
-      add(page.file_at, about_path(page.file, {read.error()}), read.error());
-  }
+  // What is wrong with one has been told when it was read.
+  const http::MediaTypes types = http::MediaTypes::make(config.mime_types).value_or(http::MediaTypes());
+  const auto read_pages = [&](const std::vector<config::ErrorPageConfig>& pages) {
+    std::vector<http::ErrorPage> all;
+    for (const config::ErrorPageConfig& page : pages) {
+      Result<http::ErrorPage> read = read_error_page(page.status, page.file, types);
+      if (read)
+        all.push_back(std::move(*read));
+      else
+        add(page.file_at, about_path(page.file, {read.error()}), read.error());
+    }
+    return all;
+  };
+  parts.error_pages = read_pages(config.error_pages);
   FilterSurroundings around{.named = [&](std::string_view name) { return with.handlers.filter(name); }};
   const bool filtered = !config.filters.empty() || std::any_of(config.routes.begin(), config.routes.end(),
                                                                [](const auto& r) { return !r.filters.empty(); });
@@ -251,7 +290,8 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     route.require_length = r.require_length;
     route.request_timeout = r.timeout;
     route.filters = make_filters(r.filters, around, flaws);
-    auto handler = make_handler(r.action, with.handlers, with.files, config.server);
+    route.error_pages = read_pages(r.error_pages);
+    auto handler = make_handler(r.action, with.handlers, with.files, types, config.server);
     if (handler) {
       route.handler = std::move(*handler);
     } else {

@@ -15,10 +15,12 @@ struct AccessRecord {
   std::string_view target;
   std::string_view user_agent;
   std::string_view referer;
-  std::string_view host;      ///< as the client asked for it, with its port
-  std::string_view route;     ///< the route's label; empty: none served it
-  std::string_view reason;    ///< why it was refused (reject.hpp); empty: it was not
-  std::string_view protocol;  ///< "HTTP/1.1"
+  std::string_view host;        ///< as the client asked for it, with its port
+  std::string_view route;       ///< the route's label; empty: none served it
+  std::string_view reason;      ///< why it was refused (reject.hpp); empty: it was not
+  std::string_view protocol;    ///< "HTTP/1.1"
+  std::string_view request_id;  ///< that the request_id filter gave; empty: none
+  std::string_view user;        ///< whose password the basic_auth filter accepted; empty: nobody's
   unsigned status;
   std::uint64_t body_bytes;      ///< of the answer
   std::uint64_t received_bytes;  ///< of the request's body

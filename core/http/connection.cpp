@@ -238,7 +238,8 @@ Connection::Step Connection::serve_request() noexcept {
     begin_ = 0;
     request = ws_->parser.request(ws_->in);
   }
-  begin_ += static_cast<std::uint32_t>(ws_->parser.consumed());
+  const std::size_t head = ws_->parser.consumed();
+  begin_ += static_cast<std::uint32_t>(head);
   head_deadline_ = 0;
   after_empty_line_ = false;
   ++requests_;
@@ -252,7 +253,7 @@ Connection::Step Connection::serve_request() noexcept {
   // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
   // another request is here already both leave together.
   if (stream.body_done() ? begin_ == end_ : stream.all_read()) (void)flush();
-  account(ex, stream, dispatch.route(), dispatch.reason(), begin);
+  account(ex, stream, dispatch.route(), dispatch.reason(), begin, head);
   const bool body_done = !error && stream.finish_body();
   if (output_lost_) return Step::close;
   if (!body_done) linger_bytes_ = kLingerBody;
@@ -280,9 +281,10 @@ Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
   H1Stream stream(*this, request, *ws_->site, false, begin_);
   Exchange ex(stream, request, *ws_->site);
   const std::int64_t begin = monotonic_now();
+  if (metric::StatusCounters* const counters = options().metrics.unrouted; counters != nullptr) counters->begin();
   const std::error_code error = error_of(ex.respond_error(status));
   (void)flush();
-  account(ex, stream, nullptr, reason, begin);
+  account(ex, stream, nullptr, reason, begin, end_ - begin_);
   return error ? Step::close : Step::linger;
 }
 

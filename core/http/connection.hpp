@@ -115,8 +115,8 @@ class Connection : public ListHook {
   [[nodiscard]] ClientContext& client();
 
   // connection_account.cpp
-  void account(const Exchange& exchange, const H1Stream& stream, const Route* route, Reject reason,
-               std::int64_t begin) noexcept;
+  void account(const Exchange& exchange, const H1Stream& stream, const Route* route, Reject reason, std::int64_t begin,
+               std::size_t head) noexcept;
   void tell(Unsent& answer) noexcept;
   void tell_unsent() noexcept;
 

@@ -33,6 +33,8 @@ net::Endpoint Exchange::peer() const noexcept {
   return more_ != nullptr && more_->peer ? *more_->peer : stream_.peer();
 }
 
+bool Exchange::peer_is_set() const noexcept { return more_ != nullptr && more_->peer.has_value(); }
+
 std::uint64_t Exchange::client_key() noexcept {
   return more_ != nullptr && more_->peer ? http::client_key(*more_->peer) : stream_.client_key();
 }

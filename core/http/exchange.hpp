@@ -69,6 +69,8 @@ class Exchange final {
   /// For a filter that knows better than the connection: who is asking. Limits, logs and handlers go by it from then
   /// on. Throws std::bad_alloc.
   void set_peer(const net::Endpoint& peer);
+  /// Somebody has called set_peer().
+  [[nodiscard]] bool peer_is_set() const noexcept;
   /// A hash of the client's IPv4 address or IPv6 /64 under a secret of this process; never 0: what limits by client
   /// count by.
   [[nodiscard]] std::uint64_t client_key() noexcept;
@@ -158,6 +160,9 @@ class Exchange final {
   [[nodiscard]] Result<void> remove_field(std::string_view name);
   /// From now on `hook` is told when the head of the answer is committed, until it is destroyed.
   void on_head(HeadHook& hook) noexcept;
+  /// For a filter or a handler that refuses the request: why, for the access log: a word in static storage.
+  void set_refusal(std::string_view reason) noexcept { refusal_ = reason; }
+  [[nodiscard]] std::string_view refusal() const noexcept { return refusal_; }
   /// Pages for errors instead of the listener's, which stay for what is not among them. Must live until serve()
   /// returns.
   void use_error_pages(std::span<const ErrorPage> pages) noexcept { error_pages_ = pages; }
@@ -224,6 +229,7 @@ class Exchange final {
   Deadline deadline_;
   std::unique_ptr<More, DeleteMore> more_;
   std::span<const ErrorPage> error_pages_;
+  std::string_view refusal_;
 
   HeadHook* hooks_ = nullptr;  // the last one first
   // Of an answer that is begun: its fields, and its body as far as it waits, in the stream's room.

@@ -29,7 +29,6 @@
 #include "core/http/conditional.hpp"
 #include "core/http/directory_listing.hpp"
 #include "core/http/file_cache.hpp"
-#include "core/http/mime.hpp"
 #include "core/http/slash_redirect.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
@@ -307,7 +306,7 @@ class FilesHandler final : public Handler {
     const auto prepare_form = [&](FileCache::Content& content, std::size_t coding) {
       if (content.file == nullptr) return;
       Fields fields;
-      fields.add("Content-Type", media_type_for(entry.path));
+      fields.add("Content-Type", options_.types.find(entry.path));
       if (coding != kIdentity) fields.add("Content-Encoding", codings_[coding]);
       const Fields validators = validator_fields(entry, coding);
       for (const Field& field : validators.view()) fields.add(field.name, field.value);
@@ -323,7 +322,7 @@ class FilesHandler final : public Handler {
   Result<void> send_parts(Exchange& ex, const FileCache::Entry& entry, FileCache::Content& content, Fields fields,
                           const std::vector<ByteRange>& ranges) {
     const OpenFile& file = *content.file;
-    const std::string_view type = media_type_for(entry.path);
+    const std::string_view type = options_.types.find(entry.path);
     const auto content_range = [&](const ByteRange& r) {
       return "bytes " + std::to_string(r.first) + "-" + std::to_string(r.last) + "/" + std::to_string(file.size());
     };

@@ -6,6 +6,7 @@
 #include "core/base/result.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/handler.hpp"
+#include "core/http/mime.hpp"
 #include "core/http/open_files.hpp"
 
 namespace fiberd::http {
@@ -28,6 +29,7 @@ struct FilesOptions {
   /// Directories without an index, or with try_files those for which none of them is there, are listed: as HTML or JSON
   /// by Accept.
   bool listing = false;
+  MediaTypes types{};       ///< by which files are told to be what they are
   std::size_t ranges = 16;  ///< most ranges of a request; with more it gets the whole file. 0: no ranges
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <utility>
 
 #include "core/http/characters.hpp"
 
@@ -104,17 +105,46 @@ constexpr std::string_view kUnknown = "application/octet-stream";
 
 }  // namespace
 
-std::string_view media_type_for(std::string_view file_name) noexcept {
+/// Behind the last dot of its last segment; empty where that has none, or only one to hide it by.
+static std::string_view extension_of(std::string_view file_name) noexcept {
   file_name = file_name.substr(file_name.rfind('/') + 1);  // npos + 1 is 0
   const std::size_t dot = file_name.rfind('.');
-  if (dot == std::string_view::npos || dot == 0) return kUnknown;
+  return dot == std::string_view::npos || dot == 0 ? std::string_view() : file_name.substr(dot + 1);
+}
+
+std::string_view media_type_for(std::string_view file_name) noexcept {
   std::array<char, 16> lower;
-  const std::string_view extension = file_name.substr(dot + 1);
+  const std::string_view extension = extension_of(file_name);
   if (extension.size() > lower.size()) return kUnknown;
   std::transform(extension.begin(), extension.end(), lower.begin(), to_lower);
   const Row wanted{{lower.data(), extension.size()}, {}};
   const auto* it = std::lower_bound(kRows.begin(), kRows.end(), wanted, by_extension);
   return it != kRows.end() && it->extension == wanted.extension ? it->type : kUnknown;
+}
+
+Result<MediaTypes> MediaTypes::make(std::vector<std::pair<std::string, std::string>> types) {
+  for (auto& [extension, type] : types) {
+    if (extension.size() < 2 || extension.rfind('.') != 0 || type.empty() || !is_field_value(type))
+      return fail(std::errc::invalid_argument);
+    extension.erase(0, 1);
+    std::transform(extension.begin(), extension.end(), extension.begin(), to_lower);
+  }
+  std::stable_sort(types.begin(), types.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  MediaTypes made;
+  made.own_ = std::move(types);
+  return made;
+}
+
+std::string_view MediaTypes::find(std::string_view file_name) const noexcept {
+  const std::string_view extension = extension_of(file_name);
+  const auto before = [](std::string_view a, std::string_view b) {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(),
+                                        [](char x, char y) { return to_lower(x) < to_lower(y); });
+  };
+  const auto it = std::lower_bound(own_.begin(), own_.end(), extension,
+                                   [&](const auto& own, std::string_view e) { return before(own.first, e); });
+  if (it == own_.end() || before(extension, it->first)) return media_type_for(file_name);
+  return it->second;
 }
 
 }  // namespace fiberd::http

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,10 +23,18 @@
 #include "core/http/rate_guard.hpp"
 #include "core/http/site/site.hpp"
 #include "core/metric/status_counters.hpp"
+#include "core/net/endpoint.hpp"
 #include "core/runtime/timer.hpp"
 #include "core/sync/atomic_snapshot.hpp"
 
 namespace fiberd::http {
+
+/// What the log is told of an answer that waits, and that goes with its request.
+struct KeptForLog {
+  net::Endpoint peer;
+  std::string request_id;
+  std::string user;
+};
 
 /// An answer, or its end, that waits in the output buffer: what was sent of it is known when that has left.
 struct Unsent {
@@ -34,7 +43,10 @@ struct Unsent {
   // Where it and its body begin in all that the connection sends.
   std::uint64_t answer_at;
   std::uint64_t body_at;
-  AccessRecord record;  ///< as if all of it had been sent; its texts are in the input buffer
+  std::uint64_t end_at;
+  std::uint64_t received;  ///< bytes of the request, its head included
+  KeptForLog* kept;        ///< owned; nullptr: nothing goes
+  AccessRecord record;     ///< as if all of it had been sent; its texts are in the input buffer
 };
 
 struct Workspace {

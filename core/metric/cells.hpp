@@ -33,6 +33,14 @@ namespace fiberd::metric {
 using CellId = std::uint32_t;
 
 class Cells {
+  using Cell = std::atomic<std::uint64_t>;
+  static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
+  static constexpr unsigned kFirstBits = 9;  // 512 cells
+  static constexpr unsigned kSegments = 31 - kFirstBits + 1;
+  struct Shard {
+    std::array<std::atomic<Cell*>, kSegments> segments{};
+  };
+
  public:
   Cells() noexcept = default;
   ~Cells();
@@ -58,6 +66,39 @@ class Cells {
     find(0, id)->fetch_add(delta, std::memory_order_relaxed);
   }
 
+  /// Where a cell lies in each shard: worked out once, for who adds often.
+  struct Spot {
+    std::uint32_t segment;
+    std::uint32_t offset;
+  };
+  [[nodiscard]] static Spot spot_of(CellId id) noexcept {
+    const Place p = place(id);
+    return {p.segment, p.offset};
+  }
+  /// The calling thread's shard, looked up once for several adds. Valid until the fiber next parks.
+  class Here {
+   public:
+    /// As Cells::add().
+    void add(Spot spot, std::uint64_t delta) const noexcept {
+      if (shard_ != nullptr) [[likely]] {
+        if (Cell* segment = shard_->segments[spot.segment].load(std::memory_order_acquire)) [[likely]] {
+          Cell& cell = segment[spot.offset];
+          cell.store(cell.load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
+          return;
+        }
+      }
+      cells_.add(id_of(spot), delta);
+    }
+
+   private:
+    friend class Cells;
+    Here(Cells& cells, ShardId shard) noexcept
+        : cells_(cells), shard_(shard != 0 ? cells.shards_[shard].load(std::memory_order_acquire) : nullptr) {}
+    Cells& cells_;
+    Shard* shard_;  // nullptr: shared, or not there yet
+  };
+  [[nodiscard]] Here here() noexcept { return {*this, thread_locals()->shard}; }
+
   /// Sum over all shards. Thread-safe.
   [[nodiscard]] std::uint64_t sum(CellId id) const noexcept;
 
@@ -65,13 +106,6 @@ class Cells {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
 
  private:
-  using Cell = std::atomic<std::uint64_t>;
-  static_assert(Cell::is_always_lock_free && sizeof(Cell) == 8);
-  static constexpr unsigned kFirstBits = 9;  // 512 cells
-  static constexpr unsigned kSegments = 31 - kFirstBits + 1;
-  struct Shard {
-    std::array<std::atomic<Cell*>, kSegments> segments{};
-  };
   struct Place {
     unsigned segment;
     std::uint32_t offset;
@@ -83,6 +117,9 @@ class Cells {
     const auto width = static_cast<unsigned>(std::bit_width(top));
     const std::uint32_t size = 1U << (kFirstBits + width - 1);
     return {width, id - size, size};
+  }
+  [[nodiscard]] static CellId id_of(Spot spot) noexcept {
+    return spot.segment == 0 ? spot.offset : spot.offset + (1U << (kFirstBits + spot.segment - 1));
   }
   [[nodiscard]] Cell* find(ShardId shard, CellId id) const noexcept {
     const Shard* s = shards_[shard].load(std::memory_order_acquire);

@@ -15,13 +15,16 @@ namespace fiberd::metric {
 /// Goes up only.
 class Counter {
  public:
-  Counter(Cells& cells, CellId id) noexcept : cells_(cells), id_(id) {}
+  Counter(Cells& cells, CellId id) noexcept : cells_(cells), id_(id), spot_(Cells::spot_of(id)) {}
   void add(std::uint64_t n = 1) noexcept { cells_.add(id_, n); }
+  /// For who adds to several metrics of one registry at once (Registry::here()).
+  void add(const Cells::Here& here, std::uint64_t n = 1) noexcept { here.add(spot_, n); }
   [[nodiscard]] std::uint64_t value() const noexcept { return cells_.sum(id_); }
 
  private:
   Cells& cells_;
   CellId id_;
+  Cells::Spot spot_;
 };
 
 /// Counts, where there is a counter to count with.
@@ -32,9 +35,10 @@ inline void count(Counter* counter) noexcept {
 /// A level. Either add and sub it (from anywhere: the shards' sum counts) or set it; a set replaces earlier sets only.
 class Gauge {
  public:
-  Gauge(Cells& cells, CellId id) noexcept : cells_(cells), id_(id) {}
+  Gauge(Cells& cells, CellId id) noexcept : cells_(cells), id_(id), spot_(Cells::spot_of(id)) {}
   void add(std::int64_t n = 1) noexcept { cells_.add(id_, static_cast<std::uint64_t>(n)); }
   void sub(std::int64_t n = 1) noexcept { cells_.add(id_, std::uint64_t{0} - static_cast<std::uint64_t>(n)); }
+  void sub(const Cells::Here& here) noexcept { here.add(spot_, ~std::uint64_t{0}); }
   void set(std::int64_t value) noexcept { base_.store(value, std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t value() const noexcept {
     return static_cast<std::int64_t>(cells_.sum(id_) +
@@ -44,6 +48,7 @@ class Gauge {
  private:
   Cells& cells_;
   CellId id_;
+  Cells::Spot spot_;
   std::atomic<std::int64_t> base_{0};
 };
 
@@ -56,15 +61,16 @@ inline constexpr std::array<std::uint64_t, 16> kLatencyBoundsNs{
 class Histogram {
  public:
   Histogram(Cells& cells, CellId first, std::span<const std::uint64_t> bounds) noexcept
-      : cells_(cells), first_(first), bounds_(bounds) {}
+      : cells_(cells), first_(first), spot_(Cells::spot_of(first)), bounds_(bounds) {}
 
   /// `value` in the unit of the bounds (ns for latencies). A value equal to a bound belongs to that bound's bucket.
-  void observe(std::uint64_t value) noexcept {
+  void observe(std::uint64_t value) noexcept { observe(cells_.here(), value); }
+  void observe(const Cells::Here& here, std::uint64_t value) noexcept {
     // From the low end: most observations are fast, and the loop is short and predicted.
     std::uint32_t bucket = 0;
     while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
-    cells_.add(first_, value);
-    cells_.add(first_ + 1 + bucket, 1);
+    here.add(spot_, value);
+    here.add(Cells::spot_of(first_ + 1 + bucket), 1);
   }
   [[nodiscard]] std::uint64_t sum() const noexcept { return cells_.sum(first_); }
   /// Not cumulative; the last one counts what exceeds every bound.
@@ -81,6 +87,7 @@ class Histogram {
  private:
   Cells& cells_;
   CellId first_;
+  Cells::Spot spot_;
   std::span<const std::uint64_t> bounds_;
 };
 

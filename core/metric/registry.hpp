@@ -118,6 +118,9 @@ class Registry {
   [[nodiscard]] Lease<Gauge> lease_gauge(Family& family, LabelValues values = {});
   [[nodiscard]] Lease<Histogram> lease_histogram(Family& family, LabelValues values = {});
 
+  /// The calling thread's cells: for who adds to several of these at once. Valid until the fiber next parks.
+  [[nodiscard]] Cells::Here here() noexcept { return cells_.here(); }
+
   /// A counter or gauge whose value is read at each snapshot. `read` must not park nor call this registry; it runs
   /// under the registration lock, on the thread that takes the snapshot. Values above the limit are refused as series
   /// are, and then never read (handle empty). Of callbacks with equal labels the last one is read, and when it goes the

@@ -7,11 +7,14 @@
 
 namespace fiberd::metric {
 
-StatusCounters::StatusCounters(Registry& registry, Family& requests, Family& durations, std::string_view listener,
+StatusCounters::StatusCounters(Registry& registry, const StatusFamilies& families, std::string_view listener,
                                std::string_view route)
     : registry_(registry),
-      requests_(requests),
-      durations_(registry.lease_histogram(durations, {listener, route})),
+      requests_(families.requests),
+      durations_(registry.lease_histogram(families.durations, {listener, route})),
+      received_(registry.lease_counter(families.received, {listener, route})),
+      sent_(registry.lease_counter(families.sent, {listener, route})),
+      in_flight_(registry.lease_gauge(families.in_flight, {listener, route})),
       listener_(listener),
       route_(route) {}
 

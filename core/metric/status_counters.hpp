@@ -1,5 +1,6 @@
 #pragma once
-// StatusCounters: what one route of one listener counts for each answer: its status code and its duration.
+// StatusCounters: what one route of one listener counts for each answer: its status code, its duration, its bytes both
+// ways, and how many requests are on their way to one.
 //
 // The hot path is: index by code, add. A counter is made on its code's first answer (through the registry, which locks
 // once per route and code) and published by CAS; from then on no lock is taken. Making all of them up front would
@@ -17,23 +18,37 @@
 
 namespace fiberd::metric {
 
+/// `requests` has the labels (listener, route, code), the others (listener, route).
+struct StatusFamilies {
+  Family& requests;   ///< counter
+  Family& durations;  ///< histogram
+  Family& received;   ///< counter of bytes
+  Family& sent;       ///< counter of bytes
+  Family& in_flight;  ///< gauge
+};
+
 class StatusCounters {
  public:
-  /// `requests` has the labels (listener, route, code), `durations` (listener, route). Throws as Registry does.
-  StatusCounters(Registry& registry, Family& requests, Family& durations, std::string_view listener,
-                 std::string_view route);
+  /// Throws as Registry does.
+  StatusCounters(Registry& registry, const StatusFamilies& families, std::string_view listener, std::string_view route);
   StatusCounters(const StatusCounters&) = delete;
   StatusCounters& operator=(const StatusCounters&) = delete;
 
+  /// A request has come. One record() follows. Thread-safe; never parks.
+  void begin() noexcept { in_flight_->add(); }
   /// Counts one answer. Codes outside IANA's HTTP status registry (RFC 9110, section 16.2) count as "other".
   /// Thread-safe; never parks. When a counter's first use finds no memory, fiberd_bugs_total counts the loss.
-  void record(unsigned code, std::uint64_t duration_ns) noexcept {
+  void record(unsigned code, std::uint64_t duration_ns, std::uint64_t received, std::uint64_t sent) noexcept {
     const std::size_t slot = slot_of(code);
     Counter* counter = counters_[slot].load(std::memory_order_acquire);
     if (counter == nullptr) [[unlikely]]
       counter = make(slot);
-    if (counter != nullptr) counter->add();
-    durations_->observe(duration_ns);
+    const Cells::Here here = registry_.here();
+    if (counter != nullptr) counter->add(here);
+    durations_->observe(here, duration_ns);
+    received_->add(here, received);
+    sent_->add(here, sent);
+    in_flight_->sub(here);
   }
 
   static constexpr std::array<std::uint16_t, 63> kCodes{
@@ -59,6 +74,9 @@ class StatusCounters {
   Registry& registry_;
   Family& requests_;
   Lease<Histogram> durations_;
+  Lease<Counter> received_;
+  Lease<Counter> sent_;
+  Lease<Gauge> in_flight_;
   std::string listener_;
   std::string route_;
   std::array<std::atomic<Counter*>, kCodes.size() + 1> counters_{};

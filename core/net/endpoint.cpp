@@ -84,19 +84,19 @@ std::string_view Endpoint::path() const noexcept {
   return {storage_.un.sun_path, strnlen(storage_.un.sun_path, size_ - offsetof(sockaddr_un, sun_path))};
 }
 
+std::string_view Endpoint::host(std::array<char, INET6_ADDRSTRLEN>& room) const noexcept {
+  const auto written = [&room](int family, const void* address) {
+    return std::string_view(inet_ntop(family, address, room.data(), static_cast<socklen_t>(room.size())));
+  };
+  if (family() == AF_INET) return written(AF_INET, &storage_.v4.sin_addr);
+  if (family() != AF_INET6) return family() == AF_UNIX ? "unix:" : "unknown";
+  const in6_addr& address = storage_.v6.sin6_addr;
+  return IN6_IS_ADDR_V4MAPPED(&address) ? written(AF_INET, &address.s6_addr[12]) : written(AF_INET6, &address);
+}
+
 std::string Endpoint::host() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (family() == AF_INET) {
-    inet_ntop(AF_INET, &storage_.v4.sin_addr, text, sizeof text);
-  } else if (family() == AF_INET6) {
-    if (IN6_IS_ADDR_V4MAPPED(&storage_.v6.sin6_addr))
-      inet_ntop(AF_INET, &storage_.v6.sin6_addr.s6_addr[12], text, sizeof text);
-    else
-      inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof text);
-  } else {
-    return family() == AF_UNIX ? "unix:" : "unknown";
-  }
-  return text;
+  std::array<char, INET6_ADDRSTRLEN> room;
+  return std::string(host(room));
 }
 
 std::string Endpoint::to_string() const {

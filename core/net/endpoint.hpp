@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,6 +36,8 @@ class Endpoint {
   [[nodiscard]] std::string to_string() const;
   /// The address without its port: what an access log calls the client. "unix:" for Unix sockets.
   [[nodiscard]] std::string host() const;
+  /// The same, written into `room`.
+  [[nodiscard]] std::string_view host(std::array<char, INET6_ADDRSTRLEN>& room) const noexcept;
 
  private:
   union Storage {

@@ -12,9 +12,7 @@ namespace {
 
 struct SiteState {
   explicit SiteState(metric::Registry& registry)
-      : leases(registry),
-        counters(registry, register_metric(registry, "fiberd_http_requests_total"),
-                 register_metric(registry, "fiberd_http_request_duration_seconds"), "admin", "admin") {}
+      : leases(registry), counters(registry, status_families(registry), "admin", "admin") {}
   metric::Leases leases;
   metric::StatusCounters counters;
 };

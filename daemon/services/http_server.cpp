@@ -38,6 +38,14 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   return m;
 }
 
+metric::StatusFamilies status_families(metric::Registry& registry) {
+  return {.requests = register_metric(registry, "fiberd_http_requests_total"),
+          .durations = register_metric(registry, "fiberd_http_request_duration_seconds"),
+          .received = register_metric(registry, "fiberd_http_received_bytes_total"),
+          .sent = register_metric(registry, "fiberd_http_sent_bytes_total"),
+          .in_flight = register_metric(registry, "fiberd_http_requests_in_flight")};
+}
+
 HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registry& registry)
     : whose_(whose), leases_(registry) {
   // The series that its sites lease, too: what the server counts by is of the first of them.

@@ -9,12 +9,16 @@
 
 #include "core/http/server.hpp"
 #include "core/metric/registry.hpp"
+#include "core/metric/status_counters.hpp"
 #include "core/net/listener.hpp"
 
 namespace fiberd::daemon {
 
 /// The counters of connections; valid as long as the leases.
 [[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Leases& leases);
+
+/// What a route counts with.
+[[nodiscard]] metric::StatusFamilies status_families(metric::Registry& registry);
 
 class HttpServer {
  public:

@@ -39,16 +39,15 @@ namespace {
 /// What a site's pointers point to: it goes when the last request that the site answers has been accounted for.
 struct SiteState {
   explicit SiteState(metric::Registry& registry) : leases(registry) {}
-  metric::StatusCounters* count_for(metric::Family& requests, metric::Family& durations, const std::string& listener,
+  metric::StatusCounters* count_for(const metric::StatusFamilies& families, const std::string& listener,
                                     const std::string& route) {
-    counters.push_back(
-        std::make_unique<metric::StatusCounters>(leases.registry(), requests, durations, listener, route));
+    counters.push_back(std::make_unique<metric::StatusCounters>(leases.registry(), families, listener, route));
     return counters.back().get();
   }
   metric::Leases leases;
   std::shared_ptr<metric::Leases> filters;
   std::vector<std::unique_ptr<metric::StatusCounters>> counters;
-  std::shared_ptr<AccessLog> access_log;
+  std::vector<std::shared_ptr<AccessLog>> access_logs;
 };
 
 http::SiteOptions options_of(const config::HttpConfig& config, const config::ShutdownConfig& shutdown) {
@@ -78,7 +77,6 @@ http::SiteOptions options_of(const config::HttpConfig& config, const config::Shu
 HttpService::HttpService(const config::ListenerConfig& listener, const config::HttpConfig& http,
                          const Surroundings& with)
     : Service(listener.name, "http"),
-      log_config_(http.access_log),
       connections_(http.limits.connections),
       connections_per_address_(http.limits.connections_per_address),
       room_{&with.room, nullptr} {}
@@ -88,45 +86,43 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   const auto& config = std::get<config::HttpConfig>(listener.service);
   std::unique_ptr<HttpService> service(new HttpService(listener, config, with));
   const auto state = std::make_shared<SiteState>(with.registry);
-  metric::Family& requests = register_metric(with.registry, "fiberd_http_requests_total");
-  metric::Family& durations = register_metric(with.registry, "fiberd_http_request_duration_seconds");
+  const metric::StatusFamilies families = status_families(with.registry);
   http::SiteOptions options = options_of(config, with.config.shutdown);
   options.metrics = make_server_metrics(listener.name, state->leases);
-  options.metrics.unrouted = state->count_for(requests, durations, listener.name, "none");
+  options.metrics.unrouted = state->count_for(families, listener.name, "none");
   const Gates* const gates = before != nullptr ? &before->gates_ : nullptr;
   options.gate = service->gates_.make(config.flow, listener.name, "all", config.timeouts.request, with.registry, gates);
   options.error_pages = std::move(parts.error_pages);
   options.filters = std::move(parts.filters);
   options.outermost = std::move(parts.outermost);
   state->filters = std::move(parts.leases);
-  if (config.access_log.format != config::AccessLogFormat::off) {
-    if (before != nullptr && before->log_config_ == config.access_log) {
-      service->access_log_ = before->access_log_;
-    } else {
-      service->access_log_ = std::make_shared<AccessLog>(
-          config.access_log.format == config::AccessLogFormat::json ? AccessFormat::json : AccessFormat::common,
-          listener.name,
-          with.registry.lease_counter(register_metric(with.registry, "fiberd_access_log_dropped_total"),
-                                      {listener.name}));
-      std::string error;
-      if (const Result<void> added = with.access_logs.add(config.access_log.output, service->access_log_, error);
-          !added) {
-        why = {"listener " + listener.name + ": access_log.output " + config.access_log.output + ": " + error +
-                   explain_shortage(added.error()),
-               code_of(added.error(), ExitCode::bad_usage)};
-        return nullptr;
-      }
-    }
-    state->access_log = service->access_log_;
-    options.access_log = service->access_log_->hook();
-  }
+  const auto log = [&](const config::AccessLogConfig& wanted, const std::string& part) {
+    std::string error;
+    auto hook = service->access_logs_.make(wanted, listener.name, with.registry, with.access_logs,
+                                           before != nullptr ? &before->access_logs_ : nullptr, error);
+    if (!hook)
+      why = {"listener " + listener.name + ": " + part + "access_log.output " + wanted.output + ": " + error +
+                 explain_shortage(hook.error()),
+             code_of(hook.error(), ExitCode::bad_usage)};
+    return hook;
+  };
+  auto hook = log(config.access_log, "");
+  if (!hook) return nullptr;
+  options.access_log = *hook;
   for (std::size_t i = 0; i < parts.routes.size(); ++i) {
     const config::RouteConfig& r = config.routes[i];
     const std::string label = route_label(r);
     parts.routes[i].gate = service->gates_.make(r.flow, listener.name, label,
                                                 r.timeout.value_or(config.timeouts.request), with.registry, gates);
-    parts.routes[i].counters = state->count_for(requests, durations, listener.name, label);
+    if (r.access_log) {
+      hook = log(*r.access_log, "route " + label + ": ");
+      if (!hook) return nullptr;
+      parts.routes[i].access_log = *hook;
+    }
+    parts.routes[i].label = label;
+    parts.routes[i].counters = state->count_for(families, listener.name, label);
   }
+  state->access_logs = service->access_logs_.all();
   options.keeps = state;
   auto site =
       http::Site::make(std::move(options), std::move(parts.routes), before != nullptr ? before->site_.get() : nullptr);

@@ -8,11 +8,11 @@
 #include "core/base/result.hpp"
 #include "core/http/open_files.hpp"
 #include "core/metric/registry.hpp"
-#include "daemon/access_log.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/gates.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/service.hpp"
+#include "daemon/services/access_logs.hpp"
 #include "daemon/services/http_server.hpp"
 
 namespace fiberd::daemon {
@@ -38,10 +38,9 @@ class HttpService final : public Service {
  private:
   HttpService(const config::ListenerConfig& listener, const config::HttpConfig& http, const Surroundings& with);
 
-  const config::AccessLogConfig log_config_;
   const std::size_t connections_;
   const std::size_t connections_per_address_;
-  std::shared_ptr<AccessLog> access_log_;  // null: off
+  AccessLogs access_logs_;
   Gates gates_;
   std::shared_ptr<const http::Site> site_;
   std::shared_ptr<HttpServer> server_;

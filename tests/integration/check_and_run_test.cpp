@@ -52,6 +52,9 @@ struct Bad {
   const char* says;  // too
 };
 
+const std::string kLongTemplate =
+    "    access_log: {format: template, template: \"" + std::string(4'090, 'x') + "${target}\"}";
+
 const std::vector<Bad>& bad_ones() {
   static const std::vector<Bad> all{
       // what is not there
@@ -198,6 +201,16 @@ const std::vector<Bad>& bad_ones() {
       {2, server, "    mime_types: {css: text/css}", "mime_types.css", "no extension"},
       {2, server, "    access_log: {format: template, template: \"${staus}\"}", "access_log.template", "${status}"},
       {2, server, "    access_log: {format: json, sample: 2}", "access_log.sample", "at most 1"},
+      {2, server, kLongTemplate.c_str(), "access_log.template", "is too long: a line has at most 4096 bytes"},
+      {2, route, "    - {path: /, echo: {}, access_log: {format: json, output: @/no/dir/log}}",
+       "routes[0].access_log.output", "No such file"},
+      {2, route, "    - {path: /, echo: {}, access_log: {format: template}}", "routes[0].access_log.format",
+       "needs the key template"},
+      {2, route, "    - {path: /, echo: {}, access_log: {only: errors}}", "routes[0].access_log.only", "none is set"},
+      {2, route, "    - {path: /, echo: {}, error_pages: {404: @/nowhere.html}}", "routes[0].error_pages.404",
+       "No such file"},
+      {2, route, "    - {path: /, respond: {status: 404, content_type: text/html}}", "respond.content_type",
+       "body: \"\" is an empty one"},
       {2, route, "    - {path: /, respond: {body: $uri}}", "respond.body", "did you mean ${path}?"},
       {2, route, "    - {path: /*, redirect: {location: \"https://a.example${rest}\"}}", "redirect.location",
        "only ${host} may stand"},

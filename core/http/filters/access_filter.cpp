@@ -15,6 +15,7 @@ class AccessFilter final : public Filter {
     const bool allowed = options_.allow.empty() || options_.allow.contains(peer);
     if (allowed && !options_.deny.contains(peer)) return next(ex);
     metric::count(options_.refused);
+    ex.set_refusal("address");
     return ex.respond_error(403);
   }
 

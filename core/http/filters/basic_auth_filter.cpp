@@ -103,29 +103,32 @@ class BasicAuthFilter final : public Filter {
         challenge_("Basic realm=\"" + passwords_->options().realm + "\", charset=\"UTF-8\"") {}
 
   Result<void> serve(Exchange& ex, Next next) override {
-    const BasicAuthMetrics& metrics = passwords_->options().metrics;
     const HeaderView& headers = ex.request().headers;
     const std::size_t at = headers.index_of("authorization");
     if (at == headers.size()) return challenge(ex);
     const bool once = headers.index_of("authorization", at + 1) == headers.size();
     Result<BasicCredentials> credentials = parse_basic_credentials(headers[at].value);
-    if (!once || !credentials) {
-      metric::count(metrics.refused);
-      return challenge(ex);
-    }
+    if (!once || !credentials) return refuse(ex);
     if (passwords_->due()) (void)context::blocking(ex.context(), Looking(passwords_));
     const std::string user = credentials->user;
     switch (judge(ex, std::move(*credentials))) {
       case Verdict::right: ex.slot<AuthenticatedUser>().name = user; return next(ex);
-      case Verdict::wrong: metric::count(metrics.refused); return challenge(ex);
+      case Verdict::wrong: return refuse(ex);
       case Verdict::none: break;
     }
+    ex.set_refusal("busy");
     const Field later{"Retry-After", "1"};
     return ex.respond_error(503, {&later, 1});
   }
 
  private:
   enum class Verdict : std::uint8_t { right, wrong, none };
+
+  Result<void> refuse(Exchange& ex) {
+    metric::count(passwords_->options().metrics.refused);
+    ex.set_refusal("credentials");
+    return challenge(ex);
+  }
 
   Result<void> challenge(Exchange& ex) {
     const Field field{"WWW-Authenticate", challenge_};

@@ -60,6 +60,7 @@ class CorsFilter final : public Filter {
 
   Result<void> say_no(Exchange& ex, const CorsDecision& decision) {
     metric::count(metrics_.refused);
+    ex.set_refusal("preflight");
     const Field vary{"Vary", kVary};
     const std::string text = "403 Forbidden: this " + std::string(decision.reason) + " is not allowed across origins\n";
     return ex.respond(403, "text/plain; charset=utf-8", text, {&vary, 1});

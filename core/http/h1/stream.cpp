@@ -12,6 +12,11 @@ H1Stream::Body::Body(std::uint32_t at) noexcept : room(at) {}
 H1Stream::Body::~Body() = default;
 void H1Stream::DeleteTunnel::operator()(Tunnel* tunnel) const noexcept { delete tunnel; }
 
+std::uint64_t H1Stream::received_behind_upgrade() const noexcept { return tunnel_->read(); }
+std::uint64_t H1Stream::sent_body() const noexcept {
+  return tunnel_ != nullptr ? tunnel_->written() : sent_.body_bytes;
+}
+
 const context::Context& H1Stream::client_context() {
   Connection& c = connection_;
   ClientContext& client = c.client();

@@ -77,7 +77,12 @@ class H1Stream final : public ServerStream {
     std::int64_t head_at = 0;  ///< monotonic ns, coarse; where somebody logs it
   };
   [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
-  [[nodiscard]] std::uint64_t received() const noexcept { return body_ ? body_->decoder.received() : 0; }
+  /// Bytes behind the head of the answer.
+  [[nodiscard]] std::uint64_t sent_body() const noexcept;
+  /// Of the body, or of what was sent behind an upgrade.
+  [[nodiscard]] std::uint64_t received() const noexcept {
+    return body_ ? body_->decoder.received() : tunnel_ != nullptr ? received_behind_upgrade() : 0;
+  }
 
  private:
   class Output;
@@ -103,6 +108,7 @@ class H1Stream final : public ServerStream {
   /// How much of a body is read for nothing, so that the connection can go on.
   static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
 
+  [[nodiscard]] std::uint64_t received_behind_upgrade() const noexcept;
   [[nodiscard]] Result<std::size_t> receive_body(Deadline own);
   [[nodiscard]] std::error_code before_waiting() noexcept;
   [[nodiscard]] bool drain_body() noexcept;

@@ -228,7 +228,8 @@ Result<net::ByteStream*> H1Stream::upgrade(std::string_view protocol, std::span<
   Result<std::string> text = interim(101, fields);
   if (!text) return fail(text.error());
   text->append("Upgrade: ").append(protocol).append("\r\nConnection: upgrade\r\n\r\n");
-  auto tunnel = std::make_unique<Tunnel>(*c.stream_, std::string_view(c.ws_->in + c.begin_, c.end_ - c.begin_));
+  auto tunnel =
+      std::make_unique<Tunnel>(*c.stream_, std::string_view(c.ws_->in + c.begin_, c.end_ - c.begin_), c.sent_);
   sent_.answer_at = c.sent_ + c.out_size_;
   sent_.body_at = sent_.answer_at + text->size();
   if (const std::error_code error = c.flush_with(*text)) return fail(error);

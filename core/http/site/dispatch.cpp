@@ -85,6 +85,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   reason_ = find_route(room);
   if (reason_ != Reject::none) [[unlikely]] {
     metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
+    if (route_ != nullptr) ex.error_pages_ = route_->error_pages;  // of what it wants of requests
     route_ = nullptr;
     chain_ = &site_.refused_;
   } else if (route_ == nullptr) {
@@ -98,6 +99,8 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
         Deadline::after(begin, route_->request_timeout ? *route_->request_timeout : site_.options().timeouts.request);
     chain_ = &site_.chains_[match_.index];
   }
+  if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
+    c->begin();
   const std::error_code error = chain_->empty() ? last() : next(0);
   ex.end_context();
   return error;

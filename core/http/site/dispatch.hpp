@@ -18,6 +18,7 @@ class Dispatch {
   Dispatch(const Site& site, Exchange& exchange, const ServerMetrics& metrics) noexcept
       : site_(site), exchange_(exchange), metrics_(metrics) {}
 
+  /// Tells the counters of the route that the request has begun; whoever accounts for it tells them its end.
   /// `room` needs the size of the longest target. `begin`: monotonic ns, when the request began. An error: the
   /// connection is lost. On a fiber.
   [[nodiscard]] std::error_code run(std::span<char> room, std::int64_t begin) noexcept;

@@ -8,7 +8,8 @@
 
 namespace fiberd::http {
 
-static Result<void> answer(Exchange& exchange, const Gate::Refusal& refusal) {
+static Result<void> answer(Exchange& exchange, const Gate::Refusal& refusal, Limit limit) {
+  exchange.set_refusal(to_string(limit));
   std::array<char, 24> text;
   const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), refusal.retry_after);
   const Field field{"Retry-After", {text.data(), static_cast<std::size_t>(end - text.data())}};
@@ -18,7 +19,7 @@ static Result<void> answer(Exchange& exchange, const Gate::Refusal& refusal) {
 /// Who waits does so under the request's context: a client that has gone gives up its place in the queue.
 Result<void> GateFilter::pass(Exchange& ex, Next next) {
   const GateRequest request{ex.request().headers, gate_.wants_client() ? ex.client_key() : 0};
-  if (const Gate::Refusal refusal = gate_.take_token(request)) return answer(ex, refusal);
+  if (const Gate::Refusal refusal = gate_.take_token(request)) return answer(ex, refusal, Limit::rate_limit);
   flow::Permit permit;
   const bool waits = !gate_.try_take_place(permit);
   context::Context ctx;
@@ -28,12 +29,13 @@ Result<void> GateFilter::pass(Exchange& ex, Next next) {
     ctx = ex.context();
   }
   if (waits)
-    if (const Gate::Refusal refusal = gate_.wait_for_place(ctx, request, permit)) return answer(ex, refusal);
+    if (const Gate::Refusal refusal = gate_.wait_for_place(ctx, request, permit))
+      return answer(ex, refusal, Limit::concurrency);
   Result<void> done;
   const Gate::Refusal refusal = gate_.run(ctx, [&] { done = next(ex); });
   if (refusal) {
     permit.ignore();
-    return answer(ex, refusal);
+    return answer(ex, refusal, Limit::worker_pool);
   }
   // What was answered without work says nothing of the load; what timed out does.
   if (ex.status() >= 400 && ex.status() < 500) permit.ignore();
@@ -45,7 +47,8 @@ Result<void> GateFilter::serve(Exchange& ex, Next next) {
   try {
     return pass(ex, next);
   } catch (const std::bad_alloc&) {  // a request for which there is no memory to wait
-    return ex.committed() ? fail(std::errc::not_enough_memory) : answer(ex, {.status = 503, .retry_after = 1});
+    return ex.committed() ? fail(std::errc::not_enough_memory)
+                          : answer(ex, {.status = 503, .retry_after = 1}, Limit::concurrency);
   }
 }
 

@@ -52,6 +52,9 @@ struct Timeouts {
 struct AccessLogHook {
   void (*write)(void* argument, const AccessRecord& record) noexcept = nullptr;
   void* argument = nullptr;
+  /// Whether requests for this path, which is in normal form, are written; null: all are. Empty: of a head that was not
+  /// understood.
+  bool (*wants)(void* argument, std::string_view path) noexcept = nullptr;
 };
 
 /// Counters of a server; each may be null (not counted).

@@ -31,7 +31,10 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   replace("listeners[].owner", "listeners[2].owner");
   replace("listeners[]", "listeners[0]");
   if (path == "admin.mode" || path == "admin.owner") overrides.push_back("admin.address=unix:/admin");
-  if (path == "listeners[0].http.access_log.output") overrides.push_back("listeners[0].http.access_log.format=json");
+  if (const std::size_t log = path.find(".access_log."); log != std::string::npos && !path.ends_with(".format")) {
+    const std::string section = path.substr(0, log) + ".access_log";
+    overrides.push_back(section + (path.ends_with(".template") ? "={format: template}" : "={format: json}"));
+  }
   if (action == "redirect")
     overrides.push_back("listeners[0].http.routes[0]={path: /, redirect: {location: /x}}");
   else if (action == "files")

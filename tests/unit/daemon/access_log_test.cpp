@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@
 
 using namespace fiberd;
 using daemon::AccessFormat;
+using daemon::AccessLine;
 using daemon::AccessLog;
 using test::Json;
 using namespace std::chrono_literals;
@@ -58,7 +60,7 @@ http::AccessRecord record(std::string_view target, const net::Endpoint& peer) {
 class Written {
  public:
   Written(AccessFormat format, const std::string& file, const std::string& listener, metric::Counter* dropped)
-      : log_(std::make_shared<AccessLog>(format, listener, dropped)) {
+      : log_(std::make_shared<AccessLog>(AccessLine::make(format, listener).value(), dropped)) {
     std::string why;
     auto opened = daemon::LineWriter::open({.output = file, .look_every = 200ms}, why);
     REQUIRE(opened.has_value());
@@ -212,10 +214,10 @@ TEST_CASE("logs come to an output and leave it while its writer runs: nothing is
   const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
   daemon::AccessLogWriters writers;
   std::string why;
-  auto first = std::make_shared<AccessLog>(daemon::AccessFormat::common, "one", nullptr);
+  auto first = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "one").value(), nullptr);
   REQUIRE(writers.add(file, first, why));
   REQUIRE_FALSE(writers.start());
-  auto second = std::make_shared<AccessLog>(daemon::AccessFormat::common, "two", nullptr);
+  auto second = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "two").value(), nullptr);
   REQUIRE(writers.add(file, second, why));
   std::weak_ptr<AccessLog> gone = first;
   first->write(record("/first", peer));
@@ -234,9 +236,53 @@ TEST_CASE("logs come to an output and leave it while its writer runs: nothing is
   }));
   // The file is let go of: a writer that comes later opens it anew.
   ::unlink(file.c_str());
-  auto third = std::make_shared<AccessLog>(daemon::AccessFormat::common, "three", nullptr);
+  auto third = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "three").value(), nullptr);
   REQUIRE(writers.add(file, third, why));
   third->write(record("/anew", peer));
   CHECK(test::eventually([&] { return test::read_file(file).find("/anew") != std::string::npos; }));
   writers.stop(std::chrono::seconds(1), INT64_MAX);
+}
+
+TEST_CASE("which answers get a line: by path, by status, by chance", "[daemon][access_log]") {
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  const auto line = [] { return AccessLine::make(AccessFormat::written, "web", "${target} ${status}").value(); };
+  const auto written = [](AccessLog& log) {
+    std::string text;
+    std::array<char, 8192> room;
+    while (const std::size_t n = log.take(room.data(), room.size())) text.append(room.data(), n);
+    return text;
+  };
+  const auto say = [&](AccessLog& log, unsigned status) {
+    http::AccessRecord r = record("/", peer);
+    r.status = status;
+    log.write(r);
+  };
+  AccessLog all(line(), nullptr);
+  CHECK(all.hook().wants == nullptr);
+  for (const unsigned status : {101U, 200U, 499U, 599U}) say(all, status);
+  CHECK(written(all) == "/ 101\n/ 200\n/ 499\n/ 599\n");
+
+  AccessLog some(line(), nullptr, {.only = {{400, 599}, {301, 301}}});
+  for (const unsigned status : {101U, 200U, 300U, 301U, 302U, 399U, 400U, 499U, 500U, 599U}) say(some, status);
+  CHECK(written(some) == "/ 301\n/ 400\n/ 499\n/ 500\n/ 599\n");
+
+  AccessLog paths(line(), nullptr, {.not_paths = {"/healthz", "/static/*"}});
+  const http::AccessLogHook hook = paths.hook();
+  REQUIRE(hook.wants != nullptr);
+  for (const char* path : {"/healthz", "/static/", "/static/a/b"}) CHECK_FALSE(hook.wants(hook.argument, path));
+  for (const char* path : {"/", "/healthz/", "/healthzz", "/static", "/statics", "*", ""})
+    CHECK(hook.wants(hook.argument, path));
+  AccessLog none(line(), nullptr, {.not_paths = {"/*"}});
+  CHECK_FALSE(none.wants("/"));
+  CHECK_FALSE(none.wants("/x"));
+
+  // A tenth of 20,000 is 2,000 ± 42: beyond eight times that chance does not come.
+  AccessLog tenth(line(), nullptr, {.sample = 0.1});
+  for (int i = 0; i < 20'000; ++i) say(tenth, 200);
+  const std::uint64_t count = tenth.lines();
+  CHECK(count > 1'660);
+  CHECK(count < 2'340);
+  AccessLog least(line(), nullptr, {.sample = 1e-12});
+  for (int i = 0; i < 1'000; ++i) say(least, 200);
+  CHECK(least.lines() == 0);
 }

@@ -72,3 +72,24 @@ TEST_CASE("media types", "[http]") {
     CHECK(media_type_for(name) == "application/octet-stream");
   }
 }
+
+TEST_CASE("media types of an operator's own come before those that are known", "[http][mime]") {
+  const Result<MediaTypes> made = MediaTypes::make({{".PNG", "image/x"},
+                                                    {".a-long-extension-that-is-not-known", "text/x; charset=utf-8"},
+                                                    {".b", "b/1"},
+                                                    {".b", "b/2"}});
+  REQUIRE(made);
+  const MediaTypes& types = *made;
+  CHECK(types.find("/d.b/x.png") == "image/x");
+  CHECK(types.find("x.PnG") == "image/x");
+  CHECK(types.find("x.A-long-extension-that-is-not-known") == "text/x; charset=utf-8");
+  CHECK(types.find("x.b") == "b/1");
+  CHECK(types.find("x.png.gif") == "image/gif");
+  CHECK(types.find("index.html") == "text/html; charset=utf-8");
+  for (const char* name : {"", "b", ".b", "x.", "x.unknown", "/a.b/x"})
+    CHECK(types.find(name) == "application/octet-stream");
+  CHECK(MediaTypes().find("a.css") == media_type_for("a.css"));
+  for (const auto& [extension, type] : std::vector<std::pair<std::string, std::string>>{
+           {"a", "b/c"}, {".", "b/c"}, {".a.b", "b/c"}, {".a", ""}, {".a", "b/c\r\nX: y"}})
+    CHECK(MediaTypes::make({{extension, type}}).error() == std::errc::invalid_argument);
+}

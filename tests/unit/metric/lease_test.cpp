@@ -42,6 +42,15 @@ Family& counters(Registry& registry, std::size_t most = 1000) {
   return registry.family({.name = "c_total", .help = "h", .labels = {"l"}, .max_series = most});
 }
 
+StatusFamilies status_families(Registry& registry) {
+  const std::vector<std::string> labels{"listener", "route"};
+  return {.requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}}),
+          .durations = registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = labels}),
+          .received = registry.family({.name = "in_total", .help = "h", .labels = labels}),
+          .sent = registry.family({.name = "out_total", .help = "h", .labels = labels}),
+          .in_flight = registry.family({.name = "in_flight", .help = "h", .type = Type::gauge, .labels = labels})};
+}
+
 }  // namespace
 
 TEST_CASE("equal labels count on the same cells, whoever leased them first", "[metric][lease]") {
@@ -191,15 +200,12 @@ TEST_CASE("a callback takes the place of a series that only lingers, not of one 
 
 TEST_CASE("status counters of two configurations count together", "[metric][lease]") {
   Registry registry(kOptions);
-  Family& requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}});
-  Family& durations =
-      registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = {"listener", "route"}});
-  auto before = std::make_unique<StatusCounters>(registry, requests, durations, "web", "/");
-  before->record(200, 1);
-  before->record(404, 1);
-  StatusCounters after(registry, requests, durations, "web", "/");
-  after.record(200, 1);
-  before->record(200, 1);
+  auto before = std::make_unique<StatusCounters>(registry, status_families(registry), "web", "/");
+  before->record(200, 1, 0, 0);
+  before->record(404, 1, 0, 0);
+  StatusCounters after(registry, status_families(registry), "web", "/");
+  after.record(200, 1, 0, 0);
+  before->record(200, 1, 0, 0);
   before.reset();
   time_now += kGrace;
   CHECK(value(registry, "r_total", {"web", "/", "200"}) == 3);

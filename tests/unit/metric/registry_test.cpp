@@ -27,6 +27,15 @@ double value(const Registry& registry, std::string_view name, const std::vector<
   return -1;
 }
 
+StatusFamilies status_families(Registry& registry) {
+  const std::vector<std::string> labels{"listener", "route"};
+  return {.requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}}),
+          .durations = registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = labels}),
+          .received = registry.family({.name = "in_total", .help = "h", .labels = labels}),
+          .sent = registry.family({.name = "out_total", .help = "h", .labels = labels}),
+          .in_flight = registry.family({.name = "in_flight", .help = "h", .type = Type::gauge, .labels = labels})};
+}
+
 }  // namespace
 
 TEST_CASE("one series per label values", "[metric]") {
@@ -150,11 +159,8 @@ TEST_CASE("a callback is read at each snapshot until its handle goes", "[metric]
 
 TEST_CASE("status counters", "[metric]") {
   Registry registry;
-  Family& requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}});
-  Family& durations =
-      registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = {"listener", "route"}});
-  StatusCounters status(registry, requests, durations, "web", "/*");
-  for (const unsigned code : {200U, 200U, 404U, 99U, 299U, 600U, 0U}) status.record(code, 1'000'000);
+  StatusCounters status(registry, status_families(registry), "web", "/*");
+  for (const unsigned code : {200U, 200U, 404U, 99U, 299U, 600U, 0U}) status.record(code, 1'000'000, 0, 0);
   CHECK(value(registry, "r_total", {"web", "/*", "200"}) == 2);
   CHECK(value(registry, "r_total", {"web", "/*", "404"}) == 1);
   CHECK(value(registry, "r_total", {"web", "/*", "other"}) == 4);
@@ -164,12 +170,32 @@ TEST_CASE("status counters", "[metric]") {
   CHECK(find(all, "d_seconds")->samples.at(0).sum == Approx(0.007));
 }
 
+TEST_CASE("StatusCounters count bytes both ways and who is on the way, on owned shards and on the shared one",
+          "[metric]") {
+  Registry registry;
+  // The first segment of cells is full: these lie in later ones.
+  Family& many = registry.family({.name = "many_total", .help = "h", .labels = {"n"}});
+  for (int i = 0; i < 700; ++i) registry.counter(many, {std::to_string(i)}).add();
+  StatusCounters status(registry, status_families(registry), "web", "/");
+  const ShardId owned = ShardAllocator::acquire();
+  for (const ShardId shard : {ShardId{0}, owned}) {
+    fiberd::thread_locals()->shard = shard;
+    for (int i = 0; i < 3; ++i) status.begin();
+    status.record(200, 1'000, 100, 3'000);
+    status.record(500, 1'000, 20, 400);
+  }
+  fiberd::thread_locals()->shard = 0;
+  ShardAllocator::release(owned);
+  CHECK(value(registry, "in_total", {"web", "/"}) == 240);
+  CHECK(value(registry, "out_total", {"web", "/"}) == 6800);
+  CHECK(value(registry, "in_flight", {"web", "/"}) == 2);
+  CHECK(value(registry, "r_total", {"web", "/", "200"}) == 2);
+  for (int i = 0; i < 700; ++i) REQUIRE(value(registry, "many_total", {std::to_string(i)}) == 1);
+}
+
 TEST_CASE("snapshots and registrations while increments run", "[metric]") {
   Registry registry;
-  Family& requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}});
-  Family& durations =
-      registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = {"listener", "route"}});
-  StatusCounters status(registry, requests, durations, "web", "/");
+  StatusCounters status(registry, status_families(registry), "web", "/");
   constexpr unsigned kThreads = 8;
   constexpr unsigned kRounds = 20'000;
   std::vector<std::thread> threads;
@@ -177,7 +203,7 @@ TEST_CASE("snapshots and registrations while increments run", "[metric]") {
     threads.emplace_back([&, t] {
       const ShardId shard = t % 2 == 0 ? ShardAllocator::acquire() : 0;
       fiberd::thread_locals()->shard = shard;
-      for (unsigned i = 0; i < kRounds; ++i) status.record(200 + i % 8, i);
+      for (unsigned i = 0; i < kRounds; ++i) status.record(200 + i % 8, i, 0, 0);
       fiberd::thread_locals()->shard = 0;
       ShardAllocator::release(shard);
     });

@@ -42,11 +42,17 @@ runtime::MemStats some_stats() {
 }
 
 void use_some(metric::Registry& registry) {
-  metric::StatusCounters status(registry, observe::register_metric(registry, "fiberd_http_requests_total"),
-                                observe::register_metric(registry, "fiberd_http_request_duration_seconds"), "web",
-                                "/a\"\\\n*");
-  status.record(200, 300'000);
-  status.record(404, 20'000'000'000);
+  const auto family = [&](const char* name) -> metric::Family& { return observe::register_metric(registry, name); };
+  metric::StatusCounters status(registry,
+                                {.requests = family("fiberd_http_requests_total"),
+                                 .durations = family("fiberd_http_request_duration_seconds"),
+                                 .received = family("fiberd_http_received_bytes_total"),
+                                 .sent = family("fiberd_http_sent_bytes_total"),
+                                 .in_flight = family("fiberd_http_requests_in_flight")},
+                                "web", "/a\"\\\n*");
+  for (int i = 0; i < 3; ++i) status.begin();
+  status.record(200, 300'000, 100, 2000);
+  status.record(404, 20'000'000'000, 50, 300);
   registry.gauge(observe::register_metric(registry, "fiberd_listener_connections"), {"web"}).add(2);
 }
 
