@@ -162,7 +162,7 @@ TEST_CASE("a reload adds and takes away one address of a listener, and connectio
   CHECK(metric(daemon, "fiberd_listener_connections{listener=\"web\"}") == 3);
   CHECK(ask(c) == "200 two");
   CHECK(
-      eventually([&] { return metric(daemon, "fiberd_http_reclaimed_total{listener=\"web\",reason=\"idle\"}") >= 1; }));
+      eventually([&] { return metric(daemon, "fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") >= 1; }));
   // An address that is taken is refused with its place, and nothing of the rest is done.
   const int taken = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const std::uint16_t theirs = free_port();
@@ -244,7 +244,7 @@ TEST_CASE("a listener that is renamed keeps its address; what it served ends",
   CHECK(ask(a) == "200 two");
   CHECK(metric(daemon, "fiberd_listener_accepted_total{listener=\"new\"}") == 1);
   CHECK(finish(*upload) == "helloworld");
-  CHECK(eventually([&] { return !daemon.metric("fiberd_listener_connections{listener=\"old\"}").has_value(); }));
+  CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"old\"}").value_or(0) == 0; }));
   // And back, while somebody holds on to each of them.
   HttpClient kept(a);
   CHECK(ask(kept) == "200 two");
@@ -288,6 +288,24 @@ TEST_CASE("two listeners swap their addresses; their connections stay theirs",
   CHECK(ask(b) == "200 two");
   CHECK(ask(c) == "200 one");
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("the admin listener and another swap their addresses", "[integration][daemon][addresses][reload]") {
+  const std::uint16_t a = free_port();
+  const std::uint16_t b = free_port();
+  const auto head = [](std::uint16_t port) { return "admin: {address: " + at(port) + "}\n"; };
+  Daemon daemon(head(a) + "listeners:\n" + http("web", at(b), "web"));
+  HttpClient kept(b);
+  CHECK(ask(kept) == "200 web");
+  CHECK(reload(daemon, http("web", at(a), "swapped"), head(b)).status == 200);
+  CHECK(ask(a) == "200 swapped");
+  CHECK(ask(kept) == "200 swapped");
+  HttpClient admin(b);
+  admin.send(get_admin("/healthz"));
+  const auto answer = admin.receive();
+  REQUIRE(answer);
+  CHECK(answer->status == 200);
   CHECK(daemon.stop() == 0);
 }
 
