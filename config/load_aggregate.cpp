@@ -73,14 +73,14 @@ std::string check_url(std::string_view text) {
   return check_host_port(text.substr(0, slash), false);
 }
 
-/// Whether what is sent to `statsd` comes back to the listener that sends it, and is sent again, for ever.
-bool is_own(std::string_view statsd, const ListenerConfig& listener, AggregateProtocol protocol) {
+/// Whether what is sent to `statsd` comes back to the listener at `address` that sends it, and is sent again, for ever.
+bool is_own(std::string_view statsd, const std::string& address, AggregateProtocol protocol) {
   const bool tcp = statsd.starts_with("tcp://");
   if (tcp || statsd.starts_with("udp://")) statsd.remove_prefix(6);
   if (protocol == (tcp ? AggregateProtocol::udp : AggregateProtocol::tcp)) return false;
   Address own;
   Address to;
-  if (!parse_address(listener.address, own).empty() || own.port == 0) return false;
+  if (!parse_address(address, own).empty() || own.port == 0) return false;
   const std::string_view port = statsd.substr(statsd.rfind(':'));
   const bool local = statsd.starts_with("localhost:");
   if (!parse_address(local ? "127.0.0.1" + std::string(port) : std::string(statsd), to).empty() || to.port != own.port)
@@ -127,7 +127,8 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
     } else if (item.has("statsd")) {
       if (const std::string wrong = check_statsd(f.statsd); !wrong.empty())
         item.report("statsd", wrong);
-      else if (is_own(f.statsd, so_far, c.protocol))
+      else if (std::any_of(so_far.addresses.begin(), so_far.addresses.end(),
+                           [&](const ListenAddress& a) { return is_own(f.statsd, a.text, c.protocol); }))
         item.report("statsd", f.statsd + " is this listener itself: what it sends would come back");
     } else if (const std::string wrong = check_url(f.prometheus); !wrong.empty()) {
       item.report("prometheus", wrong);
@@ -138,8 +139,10 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
   const Reader l = r.section("limits");
   c.connections = l.number("connections");
   c.connections_per_address = l.number("connections_per_address");
-  if (so_far.address.starts_with("unix:") && c.protocol != AggregateProtocol::tcp)
-    r.report("protocol", "a unix: address takes tcp only");
+  const auto is_unix = [](const ListenAddress& a) { return a.text.starts_with("unix:"); };
+  const bool any_unix = std::any_of(so_far.addresses.begin(), so_far.addresses.end(), is_unix);
+  const bool all_unix = any_unix && std::all_of(so_far.addresses.begin(), so_far.addresses.end(), is_unix);
+  if (any_unix && c.protocol != AggregateProtocol::tcp) r.report("protocol", "a unix: address takes tcp only");
   for (const std::string_view key :
        {std::string_view("backlog"), std::string_view("defer_accept"), std::string_view("keepalive")})
     if (listener.has(key) && c.protocol == AggregateProtocol::udp)
@@ -148,7 +151,7 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
     if (r.has(key) && c.protocol == AggregateProtocol::udp) r.report(key, "is for TCP clients, and protocol is udp");
   if (r.has("receive_buffer") && c.protocol == AggregateProtocol::tcp)
     r.report("receive_buffer", "is of the UDP socket, and protocol is tcp");
-  if (so_far.address.starts_with("unix:") && c.connections_per_address != 0)
+  if (all_unix && so_far.proxy_protocol == ProxyProtocol::off && c.connections_per_address != 0)
     l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
   if (so_far.reuseport && c.protocol != AggregateProtocol::tcp)
     listener.report("reuseport", "is for tcp; set aggregate.protocol: tcp");

@@ -171,7 +171,7 @@ std::uint64_t default_target_size(std::uint64_t header_size) {
 
 }  // namespace
 
-HttpConfig read_http(const Reader& http, bool unix_socket) {
+HttpConfig read_http(const Reader& http, bool nameless) {
   HttpConfig h;
   const Reader t = http.section("timeouts");
   h.timeouts = {t.duration("header"), t.duration("body"),  t.duration("request"), t.duration("write"),
@@ -188,7 +188,7 @@ HttpConfig read_http(const Reader& http, bool unix_socket) {
   // What a larger head is for is as a rule a longer query.
   h.limits.target_size = l.has("target_size") ? l.number("target_size") : default_target_size(h.limits.header_size);
   if (h.limits.target_size > h.limits.header_size) l.report("target_size", "is larger than header_size");
-  if (unix_socket && h.limits.connections_per_address != 0)
+  if (nameless && h.limits.connections_per_address != 0)
     l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
   h.access_log = read_access_log(http.section("access_log"), {});
   h.server = http.text("server");

@@ -4,8 +4,8 @@
 
 namespace fiberd::config {
 
-/// A listener's section http.
-[[nodiscard]] HttpConfig read_http(const Reader& http, bool unix_socket);
+/// A listener's section http; `nameless`: its clients have no addresses.
+[[nodiscard]] HttpConfig read_http(const Reader& http, bool nameless);
 /// The key `handler` of a route or of tcp.
 [[nodiscard]] HandlerAction read_handler(const Reader& r);
 

@@ -29,7 +29,7 @@ KeepAliveConfig read_keep_alive(const Reader& r) {
   return k;
 }
 
-TcpConfig read_tcp(const Reader& tcp, bool unix_socket) {
+TcpConfig read_tcp(const Reader& tcp, bool nameless) {
   TcpConfig c;
   const bool echo = tcp.has("echo");
   const bool discard = tcp.has("discard");
@@ -46,7 +46,7 @@ TcpConfig read_tcp(const Reader& tcp, bool unix_socket) {
   const Reader l = tcp.section("limits");
   c.connections = l.number("connections");
   c.connections_per_address = l.number("connections_per_address");
-  if (unix_socket && c.connections_per_address != 0)
+  if (nameless && c.connections_per_address != 0)
     l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
   return c;
 }
@@ -62,8 +62,6 @@ void read_addresses(const Reader& l, ListenerConfig& c) {
   }
   if (c.addresses.empty() || (c.addresses.size() == 1 && c.addresses.front().text.empty()))
     l.report("address", "is required");
-  if (c.addresses.size() > 1 && !kSeveralAddresses)
-    l.report("address", "a second address is not available in this version");
   if (c.addresses.empty()) return;
   c.address = c.addresses.front().text;
   c.address_at = c.addresses.front().at;
@@ -102,8 +100,10 @@ ListenerConfig read_listener(const Reader& l) {
   const bool tcp = l.has("tcp");
   const bool aggregate = l.has("aggregate");
   if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
-  if (http) c.service = read_http(l.section("http"), is_unix);
-  if (tcp && !http) c.service = read_tcp(l.section("tcp"), is_unix);
+  // Behind a proxy clients of a Unix socket have addresses, too.
+  const bool nameless = is_unix && c.proxy_protocol == ProxyProtocol::off;
+  if (http) c.service = read_http(l.section("http"), nameless);
+  if (tcp && !http) c.service = read_tcp(l.section("tcp"), nameless);
   if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);
   const auto* const sums = std::get_if<AggregateConfig>(&c.service);
   if (c.proxy_protocol != ProxyProtocol::off && sums != nullptr && sums->protocol == AggregateProtocol::udp)

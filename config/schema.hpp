@@ -42,9 +42,6 @@ struct Row {
   std::string_view later = {};  ///< of `choices` those that are refused in this version
 };
 
-/// Whether this version has listeners with more than one address.
-inline constexpr bool kSeveralAddresses = false;
-
 [[nodiscard]] std::span<const Row> schema() noexcept;
 /// Whether it can be set in this version: it and what it stands in are available.
 [[nodiscard]] bool is_available(const Row& row) noexcept;

@@ -30,7 +30,6 @@ bool Instance::provision_listener(const config::ListenerConfig& listener, HttpPa
   const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
                           parts_.room, files_};
   Entry entry;
-  entry.ipv6_only = listener.ipv6_only;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
   if (std::holds_alternative<config::HttpConfig>(listener.service)) {
@@ -46,12 +45,6 @@ bool Instance::provision_listener(const config::ListenerConfig& listener, HttpPa
         std::make_unique<AggregateService>(listener, with, static_cast<const AggregateService*>(entry.before));
   }
   if (entry.service == nullptr) return false;
-  if (follows != nullptr && entry.before == nullptr) {
-    why = {"listener " + listener.name + ": it cannot become " + std::string(entry.service->kind()) +
-               " while it runs as " + std::string(follows->kind()),
-           ExitCode::bad_usage};
-    return false;
-  }
   entries_.push_back(std::move(entry));
   return true;
 }
@@ -71,7 +64,6 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   const Surroundings with{c,          parts.handlers,  parts.registry, parts.runtime, parts.access_logs,
                           parts.room, instance->files_};
   Entry& admin = instance->admin_;
-  admin.ipv6_only = c.admin.ipv6_only;
   admin.before = before != nullptr ? before->admin_.service.get() : nullptr;
   admin.service = AdminService::provision(c.admin, parts.admin, aggregates, with,
                                           static_cast<const AdminService*>(admin.before), why);
@@ -80,6 +72,13 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
 }
 
 // ---------------------------------------------------------------------------------------------- bind
+
+/// For how many the table of descriptors is grown.
+static std::size_t connections_of(const config::ListenerConfig& listener) {
+  if (const auto* const http = std::get_if<config::HttpConfig>(&listener.service)) return http->limits.connections;
+  if (const auto* const tcp = std::get_if<config::TcpConfig>(&listener.service)) return tcp->connections;
+  return std::get<config::AggregateConfig>(listener.service).connections;
+}
 
 static bool parse_owner(const std::string& text, net::ListenerOptions& options, std::string& error) {
   FileOwner owner;
@@ -93,9 +92,8 @@ static bool parse_owner(const std::string& text, net::ListenerOptions& options, 
 bool Instance::bind_one(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
                         Need need, Failure& why) {
   const std::string& name = entry.service->name();
-  auto bound = std::make_shared<BoundSocket>(name, address, parts_.registry);
+  auto bound = std::make_shared<BoundSocket>(BoundSocket{name, address, !options.dual_stack});
   options.name = name;
-  options.metrics = make_listener_metrics(name, bound->leases);
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
   if (!endpoint) {
     why = {"listener " + name + ": address " + address + " is no numeric address with a port, nor unix:/path",
@@ -121,68 +119,77 @@ bool Instance::bind_one(Entry& entry, const std::string& address, const config::
   return true;
 }
 
+/// The socket at `address` that the instance before has, now ours, too; or null.
+std::shared_ptr<BoundSocket> Instance::keep(Entry& entry, const std::string& address, const Instance* before) {
+  if (before == nullptr) return nullptr;
+  auto kept = before->sockets_.find(entry.service->name(), address, sockets_);
+  if (kept == nullptr) return nullptr;
+  entry.sockets.push_back(kept);
+  sockets_.add(kept);
+  return kept;
+}
+
 /// TCP and what else the service has (UDP) on one port: where any free one will do, one must be found that is free for
 /// both.
-bool Instance::bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
-                             Failure& why) {
+bool Instance::bind_address(Entry& entry, const config::ListenAddress& address, const net::ListenerOptions& options,
+                            const Instance* before, Failure& why) {
   static constexpr int kTries = 16;
-  net::ListenerOptions options;
-  options.backlog = static_cast<int>(listener.backlog);
-  options.keep_alive = {listener.keep_alive.idle, listener.keep_alive.interval, listener.keep_alive.count};
-  options.reuse_port = listener.reuseport;
-  options.dual_stack = !listener.ipv6_only;
-  options.mode = listener.mode;
-  options.defer_accept = listener.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(listener.service));
-  options.connections = entry.service->serving().connections;
-  std::string error;
-  if (!parse_owner(listener.owner, options, error)) {
-    why = {"listener " + listener.name + ": " + error, ExitCode::bad_usage};
+  const std::string& name = entry.service->name();
+  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address.text);
+  if (!endpoint) {
+    why = {"listener " + name + ": address " + address.text + " is no numeric address with a port, nor unix:/path",
+           ExitCode::bad_usage};
     return false;
   }
-  const std::string& address = listener.address;
-  if (before != nullptr) {
-    if (auto kept = before->sockets_.find(listener.name, address)) {
-      entry.sockets.push_back(kept);
-      sockets_.add(std::move(kept));
-      return true;
-    }
-  }
-  if (entry.before != nullptr && !entry.service->wants_tcp()) return true;
-  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
+  std::shared_ptr<BoundSocket> tcp = entry.service->wants_tcp() ? keep(entry, address.text, before) : nullptr;
+  const bool kept = tcp != nullptr;
   for (int left = kTries;; --left) {
-    if (entry.service->wants_tcp())
-      if (!bind_one(entry, address, listener.address_at, options, Need::required, why)) return false;
-    if (!endpoint) {
-      why = {"listener " + listener.name + ": address " + address + " is no numeric address with a port",
-             ExitCode::bad_usage};
-      return false;
+    if (entry.service->wants_tcp() && tcp == nullptr) {
+      if (!bind_one(entry, address.text, address.at, options, Need::required, why)) return false;
+      tcp = entry.sockets.back();
     }
-    const Result<void> bound = entry.service->bind_others(
-        entry.sockets.empty() ? *endpoint : entry.sockets.front()->socket->local(), options.dual_stack);
+    const Result<void> bound =
+        entry.service->bind_others(address.text, tcp != nullptr ? tcp->socket->local() : *endpoint, options.dual_stack);
     if (bound) return true;
-    if (!entry.sockets.empty() && endpoint->port() == 0 && bound.error() == std::errc::address_in_use && left > 0) {
-      entry.sockets.clear();
-      sockets_.remove(listener.name);
+    if (tcp != nullptr && !kept && endpoint->port() == 0 && bound.error() == std::errc::address_in_use && left > 0) {
+      sockets_.remove(*tcp);
+      entry.sockets.pop_back();
+      tcp = nullptr;
       continue;
     }
-    why = {"listener " + listener.name + ": cannot bind " + address +
-               " (UDP): " + why_unbound(bound.error(), listener.address_at, "ss -lunp"),
+    why = {"listener " + name + ": cannot bind " + address.text +
+               " (UDP): " + why_unbound(bound.error(), address.at, "ss -lunp"),
            code_of(bound.error(), ExitCode::cannot_bind)};
     return false;
   }
 }
 
+bool Instance::bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
+                             Failure& why) {
+  net::ListenerOptions options;
+  options.backlog = static_cast<int>(listener.backlog);
+  options.keep_alive = {listener.keep_alive.idle, listener.keep_alive.interval, listener.keep_alive.count};
+  options.reuse_port = listener.reuseport;
+  options.mode = listener.mode;
+  options.defer_accept = listener.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(listener.service));
+  options.connections = connections_of(listener);
+  std::string error;
+  if (!parse_owner(listener.owner, options, error)) {
+    why = {"listener " + listener.name + ": " + error, ExitCode::bad_usage};
+    return false;
+  }
+  for (const config::ListenAddress& address : listener.addresses) {
+    options.dual_stack = !address.ipv6_only;
+    if (!bind_address(entry, address, options, before, why)) return false;
+  }
+  return true;
+}
+
 bool Instance::bind_admin(const Instance* before, Failure& why) {
   const config::AdminConfig& config = config_.admin;
-  if (before != nullptr) {
-    if (auto kept = before->sockets_.find("admin", config.address); kept != nullptr && before->admin_.service) {
-      admin_.sockets.push_back(kept);
-      sockets_.add(std::move(kept));
-      return true;
-    }
-  }
+  if (keep(admin_, config.address, before) != nullptr) return true;
   net::ListenerOptions options;
-  options.connections = admin_.service->serving().connections;
+  options.connections = kAdminConnections;
   options.mode = config.mode;
   options.dual_stack = !config.ipv6_only;
   std::string error;
@@ -206,10 +213,11 @@ bool Instance::bind(const Instance* before, Failure& why) {
 // ---------------------------------------------------------------------------------------------- start, adopt, leave
 
 Result<void> Instance::start(Entry& entry) {
-  if (entry.before == nullptr)
-    if (const Result<void> started = entry.service->start(); !started) return started;
+  Service& service = *entry.service;
+  if (const Result<void> started = entry.before == nullptr ? service.start() : service.start_more(); !started)
+    return started;
   // At a new address of a listener that is there the one before serves until it is followed.
-  Service& serves = entry.before != nullptr ? *entry.before : *entry.service;
+  Service& serves = entry.before != nullptr ? *entry.before : service;
   for (const auto& s : entry.sockets) {
     if (s->started) continue;
     if (const Result<void> started = s->socket->start(serves.serving()); !started) return started;
@@ -224,35 +232,33 @@ Result<void> Instance::start() {
   return admin_.service != nullptr ? start(admin_) : Result<void>();
 }
 
-std::vector<Instance::Entry> Instance::undo() noexcept {
+void Instance::undo() noexcept {
   const std::atomic<std::int64_t> now{0};
-  std::vector<Entry> left;
   const auto undo_one = [&](Entry& e) {
     for (const auto& s : e.sockets) {
       static constexpr long kOurs = 2;  // the entry's and the set's
-      if (s.use_count() != kOurs) continue;
-      s->socket->stop();
-      if (e.before == nullptr || s->socket->connections() == 0) continue;
-      left.emplace_back();
-      left.back().sockets.push_back(s);
+      if (s.use_count() == kOurs) s->socket->stop();
     }
-    if (e.before == nullptr) (void)e.service->drain(now);
+    if (e.before == nullptr)
+      (void)e.service->drain(now);
+    else
+      e.service->undo_more();
   };
   for (Entry& e : entries_) undo_one(e);
   if (admin_.service != nullptr) undo_one(admin_);
-  return left;
 }
 
 void Instance::adopt(Entry& entry) {
-  if (entry.before == nullptr) return;
-  entry.service->adopt(*entry.before);
-  for (const auto& s : entry.sockets) s->socket->replace(entry.service->serving());
+  if (entry.before != nullptr) entry.service->adopt(*entry.before);
+  for (const auto& s : entry.sockets) {
+    s->socket->replace(entry.service->serving());
+    s->listener = entry.service->name();
+  }
 }
 
 void Instance::adopt() {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     adopt(entries_[i]);
-    if (entries_[i].before == nullptr) continue;
     const config::ListenerConfig& c = config_.listeners[i];
     change(entries_[i], c.owner,
            {.backlog = static_cast<int>(c.backlog),
@@ -262,7 +268,7 @@ void Instance::adopt() {
   }
   if (admin_.service == nullptr) return;
   adopt(admin_);
-  if (admin_.before != nullptr) change(admin_, config_.admin.owner, {.mode = config_.admin.mode});
+  change(admin_, config_.admin.owner, {.mode = config_.admin.mode});
 }
 
 /// What of a socket that is kept may be another now.
@@ -293,8 +299,13 @@ void Instance::leave(const Instance& successor, std::vector<Entry>& left) {
     if (out.service != nullptr || !out.sockets.empty()) left.push_back(std::move(out));
   };
   for (Entry& e : entries_)
-    if (e.service != nullptr) look(e, successor.find(e.service->name()) != nullptr);
-  look(admin_, successor.admin_.service != nullptr);
+    if (e.service != nullptr) look(e, successor.follows(*e.service));
+  if (admin_.service != nullptr) look(admin_, successor.follows(*admin_.service));
+}
+
+bool Instance::follows(const Service& service) const noexcept {
+  return admin_.before == &service ||
+         std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.before == &service; });
 }
 
 std::vector<std::shared_ptr<const void>> Instance::ends_on_fibers() const {
@@ -319,7 +330,7 @@ Room::Present Instance::present() const {
   Room::Present present;
   present.files = files_;
   for (const Entry& e : entries_) {
-    for (const auto& s : e.sockets) present.listeners.emplace_back(s, s->socket.get());
+    if (auto counts = e.service->counts()) present.counts.push_back(std::move(counts));
     if (auto server = e.service->http_server()) present.servers.push_back(std::move(server));
   }
   return present;
@@ -331,8 +342,8 @@ std::vector<std::string> Instance::announcements() const {
     const std::string what = e.service->name() + " (" + e.service->describe();
     for (const auto& s : e.sockets)
       lines.push_back("listening on " + s->socket->local().to_string() + ": " + what +
-                      (e.ipv6_only ? ", IPv6 alone)" : ")"));
-    if (const std::string other = e.service->other_address(); !other.empty())
+                      (s->ipv6_only ? ", IPv6 alone)" : ")"));
+    for (const std::string& other : e.service->other_addresses())
       lines.push_back("listening on " + other + ": " + what + ")");
   };
   for (const Entry& e : entries_) say(e);

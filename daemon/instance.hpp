@@ -9,8 +9,14 @@
 //   provision  services, with what they take over from `before` in hand but untouched       may fail, changes nothing
 //   bind       sockets that are new                                                          may fail, changes nothing
 //   start      services and sockets that are new begin to serve                              may fail: undo()
-//   adopt      the others take over; limits and handlers of their sockets are replaced       cannot fail
+//   adopt      the others take over; who is served by kept sockets is replaced               cannot fail
 //   leave      on the old one: what nobody took over
+//
+// A service follows the one of the same name and kind; a socket is kept by its address. The two need not go together: a
+// listener that is renamed, or becomes something else, is a new service at an old socket, and two that swap their
+// addresses are old services at each other's. Who comes by a socket before adopt() is the old service's and ends there,
+// with its limits; who comes after is the new one's. Nobody is in between, and since all that can fail has been done by
+// then, no reload ends with one of two addresses swapped.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -46,7 +52,6 @@ class Instance {
     Service* before = nullptr;  ///< whom it follows, until adopt()
     /// Of one that has left: who is followed by another, and whom its sockets ask until they are closed.
     std::unique_ptr<Service> asked{};
-    bool ipv6_only = false;
   };
   /// `provided`: as provision() opened it for `config`. Null: `why` says what cannot be had.
   [[nodiscard]] static std::unique_ptr<Instance> provision(config::Config config, Provided provided,
@@ -56,8 +61,8 @@ class Instance {
   [[nodiscard]] bool bind(const Instance* before, Failure& why);
   /// Services that are new, in the order of the file, then the admin's. On a fiber.
   [[nodiscard]] Result<void> start();
-  /// What start() began is cut. Returns sockets by which somebody came to a service that goes on. On a fiber.
-  [[nodiscard]] std::vector<Entry> undo() noexcept;
+  /// What start() began is cut. On a fiber.
+  void undo() noexcept;
   /// Takes over from the instance that it was provisioned with. On a fiber. Throws std::bad_alloc: then it must be
   /// called again, for some of it has been taken over.
   void adopt();
@@ -88,6 +93,9 @@ class Instance {
                                         Failure& why);
   [[nodiscard]] bool bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
                                    Failure& why);
+  [[nodiscard]] bool bind_address(Entry& entry, const config::ListenAddress& address,
+                                  const net::ListenerOptions& options, const Instance* before, Failure& why);
+  [[nodiscard]] std::shared_ptr<BoundSocket> keep(Entry& entry, const std::string& address, const Instance* before);
   [[nodiscard]] bool bind_admin(const Instance* before, Failure& why);
   [[nodiscard]] bool bind_one(Entry& entry, const std::string& address, const config::Place& at,
                               net::ListenerOptions options, Need need, Failure& why);
@@ -95,6 +103,7 @@ class Instance {
   void adopt(Entry& entry);
   static void change(Entry& entry, const std::string& owner, net::SocketSettings settings);
   [[nodiscard]] const Entry* find(const std::string& name) const noexcept;
+  [[nodiscard]] bool follows(const Service& service) const noexcept;
 
   const config::Config config_;
   const InstanceParts parts_;

@@ -59,7 +59,6 @@ class Process {
   [[nodiscard]] bool look_for_flaws(Prepared& next);
   [[nodiscard]] bool begin(Prepared& next);
   void commit(Prepared& next);
-  void undo(Instance& instance);
   [[nodiscard]] ReloadAnswer refuse(Prepared& next);
   void retire(std::vector<Instance::Entry> entries, std::int64_t deadline);
 

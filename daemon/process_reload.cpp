@@ -97,15 +97,13 @@ bool Process::begin(Prepared& next) {
                              explain_shortage(opened.error()));
     }
   } catch (...) {
-    undo(*next.instance);
+    next.instance->undo();
     throw;
   }
   if (next.wrong.empty()) return true;
-  undo(*next.instance);
+  next.instance->undo();
   return false;
 }
-
-void Process::undo(Instance& instance) { retire(instance.undo(), INT64_MAX); }
 
 void Process::commit(Prepared& next) {
   std::shared_ptr<Instance> old = current_;
@@ -132,8 +130,8 @@ void Process::commit(Prepared& next) {
     if (std::find(before.begin(), before.end(), line) == before.end()) log(LogLevel::info, line);
 }
 
-/// Listeners that are gone, on a fiber each: what they serve ends, or is cut at the deadline; a socket whose service
-/// goes on is kept until the last connection that came by it has gone.
+/// Listeners and addresses that are gone, on a fiber each: sockets close when their queues are empty; what a service
+/// that is gone serves ends, or is cut at the deadline.
 void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline) {
   for (Instance::Entry& e : entries) {
     auto entry = std::make_shared<Instance::Entry>(std::move(e));
@@ -162,8 +160,6 @@ void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline
           log(LogLevel::warning, "listener " + entry->service->name() + " is gone: " + std::to_string(cut) +
                                      " connections were cut at shutdown.timeout");
       }
-      for (const auto& s : entry->sockets)
-        while (s->socket->connections() != 0) (void)runtime::sleep_for(std::chrono::milliseconds(10));
       entry->sockets.clear();
       entry->service.reset();
       retiring_.fetch_sub(1, std::memory_order_acq_rel);

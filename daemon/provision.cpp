@@ -230,7 +230,8 @@ class Search {
     const auto* const aggregate = std::get_if<config::AggregateConfig>(&listener.service);
     const bool tcp = aggregate == nullptr || aggregate->protocol != config::AggregateProtocol::udp;
     const bool udp = aggregate != nullptr && aggregate->protocol != config::AggregateProtocol::tcp;
-    look_at_address(listener.name, listener.address, listener.address_at, listener.owner, listener.owner_at, tcp, udp);
+    for (const config::ListenAddress& address : listener.addresses)
+      look_at_address(listener.name, address.text, address.at, listener.owner, listener.owner_at, tcp, udp);
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     provided_.http.emplace_back();
     if (http == nullptr) return;

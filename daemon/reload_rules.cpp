@@ -6,7 +6,7 @@
 #include <variant>
 
 #include "config/reload.hpp"
-#include "core/net/endpoint.hpp"
+#include "daemon/socket_set.hpp"
 
 namespace fiberd::daemon {
 
@@ -27,17 +27,22 @@ std::string_view kind_of(const ListenerConfig& listener) {
   return kKinds[listener.service.index()];
 }
 
-/// The same address however it is written; empty for one with any port, which nobody can claim.
-std::string normal(const std::string& address) {
-  const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
-  if (!endpoint || (endpoint->family() != AF_UNIX && endpoint->port() == 0)) return {};
-  return endpoint->to_string();
-}
-
 /// Of a listener's place the key beside it: listeners[0].address → listeners[0].reuseport.
 config::Place beside(config::Place at, std::string_view key) {
-  at.key = at.key.substr(0, at.key.rfind('.') + 1) + std::string(key);
+  at.key = at.key.substr(0, at.key.rfind(".address") + 1) + std::string(key);
   return at;
+}
+
+bool wants_udp(const ListenerConfig& listener) {
+  const auto* const aggregate = std::get_if<config::AggregateConfig>(&listener.service);
+  return aggregate != nullptr && aggregate->protocol != config::AggregateProtocol::tcp;
+}
+
+/// "127.0.0.1:80, [::1]:80"
+std::string addresses_of(const ListenerConfig& listener) {
+  std::string all;
+  for (const config::ListenAddress& a : listener.addresses) all += (all.empty() ? "" : ", ") + a.text;
+  return all;
 }
 
 class Rules {
@@ -46,9 +51,7 @@ class Rules {
 
   std::vector<config::Diagnostic> run() {
     found_ = config::not_reloadable(before_, after_);
-    if (before_.admin.address == after_.admin.address && before_.admin.ipv6_only != after_.admin.ipv6_only)
-      add(after_.admin.address_at, "whether it takes IPv4, too, cannot change while it is listened on");
-    look_for_holder("admin", after_.admin.address, after_.admin.address_at);
+    look_at_socket(after_.admin.address, after_.admin.address_at, after_.admin.ipv6_only, false);
     for (const ListenerConfig& l : after_.listeners) look_at(l);
     return std::move(found_);
   }
@@ -59,27 +62,32 @@ class Rules {
   }
 
   void look_at(const ListenerConfig& l) {
-    look_for_holder(l.name, l.address, l.address_at);
-    const ListenerConfig* const old = find(before_, l.name);
-    if (old == nullptr) return;
-    if (kind_of(*old) != kind_of(l)) {
-      add(beside(l.address_at, kind_of(l)),
-          "listener " + l.name + " is " + std::string(kind_of(*old)) +
-              ", and what a listener is cannot change while it is there: remove it in one reload and add it in the "
-              "next, or give the new one another name and address");
-      return;
+    for (const config::ListenAddress& address : l.addresses) {
+      look_at_socket(address.text, address.at, address.ipv6_only, l.reuseport);
+      if (wants_udp(l)) look_for_holder(l.name, address);
     }
-    if (old->address == l.address && old->reuseport != l.reuseport)
-      add(beside(l.address_at, "reuseport"), "it cannot change while the address is listened on");
-    if (old->address == l.address && old->ipv6_only != l.ipv6_only)
-      add(l.address_at, "whether it takes IPv4, too, cannot change while it is listened on");
+    const ListenerConfig* const old = find(before_, l.name);
+    if (old == nullptr || kind_of(*old) != kind_of(l)) return;
     if (const auto* const own = std::get_if<config::AggregateConfig>(&l.service))
-      look_at_aggregate(l, *own, *old, std::get<config::AggregateConfig>(old->service));
+      look_at_aggregate(l, *own, std::get<config::AggregateConfig>(old->service));
   }
 
-  void look_at_aggregate(const ListenerConfig& l, const config::AggregateConfig& is, const ListenerConfig& old,
+  /// Of a socket that is kept, whosever it was, some things are for its whole life.
+  void look_at_socket(const std::string& address, const config::Place& at, bool ipv6_only, bool reuseport) {
+    const std::string wanted = normal_address(address);
+    if (wanted.empty()) return;
+    const auto compare = [&](const std::string& held, bool was_ipv6_only, bool was_reuseport) {
+      if (normal_address(held) != wanted) return;
+      if (was_ipv6_only != ipv6_only) add(at, "whether it takes IPv4, too, cannot change while it is listened on");
+      if (was_reuseport != reuseport) add(beside(at, "reuseport"), "it cannot change while the address is listened on");
+    };
+    compare(before_.admin.address, before_.admin.ipv6_only, false);
+    for (const ListenerConfig& l : before_.listeners)
+      for (const config::ListenAddress& held : l.addresses) compare(held.text, held.ipv6_only, l.reuseport);
+  }
+
+  void look_at_aggregate(const ListenerConfig& l, const config::AggregateConfig& is,
                          const config::AggregateConfig& was) {
-    if (old.address != l.address) add(l.address_at, "an aggregating listener cannot move while it runs");
     config::AggregateConfig limits_apart = is;
     limits_apart.connections = was.connections;
     limits_apart.connections_per_address = was.connections_per_address;
@@ -103,18 +111,17 @@ class Rules {
     if (found_.empty()) add(beside(l.address_at, "aggregate"), "it cannot change while the listener is there");
   }
 
-  /// An address that another listener of ours has now.
-  void look_for_holder(const std::string& name, const std::string& address, const config::Place& at) {
-    const std::string wanted = normal(address);
+  /// A UDP address that another listener of ours has now. Its socket is the aggregation's, which reads it until all
+  /// that was sent to it has been taken: it does not pass.
+  void look_for_holder(const std::string& name, const config::ListenAddress& address) {
+    const std::string wanted = normal_address(address.text);
     if (wanted.empty()) return;
-    const auto look = [&](const std::string& holder, const std::string& held) {
-      if (holder != name && normal(held) == wanted)
-        add(at, "listener " + holder + " has " + address +
-                    " until the reload is over: addresses do not pass from one " +
-                    "listener to another; free it in one reload and take it in the next");
-    };
-    look("admin", before_.admin.address);
-    for (const ListenerConfig& l : before_.listeners) look(l.name, l.address);
+    for (const ListenerConfig& l : before_.listeners)
+      for (const config::ListenAddress& held : l.addresses)
+        if (l.name != name && wants_udp(l) && normal_address(held.text) == wanted)
+          add(address.at, "listener " + l.name + " has " + address.text +
+                              " until the reload is over: UDP addresses do not pass from one listener to another; "
+                              "free it in one reload and take it in the next");
   }
 
   const Config& before_;
@@ -135,8 +142,10 @@ std::string what_changed(const Config& before, const Config& after) {
     const ListenerConfig* const old = find(before, l.name);
     if (old == nullptr)
       add("listener " + l.name + " added");
-    else if (old->address != l.address)
-      add("listener " + l.name + " moved from " + old->address + " to " + l.address);
+    else if (kind_of(*old) != kind_of(l))
+      add("listener " + l.name + " is " + std::string(kind_of(l)) + " instead of " + std::string(kind_of(*old)));
+    else if (addresses_of(*old) != addresses_of(l))
+      add("listener " + l.name + " moved from " + addresses_of(*old) + " to " + addresses_of(l));
     else if (!(*old == l))
       add("listener " + l.name + " changed");
   }

@@ -17,7 +17,7 @@ static std::vector<http::Server*> servers_of(const std::vector<std::shared_ptr<H
 std::size_t Room::connections() const noexcept {
   const auto present = present_.read();
   std::size_t open = 0;
-  for (const auto& l : (*present)->listeners) open += l->connections();
+  for (const auto& c : (*present)->counts) open += c->open();
   return open;
 }
 

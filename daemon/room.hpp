@@ -17,7 +17,7 @@ namespace fiberd::daemon {
 class Room {
  public:
   struct Present {
-    std::vector<std::shared_ptr<const net::Listener>> listeners{};
+    std::vector<std::shared_ptr<const net::ConnectionCounts>> counts{};  ///< of listeners, but for the admin's
     std::vector<std::shared_ptr<HttpServer>> servers{};  ///< the admin's is not among them: it is looked at in need
     std::shared_ptr<http::OpenFiles> files{};
   };

@@ -6,6 +6,7 @@
 //              gates taken over from the service before or made, logs opened. Nothing is visible but metrics at zero.
 //              Off the Processors where there is time to lose (a reload); no other service is changed.
 //   start      of a listener that is new: what stands behind it begins to run. May fail.
+//   start_more of one that was there: what it has beside its sockets at addresses that are new begins. May fail.
 //   adopt      of a listener that was there: connections, and what they need, pass from the service before, which is
 //              then a shell. Cannot fail but for memory.
 //   serving    who its sockets call, and within which limits: when it has started or adopted
@@ -23,6 +24,7 @@
 #include "core/base/result.hpp"
 #include "core/http/open_files.hpp"
 #include "core/metric/registry.hpp"
+#include "core/net/connection_counts.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/listener.hpp"
 #include "core/runtime/runtime.hpp"
@@ -51,15 +53,22 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// "http", "tcp", "aggregate" or "admin": a listener does not change it while it is there.
+  /// "http", "tcp", "aggregate" or "admin". Where a listener changes it another service begins, and this one drains.
   [[nodiscard]] std::string_view kind() const noexcept { return kind_; }
 
   [[nodiscard]] virtual bool wants_tcp() const noexcept { return true; }
-  /// A service that has sockets of its own beside the listener's binds them, at the address that it has or was to have.
+  /// A service that has sockets of its own beside the listener's binds one, or takes over that of the service before,
+  /// for each of the listener's addresses: `address` as it is written, `at` where the listener is or was to be there.
   /// address_in_use where any port would have done: others are tried.
-  [[nodiscard]] virtual Result<void> bind_others(const net::Endpoint&, bool /*dual_stack*/) { return {}; }
-  /// On a fiber. Error: of spawning.
+  [[nodiscard]] virtual Result<void> bind_others(const std::string& /*address*/, const net::Endpoint& /*at*/,
+                                                 bool /*dual_stack*/) {
+    return {};
+  }
+  /// On a fiber. Error: of spawning. Throws as Registry does.
   [[nodiscard]] virtual Result<void> start() { return {}; }
+  [[nodiscard]] virtual Result<void> start_more() { return {}; }
+  /// What start_more() began ends; also of what it did not come to.
+  virtual void undo_more() noexcept {}
   /// `before` has the same name and kind. On a fiber. Throws std::bad_alloc.
   virtual void adopt(Service& before) = 0;
   [[nodiscard]] virtual net::Serving serving() noexcept = 0;
@@ -75,7 +84,9 @@ class Service {
   /// "http", "aggregate, tcp and udp": for the log.
   [[nodiscard]] virtual std::string describe() const { return std::string(kind_); }
   /// Where it listens, if not by a listener.
-  [[nodiscard]] virtual std::string other_address() const { return {}; }
+  [[nodiscard]] virtual std::vector<std::string> other_addresses() const { return {}; }
+  /// Who counts its connections; null where none come by a listener.
+  [[nodiscard]] virtual std::shared_ptr<const net::ConnectionCounts> counts() const noexcept { return nullptr; }
 
  private:
   const std::string name_;

@@ -1,44 +1,44 @@
 #pragma once
-// SocketSet: the addresses that are bound, and which listener of the configuration each of them is.
+// SocketSet: the addresses that are bound.
 //
-// Sockets outlive configurations: what the next one has under the same listener's name and the same address, it finds
-// here and keeps, with the clients in its queue. A socket is what cannot be had twice; so it is taken last when a
-// configuration is provisioned, and given back only when nobody serves it any more.
+// Sockets outlive configurations: what the next one wants to listen at, it finds here by its address and keeps, with
+// the clients in its queue, whichever listener had it before. So listeners may be renamed, become something else or
+// swap their addresses: the socket passes, and who is served by it is replaced (net::Listener::replace). Only where any
+// port will do is the address no name: that socket stays with its listener. A socket is what cannot be had twice; so it
+// is taken last when a configuration is provisioned, and given back only when nobody serves it any more.
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
 
 namespace fiberd::daemon {
 
-/// One address of one listener.
+/// The same address however it is written; empty for one with any port, which nobody can claim, and for none.
+[[nodiscard]] std::string normal_address(const std::string& address);
+
+/// One address that is listened at.
 struct BoundSocket {
-  BoundSocket(std::string of, std::string at, metric::Registry& registry)
-      : listener(std::move(of)), address(std::move(at)), leases(registry) {}
-  std::string listener;
-  std::string address;    ///< as the configuration has it: port 0 stays 0
-  metric::Leases leases;  ///< of what the socket counts: goes after it
-  std::unique_ptr<net::Listener> socket;
+  std::string listener;  ///< whose it is; changes when it passes to another
+  std::string address;   ///< as the configuration had it when it was bound: port 0 stays 0
+  bool ipv6_only = false;
+  std::unique_ptr<net::Listener> socket{};
   bool started = false;
 };
 
 class SocketSet {
  public:
-  /// Null when there is none.
-  [[nodiscard]] std::shared_ptr<BoundSocket> find(std::string_view listener, std::string_view address) const;
+  /// The one at `address` that is not in `taken`, or null. Where any port will do, one that is `listener`'s.
+  [[nodiscard]] std::shared_ptr<BoundSocket> find(std::string_view listener, const std::string& address,
+                                                  const SocketSet& taken) const;
   void add(std::shared_ptr<BoundSocket> socket) { all_.push_back(std::move(socket)); }
-  void remove(std::string_view listener);
+  void remove(const BoundSocket& socket);
   [[nodiscard]] bool contains(const BoundSocket& socket) const noexcept;
   [[nodiscard]] const std::vector<std::shared_ptr<BoundSocket>>& all() const noexcept { return all_; }
 
  private:
   std::vector<std::shared_ptr<BoundSocket>> all_;
 };
-
-/// The counters of a socket; valid as long as the leases.
-[[nodiscard]] net::ListenerMetrics make_listener_metrics(const std::string& listener, metric::Leases& leases);
 
 }  // namespace fiberd::daemon

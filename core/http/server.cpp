@@ -74,6 +74,12 @@ void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoi
   start(c, on_closed, argument);
 }
 
+void Server::serve(net::TcpStream stream, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
+  const auto site = site_.read();
+  start(new (std::nothrow) Connection(*this, **site, std::move(stream), on_closed, argument, net::PeerAddress(client)),
+        on_closed, argument);
+}
+
 void Server::serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
                    const net::Endpoint& client) noexcept {
   auto* const c =

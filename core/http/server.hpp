@@ -16,6 +16,7 @@
 #include "core/http/site/site.hpp"
 #include "core/net/byte_stream.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/net/tcp_stream.hpp"
 #include "core/runtime/fiber_name.hpp"
 #include "core/sync/atomic_snapshot.hpp"
 
@@ -67,6 +68,8 @@ class Server {
   /// can be had the connection is closed and counted.
   /// `client` as accept said it; unspecified: the kernel is asked when a log or a gate wants to know.
   void serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client = {}) noexcept;
+  /// The same of a socket that somebody has had before: nothing that is ours has been read from it.
+  void serve(net::TcpStream stream, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept;
 
   /// A stop is near: from now on every answer says `Connection: close`; all else goes on. Idempotent.
   void begin_stop() noexcept;

@@ -40,6 +40,7 @@
 #include "core/context/waits.hpp"
 #include "core/net/handshakes.hpp"
 #include "core/net/listener_socket.hpp"
+#include "core/net/replace_snapshot.hpp"
 #include "core/net/sys.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -62,17 +63,25 @@ static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLO
 Listener::Listener(runtime::Runtime& runtime, ListenerOptions options, bool local)
     : runtime_(runtime),
       options_(std::move(options)),
+      shared_(std::make_shared<Shared>(options_.metrics.connections)),
       serving_(std::make_shared<const Serving>(
-          Serving{.connections = options_.connections,
-                  .connections_per_address = local ? 0 : options_.connections_per_address,
-                  .gate = options_.gate,
-                  .make_room = options_.make_room})),
-      shared_(std::make_shared<Shared>()),
+          completed({.connections = options_.connections,
+                     .connections_per_address = local ? 0 : options_.connections_per_address,
+                     .gate = options_.gate,
+                     .make_room = options_.make_room}))),
       reserve_(open_reserve()) {
-  shared_->gauge = options_.metrics.connections;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
     few_left_ = static_cast<int>(std::min<rlim_t>(limit.rlim_cur - std::min(limit.rlim_cur / 16, kSpare), INT32_MAX));
+}
+
+/// With the listener's own where it says nothing.
+Serving Listener::completed(const Serving& serving) const noexcept {
+  Serving all = serving;
+  if (all.counts == nullptr) all.counts = &shared_->counts;
+  if (all.metrics == nullptr) all.metrics = &options_.metrics;
+  if (all.name.empty()) all.name = options_.name;
+  return all;
 }
 
 Listener::~Listener() {
@@ -114,7 +123,7 @@ Result<void> Listener::serve(std::function<void(TcpStream)> handler) {
   return start(&Listener::serve_one, this);
 }
 
-static void pause_for(std::chrono::nanoseconds time) noexcept {
+void pause_for(std::chrono::nanoseconds time) noexcept {
   if (runtime::on_fiber()) {
     (void)runtime::sleep_for(time);
     return;
@@ -124,20 +133,9 @@ static void pause_for(std::chrono::nanoseconds time) noexcept {
 }
 
 void Listener::replace(const Serving& next) {
-  auto fresh = std::make_shared<Serving>(next);
+  auto fresh = std::make_shared<Serving>(completed(next));
   if (local_.family() == AF_UNIX) fresh->connections_per_address = 0;
-  const std::weak_ptr<const Serving> old = *serving_.read();
-  serving_.store(std::move(fresh));
-  // Bursts end by themselves, and at once; those that begin read the new one.
-  for (std::chrono::microseconds pause{1}; !old.expired(); pause = std::min(2 * pause, std::chrono::microseconds(1000)))
-    pause_for(pause);
-}
-
-void Listener::release(void* place) noexcept {
-  auto& entry = *static_cast<AddressCounts::Entry*>(place);
-  auto& shared = *static_cast<Shared*>(entry.owner);
-  if (entry.table != nullptr) entry.table->give_back(entry);
-  shared.release();
+  replace_and_wait<Serving>(serving_, std::move(fresh));
 }
 
 void Listener::serve_one(void* argument, int fd, void* place) noexcept {
@@ -210,23 +208,17 @@ std::size_t Listener::make_room(const MakeRoom& room, Shortage shortage, std::si
   return closed;
 }
 
-bool Listener::take_place(const Serving& serving) noexcept {
-  if (shared_->connections.fetch_add(1, std::memory_order_relaxed) < serving.connections) return true;
-  shared_->connections.fetch_sub(1, std::memory_order_relaxed);
-  return false;
-}
-
 /// The first gate: counts the connection, or closes it.
 bool Listener::count_in(int fd, const Serving& serving) noexcept {
-  if (!take_place(serving) &&
-      (make_room(serving.make_room, Shortage::places, serving.connections) == 0 || !take_place(serving))) {
+  ConnectionCounts& counts = *serving.counts;
+  if (!counts.take(serving.connections) &&
+      (make_room(serving.make_room, Shortage::places, serving.connections) == 0 || !counts.take(serving.connections))) {
     sys::close(fd);
-    count(options_.metrics.refused_limit);
+    count(serving.metrics->refused_limit);
     return false;
   }
   if (fd >= few_left_) (void)make_room(serving.make_room, Shortage::descriptors, static_cast<std::size_t>(few_left_));
-  count(options_.metrics.accepted);
-  if (options_.metrics.connections != nullptr) options_.metrics.connections->add();
+  count(serving.metrics->accepted);
   return true;
 }
 
@@ -245,16 +237,16 @@ int Listener::accept_client(const Socket& socket, Endpoint& client, const Servin
 void Listener::admit(int fd, const Endpoint& client, const Serving& serving) noexcept {
   if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client)) {
     sys::close(fd);
-    count(options_.metrics.refused_gate);
+    count(serving.metrics->refused_gate);
     return;
   }
-  AddressCounts::Entry* place = &shared_->anybody;
+  AddressCounts::Entry* place = &serving.counts->anybody();
   if (serving.connections_per_address != 0 && client.family() != AF_UNSPEC) {
     // Before the listener's own limit: one address at its bound must not cost others their idle connections.
-    place = shared_->addresses.take(client, serving.connections_per_address);
+    place = serving.counts->take_of(client, serving.connections_per_address);
     if (place == nullptr) {
       sys::close(fd);
-      count(options_.metrics.refused_address);
+      count(serving.metrics->refused_address);
       return;
     }
   }
@@ -296,19 +288,17 @@ bool Listener::accept_one(Socket& socket, const Serving& serving) noexcept {
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-      if (make_room(serving.make_room, Shortage::descriptors, shared_->connections.load(std::memory_order_relaxed)) !=
-          0)
-        return true;
-      out_of_descriptors(socket, -fd);
+      if (make_room(serving.make_room, Shortage::descriptors, serving.counts->open()) != 0) return true;
+      out_of_descriptors(socket, -fd, serving);
       return false;
     default:
-      count(options_.metrics.errors);
-      out_of_descriptors(socket, -fd);
+      count(serving.metrics->errors);
+      out_of_descriptors(socket, -fd, serving);
       return false;
   }
 }
 
-void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
+void Listener::out_of_descriptors(Socket& socket, int error, const Serving& serving) noexcept {
   const std::int64_t now = monotonic_now();
   std::int64_t backoff = 0;
   {
@@ -321,7 +311,7 @@ void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
       const int fd = sys::accept4(socket.fd, nullptr, nullptr);
       if (fd >= 0) {
         sys::close(fd);
-        count(options_.metrics.refused_descriptors);
+        count(serving.metrics->refused_descriptors);
       }
     }
     // Somebody else in the process may have been faster; then it is tried again each time.
@@ -333,9 +323,10 @@ void Listener::out_of_descriptors(Socket& socket, int error) noexcept {
     char line[256];
     const int n = std::snprintf(
         line, sizeof line,
-        "listener %s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
+        "listener %.*s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
         "lower limits.connections; pausing up to %lld ms",
-        options_.name.c_str(), static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
+        static_cast<int>(serving.name.size()), serving.name.data(),
+        static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
         std::error_code(error, std::system_category()).message().c_str(), static_cast<long long>(backoff / 1'000'000));
     log(LogLevel::warning, {line, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof line) - 1))});
   }

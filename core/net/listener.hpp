@@ -2,19 +2,20 @@
 // Listener: a listening socket that accepts inside the scheduler. How and why: listener.cpp.
 //
 // The socket and who is served by it are two things: a configuration that is replaced keeps the socket, with all that
-// waits in its queue, and gives it another handler, other limits, another gate (replace()).
+// waits in its queue, and gives it another handler, other limits, another gate, other counts (replace()).
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/metric/metrics.hpp"
-#include "core/net/address_counts.hpp"
+#include "core/net/connection_counts.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/keep_alive.hpp"
 #include "core/net/tcp_stream.hpp"
@@ -76,6 +77,10 @@ struct Serving {
   std::size_t connections_per_address = 0;
   AcceptGate gate{};
   MakeRoom make_room{};
+  // Of who serves, if several sockets are his, or if sockets pass from one to another; else the listener's own.
+  ConnectionCounts* counts = nullptr;        ///< outlives all connections that came while it was this; not for accept()
+  const ListenerMetrics* metrics = nullptr;  ///< but for the gauge, which is the counts'
+  std::string_view name{};                   ///< for logs
 };
 /// What of ListenerOptions belongs to the socket and can be changed all the same.
 struct SocketSettings {
@@ -124,7 +129,8 @@ class Listener {
   [[nodiscard]] Result<void> start(const Serving& serving);
   /// Replaces who is served and within which limits, all of it at once: a connection is treated by the one or by the
   /// other. When it returns, what it had before is not called any more, and no call is under way. Connections that are
-  /// open count against the new limits; those that were counted of no address still are of none. Parks on a fiber,
+  /// open count against the new limits, if the counts are the same; those that were counted of no address still are of
+  /// none. Parks on a fiber,
   /// blocks on another thread, for as long as a call lasts. Before start(), only limits, gate and room are taken. Not
   /// from OnAccept; one at a time, and not beside start() and stop(). Throws std::bad_alloc; then nothing has changed.
   void replace(const Serving& next);
@@ -149,33 +155,28 @@ class Listener {
   void resume() noexcept;
 
   /// A connection given to OnAccept with this place is closed. Thread-safe; never parks. The listener must outlive it.
-  static void release(void* place) noexcept;
+  /// Not so with Serving::counts, which must.
+  static void release(void* place) noexcept { ConnectionCounts::release(place); }
   /// As release(place), for one from accept().
-  void release() noexcept { shared_->release(); }
+  void release() noexcept { shared_->counts.release(); }
 
   /// With the port that was chosen for port 0.
   [[nodiscard]] const Endpoint& local() const noexcept { return local_; }
-  [[nodiscard]] std::size_t connections() const noexcept {
-    return shared_->connections.load(std::memory_order_relaxed);
-  }
+  /// That are open and counted by the listener's own counts.
+  [[nodiscard]] std::size_t connections() const noexcept { return shared_->counts.open(); }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
 
  private:
   struct Socket;
   /// What the connections of serve() need, who may outlive the listener.
   struct Shared {
-    std::atomic<std::size_t> connections{0};
-    AddressCounts addresses{this};
-    AddressCounts::Entry anybody{this};  // the place of those whose address is not counted
-    metric::Gauge* gauge = nullptr;
+    explicit Shared(metric::Gauge* open) noexcept : counts(open) {}
+    ConnectionCounts counts;
     std::function<void(TcpStream)> handler;
-    void release() noexcept {
-      connections.fetch_sub(1, std::memory_order_relaxed);
-      if (gauge != nullptr) gauge->sub();
-    }
   };
   Listener(runtime::Runtime& runtime, ListenerOptions options, bool local);
   using Current = std::shared_ptr<const Serving>;
+  [[nodiscard]] Serving completed(const Serving& serving) const noexcept;
   [[nodiscard]] Result<void> start() noexcept;
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
@@ -188,11 +189,10 @@ class Listener {
   void accept_burst(Socket& socket) noexcept;
   [[nodiscard]] bool accept_one(Socket& socket, const Serving& serving) noexcept;
   [[nodiscard]] bool count_in(int fd, const Serving& serving) noexcept;
-  [[nodiscard]] bool take_place(const Serving& serving) noexcept;
   void admit(int fd, const Endpoint& client, const Serving& serving) noexcept;
   [[nodiscard]] static int accept_client(const Socket& socket, Endpoint& client, const Serving& serving) noexcept;
   [[nodiscard]] std::size_t make_room(const MakeRoom& room, Shortage shortage, std::size_t of) noexcept;
-  void out_of_descriptors(Socket& socket, int error) noexcept;
+  void out_of_descriptors(Socket& socket, int error, const Serving& serving) noexcept;
   static void on_readable(void* socket) noexcept;
   static void on_backoff_over(runtime::Timer& timer) noexcept;
   static void serve_one(void* listener, int fd, void* place) noexcept;
@@ -201,8 +201,8 @@ class Listener {
   ListenerOptions options_;
   Endpoint local_;
   std::vector<std::unique_ptr<Socket>> sockets_;
-  sync::AtomicSnapshot<Current> serving_;
   std::shared_ptr<Shared> shared_;
+  sync::AtomicSnapshot<Current> serving_;
   // Descriptors run out
   Lock reserve_lock_;
   int reserve_ = -1;

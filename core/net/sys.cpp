@@ -29,6 +29,7 @@ ssize_t send(int fd, const void* data, std::size_t size) noexcept {
   return result(::send(fd, data, size, MSG_NOSIGNAL));
 }
 #endif
+ssize_t peek(int fd, void* data, std::size_t size) noexcept { return result(::recv(fd, data, size, MSG_PEEK)); }
 ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);

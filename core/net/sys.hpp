@@ -11,6 +11,8 @@
 namespace fiberd::net::sys {
 
 [[nodiscard, gnu::noinline]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
+/// As recv, and what was read stays there (MSG_PEEK).
+[[nodiscard, gnu::noinline]] ssize_t peek(int fd, void* data, std::size_t size) noexcept;
 /// MSG_NOSIGNAL.
 [[nodiscard, gnu::noinline]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
 [[nodiscard, gnu::noinline]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
+#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/net/keep_alive.hpp"
@@ -77,7 +79,8 @@ TcpStream::TcpStream(TcpStream&& o) noexcept
       state_(o.state_.exchange(kClosed | kDestroyed, std::memory_order_acq_rel)),
       descriptor_(std::exchange(o.descriptor_, nullptr)),
       read_deadline_(o.read_deadline_),
-      write_deadline_(o.write_deadline_) {
+      write_deadline_(o.write_deadline_),
+      told_peer_(std::move(o.told_peer_)) {
   drained_ = o.drained_;
   (void)FIBERD_BUG_IF((state_.load(std::memory_order_relaxed) & ~kFlags) != 0);
 }
@@ -90,6 +93,7 @@ TcpStream& TcpStream::operator=(TcpStream&& o) noexcept {
   descriptor_ = std::exchange(o.descriptor_, nullptr);
   read_deadline_ = o.read_deadline_;
   write_deadline_ = o.write_deadline_;
+  told_peer_ = std::move(o.told_peer_);
   drained_ = o.drained_;
   state_.store(o.state_.exchange(kClosed | kDestroyed, std::memory_order_acq_rel), std::memory_order_release);
   return *this;
@@ -347,7 +351,13 @@ static Endpoint address_of(int fd, Call call) noexcept {
 
 bool TcpStream::bytes_waiting() const noexcept { return sys::unread(fd_) > 0; }
 
-Endpoint TcpStream::peer() const noexcept { return address_of(fd_, sys::getpeername); }
+Endpoint TcpStream::peer() const noexcept {
+  return told_peer_ != nullptr ? *told_peer_ : address_of(fd_, sys::getpeername);
+}
+bool TcpStream::set_peer(const Endpoint& client) noexcept {
+  told_peer_.reset(new (std::nothrow) Endpoint(client));
+  return told_peer_ != nullptr;
+}
 Endpoint TcpStream::local() const noexcept { return address_of(fd_, sys::getsockname); }
 
 }  // namespace fiberd::net

@@ -22,6 +22,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "core/base/clock.hpp"
@@ -121,7 +122,10 @@ class TcpStream final : public ByteStream {
   [[nodiscard]] bool is_open() const noexcept { return (state_.load(std::memory_order_acquire) & kClosed) == 0; }
 
   Result<void> set_no_delay(bool on) noexcept;
+  /// Who is at the other end: the socket's peer, or who was told to be behind it.
   [[nodiscard]] Endpoint peer() const noexcept override;
+  /// The client for whom a proxy connected: peer() from now on. Before the first call. False: no memory.
+  [[nodiscard]] bool set_peer(const Endpoint& client) noexcept;
   [[nodiscard]] Endpoint local() const noexcept;
   /// -1 when closed. For options; do not close it.
   [[nodiscard]] int native_handle() const noexcept { return fd_; }
@@ -158,6 +162,7 @@ class TcpStream final : public ByteStream {
   runtime::PollDescriptor* descriptor_ = nullptr;
   Deadline read_deadline_;
   Deadline write_deadline_;
+  std::unique_ptr<const Endpoint> told_peer_;  // few have one, so the others pay for a pointer
 };
 
 // One per connection: 10,000 of them count.

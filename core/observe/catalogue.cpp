@@ -241,6 +241,23 @@ constexpr MetricInfo kCatalogue[] = {
      {"listener", "reason"},
      "connections",
      "Connections closed before they were served, by reason."},
+    {"fiberd_proxy_protocol_connections_total",
+     counter,
+     registry,
+     {"listener", "version"},
+     "connections",
+     "Connections of trusted proxies by the PROXY protocol header that they began with: v1, v2, or none where it is "
+     "optional."},
+    {"fiberd_proxy_protocol_refused_total",
+     counter,
+     registry,
+     {"listener", "reason"},
+     "connections",
+     "Connections closed for their PROXY protocol header: the peer is no trusted proxy (untrusted); the header is "
+     "wrong "
+     "(signature, version, command, family, too_long, too_short, malformed_line), of the version that is not asked for "
+     "(other_version), has not come in time (timeout), or the peer ended before (ended), or the stop came (stopping); "
+     "no memory (resources)."},
     {"fiberd_listener_accept_errors_total",
      counter,
      registry,

@@ -59,13 +59,12 @@ void AdminService::adopt(Service& before) {
 }
 
 net::Serving AdminService::serving() noexcept {
-  static constexpr std::size_t kConnections = 256;
   room_.own = server_.get();
   // When descriptors run out is when somebody wants to know.
-  return {.on_accept_from = &HttpServer::on_accept,
-          .argument = server_.get(),
-          .connections = kConnections,
-          .make_room = room_.make_room()};
+  return server_->entrance().serving(nullptr, {.on_accept_from = &HttpServer::on_accept,
+                                               .argument = server_.get(),
+                                               .connections = kAdminConnections,
+                                               .make_room = room_.make_room()});
 }
 
 }  // namespace fiberd::daemon

@@ -12,6 +12,9 @@
 
 namespace fiberd::daemon {
 
+/// At once.
+inline constexpr std::size_t kAdminConnections = 256;
+
 class AdminService final : public Service {
  public:
   /// With the pages of `aggregates`. `state` is the process's. As HttpService::provision.

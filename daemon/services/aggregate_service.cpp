@@ -1,5 +1,7 @@
 #include "daemon/services/aggregate_service.hpp"
 
+#include <algorithm>
+
 namespace fiberd::daemon {
 
 static const config::AggregateConfig& config_of(const config::ListenerConfig& listener) {
@@ -11,17 +13,66 @@ AggregateService::AggregateService(const config::ListenerConfig& listener, const
     : Service(listener.name, "aggregate"),
       connections_(config_of(listener).connections),
       connections_per_address_(config_of(listener).connections_per_address),
+      proxy_policy_(make_proxy_policy(listener, with.config, kProxyHeaderTimeout)),
+      before_(before),
       aggregate_(before != nullptr ? before->aggregate_
                                    : std::make_shared<aggregate::Service>(listener.name, config_of(listener),
                                                                           with.runtime.gomaxprocs(), with.registry)),
       room_{&with.room, nullptr} {}
 
-Result<void> AggregateService::bind_others(const net::Endpoint& at, bool dual_stack) {
-  if (!aggregate_->wants_udp()) return {};
-  return aggregate_->bind_udp(at, dual_stack);
+bool AggregateService::has(const net::UdpSocket& socket) const noexcept {
+  return std::any_of(udp_.begin(), udp_.end(), [&](const Datagrams& d) { return d.socket.get() == &socket; });
 }
 
-net::Serving AggregateService::serving() noexcept {
+/// What the one before has at this address, and we do not have yet.
+const AggregateService::Datagrams* AggregateService::find_before(const std::string& address,
+                                                                 const net::Endpoint& at) const {
+  if (before_ == nullptr) return nullptr;
+  for (const Datagrams& d : before_->udp_) {
+    const bool same = at.port() == 0 ? d.address == address : d.socket->local().to_string() == at.to_string();
+    if (same && !has(*d.socket)) return &d;
+  }
+  return nullptr;
+}
+
+Result<void> AggregateService::bind_others(const std::string& address, const net::Endpoint& at, bool dual_stack) {
+  if (!aggregate_->wants_udp()) return {};
+  if (const Datagrams* const kept = find_before(address, at)) {
+    udp_.push_back({address, kept->socket, false});
+    return {};
+  }
+  auto socket = aggregate_->bind_udp(at, dual_stack);
+  if (!socket) return fail(socket.error());
+  udp_.push_back({address, std::move(*socket), true});
+  return {};
+}
+
+Result<void> AggregateService::start() {
+  if (const Result<void> started = aggregate_->start(); !started) return started;
+  if (aggregate_->entrance() != nullptr) aggregate_->entrance()->use(proxy_policy_, served(), &TcpServer::on_stream);
+  return start_more();
+}
+
+Result<void> AggregateService::start_more() {
+  for (const Datagrams& d : udp_)
+    if (d.fresh)
+      if (const Result<void> reading = aggregate_->read(d.socket); !reading) return reading;
+  return {};
+}
+
+void AggregateService::undo_more() noexcept {
+  for (const Datagrams& d : udp_)
+    if (d.fresh) aggregate_->leave(*d.socket);
+}
+
+void AggregateService::adopt(Service& before) {
+  for (const Datagrams& d : static_cast<AggregateService&>(before).udp_)
+    if (!has(*d.socket)) aggregate_->leave(*d.socket);
+  before_ = nullptr;
+  if (aggregate_->entrance() != nullptr) aggregate_->entrance()->use(proxy_policy_, served(), &TcpServer::on_stream);
+}
+
+net::Serving AggregateService::served() noexcept {
   return {.on_accept = &TcpServer::on_accept,
           .argument = aggregate_->tcp(),
           .connections = connections_,
@@ -30,13 +81,25 @@ net::Serving AggregateService::serving() noexcept {
           .make_room = room_.make_room()};
 }
 
+net::Serving AggregateService::serving() noexcept {
+  return aggregate_->entrance()->serving(proxy_policy_.get(), served());
+}
+
+std::shared_ptr<const net::ConnectionCounts> AggregateService::counts() const noexcept {
+  return wants_tcp() ? std::shared_ptr<const net::ConnectionCounts>(aggregate_, &aggregate_->entrance()->counts())
+                     : nullptr;
+}
+
 std::string AggregateService::describe() const {
   if (!wants_tcp()) return "aggregate, udp";
   return aggregate_->wants_udp() ? "aggregate, tcp and udp" : "aggregate, tcp";
 }
 
-std::string AggregateService::other_address() const {
-  return wants_tcp() ? std::string() : aggregate_->udp_address().to_string();
+std::vector<std::string> AggregateService::other_addresses() const {
+  std::vector<std::string> addresses;
+  if (!wants_tcp())
+    for (const Datagrams& d : udp_) addresses.push_back(d.socket->local().to_string());
+  return addresses;
 }
 
 }  // namespace fiberd::daemon

@@ -47,7 +47,7 @@ metric::StatusFamilies status_families(metric::Registry& registry) {
 }
 
 HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registry& registry)
-    : whose_(whose), leases_(registry) {
+    : whose_(whose), leases_(registry), entrance_(listener, registry) {
   // The series that its sites lease, too: what the server counts by is of the first of them.
   (void)make_server_metrics(listener, leases_);
 }
@@ -56,6 +56,10 @@ HttpServer::~HttpServer() = default;
 
 void HttpServer::on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept {
   static_cast<HttpServer*>(server)->server_->serve(fd, &net::Listener::release, place, client);
+}
+
+void HttpServer::on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept {
+  static_cast<HttpServer*>(server)->server_->serve(std::move(stream), &net::Listener::release, place, client);
 }
 
 void HttpServer::use(std::shared_ptr<const http::Site> site) {

@@ -11,6 +11,8 @@
 #include "core/metric/registry.hpp"
 #include "core/metric/status_counters.hpp"
 #include "core/net/listener.hpp"
+#include "core/net/tcp_stream.hpp"
+#include "daemon/services/entrance.hpp"
 
 namespace fiberd::daemon {
 
@@ -38,14 +40,19 @@ class HttpServer {
   }
   /// As http::Server::stop.
   std::size_t stop(const std::atomic<std::int64_t>& deadline) {
+    entrance_.drain(deadline);
     return server_ != nullptr ? server_->stop(deadline) : 0;
   }
+  [[nodiscard]] Entrance& entrance() noexcept { return entrance_; }
   /// As net::OnAcceptFrom; the argument is one of these.
   static void on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept;
+  /// As net::OnStream.
+  static void on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept;
 
  private:
   const Whose whose_;
   metric::Leases leases_;
+  Entrance entrance_;
   std::unique_ptr<http::Server> server_;
 };
 

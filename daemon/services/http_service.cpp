@@ -79,6 +79,7 @@ HttpService::HttpService(const config::ListenerConfig& listener, const config::H
     : Service(listener.name, "http"),
       connections_(http.limits.connections),
       connections_per_address_(http.limits.connections_per_address),
+      proxy_policy_(make_proxy_policy(listener, with.config, http.timeouts.header)),
       room_{&with.room, nullptr} {}
 
 std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig& listener, HttpParts parts,
@@ -137,17 +138,22 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   return service;
 }
 
-Result<void> HttpService::start() {
+void HttpService::serve() {
   server_->use(site_);
+  server_->entrance().use(proxy_policy_, served(), &HttpServer::on_stream);
+}
+
+Result<void> HttpService::start() {
+  serve();
   return {};
 }
 
 void HttpService::adopt(Service& before) {
   server_ = static_cast<HttpService&>(before).server_;
-  server_->use(site_);
+  serve();
 }
 
-net::Serving HttpService::serving() noexcept {
+net::Serving HttpService::served() noexcept {
   room_.own = server_.get();
   return {.on_accept_from = &HttpServer::on_accept,
           .argument = server_.get(),
@@ -155,5 +161,7 @@ net::Serving HttpService::serving() noexcept {
           .connections_per_address = connections_per_address_,
           .make_room = room_.make_room()};
 }
+
+net::Serving HttpService::serving() noexcept { return server_->entrance().serving(proxy_policy_.get(), served()); }
 
 }  // namespace fiberd::daemon

@@ -31,15 +31,21 @@ class HttpService final : public Service {
   void begin_stop() noexcept override { server_->begin_stop(); }
   std::size_t drain(const std::atomic<std::int64_t>& deadline) override { return server_->stop(deadline); }
   [[nodiscard]] std::shared_ptr<HttpServer> http_server() const noexcept override { return server_; }
+  [[nodiscard]] std::shared_ptr<const net::ConnectionCounts> counts() const noexcept override {
+    return {server_, &server_->entrance().counts()};
+  }
   [[nodiscard]] std::vector<std::shared_ptr<const void>> ends_on_fibers() const override {
     return gates_.with_workers();
   }
 
  private:
   HttpService(const config::ListenerConfig& listener, const config::HttpConfig& http, const Surroundings& with);
+  [[nodiscard]] net::Serving served() noexcept;
+  void serve();
 
   const std::size_t connections_;
   const std::size_t connections_per_address_;
+  const std::shared_ptr<const net::ProxyPolicy> proxy_policy_;
   AccessLogs access_logs_;
   Gates gates_;
   std::shared_ptr<const http::Site> site_;

@@ -11,22 +11,35 @@
 namespace fiberd::daemon {
 
 void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
-  static_cast<TcpServer*>(server)->accept(fd, place);
+  auto& self = *static_cast<TcpServer*>(server);
+  Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+  if (!stream) return self.refuse(place);
+  self.accept(std::move(*stream), place);
 }
 
-void TcpServer::accept(int fd, void* place) noexcept {
-  Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
+void TcpServer::on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept {
+  auto& self = *static_cast<TcpServer*>(server);
+  if (stream.set_peer(client)) return self.accept(std::move(stream), place);
+  stream.close();
+  self.refuse(place);
+}
+
+void TcpServer::refuse(void* place) noexcept {
+  if (metrics_.refused != nullptr) metrics_.refused->add();
+  net::Listener::release(place);
+}
+
+void TcpServer::accept(net::TcpStream&& stream, void* place) noexcept {
   const std::shared_ptr<const TcpSite> site = *site_.read();
-  if (stream && site->gate != nullptr && site->gate->full()) {
-    stream->close();
+  if (site->gate != nullptr && site->gate->full()) {
+    stream.close();
     net::Listener::release(place);
     return;
   }
-  Session* const session = stream ? new (std::nothrow) Session(*this, site, std::move(*stream), place) : nullptr;
+  Session* const session = new (std::nothrow) Session(*this, site, std::move(stream), place);
   if (session == nullptr) {
-    if (metrics_.refused != nullptr) metrics_.refused->add();
-    net::Listener::release(place);
-    return;
+    stream.close();
+    return refuse(place);
   }
   {
     const LockGuard guard(lock_);

@@ -55,6 +55,8 @@ class TcpServer {
 
   /// As net::Listener::OnAccept, with this object as its argument.
   static void on_accept(void* server, int fd, void* place) noexcept;
+  /// As net::OnStream: the handler's stream names the client.
+  static void on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept;
 
   /// Reading ends for all sessions: they finish what they have read and close. Parks until all are gone; at `deadline`
   /// (monotonic ns, which may be moved meanwhile) the rest is cut, and the contexts of handlers are done. Returns how
@@ -72,7 +74,8 @@ class TcpServer {
     net::TcpStream stream;
     void* place;  // the listener's
   };
-  void accept(int fd, void* place) noexcept;
+  void accept(net::TcpStream&& stream, void* place) noexcept;
+  void refuse(void* place) noexcept;
   void serve(Session& session) noexcept;
   void serve_now(Session& session) noexcept;
   void call_handler(Session& session) noexcept;

@@ -19,12 +19,13 @@ TcpServerMetrics make_tcp_metrics(const std::string& listener, metric::Leases& l
 }
 
 TcpService::Server::Server(std::shared_ptr<const TcpSite> site, const std::string& listener, metric::Registry& registry)
-    : leases(registry), server(std::move(site), make_tcp_metrics(listener, leases)) {}
+    : leases(registry), entrance(listener, registry), server(std::move(site), make_tcp_metrics(listener, leases)) {}
 
 TcpService::TcpService(const config::ListenerConfig& listener, const config::TcpConfig& tcp, const Surroundings& with)
     : Service(listener.name, "tcp"),
       connections_(tcp.connections),
       connections_per_address_(tcp.connections_per_address),
+      proxy_policy_(make_proxy_policy(listener, with.config, kProxyHeaderTimeout)),
       rate_limited_(tcp.flow.rate_limit.has_value()),
       room_{&with.room, nullptr} {}
 
@@ -53,13 +54,23 @@ std::unique_ptr<TcpService> TcpService::provision(const config::ListenerConfig& 
   return service;
 }
 
+Result<void> TcpService::start() {
+  server_->entrance.use(proxy_policy_, served(), &TcpServer::on_stream);
+  return {};
+}
+
 void TcpService::adopt(Service& before) {
   server_ = static_cast<TcpService&>(before).server_;
   server_->server.use(site_);
+  server_->entrance.use(proxy_policy_, served(), &TcpServer::on_stream);
 }
 
 net::Serving TcpService::serving() noexcept {
   // Asked for its limits before adopt(), too: then there is no server yet.
+  return server_ != nullptr ? server_->entrance.serving(proxy_policy_.get(), served()) : served();
+}
+
+net::Serving TcpService::served() noexcept {
   net::Serving serving{.on_accept = &TcpServer::on_accept,
                        .argument = server_ != nullptr ? &server_->server : nullptr,
                        .connections = connections_,

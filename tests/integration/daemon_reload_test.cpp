@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/support/daemon.hpp"
+#include "tests/support/free_port.hpp"
 #include "tests/support/http_fixture.hpp"
 #include "tests/support/sanitized.hpp"
 
@@ -64,17 +65,6 @@ bool is_listened_on(std::uint16_t port) {
   return yes;
 }
 
-/// A port that was free a moment ago.
-std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  fiberd::net::Endpoint any = fiberd::net::Endpoint::v4(0x7f000001, 0);
-  (void)::bind(fd, any.data(), any.size());
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return fiberd::net::Endpoint::from(reinterpret_cast<sockaddr*>(&address), size).port();
-}
 std::string at(std::uint16_t port) { return "\"127.0.0.1:" + std::to_string(port) + "\""; }
 
 std::size_t descriptors_of(pid_t pid) {
@@ -227,11 +217,13 @@ TEST_CASE("what cannot change while the daemon runs is refused by name, and noth
     CHECK_FALSE(is_listened_on(fresh));
   };
   refused(config(more + both, "runtime: {stack_size: 128KiB}\n"), "runtime.stack_size: ");
-  refused(
-      config(more + http("a", says("/", "x"), {}, at(a)) + "  - {name: b, address: " + at(b) + ", tcp: {echo: {}}}\n"),
-      "listener b is http");
-  refused(config(more + http("b", says("/", "x"), {}, at(a)) + http("a", says("/", "x"), {}, at(b))),
-          "listener a has 127.0.0.1:" + std::to_string(a));
+  // Two that swap, one that becomes something else and one that is renamed: and one address that another has.
+  refused(config(more + http("b", says("/", "x"), {}, at(a)) + http("a", says("/", "x"), {}, at(b)) +
+                 http("c", says("/", "x"), {}, at(theirs))),
+          "cannot bind 127.0.0.1:" + std::to_string(theirs));
+  refused(config(more + "  - {name: a, address: " + at(a) + ", tcp: {echo: {}}}\n" +
+                 http("renamed", says("/", "x"), {}, at(b)) + http("c", says("/", "x"), {}, at(theirs))),
+          "cannot bind 127.0.0.1:" + std::to_string(theirs));
   refused(config(more + http("a", says("/", "x"), {}, at(a)) + http("b", says("/", "x"), {}, at(theirs))),
           "cannot bind 127.0.0.1:" + std::to_string(theirs));
   ::close(taken);

@@ -88,6 +88,7 @@ Service::Service(const std::string& listener, const config::AggregateConfig& con
     if (upstream != nullptr) upstreams_.push_back(std::move(upstream));
   }
   if (!wants_tcp()) return;
+  entrance_ = std::make_unique<Entrance>(listener, registry);
   tcp_ = std::make_unique<TcpServer>("aggregate",
                                      make_tcp_handler([this](const context::Context& ctx, net::TcpStream& stream) {
                                        intake_.read_stream(ctx, stream, config_.idle_timeout);
@@ -100,12 +101,24 @@ Service::~Service() {
   hard_.cancel();
 }
 
-Result<void> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) {
+Result<std::shared_ptr<net::UdpSocket>> Service::bind_udp(const net::Endpoint& endpoint, bool dual_stack) const {
   Result<net::UdpSocket> socket = net::UdpSocket::bind(
       endpoint, {.receive_buffer = static_cast<int>(config_.receive_buffer), .dual_stack = dual_stack});
   if (!socket) return fail(socket.error());
-  udp_ = std::move(*socket);
-  return {};
+  return std::make_shared<net::UdpSocket>(std::move(*socket));
+}
+
+Result<void> Service::read(std::shared_ptr<net::UdpSocket> socket) {
+  udp_.push_back(socket);
+  const auto spawned = udp_readers_.go("aggregate udp", [this, socket] { intake_.read_datagrams(*socket); });
+  if (spawned) return {};
+  udp_.pop_back();
+  return fail(spawned.error());
+}
+
+void Service::leave(net::UdpSocket& socket) noexcept {
+  socket.shutdown();  // it closes when its reader has let go of it
+  std::erase_if(udp_, [&](const auto& s) { return s.get() == &socket; });
 }
 
 Result<void> Service::start() {
@@ -117,9 +130,6 @@ Result<void> Service::start() {
       return fail(spawned.error());
   if (const auto spawned = intervals_.go("aggregate interval", [this] { run_intervals(); }); !spawned)
     return fail(spawned.error());
-  if (udp_.is_open())
-    if (const auto spawned = udp_readers_.go("aggregate udp", [this] { intake_.read_datagrams(udp_); }); !spawned)
-      return fail(spawned.error());
   return {};
 }
 
@@ -161,15 +171,16 @@ void Service::wait_for(sync::WaitGroup& group, const std::atomic<std::int64_t>& 
 
 std::size_t Service::stop(const std::atomic<std::int64_t>& deadline) {
   intake_.stopping();
+  if (entrance_ != nullptr) entrance_->drain(deadline);
   const std::size_t cut = tcp_ != nullptr ? tcp_->stop(deadline) : 0;
-  udp_.shutdown();
+  for (const auto& socket : udp_) socket->shutdown();
   wait_for(udp_readers_, deadline);
   intake_.finish();
   soft_.cancel();
   wait_for(intervals_, deadline);
   for (const auto& upstream : upstreams_) upstream->close();
   wait_for(sending_, deadline);
-  udp_.close();
+  udp_.clear();
   if (const std::uint64_t lines = intake_.lines_cut(); lines != 0)
     log(LogLevel::warning,
         "aggregate " + listener_ + ": " + std::to_string(lines) + " lines were not taken before shutdown.timeout");

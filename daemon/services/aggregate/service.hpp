@@ -23,6 +23,7 @@
 #include "daemon/services/aggregate/aggregator.hpp"
 #include "daemon/services/aggregate/intake.hpp"
 #include "daemon/services/aggregate/upstream.hpp"
+#include "daemon/services/entrance.hpp"
 #include "daemon/services/tcp_server.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -38,14 +39,21 @@ class Service {
 
   [[nodiscard]] bool wants_tcp() const noexcept { return config_.protocol != config::AggregateProtocol::udp; }
   [[nodiscard]] bool wants_udp() const noexcept { return config_.protocol != config::AggregateProtocol::tcp; }
-  /// Binds the UDP socket; `dual_stack`: "[::]" takes IPv4, too. Error: UdpSocket::bind's.
-  [[nodiscard]] Result<void> bind_udp(const net::Endpoint& endpoint, bool dual_stack = true);
-  [[nodiscard]] net::Endpoint udp_address() const noexcept { return udp_.local(); }
+  /// A UDP socket for read(); `dual_stack`: "[::]" takes IPv4, too. Error: UdpSocket::bind's. Throws std::bad_alloc.
+  [[nodiscard]] Result<std::shared_ptr<net::UdpSocket>> bind_udp(const net::Endpoint& endpoint,
+                                                                 bool dual_stack = true) const;
 
   /// Before anything is accepted. On a fiber. Error: spawn's.
   [[nodiscard]] Result<void> start();
+  /// Takes what is sent to `socket`, from now until leave() or stop(). On a fiber, one at a time with the two. Error:
+  /// spawn's. Throws std::bad_alloc.
+  [[nodiscard]] Result<void> read(std::shared_ptr<net::UdpSocket> socket);
+  /// What has arrived at `socket` is taken; then it closes.
+  void leave(net::UdpSocket& socket) noexcept;
   /// Who serves connections; null without TCP.
   [[nodiscard]] TcpServer* tcp() noexcept { return tcp_.get(); }
+  /// Null without TCP.
+  [[nodiscard]] Entrance* entrance() noexcept { return entrance_.get(); }
   /// When the listener has stopped. Parks until all is sent on; at `deadline` (monotonic ns, which may be moved
   /// meanwhile) the rest is cut. Returns how many connections were. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
@@ -69,8 +77,9 @@ class Service {
   sync::AtomicSnapshot<ViewPointer> view_;
   Intake intake_;
   std::vector<std::unique_ptr<Upstream>> upstreams_;
+  std::unique_ptr<Entrance> entrance_;
   std::unique_ptr<TcpServer> tcp_;
-  net::UdpSocket udp_;
+  std::vector<std::shared_ptr<net::UdpSocket>> udp_;  // those that are read
   sync::WaitGroup udp_readers_;
   sync::WaitGroup intervals_;
   sync::WaitGroup sending_;

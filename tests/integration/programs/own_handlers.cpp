@@ -80,6 +80,8 @@ int main(int argc, char** argv) {
   daemon.serve_tcp("mirror", &mirror);
   daemon.serve_tcp("patient", &patient);
   daemon.serve_tcp("closes", &closes);
+  daemon.serve_tcp("whoami",
+                   [](const context::Context&, net::TcpStream& stream) { write(stream, stream.peer().to_string()); });
   daemon.serve_tcp("throws",
                    [](const context::Context&, net::TcpStream&) { throw std::runtime_error("on purpose, too"); });
   daemon.on_start([](const context::Context& ctx) {
