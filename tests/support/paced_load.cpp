@@ -54,13 +54,15 @@ class PacedLoad::Loop {
   void run() {
     const std::int64_t began = monotonic_now();
     const std::int64_t step = 1'000'000'000 / options_.rate;
+    const std::uint64_t at_once = options_.connections;
+    while (out_.asked < at_once) ask(began);
     std::array<epoll_event, 256> events;
     for (bool asks = true; asks || waiting_ != 0;) {
       if (cut_.load()) break;
       asks = !ending_.load();
       const std::int64_t now = monotonic_now();
-      for (; asks && began + static_cast<std::int64_t>(out_.asked) * step <= now;)
-        ask(began + static_cast<std::int64_t>(out_.asked) * step);
+      const auto due = [&] { return began + static_cast<std::int64_t>(out_.asked - at_once) * step; };
+      while (asks && due() <= now) ask(due());
       const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 1);
       for (int i = 0; i < n; ++i) {
         auto& c = *static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr);

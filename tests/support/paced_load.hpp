@@ -2,9 +2,10 @@
 // Requests at a rate, whatever the server does: an open loop. What is slow does not slow the asking down, so a pause of
 // the server is seen by as many requests as fall into it, and latency counts from when a request was due.
 //
-// One thread over many kept connections, in turn; each n-th request comes over a connection of its own, which is new
-// and ends with it. A request that is due on a connection whose last one is not answered yet waits behind it: none is
-// left out.
+// It begins with a request on each connection at the same time, so that the server has had to do with all of them at
+// once before anything is measured. One thread over many kept connections, in turn; each n-th request comes over a
+// connection of its own, which is new and ends with it. A request that is due on a connection whose last one is not
+// answered yet waits behind it: none is left out.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
