@@ -59,9 +59,10 @@ ExitCode judge(const Program& program, config::Outcome& outcome) {
 /// Without -c, and without a default of its own, a program with handlers would serve fiberd's demo and none of them.
 bool has_nothing_to_serve(const Program& program, const std::string& file) {
   const config::HandlerNames names = program.handlers.names();
-  if (!file.empty() || program.own_default || (names.http.empty() && names.tcp.empty())) return false;
+  if (!file.empty() || program.own_default || (names.http.empty() && names.tcp.empty() && names.filters.empty()))
+    return false;
   std::string all;
-  for (const std::vector<std::string>* const kind : {&names.http, &names.tcp})
+  for (const std::vector<std::string>* const kind : {&names.http, &names.tcp, &names.filters})
     for (const std::string& name : *kind) all += (all.empty() ? "" : ", ") + name;
   std::fprintf(
       stderr,

@@ -43,6 +43,7 @@ class Maker {
     options.file = c.file;
     if (!c.realm.empty()) options.realm = c.realm;
     options.metrics = with_.metrics.basic_auth;
+    options.keeps = with_.metrics.keeps;
     std::string why;
     return taken(http::make_basic_auth_filter(std::move(options), &why), c.file_at, why);
   }
@@ -133,24 +134,25 @@ class Maker {
 
 }  // namespace
 
-FilterMetrics make_filter_metrics(const std::string& listener, metric::Leases& leases) {
+FilterMetrics make_filter_metrics(const std::string& listener, const std::shared_ptr<metric::Leases>& leases) {
   using observe::register_metric;
-  metric::Registry& registry = leases.registry();
-  const auto counter = [&](const char* name) { return &leases.counter(register_metric(registry, name), {listener}); };
+  metric::Registry& registry = leases->registry();
+  const auto counter = [&](const char* name) { return &leases->counter(register_metric(registry, name), {listener}); };
   metric::Family& refused = register_metric(registry, "fiberd_http_filter_refused_total");
   metric::Family& bytes = register_metric(registry, "fiberd_http_compression_bytes_total");
   FilterMetrics m;
-  m.denied = &leases.counter(refused, {listener, "address"});
-  m.basic_auth = {.refused = &leases.counter(refused, {listener, "credentials"}),
-                  .overloaded = &leases.counter(refused, {listener, "busy"}),
+  m.denied = &leases->counter(refused, {listener, "address"});
+  m.basic_auth = {.refused = &leases->counter(refused, {listener, "credentials"}),
+                  .overloaded = &leases->counter(refused, {listener, "busy"}),
                   .hashed = counter("fiberd_http_passwords_checked_total"),
                   .file_errors = counter("fiberd_http_password_file_errors_total")};
   m.cors = {.preflights = counter("fiberd_http_preflights_total"),
-            .refused = &leases.counter(refused, {listener, "preflight"})};
+            .refused = &leases->counter(refused, {listener, "preflight"})};
   m.compression = {.compressed = counter("fiberd_http_compressed_total"),
-                   .bytes_in = &leases.counter(bytes, {listener, "in"}),
-                   .bytes_out = &leases.counter(bytes, {listener, "out"}),
+                   .bytes_in = &leases->counter(bytes, {listener, "in"}),
+                   .bytes_out = &leases->counter(bytes, {listener, "out"}),
                    .crowded = counter("fiberd_http_compression_crowded_total")};
+  m.keeps = leases;
   return m;
 }
 

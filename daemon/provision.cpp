@@ -277,7 +277,7 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
                                                                [](const auto& r) { return !r.filters.empty(); });
   if (with.registry != nullptr && filtered) {
     parts.leases = std::make_shared<metric::Leases>(*with.registry);
-    around.metrics = make_filter_metrics(with.listener, *parts.leases);
+    around.metrics = make_filter_metrics(with.listener, parts.leases);
   }
   parts.filters = make_filters(config.filters, around, flaws);
   if (auto client = make_client_address_filter(with.trusted, config.forwarded, flaws))

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/observe/catalogue.hpp"
+#include "daemon/let_go.hpp"
 #include "daemon/process_setup.hpp"
 
 namespace fiberd::daemon {
@@ -132,7 +133,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
            code_of(site.error(), ExitCode::bad_usage)};
     return nullptr;
   }
-  service->site_ = std::move(*site);
+  service->site_ = ends_beside(std::move(*site), service->gates_.with_workers());
   if (before == nullptr)
     service->server_ = std::make_shared<HttpServer>(HttpServer::Whose::listener, listener.name, with.registry);
   return service;

@@ -211,6 +211,24 @@ const std::vector<Bad>& bad_ones() {
        "No such file"},
       {2, route, "    - {path: /, respond: {status: 404, content_type: text/html}}", "respond.content_type",
        "body: \"\" is an empty one"},
+      {2, server, "    basic_auth: {file: @/nowhere}", "basic_auth.file", "No such file"},
+      {2, server, "    basic_auth: {file: @/site}", "basic_auth.file", "directory"},
+      {2, server, "    basic_auth: {file: @/file}", "basic_auth.file", "line 1"},
+      {2, route, "    - {path: /, basic_auth: {file: @/file}, echo: {}}", "routes[0].basic_auth.file", "line 1"},
+      {2, server, "    cors: {}", "http.cors", "origins is required"},
+      {2, server, "    cors: {origins: [\"https://a.example/\"]}", "cors.origins[0]", "ends without /"},
+      {2, server, "    cors: {origins: [\"https://a.example\"], max_age: 1500ms}", "cors.max_age", "whole seconds"},
+      {2, server, "    compress: {level: {gzip: 12}}", "compress.level.gzip", "1 … 9"},
+      {2, server, "    compress: {codings: [gzip], level: {br: 4}}", "compress.level.br", "none of codings"},
+      {2, server, "    cache_control: {css: no-cache}", "cache_control.css", "no extension"},
+      {2, server, "    request_id: {header: Date}", "request_id.header", "set by the server"},
+      {2, server, "    deny: []", "http.deny", "is empty"},
+      {2, server, "    headers: {}", "http.headers", "needs one of set, add, remove"},
+      {2, server, "    headers: {set: {X-Host: \"${hots}\"}}", "headers.set.X-Host", "${host}"},
+      {2, server, "    headers: {set: {X-Host: \"${FIBERD_NO}\"}}", "headers.set.X-Host", "has no FIBERD_NO"},
+      {2, server, "    forwarded: xff", "http.forwarded", "x_forwarded_for"},
+      {2, server, "    filters: [nobody]", "http.filters[0]", "no filter \"nobody\""},
+      {2, route, "    - {path: /, filters: [nobody], echo: {}}", "routes[0].filters[0]", "no filter \"nobody\""},
       {2, route, "    - {path: /, respond: {body: $uri}}", "respond.body", "did you mean ${path}?"},
       {2, route, "    - {path: /*, redirect: {location: \"https://a.example${rest}\"}}", "redirect.location",
        "only ${host} may stand"},
@@ -250,7 +268,7 @@ std::string inventory(const std::string& directory) {
 TEST_CASE("what run refuses check refuses, with the same words, line and exit code", "[integration][check]") {
   const TemporaryDirectory directory;
   furnish(directory);
-  CHECK(bad_ones().size() >= 60);
+  CHECK(bad_ones().size() >= 120);
   for (const Bad& bad : bad_ones()) {
     INFO(bad.line);
     const std::string file = directory.write("fiberd.yaml", config(bad.where, bad.line, directory.path()));

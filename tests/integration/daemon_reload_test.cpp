@@ -67,20 +67,8 @@ bool is_listened_on(std::uint16_t port) {
 
 std::string at(std::uint16_t port) { return "\"127.0.0.1:" + std::to_string(port) + "\""; }
 
-std::size_t descriptors_of(pid_t pid) {
-  std::size_t n = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
-    (void)entry;
-    ++n;
-  }
-  return n;
-}
 std::size_t lines_of(const std::string& page) {
   return static_cast<std::size_t>(std::count(page.begin(), page.end(), '\n'));
-}
-std::size_t resident_kib(pid_t pid) {
-  const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
-  return std::strtoul(status.c_str() + status.find("VmRSS:") + 6, nullptr, 10);
 }
 
 }  // namespace
@@ -471,111 +459,5 @@ TEST_CASE("GOMAXPROCS changes with the configuration", "[integration][daemon][re
   CHECK(ask(daemon.port("web"), "/") == "200 x");
   CHECK(reload(daemon, with(1)).status == 200);
   CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 1);
-  CHECK(daemon.stop() == 0);
-}
-
-namespace {
-
-/// Changes a route and a limit each time, and every tenth time a listener.
-std::string generation(unsigned n, const std::string& root) {
-  const std::string routes = says("/", "x") + ", {path: /echo, echo: {}}, {path: /*, files: {root: " + root + "}}, " +
-                             says("/g" + std::to_string(n), "g") +
-                             ", {path: /limited, rate_limit: {rate: " + std::to_string(n + 1) +
-                             "/s}, respond: {body: l}}";
-  return config(http("web", routes,
-                     ", limits: {connections: " + std::to_string(1000 + n) +
-                         ", body_rate: 0, write_rate: 0}, timeouts: {body: 10m, write: 10m}") +
-                http("other" + std::to_string(n / 10 % 2), says("/", "other")));
-}
-
-void many_reloads(unsigned count, unsigned warm) {
-  const TemporaryDirectory directory;
-  static constexpr std::size_t kBig = std::size_t{16} << 20U;
-  directory.write("big", std::string(kBig, 'b'));
-  Daemon daemon(generation(0, directory.path()));
-  const std::uint16_t port = daemon.port("web");
-  std::atomic<bool> over{false};
-  std::atomic<unsigned> failed{0};
-  std::atomic<std::uint64_t> served{0};
-  std::vector<std::thread> clients;
-  for (int i = 0; i < 4; ++i)
-    clients.emplace_back([&, i] {
-      std::unique_ptr<HttpClient> client;
-      for (unsigned n = 0; !over.load(); ++n) {
-        // One of them comes anew each time.
-        if (client == nullptr || i == 0) client = std::make_unique<HttpClient>(port, 0, 30s);
-        if (ask(*client, "/") != "200 x") failed.fetch_add(1);
-        served.fetch_add(1);
-      }
-    });
-  HttpClient upload(port, 0, 60s);
-  upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
-  HttpClient download(port, 4096, 60s);
-  download.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
-  CHECK(download.more());
-  std::size_t descriptors = 0;
-  std::size_t resident = 0;
-  std::size_t series = 0;
-  double fibers = 0;
-  for (unsigned n = 1; n <= count; ++n) {
-    const Answer answer = reload(daemon, generation(n, directory.path()));
-    if (answer.status != 200) {
-      INFO(answer.body);
-      CHECK(answer.status == 200);
-      break;
-    }
-    if (n != warm) continue;
-    descriptors = descriptors_of(daemon.process().pid());
-    resident = resident_kib(daemon.process().pid());
-    series = lines_of(daemon.admin("/metrics"));
-    fibers = daemon.metric("fiberd_fibers{state=\"waiting\"}").value_or(0);
-  }
-  const std::size_t descriptors_after = descriptors_of(daemon.process().pid());
-  const std::size_t resident_after = resident_kib(daemon.process().pid());
-  const std::size_t series_after = lines_of(daemon.admin("/metrics"));
-  upload.send("world");
-  const auto uploaded = upload.receive();
-  CHECK((uploaded && uploaded->body == "helloworld"));
-  const auto downloaded = download.receive();
-  CHECK((downloaded && downloaded->body.size() == kBig));
-  over.store(true);
-  for (auto& client : clients) client.join();
-  CHECK(failed == 0);
-  CHECK(served > count);
-  CHECK(descriptors_after <= descriptors + 8);
-  CHECK(series_after <= series + 200);
-  // AddressSanitizer keeps what was freed.
-  if (!kSanitized) CHECK(resident_after < resident + resident / 4);
-  WARN("served " << served << ", descriptors " << descriptors << " → " << descriptors_after << ", KiB " << resident
-                 << " → " << resident_after << ", lines of /metrics " << series << " → " << series_after << ", fibers "
-                 << fibers);
-  CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
-  CHECK(daemon.stop() == 0);
-}
-
-}  // namespace
-
-TEST_CASE("a hundred reloads under load: no request fails, and nothing grows", "[integration][daemon][reload]") {
-  many_reloads(150, 100);
-}
-
-TEST_CASE("a thousand reloads under load: no request fails, and nothing grows",
-          "[integration][daemon][reload][.nightly]") {
-  many_reloads(1000, 100);
-}
-
-TEST_CASE("a reload of a thousand routes", "[integration][daemon][reload][.nightly]") {
-  const auto routes = [](const std::string& body) {
-    std::string all;
-    for (int i = 0; i < 1000; ++i) all += (i == 0 ? "" : ", ") + says("/r" + std::to_string(i), body);
-    return config(http("web", all));
-  };
-  Daemon daemon(routes("one"));
-  for (int i = 0; i < 5; ++i) {
-    const Answer answer = reload(daemon, routes(i % 2 == 0 ? "two" : "one"));
-    CHECK(answer.status == 200);
-    WARN(answer.body);
-  }
-  CHECK(ask(daemon.port("web"), "/r999") == "200 two");
   CHECK(daemon.stop() == 0);
 }

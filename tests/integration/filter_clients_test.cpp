@@ -1,12 +1,18 @@
 // The filters that come with the house, asked by programs that know nothing of it: curl, Python, Chromium.
+#include <signal.h>
+
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
 
+#include "core/http/filters/access_filter.hpp"
 #include "core/http/filters/basic_auth_filter.hpp"
+#include "core/http/filters/cache_control_filter.hpp"
 #include "core/http/filters/compression_filter.hpp"
 #include "core/http/filters/cors_filter.hpp"
+#include "core/http/filters/headers_filter.hpp"
 #include "core/http/filters/redirect_filter.hpp"
+#include "core/http/filters/request_id_filter.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -164,4 +170,115 @@ TEST_CASE("Chromium lets pages of allowed origins read, and others not", "[integ
   CHECK(shown("evil.example") == "get=refused cookies=refused put=refused delete=refused field=refused");
   CHECK(metrics.preflights->value() == 1);
   CHECK(metrics.refused->value() == 5);
+}
+
+TEST_CASE("curl and Python see what is set, named, kept and refused", "[integration][http][filters][tools]") {
+  const auto ranges = [](const char* range) {
+    net::AddressRanges made;
+    REQUIRE(made.add(range));
+    return made;
+  };
+  const auto id =
+      handler([](Exchange& ex) { return ex.respond(200, "text/css", ex.find_slot<http::RequestId>()->text); });
+  const auto access = [](net::AddressRanges allow, net::AddressRanges deny) {
+    http::AccessOptions of;
+    of.allow = std::move(allow);
+    of.deny = std::move(deny);
+    return http::make_access_filter(std::move(of));
+  };
+  http::ServerOptions options;
+  http::HeadersOptions fields;
+  fields.set = {{"Strict-Transport-Security", *http::Template::parse("max-age=1")},
+                {"X-Asked", *http::Template::parse("${method} ${path}")}};
+  fields.add = {{"Link", *http::Template::parse("</a.css>; rel=preload")}};
+  fields.remove = {"Server"};
+  options.filters = {*http::make_request_id_filter({.trusted = ranges("127.0.0.1")}),
+                     *http::make_headers_filter(std::move(fields)),
+                     http::make_cache_control_filter(*http::CacheRules::make({{"text/css", "max-age=60"}}))};
+  options.server_name = "fiberd";
+  HttpServer server({route("/id", id), route("/in", id, {access(ranges("127.0.0.0/8"), {})}),
+                     route("/out", id, {access({}, ranges("127.0.0.1"))})},
+                    std::move(options));
+  const std::string format =
+      "%{http_code}|%header{strict-transport-security}|%header{x-asked}|%header{link}|%header{server}|%header{cache-"
+      "control}|"
+      "%header{x-request-id}";
+  const auto curl = [&](const std::string& path, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"curl", "-sS", "-w", "%{stderr}" + format, url(server, path)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  };
+  const Finished named = curl("/id", {"-H", "X-Request-Id: from-the-proxy-1"});
+  CHECK(named.output == "from-the-proxy-1");
+  CHECK(named.errors == "200|max-age=1|GET /id|</a.css>; rel=preload||max-age=60|from-the-proxy-1");
+  const Finished fresh = curl("/in");
+  CHECK(fresh.output.size() == 32);
+  CHECK(fresh.errors.ends_with("|" + fresh.output));
+  CHECK(curl("/out").errors.starts_with("403|max-age=1|GET /out|"));
+  CHECK(curl("/id", {"-I"}).errors.starts_with("200|max-age=1|HEAD /id|"));
+  const Finished python = run({"python3", "-c",
+                               "import sys, urllib.request, urllib.error\n"
+                               "r = urllib.request.urlopen(sys.argv[1] + '/id')\n"
+                               "h = r.headers\n"
+                               "print(h.get_all('Link'), h['Server'], h['Cache-Control'], h['X-Request-Id'] == "
+                               "r.read().decode())\n"
+                               "try: urllib.request.urlopen(sys.argv[1] + '/out')\n"
+                               "except urllib.error.HTTPError as e: print(e.code, e.headers['X-Asked'])",
+                               url(server, "")});
+  CAPTURE(python.errors);
+  CHECK(python.output == "['</a.css>; rel=preload'] None max-age=60 True\n403 GET /out\n");
+}
+
+TEST_CASE("nginx in front says who the client is, and one who is not in front says nothing",
+          "[integration][http][filters][tools]") {
+  if (run({"sh", "-c", "command -v nginx"}).code != 0) {
+    WARN("nginx is not installed: left out");
+    return;
+  }
+  const TemporaryDirectory dir;
+  const std::string socket = dir.path() + "/front";
+  Daemon daemon(
+      "admin: {address: \"127.0.0.1:0\"}\ntrusted_proxies: [\"unix:\", 192.0.2.0/24]\nlisteners:\n"
+      "- {name: behind, address: \"unix:" +
+      socket +
+      "\", mode: 0666, http: {deny: [198.51.100.7], headers: {set: {X-Scheme: \"${scheme}\"}}, routes: [{path: /, "
+      "respond: {body: \"${client}\"}}]}}\n"
+      "- {name: open, address: \"127.0.0.1:0\", http: {deny: [198.51.100.7], routes: [{path: /, respond: {body: "
+      "\"${client}\"}}]}}\n");
+  const std::string front = dir.path() + "/nginx";
+  const std::string conf = dir.write(
+      "nginx.conf", "daemon off; master_process off; worker_processes 1; pid " + dir.path() +
+                        "/pid; error_log stderr;\nevents { worker_connections 64; }\nhttp { access_log off; "
+                        "client_body_temp_path " +
+                        dir.path() + "/b; proxy_temp_path " + dir.path() + "/p; fastcgi_temp_path " + dir.path() +
+                        "/f; uwsgi_temp_path " + dir.path() + "/u; scgi_temp_path " + dir.path() +
+                        "/s;\n server { listen unix:" + front +
+                        "; set_real_ip_from unix:; real_ip_header X-Test-Client;\n"
+                        "  location / { proxy_pass http://unix:" +
+                        socket +
+                        ":; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; "
+                        "proxy_set_header X-Forwarded-Proto https; } } }\n");
+  Process nginx({.arguments = {"nginx", "-c", conf, "-p", dir.path(), "-e", "stderr"}});
+  const auto asked = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"curl", "-sS", "-w", " %{http_code} %header{x-scheme}"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  };
+  // The client's address is told to nginx by the test: all who ask here are this machine.
+  const auto through = [&](const std::string& client, const std::string& lie) {
+    std::vector<std::string> more{"--unix-socket", front, "-H", "X-Test-Client: " + client, "http://a.example/"};
+    if (!lie.empty()) more.insert(more.end(), {"-H", "X-Forwarded-For: " + lie, "-H", "X-Forwarded-Proto: http"});
+    return asked(more).output;
+  };
+  INFO(nginx.errors());
+  REQUIRE(eventually([&] { return asked({"--unix-socket", front, "http://a.example/"}).code == 0; }));
+  CHECK(through("203.0.113.9", "") == "203.0.113.9 200 https");
+  CHECK(through("2001:db8::9", "") == "2001:db8::9 200 https");
+  CHECK(through("203.0.113.9", "198.51.100.7") == "203.0.113.9 200 https");
+  CHECK(through("198.51.100.7", "203.0.113.9").ends_with(" 403 "));
+  const std::string direct = "http://127.0.0.1:" + std::to_string(daemon.port("open")) + "/";
+  CHECK(asked({"-H", "X-Forwarded-For: 198.51.100.7", direct}).output == "127.0.0.1 200 ");
+  nginx.signal(SIGTERM);
+  CHECK(nginx.wait().has_value());
+  CHECK(daemon.stop() == 0);
 }

@@ -2,6 +2,8 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -185,4 +187,28 @@ TEST_CASE("a password file that is none is refused when the filter is made", "[i
         std::errc::no_such_file_or_directory);
   put(dir, kUser);
   CHECK_FALSE(http::make_basic_auth_filter({.file = dir.path() + "/users", .realm = "a\"b"}, &why));
+}
+
+TEST_CASE("what counts lives as long as somebody may count, a look at the file that outlived the filter, too",
+          "[integration][http][basic_auth]") {
+  set_log_sink(&quiet);
+  const TemporaryDirectory dir;
+  put(dir, kUser + kSlow);
+  Counters counters;
+  auto keeps = std::make_shared<int>();
+  const std::weak_ptr<int> kept = keeps;
+  http::BasicAuthOptions options{.file = dir.path() + "/users", .metrics = counters.metrics};
+  options.keeps = std::move(keeps);
+  std::optional<HttpServer> server;
+  server.emplace(std::vector<http::Route>{guarded(std::move(options))});
+  {
+    // Its hash goes on behind it: cost 12, long beside what follows.
+    HttpClient client(server->port());
+    client.send(get("/", "Authorization: Basic c2xvdzp3cm9uZw==\r\n"));
+    REQUIRE(eventually([&] { return counters.metrics.hashed->value() == 1; }));
+  }
+  CHECK_FALSE(kept.expired());
+  server.reset();
+  CHECK(kept.expired());  // and not for ever
+  set_log_sink(nullptr);
 }

@@ -223,7 +223,9 @@ TEST_CASE("a program that registers wrongly does not start, and says all of it",
         "HTTP handler \"greeting\": registered twice\n"
         "TCP handler \"mirror\": registered twice\n"
         "TCP handler \"no name\": needs a name of 1 … 64 characters without blanks, and a handler\n"
-        "HTTP handler \"nothing\": needs a name of 1 … 64 characters without blanks, and a handler\n");
+        "HTTP handler \"nothing\": needs a name of 1 … 64 characters without blanks, and a handler\n"
+        "filter \"stamps\": registered twice\n"
+        "filter \"nothing\": needs a name of 1 … 64 characters without blanks, and a filter\n");
 }
 
 TEST_CASE("a program with handlers of its own has the whole command line", "[integration][handlers]") {
@@ -246,4 +248,96 @@ TEST_CASE("a program with handlers of its own has the whole command line", "[int
   CHECK(process.errors().find(": other (tcp)") != std::string::npos);
   process.signal(SIGTERM);
   CHECK(process.wait() == 0);
+}
+
+namespace {
+
+std::string filtered(const std::string& of_listener, const std::string& of_route) {
+  return "admin: {address: \"127.0.0.1:0\"}\n"
+         "listeners:\n"
+         "- name: web\n"
+         "  address: \"127.0.0.1:0\"\n"
+         "  http:\n" +
+         of_listener + "    routes:\n    - {path: /fixed, " + of_route +
+         "respond: {body: fixed}}\n"
+         "    - {path: /plain, respond: {body: plain}}\n";
+}
+
+}  // namespace
+
+TEST_CASE("a program's own filters stand where the configuration names them", "[integration][handlers][filters]") {
+  Daemon daemon(filtered("    filters: [stamps]\n", "filters: [stamps, guards], headers: {set: {X-Inner: yes}}, "),
+                {.program = kProgram});
+  HttpClient web(daemon.port("web"));
+  const auto in = web.ask(get("/fixed", "X-Key: open\r\n"));
+  REQUIRE(in);
+  CHECK(in->body == "fixed");
+  // One object, which has seen the request twice: around the listener, and around the route, which said it last.
+  CHECK(in->field("X-Stamp") == "2");
+  CHECK(in->field("X-Inner") == "yes");
+  const auto out = web.ask(get("/fixed"));
+  REQUIRE(out);
+  CHECK(out->status == 403);
+  CHECK(out->body == "no key");
+  CHECK(out->field("X-Stamp") == "4");
+  CHECK(out->field("X-Inner").empty());  // it stands behind the one that refused
+  CHECK(web.ask(get("/plain"))->field("X-Stamp") == "5");
+  CHECK(web.ask(get("/nowhere"))->field("X-Stamp") == "6");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what a program's filter throws is a 500 that is logged and counted", "[integration][handlers][filters]") {
+  Daemon daemon(filtered("", "filters: [trips], "), {.program = kProgram});
+  HttpClient web(daemon.port("web"));
+  CHECK(web.ask(get("/fixed"))->status == 500);
+  CHECK(daemon.wait_for_log("threw: std::runtime_error: tripped; thrown at:"));
+  CHECK(daemon.metric("fiberd_http_handler_exceptions_total{listener=\"web\"}") == 1.0);
+  CHECK(web.ask(get("/plain"))->body == "plain");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a reload puts a program's filters elsewhere, and they are the same ones",
+          "[integration][handlers][filters]") {
+  Daemon daemon(filtered("    filters: [stamps]\n", ""), {.program = kProgram});
+  HttpClient web(daemon.port("web"));
+  HttpClient admin(daemon.port("admin"), 0, 30s);
+  const auto reload = [&](const std::string& yaml) {
+    daemon.write_config(yaml);
+    const auto answer = admin.ask("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    REQUIRE(answer);
+    return *answer;
+  };
+  CHECK(web.ask(get("/fixed"))->field("X-Stamp") == "1");
+  CHECK(reload(filtered("", "filters: [guards, stamps], ")).status == 200);
+  CHECK(web.ask(get("/fixed"))->status == 403);
+  CHECK(web.ask(get("/fixed", "X-Key: open\r\n"))->field("X-Stamp") == "2");
+  CHECK(web.ask(get("/plain"))->field("X-Stamp").empty());
+  const Answer refused = reload(filtered("", "filters: [gaurds], "));
+  CHECK(refused.status == 422);
+  CHECK(refused.body.find("did you mean guards?") != std::string::npos);
+  CHECK(web.ask(get("/fixed", "X-Key: open\r\n"))->field("X-Stamp") == "3");
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("filters that a program has not are refused at check and at start", "[integration][handlers][filters]") {
+  const TemporaryDirectory directory;
+  const auto said = [&](const std::string& program, const std::string& yaml) {
+    const std::string file = directory.write("f.yaml", yaml);
+    const Finished checked = run({program, "check", file});
+    const Finished ran = run({program, "run", "-c", file});
+    CHECK(checked.code == 2);
+    CHECK(ran.code == 2);
+    CHECK(checked.errors == ran.errors);
+    return checked.errors.substr(std::min(checked.errors.size(), directory.path().size() + 1));
+  };
+  CHECK(said(kProgram, filtered("    filters: [stamps, stmps]\n", "")) ==
+        "f.yaml:6:23: listeners[0].http.filters[1]: this program has no filter \"stmps\"; did you mean stamps?\n");
+  CHECK(
+      said(kProgram, filtered("", "filters: [greeting], ")) ==
+      "f.yaml:7:32: listeners[0].http.routes[0].filters[0]: this program has no filter \"greeting\"; it has a handler "
+      "with that name\n");
+  CHECK(said(kProgram, filtered("", "filters: [nothing-like-it], ")).find("it has: guards stamps trips") !=
+        std::string::npos);
+  CHECK(said(FIBERD_BINARY, filtered("", "filters: [stamps], ")).find("registered in C++ (docs/handlers.md)") !=
+        std::string::npos);
 }

@@ -40,6 +40,8 @@ struct BasicAuthOptions {
   std::size_t concurrency = 2;                                    ///< ≥ 1
   std::size_t max_waiting = 64;                                   ///< with those that are hashed now
   BasicAuthMetrics metrics{};
+  /// Lives as long as somebody may still count: that may be a look at the file that has outlived the filter.
+  std::shared_ptr<const void> keeps{};
 };
 /// Reads the file: blocks. Answers 401 with WWW-Authenticate, or leaves the slot AuthenticatedUser and goes on. Errors:
 /// invalid_argument (`why`, if given, says what: the file's line, the realm), the system's. Throws std::bad_alloc.

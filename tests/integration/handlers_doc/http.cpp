@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/context/waits.hpp"
+#include "core/http/filter.hpp"
 #include "core/http/handlers.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -57,6 +58,27 @@ Result<void> countdown(http::Exchange& exchange) {
   return exchange.end();
 }
 
+Result<void> needs_key(http::Exchange& exchange, http::Next next) {
+  if (exchange.request().headers.find("X-Key") != "open sesame") return exchange.respond_error(403);
+  if (const auto set = exchange.set_field("Cache-Control", "private"); !set) return set;
+  return next(exchange);
+}
+
+class Count final : public http::Filter {
+ public:
+  Result<void> serve(http::Exchange& exchange, http::Next next) override {
+    const Result<void> done = next(exchange);  // what a handler threw has become a status here
+    ++(exchange.status() < 500 ? good_ : bad_);
+    return done;
+  }
+  [[nodiscard]] std::uint64_t good() const noexcept { return good_; }
+  [[nodiscard]] std::uint64_t bad() const noexcept { return bad_; }
+
+ private:
+  std::atomic<std::uint64_t> good_{0};
+  std::atomic<std::uint64_t> bad_{0};
+};
+
 }  // namespace
 
 TEST_CASE("docs/handlers.md: HTTP handlers", "[integration][docs]") {
@@ -79,4 +101,26 @@ TEST_CASE("docs/handlers.md: HTTP handlers", "[integration][docs]") {
   CHECK(second->field("Cache-Control") == "no-store");
   CHECK(client.ask("POST /measure HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")->body == "5");
   CHECK(client.ask(test::get("/countdown"))->body == "3\n2\n1\n");
+}
+
+TEST_CASE("docs/handlers.md: filters", "[integration][docs]") {
+  const auto count = std::make_shared<Count>();
+  http::ServerOptions options;
+  options.filters = {count};
+  http::Route open{.spec = {.path = "/"}, .handler = test::hello()};
+  open.filters = {http::make_filter(&needs_key)};
+  http::Route throws{.spec = {.path = "/throws"},
+                     .handler = test::handler([](http::Exchange&) -> Result<void> { throw std::runtime_error("x"); })};
+  test::HttpServer server({open, throws}, std::move(options));
+  test::HttpClient client(server.port());
+  CHECK(client.ask(test::get("/"))->status == 403);
+  const auto in = client.ask(test::get("/", "X-Key: open sesame\r\n"));
+  REQUIRE(in);
+  CHECK(in->body == "hello");
+  CHECK(in->field("Cache-Control") == "private");
+  CHECK(client.ask(test::get("/nowhere"))->status == 404);
+  CHECK(client.ask(test::get("/throws", "Connection: close\r\n"))->status == 500);
+  CHECK(client.wait_end());
+  CHECK(count->good() == 3);
+  CHECK(count->bad() == 1);
 }

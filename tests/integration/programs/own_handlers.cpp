@@ -27,6 +27,18 @@ class Visits final : public http::Handler {
   std::atomic<unsigned> count_{0};
 };
 
+/// A filter with a state: the same for all listeners and routes that name it, whatever configuration they are of.
+class Stamps final : public http::Filter {
+ public:
+  Result<void> serve(http::Exchange& exchange, http::Next next) override {
+    if (const Result<void> set = exchange.set_field("X-Stamp", std::to_string(++count_)); !set) return set;
+    return next(exchange);
+  }
+
+ private:
+  std::atomic<unsigned> count_{0};
+};
+
 void write(net::TcpStream& stream, std::string_view text) { (void)stream.write_all(std::as_bytes(std::span(text))); }
 
 void mirror(const context::Context& connection, net::TcpStream& stream) {
@@ -77,6 +89,12 @@ int main(int argc, char** argv) {
     return exchange.respond(200, "text/plain", std::to_string(size));
   });
   daemon.handle("throws", [](http::Exchange&) -> Result<void> { throw std::runtime_error("on purpose"); });
+  daemon.filter("stamps", std::make_shared<Stamps>());
+  daemon.filter("guards", [](http::Exchange& exchange, http::Next next) -> Result<void> {
+    if (exchange.request().headers.find("X-Key") != "open") return exchange.respond(403, "text/plain", "no key");
+    return next(exchange);
+  });
+  daemon.filter("trips", [](http::Exchange&, http::Next) -> Result<void> { throw std::runtime_error("tripped"); });
   daemon.serve_tcp("mirror", &mirror);
   daemon.serve_tcp("patient", &patient);
   daemon.serve_tcp("closes", &closes);
@@ -105,6 +123,7 @@ int main(int argc, char** argv) {
   if (std::getenv("MISTAKES") != nullptr) {
     daemon.handle("greeting", std::make_shared<Visits>()).serve_tcp("mirror", &mirror).serve_tcp("no name", &mirror);
     daemon.handle("nothing", std::shared_ptr<http::Handler>());
+    daemon.filter("stamps", std::make_shared<Stamps>()).filter("nothing", std::shared_ptr<http::Filter>());
   }
   return daemon.main(argc, argv);
 }
