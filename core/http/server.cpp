@@ -66,26 +66,21 @@ void Server::destroy(Connection& c) noexcept {
 void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
   Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
   net::PeerAddress peer(client);
-  const bool ask = ask_site_.load(std::memory_order_relaxed);
-  if (ask && stream && !peer.known() && (*site_.read())->wants_client()) peer = net::PeerAddress(stream->peer());
-  Connection* const c =
-      stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr;
-  if (ask && c != nullptr) c->set_lifetime((*site_.read())->options());
-  start(c, on_closed, argument);
+  if (ask_site_.load(std::memory_order_relaxed) && stream && !peer.known() && (*site_.read())->wants_client())
+    peer = net::PeerAddress(stream->peer());
+  start(stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr,
+        on_closed, argument);
 }
 
 void Server::serve(net::TcpStream stream, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
-  const auto site = site_.read();
-  start(new (std::nothrow) Connection(*this, **site, std::move(stream), on_closed, argument, net::PeerAddress(client)),
+  start(new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client)),
         on_closed, argument);
 }
 
 void Server::serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
                    const net::Endpoint& client) noexcept {
-  auto* const c =
-      new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client));
-  if (c != nullptr && ask_site_.load(std::memory_order_relaxed)) c->set_lifetime((*site_.read())->options());
-  start(c, on_closed, argument);
+  start(new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client)),
+        on_closed, argument);
 }
 
 void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {
@@ -94,6 +89,7 @@ void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {
     if (on_closed != nullptr) on_closed(argument);
     return;  // adopt() closes what it could not take; the stream's destructor does the rest
   }
+  if (ask_site_.load(std::memory_order_relaxed)) c->set_lifetime((*site_.read())->options());
   add(*c);
   c->start();
 }
