@@ -64,7 +64,8 @@ TEST_CASE("access logs of a site: formats, the real client, ids, reasons, per ro
   HttpClient client(daemon.port("web"));
   unsigned made = 0;
   const auto fields = [&](const std::string& rest = {}) {
-    return "X-Request-Id: request-" + std::to_string(++made) + "\r\nX-Forwarded-For: 192.0.2." + std::to_string(made) +
+    ++made;
+    return "X-Request-Id: request-" + std::to_string(made) + "\r\nX-Forwarded-For: 192.0.2." + std::to_string(made) +
            "\r\n" + rest;
   };
   const auto ask = [&](const std::string& path, const std::string& rest = {}) {

@@ -76,7 +76,7 @@ TEST_CASE("a JSON line holds all that is known, and what is not there is left ou
   CHECK(line(AccessFormat::json, r) ==
         R"({"time":"2026-01-01T00:00:00Z","listener":"web","client":"192.0.2.1","host":"a.example:80",)"
         R"("route":"/a/* GET,HEAD","method":"GET","target":"/a/b?q=1","version":"HTTP/1.1","status":200,"bytes":5,)"
-        R"("duration_us":1234,"time_to_head_us":12000003,"bytes_in":7,"user_agent":"agent/1 (x)",)"
+        R"-("duration_us":1234,"time_to_head_us":12000003,"bytes_in":7,"user_agent":"agent/1 (x)",)-"
         R"("referer":"https://a.example/"})"
         "\n");
   r.request_id = "0123456789";
