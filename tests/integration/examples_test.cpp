@@ -123,7 +123,10 @@ void ask_route(const Daemon& daemon, const config::ListenerConfig& listener, con
   const std::string body = answer.substr(std::min(answer.find("\r\n\r\n") + 4, answer.size()));
   if (const auto* respond = std::get_if<config::RespondAction>(&route.action)) {
     CHECK(status == respond->status);
-    if (respond->body.find("${") == std::string::npos) CHECK(body == respond->body);
+    if (respond->error_page)
+      CHECK(body.find(std::to_string(respond->status)) != std::string::npos);
+    else if (respond->body.find("${") == std::string::npos)
+      CHECK(body == respond->body);
   } else if (const auto* redirect = std::get_if<config::RedirectAction>(&route.action)) {
     CHECK(status == redirect->status);
     CHECK(answer.find("Location: " + redirect->location + "\r\n") != std::string::npos);

@@ -44,6 +44,9 @@ std::string line(const AccessLine& format, const http::AccessRecord& r) {
   return {out.data(), format.write(out, r, kNow)};
 }
 
+/// Without its end.
+bool is_json(std::string_view text) { return test::Json::valid(text.substr(0, text.size() - 1)); }
+
 std::string line(AccessFormat format, const http::AccessRecord& r) {
   return line(AccessLine::make(format, "web").value(), r);
 }
@@ -76,7 +79,7 @@ TEST_CASE("a JSON line holds all that is known, and what is not there is left ou
   CHECK(line(AccessFormat::json, r) ==
         R"({"time":"2026-01-01T00:00:00Z","listener":"web","client":"192.0.2.1","host":"a.example:80",)"
         R"("route":"/a/* GET,HEAD","method":"GET","target":"/a/b?q=1","version":"HTTP/1.1","status":200,"bytes":5,)"
-        R"("duration_us":1234,"time_to_head_us":12000003,"bytes_in":7,"user_agent":"agent/1 (x)",)"
+        R"-("duration_us":1234,"time_to_head_us":12000003,"bytes_in":7,"user_agent":"agent/1 (x)",)-"
         R"("referer":"https://a.example/"})"
         "\n");
   r.request_id = "0123456789";
@@ -144,7 +147,7 @@ TEST_CASE("what a client sends ends neither its field nor the line", "[daemon][a
     for (const std::string& text : {a, b, c}) REQUIRE(count(text, '\n') == 1);
     for (std::size_t at = 0; (at = c.find('\\', at)) != std::string::npos;) c.erase(at, 2);
     REQUIRE(count(c, '"') == 4);
-    REQUIRE(test::Json::valid(line(AccessFormat::json, r)));
+    REQUIRE(is_json(line(AccessFormat::json, r)));
   }
 }
 
@@ -165,7 +168,7 @@ TEST_CASE("lines are whole and bounded however long everything is", "[daemon][ac
     r.body_bytes = r.received_bytes = r.duration_ns = r.head_ns = UINT64_MAX;
     const std::string json = line(AccessLine::make(AccessFormat::json, listener).value(), r);
     INFO(json);
-    CHECK(test::Json::valid(json));
+    CHECK(is_json(json));
     CHECK(
         json.ends_with("\"truncated\":[\"user\",\"host\",\"route\",\"method\",\"target\",\"request_id\",\"user_agent\","
                        "\"referer\"]}\n"));
