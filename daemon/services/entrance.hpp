@@ -2,6 +2,7 @@
 // Entrance: how connections reach the service of one listener, for as long as it lives, over all configurations and at
 // all of its addresses: who counts them, and who reads the headers of proxies in front of us.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -469,6 +469,15 @@ TEST_CASE("several addresses, and what connections begin with", "[config][listen
   check_alone(load("trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: \":7\", proxy_protocol: any, "
                    "aggregate: {protocol: udp}}\n"),
               "f.yaml:3:44", "listeners[0].proxy_protocol", "is for tcp");
+  // Behind a proxy the clients of a Unix socket have addresses.
+  const std::string by_unix = "trusted_proxies: [\"unix:\"]\nlisteners:\n- {name: a, address: \"unix:/x\", ";
+  const std::string limit = "tcp: {echo: {}, limits: {connections_per_address: 5}}}\n";
+  CHECK(load(by_unix + "proxy_protocol: any, " + limit).ok());
+  check_alone(load(by_unix + limit), "f.yaml:3:83", "listeners[0].tcp.limits.connections_per_address", "have none");
+  // An aggregate does not send to itself at any of its addresses.
+  CHECK(all(load("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
+                 "\"127.0.0.1:8\"}]}}\n"))
+            .find("is this listener itself") != std::string::npos);
   check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]", "no range");
 }
 
