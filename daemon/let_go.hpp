@@ -14,9 +14,9 @@ namespace fiberd::daemon {
 
 /// What is to end together.
 struct Belongings {
-  std::shared_ptr<const void> large;
-  /// Held until `large` is gone, and then let go on a fiber: for what ends on fibers only.
+  /// Held until `large` is gone, and then let go on a fiber, if one lets go of `large`: for what ends on fibers only.
   std::vector<std::shared_ptr<const void>> on_fiber;
+  std::shared_ptr<const void> large;
 };
 
 /// Ends them as told above; here, if there is no fiber to be had for it. Any thread; never parks.
@@ -26,7 +26,7 @@ void let_go(Belongings belongings) noexcept;
 template <class T>
 std::shared_ptr<T> ends_beside(std::shared_ptr<T> owned, std::vector<std::shared_ptr<const void>> on_fiber) {
   T* const raw = owned.get();
-  auto end = [belongings = Belongings{std::move(owned), std::move(on_fiber)}](T*) mutable noexcept {
+  auto end = [belongings = Belongings{std::move(on_fiber), std::move(owned)}](T*) mutable noexcept {
     let_go(std::move(belongings));
   };
   return std::shared_ptr<T>(raw, std::move(end));

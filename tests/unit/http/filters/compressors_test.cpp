@@ -115,3 +115,20 @@ TEST_CASE("levels beyond the library's are refused", "[http][compression]") {
     CHECK_FALSE(Compressors::make(coding, levels.most + 1));
   }
 }
+
+TEST_CASE("a length is advice: for each there is a state that fits, and more than was said comes out whole",
+          "[http][compression]") {
+  for (const Coding coding : {Coding::gzip, Coding::brotli, Coding::zstd}) {
+    const auto compressors = *Compressors::make(coding, http::levels_of(coding).usual);
+    // Around what the windows of gzip's states hold, from 4 KiB to 32 KiB.
+    for (const std::size_t size : {0U, 1U, 3833U, 3834U, 7929U, 7930U, 16'121U, 16'122U, 100'000U}) {
+      for (const std::uint64_t said : {std::uint64_t{0}, std::uint64_t{size}, ~std::uint64_t{0}}) {
+        CAPTURE(static_cast<int>(coding), size, said);
+        const std::string text = some_text(size, size);
+        std::string out;
+        put(*compressors->get(said), text, EncodeTo::finish, 5000, out);
+        CHECK((test::decompress(std::string(http::token_of(coding)), out) == text));
+      }
+    }
+  }
+}
