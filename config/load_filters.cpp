@@ -8,6 +8,7 @@
 
 #include "config/addresses.hpp"
 #include "config/text_rules.hpp"
+#include "core/base/host_port.hpp"
 
 namespace fiberd::config {
 
@@ -51,16 +52,13 @@ std::string check_origin(std::string_view origin) {
   if (scheme == 0) return no + ": it begins with http:// or https://";
   std::string_view host = origin.substr(scheme);
   if (host.ends_with('/')) return no + ": it ends without /";
-  const std::size_t bracket = host.rfind(']');
-  const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    unsigned port = 0;
-    const std::string_view digits = host.substr(colon + 1);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65'535)
-      return no + ": the port is 1 … 65535";
+  HostPort parts;
+  const bool split = split_host_port(host, parts) == HostPortError::none;
+  if (!split || parts.has_port) {
+    const unsigned port = split ? parse_port(parts.port).value_or(0) : 0;
+    if (port == 0) return no + ": the port is 1 … 65535";
     if (port == (scheme == 8 ? 443U : 80U)) return no + ": browsers leave out the scheme's own port";
-    host = host.substr(0, colon);
+    host = parts.written_host();
   }
   if (plain_host(std::string(host)) != host) return no + ": browsers write it in lower case";
   return check_host_pattern(host).empty() ? "" : no;
@@ -123,7 +121,8 @@ CompressFilter read_compress(const Reader& r) {
   }
   const auto levels = r.pairs("level");
   for (std::size_t i = 0; i < levels.size(); ++i) {
-    const auto& [coding, text] = levels[i];
+    const std::string& coding = levels[i].first;  // not taken apart: clang 14 has no such names in closures
+    const std::string& text = levels[i].second;
     const auto of = std::find_if(f.codings.begin(), f.codings.end(), [&](const auto& c) { return c.coding == coding; });
     const auto range = std::find_if(kLevels.begin(), kLevels.end(), [&](const auto& l) { return l.coding == coding; });
     int level = 0;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "config/schema.hpp"
 #include "core/base/text.hpp"
@@ -60,7 +59,7 @@ std::string check_route_path(std::string_view path) {
   if (star != std::string_view::npos && (star + 1 != path.size() || path[star - 1] != '/'))
     return "* is allowed only as the end of /prefix/*";
   if (has_control(path)) return "control characters are not allowed";
-  const auto is_hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  const auto is_hex = [](char c) { return ascii::hex_value(c) >= 0; };
   for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
     if (at + 2 < path.size() && is_hex(path[at + 1]) && is_hex(path[at + 2]))
       return "escapes are not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for "
@@ -92,7 +91,7 @@ std::string check_file_path(std::string_view path) {
 }
 
 std::string_view find_variable(std::string_view text) {
-  const auto begins_name = [](char c) { return (is_alnum(c) && !(c >= '0' && c <= '9')) || c == '_'; };
+  const auto begins_name = [](char c) { return ascii::is_alpha(c) || c == '_'; };
   for (std::size_t at = text.find('$'); at != std::string_view::npos; at = text.find('$', at + 1)) {
     const bool braced = at + 1 < text.size() && text[at + 1] == '{';
     std::size_t end = at + (braced ? 2 : 1);

@@ -14,6 +14,7 @@
 #include <new>
 
 #include "core/base/clock.hpp"
+#include "core/base/json.hpp"
 #include "core/base/log.hpp"
 #include "core/base/thread_locals.hpp"
 #include "core/metric/shard.hpp"
@@ -90,23 +91,20 @@ class Line {
   /// A client's bytes: nothing of them may end the line, the field, or a terminal's colours. At most `most` bytes are
   /// written, and no escape is cut through. False: not all of it had room.
   bool quoted(std::string_view text, bool json, std::size_t most) noexcept {
-    static constexpr std::string_view kHex = "0123456789abcdef";
     const char* const limit = at_ + std::min(most, static_cast<std::size_t>(end_ - at_));
     for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
-      const bool marked = c == '"' || c == '\\';
-      const bool plain = byte >= 0x20 && byte < 0x7f;
-      const std::size_t size = marked ? 2 : plain ? 1 : json ? 6 : 4;
-      if (static_cast<std::size_t>(limit - at_) < size) return false;
-      if (marked) {
-        raw(c == '"' ? "\\\"" : "\\\\");
-      } else if (plain) {
+      if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+        if (at_ == limit) return false;
         *at_++ = c;
-      } else {
-        const char hex[2] = {kHex[byte >> 4U], kHex[byte & 15U]};
-        raw(json ? "\\u00" : "\\x");
-        raw({hex, 2});
+        continue;
       }
+      const JsonByte in_json = JsonByte::opaque(c);
+      const std::string_view escaped = in_json.text();
+      // The common format writes \xNN, and what goes for one character as JSON does.
+      const bool hex = !json && escaped.size() == 6;
+      if (static_cast<std::size_t>(limit - at_) < (hex ? 4 : escaped.size())) return false;
+      if (hex) raw("\\x");
+      raw(hex ? escaped.substr(4) : escaped);
     }
     return true;
   }

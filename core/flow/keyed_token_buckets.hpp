@@ -28,9 +28,9 @@
 
 #include "core/base/cache_line.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/keyed_hash.hpp"
 #include "core/base/lock.hpp"
 #include "core/flow/gcra.hpp"
-#include "core/flow/keyed_hash.hpp"
 
 namespace fiberd::flow {
 
