@@ -38,7 +38,7 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/context/context.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/runtime/timer.hpp"
 
 namespace fiberd::context::detail {

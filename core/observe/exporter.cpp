@@ -12,7 +12,7 @@
 #include "core/base/bug.hpp"
 #include "core/base/characters.hpp"
 #include "core/base/log.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
 

@@ -1,6 +1,6 @@
 // Snapshots of the scheduler: sums over Processors, those in force and those that were.
 #include "core/runtime/scheduler.hpp"
-#include "core/runtime/unsent.hpp"
+#include "core/runtime/unsent_values.hpp"
 
 namespace fiberd::runtime {
 
