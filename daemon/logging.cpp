@@ -120,7 +120,7 @@ class QueueSink final : public spdlog::sinks::sink {
   /// A pipe takes so much in one piece: nobody who writes to the same one (an access log) gets into its middle.
   static constexpr std::size_t kMost = PIPE_BUF;
 
-  void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) {
+  void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) FIBERD_REQUIRES(lock_) {
     static constexpr std::string_view kCut = " [cut]";
     static constexpr std::size_t kAnyway = 512;  // fits though each byte becomes six
     spdlog::details::log_msg shorter = message;
@@ -136,14 +136,14 @@ class QueueSink final : public spdlog::sinks::sink {
   }
 
   Lock lock_;  // formatters keep the last second's text
-  std::unique_ptr<spdlog::formatter> formatter_;
+  std::unique_ptr<spdlog::formatter> formatter_ FIBERD_GUARDED_BY(lock_);
   std::shared_ptr<LogQueue> queue_;
   LineWriter& writer_;
 };
 
 struct State {
   Lock lock;  // held for a pointer's copy only
-  std::shared_ptr<Log> log;
+  std::shared_ptr<Log> log FIBERD_GUARDED_BY(lock);
   std::atomic<Log*> latest{nullptr};  // for who may take no lock
 };
 
