@@ -10,8 +10,7 @@ namespace fiberd::config {
 
 namespace {
 
-constexpr bool is_lower(char c) noexcept { return ascii::is_alpha(c) && ascii::to_lower(c) == c; }
-constexpr bool is_upper(char c) noexcept { return (ascii::is_alpha(c) && !is_lower(c)) || c == '_'; }
+constexpr bool is_upper(char c) noexcept { return ascii::is_upper(c) || c == '_'; }
 
 /// The end of the environment's name at the beginning of `text`; 0: another's variable begins there.
 std::size_t end_of_name(std::string_view text) noexcept {
@@ -19,7 +18,7 @@ std::size_t end_of_name(std::string_view text) noexcept {
   std::size_t end = 1;
   while (end < text.size() && (is_upper(text[end]) || ascii::is_digit(text[end]))) ++end;
   // ${Name} is none, and told where it stands.
-  return end < text.size() && is_lower(text[end]) ? 0 : end;
+  return end < text.size() && ascii::is_lower(text[end]) ? 0 : end;
 }
 
 void append(std::string_view value, bool is_template, std::string& out) {

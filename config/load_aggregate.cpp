@@ -31,14 +31,14 @@ std::string check_host_port(std::string_view text, bool port_required) {
   if (parts.brackets) {
     Address address;
     if (!parse_address(std::string(host) + ":1", address).empty())
-      return "\"" + std::string(host) + "\" is no IPv6 address";
+      return "\"" + std::string(host) + "\" is not an IPv6 address";
   } else if (error == HostPortError::bare_colons) {
     return "an IPv6 address stands in brackets";
   } else if (!std::all_of(host.begin(), host.end(), is_host_character)) {
-    return "\"" + std::string(host) + "\" is no host";
+    return "\"" + std::string(host) + "\" is not a host name";
   }
   if (parts.has_port && parse_port(parts.port).value_or(0) == 0)
-    return "\"" + std::string(parts.port) + "\" is no port (1 … 65535)";
+    return "\"" + std::string(parts.port) + "\" is not a port (1 … 65535)";
   return "";
 }
 
@@ -75,10 +75,10 @@ bool is_own(std::string_view statsd, const ListenerConfig& listener, AggregatePr
   Address own;
   Address to;
   if (!parse_address(listener.address, own).empty() || own.port == 0) return false;
-  const std::string_view port = statsd.substr(statsd.rfind(':'));
-  const bool local = statsd.starts_with("localhost:");
-  if (!parse_address(local ? "127.0.0.1" + std::string(port) : std::string(statsd), to).empty() || to.port != own.port)
-    return false;
+  static constexpr std::string_view kLocal = "localhost";
+  const bool local = statsd.starts_with(kLocal) && statsd.substr(kLocal.size()).starts_with(':');
+  const std::string numeric = local ? "127.0.0.1" + std::string(statsd.substr(kLocal.size())) : std::string(statsd);
+  if (!parse_address(numeric, to).empty() || to.port != own.port) return false;
   if (to.family == own.family && to.bytes == own.bytes) return true;
   static constexpr std::array<unsigned char, 16> kLoopback6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   const bool loopback = to.family == Address::Family::ipv4 ? to.bytes[0] == 127 : to.bytes == kLoopback6;
@@ -92,7 +92,7 @@ void read_percentiles(const Reader& r, AggregateConfig& c) {
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 1)) {
-      r.report("percentiles", "\"" + text + "\" is no number in 0 … 1");
+      r.report("percentiles", "\"" + text + "\" is not a number in 0 … 1");
       continue;
     }
     if (!c.percentiles.empty() && value <= c.percentiles.back().second)

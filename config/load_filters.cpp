@@ -47,7 +47,8 @@ BasicAuthFilter read_basic_auth(const Reader& r) {
 
 /// What is wrong with an origin as browsers write it, or a pattern of them.
 std::string check_origin(std::string_view origin) {
-  const std::string no = "\"" + std::string(origin) + "\" is no origin like https://a.example or https://*.a.example";
+  const std::string no =
+      "\"" + std::string(origin) + "\" is not an origin like https://a.example or https://*.a.example";
   const std::size_t scheme = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : 0;
   if (scheme == 0) return no + ": it begins with http:// or https://";
   std::string_view host = origin.substr(scheme);
@@ -128,10 +129,10 @@ CompressFilter read_compress(const Reader& r) {
     int level = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), level);
     if (of == f.codings.end() || range == kLevels.end())
-      r.report("level", i, "\"" + coding + "\" is none of codings");
+      r.report("level", i, "\"" + coding + "\" is not one of codings");
     else if (error != std::errc{} || end != text.data() + text.size() || level < range->least || level > range->most)
       r.report("level", i,
-               "\"" + text + "\" is no level of " + coding + "; allowed: " + std::to_string(range->least) + " … " +
+               "\"" + text + "\" is not a level of " + coding + "; allowed: " + std::to_string(range->least) + " … " +
                    std::to_string(range->most));
     else
       of->level = level;
@@ -158,7 +159,7 @@ CacheControlFilter read_cache_control(const Reader& r) {
     match = ascii::lower(match);
     if (match != "*" && !check_extension(match).empty() && !check_media_type(match, true).empty())
       r.report("cache_control", i,
-               "\"" + match + "\" is no extension (.css), no media type (text/css, image/*), and not *");
+               "\"" + match + "\" is not an extension (.css), no media type (text/css, image/*), and not *");
     check_field(r, "cache_control", i, value);
     if (value.find_first_not_of(" \t") == std::string::npos)
       r.report("cache_control", i, "needs a value, e.g. max-age=3600");

@@ -20,7 +20,7 @@ std::string read_header(const Reader& r, std::string_view key, std::string_view 
   const bool good = !name.empty() && name.size() <= kMost && std::all_of(name.begin(), name.end(), [](char c) {
     return ascii::is_alnum(c) || c == '-' || c == '_';
   });
-  if (!good) r.report(key, "\"" + std::string(name) + "\" is no field name (letters, digits, - and _)");
+  if (!good) r.report(key, "\"" + std::string(name) + "\" is not a field name (letters, digits, - and _)");
   return good ? std::string(name) : std::string();
 }
 
