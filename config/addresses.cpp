@@ -6,8 +6,10 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "config/text_rules.hpp"
+#include "core/base/host_port.hpp"
 
 namespace fiberd::config {
 
@@ -55,18 +57,18 @@ std::string parse_address(std::string_view text, Address& out) {
   out = {};
   if (text.starts_with(kUnix)) return parse_unix(text.substr(kUnix.size()), out);
   const std::string example = "; write 0.0.0.0:8080, [::]:8080 or unix:/path";
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return "no port" + example;
-  const std::string_view port = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (error != std::errc{} || end != port.data() + port.size())
-    return "\"" + std::string(port) + "\" is no port (0 … 65535)" + example;
-  const std::string host(text.substr(0, colon));
-  if (parse_host(host, out)) return "";
+  HostPort parts;
+  const HostPortError error = split_host_port(text, parts);
+  if (!parts.has_port) return "no port" + example;
+  const std::optional<std::uint16_t> port = parse_port(parts.port);
+  if (!port) return "\"" + std::string(parts.port) + "\" is not a port (0 … 65535)" + example;
+  out.port = *port;
+  const std::string host(parts.written_host());
+  if (error == HostPortError::none && parse_host(host, out)) return "";
   in6_addr address{};
   if (host.find('\0') == std::string::npos && ::inet_pton(AF_INET6, host.c_str(), &address) == 1)
-    return "an IPv6 address stands in brackets: [" + host + "]:" + std::string(port);
-  return "\"" + host + "\" is no numeric address" + example;
+    return "an IPv6 address stands in brackets: [" + host + "]:" + std::string(parts.port);
+  return "\"" + host + "\" is not a numeric address" + example;
 }
 
 std::string check_address(std::string_view text) {
@@ -77,7 +79,7 @@ std::string check_address(std::string_view text) {
 std::string check_range(std::string_view text) {
   if (text == "unix:") return "";
   const std::string no =
-      "\"" + std::string(text) + "\" is no range of addresses like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.1";
+      "\"" + std::string(text) + "\" is not a range of addresses like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.1";
   const std::size_t slash = text.find('/');
   const std::string host(text.substr(0, slash));
   std::array<unsigned char, 16> bytes{};

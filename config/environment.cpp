@@ -3,21 +3,22 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "core/base/characters.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd::config {
 
 namespace {
 
-constexpr bool is_upper(char c) noexcept { return (c >= 'A' && c <= 'Z') || c == '_'; }
+constexpr bool is_upper(char c) noexcept { return ascii::is_upper(c) || c == '_'; }
 
 /// The end of the environment's name at the beginning of `text`; 0: another's variable begins there.
 std::size_t end_of_name(std::string_view text) noexcept {
   if (text.empty() || !is_upper(text.front())) return 0;
   std::size_t end = 1;
-  while (end < text.size() && (is_upper(text[end]) || (text[end] >= '0' && text[end] <= '9'))) ++end;
+  while (end < text.size() && (is_upper(text[end]) || ascii::is_digit(text[end]))) ++end;
   // ${Name} is none, and told where it stands.
-  return end < text.size() && text[end] >= 'a' && text[end] <= 'z' ? 0 : end;
+  return end < text.size() && ascii::is_lower(text[end]) ? 0 : end;
 }
 
 void append(std::string_view value, bool is_template, std::string& out) {

@@ -29,7 +29,7 @@ double read_sample(const Reader& r) {
       slash == std::string::npos ? std::optional(1.0) : parse_number(std::string_view(text).substr(slash + 1));
   const double share = above && below && *below > 0 ? *above / *below : 0;
   if (share > 0 && share <= 1) return share;
-  r.report("sample", "\"" + text + "\" is no share of all: above 0, at most 1, e.g. 0.1 or 1/10" +
+  r.report("sample", "\"" + text + "\" is not a share of all: above 0, at most 1, e.g. 0.1 or 1/10" +
                          (share > 1 ? "" : "; format: off writes no lines"));
   return 1;
 }

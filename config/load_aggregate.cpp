@@ -8,43 +8,37 @@
 
 #include "config/addresses.hpp"
 #include "config/text_rules.hpp"
+#include "core/base/characters.hpp"
+#include "core/base/host_port.hpp"
 
 namespace fiberd::config {
 
 namespace {
 
+bool is_host_character(char c) noexcept { return ascii::is_alnum(c) || c == '-' || c == '.' || c == '_'; }
+
 /// "host:port", "[::1]:port" or a name's; what is wrong with it, or empty.
 std::string check_host_port(std::string_view text, bool port_required) {
-  std::size_t end_of_host = text.rfind(':');
-  if (text.starts_with('[')) {
-    const std::size_t close = text.find(']');
-    if (close == std::string_view::npos) return "a bracket is missing";
-    end_of_host = close + 1 < text.size() ? close + 1 : std::string_view::npos;
-    if (end_of_host != std::string_view::npos && text[end_of_host] != ':') return "a port follows the bracket";
-  }
-  if (end_of_host == std::string_view::npos && port_required) return "no port; write host:port";
-  const std::string_view host = text.substr(0, end_of_host);
+  HostPort parts;
+  const HostPortError error = split_host_port(text, parts);
+  if (error == HostPortError::open_bracket) return "a bracket is missing";
+  if (error == HostPortError::behind_bracket) return "a port follows the bracket";
+  if (!parts.has_port && port_required) return "no port; write host:port";
+  const std::string_view host = parts.written_host();
   if (host.empty()) return "no host";
   if (const std::string_view variable = find_variable(host); !variable.empty())
     return unknown_variable(variable, "write the host itself");
-  if (host.starts_with('[')) {
+  if (parts.brackets) {
     Address address;
     if (!parse_address(std::string(host) + ":1", address).empty())
-      return "\"" + std::string(host) + "\" is no IPv6 address";
-  } else if (host.find(':') != std::string_view::npos) {
+      return "\"" + std::string(host) + "\" is not an IPv6 address";
+  } else if (error == HostPortError::bare_colons) {
     return "an IPv6 address stands in brackets";
-  } else if (!std::all_of(host.begin(), host.end(), [](char c) {
-               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                      c == '.' || c == '_';
-             })) {
-    return "\"" + std::string(host) + "\" is no host";
+  } else if (!std::all_of(host.begin(), host.end(), is_host_character)) {
+    return "\"" + std::string(host) + "\" is not a host name";
   }
-  if (end_of_host == std::string_view::npos) return "";
-  const std::string_view port = text.substr(end_of_host + 1);
-  unsigned number = 0;
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (error != std::errc() || end != port.data() + port.size() || number == 0 || number > 65'535)
-    return "\"" + std::string(port) + "\" is no port (1 … 65535)";
+  if (parts.has_port && parse_port(parts.port).value_or(0) == 0)
+    return "\"" + std::string(parts.port) + "\" is not a port (1 … 65535)";
   return "";
 }
 
@@ -81,10 +75,10 @@ bool is_own(std::string_view statsd, const std::string& address, AggregateProtoc
   Address own;
   Address to;
   if (!parse_address(address, own).empty() || own.port == 0) return false;
-  const std::string_view port = statsd.substr(statsd.rfind(':'));
-  const bool local = statsd.starts_with("localhost:");
-  if (!parse_address(local ? "127.0.0.1" + std::string(port) : std::string(statsd), to).empty() || to.port != own.port)
-    return false;
+  static constexpr std::string_view kLocal = "localhost";
+  const bool local = statsd.starts_with(kLocal) && statsd.substr(kLocal.size()).starts_with(':');
+  const std::string numeric = local ? "127.0.0.1" + std::string(statsd.substr(kLocal.size())) : std::string(statsd);
+  if (!parse_address(numeric, to).empty() || to.port != own.port) return false;
   if (to.family == own.family && to.bytes == own.bytes) return true;
   static constexpr std::array<unsigned char, 16> kLoopback6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
   const bool loopback = to.family == Address::Family::ipv4 ? to.bytes[0] == 127 : to.bytes == kLoopback6;
@@ -98,7 +92,7 @@ void read_percentiles(const Reader& r, AggregateConfig& c) {
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 1)) {
-      r.report("percentiles", "\"" + text + "\" is no number in 0 … 1");
+      r.report("percentiles", "\"" + text + "\" is not a number in 0 … 1");
       continue;
     }
     if (!c.percentiles.empty() && value <= c.percentiles.back().second)
@@ -156,8 +150,7 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
   if (so_far.reuseport && c.protocol != AggregateProtocol::tcp)
     listener.report("reuseport", "is for tcp; set aggregate.protocol: tcp");
   // Its name is part of a path of the admin listener.
-  if (so_far.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
-      std::string::npos)
+  if (!std::all_of(so_far.name.begin(), so_far.name.end(), is_host_character))
     listener.report("name", "of an aggregate listener has letters, digits, _ . - only");
   return c;
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "config/text_rules.hpp"
+#include "core/base/characters.hpp"
 
 namespace fiberd::config {
 
@@ -18,8 +19,7 @@ std::string read_tried(const Reader& r, std::size_t index, std::string name) {
   if (name.empty()) report("is empty; the root itself is /");
   if (leads_out(name)) report("\"" + name + "\" leads out of the root");
   // What nginx has at the end of the list.
-  const bool digits =
-      name.size() == 4 && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = name.size() == 4 && std::all_of(name.begin() + 1, name.end(), ascii::is_digit);
   if (name.starts_with('=') && digits)
     report("\"" + name + "\" would be the name of a file; leave it out: 404 is the answer where none is there");
   if (name.starts_with('@') && name.find_first_of("./") == std::string::npos)

@@ -8,6 +8,7 @@
 
 #include "config/addresses.hpp"
 #include "config/text_rules.hpp"
+#include "core/base/host_port.hpp"
 
 namespace fiberd::config {
 
@@ -46,21 +47,19 @@ BasicAuthFilter read_basic_auth(const Reader& r) {
 
 /// What is wrong with an origin as browsers write it, or a pattern of them.
 std::string check_origin(std::string_view origin) {
-  const std::string no = "\"" + std::string(origin) + "\" is no origin like https://a.example or https://*.a.example";
+  const std::string no =
+      "\"" + std::string(origin) + "\" is not an origin like https://a.example or https://*.a.example";
   const std::size_t scheme = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : 0;
   if (scheme == 0) return no + ": it begins with http:// or https://";
   std::string_view host = origin.substr(scheme);
   if (host.ends_with('/')) return no + ": it ends without /";
-  const std::size_t bracket = host.rfind(']');
-  const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    unsigned port = 0;
-    const std::string_view digits = host.substr(colon + 1);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (error != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65'535)
-      return no + ": the port is 1 … 65535";
+  HostPort parts;
+  const bool split = split_host_port(host, parts) == HostPortError::none;
+  if (!split || parts.has_port) {
+    const unsigned port = split ? parse_port(parts.port).value_or(0) : 0;
+    if (port == 0) return no + ": the port is 1 … 65535";
     if (port == (scheme == 8 ? 443U : 80U)) return no + ": browsers leave out the scheme's own port";
-    host = host.substr(0, colon);
+    host = parts.written_host();
   }
   if (plain_host(std::string(host)) != host) return no + ": browsers write it in lower case";
   return check_host_pattern(host).empty() ? "" : no;
@@ -123,16 +122,17 @@ CompressFilter read_compress(const Reader& r) {
   }
   const auto levels = r.pairs("level");
   for (std::size_t i = 0; i < levels.size(); ++i) {
-    const auto& [coding, text] = levels[i];
+    const std::string& coding = levels[i].first;  // not taken apart: clang 14 has no such names in closures
+    const std::string& text = levels[i].second;
     const auto of = std::find_if(f.codings.begin(), f.codings.end(), [&](const auto& c) { return c.coding == coding; });
     const auto range = std::find_if(kLevels.begin(), kLevels.end(), [&](const auto& l) { return l.coding == coding; });
     int level = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), level);
     if (of == f.codings.end() || range == kLevels.end())
-      r.report("level", i, "\"" + coding + "\" is none of codings");
+      r.report("level", i, "\"" + coding + "\" is not one of codings");
     else if (error != std::errc{} || end != text.data() + text.size() || level < range->least || level > range->most)
       r.report("level", i,
-               "\"" + text + "\" is no level of " + coding + "; allowed: " + std::to_string(range->least) + " … " +
+               "\"" + text + "\" is not a level of " + coding + "; allowed: " + std::to_string(range->least) + " … " +
                    std::to_string(range->most));
     else
       of->level = level;
@@ -159,7 +159,7 @@ CacheControlFilter read_cache_control(const Reader& r) {
     match = ascii::lower(match);
     if (match != "*" && !check_extension(match).empty() && !check_media_type(match, true).empty())
       r.report("cache_control", i,
-               "\"" + match + "\" is no extension (.css), no media type (text/css, image/*), and not *");
+               "\"" + match + "\" is not an extension (.css), no media type (text/css, image/*), and not *");
     check_field(r, "cache_control", i, value);
     if (value.find_first_not_of(" \t") == std::string::npos)
       r.report("cache_control", i, "needs a value, e.g. max-age=3600");

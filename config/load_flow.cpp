@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/characters.hpp"
+
 namespace fiberd::config {
 
 namespace {
@@ -16,9 +18,9 @@ std::string read_header(const Reader& r, std::string_view key, std::string_view 
   }
   const std::string_view name = value.substr(kHeader.size());
   const bool good = !name.empty() && name.size() <= kMost && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    return ascii::is_alnum(c) || c == '-' || c == '_';
   });
-  if (!good) r.report(key, "\"" + std::string(name) + "\" is no field name (letters, digits, - and _)");
+  if (!good) r.report(key, "\"" + std::string(name) + "\" is not a field name (letters, digits, - and _)");
   return good ? std::string(name) : std::string();
 }
 

@@ -253,7 +253,7 @@ std::uint64_t Reader::rate(std::string_view key) const {
   if (!parsed) {
     report(key, has_good_form(*value, parse_rate)
                     ? is_out_of_range(*value, allowed)
-                    : "\"" + *value + "\" is no rate like 100/s, 30/m or 5/h; allowed: " + allowed);
+                    : "\"" + *value + "\" is not a rate like 100/s, 30/m or 5/h; allowed: " + allowed);
     return 0;
   }
   if (*parsed < r.least || *parsed > r.most) report(key, is_out_of_range(*value, allowed));
@@ -270,7 +270,7 @@ std::chrono::nanoseconds Reader::duration(std::string_view key) const {
   if (!parsed) {
     report(key, has_good_form(*value, parse_duration)
                     ? is_out_of_range(*value, allowed)
-                    : "\"" + *value + "\" is no duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);
+                    : "\"" + *value + "\" is not a duration with a unit like 500ms, 10s or 1m; allowed: " + allowed);
     return {};
   }
   const auto ns = static_cast<std::uint64_t>(parsed->count());

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "config/schema.hpp"
 #include "core/base/text.hpp"
@@ -19,7 +18,7 @@ std::string plain_host(std::string host) {
 }
 
 std::string check_host_pattern(std::string_view host) {
-  std::string no = "\"" + std::string(host) + "\" is no host name without port, nor *. and one";
+  std::string no = "\"" + std::string(host) + "\" is not a host name without port, optionally prefixed by \"*.\"";
   if (host.starts_with('['))
     return host.size() > 2 && host.ends_with(']') && host.find(']') + 1 == host.size() ? "" : no;
   if (host.starts_with("*.")) host.remove_prefix(2);
@@ -60,7 +59,7 @@ std::string check_route_path(std::string_view path) {
   if (star != std::string_view::npos && (star + 1 != path.size() || path[star - 1] != '/'))
     return "* is allowed only as the end of /prefix/*";
   if (has_control(path)) return "control characters are not allowed";
-  const auto is_hex = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  const auto is_hex = [](char c) { return ascii::hex_value(c) >= 0; };
   for (std::size_t at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 1))
     if (at + 2 < path.size() && is_hex(path[at + 1]) && is_hex(path[at + 2]))
       return "escapes are not allowed: paths are compared decoded; write the character itself, e.g. \"/a b\" for "
@@ -92,7 +91,7 @@ std::string check_file_path(std::string_view path) {
 }
 
 std::string_view find_variable(std::string_view text) {
-  const auto begins_name = [](char c) { return (is_alnum(c) && !(c >= '0' && c <= '9')) || c == '_'; };
+  const auto begins_name = [](char c) { return ascii::is_alpha(c) || c == '_'; };
   for (std::size_t at = text.find('$'); at != std::string_view::npos; at = text.find('$', at + 1)) {
     const bool braced = at + 1 < text.size() && text[at + 1] == '{';
     std::size_t end = at + (braced ? 2 : 1);
@@ -126,8 +125,8 @@ bool is_meant_as_variable(std::string_view variable) {
 
 std::string unknown_variable(std::string_view variable, std::string_view remedy) {
   const std::string_view name = variable.substr(variable.starts_with("${") ? 2 : 1);
-  const bool environment = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; }) &&
-                           std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool environment =
+      std::none_of(name.begin(), name.end(), ascii::is_lower) && std::any_of(name.begin(), name.end(), ascii::is_upper);
   return "\"" + std::string(variable) + "\" stands for nothing here" +
          (environment
               ? ": variables of the environment are written ${" + std::string(name.substr(0, name.find('}'))) + "}"
@@ -153,7 +152,7 @@ void check_field(const Reader& r, std::string_view key, std::size_t index, std::
 std::string check_removed_field(std::string_view name) {
   static constexpr std::array<std::string_view, 6> kFraming{"content-length", "transfer-encoding", "connection",
                                                             "date",           "keep-alive",        "upgrade"};
-  if (!is_token(name)) return "\"" + std::string(name) + "\" is no field name";
+  if (!is_token(name)) return "\"" + std::string(name) + "\" is not a field name";
   if (std::find(kFraming.begin(), kFraming.end(), ascii::lower(name)) != kFraming.end())
     return std::string(name) + " is set by the server itself";
   return {};
@@ -173,13 +172,13 @@ std::string check_media_type(std::string_view type, bool pattern) {
                     type.substr(0, slash).find('*') == std::string_view::npos &&
                     (sub.find('*') == std::string_view::npos || (pattern && sub == "*"));
   if (good) return {};
-  return "\"" + std::string(type) + "\" is no media type like text/css" + (pattern ? " or text/*" : "");
+  return "\"" + std::string(type) + "\" is not a media type like text/css" + (pattern ? " or text/*" : "");
 }
 
 std::string check_extension(std::string_view extension) {
   const bool good = extension.size() > 1 && extension.front() == '.' && !has_control(extension) &&
                     extension.find_first_of("/* ") == std::string_view::npos && extension.back() != '.';
-  return good ? "" : "\"" + std::string(extension) + "\" is no extension like .css";
+  return good ? "" : "\"" + std::string(extension) + "\" is not an extension like .css";
 }
 
 /// What is wrong, or empty.

@@ -21,6 +21,8 @@
 #include <cstring>
 
 #include "config/log_fields.hpp"
+#include "core/base/ascii.hpp"
+#include "core/base/json.hpp"
 #include "core/base/variable_names.hpp"
 
 namespace fiberd::daemon {
@@ -75,25 +77,27 @@ class Line {
   }
   /// A client's bytes, at most `most` as they are written; no escape is cut through. False: not all of it had room.
   bool escaped(std::string_view text, Escape how, std::size_t most, char stop = '\0') noexcept {
-    static constexpr std::string_view kHex = "0123456789abcdef";
-    const bool json = how == Escape::json;
     const char* const limit = at_ + std::min(most, static_cast<std::size_t>(end_ - at_));
     for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
       const bool ends = how == Escape::bare && (c == ' ' || c == stop);
-      const bool marked = !ends && (c == '"' || c == '\\');
-      const bool plain = !ends && byte >= 0x20 && byte < 0x7f;
-      const std::size_t size = marked ? 2 : plain ? 1 : json ? 6 : 4;
-      if (static_cast<std::size_t>(limit - at_) < size) return false;
-      if (marked) {
-        raw(c == '"' ? "\\\"" : "\\\\");
-      } else if (plain) {
+      if (!ends && c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+        if (at_ == limit) return false;
         *at_++ = c;
-      } else {
-        const char hex[2] = {kHex[byte >> 4U], kHex[byte & 15U]};
-        raw(json ? "\\u00" : "\\x");
-        raw({hex, 2});
+        continue;
       }
+      const JsonByte in_json = JsonByte::opaque(c);
+      const std::string_view as_json = in_json.text();
+      // Other formats write \xNN, and what goes for one character as JSON does.
+      const bool hex = ends || (how != Escape::json && as_json.size() == 6);
+      if (static_cast<std::size_t>(limit - at_) < (hex ? 4 : as_json.size())) return false;
+      if (!hex) {
+        raw(as_json);
+        continue;
+      }
+      const auto byte = static_cast<unsigned char>(c);
+      const char digits[2] = {ascii::kHexDigits[byte >> 4U], ascii::kHexDigits[byte & 15U]};
+      raw("\\x");
+      raw({digits, 2});
     }
     return true;
   }

@@ -86,7 +86,8 @@ class AccessLogWriters {
   /// Ends writers that have nothing to write any more. Blocks the thread for as long as their threads need.
   void tidy() noexcept;
   /// See LineWriter::stop; what was lost is counted and logged. Nobody may log any more. Idempotent.
-  void stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept;
+  void stop(std::chrono::milliseconds patience,
+            std::int64_t deadline) noexcept FIBERD_UNCHECKED_LOCKING;  // nobody else is left
   void reopen() noexcept;
 
  private:
@@ -96,8 +97,8 @@ class AccessLogWriters {
   };
   Lock lock_;  // for moments: no file is opened, and no thread waited for, under it
   bool started_ = false;
-  std::vector<std::shared_ptr<LineWriter>> writers_;
-  std::vector<Log> logs_;
+  std::vector<std::shared_ptr<LineWriter>> writers_ FIBERD_GUARDED_BY(lock_);
+  std::vector<Log> logs_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::daemon

@@ -129,7 +129,7 @@ struct LineWriter::State {
   const int event;
   void look_for_sources() noexcept;
   Lock sources_lock;
-  std::vector<std::shared_ptr<LineSource>> sources;
+  std::vector<std::shared_ptr<LineSource>> sources FIBERD_GUARDED_BY(sources_lock);
   std::atomic<bool> sources_changed{true};
 
   // The thread's own.

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "core/base/result.hpp"
+#include "core/base/thread_safety.hpp"
 
 namespace fiberd::daemon {
 
@@ -61,7 +62,7 @@ class LineWriter {
   /// Asks the thread to open the output anew; what fails is logged, and the old one stays.
   void reopen() noexcept;
   /// Waits until all that was there has been written, for `most` at most. Async-signal-safe, but not beside add().
-  bool flush(std::chrono::milliseconds most) const noexcept;
+  bool flush(std::chrono::milliseconds most) const noexcept FIBERD_UNCHECKED_LOCKING;  // near a crash no lock is taken
   /// Writes what is there and ends the thread, as long as it gets on: it is given up when nothing could be written for
   /// `patience`, or at `deadline` (monotonic ns). What is left is lost, and a thread that hangs in a write is left
   /// behind. Returns how many lines were lost meanwhile. Idempotent.

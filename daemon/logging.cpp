@@ -18,6 +18,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/guarded_write.hpp"
+#include "core/base/json.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/log_flush.hpp"
 #include "daemon/line_ring.hpp"
@@ -36,7 +37,8 @@ class JsonFormatter final : public spdlog::formatter {
     const auto level = spdlog::level::to_string_view(message.level);
     out.append(level.data(), level.data() + level.size());
     append(out, "\",\"message\":\"");
-    for (const char c : std::string_view(message.payload.data(), message.payload.size())) escape(c, out);
+    for (const char c : std::string_view(message.payload.data(), message.payload.size()))
+      append(out, c == '\n' ? "\\n" : JsonByte(c).text());
     append(out, "\"}\n");
   }
   [[nodiscard]] std::unique_ptr<formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
@@ -44,22 +46,6 @@ class JsonFormatter final : public spdlog::formatter {
  private:
   static void append(spdlog::memory_buf_t& out, std::string_view text) {
     out.append(text.data(), text.data() + text.size());
-  }
-  static void escape(char c, spdlog::memory_buf_t& out) {
-    static constexpr std::string_view kHex = "0123456789abcdef";
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (c == '\n') {
-      append(out, "\\n");
-    } else if (byte < 0x20 || byte == 0x7f) {
-      append(out, "\\u00");
-      out.push_back(kHex[byte >> 4U]);
-      out.push_back(kHex[byte & 15U]);
-    } else {
-      out.push_back(c);
-    }
   }
   spdlog::pattern_formatter time_{R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z)", spdlog::pattern_time_type::local, ""};
 };
@@ -134,7 +120,7 @@ class QueueSink final : public spdlog::sinks::sink {
   /// A pipe takes so much in one piece: nobody who writes to the same one (an access log) gets into its middle.
   static constexpr std::size_t kMost = PIPE_BUF;
 
-  void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) {
+  void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) FIBERD_REQUIRES(lock_) {
     static constexpr std::string_view kCut = " [cut]";
     static constexpr std::size_t kAnyway = 512;  // fits though each byte becomes six
     spdlog::details::log_msg shorter = message;
@@ -150,14 +136,14 @@ class QueueSink final : public spdlog::sinks::sink {
   }
 
   Lock lock_;  // formatters keep the last second's text
-  std::unique_ptr<spdlog::formatter> formatter_;
+  std::unique_ptr<spdlog::formatter> formatter_ FIBERD_GUARDED_BY(lock_);
   std::shared_ptr<LogQueue> queue_;
   LineWriter& writer_;
 };
 
 struct State {
   Lock lock;  // held for a pointer's copy only
-  std::shared_ptr<Log> log;
+  std::shared_ptr<Log> log FIBERD_GUARDED_BY(lock);
   std::atomic<Log*> latest{nullptr};  // for who may take no lock
 };
 

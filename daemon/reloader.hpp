@@ -50,7 +50,7 @@ class Reloader {
   const std::function<ReloadAnswer()> reload_;
   metric::Counter* const stopping_;
   Lock lock_;
-  std::shared_ptr<Attempt> next_;  // that nobody has begun
+  std::shared_ptr<Attempt> next_ FIBERD_GUARDED_BY(lock_);  // that nobody has begun
   bool open_ = false;
   bool running_ = false;
   bool closed_ = false;

@@ -4,32 +4,35 @@
 // It blocks the thread, not the fiber, so it must never be held across a wait; the depth it keeps lets park() assert
 // that. It spins briefly, then sleeps on a futex (std::atomic::wait), because with stolen CPU time the holder may be
 // off the processor.
+//
+// What each lock guards is said at its members (thread_safety.hpp), and clang holds the code to it.
 #include <atomic>
 #include <cstdint>
 
 #include "core/base/thread_locals.hpp"
+#include "core/base/thread_safety.hpp"
 
 namespace fiberd {
 
-class Lock {
+class FIBERD_CAPABILITY("lock") Lock {
  public:
   Lock() noexcept = default;
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
 
-  void lock() noexcept {
+  void lock() noexcept FIBERD_ACQUIRE() {
     std::uint32_t expected = 0;
     if (!state_.compare_exchange_strong(expected, 1, std::memory_order_acquire, std::memory_order_relaxed)) lock_slow();
     ++thread_locals()->lock_depth;
   }
-  [[nodiscard]] bool try_lock() noexcept {
+  [[nodiscard]] bool try_lock() noexcept FIBERD_TRY_ACQUIRE(true) {
     std::uint32_t expected = 0;
     if (!state_.compare_exchange_strong(expected, 1, std::memory_order_acquire, std::memory_order_relaxed))
       return false;
     ++thread_locals()->lock_depth;
     return true;
   }
-  void unlock() noexcept {
+  void unlock() noexcept FIBERD_RELEASE() {
     --thread_locals()->lock_depth;
     if (state_.exchange(0, std::memory_order_release) == 2) state_.notify_one();
   }
@@ -42,17 +45,17 @@ class Lock {
 /// LeafLock: the same for sections that call nothing which could wait or take long, where each nanosecond counts (a
 /// channel's). Giving it back is a plain store: nobody is woken, and whoever waits looks again, first at once, then
 /// after short sleeps of the thread. One byte, and no depth is kept.
-class LeafLock {
+class FIBERD_CAPABILITY("lock") LeafLock {
  public:
   LeafLock() noexcept = default;
   LeafLock(const LeafLock&) = delete;
   LeafLock& operator=(const LeafLock&) = delete;
 
-  void lock() noexcept {
+  void lock() noexcept FIBERD_ACQUIRE() {
     if (held_.exchange(true, std::memory_order_acquire)) [[unlikely]]
       lock_slow();
   }
-  void unlock() noexcept { held_.store(false, std::memory_order_release); }
+  void unlock() noexcept FIBERD_RELEASE() { held_.store(false, std::memory_order_release); }
 
  private:
   void lock_slow() noexcept;
@@ -60,10 +63,10 @@ class LeafLock {
 };
 
 template <class L>
-class [[nodiscard]] BasicLockGuard {
+class [[nodiscard]] FIBERD_SCOPED_CAPABILITY BasicLockGuard {
  public:
-  explicit BasicLockGuard(L& lock) noexcept : lock_(lock) { lock_.lock(); }
-  ~BasicLockGuard() { lock_.unlock(); }
+  explicit BasicLockGuard(L& lock) noexcept FIBERD_ACQUIRE(lock) : lock_(lock) { lock_.lock(); }
+  ~BasicLockGuard() FIBERD_RELEASE() { lock_.unlock(); }
   BasicLockGuard(const BasicLockGuard&) = delete;
   BasicLockGuard& operator=(const BasicLockGuard&) = delete;
 

@@ -1,9 +1,10 @@
 #include "core/base/printable.hpp"
 
+#include "core/base/characters.hpp"
+
 namespace fiberd {
 
 std::string printable(std::string_view text, std::size_t most) {
-  static constexpr char kDigits[] = "0123456789abcdef";
   std::string out;
   for (const char c : text.substr(0, most)) {
     const auto u = static_cast<unsigned char>(c);
@@ -11,8 +12,8 @@ std::string printable(std::string_view text, std::size_t most) {
       out += c;
     } else {
       out += "\\x";
-      out += kDigits[u >> 4U];
-      out += kDigits[u & 15U];
+      out += ascii::kHexDigits[u >> 4U];
+      out += ascii::kHexDigits[u & 15U];
     }
   }
   return text.size() > most ? out + "…" : out;

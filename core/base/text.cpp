@@ -14,12 +14,6 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-bool is_token(std::string_view text) noexcept {
-  constexpr std::string_view marks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [&](char c) { return is_alnum(c) || marks.find(c) != std::string_view::npos; });
-}
-
 bool has_control(std::string_view text) noexcept {
   return std::any_of(text.begin(), text.end(), [](char c) {
     const auto b = static_cast<unsigned char>(c);

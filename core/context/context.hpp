@@ -12,7 +12,7 @@
 //    outlives the work: what a struct needs is a context of its own.
 //  - Call the CancelFunction on every path, usually through a scope guard, as soon as the work is over: it takes the
 //    child out of its parent. One that dies uncalled cancels nothing; a context that ends without ever having been done
-//    is counted, with the place that made it (live.hpp): where that grows, somebody forgets.
+//    is counted, with the place that made it (live_contexts.hpp): where that grows, somebody forgets.
 //  - A Context gives no right to cancel it: that is the CancelFunction's, which with_cancel and its like return, and
 //  which
 //    is handed on only to who shall have it.
@@ -109,8 +109,8 @@ struct Cancelable {
 
 /// The root: never done, no deadline.
 [[nodiscard]] inline Context background() noexcept { return Context(); }
-/// A child of `parent`; done at once if the parent is. `where` is what live.hpp tells of it. Throws std::bad_alloc. Any
-/// thread.
+/// A child of `parent`; done at once if the parent is. `where` is what live_contexts.hpp tells of it. Throws
+/// std::bad_alloc. Any thread.
 [[nodiscard]] Cancelable with_cancel(const Context& parent, SourceLocation where = SourceLocation::current());
 /// As with_cancel, and done with errc::deadline_exceeded at `deadline` or its parent's deadline. A deadline already
 /// past: done at once. `cause`: what cause() says when this deadline was the end; success means none.

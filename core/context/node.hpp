@@ -38,7 +38,7 @@
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
 #include "core/context/context.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/runtime/timer.hpp"
 
 namespace fiberd::context::detail {
@@ -171,7 +171,7 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   const std::error_code deadline_cause_;
   std::error_code cause_;                // written before reason_, never after; as ended_
   std::int64_t ended_ = kNobodyExpired;  // End::now, for those who find this node done before its end has come to them
-  List<Node, ChildHook> children_;
+  List<Node, ChildHook> children_ FIBERD_GUARDED_BY(lock_);
   List<DoneHook> hooks_;
   Link* next_dead_ = nullptr;  // the reaper's
   Node* next_work_ = nullptr;  // used by the one finish() that took this node from its parent

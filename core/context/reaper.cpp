@@ -24,7 +24,7 @@ class Reaper {
 
  private:
   /// Under the lock. False: a fiber of this runtime is at it. One of a runtime that was given up will not come back.
-  bool begin() noexcept {
+  bool begin() noexcept FIBERD_REQUIRES(lock_) {
     runtime::Scheduler* const now = runtime::Scheduler::instance();
     return std::exchange(busy_in_, now) != now;
   }
@@ -66,8 +66,8 @@ class Reaper {
   };
 
   Lock lock_;
-  Link* first_ = nullptr;
-  runtime::Scheduler* busy_in_ = nullptr;  // whose fiber is at it, or about to be
+  Link* first_ FIBERD_GUARDED_BY(lock_) = nullptr;
+  runtime::Scheduler* busy_in_ FIBERD_GUARDED_BY(lock_) = nullptr;  // whose fiber is at it, or about to be
   Retry retry_;
 };
 

@@ -58,9 +58,9 @@ class SiteTable {
     ContextSite site;
   };
   mutable Lock lock_;
-  std::array<Entry, kMost> entries_{};
-  std::size_t used_ = 0;
-  std::uint64_t others_ = 0;
+  std::array<Entry, kMost> entries_ FIBERD_GUARDED_BY(lock_){};
+  std::size_t used_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::uint64_t others_ FIBERD_GUARDED_BY(lock_) = 0;
   std::atomic<std::uint64_t> total_{0};
 };
 

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "core/base/characters.hpp"
 #include "core/base/guarded_write.hpp"
 #include "core/base/log.hpp"
 #include "core/base/log_flush.hpp"
@@ -56,7 +57,7 @@ class SafeLine {
   SafeLine& number(std::uint64_t value, unsigned base = 10) noexcept {
     std::array<char, 20> digits;
     std::size_t at = digits.size();
-    do digits[--at] = "0123456789abcdef"[value % base];
+    do digits[--at] = ascii::kHexDigits[value % base];
     while ((value /= base) != 0);
     return text({digits.data() + at, digits.size() - at});
   }

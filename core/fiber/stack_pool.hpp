@@ -232,8 +232,8 @@ class StackPool {
   std::mutex trim_mutex_;  // held while stacks are in the hands of trim()
 
   mutable Lock list_lock_;
-  FreeList warm_;  // was used since it was trimmed: resident
-  FreeList cold_;  // new or trimmed: no resident page
+  FreeList warm_ FIBERD_GUARDED_BY(list_lock_);  // was used since it was trimmed: resident
+  FreeList cold_ FIBERD_GUARDED_BY(list_lock_);  // new or trimmed: no resident page
 };
 
 }  // namespace fiberd::fiber

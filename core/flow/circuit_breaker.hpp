@@ -85,20 +85,20 @@ class CircuitBreaker {
     std::uint64_t failures = 0;
   };
   void report(std::uint64_t generation, Call::Report what) noexcept;
-  void change(State state) noexcept;
-  void open(std::int64_t now) noexcept;
-  [[nodiscard]] bool fails_too_often(std::int64_t slice) const noexcept;
+  void change(State state) noexcept FIBERD_REQUIRES(lock_);
+  void open(std::int64_t now) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] bool fails_too_often(std::int64_t slice) const noexcept FIBERD_REQUIRES(lock_);
 
   const CircuitBreakerOptions options_;
   mutable Lock lock_;
-  State state_ = State::closed;
-  std::uint64_t generation_ = 0;  // changes of state
-  std::array<Slice, kSlices> slices_{};
-  std::uint64_t row_ = 0;  // failures without a success between
-  std::int64_t open_until_ = 0;
-  std::int64_t open_for_ = 0;  // the next time
-  std::uint32_t probing_ = 0;
-  std::uint32_t probed_ = 0;  // successes
+  State state_ FIBERD_GUARDED_BY(lock_) = State::closed;
+  std::uint64_t generation_ FIBERD_GUARDED_BY(lock_) = 0;  // changes of state
+  std::array<Slice, kSlices> slices_ FIBERD_GUARDED_BY(lock_){};
+  std::uint64_t row_ FIBERD_GUARDED_BY(lock_) = 0;  // failures without a success between
+  std::int64_t open_until_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::int64_t open_for_ FIBERD_GUARDED_BY(lock_) = 0;  // the next time
+  std::uint32_t probing_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::uint32_t probed_ FIBERD_GUARDED_BY(lock_) = 0;  // successes
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> opened_{0};
 };

@@ -130,23 +130,23 @@ class ConcurrencyLimiter {
   static constexpr std::size_t kBatch = 16;
   using Batch = std::array<runtime::Ticket, kBatch>;
 
-  [[nodiscard]] Permit make_permit(std::int64_t now) noexcept;
-  [[nodiscard]] Waiter* least_important_below(Priority priority) noexcept;
-  [[nodiscard]] std::optional<errc> refusal(Priority priority) noexcept;
-  void take_out(Waiter& w, Fate fate) noexcept;
-  std::size_t dispatch(std::int64_t now, Batch& batch) noexcept;
+  [[nodiscard]] Permit make_permit(std::int64_t now) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] Waiter* least_important_below(Priority priority) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] std::optional<errc> refusal(Priority priority) noexcept FIBERD_REQUIRES(lock_);
+  void take_out(Waiter& w, Fate fate) noexcept FIBERD_REQUIRES(lock_);
+  std::size_t dispatch(std::int64_t now, Batch& batch) noexcept FIBERD_REQUIRES(lock_);
   void release(const Permit& permit) noexcept;
-  void give_back(const Permit& permit, std::int64_t now) noexcept;
+  void give_back(const Permit& permit, std::int64_t now) noexcept FIBERD_REQUIRES(lock_);
   [[nodiscard]] Result<Permit> finish_wait(Waiter& w, std::error_code how);
 
   const ConcurrencyLimiterOptions options_;
   mutable Lock lock_;
-  std::uint32_t limit_;
-  std::uint32_t in_flight_ = 0;
-  std::uint32_t queued_ = 0;
-  std::array<List<Waiter>, kPriorities> waiters_;
-  std::array<CoDel, kPriorities> codel_;
-  std::optional<GradientLimit> gradient_;
+  std::uint32_t limit_ FIBERD_GUARDED_BY(lock_);
+  std::uint32_t in_flight_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::uint32_t queued_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::array<List<Waiter>, kPriorities> waiters_ FIBERD_GUARDED_BY(lock_);
+  std::array<CoDel, kPriorities> codel_ FIBERD_GUARDED_BY(lock_);
+  std::optional<GradientLimit> gradient_;  // used under lock_; whether it is there never changes
   std::atomic<std::uint32_t> limit_now_;
   std::atomic<std::uint64_t> gave_up_{0};
   RefusalCounts refusals_;

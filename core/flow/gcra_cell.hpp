@@ -72,17 +72,17 @@ class GcraCell {
     for (std::size_t i = 0; i < words.size(); ++i) words_[i].store(words[i], std::memory_order_release);
   }
   void wait_for_change() const noexcept;
-  void become(const Gcra& next, std::int64_t now_ns) noexcept;
+  void become(const Gcra& next, std::int64_t now_ns) noexcept FIBERD_REQUIRES(lock_);
 
   std::atomic<std::int64_t> tat_{0};
   std::atomic<std::uint32_t> era_{0};
   std::array<std::atomic<std::uint64_t>, 3> words_{};
   // Of changes alone.
   mutable Lock lock_;
-  double rate_;
-  std::int64_t burst_;
-  Gcra::Words before_{};  // the era before this one
-  std::int64_t changed_at_ = 0;
+  double rate_ FIBERD_GUARDED_BY(lock_);
+  std::int64_t burst_ FIBERD_GUARDED_BY(lock_);
+  Gcra::Words before_ FIBERD_GUARDED_BY(lock_){};  // the era before this one
+  std::int64_t changed_at_ FIBERD_GUARDED_BY(lock_) = 0;
 };
 
 }  // namespace fiberd::flow

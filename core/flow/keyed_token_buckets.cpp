@@ -1,7 +1,5 @@
 #include "core/flow/keyed_token_buckets.hpp"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <bit>
 
@@ -11,14 +9,6 @@ static constexpr std::size_t kMostShards = 32;  // five bits of the hash: shard_
 static constexpr std::size_t kLeastPerShard = 64;
 static constexpr std::size_t kMostKeys = std::size_t{1} << 28U;
 static constexpr unsigned kLook = 8;  // buckets looked at for one that owes nothing
-
-KeyedHash::KeyedHash() noexcept : k0_(static_cast<std::uint64_t>(monotonic_now())), k1_(~k0_) {
-  std::uint64_t secret[2]{};
-  if (getrandom(secret, sizeof secret, 0) == static_cast<ssize_t>(sizeof secret)) {
-    k0_ = secret[0];
-    k1_ = secret[1];
-  }
-}
 
 KeyedTokenBuckets::KeyedTokenBuckets(double rate, std::int64_t burst, std::size_t keys) : gcra_(rate, burst) {
   keys = std::clamp<std::size_t>(keys, 1, kMostKeys);

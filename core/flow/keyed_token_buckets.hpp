@@ -28,9 +28,9 @@
 
 #include "core/base/cache_line.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/keyed_hash.hpp"
 #include "core/base/lock.hpp"
 #include "core/flow/gcra.hpp"
-#include "core/flow/keyed_hash.hpp"
 
 namespace fiberd::flow {
 
@@ -78,19 +78,19 @@ class KeyedTokenBuckets {
     std::unique_ptr<std::uint32_t[]> slots;  // open addressing, linear; kNone is empty
     std::uint32_t mask = 0;
     std::uint32_t capacity = 0;
-    std::uint32_t used = 0;
-    std::uint32_t newest = kNone;
-    std::uint32_t oldest = kNone;
-    std::uint64_t evicted_full = 0;
-    std::uint64_t evicted_in_debt = 0;
+    std::uint32_t used FIBERD_GUARDED_BY(lock) = 0;
+    std::uint32_t newest FIBERD_GUARDED_BY(lock) = kNone;
+    std::uint32_t oldest FIBERD_GUARDED_BY(lock) = kNone;
+    std::uint64_t evicted_full FIBERD_GUARDED_BY(lock) = 0;
+    std::uint64_t evicted_in_debt FIBERD_GUARDED_BY(lock) = 0;
   };
   [[nodiscard]] Shard& shard_of(std::uint64_t key) const noexcept { return shards_[key >> 59U & shard_mask_]; }
   [[nodiscard]] static std::uint32_t find(const Shard& s, std::uint64_t key) noexcept;
-  static void unlink(Shard& s, std::uint32_t b) noexcept;
-  static void link_newest(Shard& s, std::uint32_t b) noexcept;
+  static void unlink(Shard& s, std::uint32_t b) noexcept FIBERD_REQUIRES(s.lock);
+  static void link_newest(Shard& s, std::uint32_t b) noexcept FIBERD_REQUIRES(s.lock);
   static void insert_slot(Shard& s, std::uint64_t key, std::uint32_t b) noexcept;
   static void erase_slot(Shard& s, std::uint64_t key) noexcept;
-  [[nodiscard]] std::uint32_t make(Shard& s, std::uint64_t key, std::int64_t at) noexcept;
+  [[nodiscard]] std::uint32_t make(Shard& s, std::uint64_t key, std::int64_t at) noexcept FIBERD_REQUIRES(s.lock);
 
   const Gcra gcra_;
   const KeyedHash hash_;

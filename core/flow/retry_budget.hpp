@@ -46,16 +46,16 @@ class RetryBudget {
     std::int64_t number = -1;
     std::int64_t balance = 0;
   };
-  [[nodiscard]] std::int64_t now() const noexcept;
-  Slice& current(std::int64_t number) noexcept;
-  [[nodiscard]] std::int64_t balance(std::int64_t number) const noexcept;
+  [[nodiscard]] std::int64_t now() const noexcept FIBERD_REQUIRES(lock_);
+  Slice& current(std::int64_t number) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] std::int64_t balance(std::int64_t number) const noexcept FIBERD_REQUIRES(lock_);
 
   const std::int64_t paid_;     // by a request
   const std::int64_t reserve_;  // in a window
   const std::int64_t slice_ns_;
   mutable Lock lock_;
-  mutable std::int64_t newest_ = 0;  // slice
-  std::array<Slice, kSlices> slices_{};
+  mutable std::int64_t newest_ FIBERD_GUARDED_BY(lock_) = 0;  // slice
+  std::array<Slice, kSlices> slices_ FIBERD_GUARDED_BY(lock_){};
   std::atomic<std::uint64_t> refused_{0};
 };
 

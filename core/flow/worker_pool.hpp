@@ -220,7 +220,7 @@ class WorkerPool {
 
   const WorkerPoolOptions options_;
   mutable Lock lock_;
-  State state_;
+  State state_ FIBERD_GUARDED_BY(lock_);
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<std::uint64_t> panics_{0};
   std::atomic<std::uint64_t> gave_up_{0};

@@ -13,6 +13,8 @@
 #include <tuple>
 #include <utility>
 
+#include "core/base/json.hpp"
+#include "core/base/utf8.hpp"
 #include "core/http/characters.hpp"
 
 namespace fiberd::http {
@@ -24,40 +26,17 @@ struct CloseDirectory {
 
 /// As a segment of a relative reference: "./" goes before it, so that a colon makes no scheme of it.
 void append_segment(std::string& out, std::string_view name) {
-  static constexpr char kDigits[] = "0123456789ABCDEF";
   for (const char c : name) {
-    const bool alpha = is_class(c, chars::kDigit) || (to_lower(c) >= 'a' && to_lower(c) <= 'z');
-    if (alpha || c == '-' || c == '.' || c == '_' || c == '~') {
+    if (is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~') {
       out += c;
     } else {
       const auto u = static_cast<unsigned char>(c);
       out += '%';
-      out += kDigits[u >> 4U];
-      out += kDigits[u & 15U];
+      out += kUpperHexDigits[u >> 4U];
+      out += kUpperHexDigits[u & 15U];
     }
   }
 }
-
-/// Length of the well-formed UTF-8 sequence at the beginning of `s`, 0 when there is none (RFC 3629 section 4).
-std::size_t utf8_length(std::string_view s) noexcept {
-  const auto at = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0U; };
-  const unsigned a = at(0);
-  const unsigned b = at(1);
-  const auto tail = [](unsigned u) { return u >= 0x80 && u <= 0xbf; };
-  if (a < 0x80) return 1;
-  if (a >= 0xc2 && a <= 0xdf) return tail(b) ? 2 : 0;
-  if (a >= 0xe0 && a <= 0xef) {
-    const bool second = a == 0xe0 ? b >= 0xa0 && b <= 0xbf : a == 0xed ? b >= 0x80 && b <= 0x9f : tail(b);
-    return second && tail(at(2)) ? 3 : 0;
-  }
-  if (a >= 0xf0 && a <= 0xf4) {
-    const bool second = a == 0xf0 ? b >= 0x90 && b <= 0xbf : a == 0xf4 ? b >= 0x80 && b <= 0x8f : tail(b);
-    return second && tail(at(2)) && tail(at(3)) ? 4 : 0;
-  }
-  return 0;
-}
-
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
 
 /// C0, DEL and C1: HTML allows none of them but white space, and a name has no lines.
 bool is_control(std::string_view sequence) noexcept {
@@ -71,7 +50,7 @@ void append_html(std::string& out, std::string_view text) {
     const std::size_t n = utf8_length(text);
     const std::string_view sequence = text.substr(0, n);
     if (n == 0 || is_control(sequence)) {
-      out += kReplacement;
+      out += kReplacementCharacter;
     } else {
       switch (text.front()) {
         case '&': out += "&amp;"; break;
@@ -84,26 +63,6 @@ void append_html(std::string& out, std::string_view text) {
     }
     text.remove_prefix(std::max<std::size_t>(n, 1));
   }
-}
-
-void append_json(std::string& out, std::string_view text) {
-  out += '"';
-  while (!text.empty()) {
-    const std::size_t n = utf8_length(text);
-    const char c = text.front();
-    if (n == 0) {
-      out += kReplacement;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      (void)std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
-      out += escape;
-    } else {
-      if (c == '"' || c == '\\') out += '\\';
-      out += text.substr(0, n);
-    }
-    text.remove_prefix(std::max<std::size_t>(n, 1));
-  }
-  out += '"';
 }
 
 std::string timestamp(std::int64_t seconds) {
@@ -188,7 +147,7 @@ std::string render_listing_json(const Listing& listing) {
   std::string out = "[";
   for (const ListedName& n : listing.names) {
     out += out.size() == 1 ? "\n{\"name\":" : ",\n{\"name\":";
-    append_json(out, n.name);
+    append_json_string(out, n.name);
     out += n.directory ? ",\"type\":\"directory\"" : ",\"type\":\"file\",\"size\":" + std::to_string(n.size);
     out += ",\"modified\":\"" + timestamp(n.mtime) + "\"}";
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "core/http/accept.hpp"
+#include "core/http/negotiation.hpp"
 
 namespace fiberd::http {
 

@@ -3,8 +3,8 @@
 // Requests and answers pass the same one, so that both are held to one spelling: CRLF only, no folded lines, names that
 // are tokens, nothing between a name and its colon, no control in a value but HTAB.
 //
-// A state machine over bytes as the guards around it (guard.hpp): what it says depends on the bytes alone, not on how
-// they were split; it keeps offsets, no pointers.
+// A state machine over bytes as the guards around it (head_guard.hpp): what it says depends on the bytes alone, not on
+// how they were split; it keeps offsets, no pointers.
 #include <cstddef>
 #include <cstdint>
 #if defined(__SSE2__)

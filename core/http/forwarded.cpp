@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/base/host_port.hpp"
 #include "core/http/characters.hpp"
 
 namespace fiberd::http {
@@ -12,10 +13,6 @@ using net::Endpoint;
 
 // Longer than any address with brackets and port: what is longer is none, and is not copied.
 constexpr std::size_t kLongestNode = 64;
-
-bool all_digits(std::string_view s) noexcept {
-  return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return is_class(c, chars::kDigit); });
-}
 
 /// Whether the quote at `at` is escaped: an odd number of backslashes stands before it. Counts no further than `text`
 /// begins; each run of backslashes stands before one quote, so this is linear over all quotes.
@@ -98,30 +95,18 @@ std::string_view parameter(std::string_view element, std::string_view name, char
 
 Endpoint parse_node(std::string_view text) noexcept {
   if (text.size() > kLongestNode) return Endpoint();
-  std::string_view host = text;
-  std::string_view port;
-  bool has_port = false;
-  if (text.starts_with('[')) {
-    const std::size_t close = text.find(']');
-    if (close == std::string_view::npos) return Endpoint();
-    host = text.substr(1, close - 1);
-    const std::string_view behind = text.substr(close + 1);
-    if (host.find(':') == std::string_view::npos || (!behind.empty() && behind.front() != ':')) return Endpoint();
-    has_port = !behind.empty();
-    if (has_port) port = behind.substr(1);
-  } else if (const std::size_t colon = text.find(':');
-             colon != std::string_view::npos && text.find(':', colon + 1) == std::string_view::npos) {
-    host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-    has_port = true;
-  }
-  Result<Endpoint> parsed = net::parse_address(host);
+  HostPort parts;
+  const HostPortError error = split_host_port(text, parts);
+  if (error == HostPortError::bare_colons)
+    parts = {.host = text, .port = {}};  // an IPv6 address, without port
+  else if (error != HostPortError::none || (parts.brackets && parts.host.find(':') == std::string_view::npos))
+    return Endpoint();
+  Result<Endpoint> parsed = net::parse_address(parts.host);
   if (!parsed) return Endpoint();
-  if (has_port) {
-    std::uint16_t number = 0;
-    if (!all_digits(port) || std::from_chars(port.data(), port.data() + port.size(), number).ec != std::errc{})
-      return Endpoint();
-    parsed->set_port(number);
+  if (parts.has_port) {
+    const std::optional<std::uint16_t> port = parse_port(parts.port);
+    if (!port) return Endpoint();
+    parsed->set_port(*port);
   }
   return *parsed;
 }

@@ -1,7 +1,7 @@
 #pragma once
 // What the fields of a head say about where its message ends and whether the connection goes on, and the checks that
-// they pass. The same for requests (guard.hpp) and answers (client/response_guard.hpp): whoever reads one of them more
-// leniently than the other can be talked into two messages where there is one.
+// they pass. The same for requests (head_guard.hpp) and answers (client/response_guard.hpp): whoever reads one of them
+// more leniently than the other can be talked into two messages where there is one.
 #include <cstdint>
 #include <string_view>
 

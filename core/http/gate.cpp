@@ -4,7 +4,7 @@
 #include <array>
 
 #include "core/base/clock.hpp"
-#include "core/flow/keyed_hash.hpp"
+#include "core/base/keyed_hash.hpp"
 #include "core/net/address_counts.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -49,7 +49,7 @@ Gate::~Gate() {
 }
 
 std::uint64_t client_key(const net::Endpoint& client) noexcept {
-  static const flow::KeyedHash hash;
+  static const KeyedHash hash;
   const net::AddressCounts::Key address = net::AddressCounts::key_of(client);
   return hash.of({reinterpret_cast<const char*>(address.data()), sizeof address}) | 1U;
 }

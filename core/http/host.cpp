@@ -11,13 +11,7 @@ namespace fiberd::http {
 namespace {
 
 bool is_port(std::string_view digits) noexcept {
-  if (digits.size() > 5) return false;
-  unsigned value = 0;
-  for (const char c : digits) {
-    if (!is_class(c, chars::kDigit)) return false;
-    value = value * 10 + static_cast<unsigned>(c - '0');
-  }
-  return value <= 65535;
+  return digits.empty() || (digits.size() <= 5 && parse_port(digits).has_value());
 }
 
 bool is_ipv6(std::string_view text) noexcept {
@@ -41,14 +35,6 @@ bool is_reg_name(std::string_view name) noexcept {
 }
 
 }  // namespace
-
-std::string_view host_without_port(std::string_view authority) noexcept {
-  if (!authority.empty() && authority.front() == '[') {
-    const std::size_t close = authority.find(']');
-    return close == std::string_view::npos ? authority : authority.substr(0, close + 1);
-  }
-  return authority.substr(0, authority.find(':'));
-}
 
 std::string_view host_name(std::string_view authority) noexcept {
   std::string_view host = host_without_port(authority);

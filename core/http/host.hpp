@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/host_port.hpp"
+
 namespace fiberd::http {
 
 /// uri-host [ ":" port ] of RFC 9110 section 7.2, with two narrowings: the host may not be empty (RFC 9110 section
@@ -12,8 +14,6 @@ namespace fiberd::http {
 [[nodiscard]] bool is_valid_authority(std::string_view authority) noexcept;
 /// As above, and the port is there and not empty: the target of CONNECT (RFC 9112 section 3.2.3).
 [[nodiscard]] bool is_valid_connect_target(std::string_view authority) noexcept;
-/// The host without its port; an IP literal keeps its brackets.
-[[nodiscard]] std::string_view host_without_port(std::string_view authority) noexcept;
 /// The host by which names are compared: without its port, and without the dot that ends a name's absolute form.
 [[nodiscard]] std::string_view host_name(std::string_view authority) noexcept;
 /// Whether the authority's host is one of `hosts` (as host_name gives it, lower case), or lies below one that begins

@@ -151,7 +151,10 @@ Result<std::unique_ptr<FileRoot>> FileRoot::open(const std::string& path) {
   std::error_code error;
   const std::string absolute = std::filesystem::absolute(path, error).string();
   std::unique_ptr<FileRoot> root(new FileRoot(error ? path : absolute));
-  root->directory_ = std::move(*directory);
+  {
+    const LockGuard guard(root->lock_);
+    root->directory_ = std::move(*directory);
+  }
   return root;
 }
 

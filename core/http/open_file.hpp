@@ -111,7 +111,7 @@ class FileRoot {
 
   const std::string path_;
   mutable Lock lock_;
-  mutable std::shared_ptr<const Directory> directory_;  // under lock_
+  mutable std::shared_ptr<const Directory> directory_ FIBERD_GUARDED_BY(lock_);  // under lock_
 };
 
 }  // namespace fiberd::http

@@ -102,20 +102,20 @@ class OpenFiles {
   };
   using Map = std::unordered_map<Key, std::shared_ptr<KeptFile>, Hash>;
 
-  [[nodiscard]] List<KeptFile>& list_of(const KeptFile& file) noexcept {
+  [[nodiscard]] List<KeptFile>& list_of(const KeptFile& file) noexcept FIBERD_REQUIRES(lock_) {
     return file.descriptors != 0 ? with_descriptors_ : in_memory_;
   }
-  [[nodiscard]] KeptFile* oldest() const noexcept;
-  [[nodiscard]] std::shared_ptr<KeptFile> take(Map::iterator at) noexcept;
-  [[nodiscard]] std::shared_ptr<KeptFile> take(const KeptFile& file) noexcept;
-  [[nodiscard]] KeptFile* too_much(std::size_t descriptors) const noexcept;
+  [[nodiscard]] KeptFile* oldest() const noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] std::shared_ptr<KeptFile> take(Map::iterator at) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] std::shared_ptr<KeptFile> take(const KeptFile& file) noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] KeptFile* too_much(std::size_t descriptors) const noexcept FIBERD_REQUIRES(lock_);
 
   const OpenFilesOptions options_;
   const OpenFilesMetrics metrics_;
   mutable Lock lock_;
-  Map map_;
-  List<KeptFile> with_descriptors_;  // front: longest unused
-  List<KeptFile> in_memory_;         // those without any, likewise
+  Map map_ FIBERD_GUARDED_BY(lock_);
+  List<KeptFile> with_descriptors_ FIBERD_GUARDED_BY(lock_);  // front: longest unused
+  List<KeptFile> in_memory_ FIBERD_GUARDED_BY(lock_);         // those without any, likewise
   std::size_t files_ = 0;
   std::size_t descriptors_ = 0;
   std::uint64_t memory_ = 0;

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/http/guard.hpp"
+#include "core/http/head_guard.hpp"
 #include "core/http/wire_request.hpp"
 
 namespace fiberd::http {

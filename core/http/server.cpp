@@ -46,21 +46,11 @@ void Server::use(std::shared_ptr<const Site> site) {
 
 std::shared_ptr<const Site> Server::site() const { return *site_.read(); }
 
-void Server::add(Connection& c) noexcept {
-  const LockGuard guard(lock_);
-  connections_.push_back(c);
-  count_.fetch_add(1, std::memory_order_relaxed);
-}
-
-void Server::unlist(Connection& c) noexcept {
-  const LockGuard guard(lock_);
-  List<Connection>::remove(c);
-}
+void Server::unlist(Connection& c) noexcept { connections_.unlist(c); }
 
 void Server::destroy(Connection& c) noexcept {
   delete &c;
-  // Last: stop() lets go of the server when it reads 0.
-  count_.fetch_sub(1, std::memory_order_release);
+  connections_.gone();
 }
 
 void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
@@ -90,40 +80,32 @@ void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {
     return;  // adopt() closes what it could not take; the stream's destructor does the rest
   }
   if (ask_site_.load(std::memory_order_relaxed)) c->set_lifetime((*site_.read())->options());
-  add(*c);
+  connections_.add(*c);
   c->start();
 }
 
 void Server::waiting_since(Waiting what, std::vector<std::int64_t>& out) {
-  const LockGuard guard(lock_);
-  for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c))
-    if (const std::int64_t since = c->waiting_since(what); since != 0) out.push_back(since);
+  connections_.each([&](Connection& c) {
+    if (const std::int64_t since = c.waiting_since(what); since != 0) out.push_back(since);
+  });
 }
 
 std::size_t Server::close_waiting(Waiting what, std::int64_t until, std::size_t most) noexcept {
   List<Connection> ours;
   std::size_t n = 0;
-  {
-    const LockGuard guard(lock_);
-    Connection* next = connections_.front();
-    while (next != nullptr && n < most) {
-      Connection& c = *next;
-      next = connections_.after(c);
-      if (!c.claim_waiting(what, until)) continue;
-      ++n;
-      if (what != Waiting::for_request) continue;  // its fiber ends it
-      List<Connection>::remove(c);
-      ours.push_back(c);
-    }
-  }
+  connections_.each([&](Connection& c) {
+    if (n == most) return false;
+    if (!c.claim_waiting(what, until)) return true;
+    ++n;
+    if (what != Waiting::for_request) return true;  // its fiber ends it
+    List<Connection>::remove(c);
+    ours.push_back(c);
+    return true;
+  });
   while (Connection* const c = ours.front()) {
     if (c->close_if_silent()) continue;
     --n;
-    {
-      const LockGuard guard(lock_);
-      List<Connection>::remove(*c);
-      connections_.push_back(*c);
-    }
+    connections_.relist(*c);
     c->restart_claimed();
   }
   return n;
@@ -142,13 +124,11 @@ bool Server::part_idle(std::int64_t now, bool hard) noexcept {
   std::size_t n = 0;
   const std::int64_t grace = (*site_.read())->options().timeouts.drain.count();
   const std::int64_t begun = stop_begun_.load(std::memory_order_relaxed);
-  {
-    const LockGuard guard(lock_);
-    for (Connection* c = connections_.front(); c != nullptr && n < idle.size(); c = connections_.after(*c)) {
-      if (!hard && (c->parted() || std::max(c->waiting_since(Waiting::for_request), begun) > now - grace)) continue;
-      if (c->claim_idle()) idle[n++] = c;
-    }
-  }
+  connections_.each([&](Connection& c) {
+    if (!hard && (c.parted() || std::max(c.waiting_since(Waiting::for_request), begun) > now - grace)) return true;
+    if (c.claim_idle()) idle[n++] = &c;
+    return n < idle.size();
+  });
   for (std::size_t i = 0; i < n; ++i) {
     if (hard)
       idle[i]->close_claimed();
@@ -164,24 +144,23 @@ std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
   std::size_t cut = 0;
   bool hard = false;
   std::int64_t looked = 0;
-  while (count_.load(std::memory_order_acquire) != 0) {
+  while (!connections_.empty()) {
     const std::int64_t now = monotonic_now();
     if (!hard && now >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
-      const LockGuard guard(lock_);
-      for (Connection* c = connections_.front(); c != nullptr; c = connections_.after(*c)) {
-        if (c->waiting_since(Waiting::for_request) != 0) continue;
-        c->abort();
+      connections_.each([&](Connection& c) {
+        if (c.waiting_since(Waiting::for_request) != 0) return;
+        c.abort();
         ++cut;
-      }
+      });
     }
     // A connection that goes idle meanwhile is found by a later look.
     if (hard || now - looked >= kLook) {
       if (part_idle(now, hard)) continue;
       looked = now;
     }
-    (void)runtime::sleep_for(std::chrono::milliseconds(count_.load(std::memory_order_relaxed) != 0 ? 2 : 0));
+    (void)runtime::sleep_for(std::chrono::milliseconds(connections_.size() != 0 ? 2 : 0));
   }
   all_.cancel();
   site()->stop();

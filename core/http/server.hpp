@@ -7,8 +7,6 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
-#include "core/base/intrusive_list.hpp"
-#include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/fiber/stack_claim.hpp"
@@ -16,6 +14,7 @@
 #include "core/http/site/site.hpp"
 #include "core/net/byte_stream.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/net/sessions.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/fiber_name.hpp"
 #include "core/sync/atomic_snapshot.hpp"
@@ -89,7 +88,7 @@ class Server {
 
   /// The server's: done when stop() cuts what is left, or has ended. The parent of its connections' contexts.
   [[nodiscard]] const context::Context& context() const noexcept { return all_.context; }
-  [[nodiscard]] std::size_t connections() const noexcept { return count_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
 
  private:
   friend class Connection;
@@ -97,7 +96,6 @@ class Server {
   Server(const ServerOptions& options, std::shared_ptr<const Site> site);
   void start(Connection* connection, OnClosed on_closed, void* argument) noexcept;
   void note(const Site& site) noexcept;
-  void add(Connection& connection) noexcept;
   void unlist(Connection& connection) noexcept;
   void destroy(Connection& connection) noexcept;
   bool part_idle(std::int64_t now, bool hard) noexcept;
@@ -117,9 +115,7 @@ class Server {
   const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns
-  std::atomic<std::size_t> count_{0};
-  Lock lock_;
-  List<Connection> connections_;
+  net::Sessions<Connection> connections_;
 };
 
 }  // namespace fiberd::http

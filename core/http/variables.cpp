@@ -3,25 +3,23 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/json.hpp"
 #include "core/base/text.hpp"
 #include "core/http/characters.hpp"
 
 namespace fiberd::http {
 namespace {
 
-constexpr std::string_view kHexDigits = "0123456789ABCDEF";
-
 void percent(char c, std::string& out) {
   const auto byte = static_cast<unsigned char>(c);
-  out += {'%', kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
+  out += {'%', kUpperHexDigits[byte >> 4U], kUpperHexDigits[byte & 15U]};
 }
 
 // What may stand in a URI as it is (RFC 3986 sections 2.2, 2.3 and 3.3), by where it comes from.
 enum class Piece : std::uint8_t { component, path, query, authority };
 
 bool stands_in_uri(char c, Piece piece) noexcept {
-  const bool unreserved =
-      is_class(c, chars::kDigit) || ascii::is_alpha(c) || c == '_' || c == '-' || c == '.' || c == '~';
+  const bool unreserved = is_alnum(c) || c == '_' || c == '-' || c == '.' || c == '~';
   if (unreserved) return true;
   constexpr std::string_view sub_delims = "!$&'()*+,;=";
   const bool pchar = c == ':' || c == '@' || sub_delims.find(c) != std::string_view::npos;
@@ -60,25 +58,13 @@ void escape_html(char c, std::string& out) {
   }
 }
 
-void escape_json(char c, std::string& out) {
-  if (c == '"' || c == '\\') {
-    out += {'\\', c};
-  } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += "\\u00";
-    out += {kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
-  } else {
-    out += c;
-  }
-}
-
 void escape_log(char c, std::string& out) {
   if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
     out += c;
     return;
   }
   const auto byte = static_cast<unsigned char>(c);
-  out += {'\\', 'x', kHexDigits[byte >> 4U], kHexDigits[byte & 15U]};
+  out += {'\\', 'x', kUpperHexDigits[byte >> 4U], kUpperHexDigits[byte & 15U]};
 }
 
 void append(std::string_view value, std::uint8_t id, Form form, std::string& out) {
@@ -89,7 +75,7 @@ void append(std::string_view value, std::uint8_t id, Form form, std::string& out
       case Form::field: is_class(c, chars::kValue) ? out.push_back(c) : percent(c, out); break;
       case Form::text: out += c; break;
       case Form::html: escape_html(c, out); break;
-      case Form::json: escape_json(c, out); break;
+      case Form::json: out += JsonByte(c).text(); break;
       case Form::log: escape_log(c, out); break;
     }
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/base/bug.hpp"
+#include "core/base/characters.hpp"
 #include "core/base/hash.hpp"
 #include "core/base/intrusive_list.hpp"
 #include "core/base/utf8.hpp"
@@ -57,11 +58,9 @@ class Family {
 namespace {
 
 bool valid_name(std::string_view name, bool colon) {
-  const auto letter = [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (colon && c == ':');
-  };
+  const auto letter = [&](char c) { return ascii::is_alpha(c) || c == '_' || (colon && c == ':'); };
   return !name.empty() && letter(name[0]) &&
-         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || ascii::is_digit(c); });
 }
 
 void check(const FamilySpec& spec) {
@@ -89,7 +88,7 @@ std::string bounded(std::string_view value) {
   std::string out(value.substr(0, end));
   out += '~';
   const std::uint64_t hash = hash_bytes(value.data(), value.size(), 0);
-  for (std::size_t i = kDigits; i-- > 0;) out += "0123456789abcdef"[hash >> (4 * i) & 15U];
+  for (std::size_t i = kDigits; i-- > 0;) out += ascii::kHexDigits[hash >> (4 * i) & 15U];
   return out;
 }
 

@@ -11,7 +11,8 @@ namespace fiberd::metric {
 namespace {
 // Constant-initialised, so that it needs no start-up code and works in any order of construction.
 constinit Lock lock;
-constinit std::array<std::uint64_t, kMaxShards / 64> taken{1};  // bit 0: the shared shard is never handed out
+constinit std::array<std::uint64_t, kMaxShards / 64> taken FIBERD_GUARDED_BY(lock){
+    1};  // bit 0: the shared shard is never handed out
 }  // namespace
 
 ShardId ShardAllocator::acquire() {

@@ -81,7 +81,7 @@ class StatusCounters {
   std::string route_;
   std::array<std::atomic<Counter*>, kCodes.size() + 1> counters_{};
   Lock lock_;
-  std::vector<Lease<Counter>> leases_;  // of counters_
+  std::vector<Lease<Counter>> leases_ FIBERD_GUARDED_BY(lock_);  // of counters_
 };
 
 }  // namespace fiberd::metric

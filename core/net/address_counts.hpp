@@ -40,7 +40,7 @@ class AddressCounts {
   };
   void* const owner_;
   Lock lock_;
-  std::unordered_map<Key, Entry, Hash> entries_;
+  std::unordered_map<Key, Entry, Hash> entries_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::net

@@ -3,9 +3,11 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <optional>
+
+#include "core/base/host_port.hpp"
 
 namespace fiberd::net {
 
@@ -48,24 +50,19 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
     e.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
     return e;
   }
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return fail(std::errc::invalid_argument);
-  std::string_view host = text.substr(0, colon);
-  const std::string_view digits = text.substr(colon + 1);
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return fail(std::errc::invalid_argument);
-  if (host.empty()) return v4(INADDR_ANY, port);
-  if (host.front() == '[') {
-    if (host.back() != ']') return fail(std::errc::invalid_argument);
-    host = host.substr(1, host.size() - 2);
+  HostPort parts;
+  if (split_host_port(text, parts) != HostPortError::none) return fail(std::errc::invalid_argument);
+  const std::optional<std::uint16_t> port = parse_port(parts.port);
+  if (!port) return fail(std::errc::invalid_argument);
+  if (parts.brackets) {
     in6_addr address{};
-    if (inet_pton(AF_INET6, std::string(host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
-    return v6(address, port);
+    if (inet_pton(AF_INET6, std::string(parts.host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
+    return v6(address, *port);
   }
+  if (parts.host.empty()) return v4(INADDR_ANY, *port);
   in_addr address{};
-  if (inet_pton(AF_INET, std::string(host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
-  return v4(ntohl(address.s_addr), port);
+  if (inet_pton(AF_INET, std::string(parts.host).c_str(), &address) != 1) return fail(std::errc::invalid_argument);
+  return v4(ntohl(address.s_addr), *port);
 }
 
 std::uint16_t Endpoint::port() const noexcept {

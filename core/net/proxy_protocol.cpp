@@ -1,10 +1,10 @@
 #include "core/net/proxy_protocol.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <optional>
 
+#include "core/base/host_port.hpp"
 #include "core/net/address_ranges.hpp"
 
 namespace fiberd::net {
@@ -26,11 +26,8 @@ std::optional<std::string_view> next_word(std::string_view& line) noexcept {
 }
 
 std::optional<std::uint16_t> read_port(std::string_view digits) noexcept {
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
   if (digits.size() > 1 && digits.front() == '0') return std::nullopt;
-  return port;
+  return parse_port(digits);
 }
 
 std::uint16_t big_endian(const char* at) noexcept {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 
 namespace fiberd::observe {
 

@@ -10,8 +10,9 @@
 #include <utility>
 
 #include "core/base/bug.hpp"
+#include "core/base/characters.hpp"
 #include "core/base/log.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
 
@@ -78,8 +79,7 @@ class Page {
 std::string token_of(const std::error_code& error) {
   std::string token = error.message();
   for (char& c : token) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    if ((c < 'a' || c > 'z') && (c < '0' || c > '9')) c = '_';
+    c = ascii::is_alnum(c) ? ascii::to_lower(c) : '_';
   }
   return token;
 }

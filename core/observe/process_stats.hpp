@@ -32,12 +32,12 @@ class ProcessStatsReader {
   [[nodiscard]] Result<ProcessStats> read() noexcept;
 
  private:
-  [[nodiscard]] std::error_code open_locked() noexcept;
-  [[nodiscard]] Result<std::uint64_t> count_fds_locked() const noexcept;
+  [[nodiscard]] std::error_code open_locked() noexcept FIBERD_REQUIRES(lock_);
+  [[nodiscard]] Result<std::uint64_t> count_fds_locked() const noexcept FIBERD_REQUIRES(lock_);
   Lock lock_;  // the directory has one place that is read from
-  int stat_ = -1;
-  int descriptors_ = -1;
-  std::uint64_t boot_time_ = 0;  // Unix seconds
+  int stat_ FIBERD_GUARDED_BY(lock_) = -1;
+  int descriptors_ FIBERD_GUARDED_BY(lock_) = -1;
+  std::uint64_t boot_time_ FIBERD_GUARDED_BY(lock_) = 0;  // Unix seconds
 };
 
 }  // namespace fiberd::observe

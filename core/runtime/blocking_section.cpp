@@ -59,8 +59,7 @@ bool Scheduler::enter_section() noexcept {
   m->processor = &m->stand_in;
   thread_locals()->shard = 0;
   m->section = p.section.enter();
-  if (s.sysmon_sleeping_.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    s.wake_sysmon();
+  s.sysmon_.section_begins();
   return true;
 }
 

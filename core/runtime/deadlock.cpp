@@ -62,9 +62,7 @@ std::uint64_t Scheduler::activity() const noexcept {
 }
 
 bool Scheduler::maybe_deadlocked() noexcept {
-  const auto asleep = [this] {
-    return idle_.count() == gomaxprocs() && retired_count_.load(std::memory_order_acquire) == 0 && !work_anywhere();
-  };
+  const auto asleep = [this] { return idle_.count() == gomaxprocs() && retired_.empty() && !work_anywhere(); };
   if (!asleep() || live_fibers() == 0) return false;
   const std::uint64_t before = activity();
   {

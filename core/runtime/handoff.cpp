@@ -8,8 +8,7 @@
 // came back.) What comes into the retired queue afterwards stays visible to thieves. At its next entry into the runtime
 // the machine drains what is left into the global queue, gives its caches back and waits for another assignment.
 //
-// Only structure_lock_ holders retire or assign. Processor objects are never freed, so a thief with an old pointer
-// reads a queue that is at worst empty or somebody else's.
+// Only structure_lock_ holders retire or assign. Who is retired, and how thieves find it: retired_list.hpp.
 #include <signal.h>
 
 #include <utility>
@@ -111,29 +110,10 @@ bool Scheduler::wait_for_processor(Machine& m) noexcept {
   }
 }
 
-bool Scheduler::add_retired(Processor& p) noexcept {
-  for (auto& place : retired_) {
-    if (place.load(std::memory_order_relaxed) != nullptr) continue;
-    place.store(&p, std::memory_order_release);
-    retired_count_.fetch_add(1, std::memory_order_seq_cst);
-    return true;
-  }
-  return false;
-}
-
-void Scheduler::remove_retired(Processor& p) noexcept {
-  for (auto& place : retired_) {
-    if (place.load(std::memory_order_relaxed) != &p) continue;
-    place.store(nullptr, std::memory_order_release);
-    retired_count_.fetch_sub(1, std::memory_order_seq_cst);
-    return;
-  }
-}
-
 /// Under structure_lock_. What a Processor that is held up, or retired by now, would have run next becomes everybody's.
 void Scheduler::share_runnext(Processor& p) noexcept {
   if (Fiber* const f = p.runnext.take()) {
-    push_global(*f);
+    global_.push(*f);
     wake_helper();
   }
 }
@@ -152,7 +132,7 @@ void Scheduler::rouse(Processor& p) noexcept {
 /// Under structure_lock_. Puts a new Processor in the place of `p`, which a machine keeps.
 bool Scheduler::replace(Processor& p) noexcept {
   if (p.retired.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return false;
-  if (retired_count_.load(std::memory_order_relaxed) == kMaxRetired) return false;
+  if (retired_.full()) return false;
   Processor* const fresh = new_processor(*p.slot);
   Machine* const m = fresh != nullptr ? idle_machine() : nullptr;
   // Its fiber may have pinned itself since sysmon looked.
@@ -165,7 +145,7 @@ bool Scheduler::replace(Processor& p) noexcept {
     }
     return false;
   }
-  add_retired(p);
+  retired_.add(p);
   p.retired.store(true, std::memory_order_seq_cst);
   rouse(p);
   // Nobody has the fresh one yet, so its queue is ours.
@@ -194,11 +174,11 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     idle_.stop_spinning();
   }
   if (Fiber* const f = p.runnext.exchange(nullptr)) {
-    push_global(*f);
+    global_.push(*f);
     moved = true;
   }
   while (Fiber* const f = p.queue.pop()) {
-    push_global(*f);
+    global_.push(*f);
     moved = true;
   }
   flush_stacks(p);
@@ -207,8 +187,8 @@ void Scheduler::leave_processor(Machine& m) noexcept {
   thread_locals()->shard = 0;
   {
     const LockGuard guard(structure_lock_);
-    remove_retired(p);
-    if (p.by_sysmon) sysmon_handoffs_.fetch_sub(1, std::memory_order_relaxed);
+    retired_.remove(p);
+    if (p.by_sysmon) sysmon_.handoff_over();
     Processor* self = &p;
     p.slot->processor.compare_exchange_strong(self, nullptr, std::memory_order_acq_rel);
     metric::ShardAllocator::release(p.shard);
@@ -230,7 +210,7 @@ bool Scheduler::retire_from(unsigned now) {
     for (unsigned i = now; i < slot_count_.load(std::memory_order_relaxed); ++i) {
       Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
       if (p == nullptr || p->retired.load(std::memory_order_relaxed)) continue;
-      if (!add_retired(*p)) {
+      if (!retired_.add(*p)) {
         all = false;
         break;
       }

@@ -34,10 +34,10 @@ class PollDescriptorPool {
   [[nodiscard]] static Slab* map_slab() noexcept;
 
   Lock lock_;
-  List<Slab> usable_;      // some are in use, some are not
-  Slab* empty_ = nullptr;  // none is in use, the pages are still there
-  List<Slab> cold_;        // no pages but the first
-  std::size_t warm_ = 0;
+  List<Slab> usable_ FIBERD_GUARDED_BY(lock_);      // some are in use, some are not
+  Slab* empty_ FIBERD_GUARDED_BY(lock_) = nullptr;  // none is in use, the pages are still there
+  List<Slab> cold_ FIBERD_GUARDED_BY(lock_);        // no pages but the first
+  std::size_t warm_ FIBERD_GUARDED_BY(lock_) = 0;
 };
 
 }  // namespace fiberd::runtime

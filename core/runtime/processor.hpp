@@ -115,8 +115,8 @@ struct Slot {
   /// Fibers pinned to this place that became runnable.
   std::atomic<std::uint32_t> pinned_count{0};
   Lock pinned_lock;
-  Fiber* pinned_head = nullptr;
-  Fiber* pinned_tail = nullptr;
+  Fiber* pinned_head FIBERD_GUARDED_BY(pinned_lock) = nullptr;
+  Fiber* pinned_tail FIBERD_GUARDED_BY(pinned_lock) = nullptr;
   // sysmon's notes, its own: which Processor it saw here, at which tick, since when.
   const Processor* seen = nullptr;
   std::uint64_t seen_tick = 0;

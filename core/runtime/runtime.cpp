@@ -154,15 +154,7 @@ std::error_code Scheduler::start_threads() {
     if (const std::error_code error = prepare_slot(gomaxprocs())) return error;
     return std::make_error_code(std::errc::resource_unavailable_try_again);
   }
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&sysmon_thread_, nullptr, &Scheduler::sysmon_main, this);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error != 0) return {error, std::system_category()};
-  sysmon_started_ = true;
-  return {};
+  return sysmon_.start();
 }
 
 void Scheduler::wait_until_no_fibers() {
@@ -178,11 +170,7 @@ void Scheduler::stop_threads() {
       if (Processor* const p = slots_[i]->processor.load(std::memory_order_relaxed))
         p->retired.store(true, std::memory_order_seq_cst);
   }
-  if (sysmon_started_) {
-    wake_sysmon();
-    pthread_join(sysmon_thread_, nullptr);
-    sysmon_started_ = false;
-  }
+  sysmon_.stop();
   {
     // Now that sysmon ends none of them.
     const LockGuard guard(structure_lock_);

@@ -51,44 +51,11 @@
 
 namespace fiberd::runtime {
 
-static constexpr std::uint32_t kOldestEvery = 64;
-static constexpr std::uint32_t kSpilledInARow = 2'048;  // fibers
-static constexpr std::uint32_t kOthersAhead = 256;
 static constexpr std::int64_t kLookEvery = 50'000;
 static constexpr std::int64_t kPollInterval = 100'000;
 static constexpr std::int64_t kMaxPollInterval = 10'000'000;  // while there is other work
 
 // ---------------------------------------------------------------------------------------------- queues
-
-void Scheduler::push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
-  tail->next = nullptr;
-  const LockGuard guard(global_lock_);
-  (global_tail_ != nullptr ? global_tail_->next : global_head_) = head;
-  global_tail_ = tail;
-  global_pushed_ += n;
-  global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
-}
-
-/// What fibers made runnable faster than they ran is taken back newest first: a tree of a million fibers is gone
-/// through branch by branch, with thousands of them alive and in the caches, and not level by level with all of them.
-/// That holds for fibers that never ran; who ran already waits for a turn like everybody else, in the order of coming,
-/// and so does what comes from the Poller.
-void Scheduler::spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept {
-  tail->next = nullptr;
-  {
-    const LockGuard guard(global_lock_);
-    try {
-      spilled_.push_back({head, global_pushed_});
-      global_size_.store(global_size_.load(std::memory_order_relaxed) + n, std::memory_order_seq_cst);
-      return;
-    } catch (const std::bad_alloc&) {
-      // Then in the order of coming.
-    }
-  }
-  push_global_list(head, tail, n);
-}
-
-void Scheduler::push_global(Fiber& f) noexcept { push_global_list(&f, &f, 1); }
 
 void Scheduler::push_pinned(Fiber& f) noexcept {
   if (f.machine != nullptr) {
@@ -124,81 +91,19 @@ Fiber* Scheduler::pop_pinned(Slot& slot) noexcept {
 }
 
 bool Scheduler::work_anywhere() const noexcept {
-  if (global_size_.load(std::memory_order_seq_cst) != 0) return true;
+  if (!global_.settled_empty()) return true;
   for (unsigned i = 0, n = slot_count_.load(std::memory_order_acquire); i < n; ++i) {
     const Processor* const p = slots_[i]->processor.load(std::memory_order_acquire);
     if (p != nullptr && p->queue.size() != 0) return true;
   }
-  if (retired_count_.load(std::memory_order_acquire) == 0) return false;
-  return std::any_of(retired_.begin(), retired_.end(), [](const std::atomic<Processor*>& r) {
-    const Processor* const p = r.load(std::memory_order_acquire);
-    return p != nullptr && p->queue.size() != 0;
-  });
+  return retired_.have_work();
 }
 
 // ---------------------------------------------------------------------------------------------- picking
 
-Fiber* Scheduler::pop_global(Processor& p, std::uint32_t most) noexcept {
-  if (global_size_.load(std::memory_order_relaxed) == 0) return nullptr;
-  const LockGuard guard(global_lock_);
-  const std::uint32_t size = global_size_.load(std::memory_order_relaxed);
-  if (size == 0) return nullptr;
-  std::uint32_t n = std::min<std::uint32_t>(size / gomaxprocs() + 1, size);
-  n = std::min(n, most);
-  Fiber* first = nullptr;
-  std::uint32_t taken = 0;
-  // From the head of a list while the ring has room.
-  const auto take = [&](Fiber*& head) {
-    while (taken < n && head != nullptr) {
-      Fiber* const f = head;
-      Fiber* const after = f->next;
-      if (first == nullptr) {
-        first = f;
-      } else if (!p.queue.push(f)) {
-        n = taken;
-        break;
-      }
-      head = after;
-      ++taken;
-    }
-  };
-  // When both wait, whoever came first. But not for ever: a root that was spilled before all others may have no end,
-  // and where newer ones are spilled all the time there is always somebody in order who came before the newest.
-  const bool both = global_head_ != nullptr && !spilled_.empty();
-  const bool overdue = both && others_ahead_ >= kOthersAhead;
-  if (global_head_ != nullptr &&
-      (!both || (!overdue && (global_popped_ < spilled_.back().others || spilled_in_a_row_ >= kSpilledInARow)))) {
-    spilled_in_a_row_ = 0;
-    // No more of them at a turn than of those that never ran.
-    if (!spilled_.empty()) n = std::min<std::uint32_t>(n, p.queue.capacity() / 2);
-    take(global_head_);
-    global_popped_ += taken;
-    others_ahead_ = both ? others_ahead_ + taken : 0;
-    if (global_head_ == nullptr) global_tail_ = nullptr;
-  } else {
-    // Once in a while the oldest: nobody waits for ever.
-    const bool oldest = ++spill_turn_ % kOldestEvery == 0 || overdue;
-    while (taken < n && !spilled_.empty()) {
-      Fiber*& head = oldest ? spilled_.front().head : spilled_.back().head;
-      take(head);
-      if (head != nullptr) break;
-      oldest ? spilled_.pop_front() : spilled_.pop_back();
-    }
-    spilled_in_a_row_ += taken;
-    others_ahead_ -= std::min(others_ahead_, 2 * taken);
-  }
-  p.refilled |= taken > 1;
-  global_size_.store(size - taken, std::memory_order_seq_cst);
-  return first;
-}
-
 /// Half of a ring that never runs short goes behind those who wait in the global queue, which makes room for them.
 void Scheduler::rotate(Processor& p) noexcept {
-  if (p.queue.size() <= p.queue.capacity() / 8 * 7 || global_size_.load(std::memory_order_relaxed) == 0) return;
-  {
-    const LockGuard guard(global_lock_);
-    if (global_head_ == nullptr) return;
-  }
+  if (p.queue.size() <= p.queue.capacity() / 8 * 7 || global_.empty() || !global_.in_order()) return;
   overflow(p, nullptr);
 }
 
@@ -211,9 +116,7 @@ Fiber* Scheduler::steal_from(Processor& thief, Processor& victim) noexcept {
 
 Fiber* Scheduler::steal(Machine& m) noexcept {
   Processor& p = *m.processor;
-  for (unsigned i = 0; retired_count_.load(std::memory_order_acquire) != 0 && i < kMaxRetired; ++i)
-    if (Processor* const victim = retired_[i].load(std::memory_order_acquire))
-      if (Fiber* const f = steal_from(p, *victim)) return f;
+  if (Fiber* const f = retired_.steal([&](Processor& victim) { return steal_from(p, victim); })) return f;
   const unsigned n = slot_count_.load(std::memory_order_acquire);
   for (unsigned round = 0; round < 4; ++round) {
     const unsigned start = p.random.below(n);
@@ -288,7 +191,7 @@ Fiber* Scheduler::pick_due(Machine& m) noexcept {
   if (unpolled >= kPollInterval) {
     // What is queued goes first: a batch on top of a full ring would spill into the global queue, and there the
     // requests that came first would be served last (10,000 connections: p99 five times the median).
-    const bool room = p.queue.size() < p.queue.capacity() / 4 && global_size_.load(std::memory_order_relaxed) == 0;
+    const bool room = p.queue.size() < p.queue.capacity() / 4 && global_.empty();
     if (room || unpolled >= kMaxPollInterval) {
       // A due timer's fiber, or a hot partner, keeps its place in front.
       m.firing = p.runnext.empty() ? Firing::first : Firing::later;
@@ -389,7 +292,7 @@ void Scheduler::sleep(Machine& m) noexcept {
   slot.poller.sleeping.store(false, std::memory_order_release);
   // Last: from here on the place may have another Processor, which enters the set under the same index.
   p.phase.store(Processor::Phase::scheduling, std::memory_order_release);
-  if (sysmon_sleeping_.load(std::memory_order_seq_cst) == kAllAsleep) wake_sysmon();
+  sysmon_.processor_woke();
   p.now = monotonic_now();
   slot.poller.last_poll.store(p.now, std::memory_order_relaxed);
   p.window_start = p.now;

@@ -2,12 +2,12 @@
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
 // death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS),
-// blocking_section.cpp, lock_thread.cpp, sysmon.cpp, deadlock.cpp, stats.cpp.
+// blocking_section.cpp, lock_thread.cpp, deadlock.cpp, stats.cpp. Types of their own beside it: GlobalQueue,
+// RetiredList, Sysmon, FiberTable, BasicIdleSet.
 #include <pthread.h>
 
 #include <array>
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,19 +24,21 @@
 #include "core/runtime/blocking_pool.hpp"
 #include "core/runtime/drain.hpp"
 #include "core/runtime/fiber_table.hpp"
+#include "core/runtime/global_queue.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/idle_set.hpp"
 #include "core/runtime/machine.hpp"
 #include "core/runtime/processor.hpp"
 #include "core/runtime/recover.hpp"
+#include "core/runtime/retired_list.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/service_thread.hpp"
 #include "core/runtime/stack_pools.hpp"
+#include "core/runtime/sysmon.hpp"
 
 namespace fiberd::runtime {
 
 inline constexpr unsigned kMaxProcessors = kMostProcessors;
-inline constexpr unsigned kMaxRetired = 128;
 
 /// Hangs in the scheduler's list while its fiber waits until it may begin a blocking section.
 struct SectionWaiter : ListHook {
@@ -64,7 +66,8 @@ class Scheduler {
 
   // ---- spawn.cpp
   /// `function` is taken when there is no error.
-  [[nodiscard]] std::error_code spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where);
+  [[nodiscard]] std::error_code spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where)
+      FIBERD_UNCHECKED_LOCKING;  // external_lock_ is for threads without a Processor alone
   /// For an exception that nobody takes: logged, and counted as one that ended a fiber. Any thread.
   void report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept;
   [[nodiscard]] std::uint64_t live_fibers() const noexcept;
@@ -131,10 +134,11 @@ class Scheduler {
   /// Runs fibers on the calling thread until none is left. False: deadlock (all wait, no timer).
   [[nodiscard]] bool run_simulated() noexcept;
   /// Gives the stacks to the next simulation. Only when no fiber is left.
-  void keep_simulation_stacks() noexcept;
+  void keep_simulation_stacks() noexcept FIBERD_UNCHECKED_LOCKING;  // one thread is left
 
  private:
   friend class AcceptorRegistration;
+  friend class Sysmon;
   friend void enter_runtime() noexcept;
   friend void spend_budget() noexcept;
   explicit Scheduler(const Options& options, Kind kind, std::uint64_t seed);
@@ -146,7 +150,9 @@ class Scheduler {
   Fiber* find_runnable(Machine& m) noexcept;
   static Fiber* pick_fast(Processor& p) noexcept;
   static Fiber* pop_local(Processor& p) noexcept;
-  Fiber* pop_global(Processor& p, std::uint32_t most = 129) noexcept;
+  Fiber* pop_global(Processor& p, std::uint32_t most = 129) noexcept {
+    return global_.empty() ? nullptr : global_.pop(p, gomaxprocs(), most);
+  }
   Fiber* pop_pinned(Slot& slot) noexcept;
   Fiber* steal(Machine& m) noexcept;
   Fiber* steal_from(Processor& thief, Processor& victim) noexcept;
@@ -160,9 +166,6 @@ class Scheduler {
   void rotate(Processor& p) noexcept;
   Fiber* pick_due(Machine& m) noexcept;
   static void plan_look(Processor& p) noexcept;
-  void push_global(Fiber& f) noexcept;
-  void spill(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
-  void push_global_list(Fiber* head, Fiber* tail, std::uint32_t n) noexcept;
   void push_pinned(Fiber& f) noexcept;
   /// `yields`: `f` has just run here, also where `m` is on its own stack by now.
   void ready_slow(Fiber& f, bool next, Machine* m, bool yields = false) noexcept;
@@ -199,46 +202,35 @@ class Scheduler {
   void measure_high_water(MemStats& out) const;
 
   // handoff.cpp
-  Processor* new_processor(Slot& slot) noexcept;
-  [[nodiscard]] bool replace(Processor& p) noexcept;
-  [[nodiscard]] Machine* idle_machine() noexcept;
+  Processor* new_processor(Slot& slot) noexcept FIBERD_REQUIRES(structure_lock_);
+  [[nodiscard]] bool replace(Processor& p) noexcept FIBERD_REQUIRES(structure_lock_);
+  [[nodiscard]] Machine* idle_machine() noexcept FIBERD_REQUIRES(structure_lock_);
   static void assign(Machine& m, Processor& p) noexcept;
   void leave_processor(Machine& m) noexcept;
   [[nodiscard]] bool wait_for_processor(Machine& m) noexcept;
-  void share_runnext(Processor& p) noexcept;
+  void share_runnext(Processor& p) noexcept FIBERD_REQUIRES(structure_lock_);
   static void rouse(Processor& p) noexcept;
-  bool add_retired(Processor& p) noexcept;
   bool retire_from(unsigned now);
-  void remove_retired(Processor& p) noexcept;
-  std::error_code prepare_slot(unsigned index);
+  std::error_code prepare_slot(unsigned index) FIBERD_REQUIRES(structure_lock_);
 
   // blocking_section.cpp
   bool end_section(Machine& m) noexcept;
   bool retake(Processor& p, std::uint64_t section) noexcept;
   void wait_for_section() noexcept;
-  void admit_sections(unsigned least, List<SectionWaiter>& admitted) noexcept;
+  void admit_sections(unsigned least, List<SectionWaiter>& admitted) noexcept FIBERD_REQUIRES(structure_lock_);
   static void wake_admitted(List<SectionWaiter>& admitted) noexcept;
-  [[nodiscard]] unsigned section_room() const noexcept;
-  [[nodiscard]] unsigned machine_limit() const noexcept;
-  void put_spare(Machine& m) noexcept;
+  [[nodiscard]] unsigned section_room() const noexcept FIBERD_REQUIRES(structure_lock_);
+  [[nodiscard]] unsigned machine_limit() const noexcept FIBERD_REQUIRES(structure_lock_);
+  void put_spare(Machine& m) noexcept FIBERD_REQUIRES(structure_lock_);
   void trim_machines() noexcept;
   void say_machines_are_out(std::string_view consequence) noexcept;
 
   // lock_thread.cpp
-  [[nodiscard]] bool may_lock_machine() const noexcept;
+  [[nodiscard]] bool may_lock_machine() const noexcept FIBERD_REQUIRES(structure_lock_);
   static void give_thread_back(Machine& m, Fiber& f) noexcept;
   static void leave_thread(Fiber& f) noexcept;
   void run_lodger(Machine& m) noexcept;
   void leave_stand_in(Machine& m) noexcept;
-
-  // sysmon.cpp
-  static void* sysmon_main(void* scheduler) noexcept;
-  void sysmon() noexcept;
-  bool sysmon_round(std::int64_t now, Poller::Events& events) noexcept;
-  void sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
-  void sysmon_look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept;
-  void sysmon_pause(unsigned& busy_rounds) noexcept;
-  void wake_sysmon() noexcept;
 
   static std::atomic<Scheduler*> living_;
   // deadlock.cpp
@@ -260,27 +252,14 @@ class Scheduler {
   std::unique_ptr<fiber::StackPool> stacks_;
   StackPools other_stacks_;
 
-  // Global queue
-  mutable Lock global_lock_;
-  Fiber* global_head_ = nullptr;
-  Fiber* global_tail_ = nullptr;
-  std::uint64_t global_pushed_ = 0;  // how many ever came into that list
-  std::uint64_t global_popped_ = 0;
-  struct Spilled {
-    Fiber* head;           // of a list of fibers that never ran and that one full ring gave away
-    std::uint64_t others;  // global_pushed_ at that time: those that came before it
-  };
-  std::deque<Spilled> spilled_;  // the newest last
-  std::uint32_t spill_turn_ = 0;
-  std::uint32_t spilled_in_a_row_ = 0;         // taken while others waited in order
-  std::uint32_t others_ahead_ = 0;             // how far the others are beyond their two thirds
-  std::atomic<std::uint32_t> global_size_{0};  // all of it
+  GlobalQueue global_;
 
   // Free fibers beyond the Processors' own lists
   Lock free_lock_;
-  Fiber* free_fibers_ = nullptr;
-  Fiber* reserved_fibers_ = nullptr;  // set aside: taken when no other is left, replaced when there are some again
-  unsigned reserved_count_ = 0;
+  Fiber* free_fibers_ FIBERD_GUARDED_BY(free_lock_) = nullptr;
+  // Set aside: taken when no other is left, replaced when there are some again.
+  Fiber* reserved_fibers_ FIBERD_GUARDED_BY(free_lock_) = nullptr;
+  unsigned reserved_count_ FIBERD_GUARDED_BY(free_lock_) = 0;
   std::atomic<std::uint64_t> next_id_{1};
 
   // Threads outside the machines (sysmon, service thread, main) share this stand-in for a Processor.
@@ -292,43 +271,32 @@ class Scheduler {
   mutable Lock structure_lock_;
   std::array<std::unique_ptr<Slot>, kMaxProcessors> slots_;
   std::atomic<unsigned> slot_count_{0};
-  std::vector<std::unique_ptr<Processor>> processors_;
-  Processor* free_processors_ = nullptr;
-  std::array<std::atomic<Processor*>, kMaxRetired> retired_{};
-  std::atomic<unsigned> retired_count_{0};
-  std::atomic<unsigned> sysmon_handoffs_{0};
+  std::vector<std::unique_ptr<Processor>> processors_ FIBERD_GUARDED_BY(structure_lock_);
+  Processor* free_processors_ FIBERD_GUARDED_BY(structure_lock_) = nullptr;
+  RetiredList retired_;
   std::atomic<std::uint64_t> handoffs_{0};
-  std::vector<std::unique_ptr<Machine>> machines_;
-  Machine* spare_machines_ = nullptr;
-  unsigned spare_count_ = 0;
-  unsigned spare_least_ = 0;     // since sysmon looked last
-  unsigned system_limit_ = ~0U;  // machines that there were when the system gave no more threads
-  int thread_error_ = 0;         // what it said
-  List<SectionWaiter> section_waiters_;
-  unsigned sections_blocked_ = 0;           // whose Processors were retaken
+  std::vector<std::unique_ptr<Machine>> machines_ FIBERD_GUARDED_BY(structure_lock_);
+  Machine* spare_machines_ FIBERD_GUARDED_BY(structure_lock_) = nullptr;
+  unsigned spare_count_ FIBERD_GUARDED_BY(structure_lock_) = 0;
+  unsigned spare_least_ FIBERD_GUARDED_BY(structure_lock_) = 0;  // since sysmon looked last
+  unsigned system_limit_ FIBERD_GUARDED_BY(structure_lock_) =
+      ~0U;  // machines that there were when the system gave no more threads
+  int thread_error_ FIBERD_GUARDED_BY(structure_lock_) = 0;  // what it said
+  List<SectionWaiter> section_waiters_ FIBERD_GUARDED_BY(structure_lock_);
+  unsigned sections_blocked_ FIBERD_GUARDED_BY(structure_lock_) = 0;  // whose Processors were retaken
   std::atomic<bool> sections_wait_{false};  // who comes now must look whether it may; changes under the lock
   std::atomic<std::uint64_t> sections_retaken_{0};
   std::atomic<std::uint64_t> sections_waited_{0};
   std::atomic<std::uint64_t> sections_stalled_{0};
-  unsigned locked_count_ = 0;                    // machines with a lodger
-  std::atomic<std::uint64_t> locked_turns_{0};   // of lodgers
-  std::atomic<std::uint64_t> locks_refused_{0};  // for want of threads
+  unsigned locked_count_ FIBERD_GUARDED_BY(structure_lock_) = 0;  // machines with a lodger
+  std::atomic<std::uint64_t> locked_turns_{0};                    // of lodgers
+  std::atomic<std::uint64_t> locks_refused_{0};                   // for want of threads
   std::atomic<std::int64_t> next_machines_log_{INT64_MIN};
-  List<AcceptorRecord> acceptors_;
-  std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_;
+  List<AcceptorRecord> acceptors_ FIBERD_GUARDED_BY(structure_lock_);
+  std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_ FIBERD_GUARDED_BY(structure_lock_);
 
-  // sysmon
-  pthread_t sysmon_thread_{};
-  bool sysmon_started_ = false;
+  Sysmon sysmon_{*this};
   bool registered_ = false;
-  static constexpr std::uint32_t kAllAsleep = 1;  // any Processor that wakes up ends sysmon's pause
-  static constexpr std::uint32_t kBusyPause = 2;  // who enters a blocking section does
-  std::atomic<std::uint32_t> sysmon_sleeping_{0};
-  unsigned section_looks_ = 0;         // short pauses left
-  bool section_seen_ = false;          // in this round
-  std::int64_t last_help_ = 0;         // when a helper was woken for what is queued
-  std::int64_t last_second_look_ = 0;  // when one was asked for because of a runnext
-  std::int64_t last_trim_ = 0;
   struct DeadlockWatch {
     std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change
     std::int64_t since = 0;

@@ -16,7 +16,7 @@ namespace fiberd::runtime {
 namespace {
 constexpr std::uint64_t kStacksToKeep = 4096;
 constinit Lock kept_lock;
-std::unique_ptr<fiber::StackPool> kept_stacks;
+std::unique_ptr<fiber::StackPool> kept_stacks FIBERD_GUARDED_BY(kept_lock);
 }  // namespace
 
 std::error_code Scheduler::take_simulation_stacks() {

@@ -1,6 +1,6 @@
 // Snapshots of the scheduler: sums over Processors, those in force and those that were.
 #include "core/runtime/scheduler.hpp"
-#include "core/runtime/unsent.hpp"
+#include "core/runtime/unsent_values.hpp"
 
 namespace fiberd::runtime {
 
@@ -52,7 +52,7 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
       out.timers_fired += poller.timers.fired();
     }
   }
-  out.global_queue_depth = global_size_.load(std::memory_order_relaxed);
+  out.global_queue_depth = global_.size();
   out.handoffs = handoffs_.load(std::memory_order_relaxed);
   out.sections_retaken = sections_retaken_.load(std::memory_order_relaxed);
   out.sections_waited = sections_waited_.load(std::memory_order_relaxed);

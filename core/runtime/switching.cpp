@@ -55,8 +55,8 @@ bool Scheduler::push_local(Processor& p, Fiber& f, bool next) noexcept {
     part.tail = all[i - 1];
     part.n += i - first;
   }
-  if (others.n != 0) push_global_list(others.head, others.tail, others.n);
-  if (fresh.n != 0) spill(fresh.head, fresh.tail, fresh.n);
+  if (others.n != 0) global_.push_list(others.head, others.tail, others.n);
+  if (fresh.n != 0) global_.spill(fresh.head, fresh.tail, fresh.n);
 }
 
 void Scheduler::ready(Fiber& f, bool next) noexcept {
@@ -85,7 +85,7 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
 /// The Processor has been retired, and its runnext perhaps emptied before the last fiber came into it (runnext.hpp).
 [[gnu::noinline, gnu::cold]] void Scheduler::give_up_runnext(Processor& p) noexcept {
   if (Fiber* const left = p.runnext.exchange(nullptr)) {
-    push_global(*left);
+    global_.push(*left);
     wake_helper();
   }
 }
@@ -103,8 +103,8 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
     // Who yields while others wait in the global queue goes behind them: a ring that takes back each that leaves it
     // stays full, and they would come in by one in kFairTick turns.
-    if (!next && global_size_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-      push_global(f);
+    if (!next && !global_.empty()) [[unlikely]] {
+      global_.push(f);
       wake_helper();
       return;
     }
@@ -122,7 +122,7 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
       return;
     }
   } else {
-    push_global(f);
+    global_.push(f);
   }
   wake_helper();
 }

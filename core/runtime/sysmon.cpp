@@ -1,4 +1,4 @@
-// sysmon: the thread that looks after what the Processors cannot see while they run.
+// What sysmon does, and how often.
 //
 // Every millisecond while one Processor runs and another idles now and then, so that it could help; every 5 ms once all
 // have run for 20 looks, since then only a hand-off helps and its limit is 10 ms (a wake-up costs a virtual machine
@@ -7,6 +7,8 @@
 // 10 ms while other work waits that no idle Processor could do (fibers pinned there), retakes those of machines that
 // block (blocking_section.cpp), trims unused stacks and threads once a second, and looks for a deadlock (deadlock.cpp)
 // while all sleep. It runs no fibers.
+#include "core/runtime/sysmon.hpp"
+
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -31,38 +33,57 @@ static constexpr std::int64_t kSectionPeriod = 50'000;
 static constexpr std::int64_t kSectionLasts = 20'000;
 static constexpr unsigned kSectionLooks = 20;
 
-void* Scheduler::sysmon_main(void* scheduler) noexcept {
+void* Sysmon::main(void* sysmon) noexcept {
   pthread_setname_np(pthread_self(), "fiberd-sysmon");
   thread_locals()->serves_timers = true;
-  static_cast<Scheduler*>(scheduler)->sysmon();
+  static_cast<Sysmon*>(sysmon)->run();
   return nullptr;
 }
 
-void Scheduler::sysmon() noexcept {
+std::error_code Sysmon::start() noexcept {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = pthread_create(&thread_, nullptr, &Sysmon::main, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return {error, std::system_category()};
+  started_ = true;
+  return {};
+}
+
+void Sysmon::stop() noexcept {
+  if (!started_) return;
+  wake();
+  pthread_join(thread_, nullptr);
+  started_ = false;
+}
+
+void Sysmon::run() noexcept {
   const auto events = std::make_unique<Poller::Events>();
   unsigned idle_rounds = 0;
   unsigned busy_rounds = 0;
-  while (!stopping_.load(std::memory_order_acquire)) {
-    const bool active = sysmon_round(monotonic_now(), *events);
+  while (!s_.stopping_.load(std::memory_order_acquire)) {
+    const bool active = round(monotonic_now(), *events);
     idle_rounds = active ? 0 : idle_rounds + 1;
-    busy_rounds = active && !idle_.any_idle() ? busy_rounds + 1 : 0;
+    busy_rounds = active && !s_.idle_.any_idle() ? busy_rounds + 1 : 0;
     if (idle_rounds < kIdleRounds) {
-      sysmon_pause(busy_rounds);
+      pause(busy_rounds);
       continue;
     }
     idle_rounds = 0;
-    look_for_deadlock(monotonic_now());
-    sysmon_sleeping_.store(kAllAsleep, std::memory_order_seq_cst);
+    s_.look_for_deadlock(monotonic_now());
+    pausing_.store(kAllAsleep, std::memory_order_seq_cst);
     // Somebody who woke up before the store does not wake us; hence a limit, and a look at the trim list.
-    if (idle_.count() == gomaxprocs() && !stopping_.load(std::memory_order_seq_cst)) {
+    if (s_.idle_.count() == s_.gomaxprocs() && !s_.stopping_.load(std::memory_order_seq_cst)) {
       const timespec limit{1, 0};
-      syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, kAllAsleep, &limit, nullptr, 0);
+      syscall(SYS_futex, &pausing_, FUTEX_WAIT_PRIVATE, kAllAsleep, &limit, nullptr, 0);
     }
-    sysmon_sleeping_.store(0, std::memory_order_relaxed);
+    pausing_.store(0, std::memory_order_relaxed);
   }
 }
 
-void Scheduler::sysmon_pause(unsigned& busy_rounds) noexcept {
+void Sysmon::pause(unsigned& busy_rounds) noexcept {
   if (std::exchange(section_seen_, false)) {
     busy_rounds = 0;
     const bool soon = section_looks_ != 0;
@@ -76,38 +97,38 @@ void Scheduler::sysmon_pause(unsigned& busy_rounds) noexcept {
     nanosleep(&pause, nullptr);
     return;
   }
-  sysmon_sleeping_.store(kBusyPause, std::memory_order_seq_cst);
-  if (!stopping_.load(std::memory_order_seq_cst)) {
+  pausing_.store(kBusyPause, std::memory_order_seq_cst);
+  if (!s_.stopping_.load(std::memory_order_seq_cst)) {
     const timespec limit{0, kBusyPeriod};
-    syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAIT_PRIVATE, kBusyPause, &limit, nullptr, 0);
+    syscall(SYS_futex, &pausing_, FUTEX_WAIT_PRIVATE, kBusyPause, &limit, nullptr, 0);
   }
-  if (sysmon_sleeping_.exchange(0, std::memory_order_relaxed) == 0) busy_rounds = 0;
+  if (pausing_.exchange(0, std::memory_order_relaxed) == 0) busy_rounds = 0;
 }
 
-void Scheduler::wake_sysmon() noexcept {
-  if (sysmon_sleeping_.exchange(0, std::memory_order_acq_rel) != 0)
-    syscall(SYS_futex, &sysmon_sleeping_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+void Sysmon::wake() noexcept {
+  if (pausing_.exchange(0, std::memory_order_acq_rel) != 0)
+    syscall(SYS_futex, &pausing_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 /// True when some Processor is not asleep.
-bool Scheduler::sysmon_round(std::int64_t now, Poller::Events& events) noexcept {
-  const unsigned n = slot_count_.load(std::memory_order_acquire);
-  for (unsigned i = 0; i < n; ++i) sysmon_look_after(*slots_[i], now, events);
+bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
+  const unsigned n = s_.slot_count_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < n; ++i) look_after(*s_.slots_[i], now, events);
   // A trim that has more to do goes on in the next round.
-  if (now - last_trim_ >= kTrimPeriod && !trim_stacks()) {
+  if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
-    trim_machines();
+    s_.trim_machines();
   }
   // Once in a period, also where blocking sections have us look more often: where fibers are through in no time there
   // is always something queued, and a helper would be woken for it all the time.
-  if (now - last_help_ >= kPeriod && work_anywhere()) {
+  if (now - last_help_ >= kPeriod && s_.work_anywhere()) {
     last_help_ = now;
-    wake_helper();
+    s_.wake_helper();
   }
-  return idle_.count() < gomaxprocs() || retired_count_.load(std::memory_order_relaxed) != 0;
+  return s_.idle_.count() < s_.gomaxprocs() || !s_.retired_.empty();
 }
 
-void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept {
+void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept {
   Processor* const p = slot.processor.load(std::memory_order_acquire);
   const bool orphan = p == nullptr || p->retired.load(std::memory_order_relaxed);
   if (!orphan && slot.poller.sleeping.load(std::memory_order_relaxed)) {
@@ -123,7 +144,8 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     if (!turning) p->look_wide.store(true, std::memory_order_relaxed);
     p->next_look.store(0, std::memory_order_relaxed);
   }
-  if (due && (!turning || idle_.any_idle()) && now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
+  if (due && (!turning || s_.idle_.any_idle()) &&
+      now - slot.poller.last_poll.load(std::memory_order_relaxed) >= kPeriod) {
     const int count = slot.poller.wait(events, 0);
     slot.poller.last_poll.store(now, std::memory_order_relaxed);
     if (count > 0) slot.poller.deliver(events, count);
@@ -131,7 +153,7 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
   if (!turning) slot.poller.timers.run(now);
   if (orphan) return;
   if (const std::uint64_t section = p->section.current(); section != 0) {
-    sysmon_look_at_section(slot, *p, section, now);
+    look_at_section(slot, *p, section, now);
     return;
   }
   if (p != slot.seen || tick != slot.seen_tick ||
@@ -141,33 +163,34 @@ void Scheduler::sysmon_look_after(Slot& slot, std::int64_t now, Poller::Events& 
     slot.seen_since = now;
     // Woken by a fiber that perhaps goes on computing, beside somebody who could run it: looked at again soon.
     if (now - last_second_look_ >= kPeriod && p->phase.load(std::memory_order_relaxed) == Processor::Phase::running &&
-        !p->runnext.empty() && idle_.any_idle()) {
+        !p->runnext.empty() && s_.idle_.any_idle()) {
       last_second_look_ = now;
       section_seen_ = true;
       if (section_looks_ == 0) section_looks_ = 1;
     }
     return;
   }
-  const bool waiting = !p->runnext.empty() || work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
+  const bool waiting =
+      !p->runnext.empty() || s_.work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;
   // Others may take what is queued here, but not what is pinned.
-  if (idle_.any_idle() && slot.pinned_count.load(std::memory_order_relaxed) == 0) {
-    const LockGuard guard(structure_lock_);
-    if (slot.processor.load(std::memory_order_relaxed) == p && !p->runnext.empty()) share_runnext(*p);
-    wake_helper();
+  if (s_.idle_.any_idle() && slot.pinned_count.load(std::memory_order_relaxed) == 0) {
+    const LockGuard guard(s_.structure_lock_);
+    if (slot.processor.load(std::memory_order_relaxed) == p && !p->runnext.empty()) s_.share_runnext(*p);
+    s_.wake_helper();
     return;
   }
   if (now - slot.seen_since < kHeldTooLong || p->pin.pinned() ||
-      sysmon_handoffs_.load(std::memory_order_relaxed) >= options_.handoff_max)
+      handoffs_.load(std::memory_order_relaxed) >= s_.options_.handoff_max)
     return;
-  const LockGuard guard(structure_lock_);
-  if (slot.processor.load(std::memory_order_relaxed) != p || !replace(*p)) return;
-  share_runnext(*p);
+  const LockGuard guard(s_.structure_lock_);
+  if (slot.processor.load(std::memory_order_relaxed) != p || !s_.replace(*p)) return;
+  s_.share_runnext(*p);
   p->by_sysmon = true;
-  sysmon_handoffs_.fetch_add(1, std::memory_order_relaxed);
+  handoffs_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Scheduler::sysmon_look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept {
+void Sysmon::look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept {
   section_seen_ = true;
   slot.seen = nullptr;  // as if it had run only from the section's end on
   if (slot.seen_section != section || slot.section_of != &p) {
@@ -179,9 +202,9 @@ void Scheduler::sysmon_look_at_section(Slot& slot, Processor& p, std::uint64_t s
   }
   const std::int64_t lasts = now - slot.section_since;
   if (lasts < kSectionLasts) return;
-  const bool waiting = !p.runnext.empty() || work_anywhere() ||
+  const bool waiting = !p.runnext.empty() || s_.work_anywhere() ||
                        slot.pinned_count.load(std::memory_order_relaxed) != 0 || slot.poller.timers.earliest() <= now;
-  if ((waiting || lasts >= kPeriod) && retake(p, section)) section_looks_ = kSectionLooks;
+  if ((waiting || lasts >= kPeriod) && s_.retake(p, section)) section_looks_ = kSectionLooks;
 }
 
 }  // namespace fiberd::runtime

@@ -63,15 +63,15 @@ class TimerHeap {
     behind,
     elsewhere  ///< another heap has it
   };
-  Inserted insert(Timer& timer) noexcept;
-  void take_out(Timer& timer) noexcept;
-  void remove(Timer& timer) noexcept;
-  void place(std::size_t at, Entry entry) noexcept;
-  void sift_up(std::size_t at) noexcept;
-  void sift_down(std::size_t at) noexcept;
-  void erase(std::size_t at) noexcept;
-  void publish() noexcept;
-  void shrink() noexcept;
+  Inserted insert(Timer& timer) noexcept FIBERD_REQUIRES(lock_);
+  void take_out(Timer& timer) noexcept FIBERD_REQUIRES(lock_);
+  void remove(Timer& timer) noexcept FIBERD_REQUIRES(lock_);
+  void place(std::size_t at, Entry entry) noexcept FIBERD_REQUIRES(lock_);
+  void sift_up(std::size_t at) noexcept FIBERD_REQUIRES(lock_);
+  void sift_down(std::size_t at) noexcept FIBERD_REQUIRES(lock_);
+  void erase(std::size_t at) noexcept FIBERD_REQUIRES(lock_);
+  void publish() noexcept FIBERD_REQUIRES(lock_);
+  void shrink() noexcept FIBERD_REQUIRES(lock_);
 
   static std::atomic<std::uint32_t> epoch_;  // runtimes that have ended: one lives at a time
 
@@ -79,7 +79,7 @@ class TimerHeap {
   std::atomic<std::int64_t> earliest_{INT64_MAX};
   std::atomic<std::uint64_t> count_{0};
   std::atomic<std::uint64_t> fired_{0};
-  std::vector<Entry> heap_;
+  std::vector<Entry> heap_ FIBERD_GUARDED_BY(lock_);
   std::atomic<bool> running_{false};           // one thread at a time fires
   std::atomic<const Timer*> firing_{nullptr};  // run() looks at it, or its callback runs, on firing_thread_
   std::atomic<const ThreadLocals*> firing_thread_{nullptr};

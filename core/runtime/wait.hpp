@@ -85,7 +85,7 @@ class Cancellation {
  private:
   std::atomic<bool> canceled_{false};
   Lock lock_;
-  List<CancelNode> waiters_;
+  List<CancelNode> waiters_ FIBERD_GUARDED_BY(lock_);
 };
 
 /// A Cancellation, and the right to cancel it. Waits are given its address.

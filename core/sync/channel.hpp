@@ -221,7 +221,7 @@ class Channel : private detail::ChannelCore {
     return {};
   }
 
-  void push(T& value) noexcept {
+  void push(T& value) noexcept FIBERD_REQUIRES(this->lock_) {
     std::construct_at(buffer_ + place_at_end(), std::move(value));
     pushed();
   }
@@ -260,7 +260,7 @@ class Channel : private detail::ChannelCore {
   }
 
   /// A value has been taken out of the buffer: a sender that waits has room now.
-  void popped_and_unlock() noexcept {
+  void popped_and_unlock() noexcept FIBERD_RELEASE(this->lock_) {
     popped();
     if (ChannelWaiter* const sender = claim(senders_)) {
       push(*static_cast<T*>(sender->slot));
@@ -270,8 +270,8 @@ class Channel : private detail::ChannelCore {
     }
   }
 
-  // What select does on a channel without knowing T.
-  static bool receive_op(ChannelCore& core, void* slot) noexcept {
+  // What select does on a channel without knowing T. The lock is released when the answer is true.
+  static bool receive_op(ChannelCore& core, void* slot) noexcept FIBERD_UNCHECKED_LOCKING {
     auto& self = static_cast<Channel&>(core);
     T* const into = static_cast<T*>(slot);
     if (self.size_ != 0) {
@@ -287,7 +287,7 @@ class Channel : private detail::ChannelCore {
     self.complete_and_unlock(*sender);
     return true;
   }
-  static bool send_op(ChannelCore& core, void* slot) noexcept {
+  static bool send_op(ChannelCore& core, void* slot) noexcept FIBERD_UNCHECKED_LOCKING {
     auto& self = static_cast<Channel&>(core);
     T& value = *static_cast<T*>(slot);
     if (ChannelWaiter* const receiver = self.claim(self.receivers_)) {

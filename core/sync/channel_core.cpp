@@ -2,7 +2,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/runtime/runtime.hpp"
-#include "core/runtime/unsent.hpp"
+#include "core/runtime/unsent_values.hpp"
 #include "core/sync/errc.hpp"
 
 namespace fiberd::sync {

@@ -52,31 +52,32 @@ class ChannelCore {
   /// Under the lock: the first waiter that is still to be had, out of the queue.
   static ChannelWaiter* claim(BasicWaitQueue<ChannelWaiter>& queue) noexcept { return claim_first(queue); }
   /// The value has changed hands: releases the lock and wakes the other side.
-  void complete_and_unlock(ChannelWaiter& waiter) noexcept {
+  void complete_and_unlock(ChannelWaiter& waiter) noexcept FIBERD_RELEASE(lock_) {
     waiter.completed = true;
     const runtime::Ticket ticket = waiter.ticket;
     lock_.unlock();
     runtime::wake(ticket);
   }
-  [[nodiscard]] std::size_t place_at_end() const noexcept {
+  [[nodiscard]] std::size_t place_at_end() const noexcept FIBERD_REQUIRES(lock_) {
     const std::size_t at = head_ + size_;
     return at >= capacity_ ? at - capacity_ : at;
   }
-  void pushed() noexcept { ++size_; }
-  void popped() noexcept {
+  void pushed() noexcept FIBERD_REQUIRES(lock_) { ++size_; }
+  void popped() noexcept FIBERD_REQUIRES(lock_) {
     if (++head_ == capacity_) head_ = 0;
     --size_;
   }
 
   /// Under the lock, which they release. Success: the value has changed hands. Errors: errc::closed, context::errc.
-  [[nodiscard]] std::error_code wait_to_send(void* value, const context::Context* ctx) noexcept;
-  [[nodiscard]] std::error_code wait_to_receive(void* storage, const context::Context* ctx) noexcept;
+  [[nodiscard]] std::error_code wait_to_send(void* value, const context::Context* ctx) noexcept FIBERD_RELEASE(lock_);
+  [[nodiscard]] std::error_code wait_to_receive(void* storage, const context::Context* ctx) noexcept
+      FIBERD_RELEASE(lock_);
   [[nodiscard]] std::error_code wait_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot,
-                                        const context::Context* ctx) noexcept;
+                                        const context::Context* ctx) noexcept FIBERD_RELEASE(lock_);
   /// The same without a context. False: closed.
-  [[nodiscard]] bool wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept;
+  [[nodiscard]] bool wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept FIBERD_RELEASE(lock_);
   /// Releases the lock, says errc::closed; a misuse is reported.
-  std::error_code unlock_closed(bool misuse = true) noexcept;
+  std::error_code unlock_closed(bool misuse = true) noexcept FIBERD_RELEASE(lock_);
   std::error_code close() noexcept;
   [[nodiscard]] bool closed() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept;
@@ -85,12 +86,12 @@ class ChannelCore {
   friend class Selector;
   const ChannelOps* const ops_;
   mutable LeafLock lock_;
-  bool closed_ = false;
+  bool closed_ FIBERD_GUARDED_BY(lock_) = false;
   const std::size_t capacity_;
-  std::size_t head_ = 0;
-  std::size_t size_ = 0;
-  BasicWaitQueue<ChannelWaiter> receivers_;
-  BasicWaitQueue<ChannelWaiter> senders_;
+  std::size_t head_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::size_t size_ FIBERD_GUARDED_BY(lock_) = 0;
+  BasicWaitQueue<ChannelWaiter> receivers_ FIBERD_GUARDED_BY(lock_);
+  BasicWaitQueue<ChannelWaiter> senders_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace detail

@@ -49,7 +49,7 @@ class Condition {
  private:
   [[nodiscard]] std::error_code wait_on(Mutex& mutex, const context::Context* ctx) noexcept;
   Lock lock_;
-  WaitQueue queue_;
+  WaitQueue queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

@@ -118,9 +118,9 @@ class ErrorGroup {
     std::int64_t shut = 0;                                  // so many of them the limit has taken out
     WaitGroup parts;
     Lock lock;
-    std::error_code first_error;
-    runtime::Recovered first_exception;
-    std::uint64_t failed = 0;
+    std::error_code first_error FIBERD_GUARDED_BY(lock);
+    runtime::Recovered first_exception FIBERD_GUARDED_BY(lock);
+    std::uint64_t failed FIBERD_GUARDED_BY(lock) = 0;
     bool rethrown = false;  // by the group's owner only
   };
 
@@ -174,7 +174,7 @@ class ErrorGroup {
   [[nodiscard]] Result<void> start(Place place, runtime::FiberName name, F&& fn, SourceLocation where) {
     return runtime::spawn(name, Task<std::decay_t<F>>(std::move(place), std::forward<F>(fn)), where);
   }
-  std::error_code finish();
+  std::error_code finish() FIBERD_UNCHECKED_LOCKING;  // no part is left
 
   std::shared_ptr<State> state_;
 };

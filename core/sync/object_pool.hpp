@@ -139,7 +139,7 @@ class ObjectPool {
    private:
     LeafLock lock_;
     std::atomic<std::size_t> size_{0};
-    Node* first_ = nullptr;
+    Node* first_ FIBERD_GUARDED_BY(lock_) = nullptr;
   };
 
   static constexpr std::size_t kShards = 64;

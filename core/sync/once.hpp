@@ -68,8 +68,8 @@ class Once {
 
   std::atomic<State> state_{State::fresh};
   Lock lock_;
-  bool over_ = false;  // under the lock: nobody waits any more
-  WaitQueue waiters_;
+  bool over_ FIBERD_GUARDED_BY(lock_) = false;  // under the lock: nobody waits any more
+  WaitQueue waiters_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

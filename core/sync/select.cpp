@@ -26,7 +26,7 @@ class Selector {
   std::size_t try_under_locks() noexcept;
   [[nodiscard]] bool is_over(UntypedCase& c) noexcept;
   std::size_t wait_for_one() noexcept;
-  [[nodiscard]] bool try_channel(SelectCase& c, bool locked) noexcept;
+  [[nodiscard]] bool try_channel(SelectCase& c, bool locked) noexcept FIBERD_UNCHECKED_LOCKING;
   void sort() noexcept;
   void sift(std::size_t root, std::size_t n) noexcept;
   template <class F>
@@ -35,7 +35,7 @@ class Selector {
   void for_each_cancellation(F&& f) noexcept;
   void lock_all() noexcept;
   void unlock_all(const ChannelCore* except = nullptr) noexcept;
-  void hang(runtime::Ticket ticket) noexcept;
+  void hang(runtime::Ticket ticket) noexcept FIBERD_UNCHECKED_LOCKING;  // under all locks
   void take_down(std::uint32_t woken_by) noexcept;
   std::size_t ended_by(runtime::Wake how) noexcept;
 
@@ -212,11 +212,11 @@ void Selector::for_each_cancellation(F&& f) noexcept {
 }
 
 void Selector::lock_all() noexcept {
-  for_each_channel([](ChannelCore& channel) { channel.lock_.lock(); });
+  for_each_channel([](ChannelCore& channel) FIBERD_UNCHECKED_LOCKING { channel.lock_.lock(); });
 }
 
 void Selector::unlock_all(const ChannelCore* except) noexcept {
-  for_each_channel([except](ChannelCore& channel) {
+  for_each_channel([except](ChannelCore& channel) FIBERD_UNCHECKED_LOCKING {
     if (&channel != except) channel.lock_.unlock();
   });
 }

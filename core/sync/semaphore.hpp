@@ -73,16 +73,18 @@ class Semaphore {
     std::uint64_t n = 0;
   };
   friend class ErrorGroup;
-  [[nodiscard]] bool fits(std::uint64_t n) const noexcept { return n <= units_ && out_ <= units_ - n; }
+  [[nodiscard]] bool fits(std::uint64_t n) const noexcept FIBERD_REQUIRES(lock_) {
+    return n <= units_ && out_ <= units_ - n;
+  }
   /// So many more are out, without a wait, be they there or not; negative: fewer.
   void take_anyway(std::int64_t n) noexcept;
   [[nodiscard]] std::error_code acquire_for(std::uint64_t n, const context::Context* ctx) noexcept;
-  void grant(WakeChain& chain) noexcept;
+  void grant(WakeChain& chain) noexcept FIBERD_REQUIRES(lock_);
 
   const std::uint64_t units_;
   mutable Lock lock_;
-  std::uint64_t out_ = 0;  // more than there are only by take_anyway()
-  BasicWaitQueue<Entry> queue_;
+  std::uint64_t out_ FIBERD_GUARDED_BY(lock_) = 0;  // more than there are only by take_anyway()
+  BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

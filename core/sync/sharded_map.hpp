@@ -243,7 +243,7 @@ class ShardedMap {
   using Node = typename Map::node_type;
   struct alignas(kCacheLine) Shard {
     mutable Lock lock;
-    Map map;
+    Map map FIBERD_GUARDED_BY(lock);
   };
   static Map empty_map() { return Map(0); }
 
@@ -258,7 +258,7 @@ class ShardedMap {
       return true;
     }
   }
-  Node take(Shard& shard, typename Map::iterator it) noexcept {
+  Node take(Shard& shard, typename Map::iterator it) noexcept FIBERD_REQUIRES(shard.lock) {
     entries_.fetch_sub(1, std::memory_order_relaxed);
     return shard.map.extract(it);
   }

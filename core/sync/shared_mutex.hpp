@@ -59,12 +59,12 @@ class SharedMutex {
   };
   [[nodiscard]] std::error_code acquire(bool writer, const context::Context* ctx) noexcept;
   /// Under the lock: grants to the head of the queue what can be granted now.
-  void grant(WakeChain& chain) noexcept;
+  void grant(WakeChain& chain) noexcept FIBERD_REQUIRES(lock_);
 
   Lock lock_;
-  std::uint32_t readers_ = 0;
-  std::uint64_t writer_ = 0;  // its fiber's index; 2^32: a thread without a fiber
-  BasicWaitQueue<Entry> queue_;
+  std::uint32_t readers_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::uint64_t writer_ FIBERD_GUARDED_BY(lock_) = 0;  // its fiber's index; 2^32: a thread without a fiber
+  BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

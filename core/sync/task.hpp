@@ -85,7 +85,7 @@ class TaskCore {
   std::atomic<std::uint32_t> references_{2};
   std::atomic<std::uint32_t> done_{0};  // a number, since threads outside wait on it
   Lock lock_;
-  WaitQueue waiters_;
+  WaitQueue waiters_ FIBERD_GUARDED_BY(lock_);
 };
 
 template <class T>

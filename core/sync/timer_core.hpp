@@ -29,19 +29,20 @@ class TimerCore : protected ChannelCore, protected SettledTimer {
   /// `period`: ns, 0: once. True: it was running, or its tick had not been taken.
   bool set(std::int64_t due, std::int64_t period) noexcept;
   [[nodiscard]] bool set_now() const noexcept { return due_.load(std::memory_order_relaxed) != kNever; }
-  [[nodiscard]] std::error_code wait_for(const context::Context* ctx) noexcept;
-  [[nodiscard]] bool try_take() noexcept;
+  [[nodiscard]] std::error_code wait_for(const context::Context* ctx) noexcept FIBERD_UNCHECKED_LOCKING;
+  [[nodiscard]] bool try_take() noexcept FIBERD_UNCHECKED_LOCKING;
 
  private:
   template <class F>
   friend class TickCase;
-  [[nodiscard]] bool take(std::int64_t now) noexcept;
+  [[nodiscard]] bool take(std::int64_t now) noexcept FIBERD_REQUIRES(lock_);
   static void on_time(SettledTimer& timer) noexcept;
-  static bool receive_op(ChannelCore& core, void* slot) noexcept;
+  /// As a channel's: the lock is released when the answer is true.
+  static bool receive_op(ChannelCore& core, void* slot) noexcept FIBERD_UNCHECKED_LOCKING;
   static bool send_op(ChannelCore& core, void* slot) noexcept;
   static constexpr ChannelOps kOps{&TimerCore::receive_op, &TimerCore::send_op};
 
-  std::int64_t period_ = 0;  // under the lock, as are changes of due_
+  std::int64_t period_ FIBERD_GUARDED_BY(lock_) = 0;  // changes of due_ are under the lock, too
 };
 
 /// The door from Timer and Ticker to what they are.

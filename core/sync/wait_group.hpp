@@ -101,7 +101,7 @@ class WaitGroup {
 
   Word word_;
   Lock lock_;
-  WaitQueue queue_;
+  WaitQueue queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

@@ -41,11 +41,7 @@ void TcpServer::accept(net::TcpStream&& stream, void* place) noexcept {
     stream.close();
     return refuse(place);
   }
-  {
-    const LockGuard guard(lock_);
-    sessions_.push_back(*session);
-  }
-  count_.fetch_add(1, std::memory_order_relaxed);
+  sessions_.add(*session);
   const Result<void> spawned = runtime::spawn("tcp", [session] {
     TcpServer& server = session->server;
     server.serve(*session);
@@ -122,14 +118,11 @@ void TcpServer::call_handler(Session& session) noexcept {
 }
 
 void TcpServer::end(Session* session) noexcept {
-  {
-    const LockGuard guard(lock_);
-    List<Session>::remove(*session);
-  }
+  sessions_.unlist(*session);
   session->stream.close();
   net::Listener::release(session->place);
   delete session;
-  count_.fetch_sub(1, std::memory_order_release);
+  sessions_.gone();
 }
 
 /// Who still waits for a place, or for a worker, is told to give up.
@@ -140,11 +133,10 @@ void TcpServer::abort_gates() noexcept {
   std::shared_ptr<http::Gate> last;
   for (;;) {
     std::shared_ptr<http::Gate> next;
-    {
-      const LockGuard guard(lock_);
-      for (Session* s = sessions_.front(); s != nullptr && next == nullptr; s = sessions_.after(*s))
-        if (s->site->gate != nullptr && !s->site->gate->open().done()) next = s->site->gate;
-    }
+    sessions_.each([&](Session& s) {
+      if (s.site->gate != nullptr && !s.site->gate->open().done()) next = s.site->gate;
+      return next == nullptr;
+    });
     if (next == nullptr || next == last) return;
     next->abort();
     last = std::move(next);
@@ -153,22 +145,18 @@ void TcpServer::abort_gates() noexcept {
 
 std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {
   stopping_.store(true, std::memory_order_seq_cst);
-  {
-    const LockGuard guard(lock_);
-    for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) (void)s->stream.shutdown_read();
-  }
+  sessions_.each([](Session& s) { (void)s.stream.shutdown_read(); });
   std::size_t cut = 0;
   bool hard = false;
-  while (count_.load(std::memory_order_acquire) != 0) {
+  while (!sessions_.empty()) {
     if (!hard && monotonic_now() >= deadline.load(std::memory_order_relaxed)) {
       hard = true;
       all_.cancel();
       abort_gates();
-      const LockGuard guard(lock_);
-      for (Session* s = sessions_.front(); s != nullptr; s = sessions_.after(*s)) {
-        s->stream.shutdown();
+      sessions_.each([&](Session& s) {
+        s.stream.shutdown();
         ++cut;
-      }
+      });
     }
     (void)runtime::sleep_for(std::chrono::milliseconds(2));
   }

@@ -10,11 +10,11 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
-#include "core/base/lock.hpp"
 #include "core/context/context.hpp"
 #include "core/http/gate.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/listener.hpp"
+#include "core/net/sessions.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/sync/atomic_snapshot.hpp"
 #include "daemon/handlers.hpp"
@@ -87,9 +87,7 @@ class TcpServer {
   const context::Cancelable all_;  // the parent of every connection's context
   const TcpServerMetrics metrics_;
   std::atomic<bool> stopping_{false};
-  std::atomic<std::size_t> count_{0};
-  Lock lock_;
-  List<Session> sessions_;
+  net::Sessions<Session> sessions_;
 };
 
 }  // namespace fiberd::daemon

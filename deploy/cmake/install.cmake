@@ -65,7 +65,7 @@ install(EXPORT fiberdDaemon NAMESPACE fiberd:: FILE fiberdDaemonTargets.cmake DE
         COMPONENT development)
 
 # ---- development: headers
-# In the tree they say "core/…"; in a place that many share they say "fiberd/core/…", so that the only directory to be
+# Which they are: public-headers.txt. In the tree they say "core/…"; in a place that many share they say "fiberd/core/…", so that the only directory to be
 # searched is the one above, and a program's own config/config.hpp is never taken for ours.
 # Rewritten by the install itself: who built the daemon alone has all that its headers need.
 set(STAGED ${PROJECT_BINARY_DIR}/installed-headers)
@@ -77,9 +77,10 @@ foreach(component core development)
 endif()" COMPONENT ${component})
 endforeach()
 install(DIRECTORY ${STAGED}/fiberd/core DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd COMPONENT core)
+install(DIRECTORY ${STAGED}/fiberd/detail/core DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd/detail COMPONENT core)
 install(FILES ${STAGED}/fiberd/core.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fiberd COMPONENT core)
 install(DIRECTORY ${STAGED}/fiberd DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
-        PATTERN fiberd/core EXCLUDE PATTERN fiberd/core.hpp EXCLUDE)
+        PATTERN fiberd/core EXCLUDE PATTERN fiberd/core.hpp EXCLUDE PATTERN detail/core EXCLUDE)
 
 # ---- development: find_package(fiberd)
 configure_package_config_file(deploy/cmake/fiberdConfig.cmake.in ${PROJECT_BINARY_DIR}/fiberdConfig.cmake

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "core/http/accept.hpp"
 #include "core/http/byte_ranges.hpp"
 #include "core/http/conditional.hpp"
+#include "core/http/negotiation.hpp"
 #include "tests/fuzz/check.hpp"
 
 using namespace fiberd;

@@ -98,7 +98,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_CHECK(http::status_of(path.reason) >= 400);
   }
   if (http::is_valid_authority(raw)) {
-    const std::string_view host = http::host_without_port(raw);
+    const std::string_view host = host_without_port(raw);
     FUZZ_CHECK(!host.empty() && raw.starts_with(host));
     FUZZ_CHECK(raw.size() == host.size() || raw[host.size()] == ':');
     FUZZ_CHECK(raw.find_first_of(" ,/@\r\n") == std::string_view::npos);

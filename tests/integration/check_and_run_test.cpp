@@ -89,11 +89,11 @@ const std::vector<Bad>& bad_ones() {
       {2, last, "- {name: v, address: \"unix:@/site/\", tcp: {echo: {}}}", "listeners[1].address", "name of a file"},
       {2, last, "- {name: v, address: \"unix:@/a\\0b\", tcp: {echo: {}}}", "listeners[1].address", "control"},
       {2, last, "- {name: v, address: \"unix:$XDG_RUNTIME_DIR/a\", tcp: {echo: {}}}", "listeners[1].address", "$XDG"},
-      {2, listener, "  address: \"999.1.1.1:80\"", "listeners[0].address", "no numeric address"},
-      {2, listener, "  address: \"[::1]]:80\"", "listeners[0].address", "no numeric address"},
-      {2, listener, "  address: \"localhost:80\"", "listeners[0].address", "no numeric address"},
-      {2, listener, "  address: \"127.0.0.1:65536\"", "listeners[0].address", "no port"},
-      {2, admin, "admin: {address: \"[1:2]:80\"}", "admin.address", "no numeric address"},
+      {2, listener, "  address: \"999.1.1.1:80\"", "listeners[0].address", "not a numeric address"},
+      {2, listener, "  address: \"[::1]]:80\"", "listeners[0].address", "not a numeric address"},
+      {2, listener, "  address: \"localhost:80\"", "listeners[0].address", "not a numeric address"},
+      {2, listener, "  address: \"127.0.0.1:65536\"", "listeners[0].address", "not a port"},
+      {2, admin, "admin: {address: \"[1:2]:80\"}", "admin.address", "not a numeric address"},
       // addresses that exclude each other
       {2, last, "- {name: a, address: \":7\", tcp: {echo: {}}}\n- {name: b, address: \"0.0.0.0:7\", tcp: {echo: {}}}",
        "listeners[2].address", "the same address"},
@@ -143,13 +143,13 @@ const std::vector<Bad>& bad_ones() {
       {2, route, "    - {path: \"/users/{id}\", echo: {}}", "routes[0].path", "{id}"},
       {2, route, "    - {path: \"/${FIBERD_NO}/*\", echo: {}}", "routes[0].path", "has no"},
       {2, route, "    - {path: /, host: \"${FIBERD_NO}\", echo: {}}", "routes[0].host", "has no"},
-      {2, route, "    - {path: /, host: \"~^www\", echo: {}}", "routes[0].host", "no host name"},
+      {2, route, "    - {path: /, host: \"~^www\", echo: {}}", "routes[0].host", "not a host name"},
       {2, route,
        "    - {path: /, host: \"b\xc3\xbc"
        "cher.example\", echo: {}}",
        "routes[0].host", "xn--"},
       {2, server, "    hosts: [a.example, \"$host\"]", "http.hosts[1]", "$host"},
-      {2, admin, "admin: {address: \"127.0.0.1:0\", hosts: [ok, \"a b\"]}", "admin.hosts[1]", "no host name"},
+      {2, admin, "admin: {address: \"127.0.0.1:0\", hosts: [ok, \"a b\"]}", "admin.hosts[1]", "not a host name"},
       {2, server, "    access_log: {format: json, output: \"/tmp/$HOSTNAME.log\"}", "access_log.output", "$HOSTNAME"},
       {2, last, "log: {output: \"/tmp/${FIBERD_NO}.log\"}", "log.output", "has no"},
       {2, last, "- {name: s, address: \"127.0.0.1:0\", aggregate: {flush: [{statsd: \"$UP:8125\"}]}}",
@@ -188,8 +188,8 @@ const std::vector<Bad>& bad_ones() {
       {2, listener, "  address: [\"127.0.0.1:7\", \":7\"]", "listeners[0].address[1]", "every IPv4"},
       {2, listener, "  address: []", "listeners[0].address", "is required"},
       // durations of several parts
-      {2, last, "shutdown: {timeout: 1s1m}", "shutdown.timeout", "no duration"},
-      {2, last, "shutdown: {timeout: 1.5.s}", "shutdown.timeout", "no duration"},
+      {2, last, "shutdown: {timeout: 1s1m}", "shutdown.timeout", "not a duration"},
+      {2, last, "shutdown: {timeout: 1.5.s}", "shutdown.timeout", "not a duration"},
       {2, last, "shutdown: {timeout: 9999999999d}", "shutdown.timeout", "out of range"},
       // filters, logs and templates
       {2, server, "    allow: [10.0.0.1/8]", "http.allow[0]", "behind the prefix"},
@@ -198,7 +198,7 @@ const std::vector<Bad>& bad_ones() {
       {2, server, "    compres: {}", "http.compres", "unknown key"},
       {2, server, "    basic_auth: {realm: x}", "http.basic_auth", "file is required"},
       {2, server, "    headers: {set: {Content-Length: 5}}", "headers.set.Content-Length", "set by the server"},
-      {2, server, "    mime_types: {css: text/css}", "mime_types.css", "no extension"},
+      {2, server, "    mime_types: {css: text/css}", "mime_types.css", "not an extension"},
       {2, server, "    access_log: {format: template, template: \"${staus}\"}", "access_log.template", "${status}"},
       {2, server, "    access_log: {format: json, sample: 2}", "access_log.sample", "at most 1"},
       {2, server, kLongTemplate.c_str(), "access_log.template", "is too long: a line has at most 4096 bytes"},
@@ -236,7 +236,7 @@ const std::vector<Bad>& bad_ones() {
       {2, listener, "  address: \"127.0.0.1:0\"\n  proxy_protocol: v1", "listeners[0].proxy_protocol",
        "needs trusted_proxies"},
       // addresses by numbers that nobody may have, a bad limit beside a missing root: all of it in one run
-      {2, route, "    - {path: /*, timeout: never, files: {root: @/nowhere}}", "routes[0].timeout", "no duration"},
+      {2, route, "    - {path: /*, timeout: never, files: {root: @/nowhere}}", "routes[0].timeout", "not a duration"},
       {2, route, "    - {path: /*, timeout: never, files: {root: @/nowhere}}", "routes[0].files.root", "No such file"},
   };
   return all;

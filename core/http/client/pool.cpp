@@ -58,7 +58,7 @@ class alignas(kCacheLine) Shelf {
     return ConnectionPointer(&connection);
   }
   Lock lock_;
-  List<Connection> list_;
+  List<Connection> list_ FIBERD_GUARDED_BY(lock_);
   std::atomic<std::uint32_t> size_{0};
 };
 
@@ -205,7 +205,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   /// The first who waits, out of the queue. Under the lock.
-  [[nodiscard]] Applicant* pop() noexcept {
+  [[nodiscard]] Applicant* pop() noexcept FIBERD_REQUIRES(lock_) {
     Applicant* const first = queue_.pop();
     if (first != nullptr) waiting_.fetch_sub(1, std::memory_order_seq_cst);
     return first;
@@ -322,7 +322,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   std::atomic<std::uint32_t> places_{0};   // connections there are or are being made; grows under lock_
   std::atomic<std::uint32_t> waiting_{0};  // those in queue_, and those that are just leaving it
   Lock lock_;
-  sync::BasicWaitQueue<Applicant> queue_;
+  sync::BasicWaitQueue<Applicant> queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 std::shared_ptr<Origin> PoolState::origin(std::string_view name) {

@@ -1,7 +1,7 @@
 #pragma once
 // ResponseGuard: the byte-wise guard that the head of every answer passes. A server that the client trusts may stand
 // behind one that it should not, or have been fed by somebody: an answer with two ends is how one user is given what
-// was meant for another. So the guard is as strict as the one for requests (../guard.hpp), built of the same parts
+// was meant for another. So the guard is as strict as the one for requests (../head_guard.hpp), built of the same parts
 // (../field_section.hpp, ../framing_fields.hpp), and keeps the same invariants: a state machine over bytes whose
 // verdict does not depend on how they were split; offsets, no pointers; fixed memory.
 //
@@ -25,7 +25,7 @@
 
 #include "core/http/field_section.hpp"
 #include "core/http/framing_fields.hpp"
-#include "core/http/guard.hpp"
+#include "core/http/head_guard.hpp"
 #include "core/http/wire_request.hpp"
 
 namespace fiberd::http {

@@ -1,8 +1,8 @@
 #include "core/http/client/url.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "core/base/host_port.hpp"
 #include "core/http/characters.hpp"
 #include "core/http/client/errc.hpp"
 #include "core/http/host.hpp"
@@ -27,7 +27,7 @@ Result<ClientUrl> parse_client_url(std::string_view text) noexcept {
     return fail(client_errc::bad_url);
   url.host = host_without_port(url.authority);
   const std::string_view port = url.authority.substr(url.host.size());
-  if (port.size() > 1) (void)std::from_chars(port.data() + 1, port.data() + port.size(), url.port);
+  if (port.size() > 1) url.port = parse_port(port.substr(1)).value_or(0);
   if (url.port == 0) return fail(client_errc::bad_url);
   if (url.host.starts_with('[')) url.host = url.host.substr(1, url.host.size() - 2);
   return url;

@@ -5,8 +5,8 @@
 #include <atomic>
 #include <string_view>
 
-#include "core/http/accept.hpp"
 #include "core/http/exchange.hpp"
+#include "core/http/negotiation.hpp"
 
 namespace fiberd::http {
 namespace {

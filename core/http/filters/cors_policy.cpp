@@ -16,8 +16,7 @@ std::string_view wrong_origin(std::string_view origin) {
   const std::string_view scheme = origin.substr(0, colon);
   std::string_view host = origin.substr(colon + 3);
   if (host.find('/') != std::string_view::npos) return "an origin has no path, nor a slash at its end";
-  if (std::any_of(origin.begin(), origin.end(), [](char c) { return c >= 'A' && c <= 'Z'; }))
-    return "browsers send origins in lower case";
+  if (std::any_of(origin.begin(), origin.end(), is_upper)) return "browsers send origins in lower case";
   if (host.starts_with("*.")) host.remove_prefix(2);
   if (host.find('*') != std::string_view::npos)
     return "'*' stands alone, or for the labels in front of a name: https://*.example.com";
@@ -39,9 +38,8 @@ bool matches(std::string_view pattern, std::string_view origin) noexcept {
   // Whole labels of a name: no user, no port, no path can be hidden in them.
   const std::string_view labels = origin.substr(scheme.size(), origin.size() - scheme.size() - suffix.size());
   if (labels.starts_with('.') || labels.ends_with('.')) return false;
-  return std::all_of(labels.begin(), labels.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || is_class(c, chars::kDigit) || c == '-' || c == '.' || c == '_';
-  });
+  return std::all_of(labels.begin(), labels.end(),
+                     [](char c) { return is_lower(c) || is_digit(c) || c == '-' || c == '.' || c == '_'; });
 }
 
 bool holds(const std::vector<std::string>& list, std::string_view name) noexcept {

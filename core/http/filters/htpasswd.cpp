@@ -21,10 +21,7 @@ constexpr std::size_t kBcryptBytes = 72;
 
 /// What crypt(3) writes its hashes in, and bcrypt too.
 bool is_hash_text(std::string_view s) noexcept {
-  return std::all_of(s.begin(), s.end(), [](char c) {
-    const char l = to_lower(c);
-    return (l >= 'a' && l <= 'z') || is_class(c, chars::kDigit) || c == '.' || c == '/';
-  });
+  return std::all_of(s.begin(), s.end(), [](char c) { return is_alnum(c) || c == '.' || c == '/'; });
 }
 
 bool is_bcrypt(std::string_view hash) noexcept { return hash.starts_with("$2y$") || hash.starts_with("$2b$"); }

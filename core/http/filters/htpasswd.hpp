@@ -18,8 +18,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/keyed_hash.hpp"
 #include "core/base/result.hpp"
-#include "core/flow/keyed_hash.hpp"
 
 namespace fiberd::http {
 
@@ -49,12 +49,12 @@ class Htpasswd {
   };
   struct NameHash {
     using is_transparent = void;
-    const flow::KeyedHash* key;
+    const KeyedHash* key;
     std::size_t operator()(std::string_view name) const noexcept { return key->of(name); }
   };
   Htpasswd() = default;
 
-  flow::KeyedHash key_;
+  KeyedHash key_;
   std::vector<User> users_;
   std::unordered_map<std::string_view, std::size_t, NameHash> by_name_{0, NameHash{&key_}};
 };

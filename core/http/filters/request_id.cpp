@@ -7,11 +7,10 @@
 namespace fiberd::http {
 
 std::array<char, 32> format_request_id(std::uint64_t high, std::uint64_t low) noexcept {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::array<char, 32> text{};
   for (std::size_t i = 0; i < 16; ++i) {
-    text[15 - i] = digits[high >> (4 * i) & 15U];
-    text[31 - i] = digits[low >> (4 * i) & 15U];
+    text[15 - i] = kHexDigits[high >> (4 * i) & 15U];
+    text[31 - i] = kHexDigits[low >> (4 * i) & 15U];
   }
   return text;
 }
@@ -19,8 +18,7 @@ std::array<char, 32> format_request_id(std::uint64_t high, std::uint64_t low) no
 bool is_request_id(std::string_view text) noexcept {
   static constexpr std::string_view marks = "-_.:/+=@";
   return text.size() >= 8 && text.size() <= kMaxRequestId && std::all_of(text.begin(), text.end(), [](char c) {
-           const char l = to_lower(c);
-           return is_class(c, chars::kDigit) || (l >= 'a' && l <= 'z') || marks.find(c) != std::string_view::npos;
+           return is_alnum(c) || marks.find(c) != std::string_view::npos;
          });
 }
 

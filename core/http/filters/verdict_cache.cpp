@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/base/clock.hpp"
-#include "core/flow/keyed_hash.hpp"
+#include "core/base/keyed_hash.hpp"
 
 namespace fiberd::http {
 
@@ -16,7 +16,7 @@ VerdictCache::VerdictCache(std::size_t entries, std::chrono::nanoseconds yes_for
     : yes_for_(yes_for), no_for_(no_for) {
   // The kernel's, and where it has none yet another's that is as secret.
   for (std::uint64_t& word : secret_)
-    if (::getrandom(&word, sizeof word, 0) != sizeof word) word = flow::KeyedHash().of("verdicts");
+    if (::getrandom(&word, sizeof word, 0) != sizeof word) word = KeyedHash().of("verdicts");
   if (entries == 0) return;
   const std::size_t sets = std::bit_ceil((entries + kWays - 1) / kWays);
   yes_.resize(sets);
@@ -28,7 +28,7 @@ VerdictCache::Key VerdictCache::key(std::string_view user, std::string_view pass
   std::string text(reinterpret_cast<const char*>(&generation), sizeof generation);
   text.reserve(text.size() + user.size() + 1 + password.size());
   text.append(user).append(1, ':').append(password);
-  const Key made{flow::siphash<2, 4>(secret_[0], secret_[1], text), flow::siphash<2, 4>(secret_[2], secret_[3], text)};
+  const Key made{siphash<2, 4>(secret_[0], secret_[1], text), siphash<2, 4>(secret_[2], secret_[3], text)};
   ::explicit_bzero(text.data(), text.size());
   return made;
 }

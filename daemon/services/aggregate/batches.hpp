@@ -36,7 +36,7 @@ class BufferPool {
   const std::size_t size_;
   const std::size_t most_kept_;
   Lock lock_;
-  std::vector<char*> kept_;
+  std::vector<char*> kept_ FIBERD_GUARDED_BY(lock_);
 };
 
 /// Whole lines in a buffer.

@@ -14,16 +14,16 @@
 namespace fiberd::daemon::aggregate {
 
 /// A host as configurations write it: a name, or a numeric address, IPv6 in brackets.
-struct HostPort {
+struct Destination {
   std::string host;  ///< without brackets
   std::uint16_t port = 0;
 };
-/// "host:port", "[::1]:port"; without port `fallback`. Error: invalid_argument.
-[[nodiscard]] Result<HostPort> parse_host_port(std::string_view text, std::uint16_t fallback = 0);
+/// "host:port", "[::1]:port". Error: invalid_argument.
+[[nodiscard]] Result<Destination> parse_destination(std::string_view text);
 
 /// Connects to the first address of `where` that answers. On a fiber. Errors: the resolver's, TcpStream::connect's.
 [[nodiscard]] Result<net::TcpStream> connect_to(const context::Context& ctx, const net::Resolver& resolver,
-                                                const HostPort& where);
+                                                const Destination& where);
 
 /// The status that `url` answered `body` with, 200 … 599. The body is a state: where a kept connection ends under it,
 /// it is sent once more. On a fiber; obeys `ctx`. Errors: http::Client::send's.

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/characters.hpp"
 #include "core/base/hash.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -12,8 +13,8 @@ static std::string plain(std::string_view text) {
   std::string out;
   out.reserve(text.size() + 8);
   for (const char c : text) {
-    const bool digit = c >= '0' && c <= '9';
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    const bool digit = ascii::is_digit(c);
+    const bool letter = ascii::is_alpha(c) || c == '_';
     if (digit && out.empty()) out += '_';
     out += digit || letter ? c : '_';
   }

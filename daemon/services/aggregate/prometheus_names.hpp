@@ -69,7 +69,7 @@ class PrometheusNames {
     const std::string statsd_name_;
     const Kind kind_;
     mutable Lock lock_;
-    mutable std::unordered_map<std::uint64_t, Spelling> spellings_;  // by labels
+    mutable std::unordered_map<std::uint64_t, Spelling> spellings_ FIBERD_GUARDED_BY(lock_);  // by labels
   };
 
   /// The family of that metric, made on the first call; nullptr when another metric has one of its names. Throws
@@ -85,7 +85,7 @@ class PrometheusNames {
   };
   void release(const Family& family) noexcept;
   Lock lock_;
-  std::map<std::string, Claim, std::less<>> claims_;  // by name of sample
+  std::map<std::string, Claim, std::less<>> claims_ FIBERD_GUARDED_BY(lock_);  // by name of sample
 };
 
 /// The labels of one series, claimed in its family: given back when it dies.

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/json.hpp"
 #include "daemon/services/aggregate/view.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -66,16 +67,6 @@ void head(std::string& out, const PrometheusNames::Family& family) {
 
 // ---------------------------------------------------------------------------------------------- JSON
 
-/// Names and tags hold no control characters and are UTF-8.
-void json_string(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  out += '"';
-}
-
 void json_number(std::string& out, std::string_view key, double value) {
   out += ",\"";
   out += key;
@@ -94,9 +85,9 @@ void json_tags(std::string& out, std::string_view tags) {
     tags.remove_prefix(std::min(tags.size(), tag.size() + 1));
     const std::size_t colon = tag.find(':');
     if (!first) out += ',';
-    json_string(out, tag.substr(0, colon));
+    append_json_string(out, tag.substr(0, colon));
     out += ':';
-    json_string(out, colon == std::string_view::npos ? "true" : tag.substr(colon + 1));
+    append_json_string(out, colon == std::string_view::npos ? "true" : tag.substr(colon + 1));
   }
   out += '}';
 }
@@ -104,9 +95,9 @@ void json_tags(std::string& out, std::string_view tags) {
 void json_row(std::string& out, const View& view, const Row& row) {
   const PrometheusNames::Family& family = row.info->labels.family();
   out += "{\"name\":";
-  json_string(out, family.statsd_name());
+  append_json_string(out, family.statsd_name());
   out += ",\"type\":";
-  json_string(out, name_of(family.kind()));
+  append_json_string(out, name_of(family.kind()));
   json_tags(out, row.info->tags);
   switch (family.kind()) {
     case Kind::counter:
@@ -191,7 +182,7 @@ std::string render_prometheus(const View& view) {
 
 std::string render_json(const View& view) {
   std::string out = "{\"listener\":";
-  json_string(out, view.listener);
+  append_json_string(out, view.listener);
   json_number(out, "time", static_cast<double>(view.unix_milliseconds) / 1000);
   json_number(out, "interval_seconds", std::chrono::duration<double>(view.interval).count());
   out += ",\"series\":[";

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/base/characters.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -19,8 +20,8 @@ constexpr std::uint8_t kTagText = 8;  // any byte of a tag but the comma and the
 constexpr std::array<std::uint8_t, 256> kClasses = [] {
   std::array<std::uint8_t, 256> table{};
   for (unsigned c = 0; c < table.size(); ++c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-    const bool digit = c >= '0' && c <= '9';
+    const bool letter = ascii::is_alpha(static_cast<char>(c)) || c == '_';
+    const bool digit = ascii::is_digit(static_cast<char>(c));
     if (letter || digit) table[c] |= kNameFirst;
     if (letter || digit || c == '.' || c == '-' || c == '/') table[c] |= kNameRest;
     if (letter) table[c] |= kTagFirst;

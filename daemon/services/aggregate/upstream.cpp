@@ -88,7 +88,7 @@ std::span<const std::byte> bytes_of(const std::string& text) noexcept {
 
 class StatsdUpstream final : public Upstream {
  public:
-  StatsdUpstream(std::string name, bool tcp, HostPort where, const UpstreamMetrics& metrics)
+  StatsdUpstream(std::string name, bool tcp, Destination where, const UpstreamMetrics& metrics)
       : Upstream(std::move(name), metrics), tcp_(tcp), where_(std::move(where)) {}
 
  private:
@@ -157,7 +157,7 @@ class StatsdUpstream final : public Upstream {
   }
 
   const bool tcp_;
-  const HostPort where_;
+  const Destination where_;
   std::vector<std::string> pieces_;
   std::size_t next_ = 0;          // the first piece that is not sent whole
   std::size_t sent_of_next_ = 0;  // bytes
@@ -198,7 +198,7 @@ std::unique_ptr<Upstream> make_statsd_upstream(std::string_view where, const Ups
   std::string_view rest = where;
   const bool tcp = rest.starts_with("tcp://");
   if (tcp || rest.starts_with("udp://")) rest.remove_prefix(6);
-  Result<HostPort> host = parse_host_port(rest);
+  Result<Destination> host = parse_destination(rest);
   if (!host) return nullptr;
   return std::make_unique<StatsdUpstream>(upstream_name(where), tcp, std::move(*host), metrics);
 }

@@ -262,20 +262,20 @@ TEST_CASE("filters: what is wrong is said with its place", "[config][filters]") 
   const std::vector<Wrong> cases{
       {"headers: {}", 15, "headers", "needs one of"},
       {"headers: {sett: {a: b}, remove: [a]}", 16, "headers.sett", "did you mean set?"},
-      {"headers: {set: {\"a b\": c}}", 22, "headers.set.a b", "no field name"},
+      {"headers: {set: {\"a b\": c}}", 22, "headers.set.a b", "not a field name"},
       {"headers: {set: {Content-Length: 5}}", 22, "headers.set.Content-Length", "set by the server"},
       {"headers: {set: {Server: x}}", 22, "headers.set.Server", "use the key server"},
       {"headers: {add: {a: \"x\\ny\"}}", 22, "headers.add.a", "control"},
       {"headers: {set: {a: \"${hots}\"}}", 22, "headers.set.a", "did you mean ${host}?"},
       {"headers: {set: {a: $remote_addr}}", 22, "headers.set.a", "${client}"},
       {"headers: {remove: [Date]}", 25, "headers.remove[0]", "set by the server"},
-      {"headers: {remove: [\"\"]}", 25, "headers.remove[0]", "no field name"},
+      {"headers: {remove: [\"\"]}", 25, "headers.remove[0]", "not a field name"},
       {"allow: []", 13, "allow", "is empty"},
       {"allow: [10.0.0.1/8]", 14, "allow[0]", "behind the prefix"},
       {"allow: [10.0.0.0/33]", 14, "allow[0]", "0 … 32 bits"},
       {"deny: [\"::/129\"]", 13, "deny[0]", "0 … 128 bits"},
       {"deny: [\"::ffff:0:0/80\"]", 13, "deny[0]", "IPv4 range"},
-      {"deny: localhost", 12, "deny", "no range"},
+      {"deny: localhost", 12, "deny", "not a range"},
       {"deny: [10.0.0.0/]", 13, "deny[0]", "bits"},
       {"basic_auth: {}", 18, "basic_auth", "file is required"},
       {"basic_auth: {file: /x, realm: \"a\\\"b\"}", 36, "basic_auth.realm", "control"},
@@ -294,12 +294,12 @@ TEST_CASE("filters: what is wrong is said with its place", "[config][filters]") 
       {"compress: {codings: [br, br]}", 31, "compress.codings[1]", "twice"},
       {"compress: {codings: []}", 26, "compress.codings", "is empty"},
       {"compress: {level: {gzip: 10}}", 25, "compress.level.gzip", "1 … 9"},
-      {"compress: {codings: [br], level: {gzip: 1}}", 40, "compress.level.gzip", "none of codings"},
-      {"compress: {types: [html]}", 25, "compress.types[0]", "no media type"},
-      {"compress: {types: [\"*/*\"]}", 25, "compress.types[0]", "no media type"},
-      {"request_id: {header: \"a b\"}", 27, "request_id.header", "no field name"},
+      {"compress: {codings: [br], level: {gzip: 1}}", 40, "compress.level.gzip", "not one of codings"},
+      {"compress: {types: [html]}", 25, "compress.types[0]", "not a media type"},
+      {"compress: {types: [\"*/*\"]}", 25, "compress.types[0]", "not a media type"},
+      {"request_id: {header: \"a b\"}", 27, "request_id.header", "not a field name"},
       {"cache_control: {}", 21, "cache_control", "is empty"},
-      {"cache_control: {css: no-cache}", 22, "cache_control.css", "no extension"},
+      {"cache_control: {css: no-cache}", 22, "cache_control.css", "not an extension"},
       {"cache_control: {.css: \"\"}", 22, "cache_control..css", "needs a value"},
       {"filters: [\"\"]", 16, "filters[0]", "is empty"},
       {"error_pages: {200: /x}", 20, "error_pages.200", "400 … 599"},
@@ -363,10 +363,10 @@ TEST_CASE("access logs: what is read and what is refused", "[config][access_log]
       {"format: template, template: \"\"", "template", "is empty"},
       {"format: json, sample: 0", "sample", "format: off writes no lines"},
       {"format: json, sample: 2", "sample", "at most 1"},
-      {"format: json, sample: 1/0", "sample", "no share"},
-      {"format: json, sample: nan", "sample", "no share"},
-      {"format: json, sample: 1e-3", "sample", "no share"},
-      {"format: json, sample: -0.5", "sample", "no share"},
+      {"format: json, sample: 1/0", "sample", "not a share"},
+      {"format: json, sample: nan", "sample", "not a share"},
+      {"format: json, sample: 1e-3", "sample", "not a share"},
+      {"format: json, sample: -0.5", "sample", "not a share"},
       {"format: json, only: [6xx]", "only[0]", "a class like 5xx"},
       {"format: json, only: []", "only", "is empty"},
       {"format: json, not_paths: [healthz]", "not_paths[0]", "begin with /"},
@@ -478,7 +478,7 @@ TEST_CASE("several addresses, and what connections begin with", "[config][listen
   CHECK(all(load("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
                  "\"127.0.0.1:8\"}]}}\n"))
             .find("is this listener itself") != std::string::npos);
-  check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]", "no range");
+  check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]", "not a range");
 }
 
 TEST_CASE("media types that are added", "[config][mime]") {
@@ -487,9 +487,9 @@ TEST_CASE("media types that are added", "[config][mime]") {
   REQUIRE(o.ok());
   CHECK(http_of(o).mime_types.at(0).first == ".webmanifest");
   for (const auto& [types, message] :
-       std::vector<std::pair<std::string, std::string>>{{"a: text/x", "no extension"},
-                                                        {".a: text", "no media type"},
-                                                        {".a: text/*", "no media type"},
+       std::vector<std::pair<std::string, std::string>>{{"a: text/x", "not an extension"},
+                                                        {".a: text", "not a media type"},
+                                                        {".a: text/*", "not a media type"},
                                                         {".a.b: text/x", "write .b"},
                                                         {".a: text/x, .A: text/y", "a second type"}}) {
     const Outcome refused = load(http("mime_types: {" + types + "}"));

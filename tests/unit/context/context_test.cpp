@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"

@@ -10,7 +10,7 @@
 #include <memory>
 #include <optional>
 
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
 

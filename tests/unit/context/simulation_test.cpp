@@ -16,7 +16,7 @@
 
 #include "core/base/random.hpp"
 #include "core/context/after_func.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/context/node.hpp"
 #include "core/context/value.hpp"
 #include "core/context/waits.hpp"

@@ -16,13 +16,6 @@ using flow::KeyedTokenBuckets;
 static constexpr std::int64_t kSecond = 1'000'000'000;
 static constexpr std::int64_t kStart = 5'000'000'000'000;
 
-TEST_CASE("SipHash-2-4 is that of the paper's appendix", "[keyed_token_buckets]") {
-  std::string input;
-  for (char c = 0; c < 15; ++c) input += c;
-  CHECK(flow::siphash<2, 4>(0x0706050403020100U, 0x0f0e0d0c0b0a0908U, input) == 0xa129ca6149be45e5U);
-  CHECK(flow::siphash<2, 4>(0x0706050403020100U, 0x0f0e0d0c0b0a0908U, "") == 0x726fdb47dd0e0e31U);
-}
-
 TEST_CASE("keys are secret, and kinds do not meet", "[keyed_token_buckets]") {
   const KeyedTokenBuckets a(1, 1, 10);
   const KeyedTokenBuckets b(1, 1, 10);

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "core/base/lock.hpp"
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 #include "core/context/waits.hpp"
 #include "tests/support/http_fixture.hpp"
 

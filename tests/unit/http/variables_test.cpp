@@ -172,7 +172,7 @@ TEST_CASE("values do not become syntax of fields, pages, JSON or logs", "[http][
   const Values hostile{.path = "/<b a='\"'>&\n\\\x7f\x01"};
   CHECK(render("${path}", Form::field, hostile) == "/<b a='\"'>&%0A\\%7F%01");
   CHECK(render("${path}", Form::html, hostile) == "/&lt;b a=&#39;&quot;&#39;&gt;&amp;\n\\\x7f\x01");
-  CHECK(render("${path}", Form::json, hostile) == "/<b a='\\\"'>&\\u000A\\\\\\u007F\\u0001");
+  CHECK(render("${path}", Form::json, hostile) == "/<b a='\\\"'>&\\u000a\\\\\\u007f\\u0001");
   CHECK(render("${path}", Form::log, hostile) == "/<b a='\\x22'>&\\x0A\\x5C\\x7F\\x01");
   CHECK(render("${path}", Form::text, hostile) == hostile.path);
   CHECK(http::form_for("text/html; charset=utf-8") == Form::html);

@@ -1,4 +1,4 @@
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@ constexpr int kTurn = 256;  // contexts looked at under one hold of a lock
 
 struct alignas(kCacheLine) Shard {
   Lock lock;
-  List<detail::LiveHook> list;
+  List<detail::LiveHook> list FIBERD_GUARDED_BY(lock);
   std::atomic<std::uint64_t> count{0};
 };
 

@@ -1,4 +1,4 @@
-#include "core/context/live.hpp"
+#include "core/context/live_contexts.hpp"
 
 #include <algorithm>
 #include <atomic>

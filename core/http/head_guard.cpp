@@ -1,4 +1,4 @@
-#include "core/http/guard.hpp"
+#include "core/http/head_guard.hpp"
 
 #include <algorithm>
 #include <cstring>

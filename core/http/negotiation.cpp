@@ -1,4 +1,4 @@
-#include "core/http/accept.hpp"
+#include "core/http/negotiation.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "core/runtime/unsent.hpp"
+#include "core/runtime/unsent_values.hpp"
 
 #include <atomic>
 

@@ -1,12 +1,13 @@
 #pragma once
 // KeyedHash: SipHash (Aumasson, Bernstein: SipHash: a fast short-input PRF, INDOCRYPT 2012), for tables whose keys are
-// chosen by clients: without the secret nobody can find keys that collide. SipHash-1-3 as hash tables use it.
+// chosen by clients: without the secret nobody can find keys that collide. SipHash-1-3 as hash tables use it. hash.hpp
+// has the faster one for tables where a collision costs time and nothing else.
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
-namespace fiberd::flow {
+namespace fiberd {
 
 /// `Compress` rounds a word and `Finish` at the end; the paper's SipHash-2-4 is siphash<2, 4>.
 template <unsigned Compress, unsigned Finish>
@@ -62,4 +63,4 @@ class KeyedHash {
   std::uint64_t k1_;
 };
 
-}  // namespace fiberd::flow
+}  // namespace fiberd
