@@ -21,7 +21,7 @@
 #include <cstring>
 
 #include "config/log_fields.hpp"
-#include "core/base/ascii.hpp"
+#include "core/base/characters.hpp"
 #include "core/base/json.hpp"
 #include "core/base/variable_names.hpp"
 
