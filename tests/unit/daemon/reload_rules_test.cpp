@@ -44,17 +44,29 @@ TEST_CASE("each key of runtime but gomaxprocs is refused by its name", "[daemon]
 
 TEST_CASE("all that a reload refuses is told at once, with its place", "[daemon][reload]") {
   const config::Config before = listeners(kWeb + "  - {name: db, address: \"127.0.0.1:5432\", tcp: {echo: {}}}\n" +
-                                          "  - {name: stats, address: \"127.0.0.1:8125\", aggregate: {}}\n");
+                                          "  - {name: stats, address: \"127.0.0.1:8125\", aggregate: {}}\n" +
+                                          "  - {name: more, address: \"127.0.0.1:8126\", aggregate: {}}\n");
   const auto lines = refused(
       before,
-      listeners("  - {name: web, address: \"127.0.0.1:5432\", http: {routes: [{path: /, echo: {}}]}}\n"
-                "  - {name: db, address: \"127.0.0.1:8080\", http: {routes: [{path: /, echo: {}}]}}\n"
-                "  - {name: stats, address: \"127.0.0.1:8125\", aggregate: {series: 5, limits: {connections: 3}}}\n"));
-  REQUIRE(lines.size() == 4);
-  CHECK(lines[0].find("f.yaml:2:26: listeners[0].address: listener db has 127.0.0.1:5432") != std::string::npos);
-  CHECK(lines[1].find("f.yaml:3:25: listeners[1].address: listener web has 127.0.0.1:8080") != std::string::npos);
-  CHECK(lines[2].find("listeners[1].http: listener db is tcp") != std::string::npos);
-  CHECK(lines[3].find("listeners[2].aggregate.series: ") != std::string::npos);
+      listeners("  - {name: web, address: [\"127.0.0.1:81\", \"127.0.0.1:5432\"], reuseport: true, tcp: {echo: {}}}\n"
+                "  - {name: stats, address: \"127.0.0.1:8126\", aggregate: {series: 5, limits: {connections: 3}}}\n"));
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].find("listeners[0].reuseport: ") != std::string::npos);
+  CHECK(lines[1].find("f.yaml:3:28: listeners[1].address: listener more has 127.0.0.1:8126") != std::string::npos);
+  CHECK(lines[2].find("listeners[1].aggregate.series: ") != std::string::npos);
+}
+
+TEST_CASE("listeners may be renamed, become something else and swap their addresses", "[daemon][reload]") {
+  const std::string db = "  - {name: db, address: \"127.0.0.1:5432\", tcp: {echo: {}}}\n";
+  const config::Config before = listeners(kWeb + db);
+  const std::string swapped =
+      "  - {name: web, address: \"127.0.0.1:5432\", http: {routes: [{path: /, echo: {}}]}}\n"
+      "  - {name: db, address: \"127.0.0.1:8080\", aggregate: {}}\n";
+  CHECK(refused(before, listeners(swapped)).empty());
+  CHECK(what_changed(before, listeners(swapped)) ==
+        "listener web moved from 127.0.0.1:8080 to 127.0.0.1:5432; listener db is aggregate instead of tcp");
+  CHECK(
+      refused(before, listeners(kWeb + "  - {name: base, address: \"127.0.0.1:5432\", tcp: {discard: {}}}\n")).empty());
 }
 
 TEST_CASE("a listener may move, come and go, and a port that anybody gets is nobody's", "[daemon][reload]") {
