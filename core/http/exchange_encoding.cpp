@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <memory>
 #include <utility>
-#include <vector>
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
@@ -77,7 +77,7 @@ BodyEncoder* Exchange::tell_hooks(std::optional<std::uint64_t> length, bool comp
   More& m = more();
   m.encoder = head.encoder_;
   m.encoders_hook = encoders;
-  m.encoded.resize(kEncoded);
+  m.encoded = std::make_unique_for_overwrite<char[]>(kEncoded);
   return head.encoder_;
 }
 
@@ -103,12 +103,12 @@ Result<void> Exchange::commit_encoded(AnswerStart& start, std::string_view data,
   // As long as it fits, to know how long it is.
   for (bool full = !complete; !done && !full;) {
     const EncodeTo to = at == 1 ? EncodeTo::finish : EncodeTo::go_on;
-    const Result<Encoded> step = m.encoder->encode(rest[at], std::span(m.encoded).subspan(ready), to);
+    const Result<Encoded> step = m.encoder->encode(rest[at], std::span(m.encoded.get(), kEncoded).subspan(ready), to);
     if (!step) return fail(give_up_encoding(step.error()));
     rest[at].remove_prefix(step->consumed);
     ready += step->produced;
     // What makes no step may want more room than is left.
-    full = ready == m.encoded.size() || (!step->done && step->consumed == 0 && step->produced == 0);
+    full = ready == kEncoded || (!step->done && step->consumed == 0 && step->produced == 0);
     if (full && ready == 0) return fail(give_up_encoding(std::make_error_code(std::errc::io_error)));
     if (!step->done) continue;
     done = at == 1;
@@ -119,7 +119,7 @@ Result<void> Exchange::commit_encoded(AnswerStart& start, std::string_view data,
   note_committed(begun_status_);
   if (!sends_body()) return {};
   if (ready != 0)
-    if (const Result<void> sent = stream_.send({m.encoded.data(), ready}); !sent) return sent;
+    if (const Result<void> sent = stream_.send({m.encoded.get(), ready}); !sent) return sent;
   if (done) return {};
   // Whoever was told to finish is told nothing else any more.
   if (at == 0)
@@ -134,29 +134,29 @@ Result<void> Exchange::pump(std::string_view in, EncodeTo to) {
       stream_.end_connection();
       return fail(std::errc::operation_canceled);
     }
-    const Result<Encoded> step = m.encoder->encode(in, m.encoded, to);
+    const Result<Encoded> step = m.encoder->encode(in, {m.encoded.get(), kEncoded}, to);
     if (!step || (!step->done && step->consumed == 0 && step->produced == 0)) {
       stream_.end_connection();
       return fail(step ? make_error_code(std::errc::io_error) : step.error());
     }
     in.remove_prefix(step->consumed);
     if (step->produced != 0)
-      if (const Result<void> sent = stream_.send({m.encoded.data(), step->produced}); !sent) return sent;
+      if (const Result<void> sent = stream_.send({m.encoded.get(), step->produced}); !sent) return sent;
     if (step->done) return {};
   }
 }
 
 Result<void> Exchange::pump_file(int fd, std::uint64_t offset, std::uint64_t count) {
-  std::vector<char> piece(std::min<std::uint64_t>(count, kFilePiece));
+  const std::size_t size = std::min<std::uint64_t>(count, kFilePiece);
+  const auto piece = std::make_unique_for_overwrite<char[]>(size);
   while (count != 0) {
-    const std::size_t wanted = std::min<std::uint64_t>(count, piece.size());
+    const std::size_t wanted = std::min<std::uint64_t>(count, size);
     // Nearly always: a hand-over to the pool and back is a tenth of what compressing the piece costs.
-    std::int64_t n = read_cached(fd, piece.data(), wanted, offset);
-    if (n < 0) n = runtime::blocking([&] { return read_at(fd, piece.data(), wanted, offset); });
+    std::int64_t n = read_cached(fd, piece.get(), wanted, offset);
+    if (n < 0) n = runtime::blocking([&] { return read_at(fd, piece.get(), wanted, offset); });
     if (n < 0) return fail_errno(static_cast<int>(n));
     if (n == 0) return fail(std::errc::io_error);
-    if (const Result<void> sent = pump({piece.data(), static_cast<std::size_t>(n)}, EncodeTo::go_on); !sent)
-      return sent;
+    if (const Result<void> sent = pump({piece.get(), static_cast<std::size_t>(n)}, EncodeTo::go_on); !sent) return sent;
     offset += static_cast<std::uint64_t>(n);
     count -= static_cast<std::uint64_t>(n);
   }

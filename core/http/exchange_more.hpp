@@ -2,6 +2,7 @@
 // What an Exchange holds for the few requests that need it: inside of core/http alone.
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,7 +26,7 @@ struct Exchange::More {
   // What the body passes, once a hook has said so.
   BodyEncoder* encoder = nullptr;
   HeadHook* encoders_hook = nullptr;
-  std::vector<char> encoded;  // what came out and was not sent yet
+  std::unique_ptr<char[]> encoded;  // room for what comes out and was not sent yet; not cleared: it is written first
 };
 
 }  // namespace fiberd::http
