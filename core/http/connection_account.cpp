@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <optional>
 
 #include "core/base/clock.hpp"
 #include "core/http/connection.hpp"
@@ -65,7 +66,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   record.status = ex.status();
   record.body_bytes = stream.sent_body();
   record.duration_ns = duration;
-  net::Endpoint peer;
+  std::optional<net::Endpoint> peer;
   if (logged) {
     const Request& r = ex.request();
     record.method = r.method_text;
@@ -88,7 +89,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
     record.peer = nullptr;
     if (!waits && ex.peer_is_set()) {
       peer = ex.peer();
-      record.peer = &peer;
+      record.peer = &*peer;
     }
     // A line that names another client would be worse than none.
     if (waits && !keep(answer, ex)) answer.log = nullptr;
@@ -102,7 +103,6 @@ void Connection::tell_unsent() noexcept {
 }
 
 void Connection::tell(Unsent& answer) noexcept {
-  const std::unique_ptr<KeptForLog> kept(answer.kept);
   AccessRecord& r = answer.record;
   if (output_lost_) [[unlikely]] {
     r.body_bytes = std::min(r.body_bytes, sent_ - std::min(sent_, answer.body_at));
@@ -113,10 +113,11 @@ void Connection::tell(Unsent& answer) noexcept {
   if (answer.counters != nullptr)
     answer.counters->record(r.status, r.duration_ns, answer.received, answer.end_at - answer.answer_at);
   if (answer.log == nullptr) return;
-  net::Endpoint peer;
+  const std::unique_ptr<KeptForLog> kept(answer.kept);
+  std::optional<net::Endpoint> peer;
   if (r.peer == nullptr) {
     peer = peer_.endpoint();
-    r.peer = &peer;
+    r.peer = &*peer;
   }
   answer.log->write(answer.log->argument, r);
 }

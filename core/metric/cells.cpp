@@ -85,6 +85,8 @@ void Cells::add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept {
   }
 }
 
+void Cells::add_elsewhere(Spot spot, std::uint64_t delta) noexcept { add(id_of(spot), delta); }
+
 void Cells::clear(CellId id) noexcept {
   for (ShardId shard = 0, highest = highest_used.load(std::memory_order_acquire); shard <= highest; ++shard)
     if (Cell* cell = find(shard, id)) cell->store(0, std::memory_order_relaxed);

@@ -79,7 +79,7 @@ class Cells {
   class Here {
    public:
     /// As Cells::add().
-    void add(Spot spot, std::uint64_t delta) const noexcept {
+    [[gnu::always_inline]] void add(Spot spot, std::uint64_t delta) const noexcept {
       if (shard_ != nullptr) [[likely]] {
         if (Cell* segment = shard_->segments[spot.segment].load(std::memory_order_acquire)) [[likely]] {
           Cell& cell = segment[spot.offset];
@@ -87,7 +87,7 @@ class Cells {
           return;
         }
       }
-      cells_.add(id_of(spot), delta);
+      cells_.add_elsewhere(spot, delta);
     }
 
    private:
@@ -130,6 +130,7 @@ class Cells {
   }
   [[nodiscard]] bool ensure(ShardId shard, CellId id) noexcept;
   void add_slow(ShardId shard, CellId id, std::uint64_t delta) noexcept;
+  void add_elsewhere(Spot spot, std::uint64_t delta) noexcept;
   void clear(CellId id) noexcept;
 
   std::array<std::atomic<Shard*>, kMaxShards> shards_{};

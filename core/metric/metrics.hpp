@@ -38,6 +38,7 @@ class Gauge {
   Gauge(Cells& cells, CellId id) noexcept : cells_(cells), id_(id), spot_(Cells::spot_of(id)) {}
   void add(std::int64_t n = 1) noexcept { cells_.add(id_, static_cast<std::uint64_t>(n)); }
   void sub(std::int64_t n = 1) noexcept { cells_.add(id_, std::uint64_t{0} - static_cast<std::uint64_t>(n)); }
+  void add(const Cells::Here& here) noexcept { here.add(spot_, 1); }
   void sub(const Cells::Here& here) noexcept { here.add(spot_, ~std::uint64_t{0}); }
   void set(std::int64_t value) noexcept { base_.store(value, std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t value() const noexcept {

@@ -35,7 +35,7 @@ class StatusCounters {
   StatusCounters& operator=(const StatusCounters&) = delete;
 
   /// A request has come. One record() follows. Thread-safe; never parks.
-  void begin() noexcept { in_flight_->add(); }
+  void begin() noexcept { in_flight_->add(registry_.here()); }
   /// Counts one answer. Codes outside IANA's HTTP status registry (RFC 9110, section 16.2) count as "other".
   /// Thread-safe; never parks. When a counter's first use finds no memory, fiberd_bugs_total counts the loss.
   void record(unsigned code, std::uint64_t duration_ns, std::uint64_t received, std::uint64_t sent) noexcept {

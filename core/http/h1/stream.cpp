@@ -13,9 +13,7 @@ H1Stream::Body::~Body() = default;
 void H1Stream::DeleteTunnel::operator()(Tunnel* tunnel) const noexcept { delete tunnel; }
 
 std::uint64_t H1Stream::received_behind_upgrade() const noexcept { return tunnel_->read(); }
-std::uint64_t H1Stream::sent_body() const noexcept {
-  return tunnel_ != nullptr ? tunnel_->written() : sent_.body_bytes;
-}
+std::uint64_t H1Stream::sent_behind_upgrade() const noexcept { return tunnel_->written(); }
 
 const context::Context& H1Stream::client_context() {
   Connection& c = connection_;

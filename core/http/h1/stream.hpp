@@ -78,7 +78,9 @@ class H1Stream final : public ServerStream {
   };
   [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
   /// Bytes behind the head of the answer.
-  [[nodiscard]] std::uint64_t sent_body() const noexcept;
+  [[nodiscard]] std::uint64_t sent_body() const noexcept {
+    return tunnel_ == nullptr ? sent_.body_bytes : sent_behind_upgrade();
+  }
   /// Of the body, or of what was sent behind an upgrade.
   [[nodiscard]] std::uint64_t received() const noexcept {
     return body_ ? body_->decoder.received() : tunnel_ != nullptr ? received_behind_upgrade() : 0;
@@ -109,6 +111,7 @@ class H1Stream final : public ServerStream {
   static constexpr std::uint64_t kDrainBytes = std::uint64_t{256} * 1024;
 
   [[nodiscard]] std::uint64_t received_behind_upgrade() const noexcept;
+  [[nodiscard]] std::uint64_t sent_behind_upgrade() const noexcept;
   [[nodiscard]] Result<std::size_t> receive_body(Deadline own);
   [[nodiscard]] std::error_code before_waiting() noexcept;
   [[nodiscard]] bool drain_body() noexcept;
