@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "config/config.hpp"
-#include "core/http/gate.hpp"
+#include "core/http/site/gate.hpp"
 #include "core/metric/registry.hpp"
 #include "core/net/listener.hpp"
 

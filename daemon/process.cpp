@@ -2,7 +2,7 @@
 // start: only when all of it stands do the listeners accept; nobody is served by half a daemon.
 // drain: on SIGTERM or SIGINT /readyz says 503, and every HTTP answer `Connection: close`, while service goes on for
 // `shutdown.delay` (load balancers take us out); then listeners accept what the kernel has let in and close, idle
-// connections close when `shutdown.idle` is over (core/http/connection.cpp), requests finish; at
+// connections close when `shutdown.idle` is over (core/http/h1/connection.cpp), requests finish; at
 // `shutdown.timeout`, or on a second signal, the rest is cut and counted in the log. The admin listener goes last. What
 // does not end then (a handler that never returns) ends with the process, two seconds later: stop_watchdog.cpp, armed
 // before anything else is done about a signal. Logs are given up before that (stop_end.cpp). A reload that is under way
@@ -43,8 +43,8 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     if (http == nullptr) continue;
     std::vector<Flaw> flaws;
-    provided.http.back() = provision_http(
-        *http, {listener.name, handlers_, provided.files, config.trusted_proxies, &registry_}, flaws);
+    provided.http.back() =
+        provision_http(*http, {listener.name, handlers_, provided.files, config.trusted_proxies, &registry_}, flaws);
     if (flaws.empty()) continue;
     why = {"listener " + listener.name + ": " + flaws.front().diagnostic.to_string() +
                explain_shortage(flaws.front().error),

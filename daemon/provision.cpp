@@ -7,13 +7,13 @@
 #include <map>
 #include <string_view>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
+#include "core/http/files/mime.hpp"
 #include "core/http/filters/error_respond.hpp"
 #include "core/http/filters/redirect_filter.hpp"
 #include "core/http/filters/template_respond.hpp"
 #include "core/http/handlers.hpp"
-#include "core/http/mime.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/router.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "daemon/filters.hpp"
 #include "daemon/memory_guard.hpp"

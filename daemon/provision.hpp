@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "config/config.hpp"
-#include "core/http/error_page.hpp"
-#include "core/http/open_files.hpp"
+#include "core/http/files/open_files.hpp"
 #include "core/http/server.hpp"
+#include "core/http/site/error_page.hpp"
 #include "core/metric/registry.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"

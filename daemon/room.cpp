@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "core/http/reclaim.hpp"
+#include "core/http/h1/reclaim.hpp"
 
 namespace fiberd::daemon {
 

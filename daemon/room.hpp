@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/http/open_files.hpp"
+#include "core/http/files/open_files.hpp"
 #include "core/http/server.hpp"
 #include "core/net/listener.hpp"
 #include "core/sync/atomic_snapshot.hpp"

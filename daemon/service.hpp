@@ -22,7 +22,7 @@
 
 #include "config/config.hpp"
 #include "core/base/result.hpp"
-#include "core/http/open_files.hpp"
+#include "core/http/files/open_files.hpp"
 #include "core/metric/registry.hpp"
 #include "core/net/connection_counts.hpp"
 #include "core/net/endpoint.hpp"

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "core/base/bug.hpp"
-#include "core/http/body_decoder.hpp"
-#include "core/http/error_page.hpp"
 #include "core/http/exchange_more.hpp"
+#include "core/http/h1/body_decoder.hpp"
+#include "core/http/site/error_page.hpp"
 #include "core/http/site/site.hpp"
 
 namespace fiberd::http {

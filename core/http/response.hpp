@@ -11,7 +11,7 @@
 
 #include "core/base/result.hpp"
 #include "core/http/date.hpp"
-#include "core/http/wire_request.hpp"
+#include "core/http/h1/wire_request.hpp"
 
 namespace fiberd::http {
 

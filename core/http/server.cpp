@@ -4,7 +4,7 @@
 #include <array>
 #include <new>
 
-#include "core/http/connection.hpp"
+#include "core/http/h1/connection.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {

@@ -1,6 +1,6 @@
 #include "core/net/asio_stream.hpp"
 
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 
 namespace fiberd::net {
 

@@ -20,7 +20,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 
 namespace fiberd::net {
 

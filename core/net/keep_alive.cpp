@@ -3,7 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 
 namespace fiberd::net {
 

@@ -41,7 +41,7 @@
 #include "core/net/handshakes.hpp"
 #include "core/net/listener_socket.hpp"
 #include "core/net/replace_snapshot.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/settle.hpp"

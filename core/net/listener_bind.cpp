@@ -13,7 +13,7 @@
 
 #include "core/net/listener.hpp"
 #include "core/net/listener_socket.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::net {

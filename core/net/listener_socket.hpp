@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/net/listener.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/poll_descriptor.hpp"
 #include "core/runtime/settle.hpp"
 

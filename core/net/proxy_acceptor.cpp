@@ -8,7 +8,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/net/replace_snapshot.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::net {

@@ -22,7 +22,7 @@
 #include <utility>
 
 #include "core/context/waits.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/poll_descriptor.hpp"
 
@@ -69,7 +69,7 @@ std::error_code resolve_error(int status) noexcept {
   }
 }
 
-// Leaf functions: no errno in a function that parks (sys.hpp).
+// Leaf functions: no errno in a function that parks (system_calls.hpp).
 [[gnu::noinline]] int epoll_make() noexcept {
   const int fd = ::epoll_create1(EPOLL_CLOEXEC);
   return fd < 0 ? -errno : fd;

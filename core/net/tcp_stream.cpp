@@ -11,7 +11,7 @@
 #include "core/base/bug.hpp"
 #include "core/net/keep_alive.hpp"
 #include "core/net/parts.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::net {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/context/waits.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::net {

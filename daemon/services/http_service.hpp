@@ -6,7 +6,7 @@
 
 #include "config/config.hpp"
 #include "core/base/result.hpp"
-#include "core/http/open_files.hpp"
+#include "core/http/files/open_files.hpp"
 #include "core/metric/registry.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/gates.hpp"

@@ -11,7 +11,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
 #include "core/context/context.hpp"
-#include "core/http/gate.hpp"
+#include "core/http/site/gate.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/listener.hpp"
 #include "core/net/sessions.hpp"

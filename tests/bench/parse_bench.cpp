@@ -6,10 +6,10 @@
 #include <string>
 
 #include "core/http/date.hpp"
-#include "core/http/parser.hpp"
+#include "core/http/h1/parser.hpp"
 #include "core/http/path.hpp"
 #include "core/http/response.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/router.hpp"
 
 using namespace fiberd::http;
 

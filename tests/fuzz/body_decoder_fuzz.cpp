@@ -2,7 +2,7 @@
 #include <string>
 
 #include "core/base/random.hpp"
-#include "core/http/body_decoder.hpp"
+#include "core/http/h1/body_decoder.hpp"
 #include "tests/fuzz/check.hpp"
 
 using namespace fiberd;

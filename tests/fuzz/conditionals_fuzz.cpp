@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "core/http/byte_ranges.hpp"
-#include "core/http/conditional.hpp"
+#include "core/http/files/byte_ranges.hpp"
+#include "core/http/files/conditional.hpp"
 #include "core/http/negotiation.hpp"
 #include "tests/fuzz/check.hpp"
 

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "core/http/parser.hpp"
+#include "core/http/h1/parser.hpp"
 #include "tests/fuzz/check.hpp"
 
 using namespace fiberd;

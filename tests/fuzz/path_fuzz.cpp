@@ -7,7 +7,7 @@
 
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/router.hpp"
 #include "tests/fuzz/check.hpp"
 
 using namespace fiberd;

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/base/random.hpp"
-#include "core/http/parser.hpp"
+#include "core/http/h1/parser.hpp"
 #include "core/http/path.hpp"
 #include "tests/fuzz/check.hpp"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "core/http/filters/compression_filter.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"

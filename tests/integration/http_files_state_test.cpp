@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/file_tree.hpp"

@@ -1,5 +1,5 @@
 // The files handler over real sockets.
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 
 #include <array>
 #include <catch2/catch.hpp>

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "core/base/random.hpp"
-#include "core/http/body_decoder.hpp"
-#include "core/http/parser.hpp"
+#include "core/http/h1/body_decoder.hpp"
+#include "core/http/h1/parser.hpp"
 #include "core/http/path.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/router.hpp"
 #include "tests/protocol/framing_cases.hpp"
 
 using namespace fiberd;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "tests/support/http_fixture.hpp"
 
 namespace fiberd::protocol {

@@ -12,7 +12,7 @@
 #include <system_error>
 #include <vector>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "core/http/server.hpp"
 
 namespace fiberd::test {

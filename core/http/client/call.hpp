@@ -25,12 +25,12 @@
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
-#include "core/http/body_decoder.hpp"
 #include "core/http/client/client_metrics.hpp"
 #include "core/http/client/client_options.hpp"
 #include "core/http/client/client_request.hpp"
 #include "core/http/client/pool.hpp"
 #include "core/http/client/response_guard.hpp"
+#include "core/http/h1/body_decoder.hpp"
 #include "core/net/resolver.hpp"
 #include "core/sync/object_pool.hpp"
 

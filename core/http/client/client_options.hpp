@@ -6,7 +6,7 @@
 
 #include "core/http/client/client_metrics.hpp"
 #include "core/http/client/pool.hpp"
-#include "core/http/head_guard.hpp"
+#include "core/http/h1/head_guard.hpp"
 #include "core/net/resolver.hpp"
 
 namespace fiberd::http {

@@ -5,7 +5,7 @@
 
 #include "core/http/client/errc.hpp"
 #include "core/http/client/url.hpp"
-#include "core/http/head_guard.hpp"
+#include "core/http/h1/head_guard.hpp"
 #include "core/http/host.hpp"
 
 namespace fiberd::http {

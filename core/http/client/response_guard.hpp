@@ -23,10 +23,10 @@
 #include <cstdint>
 #include <system_error>
 
-#include "core/http/field_section.hpp"
-#include "core/http/framing_fields.hpp"
-#include "core/http/head_guard.hpp"
-#include "core/http/wire_request.hpp"
+#include "core/http/h1/field_section.hpp"
+#include "core/http/h1/framing_fields.hpp"
+#include "core/http/h1/head_guard.hpp"
+#include "core/http/h1/wire_request.hpp"
 
 namespace fiberd::http {
 

@@ -1,6 +1,6 @@
 #include "core/http/h1/stream.hpp"
 
-#include "core/http/connection.hpp"
+#include "core/http/h1/connection.hpp"
 #include "core/http/h1/output_guard.hpp"
 #include "core/http/h1/trailers.hpp"
 #include "core/http/h1/tunnel.hpp"

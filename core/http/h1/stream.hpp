@@ -15,10 +15,10 @@
 #include <optional>
 #include <string>
 
-#include "core/http/body_decoder.hpp"
-#include "core/http/rate_guard.hpp"
+#include "core/http/h1/body_decoder.hpp"
+#include "core/http/h1/rate_guard.hpp"
+#include "core/http/h1/wire_request.hpp"
 #include "core/http/server_stream.hpp"
-#include "core/http/wire_request.hpp"
 #include "core/sync/mutex.hpp"
 
 namespace fiberd::http {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/http/connection.hpp"
+#include "core/http/h1/connection.hpp"
 #include "core/http/h1/output_guard.hpp"
 #include "core/http/h1/stream.hpp"
 #include "core/http/h1/trailers.hpp"

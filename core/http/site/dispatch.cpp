@@ -7,7 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
-#include "core/http/slash_redirect.hpp"
+#include "core/http/site/slash_redirect.hpp"
 #include "core/runtime/recover.hpp"
 
 namespace fiberd::http {

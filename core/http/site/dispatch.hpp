@@ -8,7 +8,7 @@
 
 #include "core/http/exchange.hpp"
 #include "core/http/filter.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/router.hpp"
 #include "core/http/site/site.hpp"
 
 namespace fiberd::http {

@@ -1,7 +1,7 @@
 #pragma once
 // GateFilter: how a request passes a gate (gate.hpp), between its head and its handler.
 #include "core/http/filter.hpp"
-#include "core/http/gate.hpp"
+#include "core/http/site/gate.hpp"
 
 namespace fiberd::http {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/http/h1/workspace.hpp"
 #include "core/http/site/gate_filter.hpp"
-#include "core/http/workspace.hpp"
 
 namespace fiberd::http {
 

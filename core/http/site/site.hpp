@@ -21,13 +21,13 @@
 
 #include "core/base/result.hpp"
 #include "core/http/access_record.hpp"
-#include "core/http/error_page.hpp"
 #include "core/http/filter.hpp"
-#include "core/http/gate.hpp"
+#include "core/http/h1/head_guard.hpp"
 #include "core/http/handler.hpp"
-#include "core/http/head_guard.hpp"
 #include "core/http/reject.hpp"
-#include "core/http/router.hpp"
+#include "core/http/site/error_page.hpp"
+#include "core/http/site/gate.hpp"
+#include "core/http/site/router.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/metric/status_counters.hpp"
 

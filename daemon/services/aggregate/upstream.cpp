@@ -8,7 +8,7 @@
 #include "core/base/log.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/client/url.hpp"
-#include "core/net/sys.hpp"
+#include "core/net/system_calls.hpp"
 #include "core/net/udp_socket.hpp"
 
 namespace fiberd::daemon::aggregate {

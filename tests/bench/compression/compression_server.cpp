@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "core/http/files.hpp"
+#include "core/http/files/files.hpp"
 #include "core/http/filters/compression_filter.hpp"
 #include "core/http/server.hpp"
 #include "core/net/listener.hpp"

@@ -86,6 +86,6 @@ TEST_CASE("what documents and the programs of the tests include as installed is 
       if (extension == ".md" || extension == ".cpp") check(entry.path());
     }
   CHECK(seen > 5);
-  CHECK(included_as_installed("#include <fiberd/core.hpp>\n#include <fiberd/core/net/sys.hpp>") ==
-        std::set<std::string>{"core/http/core.hpp", "core/net/sys.hpp"});
+  CHECK(included_as_installed("#include <fiberd/core.hpp>\n#include <fiberd/core/net/system_calls.hpp>") ==
+        std::set<std::string>{"core/http/core.hpp", "core/net/system_calls.hpp"});
 }

@@ -3,7 +3,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 
-#include "core/http/mime.hpp"
+#include "core/http/files/mime.hpp"
 
 using namespace fiberd::http;
 

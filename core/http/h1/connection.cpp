@@ -1,0 +1,309 @@
+// The life of a connection.
+//
+//   accepted ──start──▶ active ──go_idle──▶ idle ──bytes──▶ active … ──▶ closed
+//                                             ├─deadline──▶ closed
+//                                             └─stop──▶ parted ──the client's end, deadline──▶ closed
+//
+// Active: a fiber runs run(); it owns the Connection and a Workspace. Idle: nobody runs; the Connection is what is left
+// (no stack, no buffer), and whoever wins the descriptor's poll word owns it next: the Poller with bytes, the idle
+// timer, or stop(). Nothing of the object may be touched after go_idle() succeeded.
+//
+// One read, one send: all complete requests that a read brought are answered into the output buffer, and it is sent
+// when no further complete request is there. After a short read nothing more is in the socket, so the connection goes
+// idle without asking the kernel again; bytes that arrive in between make a new edge, which go_idle() sees.
+//
+// The buffer: [head][body being read] …; the head stays in place while its handler runs, since the request's views
+// point into it; the body is read behind it, piece by piece into the same room; what follows the body is the next
+// message.
+//
+// What idle connections wait for, and what a stop does to them: connection_idle.cpp.
+//
+// Doubt about a message's end is answered once, with Connection: close; then the client's bytes are discarded for a
+// bounded time (linger) so that a reset does not destroy the answer before it is read.
+#include "core/http/h1/connection.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "core/base/bug.hpp"
+#include "core/base/log.hpp"
+#include "core/base/random.hpp"
+#include "core/http/site/dispatch.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http {
+
+static constexpr unsigned kTurn = 32;  // requests of a pipeline before others have their turn
+// How much is read for nothing behind the last answer.
+static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
+static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
+static constexpr std::size_t kLeastBodyRoom = std::size_t{8} * 1024;
+
+static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
+  return {reinterpret_cast<std::byte*>(data), size};
+}
+// ---------------------------------------------------------------------------------------------- states
+
+void Connection::expect_head() noexcept {
+  const std::chrono::nanoseconds patience(server_.header_timeout_.load(std::memory_order_relaxed));
+  head_deadline_ = time_after(runtime::coarse_now(), patience);
+}
+
+void Connection::set_lifetime(const SiteOptions& o) noexcept {
+  const std::int64_t now = runtime::coarse_now();
+  if (o.timeouts.age.count() == 0 && o.requests == 0) return;
+  // Clients that came together shall not come back together.
+  Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
+  const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
+  if (o.timeouts.age.count() != 0)
+    retire_at_ = time_after(now, std::chrono::nanoseconds(static_cast<std::int64_t>(
+                                     std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18))));
+  if (o.requests != 0)
+    most_requests_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
+        1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
+}
+
+void Connection::count_retired() const noexcept {
+  const ServerMetrics& m = metrics();
+  count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
+}
+
+void Connection::start(runtime::FiberName fiber_name) noexcept {
+  const fiber::StackClaim claim = server_.claim_;
+  const Result<void> spawned = claim == fiber::StackClaim::ordinary
+                                   ? runtime::spawn(fiber_name, [this] { run(); })
+                                   : runtime::spawn_reserved(claim, fiber_name, [this] { run(); });
+  if (spawned) return;
+  count(metrics().spawn_refused);
+  finish();
+}
+
+void Connection::finish() noexcept {
+  server_.unlist(*this);  // first: stop() asks the streams of those in its list
+  client_.reset();        // before the descriptor that it watches
+  stream_->close();
+  if (on_closed_ != nullptr) on_closed_(closed_argument_);
+  server_.destroy(*this);
+}
+
+ClientContext& Connection::client() {
+  if (client_ == nullptr)
+    client_ = std::make_unique<ClientContext>(server_.context(), *stream_, server_.half_close_cancels_);
+  return *client_;
+}
+
+/// What the connection needs while it is active. False: memory is out, and the connection is closed.
+bool Connection::take_workspace() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
+  auto site = server_.site_.read();
+  ws_ = (*site)->workspaces().acquire();
+  if (ws_ == nullptr) {
+    count(metrics().spawn_refused);
+    finish();
+    return false;
+  }
+  ws_->site = site->get();
+  ws_->site_version = version;
+  ws_->site_guard = std::move(site);
+  stream_->note_readable();
+  ws_->parser.reset(after_empty_line_);
+  ws_->writes.reset();
+  return true;
+}
+
+void Connection::give_workspace() noexcept {
+  // Last: the workspaces may be gone with their Site.
+  const auto site = std::move(ws_->site_guard);
+  ws_->site->workspaces().release(std::exchange(ws_, nullptr));
+}
+
+void Connection::renew_site_slow() noexcept {
+  const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
+  auto site = server_.site_.read();
+  if (&(*site)->workspaces() != &ws_->site->workspaces()) return;  // renew_workspace(), once there is nothing in it
+  if (ws_->unsent_count != 0) (void)flush();                       // what waits to be told points into the old one
+  ws_->site = site->get();
+  ws_->site_version = version;
+  ws_->site_guard = std::move(site);
+}
+
+bool Connection::renew_workspace_slow() noexcept {
+  renew_site_slow();
+  if (ws_->site_version == server_.site_version_.load(std::memory_order_relaxed)) return true;
+  give_workspace();
+  return take_workspace();
+}
+
+void Connection::run() noexcept {
+  if (!take_workspace()) return;
+  metric::Gauge* const active = metrics().active;
+  if (active != nullptr) active->add();
+  begin_ = end_ = out_size_ = 0;
+  output_lost_ = false;
+  linger_bytes_ = kLingerHead;
+  Step step = parted_ ? Step::linger : read_more();
+  unsigned turn = kTurn;
+  while (step == Step::go_on) {
+    const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
+    if (verdict == Verdict::complete) {
+      step = serve_request();
+      ws_->parser.reset();
+      if (--turn == 0) {
+        turn = kTurn;
+        runtime::yield();
+      }
+    } else if (verdict == Verdict::refused) {
+      step = refuse(ws_->parser.reason());
+      ws_->parser.reset();
+    } else {
+      step = flush() ? Step::close : read_more();
+    }
+  }
+  if (active != nullptr) active->sub();
+  if (step == Step::gone) return;
+  (void)flush();
+  // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
+  if (step == Step::done && (end_ != begin_ || !stream_->drained())) step = Step::linger;
+  if (step == Step::linger && !output_lost_) linger();
+  give_workspace();
+  finish();
+}
+
+/// No complete head is in the buffer, and no answer waits for its send: reads, or goes idle.
+Connection::Step Connection::read_more() noexcept {
+  if (begin_ != 0) {
+    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (end_ == 2 && ws_->parser.only_empty_line()) {
+    // Left over from the request before (RFC 9112 section 2.2), and no reason to hold a fiber or to send a 408.
+    after_empty_line_ = true;
+    end_ = 0;
+    ws_->parser.reset(true);
+  }
+  if (end_ == 0) {
+    if (requests_ != 0) head_deadline_ = 0;
+    if (stream_->drained() && go_idle()) return Step::gone;
+    if (!renew_workspace()) return Step::gone;
+  }
+  for (;;) {
+    Result<std::size_t> n = stream_->try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
+    if (!n && n.error() == std::errc::operation_would_block) {
+      if (end_ == 0) {
+        if (stream_->is_shut_down()) return Step::close;  // cut by a stop
+        if (go_idle()) return Step::gone;
+        continue;
+      }
+      n = read_rest_of_head();
+      if (!n && n.error() == std::errc::timed_out) {
+        count(metrics().header_timeouts);
+        return refuse(408);
+      }
+    }
+    if (!n || *n == 0) return Step::close;
+    end_ += static_cast<std::uint32_t>(*n);
+    return Step::go_on;
+  }
+}
+
+Result<std::size_t> Connection::read_rest_of_head() noexcept {
+  const std::int64_t now = runtime::coarse_now();
+  if (head_deadline_ == 0) head_deadline_ = time_after(now, options().timeouts.header);
+  waiting_since_.store(encode(Waiting::for_head, head_deadline_ - options().timeouts.header.count()),
+                       std::memory_order_release);
+  Result<std::size_t> n =
+      stream_->read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+  // Bytes that came when the connection had been taken already are too late.
+  if (waiting_since_.exchange(0, std::memory_order_acq_rel) == 0) return fail(std::errc::operation_canceled);
+  return n;
+}
+
+// ---------------------------------------------------------------------------------------------- requests
+
+Connection::Step Connection::serve_request() noexcept {
+  // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
+  const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
+  renew_site();
+  WireRequest request = ws_->parser.request(ws_->in + begin_);
+  if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kLeastBodyRoom) {
+    // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
+    // What the log is to be told of those before it lies there, too.
+    if (ws_->unsent_count != 0) (void)flush();
+    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    request = ws_->parser.request(ws_->in);
+  }
+  const std::size_t head = ws_->parser.consumed();
+  begin_ += static_cast<std::uint32_t>(head);
+  head_deadline_ = 0;
+  after_empty_line_ = false;
+  ++requests_;
+
+  const Site& site = *ws_->site;
+  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin), begin_);
+  Exchange ex(stream, request, site);
+  ws_->writes.reset();
+  Dispatch dispatch(site, ex, metrics());
+  const std::error_code error = dispatch.run({ws_->path, site.options().head.target_size}, begin);
+  // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
+  // another request is here already both leave together.
+  if (stream.body_done() ? begin_ == end_ : stream.all_read()) (void)flush();
+  account(ex, stream, dispatch.route(), dispatch.reason(), begin, head);
+  const bool body_done = !error && stream.finish_body();
+  if (output_lost_) return Step::close;
+  if (!body_done) linger_bytes_ = kLingerBody;
+  // A body that was refused in the middle of an answer: the client may be sending still.
+  if (error) return stream.refused() != Reject::none ? Step::linger : Step::close;
+  if (stream.upgraded()) return Step::done;
+  if (body_done && stream.keep_alive()) return Step::go_on;
+  // Whoever did not ask for the end may have sent more than we have seen.
+  return body_done && !request.keep_alive ? Step::done : Step::linger;
+}
+
+std::uint64_t Connection::client_key() noexcept {
+  if (client_key_ == 0) client_key_ = http::client_key(peer_.endpoint());
+  return client_key_;
+}
+
+/// The head cannot be understood: there is no request, and where the next one begins nobody knows.
+Connection::Step Connection::refuse(Reject reason) noexcept {
+  count(metrics().rejects[static_cast<std::size_t>(reason)]);
+  return refuse(status_of(reason), reason);
+}
+
+Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
+  const WireRequest request = ws_->parser.partial_request(ws_->in + begin_);
+  H1Stream stream(*this, request, *ws_->site, false, begin_);
+  Exchange ex(stream, request, *ws_->site);
+  const std::int64_t begin = monotonic_now();
+  if (metric::StatusCounters* const counters = options().metrics.unrouted; counters != nullptr) counters->begin();
+  const std::error_code error = error_of(ex.respond_error(status));
+  (void)flush();
+  account(ex, stream, nullptr, reason, begin, end_ - begin_);
+  return error ? Step::close : Step::linger;
+}
+
+/// Half-closes and discards what the client still sends, for a bounded time: bytes in flight would otherwise make the
+/// kernel answer with a reset, which may overtake the answer (RFC 9112 section 9.6). Meanwhile the place can be had
+/// back by whoever needs it more.
+void Connection::linger() noexcept {
+  stream_->shutdown_write();
+  const std::int64_t begin = monotonic_now();
+  waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);
+  for (std::size_t discarded = 0; discarded < linger_bytes_;) {
+    const Deadline limit =
+        Deadline::at(monotonic_now() + kLingerSilence.count()).earlier(Deadline::at(begin + kLinger));
+    const Result<std::size_t> n = stream_->read_some(bytes(ws_->in, ws_->in_capacity), limit);
+    if (!n || *n == 0) break;
+    discarded += *n;
+    runtime::yield();  // whoever pumps is served last
+  }
+  waiting_since_.store(0, std::memory_order_release);
+}
+
+}  // namespace fiberd::http

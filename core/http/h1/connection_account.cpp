@@ -1,0 +1,125 @@
+// What counters and the access log are told of an answer, and when: when it has been sent, for before nobody knows
+// whether it will be. Answers of a pipeline leave together, so what is to be told of them waits in the workspace until
+// they have. How long one took ends with its handler and its send, if it is sent alone; that its client goes on sending
+// a body which nobody wants is no part of it.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <optional>
+
+#include "core/base/clock.hpp"
+#include "core/http/filters/basic_auth_filter.hpp"
+#include "core/http/filters/request_id.hpp"
+#include "core/http/h1/connection.hpp"
+
+namespace fiberd::http {
+
+static constexpr unsigned kClientLeft = 499;  // nginx's code for "the client left first"
+
+/// What the record says that goes with its request, or would. False: memory is out.
+static bool keep(Unsent& answer, const Exchange& ex) noexcept {
+  AccessRecord& r = answer.record;
+  if (!ex.peer_is_set() && r.request_id.empty() && r.user.empty()) return true;
+  try {
+    answer.kept = new KeptForLog{ex.peer(), std::string(r.request_id), std::string(r.user)};
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  r.peer = &answer.kept->peer;
+  r.request_id = answer.kept->request_id;
+  r.user = answer.kept->user;
+  return true;
+}
+
+/// The answer is complete, but for what has not left the output buffer. `head`: bytes of the request's.
+void Connection::account(const Exchange& ex, const H1Stream& stream, const Route* route, Reject reason,
+                         std::int64_t begin, std::size_t head) noexcept {
+  ws_->clock = monotonic_now();
+  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
+  metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
+  const AccessLogHook* log = nullptr;
+  if (ws_->site->wants_log()) {
+    log = route != nullptr && route->access_log ? &*route->access_log : &options().access_log;
+    if (log->write == nullptr || (log->wants != nullptr && !log->wants(log->argument, ex.path()))) log = nullptr;
+  }
+  const bool logged = log != nullptr;
+  if (ws_->unsent_count == Workspace::kMostUnsent) (void)flush();
+  const bool waits = out_size_ != 0 && !output_lost_;
+  const H1Stream::Sent& sent = stream.sent();
+  const std::uint64_t received = head + stream.received();
+  if (!waits && !logged && !output_lost_) [[likely]] {
+    if (counters != nullptr)
+      counters->record(ex.status() != 0 ? ex.status() : kClientLeft, duration, received,
+                       ex.status() != 0 ? sent_ - sent.answer_at : 0);
+    return;
+  }
+  Unsent here;
+  Unsent& answer = waits ? ws_->unsent[ws_->unsent_count++] : here;
+  answer.log = log;
+  answer.counters = counters;
+  answer.answer_at = sent.answer_at;
+  answer.body_at = sent.body_at;
+  answer.end_at = ex.status() != 0 ? sent_ + out_size_ : sent.answer_at;
+  answer.received = received;
+  answer.kept = nullptr;
+  AccessRecord& record = answer.record;
+  record.status = ex.status();
+  record.body_bytes = stream.sent_body();
+  record.duration_ns = duration;
+  std::optional<net::Endpoint> peer;
+  if (logged) {
+    const Request& r = ex.request();
+    record.method = r.method_text;
+    record.target = r.target;
+    record.user_agent = r.headers.find("user-agent");
+    record.referer = r.headers.find("referer");
+    record.host = r.host;
+    record.route = route == nullptr       ? std::string_view()
+                   : route->label.empty() ? std::string_view(route->spec.path)
+                                          : std::string_view(route->label);
+    if (reason == Reject::none) reason = stream.refused();
+    record.reason = reason != Reject::none ? token_of(reason) : ex.refusal();
+    record.protocol = stream.protocol();
+    const RequestId* const id = ex.find_slot<RequestId>();
+    record.request_id = id != nullptr ? std::string_view(id->text) : std::string_view();
+    const AuthenticatedUser* const user = ex.find_slot<AuthenticatedUser>();
+    record.user = user != nullptr ? std::string_view(user->name) : std::string_view();
+    record.received_bytes = stream.received();
+    record.head_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(sent.head_at - begin, 0));
+    record.peer = nullptr;
+    if (!waits && ex.peer_is_set()) {
+      peer = ex.peer();
+      record.peer = &*peer;
+    }
+    // A line that names another client would be worse than none.
+    if (waits && !keep(answer, ex)) answer.log = nullptr;
+  }
+  if (!waits) tell(answer);
+}
+
+void Connection::tell_unsent() noexcept {
+  for (std::uint32_t i = 0; i != ws_->unsent_count; ++i) tell(ws_->unsent[i]);
+  ws_->unsent_count = 0;
+}
+
+void Connection::tell(Unsent& answer) noexcept {
+  AccessRecord& r = answer.record;
+  if (output_lost_) [[unlikely]] {
+    r.body_bytes = std::min(r.body_bytes, sent_ - std::min(sent_, answer.body_at));
+    answer.end_at = std::max(answer.answer_at, std::min(sent_, answer.end_at));
+    if (sent_ <= answer.answer_at) r.status = 0;
+  }
+  if (r.status == 0) r.status = kClientLeft;
+  if (answer.counters != nullptr)
+    answer.counters->record(r.status, r.duration_ns, answer.received, answer.end_at - answer.answer_at);
+  if (answer.log == nullptr) return;
+  const std::unique_ptr<KeptForLog> kept(answer.kept);
+  std::optional<net::Endpoint> peer;
+  if (r.peer == nullptr) {
+    peer = peer_.endpoint();
+    r.peer = &*peer;
+  }
+  answer.log->write(answer.log->argument, r);
+}
+
+}  // namespace fiberd::http

@@ -1,0 +1,112 @@
+// Idle connections: how they wait, and who takes them.
+//
+// A stop cuts nothing that was said to go on. From its beginning every answer says `Connection: close`, decided when
+// its head is committed. A connection that was told before that it goes on may carry another request at any moment, so
+// it stays open for a grace (Timeouts::drain, counted from the stop or from its last answer); what comes meanwhile is
+// served. Then it parts: FIN first, the socket stays open until the client has ended, too, or a second has passed.
+// Closing at once, as others do, answers a request that met the FIN half-way by a reset, and the reset may take away
+// what the client has not read yet. That a request is sent at the very moment of the FIN nobody can prevent: it is not
+// served, and the client sees an orderly end without an answer (RFC 9112 section 9.5).
+//
+// The same ownership serves the reclaim of places (reclaim.hpp): whoever wins the poll word of an idle connection has
+// it; one in the middle of a head, or that lingers, is told to end by the word in waiting_since_.
+#include "core/http/h1/connection.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::http {
+
+/// Until bytes come, the peer ends, or `limit`. As PollDescriptor::go_idle().
+bool Connection::wait_idle(Deadline limit) noexcept {
+  static constexpr auto kReady = [](void* argument) noexcept {
+    auto& c = *static_cast<Connection*>(argument);
+    if (c.metrics().idle != nullptr) c.metrics().idle->sub();
+    c.start(c.requests_ == 0 ? c.server_.fiber_name_ : c.server_.kept_fiber_name_);
+  };
+  static constexpr auto kTimeout = [](void* argument) noexcept {
+    auto& c = *static_cast<Connection*>(argument);
+    // A request that came with the deadline is served: its edge is still under way.
+    if (!c.parted_ && c.stream_->bytes_waiting()) return kReady(argument);
+    if (c.metrics().idle != nullptr) c.metrics().idle->sub();
+    const ServerMetrics& m = c.metrics();
+    if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
+    c.finish();
+  };
+  return stream_->go_idle({kReady, kTimeout, this}, limit);
+}
+
+/// True: the connection is no longer ours. False: bytes are there already; read.
+bool Connection::go_idle() noexcept {
+  if (client_ != nullptr) [[unlikely]]
+    client_->unwatch();
+  metric::Gauge* const idle = metrics().idle;
+  const std::chrono::nanoseconds patience = options().timeouts.idle;
+  give_workspace();
+  if (idle != nullptr) idle->add();
+  // A client that has sent nothing yet is still within its header time-out.
+  const std::int64_t now = runtime::coarse_now();
+  waiting_since_.store(now, std::memory_order_relaxed);
+  const Deadline limit = requests_ == 0 ? Deadline::at(head_deadline_) : Deadline::after(now, patience);
+  if (wait_idle(limit)) return true;
+  if (idle != nullptr) idle->sub();
+  return !take_workspace();
+}
+
+// ---------------------------------------------------------------------------------------------- claimed
+
+void Connection::restart_claimed() noexcept {
+  if (metrics().idle != nullptr) metrics().idle->sub();
+  start(server_.kept_fiber_name_);
+}
+
+void Connection::part() noexcept {
+  metric::Gauge* const idle = metrics().idle;
+  if (idle != nullptr) idle->sub();
+  if (stream_->bytes_waiting()) {
+    start(server_.kept_fiber_name_);
+    return;
+  }
+  parted_ = true;
+  (void)stream_->shutdown_write();
+  if (idle != nullptr) idle->add();
+  if (wait_idle(Deadline::in(kLingerSilence))) return;
+  if (idle != nullptr) idle->sub();
+  start(server_.kept_fiber_name_);
+}
+
+void Connection::close_claimed() noexcept {
+  if (metrics().idle != nullptr) metrics().idle->sub();
+  finish();
+}
+
+std::int64_t Connection::encode(Waiting what, std::int64_t since) noexcept {
+  if (what == Waiting::for_request) return since;
+  // The lowest bit tells the two apart that end by being told.
+  return -((since & ~std::int64_t{1}) | (what == Waiting::for_head ? 1 : 0));
+}
+
+std::int64_t Connection::waiting_since(Waiting what) const noexcept {
+  const std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_request) return code > 0 && stream_->is_idle() ? code : 0;
+  return code < 0 && encode(what, -code) == code ? -code : 0;
+}
+
+bool Connection::claim_waiting(Waiting what, std::int64_t until) noexcept {
+  std::int64_t code = waiting_since_.load(std::memory_order_relaxed);
+  if (what == Waiting::for_request) return code > 0 && code <= until && claim_idle();
+  if (code >= 0 || encode(what, -code) != code || -code > until) return false;
+  if (!waiting_since_.compare_exchange_strong(code, 0, std::memory_order_acq_rel)) return false;
+  const ServerMetrics& m = metrics();
+  count(what == Waiting::for_head ? m.reclaimed_head : m.reclaimed_end);
+  abort();
+  return true;
+}
+
+bool Connection::close_if_silent() noexcept {
+  if (stream_->bytes_waiting()) return false;
+  if (metrics().idle != nullptr) metrics().idle->sub();
+  count(metrics().reclaimed_idle);
+  finish();
+  return true;
+}
+
+}  // namespace fiberd::http
