@@ -13,8 +13,9 @@ void Daemon::note(std::string_view kind, std::string_view name, std::error_code 
   const bool twice = error == std::errc::file_exists;
   const std::string what = kind == "filter" ? "filter" : std::string(kind) + " handler";
   const std::string thing = kind == "filter" ? "filter" : "handler";
-  mistakes_.push_back(what + " \"" + std::string(name) + "\": " +
-                      (twice ? "registered twice" : "needs a name of 1 … 64 characters without blanks, and a " + thing));
+  mistakes_.push_back(
+      what + " \"" + std::string(name) +
+      "\": " + (twice ? "registered twice" : "needs a name of 1 … 64 characters without blanks, and a " + thing));
 }
 
 Daemon& Daemon::handle(std::string_view name, std::shared_ptr<http::Handler> handler) {

@@ -478,7 +478,8 @@ TEST_CASE("several addresses, and what connections begin with", "[config][listen
   CHECK(all(load("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
                  "\"127.0.0.1:8\"}]}}\n"))
             .find("is this listener itself") != std::string::npos);
-  check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]", "not a range");
+  check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]",
+              "not a range");
 }
 
 TEST_CASE("media types that are added", "[config][mime]") {

@@ -74,10 +74,11 @@ TEST_CASE("media types", "[http]") {
 }
 
 TEST_CASE("media types of an operator's own come before those that are known", "[http][mime]") {
-  const Result<MediaTypes> made = MediaTypes::make({{".PNG", "image/x"},
-                                                    {".a-long-extension-that-is-not-known", "text/x; charset=utf-8"},
-                                                    {".b", "b/1"},
-                                                    {".b", "b/2"}});
+  const fiberd::Result<MediaTypes> made =
+      MediaTypes::make({{".PNG", "image/x"},
+                        {".a-long-extension-that-is-not-known", "text/x; charset=utf-8"},
+                        {".b", "b/1"},
+                        {".b", "b/2"}});
   REQUIRE(made);
   const MediaTypes& types = *made;
   CHECK(types.find("/d.b/x.png") == "image/x");
