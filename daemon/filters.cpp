@@ -110,7 +110,8 @@ class Maker {
 
  private:
   void refuse(const config::Place& at, std::string message, std::error_code error) {
-    flaws_.push_back({config::diagnostic_at(at, std::move(message)), error});
+    // Of values, which the loader has looked at, too: where it found something, that is the reason.
+    flaws_.push_back({config::diagnostic_at(at, std::move(message)), error, ExitCode::bad_usage, at.key});
   }
   std::shared_ptr<http::Filter> taken(Result<std::shared_ptr<http::Filter>> made, const config::Place& at,
                                       const std::string& why) {

@@ -175,7 +175,7 @@ TEST_CASE("Prometheus scrapes it; promtool has nothing to say", "[integration][d
 }
 
 TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][daemon]") {
-  std::string config = site("/");
+  std::string config = "trusted_proxies: [127.0.0.1]\n" + site("/");
   const std::string_view limits = "      limits: {body_size: 8MiB}\n";
   config.insert(config.find(limits), "      access_log: {format: common, output: /dev/null}\n");
   config += "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush: [{statsd: \"127.0.0.1:9\"}]}}\n";
@@ -184,6 +184,7 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
       "      rate_limit: {rate: 1/m, burst: 1, key: address}\n      concurrency: {limit: 1}\n"
       "      allow: [127.0.0.1]\n"
       "      routes: [{path: /, worker_pool: {workers: 1}, respond: {body: x}}]\n";
+  config += "  - {name: behind, address: \"127.0.0.1:0\", proxy_protocol: any, tcp: {echo: {}}}\n";
   Daemon daemon(config);
   HttpClient client(daemon.port("web"));
   REQUIRE(client.ask(get("/hello")).has_value());

@@ -52,6 +52,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)
       overrides.push_back(path.substr(0, at + part.size() - 1) + "=" + needed);
+  if (path.ends_with(".access_log.format") && value == "template")
+    overrides.push_back(path.substr(0, path.rfind('.')) + "={template: \"${status}\"}");
   if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");
   if (path == "listeners[0].proxy_protocol") overrides.push_back("trusted_proxies=10.0.0.0/8");
   if (path == "shutdown.idle") overrides.push_back("shutdown.timeout=1h");
