@@ -112,7 +112,7 @@ std::vector<std::pair<std::string, std::string>> read_mime_types(const Reader& h
       http.report("mime_types", i,
                   "only the last part of a name decides: write " + extension.substr(extension.rfind('.')));
     if (std::any_of(types.begin(), types.begin() + static_cast<std::ptrdiff_t>(i),
-                    [&](const auto& other) { return other.first == extension; }))
+                    [&own = extension](const auto& other) { return other.first == own; }))
       http.report("mime_types", i, "a second type for " + extension);
     if (const std::string wrong = check_media_type(std::string_view(type).substr(0, type.find(';')), false);
         !wrong.empty())
