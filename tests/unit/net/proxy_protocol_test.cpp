@@ -54,7 +54,7 @@ Outcome read(std::string_view bytes, std::size_t piece) {
 /// However it is cut into pieces.
 Outcome read(std::string_view bytes) {
   const Outcome whole = read(bytes, bytes.size() + 1);
-  for (const std::size_t piece : {1, 2, 3, 5, 7, 11, 16, 28, 106})
+  for (const std::size_t piece : {1U, 2U, 3U, 5U, 7U, 11U, 16U, 28U, 106U})
     if (const Outcome cut = read(bytes, piece); !(cut == whole)) FAIL("in pieces of " << piece << " it is another");
   return whole;
 }
