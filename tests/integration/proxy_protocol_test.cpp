@@ -181,7 +181,7 @@ TEST_CASE("a PROXY header that is wrong closes the connection, counted by why",
       HttpClient client(daemon.port(listener));
       client.send(bytes);
       CHECK(is_closed(client));
-      CHECK(eventually([&] { return refused(daemon, listener, reason) == before + 1; }));
+      CHECK(eventually([&, &why = reason] { return refused(daemon, listener, why) == before + 1; }));
     }
   }
   // One that says more than it has waits for the rest, which the client's end says will not come.

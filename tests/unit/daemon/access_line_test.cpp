@@ -133,7 +133,7 @@ TEST_CASE("what a client sends ends neither its field nor the line", "[daemon][a
   for (int i = 0; i < 2'000; ++i) {
     std::string bytes(random.below(200), '\0');
     for (char& c : bytes)
-      c = static_cast<char>(random.below(3) == 0 ? " ;\"\\\n\r\t"[random.below(7)] : random.below(256));
+      c = random.below(3) == 0 ? " ;\"\\\n\r\t"[random.below(7)] : static_cast<char>(random.below(256));
     r.user_agent = r.host = r.referer = r.target = bytes;
     const auto count = [](const std::string& text, char c) { return std::count(text.begin(), text.end(), c); };
     const std::string a = line(blanks, r);
