@@ -17,12 +17,6 @@ using http::Next;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h,
-                  std::vector<std::shared_ptr<http::Filter>> filters = {}) {
-  http::Route made{.spec = {.path = std::move(path)}, .handler = std::move(h)};
-  made.filters = std::move(filters);
-  return made;
-}
 void quiet(LogLevel /*level*/, std::string_view /*line*/) noexcept {}
 
 struct Quiet {
