@@ -255,7 +255,9 @@ TEST_CASE("exchange: an answer at once has whatever a head has, and the length o
                              must(error_of(ex.respond({.status = 199}, "x")) == std::errc::invalid_argument);
                              must(error_of(ex.respond({.status = 600}, "x")) == std::errc::invalid_argument);
                              if (const auto done = ex.respond({.status = 200}, "right"); !done) return done;
+#ifdef NDEBUG  // a debug build stops there
                              must(!ex.respond({.status = 200}, "twice"));
+#endif
                              return {};
                            }))});
   for (const char* const method : {"GET", "HEAD"}) {

@@ -17,13 +17,13 @@ using context::LiveContext;
 static std::vector<LiveContext> live_at(std::uint_least32_t line) {
   std::vector<LiveContext> out;
   for (const LiveContext& c : context::live_contexts())
-    if (c.where.line() == line && std::string(c.where.file_name()).ends_with("live_test.cpp")) out.push_back(c);
+    if (c.where.line() == line && std::string(c.where.file_name()).ends_with("live_contexts_test.cpp")) out.push_back(c);
   return out;
 }
 
 static std::uint64_t forgotten_at(std::uint_least32_t line) {
   for (const context::ContextSite& s : context::never_canceled_sites())
-    if (s.where.line() == line && std::string(s.where.file_name()).ends_with("live_test.cpp")) return s.count;
+    if (s.where.line() == line && std::string(s.where.file_name()).ends_with("live_contexts_test.cpp")) return s.count;
   return 0;
 }
 
