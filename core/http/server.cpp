@@ -53,31 +53,31 @@ void Server::destroy(Connection& c) noexcept {
   connections_.gone();
 }
 
-void Server::serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
-  Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
-  net::PeerAddress peer(client);
+void Server::serve(net::Admitted&& connection) noexcept {
+  Result<net::TcpStream> stream = connection.take_stream();
+  net::PeerAddress peer(connection.client());
   if (ask_site_.load(std::memory_order_relaxed) && stream && !peer.known() && (*site_.read())->wants_client())
     peer = net::PeerAddress(stream->peer());
-  start(stream ? new (std::nothrow) Connection(*this, std::move(*stream), on_closed, argument, peer) : nullptr,
-        on_closed, argument);
+  start(stream ? new (std::nothrow) Connection(*this, std::move(*stream), connection.take_place(), peer) : nullptr);
 }
 
-void Server::serve(net::TcpStream stream, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept {
-  start(new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client)),
-        on_closed, argument);
+void Server::serve(net::TcpStream stream, net::Place place, const net::Endpoint& client) noexcept {
+  auto* const c = new (std::nothrow) Connection(*this, std::move(stream), std::move(place), net::PeerAddress(client));
+  if (c == nullptr) stream.close();  // before the place is given back
+  start(c);
 }
 
-void Server::serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
-                   const net::Endpoint& client) noexcept {
-  start(new (std::nothrow) Connection(*this, std::move(stream), on_closed, argument, net::PeerAddress(client)),
-        on_closed, argument);
+void Server::serve(std::unique_ptr<net::ByteStream> stream, net::Place place, const net::Endpoint& client) noexcept {
+  auto* const c = new (std::nothrow) Connection(*this, std::move(stream), std::move(place), net::PeerAddress(client));
+  if (c == nullptr) stream.reset();
+  start(c);
 }
 
-void Server::start(Connection* c, OnClosed on_closed, void* argument) noexcept {
+/// Null: it could not be made, and whoever asked for it closes and counts off what it was to have.
+void Server::start(Connection* c) noexcept {
   if (c == nullptr) {
     count(metrics_.spawn_refused);
-    if (on_closed != nullptr) on_closed(argument);
-    return;  // adopt() closes what it could not take; the stream's destructor does the rest
+    return;
   }
   if (ask_site_.load(std::memory_order_relaxed)) c->set_lifetime((*site_.read())->options());
   connections_.add(*c);

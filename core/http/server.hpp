@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/base/clock.hpp"
@@ -12,8 +13,10 @@
 #include "core/fiber/stack_claim.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/site/site.hpp"
+#include "core/net/admitted.hpp"
 #include "core/net/byte_stream.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/net/place.hpp"
 #include "core/net/sessions.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/fiber_name.hpp"
@@ -60,15 +63,17 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Called when a connection ended, so that its listener may count it off. Must not park.
-  using OnClosed = void (*)(void* argument) noexcept;
-
-  /// Takes over an accepted, non-blocking socket. Never parks: may be called in the scheduler. When no fiber or memory
-  /// can be had the connection is closed and counted.
-  /// `client` as accept said it; unspecified: the kernel is asked when a log or a gate wants to know.
-  void serve(int fd, OnClosed on_closed, void* argument, const net::Endpoint& client = {}) noexcept;
-  /// The same of a socket that somebody has had before: nothing that is ours has been read from it.
-  void serve(net::TcpStream stream, OnClosed on_closed, void* argument, const net::Endpoint& client) noexcept;
+  /// Takes over a connection. Never parks: may be called in the scheduler. When no fiber or memory can be had the
+  /// connection is closed and counted. If nobody has asked accept for the client, the kernel is asked when a log or a
+  /// gate wants to know.
+  void serve(net::Admitted&& connection) noexcept;
+  /// As net::OnAccept: what a listener's start() is given, with the server as its argument.
+  static void on_accept(void* server, net::Admitted&& connection) noexcept {
+    static_cast<Server*>(server)->serve(std::move(connection));
+  }
+  /// The same of a socket that somebody has had before: nothing that is ours has been read from it. The place is given
+  /// back when the connection is closed.
+  void serve(net::TcpStream stream, net::Place place, const net::Endpoint& client) noexcept;
 
   /// A stop is near: from now on every answer says `Connection: close`; all else goes on. Idempotent.
   void begin_stop() noexcept;
@@ -78,8 +83,7 @@ class Server {
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
 
   /// serve() over something else than a socket.
-  void serve(std::unique_ptr<net::ByteStream> stream, OnClosed on_closed, void* argument,
-             const net::Endpoint& client = {}) noexcept;
+  void serve(std::unique_ptr<net::ByteStream> stream, net::Place place = {}, const net::Endpoint& client = {}) noexcept;
 
   /// For reclaim(): appends since when (monotonic ns) each connection that waits so does so.
   void waiting_since(Waiting what, std::vector<std::int64_t>& out);
@@ -94,7 +98,7 @@ class Server {
   friend class Connection;
   friend class H1Stream;
   Server(const ServerOptions& options, std::shared_ptr<const Site> site);
-  void start(Connection* connection, OnClosed on_closed, void* argument) noexcept;
+  void start(Connection* connection) noexcept;
   void note(const Site& site) noexcept;
   void unlist(Connection& connection) noexcept;
   void destroy(Connection& connection) noexcept;

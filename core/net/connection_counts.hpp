@@ -41,17 +41,14 @@ class ConnectionCounts {
   [[nodiscard]] AddressCounts::Entry* take_of(const Endpoint& client, std::size_t most) noexcept {
     return addresses_.take(client, most);
   }
-  /// take() and, as far as the place is an address's, take_of() are taken back.
-  static void release(void* place) noexcept {
-    auto& entry = *static_cast<AddressCounts::Entry*>(place);
-    auto& counts = *static_cast<ConnectionCounts*>(entry.owner);
+  /// take() and, as far as the entry is an address's, take_of() are taken back.
+  static void release(AddressCounts::Entry& entry) noexcept {
+    ConnectionCounts& counts = owner_of(entry);
     if (entry.table != nullptr) entry.table->give_back(entry);
     counts.release();
   }
-  /// Counts a connection of anybody(), whose client has become known, of `client` from now on. Null: that has `most`
-  /// already, and the connection keeps its place.
-  [[nodiscard]] static void* count_of(void* place, const Endpoint& client, std::size_t most) noexcept {
-    return static_cast<ConnectionCounts*>(static_cast<AddressCounts::Entry*>(place)->owner)->take_of(client, most);
+  [[nodiscard]] static ConnectionCounts& owner_of(const AddressCounts::Entry& entry) noexcept {
+    return *static_cast<ConnectionCounts*>(entry.owner);
   }
 
  private:

@@ -12,10 +12,11 @@
 #include <string_view>
 #include <vector>
 
-#include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/metric/metrics.hpp"
+#include "core/net/admitted.hpp"
 #include "core/net/connection_counts.hpp"
+#include "core/net/descriptor_reserve.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/keep_alive.hpp"
 #include "core/net/tcp_stream.hpp"
@@ -62,17 +63,15 @@ struct AcceptGate {
   bool wants_client = false;  ///< else `client` is unspecified
 };
 
-/// Gets each accepted, non-blocking socket. Runs inside the scheduler, on several threads at once: must not park or
-/// throw. It owns `fd` from then on and must see to it that Listener::release(place) is called once when it is closed.
-using OnAccept = void (*)(void* argument, int fd, void* place) noexcept;
-/// As OnAccept; told who the client is, too, whom nobody can tell any more once it has reset the connection.
-using OnAcceptFrom = void (*)(void* argument, int fd, void* place, const Endpoint& client) noexcept;
+/// Gets each connection that is let in. Runs inside the scheduler, on several threads at once: must not park or throw.
+/// What it does not take of the connection is closed and counted off.
+using OnAccept = void (*)(void* argument, Admitted&& connection) noexcept;
 
 /// What a listener that accepts can be given in place of what it has; each as in ListenerOptions.
 struct Serving {
   OnAccept on_accept = nullptr;
-  OnAcceptFrom on_accept_from = nullptr;  ///< instead
   void* argument = nullptr;
+  bool wants_client = false;  ///< Admitted::client() is asked for, whatever the limits need
   std::size_t connections = 10'000;
   std::size_t connections_per_address = 0;
   AcceptGate gate{};
@@ -110,11 +109,9 @@ struct ListenerOptions {
   ListenerMetrics metrics;
 };
 
+/// The listener, or Serving::counts, outlives the connections that it has let in (but for those of serve()).
 class Listener {
  public:
-  using OnAccept = net::OnAccept;
-  using OnAcceptFrom = net::OnAcceptFrom;
-
   /// Binds and listens; nothing is accepted before start(). Errors: address_in_use (also a live Unix socket),
   /// permission_denied, address_not_available, invalid_argument, …
   [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(runtime::Runtime& runtime, const Endpoint& endpoint,
@@ -123,8 +120,8 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  [[nodiscard]] Result<void> start(OnAccept on_accept, void* argument);
-  [[nodiscard]] Result<void> start(OnAcceptFrom on_accept, void* argument);
+  /// `wants_client` as in Serving.
+  [[nodiscard]] Result<void> start(OnAccept on_accept, void* argument, bool wants_client = false);
   /// As replace() before it, in one. Throws std::bad_alloc.
   [[nodiscard]] Result<void> start(const Serving& serving);
   /// Replaces who is served and within which limits, all of it at once: a connection is treated by the one or by the
@@ -136,8 +133,8 @@ class Listener {
   void replace(const Serving& next);
   /// Changes the socket, for connections that are accepted from now on. Errors: of the system; the rest is changed.
   [[nodiscard]] Result<void> change(const SocketSettings& settings);
-  /// start() with a fiber per connection; `handler` is shared by all of them. release() is called by itself,
-  /// and the connections may outlive the listener (but not its metrics).
+  /// start() with a fiber per connection; `handler` is shared by all of them. The connections may outlive the listener
+  /// (but not its metrics).
   [[nodiscard]] Result<void> serve(std::function<void(TcpStream)> handler);
   /// For fibers, instead of start(): the next connection, which counts against the limit until release(). One fiber at
   /// a time. Errors: timed_out, operation_canceled (also by stop()), bad_file_descriptor after it,
@@ -154,10 +151,7 @@ class Listener {
   void pause() noexcept;
   void resume() noexcept;
 
-  /// A connection given to OnAccept with this place is closed. Thread-safe; never parks. The listener must outlive it.
-  /// Not so with Serving::counts, which must.
-  static void release(void* place) noexcept { ConnectionCounts::release(place); }
-  /// As release(place), for one from accept().
+  /// A connection from accept() is closed. Thread-safe; never parks.
   void release() noexcept { shared_->counts.release(); }
 
   /// With the port that was chosen for port 0.
@@ -190,12 +184,11 @@ class Listener {
   [[nodiscard]] bool accept_one(Socket& socket, const Serving& serving) noexcept;
   [[nodiscard]] bool count_in(int fd, const Serving& serving) noexcept;
   void admit(int fd, const Endpoint& client, const Serving& serving) noexcept;
-  [[nodiscard]] static int accept_client(const Socket& socket, Endpoint& client, const Serving& serving) noexcept;
   [[nodiscard]] std::size_t make_room(const MakeRoom& room, Shortage shortage, std::size_t of) noexcept;
-  void out_of_descriptors(Socket& socket, int error, const Serving& serving) noexcept;
+  void rest(Socket& socket, int error, const Serving& serving) noexcept;
   static void on_readable(void* socket) noexcept;
-  static void on_backoff_over(runtime::Timer& timer) noexcept;
-  static void serve_one(void* listener, int fd, void* place) noexcept;
+  static void on_pause_over(runtime::Timer& timer) noexcept;
+  static void serve_one(void* listener, Admitted&& connection) noexcept;
 
   runtime::Runtime& runtime_;
   ListenerOptions options_;
@@ -203,14 +196,8 @@ class Listener {
   std::vector<std::unique_ptr<Socket>> sockets_;
   std::shared_ptr<Shared> shared_;
   sync::AtomicSnapshot<Current> serving_;
-  // Descriptors run out
-  Lock reserve_lock_;
-  int reserve_ = -1;
-  int few_left_ = INT32_MAX;  // a descriptor of this number or above tells that they run low
+  DescriptorReserve reserve_;
   std::atomic<std::int64_t> room_again_{0};
-  std::atomic<std::int64_t> backoff_ns_{0};
-  std::atomic<std::int64_t> last_log_{0};
-  std::atomic<std::uint64_t> unlogged_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> paused_{false};
   // Unix sockets: the file is unlinked only while it is still ours.

@@ -15,7 +15,7 @@ namespace fiberd::net {
 inline constexpr std::uint32_t kFirstPatience = 4;
 
 struct Listener::Socket : runtime::Timer {
-  Socket(Listener& l, int f) : Timer(&Listener::on_backoff_over), listener(l), fd(f) {}
+  Socket(Listener& l, int f) : Timer(&Listener::on_pause_over), listener(l), fd(f) {}
   ~Socket() { close(); }
   void unregister() noexcept {
     cancel();
@@ -24,8 +24,8 @@ struct Listener::Socket : runtime::Timer {
     registration.store(nullptr, std::memory_order_release);
     cancel();  // armed by a callback after the first
   }
-  /// Watches the socket, or not, as is wanted now. A pause's end, a pause and the end of a backoff may be at it at the
-  /// same time, so each looks again after it has acted: whoever acts last acts on what is wanted last.
+  /// Watches the socket, or not, as is wanted now. A pause(), its end and the end of a rest for want of descriptors may
+  /// be at it at the same time, so each looks again after it has acted: whoever acts last acts on what is wanted last.
   void settle() noexcept {
     auto* const r = registration.load(std::memory_order_acquire);
     if (r == nullptr) return;

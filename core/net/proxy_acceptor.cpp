@@ -32,17 +32,17 @@ std::string_view token_of(ProxyClosed why) noexcept {
 /// A connection whose header has not come whole. Its owner is whoever advances it, or has claimed its stream; the list
 /// is for who wants to claim.
 struct ProxyAcceptor::Waiting : ListHook {
-  Waiting(ProxyAcceptor& a, TcpStream s, void* p, const Endpoint& e, const ProxyPolicy& policy) noexcept
+  Waiting(ProxyAcceptor& a, TcpStream s, Place p, const Endpoint& e, const ProxyPolicy& policy) noexcept
       : acceptor(a),
+        place(std::move(p)),
         stream(std::move(s)),
-        place(p),
         peer(e),
         limit(Deadline::after(runtime::coarse_now(), policy.patience)),
         headers(policy.headers),
         undecided(policy.headers == ProxyHeaders::optional) {}
   ProxyAcceptor& acceptor;
+  Place place;  // outlives the stream
   TcpStream stream;
-  void* const place;
   const Endpoint peer;
   const Deadline limit;
   const ProxyHeaders headers;
@@ -56,37 +56,33 @@ void ProxyAcceptor::use(Proxied next) {
 
 Serving ProxyAcceptor::in_front(const Serving& serving) noexcept {
   Serving front = serving;
-  front.on_accept = nullptr;
-  front.on_accept_from = &ProxyAcceptor::on_accept;
+  front.on_accept = [](void* self, Admitted&& connection) noexcept {
+    static_cast<ProxyAcceptor*>(self)->accept(std::move(connection));
+  };
   front.argument = this;
+  front.wants_client = true;
   front.connections_per_address = 0;
   front.gate = {};
   return front;
 }
 
-void ProxyAcceptor::on_accept(void* self, int fd, void* place, const Endpoint& peer) noexcept {
-  static_cast<ProxyAcceptor*>(self)->accept(fd, place, peer);
-}
-
-void ProxyAcceptor::accept(int fd, void* place, const Endpoint& peer) noexcept {
+void ProxyAcceptor::accept(Admitted&& connection) noexcept {
+  const Endpoint& peer = connection.client();
   Waiting* w = nullptr;
   {
     const auto now = proxied_.read();
     const Proxied& to = **now;
     const auto refuse = [&](ProxyClosed why) {
-      ConnectionCounts::release(place);
       if (to.metrics != nullptr) count(to.metrics->closed[static_cast<std::size_t>(why)]);
       tell(to, peer, token_of(why));
     };
     const bool trusted = to.policy != nullptr && to.policy->trusted.contains(peer);
-    if (to.policy != nullptr && !trusted && to.policy->headers != ProxyHeaders::optional) {
-      sys::close(fd);
+    if (to.policy != nullptr && !trusted && to.policy->headers != ProxyHeaders::optional)
       return refuse(ProxyClosed::untrusted);
-    }
-    Result<TcpStream> stream = TcpStream::adopt(fd);
+    Result<TcpStream> stream = connection.take_stream();
     if (!stream) return refuse(ProxyClosed::resources);
-    if (!trusted) return deliver(to, std::move(*stream), place, peer, true);
-    w = new (std::nothrow) Waiting(*this, std::move(*stream), place, peer, *to.policy);
+    if (!trusted) return deliver(to, std::move(*stream), connection.take_place(), peer, true);
+    w = new (std::nothrow) Waiting(*this, std::move(*stream), connection.take_place(), peer, *to.policy);
     if (w == nullptr) return refuse(ProxyClosed::resources);
   }
   waiting_.fetch_add(1, std::memory_order_relaxed);
@@ -184,29 +180,27 @@ void ProxyAcceptor::hand_over(Waiting& w, bool named) noexcept {
     if (to.metrics != nullptr)
       count(to.metrics->headers[w.header.state() == ProxyHeader::State::done ? w.header.version() : 0]);
     TcpStream stream = std::move(w.stream);
-    deliver(to, std::move(stream), w.place, named ? w.header.source() : w.peer, named);
+    deliver(to, std::move(stream), std::move(w.place), named ? w.header.source() : w.peer, named);
   }
   delete &w;
   waiting_.fetch_sub(1, std::memory_order_release);
 }
 
 /// `counted`: of the client's address, if there is a limit and the address is one that limits count.
-void ProxyAcceptor::deliver(const Proxied& to, TcpStream&& stream, void* place, const Endpoint& client,
+void ProxyAcceptor::deliver(const Proxied& to, TcpStream&& stream, Place&& place, const Endpoint& client,
                             bool counted) noexcept {
   const Serving& serving = to.serving;
   const auto refuse = [&](metric::Counter* counter) {
     stream.close();
-    ConnectionCounts::release(place);
+    place.give_back();
     count(counter);
   };
   if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client))
     return refuse(serving.metrics != nullptr ? serving.metrics->refused_gate : nullptr);
-  if (counted && serving.connections_per_address != 0 && (client.family() == AF_INET || client.family() == AF_INET6)) {
-    void* const of_client = ConnectionCounts::count_of(place, client, serving.connections_per_address);
-    if (of_client == nullptr) return refuse(serving.metrics != nullptr ? serving.metrics->refused_address : nullptr);
-    place = of_client;
-  }
-  to.on_stream(to.argument, std::move(stream), place, client);
+  if (counted && serving.connections_per_address != 0 && (client.family() == AF_INET || client.family() == AF_INET6) &&
+      !place.count_of(client, serving.connections_per_address))
+    return refuse(serving.metrics != nullptr ? serving.metrics->refused_address : nullptr);
+  to.on_stream(to.argument, std::move(stream), std::move(place), client);
 }
 
 void ProxyAcceptor::close(Waiting& w, ProxyClosed why) noexcept {
@@ -218,7 +212,7 @@ void ProxyAcceptor::close(Waiting& w, ProxyClosed why) noexcept {
 void ProxyAcceptor::close(Waiting& w, metric::Counter* counter, std::string_view why) noexcept {
   unlist(w);
   w.stream.close();
-  ConnectionCounts::release(w.place);
+  w.place.give_back();
   count(counter);
   {
     const auto now = proxied_.read();

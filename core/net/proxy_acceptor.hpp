@@ -38,6 +38,7 @@
 #include "core/base/lock.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/address_ranges.hpp"
+#include "core/net/admitted.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/listener.hpp"
 #include "core/net/proxy_protocol.hpp"
@@ -77,9 +78,9 @@ struct ProxyMetrics {
   std::array<metric::Counter*, kProxyClosings> closed{};
 };
 
-/// Gets each connection, not read from but for its header, with the address of its client. As OnAccept: inside the
-/// scheduler, must not park or throw; ConnectionCounts::release(place) is called once when it is closed.
-using OnStream = void (*)(void* argument, TcpStream&& stream, void* place, const Endpoint& client) noexcept;
+/// Gets each connection, not read from but for its header, with the address of its client, and gives its place back
+/// when it is closed. As OnAccept: inside the scheduler, must not park or throw.
+using OnStream = void (*)(void* argument, TcpStream&& stream, Place&& place, const Endpoint& client) noexcept;
 
 /// Who gets the connections.
 struct Proxied {
@@ -115,12 +116,11 @@ class ProxyAcceptor {
   struct Waiting;
   enum class Next : std::uint8_t { wait, read, over };
   using Current = std::shared_ptr<const Proxied>;
-  static void on_accept(void* self, int fd, void* place, const Endpoint& peer) noexcept;
-  void accept(int fd, void* place, const Endpoint& peer) noexcept;
+  void accept(Admitted&& connection) noexcept;
   void advance(Waiting& w) noexcept;
   [[nodiscard]] Next look(Waiting& w, std::string_view bytes, std::size_t room) noexcept;
   void hand_over(Waiting& w, bool named) noexcept;
-  void deliver(const Proxied& to, TcpStream&& stream, void* place, const Endpoint& client, bool counted) noexcept;
+  void deliver(const Proxied& to, TcpStream&& stream, Place&& place, const Endpoint& client, bool counted) noexcept;
   void close(Waiting& w, ProxyClosed why) noexcept;
   void close(Waiting& w, metric::Counter* counter, std::string_view why) noexcept;
   void close_waiting() noexcept;

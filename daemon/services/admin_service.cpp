@@ -61,8 +61,9 @@ void AdminService::adopt(Service& before) {
 net::Serving AdminService::serving() noexcept {
   room_.own = server_.get();
   // When descriptors run out is when somebody wants to know.
-  return server_->entrance().serving(nullptr, {.on_accept_from = &HttpServer::on_accept,
+  return server_->entrance().serving(nullptr, {.on_accept = &HttpServer::on_accept,
                                                .argument = server_.get(),
+                                               .wants_client = true,
                                                .connections = kAdminConnections,
                                                .make_room = room_.make_room()});
 }

@@ -54,12 +54,13 @@ HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registr
 
 HttpServer::~HttpServer() = default;
 
-void HttpServer::on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept {
-  static_cast<HttpServer*>(server)->server_->serve(fd, &net::Listener::release, place, client);
+void HttpServer::on_accept(void* server, net::Admitted&& connection) noexcept {
+  static_cast<HttpServer*>(server)->server_->serve(std::move(connection));
 }
 
-void HttpServer::on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept {
-  static_cast<HttpServer*>(server)->server_->serve(std::move(stream), &net::Listener::release, place, client);
+void HttpServer::on_stream(void* server, net::TcpStream&& stream, net::Place&& place,
+                           const net::Endpoint& client) noexcept {
+  static_cast<HttpServer*>(server)->server_->serve(std::move(stream), std::move(place), client);
 }
 
 void HttpServer::use(std::shared_ptr<const http::Site> site) {

@@ -44,10 +44,11 @@ class HttpServer {
     return server_ != nullptr ? server_->stop(deadline) : 0;
   }
   [[nodiscard]] Entrance& entrance() noexcept { return entrance_; }
-  /// As net::OnAcceptFrom; the argument is one of these.
-  static void on_accept(void* server, int fd, void* place, const net::Endpoint& client) noexcept;
+  /// As net::OnAccept; the argument is one of these.
+  static void on_accept(void* server, net::Admitted&& connection) noexcept;
   /// As net::OnStream.
-  static void on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept;
+  static void on_stream(void* server, net::TcpStream&& stream, net::Place&& place,
+                        const net::Endpoint& client) noexcept;
 
  private:
   const Whose whose_;

@@ -156,8 +156,9 @@ void HttpService::adopt(Service& before) {
 
 net::Serving HttpService::served() noexcept {
   room_.own = server_.get();
-  return {.on_accept_from = &HttpServer::on_accept,
+  return {.on_accept = &HttpServer::on_accept,
           .argument = server_.get(),
+          .wants_client = true,
           .connections = connections_,
           .connections_per_address = connections_per_address_,
           .make_room = room_.make_room()};

@@ -10,36 +10,31 @@
 
 namespace fiberd::daemon {
 
-void TcpServer::on_accept(void* server, int fd, void* place) noexcept {
+void TcpServer::on_accept(void* server, net::Admitted&& connection) noexcept {
   auto& self = *static_cast<TcpServer*>(server);
-  Result<net::TcpStream> stream = net::TcpStream::adopt(fd);
-  if (!stream) return self.refuse(place);
-  self.accept(std::move(*stream), place);
+  Result<net::TcpStream> stream = connection.take_stream();
+  if (!stream) return count(self.metrics_.refused);
+  self.accept(std::move(*stream), connection.take_place());
 }
 
-void TcpServer::on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept {
+void TcpServer::on_stream(void* server, net::TcpStream&& stream, net::Place&& place,
+                          const net::Endpoint& client) noexcept {
   auto& self = *static_cast<TcpServer*>(server);
-  if (stream.set_peer(client)) return self.accept(std::move(stream), place);
+  if (stream.set_peer(client)) return self.accept(std::move(stream), std::move(place));
   stream.close();
-  self.refuse(place);
+  count(self.metrics_.refused);
 }
 
-void TcpServer::refuse(void* place) noexcept {
-  if (metrics_.refused != nullptr) metrics_.refused->add();
-  net::Listener::release(place);
-}
-
-void TcpServer::accept(net::TcpStream&& stream, void* place) noexcept {
+void TcpServer::accept(net::TcpStream&& stream, net::Place place) noexcept {
   const std::shared_ptr<const TcpSite> site = *site_.read();
   if (site->gate != nullptr && site->gate->full()) {
     stream.close();
-    net::Listener::release(place);
     return;
   }
-  Session* const session = new (std::nothrow) Session(*this, site, std::move(stream), place);
+  Session* const session = new (std::nothrow) Session(*this, site, std::move(stream), std::move(place));
   if (session == nullptr) {
     stream.close();
-    return refuse(place);
+    return count(metrics_.refused);
   }
   sessions_.add(*session);
   const Result<void> spawned = runtime::spawn("tcp", [session] {
@@ -48,7 +43,7 @@ void TcpServer::accept(net::TcpStream&& stream, void* place) noexcept {
     server.end(session);
   });
   if (spawned) return;
-  if (metrics_.refused != nullptr) metrics_.refused->add();
+  count(metrics_.refused);
   end(session);
 }
 
@@ -120,7 +115,6 @@ void TcpServer::call_handler(Session& session) noexcept {
 void TcpServer::end(Session* session) noexcept {
   sessions_.unlist(*session);
   session->stream.close();
-  net::Listener::release(session->place);
   delete session;
   sessions_.gone();
 }

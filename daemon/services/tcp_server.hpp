@@ -53,10 +53,11 @@ class TcpServer {
   /// Connections that begin from now on are served by `site`. Any thread. Throws std::bad_alloc.
   void use(std::shared_ptr<const TcpSite> site) { site_.store(std::move(site)); }
 
-  /// As net::Listener::OnAccept, with this object as its argument.
-  static void on_accept(void* server, int fd, void* place) noexcept;
+  /// As net::OnAccept, with this object as its argument.
+  static void on_accept(void* server, net::Admitted&& connection) noexcept;
   /// As net::OnStream: the handler's stream names the client.
-  static void on_stream(void* server, net::TcpStream&& stream, void* place, const net::Endpoint& client) noexcept;
+  static void on_stream(void* server, net::TcpStream&& stream, net::Place&& place,
+                        const net::Endpoint& client) noexcept;
 
   /// Reading ends for all sessions: they finish what they have read and close. Parks until all are gone; at `deadline`
   /// (monotonic ns, which may be moved meanwhile) the rest is cut, and the contexts of handlers are done. Returns how
@@ -65,17 +66,16 @@ class TcpServer {
 
  private:
   struct Session : ListHook {
-    Session(TcpServer& s, std::shared_ptr<const TcpSite> by, net::TcpStream t, void* p) noexcept
-        : server(s), site(std::move(by)), stream(std::move(t)), place(p) {
+    Session(TcpServer& s, std::shared_ptr<const TcpSite> by, net::TcpStream t, net::Place p) noexcept
+        : server(s), site(std::move(by)), place(std::move(p)), stream(std::move(t)) {
       if (site->handler == nullptr) stream.set_single_owner();  // a program's may close it while stop() looks at it
     }
     TcpServer& server;
     const std::shared_ptr<const TcpSite> site;
+    net::Place place;  // outlives the stream
     net::TcpStream stream;
-    void* place;  // the listener's
   };
-  void accept(net::TcpStream&& stream, void* place) noexcept;
-  void refuse(void* place) noexcept;
+  void accept(net::TcpStream&& stream, net::Place place) noexcept;
   void serve(Session& session) noexcept;
   void serve_now(Session& session) noexcept;
   void call_handler(Session& session) noexcept;

@@ -47,7 +47,7 @@ void serve_rows(std::uint64_t seed, const std::string& root, const std::vector<R
     MemoryFaults faults = faults_of(random);
     if (resets) faults.reset_after = 1 + random.below(static_cast<std::uint32_t>(row.bytes.size()) + 400);
     const auto link = std::make_shared<MemoryStream::Link>(faults, random.next());
-    server.serve(std::make_unique<MemoryStream>(link), nullptr, nullptr);
+    server.serve(std::make_unique<MemoryStream>(link));
     MemoryClient client(link);
     std::string wrong;
     try {

@@ -69,7 +69,7 @@ class HttpServer {
     auto listener = net::Listener::bind(*runtime_, net::Endpoint::v4(0x7f000001, 0), std::move(listener_options));
     if (!listener) throw std::system_error(listener.error());
     listener_ = std::move(*listener);
-    if (const std::error_code error = error_of(listener_->start(&HttpServer::on_accept, this)))
+    if (const std::error_code error = error_of(listener_->start(&http::Server::on_accept, server_.get(), true)))
       throw std::system_error(error);
   }
   ~HttpServer() { (void)stop(std::chrono::seconds(5)); }
@@ -93,9 +93,6 @@ class HttpServer {
   [[nodiscard]] runtime::Runtime& runtime() noexcept { return *runtime_; }
 
  private:
-  static void on_accept(void* self, int fd, void* place, const net::Endpoint& client) noexcept {
-    static_cast<HttpServer*>(self)->server_->serve(fd, &net::Listener::release, place, client);
-  }
   // The fibers of the runtime use the server and the listener: it goes first.
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<net::Listener> listener_;

@@ -85,7 +85,7 @@ void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
   client_.reset();        // before the descriptor that it watches
   stream_->close();
-  if (on_closed_ != nullptr) on_closed_(closed_argument_);
+  place_.give_back();
   server_.destroy(*this);
 }
 

@@ -10,27 +10,22 @@
 #include "core/http/h1/workspace.hpp"
 #include "core/http/server.hpp"
 #include "core/net/peer_address.hpp"
+#include "core/net/place.hpp"
 #include "core/net/tcp_stream.hpp"
 
 namespace fiberd::http {
 
 class Connection : public ListHook {
  public:
-  Connection(Server& server, net::TcpStream stream, Server::OnClosed on_closed, void* argument,
-             const net::PeerAddress& peer) noexcept
-      : server_(server),
-        socket_(std::move(stream)),
-        stream_(&socket_),
-        on_closed_(on_closed),
-        closed_argument_(argument),
-        peer_(peer) {
+  Connection(Server& server, net::TcpStream stream, net::Place place, const net::PeerAddress& peer) noexcept
+      : server_(server), socket_(std::move(stream)), stream_(&socket_), place_(std::move(place)), peer_(peer) {
     socket_.set_single_owner();
     expect_head();
   }
   /// Over something else than a socket.
-  Connection(Server& server, std::unique_ptr<net::ByteStream> stream, Server::OnClosed on_closed, void* argument,
+  Connection(Server& server, std::unique_ptr<net::ByteStream> stream, net::Place place,
              const net::PeerAddress& peer) noexcept
-      : server_(server), stream_(stream.release()), on_closed_(on_closed), closed_argument_(argument), peer_(peer) {
+      : server_(server), stream_(stream.release()), place_(std::move(place)), peer_(peer) {
     expect_head();
   }
   ~Connection() {
@@ -136,8 +131,7 @@ class Connection : public ListHook {
   Server& server_;
   net::TcpStream socket_;    // unless it is something else that carries the bytes
   net::ByteStream* stream_;  // &socket_, or owned
-  Server::OnClosed on_closed_;
-  void* closed_argument_;
+  net::Place place_;
   std::uint64_t sent_ = 0;                    // bytes that the kernel has taken
   std::int64_t retire_at_ = INT64_MAX;        // monotonic ns
   std::uint32_t most_requests_ = UINT32_MAX;  // before it is closed

@@ -40,10 +40,7 @@ int main(int argc, char** argv) {
   const auto server = must(http::Server::make(std::move(options), std::move(routes)), "server");
   const auto port = static_cast<std::uint16_t>(std::atoi(argv[2]));
   const auto listener = must(net::Listener::bind(*runtime, net::Endpoint::v4(0x7f000001, port), {}), "bind");
-  const auto accept = [](void* self, int fd, void* place, const net::Endpoint& client) noexcept {
-    static_cast<http::Server*>(self)->serve(fd, &net::Listener::release, place, client);
-  };
-  if (!listener->start(accept, server.get())) return 1;
+  if (!listener->start(&http::Server::on_accept, server.get(), true)) return 1;
   // Until it is killed.
   for (;;) (void)::pause();
 }

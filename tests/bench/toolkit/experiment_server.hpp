@@ -36,11 +36,7 @@ int serve(std::uint16_t port, Setup&& setup, Cleanup&& cleanup) {
   if (!server) throw std::system_error(server.error());
   auto listener = net::Listener::bind(**runtime, net::Endpoint::v4(INADDR_LOOPBACK, port), {});
   if (!listener) throw std::system_error(listener.error());
-  const Result<void> started = (*listener)->start(
-      [](void* argument, int fd, void* place) noexcept {
-        static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
-      },
-      server->get());
+  const Result<void> started = (*listener)->start(&http::Server::on_accept, server->get());
   if (!started) throw std::system_error(started.error());
   int signal = 0;
   sigwait(&term, &signal);

@@ -75,11 +75,7 @@ TEST_CASE("the relay of docs/handlers.md", "[integration][docs]") {
   REQUIRE(server);
   auto front = net::Listener::bind(first.runtime(), *net::Endpoint::parse("127.0.0.1:0"), {});
   REQUIRE(front);
-  REQUIRE((*front)->start(
-      [](void* argument, int fd, void* place) noexcept {
-        static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
-      },
-      server->get()));
+  REQUIRE((*front)->start(&http::Server::on_accept, server->get()));
   {
     test::HttpClient client((*front)->local().port());
     const auto answer = client.ask(test::get("/"));

@@ -25,11 +25,7 @@ TEST_CASE("docs/handlers.md: a server without the daemon", "[integration][docs]"
   auto listener = net::Listener::bind(**runtime, *net::Endpoint::parse("127.0.0.1:0"), {});
   if (!listener) throw std::system_error(listener.error());
 
-  const Result<void> started = (*listener)->start(
-      [](void* argument, int fd, void* place) noexcept {
-        static_cast<http::Server*>(argument)->serve(fd, &net::Listener::release, place);
-      },
-      server->get());
+  const Result<void> started = (*listener)->start(&http::Server::on_accept, server->get());
 
   (*runtime)->run([&] {
     Result<net::TcpStream> stream = net::TcpStream::connect((*listener)->local(), Deadline::in(5s));

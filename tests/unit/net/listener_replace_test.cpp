@@ -23,13 +23,12 @@ struct Answerer {
   std::atomic<unsigned> calls{0};
   std::atomic<bool> dead{false};
   std::atomic<unsigned> calls_after_death{0};
-  static void serve(void* self, int fd, void* place) noexcept {
+  static void serve(void* self, net::Admitted&& connection) noexcept {
     auto& a = *static_cast<Answerer*>(self);
     if (a.dead.load()) a.calls_after_death.fetch_add(1);
     a.calls.fetch_add(1);
-    (void)!::write(fd, &a.letter, 1);
-    ::close(fd);
-    Listener::release(place);
+    const Result<net::TcpStream> stream = connection.take_stream();
+    (void)!::write(stream->native_handle(), &a.letter, 1);
     if (a.dead.load()) a.calls_after_death.fetch_add(1);
   }
   [[nodiscard]] Serving serving() noexcept { return {.on_accept = &serve, .argument = this}; }
@@ -110,10 +109,11 @@ TEST_CASE("limits and gates are replaced with the handler; open connections coun
   options.metrics.refused_limit = &refused;
   auto listener = listen_on(*rt, options);
   struct Keeper {
-    std::vector<std::pair<int, void*>> open;
-    static void keep(void* self, int fd, void* place) noexcept {
-      static_cast<Keeper*>(self)->open.emplace_back(fd, place);
-      (void)!::write(fd, "k", 1);
+    std::vector<net::Admitted> open;
+    static void keep(void* self, net::Admitted&& connection) noexcept {
+      auto& kept = static_cast<Keeper*>(self)->open;
+      kept.push_back(std::move(connection));
+      (void)!::write(kept.back().socket(), "k", 1);
     }
   } keeper;
   Answerer other;
@@ -138,20 +138,18 @@ TEST_CASE("limits and gates are replaced with the handler; open connections coun
   listener->replace(next);
   CHECK(ask(to) == 0);
   CHECK(other.calls == 1);
-  for (const auto& [fd, place] : keeper.open) {
-    ::close(fd);
-    Listener::release(place);
-  }
+  keeper.open.clear();
   CHECK(listener->connections() == 0);
 }
 
 TEST_CASE("a bound for each address may come and go while connections are open", "[net][listener][replace]") {
   auto rt = start(1);
   auto listener = listen_on(*rt);
-  std::vector<std::pair<int, void*>> open;
-  const auto keep = [](void* all, int fd, void* place) noexcept {
-    static_cast<decltype(open)*>(all)->emplace_back(fd, place);
-    (void)!::write(fd, "k", 1);
+  std::vector<net::Admitted> open;
+  const auto keep = [](void* all, net::Admitted&& connection) noexcept {
+    auto& kept = *static_cast<decltype(open)*>(all);
+    kept.push_back(std::move(connection));
+    (void)!::write(kept.back().socket(), "k", 1);
   };
   Serving serving{.on_accept = keep, .argument = &open};
   REQUIRE(listener->start(serving).has_value());
@@ -164,16 +162,11 @@ TEST_CASE("a bound for each address may come and go while connections are open",
   serving.connections_per_address = 0;
   listener->replace(serving);
   CHECK(ask(to) == 'k');
-  for (const auto& [fd, place] : open) {
-    ::close(fd);
-    Listener::release(place);
-  }
   open.clear();
   serving.connections_per_address = 1;
   listener->replace(serving);
   CHECK(ask(to) == 'k');
-  ::close(open[0].first);
-  Listener::release(open[0].second);
+  open.clear();
   CHECK(listener->connections() == 0);
 }
 

@@ -167,11 +167,7 @@ TEST_CASE("of several servers those that are idle longest in all", "[http][recla
   REQUIRE(second.has_value());
   auto listener = net::Listener::bind(first.runtime(), net::Endpoint::v4(0x7f000001, 0), {});
   REQUIRE(listener.has_value());
-  REQUIRE((*listener)->start(
-      [](void* s, int fd, void* place) noexcept {
-        static_cast<http::Server*>(s)->serve(fd, &net::Listener::release, place);
-      },
-      second->get()));
+  REQUIRE((*listener)->start(&http::Server::on_accept, second->get()));
   std::list<HttpClient> clients;
   for (int i = 0; i < 6; ++i) {
     clients.emplace_back(i % 2 == 0 ? first.port() : (*listener)->local().port());
