@@ -31,6 +31,21 @@ TEST_CASE("every source keeps to the arrows and fences") {
   }
 }
 
+// What shows that such a header compiles alone; others are compiled for it by the test headers_alone.
+TEST_CASE("a source that has a header of its name includes it first") {
+  std::size_t seen = 0;
+  for (const std::string& path : house::sources_below(kRoot)) {
+    if (!path.ends_with(".cpp")) continue;
+    const std::string header = path.substr(0, path.size() - 3) + "hpp";
+    if (!std::filesystem::exists(kRoot / header)) continue;
+    ++seen;
+    const std::vector<house::Include> includes = house::includes_of(read(kRoot / path));
+    INFO(path);
+    CHECK((!includes.empty() && includes.front().name == header));
+  }
+  CHECK(seen > 50);
+}
+
 TEST_CASE("no file is longer than the house allows") {
   std::vector<std::string> files = house::sources_below(kRoot);
   for (const auto& entry : std::filesystem::recursive_directory_iterator(kRoot / "tests")) {
