@@ -23,12 +23,6 @@ using http::Exchange;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h,
-                  std::vector<std::shared_ptr<http::Filter>> filters = {}) {
-  http::Route made{.spec = {.path = std::move(path)}, .handler = std::move(h)};
-  made.filters = std::move(filters);
-  return made;
-}
 std::string text_of(std::size_t size) {
   std::string text;
   for (std::size_t i = 0; text.size() < size; ++i) text += "line " + std::to_string(i) + " of what compresses well\n";

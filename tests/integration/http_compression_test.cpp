@@ -20,9 +20,6 @@ using http::Exchange;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
-  return {.spec = {.path = std::move(path)}, .handler = std::move(h)};
-}
 std::string text_of(std::size_t size) {
   std::string text;
   for (std::size_t i = 0; text.size() < size; ++i) text += "line " + std::to_string(i) + " of what compresses well\n";

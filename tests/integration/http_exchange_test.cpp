@@ -17,15 +17,6 @@ using namespace fiberd::test;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> handler,
-                  std::vector<std::shared_ptr<http::Filter>> filters = {}) {
-  http::Route r;
-  r.spec.path = std::move(path);
-  r.handler = std::move(handler);
-  r.filters = std::move(filters);
-  return r;
-}
-
 /// For what handlers find, on threads of the runtime: told by the next unmistaken().
 std::atomic<int> mistakes{0};
 void must(bool holds) {

@@ -29,14 +29,6 @@ namespace {
 
 using Filters = std::vector<std::shared_ptr<http::Filter>>;
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> handler, Filters filters = {}) {
-  http::Route r;
-  r.spec.path = std::move(path);
-  r.handler = std::move(handler);
-  r.filters = std::move(filters);
-  return r;
-}
-
 struct Trail {
   std::string text;
 };

@@ -18,10 +18,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
-  return {.spec = {.path = std::move(path)}, .handler = std::move(h)};
-}
-
 std::mutex logged_mutex;
 std::string logged;
 void keep_log(LogLevel /*level*/, std::string_view line) noexcept {

@@ -21,12 +21,6 @@ using http::Template;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h,
-                  std::vector<std::shared_ptr<http::Filter>> filters = {}) {
-  http::Route made{.spec = {.path = std::move(path)}, .handler = std::move(h)};
-  made.filters = std::move(filters);
-  return made;
-}
 net::AddressRanges ranges(const std::vector<std::string>& texts) { return *net::AddressRanges::make(texts); }
 Answer ask(const HttpServer& server, const std::string& request, bool to_head = false) {
   HttpClient client(server.port());

@@ -21,9 +21,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
-  return {.spec = {.path = std::move(path)}, .handler = std::move(h)};
-}
 http::Timeouts short_timeouts() {
   return {.header = 150ms, .body = 150ms, .request = 150ms, .write = 150ms, .idle = 150ms};
 }

@@ -22,13 +22,6 @@ using namespace fiberd::test;
 
 namespace {
 
-http::Route route(std::string path, std::shared_ptr<http::Handler> handler) {
-  http::Route r;
-  r.spec.path = std::move(path);
-  r.handler = std::move(handler);
-  return r;
-}
-
 /// What one fiber reads the other sends back, piece by piece, each at once; a few may be on their way.
 Result<void> echo(http::Exchange& ex) {
   if (const auto begun = ex.begin({}); !begun) return begun;

@@ -16,14 +16,6 @@ using namespace fiberd;
 using namespace fiberd::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-http::Route route(std::string path, std::shared_ptr<http::Handler> h) {
-  return {.spec = {.path = std::move(path)}, .handler = std::move(h)};
-}
-
-}  // namespace
-
 TEST_CASE("GOMAXPROCS lowered and raised under load loses no connection", "[integration][gomaxprocs]") {
   auto slow = handler([](http::Exchange& exchange) -> Result<void> {
     if (const std::error_code error = error_of(runtime::sleep_for(1ms))) return fail(error);

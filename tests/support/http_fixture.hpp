@@ -41,6 +41,12 @@ class FunctionHandler final : public http::Handler {
 inline std::shared_ptr<http::Handler> handler(std::function<Result<void>(http::Exchange&)> fn) {
   return std::make_shared<FunctionHandler>(std::move(fn));
 }
+inline http::Route route(std::string path, std::shared_ptr<http::Handler> handler,
+                         std::vector<std::shared_ptr<http::Filter>> filters = {}) {
+  http::Route made{.spec = {.path = std::move(path)}, .handler = std::move(handler)};
+  made.filters = std::move(filters);
+  return made;
+}
 /// Sends "first", and "second" when `go_on` is true, in chunks.
 inline std::shared_ptr<http::Handler> streams_when(std::atomic<bool>& go_on) {
   return handler([&go_on](http::Exchange& ex) -> Result<void> {
