@@ -10,6 +10,7 @@
 
 #include "config/filters.hpp"
 #include "config/place.hpp"
+#include "core/base/read_file.hpp"
 
 namespace fiberd::config {
 
@@ -358,7 +359,9 @@ struct Outcome {
 };
 
 /// `overrides`: "key=value" as --set takes them. Everything wrong is found in one run. Never throws but std::bad_alloc.
-[[nodiscard]] Outcome load_file(const std::string& path, const std::vector<std::string>& overrides = {});
+/// `others`: whether `path` may be a pipe, which is waited for; included files may not.
+[[nodiscard]] Outcome load_file(const std::string& path, const std::vector<std::string>& overrides = {},
+                                NotRegular others = NotRegular::read);
 [[nodiscard]] Outcome load_text(const std::string& text, const std::string& source_name,
                                 const std::vector<std::string>& overrides = {});
 

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <map>
 #include <system_error>
 #include <utility>
 
 #include "config/reader.hpp"
+#include "core/base/read_file.hpp"
 
 namespace fiberd::config {
 
@@ -100,11 +100,11 @@ class Includer {
     }
     if (files_.size() > kMaxIncluded)
       return report(at, "more than " + std::to_string(kMaxIncluded) + " files are included");
-    const FileText file = read_file(name);
-    if (file.error != 0) return report(at, "\"" + name + "\" cannot be read: " + message_of(file.error));
+    const Result<std::string> text = read_file(name, kMaxFile + 1);
+    if (!text) return report(at, "\"" + name + "\" cannot be read: " + why_unreadable(text.error()));
     files_.push_back(name);
     open_.push_back(first->first);
-    Tree tree = parse_yaml(file.text, name, diagnostics_);
+    Tree tree = parse_yaml(*text, name, diagnostics_);
     add(tree);
     include(tree, name, depth + 1);
     open_.pop_back();
@@ -156,16 +156,6 @@ class Includer {
 };
 
 }  // namespace
-
-FileText read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  std::string text(kMaxFile + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad() || (in.gcount() == 0 && errno != 0)) return {{}, errno != 0 ? errno : EIO};
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return {std::move(text), 0};
-}
 
 std::vector<std::string> include_files(Tree& tree, std::vector<Diagnostic>& diagnostics) {
   Includer includer(tree, diagnostics);

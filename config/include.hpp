@@ -11,13 +11,6 @@ namespace fiberd::config {
 inline constexpr std::size_t kMaxIncluded = 1000;
 inline constexpr std::size_t kMaxIncludeDepth = 8;
 
-struct FileText {
-  std::string text;
-  int error = 0;  ///< of the system
-};
-/// At most kMaxFile and one byte of it.
-[[nodiscard]] FileText read_file(const std::string& path);
-
 /// Appends the listeners of the files that `tree` includes to its own, each node with the name of its file. Patterns
 /// are relative to the directory of the file that they stand in, and what they name is taken in the order of bytes; one
 /// without * ? [ must name a file. Refused: files that are included twice, or by themselves; keys but listeners and

@@ -162,11 +162,10 @@ Outcome load_text(const std::string& text, const std::string& source, const std:
   return out;
 }
 
-Outcome load_file(const std::string& path, const std::vector<std::string>& overrides) {
-  const FileText file = read_file(path);
-  if (file.error != 0)
-    return {{}, {{path, 0, 0, "", "cannot be read: " + std::error_code(file.error, std::system_category()).message()}}};
-  return load_text(file.text, path, overrides);
+Outcome load_file(const std::string& path, const std::vector<std::string>& overrides, NotRegular others) {
+  const Result<std::string> text = read_file(path, kMaxFile + 1, others);
+  if (!text) return {{}, {{path, 0, 0, "", "cannot be read: " + why_unreadable(text.error())}}};
+  return load_text(*text, path, overrides);
 }
 
 const std::string& default_config() {

@@ -36,9 +36,10 @@ int printed() {
   return code(ExitCode::runtime_failure);
 }
 
-config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides,
+                     NotRegular others = NotRegular::read) {
   config::Outcome outcome = file.empty() ? config::load_text(program.default_config, config::kBuiltIn, overrides)
-                                         : config::load_file(file, overrides);
+                                         : config::load_file(file, overrides, others);
   config::check_handlers(outcome, program.handlers.names());
   return outcome;
 }
@@ -76,7 +77,9 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
-  return code(run_daemon(outcome.config, program.handlers, [&] { return load(program, file, overrides); }));
+  // A pipe has been read to its end, and nobody can tell whether there is to be more.
+  return code(
+      run_daemon(outcome.config, program.handlers, [&] { return load(program, file, overrides, NotRegular::refuse); }));
 }
 
 int complain(const std::string& of) {

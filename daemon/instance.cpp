@@ -33,6 +33,11 @@ bool Instance::provision_listener(const config::ListenerConfig& listener, HttpPa
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
   if (std::holds_alternative<config::HttpConfig>(listener.service)) {
+    if (!parts.whole) {  // a filter may be missing: what it was to keep out would be let in
+      report_bug("an HTTP listener was to be served without all of its parts");
+      why = {"listener " + listener.name + ": not all of it could be made", ExitCode::runtime_failure};
+      return false;
+    }
     entry.before = dynamic_cast<HttpService*>(follows);
     entry.service =
         HttpService::provision(listener, std::move(parts), with, static_cast<const HttpService*>(entry.before), why);

@@ -101,9 +101,9 @@ ExitCode Process::build(const config::Config& config) {
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
   reloader_ = std::make_unique<Reloader>(
-      *runtime_, [this] { return reload(); },
+      *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
-  if (load_) admin_state_.reload = [this] { return reloader_->request_and_wait(); };
+  if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
   Failure why;
   current_ = first_instance(config, why);
   if (current_ == nullptr || !enough_descriptors(config, why)) {
@@ -212,6 +212,13 @@ void Process::drain() {
   draining_.cancel();
   admin_state_.ready.store(false, std::memory_order_release);
   reloader_->close();
+  // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out
+  // that it may not take over any more (may_take_over()), and what is drained is the present instance.
+  {
+    const LockGuard guard(current_lock_);
+    no_successor_ = true;
+  }
+  while (taking_over_.load(std::memory_order_acquire)) (void)runtime::sleep_for(std::chrono::milliseconds(1));
   current_->begin_stop();  // a stop that came before the start had ended found nothing to tell
   const std::int64_t serve_until = time_after(monotonic_now(), std::chrono::nanoseconds(shutdown_delay_.load()));
   while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)

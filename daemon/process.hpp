@@ -61,6 +61,9 @@ class Process {
   void commit(Prepared& next);
   [[nodiscard]] ReloadAnswer refuse(Prepared& next);
   void retire(std::vector<Instance::Entry> entries, std::int64_t deadline);
+  void forget(Prepared& next);
+  void count_failed_reload();
+  [[nodiscard]] bool may_take_over() noexcept;
 
   const Handlers& handlers_;
   const LoadFunction load_;
@@ -79,6 +82,8 @@ class Process {
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;
+  bool no_successor_ FIBERD_GUARDED_BY(current_lock_) = false;  // of current_: it is being drained
+  std::atomic<bool> taking_over_{false};                        // by a reload: drain() waits for its end
 
   std::atomic<std::uint32_t> stop_{0};             // signals so far
   std::int64_t stop_began_ = 0;                    // the first one's time; the service thread's alone

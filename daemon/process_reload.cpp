@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
 #include "core/base/log.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/runtime/blocking.hpp"
@@ -37,6 +38,7 @@ struct Process::Prepared {
 bool Process::look_for_flaws(Prepared& next) {
   const config::Config& before = current_->config();
   next.outcome = load_();
+  if (stop_.load(std::memory_order_acquire) != 0) return false;  // nobody will use it
   config::Outcome& outcome = next.outcome;
   const bool loaded = outcome.ok();
   next.provided.registry = &registry_;
@@ -55,7 +57,7 @@ bool Process::look_for_flaws(Prepared& next) {
 
 /// On the blocking pool. False: next.wrong says why.
 bool Process::prepare(Prepared& next) {
-  if (!look_for_flaws(next)) return false;
+  if (!look_for_flaws(next) || stop_.load(std::memory_order_acquire) != 0) return false;
   for (const std::string& warning : forewarn(next.outcome.config)) log(LogLevel::warning, warning);
   Failure why;
   next.instance =
@@ -108,6 +110,7 @@ bool Process::begin(Prepared& next) {
 void Process::commit(Prepared& next) {
   std::shared_ptr<Instance> old = current_;
   const std::vector<std::string> before = old->announcements();
+  std::vector<std::string> after;
   std::vector<Instance::Entry> left;
   until_there_is_memory([&] { next.instance->adopt(); });
   until_there_is_memory([&] { room_.use(next.instance->present()); });
@@ -119,22 +122,32 @@ void Process::commit(Prepared& next) {
     if (stop_.load(std::memory_order_acquire) != 0) current_->begin_stop();
   }
   const config::Config& config = current_->config();
-  use_settings(config);
+  until_there_is_memory([&] { use_settings(config); });
   if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
     const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
     gomaxprocs_source_ = cpus.source;
     runtime::blocking([&] { runtime_->set_gomaxprocs(cpus.gomaxprocs); });
   }
   retire(std::move(left), time_after(monotonic_now(), config.shutdown.timeout));
-  for (const std::string& line : current_->announcements())
+  until_there_is_memory([&] { after = current_->announcements(); });
+  for (const std::string& line : after)
     if (std::find(before.begin(), before.end(), line) == before.end()) log(LogLevel::info, line);
+}
+
+template <class F>
+static bool spawned(const F& fn) {
+  bool begun = false;
+  until_there_is_memory([&] { begun = runtime::spawn_reserved(fiber::StackClaim::finish, "drain", fn).has_value(); });
+  return begun;
 }
 
 /// Listeners and addresses that are gone, on a fiber each: sockets close when their queues are empty; what a service
 /// that is gone serves ends, or is cut at the deadline.
 void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline) {
   for (Instance::Entry& e : entries) {
-    auto entry = std::make_shared<Instance::Entry>(std::move(e));
+    std::shared_ptr<Instance::Entry> entry;
+    until_there_is_memory([&] { entry = std::make_shared<Instance::Entry>(); });
+    *entry = std::move(e);
     retiring_.fetch_add(1, std::memory_order_acq_rel);
     closing_.fetch_add(1, std::memory_order_acq_rel);
     auto end = [this, entry, deadline] {
@@ -143,19 +156,24 @@ void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline
       closing_.fetch_sub(1, std::memory_order_acq_rel);
       if (entry->service != nullptr) {
         // A stop's deadline may come first: looked at by a fiber beside, for drain() looks at one.
-        auto bound = std::make_shared<std::atomic<std::int64_t>>(deadline);
-        auto over = std::make_shared<std::atomic<bool>>(false);
+        struct Watch {
+          explicit Watch(std::int64_t until) : bound(until) {}
+          std::atomic<std::int64_t> bound;
+          std::atomic<bool> over{false};
+        };
+        std::shared_ptr<Watch> watch;
+        until_there_is_memory([&] { watch = std::make_shared<Watch>(deadline); });
         retiring_.fetch_add(1, std::memory_order_acq_rel);
-        auto watch = [this, bound, over] {
-          while (!over->load(std::memory_order_acquire)) {
-            bound->store(std::min(bound->load(), retire_deadline_.load(std::memory_order_acquire)));
+        auto look = [this, watch] {
+          while (!watch->over.load(std::memory_order_acquire)) {
+            watch->bound.store(std::min(watch->bound.load(), retire_deadline_.load(std::memory_order_acquire)));
             (void)runtime::sleep_for(std::chrono::milliseconds(10));
           }
           retiring_.fetch_sub(1, std::memory_order_acq_rel);
         };
-        if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", watch)) retiring_.fetch_sub(1);
-        const std::size_t cut = entry->service->drain(*bound);
-        over->store(true, std::memory_order_release);
+        if (!spawned(look)) retiring_.fetch_sub(1);
+        const std::size_t cut = entry->service->drain(watch->bound);
+        watch->over.store(true, std::memory_order_release);
         if (cut != 0)
           log(LogLevel::warning, "listener " + entry->service->name() + " is gone: " + std::to_string(cut) +
                                      " connections were cut at shutdown.timeout");
@@ -164,13 +182,17 @@ void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline
       entry->service.reset();
       retiring_.fetch_sub(1, std::memory_order_acq_rel);
     };
-    if (!runtime::spawn_reserved(fiber::StackClaim::finish, "drain", end)) end();
+    if (!spawned(end)) end();
   }
 }
 
-ReloadAnswer Process::refuse(Prepared& next) {
+void Process::count_failed_reload() {
   reload_successful_->set(0);
   registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"failure"}).add();
+}
+
+ReloadAnswer Process::refuse(Prepared& next) {
+  count_failed_reload();
   ReloadAnswer answer{ReloadAnswer::Verdict::refused, {}};
   for (const std::string& line : next.wrong) {
     log(LogLevel::error, "reload: " + line);
@@ -178,16 +200,29 @@ ReloadAnswer Process::refuse(Prepared& next) {
   }
   log(LogLevel::error, "reload refused: the configuration before goes on");
   answer.text += "reload refused: the configuration before goes on\n";
-  const auto forget = [&] {
+  forget(next);
+  return answer;
+}
+
+/// What has been prepared is not to be.
+void Process::forget(Prepared& next) {
+  const auto let_go = [&] {
     next.instance.reset();
     access_writers_.tidy();
   };
   try {
-    runtime::blocking(forget);
+    runtime::blocking(let_go);
   } catch (const std::exception&) {  // no thread is to be had: here, then
-    forget();
+    let_go();
   }
-  return answer;
+}
+
+/// False: a stop has begun to drain the present instance. Else it waits until taking_over_ is false again.
+bool Process::may_take_over() noexcept {
+  const LockGuard guard(current_lock_);
+  if (no_successor_) return false;
+  taking_over_.store(true, std::memory_order_release);
+  return true;
 }
 
 ReloadAnswer Process::reload() {
@@ -199,8 +234,15 @@ ReloadAnswer Process::reload() {
     (void)runtime::sleep_for(std::chrono::milliseconds(2));
   Prepared next;
   bool ready = false;
+  // Whatever way it ends: a stop waits for it.
+  const defer over([this] { taking_over_.store(false, std::memory_order_release); });
   try {
-    ready = runtime::blocking([&] { return prepare(next); }) && begin(next);
+    ready = runtime::blocking([&] { return prepare(next); });
+    if (stop_.load(std::memory_order_acquire) != 0 || (ready && !may_take_over())) {
+      forget(next);
+      return reloader_->refuse_for_stop();
+    }
+    ready = ready && begin(next);
   } catch (const std::exception& e) {
     next.wrong.push_back(e.what());
   }
@@ -212,7 +254,7 @@ ReloadAnswer Process::reload() {
   reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
   registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"success"}).add();
   const std::string line = "reloaded in " + std::to_string((monotonic_now() - began) / 1'000'000) +
-                           " ms: " + (changed.empty() ? "nothing has changed" : changed);
+                           " ms: " + (changed.empty() ? "no key has changed" : changed);
   log(LogLevel::info, line);
   // What the old one alone had: a thousand routes take their time to go.
   next.instance.reset();

@@ -1,12 +1,10 @@
 #include "daemon/provision.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <string_view>
 
+#include "core/base/read_file.hpp"
 #include "core/http/files/files.hpp"
 #include "core/http/files/mime.hpp"
 #include "core/http/filters/error_respond.hpp"
@@ -32,20 +30,10 @@ bool passes(std::error_code error) noexcept {
 
 Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path, const http::MediaTypes& types) {
   static constexpr std::size_t kMost = std::size_t{64} * 1024;
-  // A FIFO would be waited for.
-  std::error_code unknown;
-  const auto type = std::filesystem::status(path, unknown).type();
-  if (type == std::filesystem::file_type::directory) return fail(std::errc::is_a_directory);
-  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
-    return unknown ? fail(unknown) : fail(std::errc::invalid_argument);
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  http::ErrorPage page{status, std::string(types.find(path)), std::string(kMost + 1, '\0')};
-  in.read(page.body.data(), static_cast<std::streamsize>(page.body.size()));
-  if (!in.is_open() || in.bad()) return fail_errno(errno != 0 ? -errno : -EIO);
-  if (in.gcount() > static_cast<std::streamsize>(kMost)) return fail(std::errc::file_too_large);
-  page.body.resize(static_cast<std::size_t>(in.gcount()));
-  return page;
+  Result<std::string> text = read_file(path, kMost + 1);
+  if (!text) return fail(text.error());
+  if (text->size() > kMost) return fail(std::errc::file_too_large);
+  return http::ErrorPage{status, std::string(types.find(path)), std::move(*text)};
 }
 
 /// An error's status without a body: the page for it.
@@ -152,8 +140,12 @@ const config::Place& place_of(const config::RouteConfig& route) {
 /// All of one configuration; what is asked of each part is told in provision.hpp.
 class Search {
  public:
-  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided)
-      : config_(outcome.config), known_(outcome.diagnostics), handlers_(handlers), provided_(provided) {
+  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided, bool wanted)
+      : config_(outcome.config),
+        known_(outcome.diagnostics),
+        handlers_(handlers),
+        provided_(provided),
+        wanted_(wanted) {
     if (provided_.files == nullptr) provided_.files = std::make_shared<http::OpenFiles>();
   }
 
@@ -183,7 +175,9 @@ class Search {
     flaws_.push_back({config::diagnostic_at(at, std::move(message)), error, code});
   }
   [[nodiscard]] bool is_known(const Flaw& flaw) const {
-    return passes(flaw.error) || std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
+    // What could not be had now is missing from what was provided: only who throws that away may overlook it.
+    return (!wanted_ && passes(flaw.error)) ||
+           std::any_of(known_.begin(), known_.end(), [&](const config::Diagnostic& d) {
              if (!flaw.part.empty() && d.key.starts_with(flaw.part)) return true;
              return d.source == flaw.diagnostic.source && d.key == flaw.diagnostic.key;
            });
@@ -246,6 +240,7 @@ class Search {
   const std::vector<config::Diagnostic>& known_;
   const Handlers& handlers_;
   Provided& provided_;
+  const bool wanted_;
   std::map<std::string, std::string> unix_sockets_;
   std::vector<Flaw> flaws_;
 };
@@ -309,12 +304,13 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     if (const Result<http::Router> router = http::Router::make(specs); !router)
       add(config.routes.front().path_at, "the routes do not go together: " + router.error().message(), router.error(),
           config.routes.front().path_at.key.substr(0, config.routes.front().path_at.key.rfind('[')));
+  parts.whole = flaws.size() == before;
   return parts;
 }
 
 std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided) {
   Provided nobody_wants;
-  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants).run();
+  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr).run();
 }
 
 std::vector<std::string> forewarn(const config::Config& config) {

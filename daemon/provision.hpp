@@ -35,6 +35,7 @@ struct HttpParts {
   std::vector<http::Route> routes;                         ///< one for each of the configuration, in its order
   std::vector<std::shared_ptr<http::Filter>> filters{};    ///< of all of them
   std::vector<std::shared_ptr<http::Filter>> outermost{};  ///< who the client is behind trusted proxies
+  bool whole = false;                                      ///< nothing of it is missing; else it is not to be served
   std::shared_ptr<metric::Leases> leases{};                ///< of what the filters count with; null: they do not count
 };
 
@@ -60,6 +61,7 @@ struct Provided {
 
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
 /// rest is still looked for, but not twice at one key. `provided` (may be null) is to be used if nothing is missing.
+/// Without it, what passes with the load of the machine (no descriptor, no memory just now) is not told.
 [[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers,
                                           Provided* provided = nullptr);
 

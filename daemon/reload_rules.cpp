@@ -151,6 +151,7 @@ std::string what_changed(const Config& before, const Config& after) {
   }
   for (const ListenerConfig& l : before.listeners)
     if (find(after, l.name) == nullptr) add("listener " + l.name + " removed");
+  if (before.trusted_proxies.texts != after.trusted_proxies.texts) add("trusted_proxies");
   if (!(before.admin == after.admin)) add("admin");
   if (!(before.runtime == after.runtime)) add("runtime");
   if (!(before.memory == after.memory)) add("memory");

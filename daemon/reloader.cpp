@@ -58,30 +58,32 @@ void Reloader::begin() noexcept {
     running_ = false;
     given_up = std::exchange(next_, nullptr);
   }
-  log(LogLevel::error, "reload: no fiber can be started: " + error.message());
   if (given_up == nullptr) return;
-  given_up->answer = {ReloadAnswer::Verdict::refused, "reload: no fiber can be started: " + error.message() + "\n"};
+  given_up->answer = give_up("no fiber can be started: " + error.message());
   (void)given_up->done.done();
+}
+
+ReloadAnswer Reloader::give_up(const std::string& why) {
+  log(LogLevel::error, "reload: " + why);
+  if (failed_) failed_();
+  return {ReloadAnswer::Verdict::refused, "reload: " + why + "\n"};
 }
 
 void Reloader::run() noexcept {
   for (;;) {
     std::shared_ptr<Attempt> attempt;
-    bool closed = false;
     {
       const LockGuard guard(lock_);
       attempt = std::exchange(next_, nullptr);
-      closed = closed_;
       if (attempt == nullptr) {
         running_ = false;
         return;
       }
     }
     try {
-      attempt->answer = closed ? refuse_for_stop() : reload_();
+      attempt->answer = reload_();
     } catch (const std::exception& e) {
-      log(LogLevel::error, std::string("reload: ") + e.what());
-      attempt->answer = {ReloadAnswer::Verdict::refused, std::string("reload: ") + e.what() + "\n"};
+      attempt->answer = give_up(e.what());
     }
     (void)attempt->done.done();
   }
@@ -95,30 +97,23 @@ void Reloader::request() noexcept {
   }
 }
 
-ReloadAnswer Reloader::request_and_wait() {
+Result<ReloadAnswer> Reloader::request_and_wait(const context::Context& ctx) {
   const std::shared_ptr<Attempt> attempt = ask();
   if (attempt == nullptr) return refuse_for_stop();
-  attempt->done.wait();
+  if (const Result<void> waited = attempt->done.wait(ctx); !waited) return fail(waited.error());
   return attempt->answer;
 }
 
 void Reloader::close() noexcept {
-  for (;;) {
-    std::shared_ptr<Attempt> never_begun;
-    bool over = false;
-    {
-      const LockGuard guard(lock_);
-      closed_ = true;
-      over = !running_;
-      if (over) never_begun = std::exchange(next_, nullptr);
-    }
-    if (never_begun != nullptr) {
-      never_begun->answer = refuse_for_stop();
-      (void)never_begun->done.done();
-    }
-    if (over) return;
-    (void)runtime::sleep_for(std::chrono::milliseconds(1));
+  std::shared_ptr<Attempt> never_begun;
+  {
+    const LockGuard guard(lock_);
+    closed_ = true;
+    never_begun = std::exchange(next_, nullptr);
   }
+  if (never_begun == nullptr) return;
+  never_begun->answer = refuse_for_stop();
+  (void)never_begun->done.done();
 }
 
 }  // namespace fiberd::daemon

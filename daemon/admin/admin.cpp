@@ -98,9 +98,11 @@ class ReloadHandler final : public http::Handler {
     if (exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site"))
       return exchange.respond(403, kText, "reload: not for browsers\n");
     if (!state_.reload) return exchange.respond(501, kText, "reload: not here\n");
-    const ReloadAnswer answer = state_.reload();
+    // Who has left does not wait on: reloads that hang must not use up the admin's places.
+    const Result<ReloadAnswer> answer = state_.reload(exchange.context());
+    if (!answer) return fail(answer.error());
     static constexpr std::array<unsigned, 3> kStatus{200, 422, 503};
-    return exchange.respond(kStatus[static_cast<std::size_t>(answer.verdict)], kText, answer.text);
+    return exchange.respond(kStatus[static_cast<std::size_t>(answer->verdict)], kText, answer->text);
   }
 
  private:

@@ -23,8 +23,9 @@ struct ReloadAnswer {
 struct AdminState {
   const observe::Exporter* exporter = nullptr;
   std::atomic<bool> ready{false};  ///< /readyz: 200 while true, else 503
-  /// Reloads the configuration and waits for what comes of it. On a fiber. Empty: POST /reload is answered 501.
-  std::function<ReloadAnswer()> reload{};
+  /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
+  /// 501.
+  std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),

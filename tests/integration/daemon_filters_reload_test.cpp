@@ -1,6 +1,8 @@
 // Filters of a daemon whose configuration is replaced: requests in flight keep those that they began with, password
 // files are read anew, and counters go on.
+#include <sys/stat.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <catch2/catch.hpp>
 #include <memory>
@@ -252,5 +254,40 @@ TEST_CASE("10,000 addresses in X-Forwarded-For are read from the right, and refu
     fields += "\r\n";
   }
   CHECK(ask(client, "/", fields).status == 403);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what is no regular file holds nobody up: not a check, not a reload, not the stop",
+          "[integration][daemon][reload][filters]") {
+  const TemporaryDirectory dir;
+  const std::string users = dir.write("users", kUser);
+  const std::string yaml = site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: in}}");
+  Daemon daemon(yaml);
+  HttpClient client(daemon.port("web"));
+  CHECK(ask(client, "/", kAsUser).body == "in");
+  REQUIRE(::unlink(users.c_str()) == 0);
+  REQUIRE(::mkfifo(users.c_str(), 0600) == 0);
+  static constexpr const char* kWhy = "it is a pipe, a device or a socket, and no regular file";
+  const Answer refused = reload(daemon, yaml);
+  CHECK(refused.status == 422);
+  CHECK(refused.body.find(users + ": " + kWhy) != std::string::npos);
+  const Finished checked = run({FIBERD_BINARY, "check", daemon.config_file()});
+  CHECK(checked.code == 2);
+  CHECK(checked.errors.find(users + ": " + kWhy) != std::string::npos);
+  CHECK(eventually([&] {
+    (void)ask(client, "/", kAsUser);
+    return daemon.metric("fiberd_http_password_file_errors_total{listener=\"web\"}").value_or(0) >= 1.0;
+  }));
+  CHECK(ask(client, "/", kAsUser).body == "in");
+  REQUIRE(::unlink(users.c_str()) == 0);
+  dir.write("users", kOther);
+  // What kept us from reading it is over.
+  CHECK(eventually([&] { return ask(client, "/", kAsOther).body == "in"; }));
+  CHECK(ask(client, "/", kAsUser).status == 401);
+  // The configuration itself.
+  REQUIRE(::unlink(daemon.config_file().c_str()) == 0);
+  REQUIRE(::mkfifo(daemon.config_file().c_str(), 0600) == 0);
+  daemon.process().signal(SIGHUP);
+  CHECK(daemon.wait_for_log(daemon.config_file() + ": cannot be read: " + kWhy));
   CHECK(daemon.stop() == 0);
 }

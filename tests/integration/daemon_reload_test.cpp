@@ -7,6 +7,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -90,7 +91,7 @@ TEST_CASE("a reload: kept connections are answered by the new configuration, and
   CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}") == 3);
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 1);
   CHECK(daemon.metric("fiberd_config_last_reload_success_timestamp_seconds") >= began);
-  CHECK(reload(daemon).body.find("nothing has changed") != std::string::npos);
+  CHECK(reload(daemon).body.find("no key has changed") != std::string::npos);
   CHECK(daemon.stop() == 0);
 }
 
@@ -460,4 +461,36 @@ TEST_CASE("GOMAXPROCS changes with the configuration", "[integration][daemon][re
   CHECK(reload(daemon, with(1)).status == 200);
   CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 1);
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("who is believed is told among what a reload has changed", "[integration][daemon][reload]") {
+  const std::string web = http("web", says("/", "x"));
+  Daemon daemon(config(web, "trusted_proxies: [10.0.0.0/8]\n"));
+  CHECK(reload(daemon, config(web, "trusted_proxies: [127.0.0.0/8]\n")).body.find(" ms: trusted_proxies\n") !=
+        std::string::npos);
+  CHECK(reload(daemon).body.find("no key has changed") != std::string::npos);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a stop does not wait for a reload whose disk does not answer", "[integration][daemon][reload][stop]") {
+  const TemporaryDirectory dir;
+  const std::string answers = dir.path() + "/answers";
+  Daemon daemon(config(http("web", "{path: /echo, echo: {}}")),
+                {.environment = {{"DISK_ANSWERS", answers}}, .program = FIBERD_SLOW_DISK});
+  const std::uint16_t port = daemon.port("web");
+  HttpClient upload(port, 0, 30s);
+  upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  daemon.process().signal(SIGHUP);
+  REQUIRE(daemon.wait_for_log("reading the configuration anew"));
+  daemon.process().signal(SIGTERM);
+  REQUIRE(daemon.wait_for_log("stopping"));
+  // Nobody new is let in, who is there is served to the end, though the reload has not ended.
+  CHECK(eventually([&] { return !is_listened_on(port); }));
+  upload.send("world");
+  const auto answer = upload.receive();
+  REQUIRE(answer);
+  CHECK(answer->body == "helloworld");
+  std::ofstream(answers).close();
+  CHECK(daemon.process().wait(20s) == 0);
+  CHECK(daemon.log().find("reload refused: the daemon is stopping") != std::string::npos);
 }

@@ -1,4 +1,7 @@
 // Basic authentication, as clients see it.
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -7,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/defer.hpp"
 #include "core/base/log.hpp"
 #include "core/http/filters/basic_auth_filter.hpp"
 #include "core/metric/registry.hpp"
@@ -211,4 +215,46 @@ TEST_CASE("what counts lives as long as somebody may count, a look at the file t
   server.reset();
   CHECK(kept.expired());  // and not for ever
   set_log_sink(nullptr);
+}
+
+TEST_CASE("a password file that could not be read for want of a descriptor is read later, though it has not changed",
+          "[integration][http][basic_auth]") {
+  const TemporaryDirectory dir;
+  put(dir, kUser);
+  set_log_sink(&quiet);
+  const defer loud([] { set_log_sink(nullptr); });
+  Counters counters;
+  HttpServer server({guarded({.file = dir.path() + "/users", .metrics = counters.metrics})});
+  HttpClient client(server.port());
+  CHECK(client.ask(get("/", kRight))->status == 200);
+  put(dir, kOther);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = ::dup(0);
+  ::close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const bool failed = eventually([&] {
+    (void)client.ask(get("/", kRight));
+    return counters.metrics.file_errors->value() >= 1;
+  });
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(failed);
+  CHECK(eventually([&] { return client.ask(get("/", kRight))->status == 401; }));
+  CHECK(client.ask(get("/", kSecret))->status == 200);
+}
+
+TEST_CASE("each answer that says busy is counted, also when it was the request's time that ran out",
+          "[integration][http][basic_auth]") {
+  const TemporaryDirectory dir;
+  put(dir, kSlow);
+  Counters counters;
+  http::Route route = guarded({.file = dir.path() + "/users", .metrics = counters.metrics});
+  route.request_timeout = std::chrono::milliseconds(1);  // a hash takes a hundred times that
+  HttpServer server({route});
+  HttpClient client(server.port());
+  const auto answer = client.ask(get("/", "Authorization: Basic c2xvdzp3cm9uZw==\r\n"));
+  REQUIRE(answer);
+  CHECK(answer->status == 503);
+  CHECK(counters.metrics.overloaded->value() == 1);
 }

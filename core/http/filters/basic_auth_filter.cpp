@@ -54,14 +54,22 @@ class Passwords {
         cache_(options_.kept, options_.keep, options_.keep_wrong),
         places_(std::max<std::size_t>(options_.concurrency, 1)) {}
 
-  /// Blocks. The file as it is now, unless it is the one that is known.
+  /// Blocks. The file as it is now, unless it is the one that is in use. One that could not be read or used is read
+  /// again by each look: what kept us from it may have nothing to do with the file. `why` is what has not been said.
   Result<void> look(std::string* why) {
     const Identity now = identity_of(options_.file);
     // By one at a time; see due().
-    if (seen_ && now == *seen_) return {};
-    Result<std::shared_ptr<const Htpasswd>> read = Htpasswd::read(options_.file, why);
-    seen_ = now;
-    if (!read) return fail(read.error());
+    if (used_ && now == *used_) return {};
+    std::string sentence;
+    Result<std::shared_ptr<const Htpasswd>> read = Htpasswd::read(options_.file, &sentence);
+    if (!read) {
+      used_.reset();  // also where it becomes again what it was before
+      if (why != nullptr && sentence != said_) *why = sentence;
+      said_ = std::move(sentence);
+      return fail(read.error());
+    }
+    used_ = now;
+    said_.clear();
     loaded_.store(Loaded{std::move(*read), ++generation_});
     return {};
   }
@@ -92,7 +100,8 @@ class Passwords {
   sync::Semaphore places_;
   std::atomic<std::size_t> inside_{0};
   std::atomic<std::int64_t> next_look_{0};
-  std::optional<Identity> seen_;  // of who looks
+  std::optional<Identity> used_;  // of who looks
+  std::string said_;              // of who looks: what is wrong with the file, if it is
   std::uint64_t generation_ = 0;  // of who looks
 };
 
@@ -116,6 +125,7 @@ class BasicAuthFilter final : public Filter {
       case Verdict::wrong: return refuse(ex);
       case Verdict::none: break;
     }
+    metric::count(passwords_->options().metrics.overloaded);
     ex.set_refusal("busy");
     const Field later{"Retry-After", "1"};
     return ex.respond_error(503, {&later, 1});
@@ -148,7 +158,8 @@ class BasicAuthFilter final : public Filter {
       std::string why;
       if (passwords_->look(&why)) return;
       metric::count(passwords_->options().metrics.file_errors);
-      log(LogLevel::error, "password file " + passwords_->options().file + ": " + why + "; the one before stays");
+      if (!why.empty())
+        log(LogLevel::error, "password file " + passwords_->options().file + ": " + why + "; the one before stays");
     }
 
    private:
@@ -164,11 +175,7 @@ class BasicAuthFilter final : public Filter {
       return !kept ? Verdict::none : *kept ? Verdict::right : Verdict::wrong;
     };
     if (const Verdict kept = known(); kept != Verdict::none) return kept;
-    const BasicAuthMetrics& metrics = passwords_->options().metrics;
-    if (!passwords_->enter()) {
-      metric::count(metrics.overloaded);
-      return Verdict::none;
-    }
+    if (!passwords_->enter()) return Verdict::none;
     struct Inside {
       ~Inside() { passwords->leave(); }
       Passwords* passwords;
@@ -177,7 +184,7 @@ class BasicAuthFilter final : public Filter {
     if (!permit) return Verdict::none;
     // A browser opens several connections at once: the first one has found out for all.
     if (const Verdict kept = known(); kept != Verdict::none) return kept;
-    metric::count(metrics.hashed);
+    metric::count(passwords_->options().metrics.hashed);
     const Result<bool> right =
         context::blocking(ex.context(),
                           [passwords = passwords_, users = loaded.users, place = std::move(*permit),
@@ -187,10 +194,7 @@ class BasicAuthFilter final : public Filter {
                             place.release();
                             return verdict;
                           });
-    if (!right) {
-      if (right.error() == std::errc::resource_unavailable_try_again) metric::count(metrics.overloaded);
-      return Verdict::none;
-    }
+    if (!right) return Verdict::none;
     return *right ? Verdict::right : Verdict::wrong;
   }
 

@@ -25,9 +25,10 @@ struct AuthenticatedUser {
 };
 
 struct BasicAuthMetrics {
-  metric::Counter* refused = nullptr;      ///< 401 for credentials that were wrong; without any it is no refusal
-  metric::Counter* overloaded = nullptr;   ///< 503: max_waiting, or the blocking pool has no thread
-  metric::Counter* hashed = nullptr;       ///< passwords that were hashed
+  metric::Counter* refused = nullptr;  ///< 401 for credentials that were wrong; without any it is no refusal
+  metric::Counter* overloaded =
+      nullptr;                        ///< 503: no verdict in time (max_waiting, the request's deadline) or no thread
+  metric::Counter* hashed = nullptr;  ///< passwords that were hashed
   metric::Counter* file_errors = nullptr;  ///< files that were changed and not taken
 };
 

@@ -1,17 +1,13 @@
 #include "core/http/filters/htpasswd.hpp"
 
 #include <crypt.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <new>
 #include <utility>
 
-#include "core/base/defer.hpp"
+#include "core/base/read_file.hpp"
 #include "core/http/characters.hpp"
 
 namespace fiberd::http {
@@ -68,27 +64,6 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) noexcept {
   return different == 0;
 }
 
-/// A leaf: errno is a thread's.
-[[gnu::noinline]] int read_all(const std::string& path, std::string& text) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return -errno;
-  const defer close([fd] { ::close(fd); });
-  struct stat info {};
-  if (::fstat(fd, &info) != 0) return -errno;
-  if (!S_ISREG(info.st_mode)) return S_ISDIR(info.st_mode) ? -EISDIR : -EINVAL;
-  char piece[16384];
-  for (;;) {
-    const ssize_t n = ::read(fd, piece, sizeof piece);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return -errno;
-    if (n == 0) break;
-    text.append(piece, static_cast<std::size_t>(n));
-    if (text.size() > Htpasswd::kMaxFile) return -EFBIG;
-  }
-  ::explicit_bzero(piece, sizeof piece);
-  return 0;
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const Htpasswd>> Htpasswd::parse(std::string_view text, std::string* why) {
@@ -126,13 +101,15 @@ Result<std::shared_ptr<const Htpasswd>> Htpasswd::parse(std::string_view text, s
 }
 
 Result<std::shared_ptr<const Htpasswd>> Htpasswd::read(const std::string& path, std::string* why) {
-  std::string text;
-  if (const int error = read_all(path, text); error != 0) {
-    const std::error_code code(-error, std::system_category());
-    if (why != nullptr) *why = code.message();
-    return fail(code);
+  const Result<std::string> text = read_file(path, kMaxFile + 1);
+  const std::error_code error = !text                     ? text.error()
+                                : text->size() > kMaxFile ? std::make_error_code(std::errc::file_too_large)
+                                                          : std::error_code();
+  if (error) {
+    if (why != nullptr) *why = why_unreadable(error);
+    return fail(error);
   }
-  return parse(text, why);
+  return parse(*text, why);
 }
 
 Result<bool> Htpasswd::verify(std::string_view user, const std::string& password) const {

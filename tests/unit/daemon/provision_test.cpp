@@ -1,6 +1,7 @@
 // What a machine and an environment lack for a configuration, as `check` and `run` say it.
 #include "daemon/provision.hpp"
 
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -157,4 +158,43 @@ TEST_CASE("provision: where a directory is missing it is named, with the remedy"
   REQUIRE(lines.size() == 2);
   for (const std::string& line : lines)
     CHECK(line.find("directory (" + missing + "); make the directory") != std::string::npos);
+}
+
+TEST_CASE("what cannot be opened just now is missing from what is provided, and is told to who wants to serve it",
+          "[daemon][provision]") {
+  const test::TemporaryDirectory dir;
+  const std::string users = dir.write("users", "u:$2y$04$8mXlPNoWfA0eIyI2TDs2AeJWaIk9XMkGrRkQIMFzfqCcWG9d7SiCe\n");
+  const std::string page = dir.write("page.html", "sorry");
+  const std::string secret = "basic_auth: {file: \"" + users + "\"}, error_pages: [{status: 404, file: \"" + page +
+                             "\"}], files: {root: \"" + dir.path() + "\"}";
+  const config::Outcome outcome = config::load_text(route(secret), "f.yaml");
+  REQUIRE(outcome.ok());
+  const Handlers handlers;
+  std::vector<Flaw> looked;
+  std::vector<Flaw> wanted;
+  Provided provided;
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = ::dup(0);
+  ::close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  looked = provision(outcome, handlers);
+  wanted = provision(outcome, handlers, &provided);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(looked.empty());  // of `check`, or of a first look that is thrown away
+  std::vector<std::string> keys;
+  for (const Flaw& flaw : wanted) {
+    CHECK(flaw.error == std::errc::too_many_files_open);
+    keys.push_back(flaw.diagnostic.key.substr(flaw.diagnostic.key.find("routes")));
+  }
+  std::sort(keys.begin(), keys.end());
+  CHECK(keys ==
+        std::vector<std::string>{"routes[0].basic_auth.file", "routes[0].error_pages[0].file", "routes[0].files.root"});
+  REQUIRE(provided.http.size() == 1);
+  CHECK_FALSE(provided.http[0].whole);
+  Provided again;
+  CHECK(provision(outcome, handlers, &again).empty());
+  REQUIRE(again.http.size() == 1);
+  CHECK(again.http[0].whole);
 }

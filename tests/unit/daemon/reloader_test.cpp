@@ -7,7 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
 #include "tests/support/daemon.hpp"
 
 using namespace fiberd;
@@ -22,6 +24,13 @@ std::unique_ptr<runtime::Runtime> start() {
   if (!rt) throw std::system_error(rt.error());
   return std::move(*rt);
 }
+
+/// Behind the reloader: its fibers end before it does.
+struct Ended {
+  explicit Ended(runtime::Runtime& rt) : runtime(rt) {}
+  ~Ended() { runtime.scheduler().wait_until_no_fibers(); }
+  runtime::Runtime& runtime;
+};
 
 /// Each begins when it is let go.
 struct Reloads {
@@ -45,6 +54,7 @@ TEST_CASE("what is asked for during a reload is done once, after it, and all who
   auto rt = start();
   Reloads reloads;
   Reloader reloader(*rt, [&] { return reloads(); });
+  const Ended ended(*rt);
   reloader.open();
   reloader.request();
   REQUIRE(eventually([&] { return reloads.begun == 1; }));
@@ -55,7 +65,7 @@ TEST_CASE("what is asked for during a reload is done once, after it, and all who
   for (int i = 0; i < kAskers; ++i)
     REQUIRE(rt->spawn("asker", [&] {
       ++asking;
-      if (reloader.request_and_wait().text == "2") ++of_the_second;
+      if (reloader.request_and_wait(context::background())->text == "2") ++of_the_second;
       ++told;
     }));
   for (int i = 0; i < 100; ++i) reloader.request();
@@ -77,6 +87,7 @@ TEST_CASE("what is asked for before the daemon has started waits for that", "[da
   Reloads reloads;
   reloads.let_go = 100;
   Reloader reloader(*rt, [&] { return reloads(); });
+  const Ended ended(*rt);
   reloader.request();
   reloader.request();
   CHECK(reloads.begun == 0);
@@ -86,40 +97,58 @@ TEST_CASE("what is asked for before the daemon has started waits for that", "[da
   CHECK(reloads.begun == 1);
 }
 
-TEST_CASE("a stop waits for the reload under way, and refuses all others", "[daemon][reloader]") {
+TEST_CASE("a stop refuses all reloads but the one under way, and does not wait for it", "[daemon][reloader]") {
   auto rt = start();
   Reloads reloads;
   Reloader reloader(*rt, [&] { return reloads(); });
+  const Ended ended(*rt);
   reloader.open();
   reloader.request();
   REQUIRE(eventually([&] { return reloads.begun == 1; }));
-  std::atomic<bool> closed{false};
-  REQUIRE(rt->spawn("closer", [&] {
-    reloader.close();
-    closed = true;
+  std::atomic<bool> asking{false};
+  std::atomic<int> refused{0};
+  REQUIRE(rt->spawn("asker", [&] {
+    asking = true;
+    if (reloader.request_and_wait(context::background())->verdict == Verdict::stopping) ++refused;
   }));
-  ReloadAnswer refused;
+  REQUIRE(eventually([&] { return asking.load(); }));
   rt->run([&] {
-    // Until the closer has been there, one is asked for that is not begun either.
-    while (refused.verdict != Verdict::stopping) {
-      if (reloads.let_go == 0) reloads.let_go = 1;
-      refused = reloader.request_and_wait();
-      reloads.let_go = 100;
-    }
+    reloader.close();
+    const auto late = reloader.request_and_wait(context::background());
+    if (late && late->text == "reload refused: the daemon is stopping\n") ++refused;
   });
-  CHECK(eventually([&] { return closed.load(); }));
-  CHECK(refused.text == "reload refused: the daemon is stopping\n");
+  CHECK(eventually([&] { return refused == 2; }));
+  CHECK(reloads.begun == 1);
+  reloads.let_go = 100;
+}
+
+TEST_CASE("who asks for a reload and leaves does not wait for it", "[daemon][reloader]") {
+  auto rt = start();
+  Reloads reloads;
+  Reloader reloader(*rt, [&] { return reloads(); });
+  const Ended ended(*rt);
+  reloader.open();
+  std::error_code left;
+  rt->run([&] {
+    const auto soon = context::with_timeout(context::background(), std::chrono::milliseconds(20));
+    left = error_of(reloader.request_and_wait(soon.context));
+  });
+  CHECK(left == context::errc::deadline_exceeded);
+  REQUIRE(eventually([&] { return reloads.begun == 1; }));
+  reloads.let_go = 100;
+  CHECK(eventually([&] { return reloads.at_once == 0; }));
 }
 
 TEST_CASE("who waits for a start that never comes is told so", "[daemon][reloader]") {
   auto rt = start();
   Reloads reloads;
   Reloader reloader(*rt, [&] { return reloads(); });
+  const Ended ended(*rt);
   std::atomic<bool> asked{false};
   std::atomic<bool> refused{false};
   REQUIRE(rt->spawn("asker", [&] {
     asked = true;
-    refused = reloader.request_and_wait().verdict == Verdict::stopping;
+    refused = reloader.request_and_wait(context::background())->verdict == Verdict::stopping;
   }));
   REQUIRE(eventually([&] { return asked.load(); }));
   rt->run([&] { reloader.close(); });
@@ -130,18 +159,24 @@ TEST_CASE("who waits for a start that never comes is told so", "[daemon][reloade
 TEST_CASE("a reload that throws is refused, and the next one is done", "[daemon][reloader]") {
   auto rt = start();
   int runs = 0;
-  Reloader reloader(*rt, [&]() -> ReloadAnswer {
-    if (++runs == 1) throw std::bad_alloc();
-    return {Verdict::done, "fine"};
-  });
+  int failed = 0;
+  Reloader reloader(
+      *rt,
+      [&]() -> ReloadAnswer {
+        if (++runs == 1) throw std::bad_alloc();
+        return {Verdict::done, "fine"};
+      },
+      [&] { ++failed; });
+  const Ended ended(*rt);
   reloader.open();
   ReloadAnswer first;
   ReloadAnswer second;
   rt->run([&] {
-    first = reloader.request_and_wait();
-    second = reloader.request_and_wait();
+    first = *reloader.request_and_wait(context::background());
+    second = *reloader.request_and_wait(context::background());
     reloader.close();
   });
   CHECK(first.verdict == Verdict::refused);
+  CHECK(failed == 1);
   CHECK(second.text == "fine");
 }
