@@ -2,9 +2,10 @@
 // files are read anew, and counters go on.
 #include <sys/stat.h>
 #include <unistd.h>
-#include <csignal>
+
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
