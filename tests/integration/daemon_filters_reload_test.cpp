@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <memory>
