@@ -19,6 +19,12 @@ static tl::unexpected<std::error_code> misuse(const char* what) noexcept {
   return fail(std::errc::operation_not_permitted);
 }
 
+/// Of an answer that failed behind its head nothing goes on, whoever asks: the client must see that it was cut.
+Result<void> Exchange::out_of_place(const char* what) const noexcept {
+  if (settled_ && committed()) return fail(std::errc::operation_canceled);
+  return misuse(what);
+}
+
 void Exchange::DeleteMore::operator()(More* more) const noexcept { delete more; }
 
 Exchange::More& Exchange::more() {
@@ -163,7 +169,7 @@ Result<void> Exchange::begin(const ResponseHead& head, RestOfBody rest) {
 }
 
 bool Exchange::discard() noexcept {
-  if (committed()) return false;
+  if (committed() || telling_) return false;
   begun_ = encoded_ = false;
   return true;
 }
@@ -192,7 +198,7 @@ Result<void> Exchange::commit(std::string_view data, bool complete, bool with_tr
 }
 
 Result<void> Exchange::write(std::string_view data) {
-  if (!begun_ || ended_) return misuse("write outside of begin and end");
+  if (!begun_ || ended_) return out_of_place("write outside of begin and end");
   if (data.empty()) return {};
   if (length_ && sends_body()) {
     if (data.size() > left_) return misuse("more body than its Content-Length");
@@ -212,7 +218,7 @@ Result<void> Exchange::write(std::string_view data) {
 }
 
 Result<void> Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
-  if (!begun_ || ended_ || !length_) return misuse("write_file needs begin with a length");
+  if (!begun_ || ended_ || !length_) return out_of_place("write_file needs begin with a length");
   if (!sends_body()) return {};
   if (count > left_) return misuse("more body than its Content-Length");
   if (!committed())
@@ -224,7 +230,7 @@ Result<void> Exchange::write_file(int fd, std::uint64_t offset, std::uint64_t co
 }
 
 Result<void> Exchange::flush() {
-  if (!begun_ && !ended_) return misuse("flush before begin");
+  if ((!begun_ && !ended_) || telling_) return out_of_place("flush outside of begin and end");
   if (!committed()) {
     if (const Result<void> done = commit({}, false, false); !done) return done;
   }
@@ -234,7 +240,7 @@ Result<void> Exchange::flush() {
 }
 
 Result<void> Exchange::end(std::span<const Field> trailers) {
-  if (!begun_ || ended_) return misuse("end outside of begin");
+  if (!begun_ || ended_) return out_of_place("end outside of begin");
   if (length_ && left_ != 0) return misuse("less body than its Content-Length");
   if (length_ && !trailers.empty()) return fail(std::errc::invalid_argument);
   // Whoever the client is, and before anything is sent: what is wrong is wrong to all.
@@ -253,7 +259,7 @@ Result<void> Exchange::end(std::span<const Field> trailers) {
 // ---------------------------------------------------------------------------------------------- others' changes
 
 Result<void> Exchange::edit(Edit edit) {
-  if (committed()) return fail(std::errc::operation_not_permitted);
+  if (committed() || telling_) return fail(std::errc::operation_not_permitted);
   if (edit.what != Edit::What::remove && !is_writable({edit.name, edit.value}))
     return fail(std::errc::invalid_argument);
   more().edits.push_back(std::move(edit));
@@ -286,7 +292,7 @@ Result<void> Exchange::apply_edits() {
 
 Result<void> Exchange::respond_interim(unsigned status, std::span<const Field> fields) {
   if (status < 102 || status > 199) return fail(std::errc::invalid_argument);
-  if (committed()) return fail(std::errc::operation_not_permitted);
+  if (committed() || telling_) return fail(std::errc::operation_not_permitted);
   return stream_.send_interim(status, fields);
 }
 

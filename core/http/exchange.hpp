@@ -213,6 +213,7 @@ class Exchange final {
   /// The head of the answer that is begun, and behind it what is held of the body and `data`. `complete`: that is all.
   [[nodiscard]] Result<void> commit(std::string_view data, bool complete, bool with_trailers);
   // exchange_encoding.cpp
+  [[nodiscard]] Result<void> out_of_place(const char* what) const noexcept;
   [[nodiscard]] BodyEncoder* tell_hooks(std::optional<std::uint64_t> length, bool complete);
   [[nodiscard]] Result<void> commit_encoded(AnswerStart& start, std::string_view data, bool complete,
                                             bool with_trailers);
@@ -246,6 +247,7 @@ class Exchange final {
   bool edited_ = false;
   bool encoded_ = false;  // what is written passes an encoder
   bool settled_ = false;  // what went wrong has been told
+  bool telling_ = false;  // the hooks are being told; ended_ is true as long
   bool exact_route_ = false;
   const bool to_head_;
 };

@@ -62,6 +62,8 @@ void Exchange::on_head(HeadHook& hook) noexcept {
 BodyEncoder* Exchange::tell_hooks(std::optional<std::uint64_t> length, bool complete) {
   AnswerHead head(begun_status_, lines_, length, complete, !sends_body());
   HeadHook* encoders = nullptr;
+  // A hook changes the head and nothing else: to begin, go on with or drop the answer is refused until all are told.
+  telling_ = ended_ = true;
   for (HeadHook* hook = hooks_; hook != nullptr; hook = hook->before_) {
     const BodyEncoder* const before = head.encoder_;
     try {
@@ -73,6 +75,7 @@ BodyEncoder* Exchange::tell_hooks(std::optional<std::uint64_t> length, bool comp
     }
     if (head.encoder_ != before) encoders = hook;
   }
+  telling_ = ended_ = false;
   if (head.encoder_ == nullptr) return nullptr;
   More& m = more();
   m.encoder = head.encoder_;

@@ -462,6 +462,38 @@ TEST_CASE("server: a request ends by the site it began with, the next one sees t
   CHECK(refused->status == 431);
 }
 
+TEST_CASE("server: a client that always has the next request half sent is served by the new site, too",
+          "[http][exchange]") {
+  HttpServer server({route("/", *http::make_respond_handler({.content_type = "text/plain", .body = "old"}))});
+  const auto use = [&](std::string body, std::uint32_t header_size) {
+    http::SiteOptions options;
+    options.head.header_size = header_size;
+    server.server().use(*http::Site::make(
+        std::move(options), {route("/", *http::make_respond_handler({.content_type = "text/plain", .body = body}))},
+        server.server().site().get()));
+  };
+  HttpClient client(server.port());
+  const std::string request = get("/");
+  client.send(request + request.substr(0, 1));
+  CHECK(client.receive()->body == "old");
+  std::string last;
+  // Before it goes on to read it may have looked at the site already: once more by the old one at most.
+  use("new", 32 * 1024);
+  for (int i = 0; i < 2; ++i) {
+    client.send(request.substr(1) + request.substr(0, 1));
+    last = client.receive()->body;
+  }
+  CHECK(last == "new");
+  // What has come of the next head is more than the new site takes.
+  client.send("ET / HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(2000, 'x'));
+  use("small", 1024);
+  client.send("y");
+  const auto refused = client.receive();
+  REQUIRE(refused);
+  CHECK((refused->status == 431 || refused->status == 408));
+  CHECK(client.wait_end());
+}
+
 TEST_CASE("server: sites are replaced under load, and no request fails", "[http][exchange]") {
   const auto site_of = [](int i) {
     http::SiteOptions options;

@@ -364,3 +364,84 @@ TEST_CASE("filters: trailers go behind what an encoder has made, and not where a
   REQUIRE(to_old);
   CHECK(to_old->body == "data");
 }
+
+#ifdef NDEBUG  // most of it are BUGs, which end a debug build
+TEST_CASE("filters: a hook on the head changes the head, and can neither answer nor begin anew", "[http][filter]") {
+  const LogLevelQuiet quiet;
+  // What the hook did, by the path that was asked for.
+  std::atomic<int> allowed{0};
+  const auto meddles = http::make_filter([&](http::Exchange& ex, http::Next next) {
+    class Hook final : public http::HeadHook {
+     public:
+      Hook(http::Exchange& e, std::atomic<int>& a) : ex(e), allowed(a) {}
+      void on_head(http::AnswerHead& head) override {
+        (void)head.set("X-Hook", "told");
+        const std::string_view path = ex.request().path;
+        Result<void> done;
+        if (path == "/respond") done = ex.respond(200, "text/plain", "another");
+        if (path == "/error") done = ex.respond_error(503);
+        if (path == "/write") done = ex.write("more");
+        if (path == "/flush") done = ex.flush();
+        if (path == "/end") done = ex.end();
+        if (path == "/field") done = ex.set_field("X-Late", "1");
+        if (path == "/interim") done = ex.respond_interim(103, {});
+        if (path == "/discard" && ex.discard()) ++allowed;
+        if (path != "/discard" && done) ++allowed;
+      }
+      http::Exchange& ex;
+      std::atomic<int>& allowed;
+    } hook(ex, allowed);
+    ex.on_head(hook);
+    return next(ex);
+  });
+  const std::vector<std::string> paths{"/respond", "/error", "/write",   "/flush",
+                                       "/end",     "/field", "/interim", "/discard"};
+  std::vector<http::Route> routes;
+  for (const std::string& path : paths) routes.push_back(route(path, hello(), {meddles}));
+  routes.push_back(route("/plain", hello()));
+  HttpServer server(std::move(routes));
+  for (const std::string& path : paths) {
+    INFO(path);
+    HttpClient client(server.port());
+    // The one behind it has its own answer: none stands between the two.
+    client.send(get(path) + get("/plain"));
+    const auto first = client.receive();
+    REQUIRE(first);
+    CHECK(first->status == 200);
+    CHECK(first->body == "hello");
+    CHECK(first->field("X-Hook") == "told");
+    CHECK(first->field("X-Late").empty());
+    const auto second = client.receive();
+    REQUIRE(second);
+    CHECK(second->body == "hello");
+    CHECK(second->field("X-Hook").empty());
+  }
+  CHECK(allowed == 0);
+}
+#endif
+
+TEST_CASE("filters: what failed behind its head is not ended by a filter as if it were whole", "[http][filter]") {
+  std::atomic<int> ended{0};
+  std::atomic<int> refused{0};
+  const auto swallows = http::make_filter([&](http::Exchange& ex, http::Next next) -> Result<void> {
+    if (next(ex)) return {};
+    const Result<void> written = ex.write("rest");
+    const Result<void> flushed = ex.flush();
+    const Result<void> end = ex.end();
+    for (const Result<void>& done : {written, flushed, end}) ++(done ? ended : refused);
+    return {};
+  });
+  HttpServer server({route("/", handler([](http::Exchange& ex) -> Result<void> {
+                             if (const auto begun = ex.begin({}); !begun) return begun;
+                             if (const auto sent = ex.write("part"); !sent) return sent;
+                             if (const auto sent = ex.flush(); !sent) return sent;
+                             return fail(std::errc::io_error);
+                           }),
+                           {swallows})});
+  HttpClient client(server.port());
+  client.send(get("/"));
+  CHECK_FALSE(client.receive());  // cut in the middle of the body
+  CHECK(client.rest().find("0\r\n\r\n") == std::string::npos);
+  CHECK(ended == 0);
+  CHECK(refused == 3);
+}

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/random.hpp"
+#include "core/metric/registry.hpp"
 #include "tests/protocol/framing_cases.hpp"
 #include "tests/protocol/raw_site.hpp"
 #include "tests/protocol/run_case.hpp"
@@ -83,3 +84,25 @@ TEST_CASE("the suite over memory: pieces, short writes, little room, any order o
 }
 
 TEST_CASE("the suite over memory: broken off behind any byte", "[protocol][simulation]") { serve_seeds(true); }
+
+TEST_CASE("a connection that epoll takes no more is closed and counted, whether or not it has asked for something",
+          "[protocol][memory]") {
+  for_each_simulation(8, [&](std::uint64_t seed) {
+    metric::Registry registry;
+    metric::Counter& refused = registry.counter(registry.family({.name = "refused_total", .help = "h"}));
+    http::ServerOptions options;
+    options.metrics.spawn_refused = &refused;
+    auto made = http::Server::make(std::move(options), protocol::raw_site("/"));
+    invariant(made.has_value(), "no server");
+    http::Server& server = **made;
+    const auto link = std::make_shared<MemoryStream::Link>(MemoryFaults{.never_idle = true}, seed);
+    server.serve(std::make_unique<MemoryStream>(link));
+    MemoryClient client(link);
+    if (seed % 2 == 1) client.send("GET /nobody HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int turns = 0; server.connections() != 0 && turns < 10'000; ++turns) runtime::yield();
+    invariant(server.connections() == 0, "it is there still");
+    invariant(refused.value() == 1, "it was not counted");
+    const std::atomic<std::int64_t> until{Deadline::in(std::chrono::seconds(1)).ns()};
+    invariant(server.stop(until) == 0, "a connection had to be cut");
+  });
+}

@@ -147,7 +147,7 @@ Result<void> MemoryStream::shutdown_write() noexcept {
 }
 
 bool MemoryStream::go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept {
-  if (readable() || shut_down_) return false;
+  if (readable() || shut_down_ || link_->faults.never_idle) return false;
   handler_ = handler;
   idle_ = true;
   timer_.arm(deadline);

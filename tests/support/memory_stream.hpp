@@ -22,6 +22,7 @@ struct MemoryFaults {
   std::size_t room = 64 * 1024;            ///< of each direction
   std::uint32_t would_block = 0;           ///< of 100 tries that need not wait: so many say they would
   std::uint64_t reset_after = UINT64_MAX;  ///< bytes in both directions together
+  bool never_idle = false;                 ///< epoll takes nobody more
 };
 
 /// One direction, and who waits at its ends.

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace fiberd::http {
@@ -98,13 +99,31 @@ void OpenFiles::erase(const void* owner, std::string_view path) noexcept {
   if (const auto it = map_.find({owner, path}); it != map_.end()) gone = take(it);
 }
 
+// Others ask for their files meanwhile, so the lock is given back after a few steps, and the place in the map is
+// remembered: a look from its beginning for each file would take the square of their number. Nothing of the owner's
+// comes any more; when the map has grown what is there has moved, and all of it is looked at again.
 void OpenFiles::forget(const void* owner) noexcept {
+  static constexpr std::size_t kBuckets = 256;
+  std::size_t buckets = 0;
+  std::size_t bucket = 0;
   for (bool more = true; more;) {
-    std::shared_ptr<KeptFile> gone;
+    std::array<std::shared_ptr<KeptFile>, 16> gone;
+    std::size_t n = 0;
     const LockGuard guard(lock_);
-    const auto it = std::find_if(map_.begin(), map_.end(), [&](const auto& e) { return e.first.owner == owner; });
-    more = it != map_.end();
-    if (more) gone = take(it);
+    if (map_.bucket_count() != buckets) {
+      buckets = map_.bucket_count();
+      bucket = 0;
+    }
+    const std::size_t until = std::min(buckets, bucket + kBuckets);
+    while (bucket < until && n < gone.size()) {
+      const auto found =
+          std::find_if(map_.begin(bucket), map_.end(bucket), [&](const auto& e) { return e.first.owner == owner; });
+      if (found != map_.end(bucket))
+        gone[n++] = take(*found->second);
+      else
+        ++bucket;
+    }
+    more = bucket < buckets;
   }
 }
 

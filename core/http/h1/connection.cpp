@@ -40,6 +40,7 @@ static constexpr unsigned kTurn = 32;  // requests of a pipeline before others h
 // How much is read for nothing behind the last answer.
 static constexpr std::uint32_t kLingerBody = 64 * 1024 * 1024;
 static constexpr std::uint32_t kLingerHead = 256 * 1024;  // more is no mistake but an attack
+static constexpr unsigned kIdleTries = 16;
 static constexpr std::size_t kLeastBodyRoom = std::size_t{8} * 1024;
 
 static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
@@ -132,9 +133,29 @@ void Connection::renew_site_slow() noexcept {
 
 bool Connection::renew_workspace_slow() noexcept {
   renew_site_slow();
-  if (ws_->site_version == server_.site_version_.load(std::memory_order_relaxed)) return true;
+  if (!is_behind()) return true;
   give_workspace();
   return take_workspace();
+}
+
+/// As renew_workspace(), with the beginning of a head in the buffer: a client that always leaves one there must not be
+/// served by what has been replaced for as long as it likes.
+Connection::Step Connection::carry_over() noexcept {
+  renew_site_slow();
+  if (!is_behind()) return Step::go_on;
+  Workspace* const old = ws_;
+  // Last: the workspaces may be gone with their Site.
+  const auto guard = std::move(old->site_guard);
+  if (!take_workspace()) {
+    old->site->workspaces().release(old);
+    return Step::gone;
+  }
+  const bool fits = end_ <= ws_->in_capacity;
+  if (fits) std::memcpy(ws_->in, old->in, end_);
+  old->site->workspaces().release(old);
+  if (fits) return Step::go_on;  // parsed from its beginning again
+  end_ = 0;
+  return refuse(Reject::head_too_large);
 }
 
 void Connection::run() noexcept {
@@ -189,12 +210,19 @@ Connection::Step Connection::read_more() noexcept {
     if (requests_ != 0) head_deadline_ = 0;
     if (stream_->drained() && go_idle()) return Step::gone;
     if (!renew_workspace()) return Step::gone;
+  } else if (is_behind()) {
+    if (const Step step = carry_over(); step != Step::go_on) return step;
   }
-  for (;;) {
+  // That it need not wait, and that then nothing is there, is again and again so only if epoll takes nobody more.
+  for (unsigned tries = 0;;) {
     Result<std::size_t> n = stream_->try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
     if (!n && n.error() == std::errc::operation_would_block) {
       if (end_ == 0) {
         if (stream_->is_shut_down()) return Step::close;  // cut by a stop
+        if (++tries == kIdleTries) {
+          count(metrics().spawn_refused);
+          return Step::close;
+        }
         if (go_idle()) return Step::gone;
         continue;
       }

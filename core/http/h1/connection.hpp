@@ -97,13 +97,15 @@ class Connection : public ListHook {
   /// The present Site, if another is in hand; with an empty buffer also where its workspaces are others. False: memory
   /// is out, and the connection is closed.
   void renew_site() noexcept {
-    if (ws_->site_version != server_.site_version_.load(std::memory_order_relaxed)) [[unlikely]]
+    if (is_behind()) [[unlikely]]
       renew_site_slow();
   }
-  void renew_site_slow() noexcept;
-  [[nodiscard]] bool renew_workspace() noexcept {
-    return ws_->site_version == server_.site_version_.load(std::memory_order_relaxed) || renew_workspace_slow();
+  [[nodiscard]] bool is_behind() const noexcept {
+    return ws_->site_version != server_.site_version_.load(std::memory_order_relaxed);
   }
+  Step carry_over() noexcept;
+  void renew_site_slow() noexcept;
+  [[nodiscard]] bool renew_workspace() noexcept { return !is_behind() || renew_workspace_slow(); }
   [[nodiscard]] bool renew_workspace_slow() noexcept;
   void finish() noexcept;
   /// Throws std::bad_alloc.

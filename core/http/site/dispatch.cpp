@@ -172,6 +172,7 @@ std::error_code Dispatch::settle(const char* what, std::error_code error, bool p
       if (ex.committed()) {
         // The client must see that the body is incomplete: no last chunk, and the connection closes.
         stream.end_connection();
+        ex.begun_ = false;  // and no filter ends it in its place
         if (!panicked && !error) report_bug("a handler did not end its answer");
         if (panicked || !error || own || late) metric::count(metrics_.closed_truncated);
       } else {

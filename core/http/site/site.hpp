@@ -4,10 +4,10 @@
 // is accounted for, so it sees one configuration, and what that owns lives as long.
 //
 // What passes from one Site to the next. Some of what a Site uses has a state that a reload must not forget: a bucket
-// that is nearly empty, the places of a limit, the workers of a pool, files that are open, the counters. These are
-// shared objects, and whoever makes the next Site puts the same object there where its settings are equal, and a new
-// one where they are not (daemon/gates.hpp). A Site itself passes on its workspaces, if the limits of heads, which say
-// how large they are, have not changed.
+// that is nearly empty, the places of a limit, the workers of a pool, the bounds of what is kept open, the counters.
+// These are shared objects, and whoever makes the next Site puts the same object there where its settings are equal,
+// and a new one where they are not (daemon/gates.hpp). A Site itself passes on its workspaces, if the limits of heads,
+// which say how large they are, have not changed.
 #include <array>
 #include <chrono>
 #include <cstddef>

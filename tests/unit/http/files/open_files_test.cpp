@@ -141,3 +141,20 @@ TEST_CASE("open files: many at once, and the books are right", "[http]") {
   CHECK(kept.descriptors() == 0);
   CHECK(kept.memory() == 0);
 }
+
+TEST_CASE("open files: one owner's are forgotten, all of them, while another's come and go", "[http]") {
+  static constexpr int kMany = 20'000;
+  OpenFiles kept({.files = 10 * kMany});
+  for (int i = 0; i < kMany; ++i) {
+    kept.insert(make(&one, std::to_string(i), 0), 1);
+    kept.insert(make(&two, std::to_string(i), 0), 1);
+  }
+  std::thread other([&] {  // the map grows meanwhile
+    for (int i = kMany; i < 2 * kMany; ++i) kept.insert(make(&two, std::to_string(i), 0), 1);
+  });
+  kept.forget(&one);
+  for (int i = 0; i < kMany; ++i)
+    if (kept.find(&one, std::to_string(i), 2) != nullptr) FAIL(i);
+  other.join();
+  CHECK(kept.files() == 2 * kMany);
+}
