@@ -367,7 +367,6 @@ TEST_CASE("filters: trailers go behind what an encoder has made, and not where a
 
 #ifdef NDEBUG  // most of it are BUGs, which end a debug build
 TEST_CASE("filters: a hook on the head changes the head, and can neither answer nor begin anew", "[http][filter]") {
-  const LogLevelQuiet quiet;
   // What the hook did, by the path that was asked for.
   std::atomic<int> allowed{0};
   const auto meddles = http::make_filter([&](http::Exchange& ex, http::Next next) {
