@@ -232,6 +232,41 @@ TEST_CASE("client: who waits for a connection is served in order", "[integration
   CHECK(rig.metrics.opened->value() == 1);
 }
 
+TEST_CASE("client: what is handed straight to a request that cannot be repeated is looked at first",
+          "[integration][client]") {
+  // It says something that nobody has asked for.
+  HostileUpstream upstream({[](UpstreamPeer& peer) {
+    peer.send(kOk);
+    (void)peer.read_request();
+  }});
+  for (const bool ask : {true, false}) {
+    ClientFixture rig;
+    http::ConnectionPool pool({.connections = 1}, rig.metrics);
+    bool connected = false;
+    bool waited = false;
+    rig.run([&] {
+      Result<http::ConnectionLease> first = pool.acquire(context::background(), "o", false);
+      if (!first) return;
+      first->connect(*net::TcpStream::connect(upstream.endpoint()));
+      sync::WaitGroup group;
+      group.add(1);
+      (void)runtime::spawn("client", [&] {
+        Result<http::ConnectionLease> second = pool.acquire(context::background(), "o", ask);
+        connected = second && second->connected();
+        group.done();
+      });
+      waited = until([&] { return rig.metrics.waited->value() == 1 && first->stream().bytes_waiting(); });
+      first->keep();
+      group.wait();
+    });
+    CHECK(waited);
+    CHECK(connected != ask);
+    CHECK(rig.metrics.idle_ended->value() == (ask ? 1U : 0U));
+    pool.close();
+    CHECK(rig.metrics.connections->value() == 0);
+  }
+}
+
 TEST_CASE("client: the place of a connection that ends goes to who waits", "[integration][client]") {
   HostileUpstream upstream({[](UpstreamPeer& peer) {
     if (peer.read_request()) peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");

@@ -8,7 +8,9 @@
 //
 // What makes a connection fit for another request: the request was sent whole, the answer was read whole, it did not
 // say close, and not one byte came behind it. Everything else closes it: an error, a cancelled context, an answer that
-// was let go of half-read, bytes that nobody asked for. So no answer is ever taken for another's.
+// was let go of half-read, bytes that nobody asked for. So no answer is taken for another's, but of a server that sends
+// a second one for one request in the very moment in which the connection is used again (pool.hpp); a request that
+// could not be repeated never meets one that has arrived.
 //
 // The server may answer before it has read the request's body, and read no more of it. So while the kernel takes
 // nothing of the body a look is taken now and then whether an answer has begun, and after a failed write, too.

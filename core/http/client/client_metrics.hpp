@@ -1,7 +1,9 @@
 #pragma once
-// What a client counts. Each may be null (not counted); they must outlive the client's runtime.
+// What a client counts. Each may be null (not counted). A connection that the Poller closes just when the client dies
+// is counted a moment later: they must outlive the client's runtime, or be owned by `keeps`.
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -41,6 +43,7 @@ struct ClientMetrics {
   metric::Gauge* idle = nullptr;            ///< connections that are kept now
   metric::Gauge* connections = nullptr;     ///< all there are now
   std::array<metric::Counter*, static_cast<std::size_t>(ClientFailure::count_)> failures{};
+  std::shared_ptr<const void> keeps{};  ///< lives as long as anything is counted
 };
 
 }  // namespace fiberd::http

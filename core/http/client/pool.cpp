@@ -131,7 +131,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
     metric::count(state_->metrics.waited);
     // One may have been shelved between the look and the queue.
     match();
-    return wait_for(ctx, applicant);
+    return wait_for(ctx, applicant, ask);
   }
 
   void keep(ConnectionPointer connection) noexcept {
@@ -181,7 +181,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
  private:
   [[nodiscard]] Shelf& own_shelf() noexcept { return shelves_[thread_locals()->shard % shelf_count_]; }
 
-  [[nodiscard]] Result<ConnectionPointer> wait_for(const context::Context& ctx, Applicant& applicant) {
+  [[nodiscard]] Result<ConnectionPointer> wait_for(const context::Context& ctx, Applicant& applicant, bool ask) {
     const context::Cancelable patience = context::with_timeout(ctx, state_->options.wait);
     const std::error_code ended = sync::wait(lock_, applicant, &patience.context);
     patience.cancel();
@@ -200,6 +200,12 @@ class Origin : public std::enable_shared_from_this<Origin> {
         give_place_back();
       }
       return fail(outer);
+    }
+    if (ask && applicant.connection != nullptr && !is_silent(*applicant.connection)) {
+      // Not fit for it: the place is for a new one.
+      metric::count(state_->metrics.idle_ended);
+      if (state_->metrics.connections != nullptr) state_->metrics.connections->sub();
+      applicant.connection.reset();
     }
     return std::move(applicant.connection);
   }

@@ -110,9 +110,9 @@ class ConnectionPool {
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
-  /// A connection to `origin`, which is any text that names one, or a place for one. `ask`: an idle one is looked at by
-  /// a read however short it was idle. Waits where there is none. Errors: too_many_waiting, wait_timeout,
-  /// client_closed, context::errc. Throws std::bad_alloc.
+  /// A connection to `origin`, which is any text that names one, or a place for one. `ask`: one that was used before is
+  /// looked at by a read however short it was idle, or if it comes straight from another request. Waits where there is
+  /// none. Errors: too_many_waiting, wait_timeout, client_closed, context::errc. Throws std::bad_alloc.
   [[nodiscard]] Result<ConnectionLease> acquire(const context::Context& ctx, std::string_view origin, bool ask);
 
   /// Closes what is idle, and turns away who waits and who comes. What is in use is closed when it comes back. Never

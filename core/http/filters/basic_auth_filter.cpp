@@ -118,7 +118,10 @@ class BasicAuthFilter final : public Filter {
     const bool once = headers.index_of("authorization", at + 1) == headers.size();
     Result<BasicCredentials> credentials = parse_basic_credentials(headers[at].value);
     if (!once || !credentials) return refuse(ex);
-    if (passwords_->due()) (void)context::blocking(ex.context(), Looking(passwords_));
+    if (passwords_->due()) {
+      Looking looking(passwords_);  // first: whatever fails, somebody else looks later
+      (void)context::blocking(ex.context(), std::move(looking));
+    }
     const std::string user = credentials->user;
     switch (judge(ex, std::move(*credentials))) {
       case Verdict::right: ex.slot<AuthenticatedUser>().name = user; return next(ex);
