@@ -18,12 +18,27 @@
 
 namespace fiberd::config {
 
+/// One line, whatever the values are that it quotes.
+static std::string in_one_line(std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f)
+      out += c;
+    else
+      out += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 15U]};
+  }
+  return out;
+}
+
 std::string Diagnostic::to_string() const {
   std::string out = source;
   if (line != 0) out += ":" + std::to_string(line) + ":" + std::to_string(column);
   if (!out.empty()) out += ": ";
   if (!key.empty()) out += key + ": ";
-  return out + message;
+  return in_one_line(out + message);
 }
 
 Diagnostic diagnostic_at(const Place& place, std::string message) {

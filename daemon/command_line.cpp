@@ -15,6 +15,7 @@
 #include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
 #include "daemon/run.hpp"
+#include "daemon/signals.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -74,6 +75,8 @@ bool has_nothing_to_serve(const Program& program, const std::string& file) {
 }
 
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
+  // Who starts it may ask at once for what a daemon does.
+  hold_service_signals();
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);

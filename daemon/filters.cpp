@@ -41,7 +41,8 @@ class Maker {
   std::shared_ptr<http::Filter> operator()(const config::BasicAuthFilter& c) {
     http::BasicAuthOptions options;
     options.file = c.file;
-    if (!c.realm.empty()) options.realm = c.realm;
+    // What is wrong with one has been told when it was read.
+    if (http::is_realm(c.realm)) options.realm = c.realm;
     options.metrics = with_.metrics.basic_auth;
     options.keeps = with_.metrics.keeps;
     std::string why;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/base/read_file.hpp"
+#include "core/http/characters.hpp"
 #include "core/http/files/files.hpp"
 #include "core/http/files/mime.hpp"
 #include "core/http/filters/error_respond.hpp"
@@ -266,6 +267,7 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     }
     return all;
   };
+  const std::string server = http::is_field_value(config.server) ? config.server : std::string();
   parts.error_pages = read_pages(config.error_pages);
   FilterSurroundings around{.named = [&](std::string_view name) { return with.handlers.filter(name); }};
   const bool filtered = !config.filters.empty() || std::any_of(config.routes.begin(), config.routes.end(),
@@ -287,7 +289,7 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     route.request_timeout = r.timeout;
     route.filters = make_filters(r.filters, around, flaws);
     route.error_pages = read_pages(r.error_pages);
-    auto handler = make_handler(r.action, with.handlers, with.files, types, config.server);
+    auto handler = make_handler(r.action, with.handlers, with.files, types, server);
     if (handler) {
       route.handler = std::move(*handler);
     } else {

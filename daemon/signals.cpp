@@ -2,6 +2,9 @@
 
 #include <pthread.h>
 
+#include <array>
+#include <cstddef>
+
 namespace fiberd::daemon {
 
 const char* name_of_signal(int signo) noexcept {
@@ -16,12 +19,21 @@ const char* name_of_signal(int signo) noexcept {
   }
 }
 
-void hold_signals() noexcept {
+static constexpr std::array kServiceSignals{SIGHUP, SIGUSR1, SIGUSR2};
+
+template <std::size_t N>
+static void hold(const std::array<int, N>& signals) noexcept {
   sigset_t held;
   sigemptyset(&held);
-  for (const int signo : kStopSignals) sigaddset(&held, signo);
-  for (const int signo : {SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&held, signo);
+  for (const int signo : signals) sigaddset(&held, signo);
   (void)pthread_sigmask(SIG_BLOCK, &held, nullptr);
+}
+
+void hold_service_signals() noexcept { hold(kServiceSignals); }
+
+void hold_signals() noexcept {
+  hold(kStopSignals);
+  hold(kServiceSignals);
 }
 
 }  // namespace fiberd::daemon

@@ -132,7 +132,7 @@ class ProxyAcceptor {
   std::atomic<std::int64_t> last_log_{0};
   std::atomic<std::uint64_t> unlogged_{0};
   Lock lock_;
-  List<Waiting> all_;
+  List<Waiting> all_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::net

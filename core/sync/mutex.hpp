@@ -82,7 +82,7 @@ class Mutex {
   struct Entry : Waiter {
     bool handed = false;  ///< out of the queue as the owner
   };
-  BasicWaitQueue<Entry> queue_;
+  BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::sync

@@ -81,7 +81,7 @@ struct PoolState : std::enable_shared_from_this<PoolState> {
   };
   struct alignas(kCacheLine) Part {
     mutable Lock lock;
-    std::unordered_map<std::string, std::shared_ptr<Origin>, Hash, std::equal_to<>> origins;
+    std::unordered_map<std::string, std::shared_ptr<Origin>, Hash, std::equal_to<>> origins FIBERD_GUARDED_BY(lock);
   };
   static constexpr std::size_t kParts = 16;
   static constexpr std::size_t kKept = 64;  // origins of a part that may be there without a connection

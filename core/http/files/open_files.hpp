@@ -116,9 +116,9 @@ class OpenFiles {
   Map map_ FIBERD_GUARDED_BY(lock_);
   List<KeptFile> with_descriptors_ FIBERD_GUARDED_BY(lock_);  // front: longest unused
   List<KeptFile> in_memory_ FIBERD_GUARDED_BY(lock_);         // those without any, likewise
-  std::size_t files_ = 0;
-  std::size_t descriptors_ = 0;
-  std::uint64_t memory_ = 0;
+  std::size_t files_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::size_t descriptors_ FIBERD_GUARDED_BY(lock_) = 0;
+  std::uint64_t memory_ FIBERD_GUARDED_BY(lock_) = 0;
 };
 
 }  // namespace fiberd::http

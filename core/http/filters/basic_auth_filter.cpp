@@ -207,9 +207,13 @@ class BasicAuthFilter final : public Filter {
 
 }  // namespace
 
-Result<std::shared_ptr<Filter>> make_basic_auth_filter(BasicAuthOptions options, std::string* why) {
+bool is_realm(std::string_view text) noexcept {
   const auto plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
-  if (options.realm.empty() || !std::all_of(options.realm.begin(), options.realm.end(), plain)) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), plain);
+}
+
+Result<std::shared_ptr<Filter>> make_basic_auth_filter(BasicAuthOptions options, std::string* why) {
+  if (!is_realm(options.realm)) {
     if (why != nullptr) *why = "the realm is a short text without quotes, backslashes and control characters";
     return fail(std::errc::invalid_argument);
   }

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/base/result.hpp"
 #include "core/http/filter.hpp"
@@ -31,6 +32,9 @@ struct BasicAuthMetrics {
   metric::Counter* hashed = nullptr;  ///< passwords that were hashed
   metric::Counter* file_errors = nullptr;  ///< files that were changed and not taken
 };
+
+/// A short text without quotes, backslashes and control characters.
+[[nodiscard]] bool is_realm(std::string_view text) noexcept;
 
 struct BasicAuthOptions {
   std::string file;                                               ///< htpasswd.hpp says which hashes

@@ -62,7 +62,7 @@ class CorsFilter final : public Filter {
     metric::count(metrics_.refused);
     ex.set_refusal("preflight");
     const Field vary{"Vary", kVary};
-    const std::string text = "403 Forbidden: this " + std::string(decision.reason) + " is not allowed across origins\n";
+    const std::string text = "403 Forbidden: not allowed across origins: " + std::string(decision.reason) + "\n";
     return ex.respond(403, "text/plain; charset=utf-8", text, {&vary, 1});
   }
 

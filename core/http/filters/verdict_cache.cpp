@@ -40,19 +40,19 @@ VerdictCache::Entry* VerdictCache::entry_of(std::vector<Set>& sets, const Key& k
 }
 
 std::optional<bool> VerdictCache::find(const Key& key, std::int64_t now) noexcept {
-  if (yes_.empty()) return std::nullopt;
   const LockGuard guard(lock_);
+  if (yes_.empty()) return std::nullopt;
   if (const Entry* const e = entry_of(yes_, key); e != nullptr && e->until > now) return true;
   if (const Entry* const e = entry_of(no_, key); e != nullptr && e->until > now) return false;
   return std::nullopt;
 }
 
 void VerdictCache::keep(const Key& key, bool verdict, std::int64_t now) noexcept {
-  if (yes_.empty()) return;
   const std::int64_t until = time_after(now, verdict ? yes_for_ : no_for_);
   if (until <= now) return;
-  std::vector<Set>& sets = verdict ? yes_ : no_;
   const LockGuard guard(lock_);
+  if (yes_.empty()) return;
+  std::vector<Set>& sets = verdict ? yes_ : no_;
   Entry* entry = entry_of(sets, key);
   if (entry == nullptr) {
     Set& set = sets[key.low & (sets.size() - 1)];

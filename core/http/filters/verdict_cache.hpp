@@ -50,8 +50,8 @@ class VerdictCache {
   std::chrono::nanoseconds yes_for_;
   std::chrono::nanoseconds no_for_;
   Lock lock_;
-  std::vector<Set> yes_;
-  std::vector<Set> no_;
+  std::vector<Set> yes_ FIBERD_GUARDED_BY(lock_);
+  std::vector<Set> no_ FIBERD_GUARDED_BY(lock_);
 };
 
 }  // namespace fiberd::http

@@ -198,3 +198,22 @@ TEST_CASE("what cannot be opened just now is missing from what is provided, and 
   REQUIRE(again.http.size() == 1);
   CHECK(again.http[0].whole);
 }
+
+TEST_CASE("one wrong value is told once, at its own place, and in one line", "[daemon][provision]") {
+  const test::TemporaryDirectory dir;
+  const std::string users = dir.write("users", "u:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n");
+  const std::string head = "admin: {address: off}\nlisteners: [{name: w, address: \"127.0.0.1:0\", http: {";
+  const auto expect = [&](const std::string& http, const std::string& key) {
+    const std::vector<std::string> lines = said(head + http + "}}]\n");
+    INFO(http);
+    REQUIRE(lines.size() == 1);
+    INFO(lines[0]);
+    CHECK(lines[0].find(key + ": ") != std::string::npos);
+    CHECK(lines[0].find_first_of("\r\n") == std::string::npos);
+  };
+  expect("server: \"a\\r\\nX: 1\", routes: [{path: /, respond: {body: x}}]", "http.server");
+  for (const char* const realm : {"a\\nb", "caf\\u00e9"})
+    expect("routes: [{path: /, respond: {body: x}, basic_auth: {file: \"" + users + "\", realm: \"" + realm + "\"}}]",
+           "basic_auth.realm");
+  expect("mime_types: {\".x\": \"text/html\\nX: y\"}, routes: [{path: /, respond: {body: x}}]", "mime_types");
+}
