@@ -15,12 +15,12 @@
 #include "config/reader.hpp"
 #include "config/text_rules.hpp"
 #include "config/tree.hpp"
+#include "core/base/characters.hpp"
 
 namespace fiberd::config {
 
 /// One line, whatever the values are that it quotes.
 static std::string in_one_line(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
   for (const char c : text) {
@@ -28,7 +28,7 @@ static std::string in_one_line(std::string_view text) {
     if (byte >= 0x20 && byte != 0x7f)
       out += c;
     else
-      out += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 15U]};
+      out += {'\\', 'x', ascii::kHexDigits[byte >> 4U], ascii::kHexDigits[byte & 15U]};
   }
   return out;
 }

@@ -117,7 +117,8 @@ std::vector<std::pair<std::string, std::string>> read_mime_types(const Reader& h
     if (const std::string wrong = check_media_type(std::string_view(type).substr(0, type.find(';')), false);
         !wrong.empty())
       http.report("mime_types", i, wrong);
-    check_field(http, "mime_types", i, type);
+    else
+      check_field(http, "mime_types", i, type);
   }
   return types;
 }

@@ -219,11 +219,11 @@ Connection::Step Connection::read_more() noexcept {
     if (!n && n.error() == std::errc::operation_would_block) {
       if (end_ == 0) {
         if (stream_->is_shut_down()) return Step::close;  // cut by a stop
-        if (++tries == kIdleTries) {
+        if (go_idle()) return Step::gone;
+        if (!stream_->bytes_waiting() && ++tries == kIdleTries) {
           count(metrics().spawn_refused);
           return Step::close;
         }
-        if (go_idle()) return Step::gone;
         continue;
       }
       n = read_rest_of_head();

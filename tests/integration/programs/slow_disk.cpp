@@ -1,12 +1,14 @@
 // The daemon on a disk that does not answer: what a reload reads comes when the file DISK_ANSWERS is there. Its command
-// line is "run -c FILE".
+// line is "run -c FILE". Of the daemon it knows more than what is installed.
 #include <chrono>
 #include <cstdlib>
-#include <fiberd/config/config.hpp>
-#include <fiberd/core/base/log.hpp>
-#include <fiberd/daemon/run.hpp>
 #include <filesystem>
+#include <string>
 #include <thread>
+
+#include "config/config.hpp"
+#include "core/base/log.hpp"
+#include "daemon/run.hpp"
 
 using namespace fiberd;
 

@@ -165,8 +165,8 @@ TEST_CASE("what cannot be opened just now is missing from what is provided, and 
   const test::TemporaryDirectory dir;
   const std::string users = dir.write("users", "u:$2y$04$8mXlPNoWfA0eIyI2TDs2AeJWaIk9XMkGrRkQIMFzfqCcWG9d7SiCe\n");
   const std::string page = dir.write("page.html", "sorry");
-  const std::string secret = "basic_auth: {file: \"" + users + "\"}, error_pages: [{status: 404, file: \"" + page +
-                             "\"}], files: {root: \"" + dir.path() + "\"}";
+  const std::string secret = "basic_auth: {file: \"" + users + "\"}, error_pages: {404: \"" + page +
+                             "\"}, files: {root: \"" + dir.path() + "\"}";
   const config::Outcome outcome = config::load_text(route(secret), "f.yaml");
   REQUIRE(outcome.ok());
   const Handlers handlers;
