@@ -134,8 +134,8 @@ class TcpStream final : public ByteStream {
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
 
   // The descriptor's own (poll_descriptor.hpp), while the stream is open.
-  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept override {
-    return descriptor_->go_idle(handler, deadline);
+  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept override {
+    return descriptor_->go_idle(handler, argument, deadline);
   }
   [[nodiscard]] bool claim_idle() noexcept override { return descriptor_->claim_idle(); }
   [[nodiscard]] bool is_idle() const noexcept override { return descriptor_->is_idle(); }

@@ -31,7 +31,8 @@ bool Connection::wait_idle(Deadline limit) noexcept {
     if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
     c.finish();
   };
-  return stream_->go_idle({kReady, kTimeout, this}, limit);
+  static constexpr runtime::IdleHandler kHandler{kReady, kTimeout};
+  return stream_->go_idle(kHandler, this, limit);
 }
 
 /// True: the connection is no longer ours. False: bytes are there already; read.
