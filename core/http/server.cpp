@@ -34,7 +34,6 @@ Server::~Server() { all_.cancel(); }
 
 void Server::note(const Site& site) noexcept {
   const SiteOptions& o = site.options();
-  header_timeout_.store(o.timeouts.header.count(), std::memory_order_relaxed);
   ask_site_.store(site.wants_client() || o.timeouts.age.count() != 0 || o.requests != 0, std::memory_order_relaxed);
 }
 

@@ -113,9 +113,9 @@ class Server {
   // Grows behind each store into site_: who has a Site in hand, and the number from before it was read, sees by that
   // whether there is a newer one.
   std::atomic<std::uint32_t> site_version_{0};
-  // What accepting asks of the Site: told by use(), for to hold one costs as much as the rest.
-  std::atomic<std::int64_t> header_timeout_{0};
-  std::atomic<bool> ask_site_{false};  // it bounds connections' lives, or wants to know clients' addresses
+  // It bounds connections' lives, or wants to know clients' addresses: told by use(), for to hold a Site costs as much
+  // as the rest of accepting.
+  std::atomic<bool> ask_site_{false};
   const context::Cancelable all_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns

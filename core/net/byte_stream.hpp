@@ -62,7 +62,8 @@ class ByteStream {
   // ---- idle
   /// As runtime::PollDescriptor::go_idle(): false when bytes are there already; else exactly one of on_ready,
   /// on_timeout and a claim_idle() that succeeds, and until then nothing else of the stream is called.
-  [[nodiscard]] virtual bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept = 0;
+  [[nodiscard]] virtual bool go_idle(const runtime::IdleHandler& handler, void* argument,
+                                     Deadline deadline) noexcept = 0;
   /// From anywhere: true for exactly one caller, who owns the connection then.
   [[nodiscard]] virtual bool claim_idle() noexcept = 0;
   /// A hint.

@@ -95,14 +95,14 @@ void ProxyAcceptor::accept(Admitted&& connection) noexcept {
 
 /// Reads what is there, and waits for more without a fiber, hands over or closes. By the owner, who is none afterwards.
 void ProxyAcceptor::advance(Waiting& w) noexcept {
-  static constexpr auto kReady = [](void* argument) noexcept {
-    auto& waiting = *static_cast<Waiting*>(argument);
-    waiting.acceptor.advance(waiting);
-  };
-  static constexpr auto kTimeout = [](void* argument) noexcept {
-    auto& waiting = *static_cast<Waiting*>(argument);
-    waiting.acceptor.close(waiting, ProxyClosed::timeout);
-  };
+  static constexpr runtime::IdleHandler kHandler{[](void* argument) noexcept {
+                                                   auto& waiting = *static_cast<Waiting*>(argument);
+                                                   waiting.acceptor.advance(waiting);
+                                                 },
+                                                 [](void* argument) noexcept {
+                                                   auto& waiting = *static_cast<Waiting*>(argument);
+                                                   waiting.acceptor.close(waiting, ProxyClosed::timeout);
+                                                 }};
   // That it need not wait, and that then nothing is new, is again and again so only if epoll is full.
   static constexpr unsigned kTries = 16;
   std::array<char, 512> bytes;
@@ -118,7 +118,7 @@ void ProxyAcceptor::advance(Waiting& w) noexcept {
     } else if (n == 0 || n != -EAGAIN) {
       return close(w, ProxyClosed::ended);
     }
-    if (w.stream.go_idle({kReady, kTimeout, &w}, w.limit)) return;
+    if (w.stream.go_idle(kHandler, &w, w.limit)) return;
     ++tries;
   }
   close(w, ProxyClosed::resources);

@@ -35,7 +35,7 @@ struct Fiber {
   std::uint32_t locks = 0;     ///< LockThreads that live
   Machine* machine = nullptr;  ///< the one it is locked to; then it counts as pinned, too
   // Touched by waits with a deadline, by spawn and at the end.
-  Timer timer;
+  FiberTimer timer;
   void* locals = nullptr;  ///< fiber-local storage
   UniqueFunction function;
   std::string_view name;

@@ -18,12 +18,12 @@ class Poller;
 enum class Direction : std::uint8_t { read, write };
 
 /// Called when an idle descriptor becomes readable, times out or is closed by closing the Poller. Runs inside the
-/// scheduler, not on a fiber: must not park or throw; it typically calls spawn().
+/// scheduler, not on a fiber: must not park or throw; it typically calls spawn(). One for each kind of owner, which
+/// outlives them all; what it is called with goes beside it.
 struct IdleHandler {
   void (*on_ready)(void* argument) noexcept = nullptr;
   /// The idle deadline passed. The descriptor has left the idle state; the callee owns it now.
   void (*on_timeout)(void* argument) noexcept = nullptr;
-  void* argument = nullptr;
 };
 
 /// Told when the peer goes away while the descriptor is active and nobody may be reading. Intrusive: outlives its being
@@ -60,7 +60,7 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   /// Goes idle: no fiber, no stack. When the descriptor becomes readable (or already is: returns false then and the
   /// caller should read), `handler` runs once and the descriptor is active again. `deadline` → on_timeout.
   /// Exactly one of: false returned, on_ready, on_timeout, or a successful claim_idle() by someone else.
-  [[nodiscard]] bool go_idle(const IdleHandler& handler, Deadline deadline) noexcept;
+  [[nodiscard]] bool go_idle(const IdleHandler& handler, void* argument, Deadline deadline) noexcept;
   /// Takes an idle descriptor away from its handler (drain, reclaim, reload): true for exactly one caller, and then
   /// neither on_ready nor on_timeout will run.
   [[nodiscard]] bool claim_idle() noexcept;
@@ -84,7 +84,6 @@ class PollDescriptor : private Timer {  // the idle deadline's node
 
  private:
   friend class PollDescriptorPool;
-  friend class TimerHeap;
   friend void deliver_to_descriptor(void*, std::uint16_t, std::uint32_t) noexcept;
   PollDescriptor() noexcept;
   static void on_idle_timer(Timer& timer) noexcept;
@@ -92,17 +91,25 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   void deliver(std::uint32_t events, std::uint16_t generation) noexcept;
   void tell_watch(std::uint16_t generation) noexcept;
 
+  // Of registered_, which changes under register_lock_ once the descriptor is open: in epoll, for reading; for writing
+  // too; somebody watches; above them the slot whose Poller it is in.
+  static constexpr std::uint16_t kRead = 1;
+  static constexpr std::uint16_t kWrite = 2;
+  static constexpr std::uint16_t kWatched = 4;
+  static constexpr unsigned kSlotShift = 3;
+
+  std::atomic<std::uint16_t> registered_{0};  // first: it lies where the Timer's last word ends
   PollWord words_[2];
-  IdleHandler idle_;  // while idle; while watched its argument is the HangUpWatch, under register_lock_
-  std::atomic<std::int64_t> idle_deadline_{0};
-  Poller* poller_ = nullptr;
-  PollDescriptor* next_free_ = nullptr;
+  const IdleHandler* idle_handler_ = nullptr;  // while idle
+  void* argument_ =
+      nullptr;  // the handler's; while watched the HangUpWatch, under register_lock_; in the pool the next
   UseWord use_;
-  std::uint32_t idle_generation_ = 0;
+  std::uint32_t idle_generation_ = 0;  // of the last idle period; odd: it had a deadline
   int fd_ = -1;
   Lock register_lock_;
-  std::atomic<bool> watched_{false};         // changes under register_lock_
-  std::atomic<std::uint8_t> registered_{0};  // bit 0: in epoll, for reading; bit 1: for writing too
 };
+
+// One for each connection, and most are idle.
+static_assert(sizeof(PollDescriptor) == 88);
 
 }  // namespace fiberd::runtime

@@ -11,8 +11,10 @@
 namespace fiberd::runtime {
 
 static constexpr std::size_t kSlab = std::size_t{64} * 1024;
-static constexpr std::size_t kHead = 4096;
-static constexpr std::uint32_t kCapacity = (kSlab - kHead) / sizeof(PollDescriptor);
+static constexpr std::size_t kPage = 4096;
+static constexpr std::size_t kHead = 40;
+static constexpr std::uint32_t kStaying = (kPage - kHead) / sizeof(PollDescriptor);  // those in the first page
+static constexpr std::uint32_t kCapacity = kStaying + (kSlab - kPage) / sizeof(PollDescriptor);
 
 struct PollDescriptorPool::Slab : ListHook {
   PollDescriptor* free = nullptr;
@@ -22,17 +24,30 @@ struct PollDescriptorPool::Slab : ListHook {
 
   [[nodiscard]] bool full() const noexcept { return used == kCapacity; }
   [[nodiscard]] void* place(std::uint32_t i) noexcept {
-    return reinterpret_cast<char*>(this) + kHead + i * sizeof(PollDescriptor);
+    char* const begin = reinterpret_cast<char*>(this);
+    return i < kStaying ? begin + kHead + i * sizeof(PollDescriptor)
+                        : begin + kPage + (i - kStaying) * sizeof(PollDescriptor);
   }
+  void put_free(PollDescriptor& d) noexcept { d.argument_ = std::exchange(free, &d); }
   PollDescriptor* take() noexcept {
     ++used;
-    if (free != nullptr) return std::exchange(free, free->next_free_);
+    if (free != nullptr) return std::exchange(free, static_cast<PollDescriptor*>(free->argument_));
     auto* const d = new (place(made++)) PollDescriptor;
     d->use_.begin_with(era);
     return d;
   }
   static Slab& of(PollDescriptor& d) noexcept {
     return *reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(&d) & ~(kSlab - 1));
+  }
+  /// None is in use: what is not in the first page is given up.
+  void cool() noexcept {
+    static_assert(sizeof(Slab) <= kHead);
+    free = nullptr;
+    made = std::min(made, kStaying);
+    for (std::uint32_t i = made; i-- > 0;) put_free(*static_cast<PollDescriptor*>(place(i)));
+    // The generation of what is made here next differs from that of what was here last.
+    era = era % 0x7fff + 1;
+    (void)madvise(reinterpret_cast<char*>(this) + kPage, kSlab - kPage, MADV_DONTNEED);
   }
 };
 
@@ -85,19 +100,14 @@ void PollDescriptorPool::give_back(PollDescriptor& d) noexcept {
     const LockGuard guard(lock_);
     if (slab.full()) usable_.push_front(slab);
     slab.era = std::max<std::uint32_t>(slab.era, d.use_.generation());
-    d.next_free_ = slab.free;
-    slab.free = &d;
+    slab.put_free(d);
     if (--slab.used != 0) return;
     List<Slab>::remove(slab);
     unneeded = std::exchange(empty_, &slab);
     if (unneeded == nullptr) return;
     --warm_;
   }
-  // In no list, so nobody else's. The generation of what is made here next differs from that of what was here last.
-  unneeded->free = nullptr;
-  unneeded->made = 0;
-  unneeded->era = unneeded->era % 0x7fff + 1;
-  (void)madvise(reinterpret_cast<char*>(unneeded) + kHead, kSlab - kHead, MADV_DONTNEED);
+  unneeded->cool();  // in no list, so nobody else's
   const LockGuard guard(lock_);
   cold_.push_front(*unneeded);
 }

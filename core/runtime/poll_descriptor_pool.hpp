@@ -4,9 +4,10 @@
 // PollDescriptor; but pages are, so that a crowd of connections is not paid for when it has gone.
 //
 // Slabs of 64 KiB at addresses that are multiples of 64 KiB: a descriptor's slab is found by masking its address. The
-// first page holds the slab's head and stays; the others hold the descriptors, and go back to the kernel when none of
-// them is in use. What a late event reads there is zeros, and no use of a descriptor has generation 0. One empty slab
-// is kept as it is: else connections that come and go one at a time would cost a madvise each.
+// first page holds the slab's head, and behind it descriptors that stay made; it stays. The other pages hold nothing
+// but descriptors, and go back to the kernel when none of the slab's is in use. What a late event reads there is zeros,
+// and no use of a descriptor has generation 0. One empty slab is kept as it is: else connections that come and go one
+// at a time would cost a madvise each.
 #include <cstddef>
 #include <cstdint>
 

@@ -28,7 +28,7 @@ static void* pointer_of(const epoll_event& event) noexcept {
 
 static void prefetch_lines(const void* object) noexcept {
   const auto* const at = static_cast<const char*>(object);
-  for (std::size_t i = 0; i < 3; ++i) __builtin_prefetch(at + i * kCacheLine, 1);
+  for (std::size_t i = 0; i < 2; ++i) __builtin_prefetch(at + i * kCacheLine, 1);
 }
 
 Poller::~Poller() {

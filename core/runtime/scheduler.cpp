@@ -347,6 +347,11 @@ Poller& Scheduler::poller_for_caller() noexcept {
   return slots_[0]->poller;
 }
 
+unsigned Scheduler::slot_for_caller() noexcept {
+  const Machine* const m = Machine::current_machine();
+  return m != nullptr && m->processor != nullptr ? m->processor->slot->index : 0;
+}
+
 TimerHeap& Scheduler::timer_heap_for_caller() noexcept { return instance()->poller_for_caller().timers; }
 
 void Scheduler::timer_became_first(TimerHeap& heap) noexcept {

@@ -96,6 +96,11 @@ class Scheduler {
   [[nodiscard]] static TimerHeap& timer_heap_for_caller() noexcept;
   static void timer_became_first(TimerHeap& heap) noexcept;
   [[nodiscard]] Poller& poller_for_caller() noexcept;
+  [[nodiscard]] unsigned slot_for_caller() noexcept;
+  /// nullptr: there is no such slot in this runtime.
+  [[nodiscard]] Poller* poller_of(unsigned slot) noexcept {
+    return slot < slot_count_.load(std::memory_order_acquire) ? &slots_[slot]->poller : nullptr;
+  }
 
   // ---- handoff.cpp
   void set_gomaxprocs(unsigned n);

@@ -11,10 +11,10 @@ static constexpr std::size_t kKept = 1024;  // places that a heap keeps whatever
 static constexpr std::int64_t kSequenceBits = 10;
 static constexpr std::int64_t kSequenceMask = (std::int64_t{1} << kSequenceBits) - 1;
 
-std::atomic<std::uint32_t> TimerHeap::epoch_{0};
+std::atomic<std::uint16_t> TimerHeap::epoch_{0};
 
 Timer::~Timer() {
-  if (heap_.load(std::memory_order_relaxed) != nullptr) cancel();
+  if ((place_.load(std::memory_order_relaxed) & kHangs) != 0) cancel();
 }
 
 void Timer::arm(Deadline deadline) noexcept {
@@ -25,13 +25,15 @@ void Timer::arm(Deadline deadline) noexcept {
   std::int64_t wanted = deadline.ns();
   if (callback_ == nullptr) {
     wanted = wanted > INT64_MAX - 2 * kSequenceMask ? INT64_MAX - kSequenceMask - 1 : wanted + kSequenceMask;
-    wanted = (wanted & ~kSequenceMask) | (static_cast<std::int64_t>(ticket.load().sequence()) & kSequenceMask);
+    wanted = (wanted & ~kSequenceMask) |
+             (static_cast<std::int64_t>(static_cast<FiberTimer*>(this)->ticket.load().sequence()) & kSequenceMask);
   }
   wanted_.store(wanted, std::memory_order_seq_cst);
   for (;;) {
-    TimerHeap* const heap = heap_.load(std::memory_order_seq_cst);
-    if (heap != nullptr && heap_time_.load(std::memory_order_relaxed) <= wanted) return;
-    TimerHeap& target = heap != nullptr ? *heap : heap_to_go_into();
+    const std::uintptr_t place = place_.load(std::memory_order_seq_cst);
+    const bool hangs = (place & kHangs) != 0;
+    if (hangs && heap_time_.load(std::memory_order_relaxed) <= wanted) return;
+    TimerHeap& target = hangs ? *heap_of(place) : heap_to_go_into();
     TimerHeap::Inserted inserted{};
     {
       const LockGuard guard(target.lock_);
@@ -43,11 +45,11 @@ void Timer::arm(Deadline deadline) noexcept {
   }
 }
 
-/// The node may outlive that heap, which knows only the nodes that are in it, and be armed or cancelled again.
+/// The node may outlive that heap, which knows only the nodes that are in it, and be armed or cancelled again. The
+/// epoch is read first: it is written behind the place, so the place that is read then is of that epoch or later.
 TimerHeap* Timer::last_heap() const noexcept {
-  TimerHeap* const last = last_heap_.load(std::memory_order_acquire);
-  return last_epoch_.load(std::memory_order_relaxed) == TimerHeap::epoch_.load(std::memory_order_relaxed) ? last
-                                                                                                          : nullptr;
+  if (last_epoch_.load(std::memory_order_acquire) != TimerHeap::epoch_.load(std::memory_order_relaxed)) return nullptr;
+  return heap_of(place_.load(std::memory_order_seq_cst));
 }
 
 /// While its callback runs a node goes nowhere but into the heap that runs it: cancel() waits for one heap.
@@ -62,10 +64,11 @@ TimerHeap& Timer::heap_to_go_into() const noexcept {
 void Timer::cancel() noexcept {
   do {
     wanted_.store(Deadline::never().ns(), std::memory_order_seq_cst);
-    for (TimerHeap* heap = heap_.load(std::memory_order_seq_cst); heap != nullptr;
-         heap = heap_.load(std::memory_order_seq_cst)) {
-      const LockGuard guard(heap->lock_);
-      if (heap_.load(std::memory_order_relaxed) == heap) heap->remove(*this);
+    for (std::uintptr_t place = place_.load(std::memory_order_seq_cst); (place & kHangs) != 0;
+         place = place_.load(std::memory_order_seq_cst)) {
+      TimerHeap& heap = *heap_of(place);
+      const LockGuard guard(heap.lock_);
+      if (place_.load(std::memory_order_relaxed) == place) heap.remove(*this);
     }
     if (callback_ == nullptr) break;
     // The callback may run right now on another thread; or on this one, when it closes its own owner.
@@ -74,24 +77,25 @@ void Timer::cancel() noexcept {
            last->firing_thread_.load(std::memory_order_relaxed) != thread_locals())
       cpu_relax();
     // It may have armed its timer again before it ended.
-  } while (heap_.load(std::memory_order_seq_cst) != nullptr);
+  } while ((place_.load(std::memory_order_seq_cst) & kHangs) != 0);
 }
 
 TimerHeap::~TimerHeap() {
-  for (const Entry& e : heap_) e.timer->heap_.store(nullptr, std::memory_order_relaxed);
+  for (const Entry& e : heap_) e.timer->place_.store(0, std::memory_order_relaxed);
 }
 
 TimerHeap::Inserted TimerHeap::insert(Timer& timer) noexcept {
-  TimerHeap* owner = timer.heap_.load(std::memory_order_relaxed);
-  if (owner == nullptr && timer.heap_.compare_exchange_strong(owner, this, std::memory_order_seq_cst)) {
-    owner = this;
-    timer.last_epoch_.store(epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    timer.last_heap_.store(this, std::memory_order_release);
+  const std::uintptr_t here = reinterpret_cast<std::uintptr_t>(this) | Timer::kHangs;
+  std::uintptr_t place = timer.place_.load(std::memory_order_relaxed);
+  while ((place & Timer::kHangs) == 0) {
+    if (!timer.place_.compare_exchange_strong(place, here, std::memory_order_seq_cst)) continue;
+    place = here;
+    timer.last_epoch_.store(epoch_.load(std::memory_order_relaxed), std::memory_order_release);
     heap_.push_back({INT64_MAX, &timer});
     timer.index_ = static_cast<std::uint32_t>(heap_.size() - 1);
     count_.store(heap_.size(), std::memory_order_relaxed);
   }
-  if (owner != this) return Inserted::elsewhere;
+  if (place != here) return Inserted::elsewhere;
   // What counts is what is wanted now, not what was wanted when the caller decided to insert.
   const std::int64_t time = timer.wanted_.load(std::memory_order_seq_cst);
   if (heap_[timer.index_].time <= time && time != INT64_MAX) return Inserted::behind;
@@ -107,7 +111,7 @@ TimerHeap::Inserted TimerHeap::insert(Timer& timer) noexcept {
 void TimerHeap::take_out(Timer& timer) noexcept {
   erase(timer.index_);
   timer.heap_time_.store(INT64_MAX, std::memory_order_relaxed);
-  timer.heap_.store(nullptr, std::memory_order_seq_cst);
+  timer.place_.store(reinterpret_cast<std::uintptr_t>(this), std::memory_order_seq_cst);
 }
 
 void TimerHeap::remove(Timer& timer) noexcept {
@@ -140,7 +144,7 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
     if (timer.callback_ != nullptr) {
       timer.callback_(timer);
     } else {
-      const Ticket ticket = timer.ticket.load();
+      const Ticket ticket = static_cast<FiberTimer&>(timer).ticket.load();
       if ((static_cast<std::int64_t>(ticket.sequence()) & kSequenceMask) == (wanted & kSequenceMask))
         wake(ticket, Wake::timeout);
     }

@@ -7,7 +7,7 @@
 // lost.
 //
 // The heaps' race. A node that no heap has may be inserted by its armer into one heap and by the heap that just popped
-// it into another: whoever moves `heap_` from null by CAS has it, the loser looks again. A node in no heap has no time
+// it into another: whoever moves `place_` to a heap by CAS has it, the loser looks again. A node in no heap has no time
 // (heap_time_ is INT64_MAX), so between the claim and the insertion nobody trusts an old one.
 //
 // The owner's race. cancel() lets the owner free the node, so run() marks it as `firing_` before it takes it out of the
@@ -73,7 +73,9 @@ class TimerHeap {
   void publish() noexcept FIBERD_REQUIRES(lock_);
   void shrink() noexcept FIBERD_REQUIRES(lock_);
 
-  static std::atomic<std::uint32_t> epoch_;  // runtimes that have ended: one lives at a time
+  // Runtimes that have ended, one lives at a time; modulo 65,536: no node waits through so many of them to be armed
+  // again.
+  static std::atomic<std::uint16_t> epoch_;
 
   Lock lock_;
   std::atomic<std::int64_t> earliest_{INT64_MAX};

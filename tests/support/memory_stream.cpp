@@ -47,7 +47,7 @@ void MemoryStream::Link::break_off() {
 MemoryStream::IdleTimer::IdleTimer(MemoryStream& stream) noexcept
     : Timer([](Timer& timer) noexcept {
         MemoryStream& s = static_cast<IdleTimer&>(timer).owner;
-        if (std::exchange(s.idle_, false)) s.handler_.on_timeout(s.handler_.argument);
+        if (std::exchange(s.idle_, false)) s.handler_->on_timeout(s.argument_);
       }),
       owner(stream) {}
 
@@ -146,9 +146,10 @@ Result<void> MemoryStream::shutdown_write() noexcept {
   return {};
 }
 
-bool MemoryStream::go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept {
+bool MemoryStream::go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept {
   if (readable() || shut_down_ || link_->faults.never_idle) return false;
-  handler_ = handler;
+  handler_ = &handler;
+  argument_ = argument;
   idle_ = true;
   timer_.arm(deadline);
   return true;
@@ -164,7 +165,7 @@ void MemoryStream::arrived() noexcept {
   rouse(link_->to_server.reader);
   if (hung_up() && watch_ != nullptr) watch_->on_hang_up(*watch_, link_->reset);
   if (!claim_idle()) return;
-  handler_.on_ready(handler_.argument);
+  handler_->on_ready(argument_);
 }
 
 Result<void> MemoryStream::watch_hang_up(runtime::HangUpWatch& watch) noexcept {

@@ -65,7 +65,7 @@ class MemoryStream final : public net::ByteStream {
   [[nodiscard]] Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count, Deadline deadline,
                                                   runtime::Cancellation* cancellation) noexcept override;
   Result<void> shutdown_write() noexcept override;
-  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept override;
+  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept override;
   [[nodiscard]] bool claim_idle() noexcept override;
   [[nodiscard]] bool is_idle() const noexcept override { return idle_; }
   [[nodiscard]] Result<void> watch_hang_up(runtime::HangUpWatch& watch) noexcept override;
@@ -92,7 +92,8 @@ class MemoryStream final : public net::ByteStream {
 
   std::shared_ptr<Link> link_;
   IdleTimer timer_;
-  runtime::IdleHandler handler_{};
+  const runtime::IdleHandler* handler_ = nullptr;
+  void* argument_ = nullptr;
   runtime::HangUpWatch* watch_ = nullptr;
   bool idle_ = false;
   bool shut_down_ = false;

@@ -31,7 +31,7 @@ class alignas(kCacheLine) Shelf {
                                       Deadline until) noexcept {
     const LockGuard guard(lock_);
     connection->shelf = this;  // before: the Poller may have won it when this returns
-    if (!connection->stream.go_idle(handler, until)) return connection;
+    if (!connection->stream.go_idle(handler, connection.get(), until)) return connection;
     list_.push_front(*connection.release());
     size_.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
@@ -242,7 +242,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   void shelve(ConnectionPointer connection) noexcept {
-    static constexpr runtime::IdleHandler kHandler{&Origin::on_bytes, &Origin::on_idle_timeout, nullptr};
+    static constexpr runtime::IdleHandler kHandler{&Origin::on_bytes, &Origin::on_idle_timeout};
     const PoolOptions& options = state_->options;
     if (idle_.fetch_add(1, std::memory_order_relaxed) >= options.idle) {
       idle_.fetch_sub(1, std::memory_order_relaxed);
@@ -251,12 +251,10 @@ class Origin : public std::enable_shared_from_this<Origin> {
     if (state_->metrics.idle != nullptr) state_->metrics.idle->add();
     Shelf& shelf = own_shelf();
     connection->idle_since = runtime::coarse_now();
-    runtime::IdleHandler handler = kHandler;
-    handler.argument = connection.get();
     const Deadline until = Deadline::after(connection->idle_since, options.idle_time);
     // An edge of bytes that were read long ago may still stand; twice is more than that.
     for (int i = 0; i < 3; ++i) {
-      connection = shelf.put(std::move(connection), handler, until);
+      connection = shelf.put(std::move(connection), kHandler, until);
       if (connection == nullptr) return;
       if (!is_silent(*connection)) break;
     }

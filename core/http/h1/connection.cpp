@@ -31,6 +31,7 @@
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
 #include "core/base/random.hpp"
+#include "core/http/client_context.hpp"
 #include "core/http/site/dispatch.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -48,10 +49,24 @@ static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
 }
 // ---------------------------------------------------------------------------------------------- states
 
-void Connection::expect_head() noexcept {
-  const std::chrono::nanoseconds patience(server_.header_timeout_.load(std::memory_order_relaxed));
-  head_deadline_ = time_after(runtime::coarse_now(), patience);
-}
+Connection::Connection(Server& server, net::TcpStream&& stream, net::Place place, const net::PeerAddress& peer) noexcept
+    : server_(server),
+      stream_(std::move(stream)),
+      place_(std::move(place)),
+      waiting_since_(runtime::coarse_now()),
+      client_(nullptr),
+      retire_at_(coarse(waiting_since_.load(std::memory_order_relaxed)) + kMostAge),
+      peer_(peer) {}
+
+Connection::Connection(Server& server, std::unique_ptr<net::ByteStream> stream, net::Place place,
+                       const net::PeerAddress& peer) noexcept
+    : server_(server),
+      stream_(std::move(stream)),
+      place_(std::move(place)),
+      waiting_since_(runtime::coarse_now()),
+      client_(nullptr),
+      retire_at_(coarse(waiting_since_.load(std::memory_order_relaxed)) + kMostAge),
+      peer_(peer) {}
 
 void Connection::set_lifetime(const SiteOptions& o) noexcept {
   const std::int64_t now = runtime::coarse_now();
@@ -59,17 +74,19 @@ void Connection::set_lifetime(const SiteOptions& o) noexcept {
   // Clients that came together shall not come back together.
   Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
   const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
-  if (o.timeouts.age.count() != 0)
-    retire_at_ = time_after(now, std::chrono::nanoseconds(static_cast<std::int64_t>(
-                                     std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18))));
+  if (o.timeouts.age.count() != 0) {
+    const auto age = static_cast<std::int64_t>(std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18));
+    const std::int64_t units = (time_after(now, std::chrono::nanoseconds(age)) >> 24U) - (now >> 24U) + 1;
+    retire_at_ = coarse(now) + static_cast<std::uint32_t>(std::min<std::int64_t>(units, kMostAge));
+  }
   if (o.requests != 0)
-    most_requests_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
+    requests_left_ = static_cast<std::uint32_t>(std::max<std::int64_t>(
         1, std::min<std::int64_t>(UINT32_MAX, std::llround(static_cast<double>(o.requests) * factor))));
 }
 
 void Connection::count_retired() const noexcept {
   const ServerMetrics& m = metrics();
-  count(requests_ >= most_requests_ ? m.closed_requests : m.closed_age);
+  count(requests_left_ == 0 ? m.closed_requests : m.closed_age);
 }
 
 void Connection::start(runtime::FiberName fiber_name) noexcept {
@@ -84,41 +101,48 @@ void Connection::start(runtime::FiberName fiber_name) noexcept {
 
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
-  client_.reset();        // before the descriptor that it watches
+  delete client_;         // before the descriptor that it watches
   stream_->close();
   place_.give_back();
   server_.destroy(*this);
 }
 
 ClientContext& Connection::client() {
-  if (client_ == nullptr)
-    client_ = std::make_unique<ClientContext>(server_.context(), *stream_, server_.half_close_cancels_);
-  return *client_;
+  if (ws_->client == nullptr) ws_->client = new ClientContext(server_.context(), *stream_, server_.half_close_cancels_);
+  return *ws_->client;
 }
 
 /// What the connection needs while it is active. False: memory is out, and the connection is closed.
 bool Connection::take_workspace() noexcept {
   const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
-  ws_ = (*site)->workspaces().acquire();
-  if (ws_ == nullptr) {
+  Workspace* const ws = (*site)->workspaces().acquire();
+  if (ws == nullptr) {
     count(metrics().spawn_refused);
     finish();
     return false;
   }
-  ws_->site = site->get();
-  ws_->site_version = version;
-  ws_->site_guard = std::move(site);
+  ws->site = site->get();
+  ws->site_version = version;
+  ws->site_guard = std::move(site);
   stream_->note_readable();
-  ws_->parser.reset(after_empty_line_);
-  ws_->writes.reset();
+  ws->parser.reset((past_ & kAfterEmptyLine) != 0);
+  ws->writes.reset();
+  ws->begin = ws->end = ws->out_size = 0;
+  ws->output_lost = false;
+  ws->linger_bytes = kLingerHead;
+  ws->head_since = waiting_since_.load(std::memory_order_relaxed);  // read_more() forgets it where it means no head
+  ws->client = client_;
+  ws_ = ws;
   return true;
 }
 
 void Connection::give_workspace() noexcept {
   // Last: the workspaces may be gone with their Site.
-  const auto site = std::move(ws_->site_guard);
-  ws_->site->workspaces().release(std::exchange(ws_, nullptr));
+  Workspace* const ws = ws_;
+  const auto site = std::move(ws->site_guard);
+  client_ = ws->client;
+  ws->site->workspaces().release(ws);
 }
 
 void Connection::renew_site_slow() noexcept {
@@ -134,6 +158,7 @@ void Connection::renew_site_slow() noexcept {
 bool Connection::renew_workspace_slow() noexcept {
   renew_site_slow();
   if (!is_behind()) return true;
+  waiting_since_.store(ws_->head_since, std::memory_order_relaxed);
   give_workspace();
   return take_workspace();
 }
@@ -146,29 +171,31 @@ Connection::Step Connection::carry_over() noexcept {
   Workspace* const old = ws_;
   // Last: the workspaces may be gone with their Site.
   const auto guard = std::move(old->site_guard);
+  client_ = old->client;
   if (!take_workspace()) {
     old->site->workspaces().release(old);
     return Step::gone;
   }
-  const bool fits = end_ <= ws_->in_capacity;
-  if (fits) std::memcpy(ws_->in, old->in, end_);
+  ws_->head_since = old->head_since;
+  const bool fits = old->end < ws_->in_capacity;
+  if (fits) {
+    std::memcpy(ws_->in, old->in, old->end);
+    ws_->end = old->end;
+  }
   old->site->workspaces().release(old);
-  if (fits) return Step::go_on;  // parsed from its beginning again
-  end_ = 0;
-  return refuse(Reject::head_too_large);
+  // Else it is more than the new one takes of a head. What fits is parsed from its beginning again.
+  return fits ? Step::go_on : refuse(Reject::head_too_large);
 }
 
 void Connection::run() noexcept {
   if (!take_workspace()) return;
   metric::Gauge* const active = metrics().active;
   if (active != nullptr) active->add();
-  begin_ = end_ = out_size_ = 0;
-  output_lost_ = false;
-  linger_bytes_ = kLingerHead;
   Step step = parted_ ? Step::linger : read_more();
   unsigned turn = kTurn;
   while (step == Step::go_on) {
-    const Verdict verdict = ws_->parser.parse(ws_->in + begin_, end_ - begin_);
+    Workspace& ws = *ws_;
+    const Verdict verdict = ws.parser.parse(ws.in + ws.begin, ws.end - ws.begin);
     if (verdict == Verdict::complete) {
       step = serve_request();
       ws_->parser.reset();
@@ -187,27 +214,28 @@ void Connection::run() noexcept {
   if (step == Step::gone) return;
   (void)flush();
   // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
-  if (step == Step::done && (end_ != begin_ || !stream_->drained())) step = Step::linger;
-  if (step == Step::linger && !output_lost_) linger();
+  if (step == Step::done && (ws_->end != ws_->begin || !stream_->drained())) step = Step::linger;
+  if (step == Step::linger && !ws_->output_lost) linger();
   give_workspace();
   finish();
 }
 
 /// No complete head is in the buffer, and no answer waits for its send: reads, or goes idle.
 Connection::Step Connection::read_more() noexcept {
-  if (begin_ != 0) {
-    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
+  Workspace* ws = ws_;
+  if (ws->begin != 0) {
+    std::memmove(ws->in, ws->in + ws->begin, ws->end - ws->begin);
+    ws->end -= ws->begin;
+    ws->begin = 0;
   }
-  if (end_ == 2 && ws_->parser.only_empty_line()) {
+  if (ws->end == 2 && ws->parser.only_empty_line()) {
     // Left over from the request before (RFC 9112 section 2.2), and no reason to hold a fiber or to send a 408.
-    after_empty_line_ = true;
-    end_ = 0;
-    ws_->parser.reset(true);
+    past_ |= kAfterEmptyLine;
+    ws->end = 0;
+    ws->parser.reset(true);
   }
-  if (end_ == 0) {
-    if (requests_ != 0) head_deadline_ = 0;
+  if (ws->end == 0) {
+    if (served()) ws->head_since = 0;
     if (stream_->drained() && go_idle()) return Step::gone;
     if (!renew_workspace()) return Step::gone;
   } else if (is_behind()) {
@@ -215,9 +243,10 @@ Connection::Step Connection::read_more() noexcept {
   }
   // That it need not wait, and that then nothing is there, is again and again so only if epoll takes nobody more.
   for (unsigned tries = 0;;) {
-    Result<std::size_t> n = stream_->try_read(bytes(ws_->in + end_, ws_->in_capacity - end_));
+    ws = ws_;  // going idle, and renewing, may have changed it for another
+    Result<std::size_t> n = stream_->try_read(bytes(ws->in + ws->end, ws->in_capacity - ws->end));
     if (!n && n.error() == std::errc::operation_would_block) {
-      if (end_ == 0) {
+      if (ws->end == 0) {
         if (stream_->is_shut_down()) return Step::close;  // cut by a stop
         if (go_idle()) return Step::gone;
         if (!stream_->bytes_waiting() && ++tries == kIdleTries) {
@@ -233,18 +262,17 @@ Connection::Step Connection::read_more() noexcept {
       }
     }
     if (!n || *n == 0) return Step::close;
-    end_ += static_cast<std::uint32_t>(*n);
+    ws->end += static_cast<std::uint32_t>(*n);
     return Step::go_on;
   }
 }
 
 Result<std::size_t> Connection::read_rest_of_head() noexcept {
-  const std::int64_t now = runtime::coarse_now();
-  if (head_deadline_ == 0) head_deadline_ = time_after(now, options().timeouts.header);
-  waiting_since_.store(encode(Waiting::for_head, head_deadline_ - options().timeouts.header.count()),
-                       std::memory_order_release);
-  Result<std::size_t> n =
-      stream_->read_some(bytes(ws_->in + end_, ws_->in_capacity - end_), Deadline::at(head_deadline_));
+  Workspace& ws = *ws_;
+  if (ws.head_since == 0) ws.head_since = runtime::coarse_now();
+  waiting_since_.store(encode(Waiting::for_head, ws.head_since), std::memory_order_release);
+  Result<std::size_t> n = stream_->read_some(bytes(ws.in + ws.end, ws.in_capacity - ws.end),
+                                             Deadline::after(ws.head_since, options().timeouts.header));
   // Bytes that came when the connection had been taken already are too late.
   if (waiting_since_.exchange(0, std::memory_order_acq_rel) == 0) return fail(std::errc::operation_canceled);
   return n;
@@ -254,48 +282,44 @@ Result<std::size_t> Connection::read_rest_of_head() noexcept {
 
 Connection::Step Connection::serve_request() noexcept {
   // The clock is read once a request, by account(): this one began when the Poller brought it or the one before ended.
-  const std::int64_t begin = std::max(runtime::coarse_now(), ws_->clock);
+  Workspace& ws = *ws_;
+  const std::int64_t begin = std::max(runtime::coarse_now(), ws.clock);
   renew_site();
-  WireRequest request = ws_->parser.request(ws_->in + begin_);
-  if (request.framing != Framing::none && ws_->in_capacity - begin_ - ws_->parser.consumed() < kLeastBodyRoom) {
+  WireRequest request = ws.parser.request(ws.in + ws.begin);
+  if (request.framing != Framing::none && ws.in_capacity - ws.begin - ws.parser.consumed() < kLeastBodyRoom) {
     // Deep in a pipeline: there must be room behind the head, which stays where it is from now on.
     // What the log is to be told of those before it lies there, too.
-    if (ws_->unsent_count != 0) (void)flush();
-    std::memmove(ws_->in, ws_->in + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    request = ws_->parser.request(ws_->in);
+    if (ws.unsent_count != 0) (void)flush();
+    std::memmove(ws.in, ws.in + ws.begin, ws.end - ws.begin);
+    ws.end -= ws.begin;
+    ws.begin = 0;
+    request = ws.parser.request(ws.in);
   }
-  const std::size_t head = ws_->parser.consumed();
-  begin_ += static_cast<std::uint32_t>(head);
-  head_deadline_ = 0;
-  after_empty_line_ = false;
-  ++requests_;
+  const std::size_t head = ws.parser.consumed();
+  ws.begin += static_cast<std::uint32_t>(head);
+  ws.head_since = 0;
+  past_ = kServed;
+  --requests_left_;
 
-  const Site& site = *ws_->site;
-  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin), begin_);
+  const Site& site = *ws.site;
+  H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin), ws.begin);
   Exchange ex(stream, request, site);
-  ws_->writes.reset();
+  ws.writes.reset();
   Dispatch dispatch(site, ex, metrics());
-  const std::error_code error = dispatch.run({ws_->path, site.options().head.target_size}, begin);
+  const std::error_code error = dispatch.run({ws.path, site.options().head.target_size}, begin);
   // Before it is counted what it was is sent, and what the client still sends is no part of how long it took. Where
   // another request is here already both leave together.
-  if (stream.body_done() ? begin_ == end_ : stream.all_read()) (void)flush();
+  if (stream.body_done() ? ws.begin == ws.end : stream.all_read()) (void)flush();
   account(ex, stream, dispatch.route(), dispatch.reason(), begin, head);
   const bool body_done = !error && stream.finish_body();
-  if (output_lost_) return Step::close;
-  if (!body_done) linger_bytes_ = kLingerBody;
+  if (ws.output_lost) return Step::close;
+  if (!body_done) ws.linger_bytes = kLingerBody;
   // A body that was refused in the middle of an answer: the client may be sending still.
   if (error) return stream.refused() != Reject::none ? Step::linger : Step::close;
   if (stream.upgraded()) return Step::done;
   if (body_done && stream.keep_alive()) return Step::go_on;
   // Whoever did not ask for the end may have sent more than we have seen.
   return body_done && !request.keep_alive ? Step::done : Step::linger;
-}
-
-std::uint64_t Connection::client_key() noexcept {
-  if (client_key_ == 0) client_key_ = http::client_key(peer_.endpoint());
-  return client_key_;
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.
@@ -305,14 +329,15 @@ Connection::Step Connection::refuse(Reject reason) noexcept {
 }
 
 Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
-  const WireRequest request = ws_->parser.partial_request(ws_->in + begin_);
-  H1Stream stream(*this, request, *ws_->site, false, begin_);
-  Exchange ex(stream, request, *ws_->site);
+  Workspace& ws = *ws_;
+  const WireRequest request = ws.parser.partial_request(ws.in + ws.begin);
+  H1Stream stream(*this, request, *ws.site, false, ws.begin);
+  Exchange ex(stream, request, *ws.site);
   const std::int64_t begin = monotonic_now();
   if (metric::StatusCounters* const counters = options().metrics.unrouted; counters != nullptr) counters->begin();
   const std::error_code error = error_of(ex.respond_error(status));
   (void)flush();
-  account(ex, stream, nullptr, reason, begin, end_ - begin_);
+  account(ex, stream, nullptr, reason, begin, ws.end - ws.begin);
   return error ? Step::close : Step::linger;
 }
 
@@ -323,7 +348,7 @@ void Connection::linger() noexcept {
   stream_->shutdown_write();
   const std::int64_t begin = monotonic_now();
   waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);
-  for (std::size_t discarded = 0; discarded < linger_bytes_;) {
+  for (std::size_t discarded = 0; discarded < ws_->linger_bytes;) {
     const Deadline limit =
         Deadline::at(monotonic_now() + kLingerSilence.count()).earlier(Deadline::at(begin + kLinger));
     const Result<std::size_t> n = stream_->read_some(bytes(ws_->in, ws_->in_capacity), limit);

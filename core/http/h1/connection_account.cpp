@@ -34,32 +34,33 @@ static bool keep(Unsent& answer, const Exchange& ex) noexcept {
 /// The answer is complete, but for what has not left the output buffer. `head`: bytes of the request's.
 void Connection::account(const Exchange& ex, const H1Stream& stream, const Route* route, Reject reason,
                          std::int64_t begin, std::size_t head) noexcept {
-  ws_->clock = monotonic_now();
-  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws_->clock - begin, 0));
+  Workspace& ws = *ws_;
+  ws.clock = monotonic_now();
+  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
-  if (ws_->site->wants_log()) {
+  if (ws.site->wants_log()) {
     log = route != nullptr && route->access_log ? &*route->access_log : &options().access_log;
     if (log->write == nullptr || (log->wants != nullptr && !log->wants(log->argument, ex.path()))) log = nullptr;
   }
   const bool logged = log != nullptr;
-  if (ws_->unsent_count == Workspace::kMostUnsent) (void)flush();
-  const bool waits = out_size_ != 0 && !output_lost_;
+  if (ws.unsent_count == Workspace::kMostUnsent) (void)flush();
+  const bool waits = ws.out_size != 0 && !ws.output_lost;
   const H1Stream::Sent& sent = stream.sent();
   const std::uint64_t received = head + stream.received();
-  if (!waits && !logged && !output_lost_) [[likely]] {
+  if (!waits && !logged && !ws.output_lost) [[likely]] {
     if (counters != nullptr)
       counters->record(ex.status() != 0 ? ex.status() : kClientLeft, duration, received,
-                       ex.status() != 0 ? sent_ - sent.answer_at : 0);
+                       ex.status() != 0 ? ws.sent - sent.answer_at : 0);
     return;
   }
   Unsent here;
-  Unsent& answer = waits ? ws_->unsent[ws_->unsent_count++] : here;
+  Unsent& answer = waits ? ws.unsent[ws.unsent_count++] : here;
   answer.log = log;
   answer.counters = counters;
   answer.answer_at = sent.answer_at;
   answer.body_at = sent.body_at;
-  answer.end_at = ex.status() != 0 ? sent_ + out_size_ : sent.answer_at;
+  answer.end_at = ex.status() != 0 ? ws.sent + ws.out_size : sent.answer_at;
   answer.received = received;
   answer.kept = nullptr;
   AccessRecord& record = answer.record;
@@ -104,10 +105,11 @@ void Connection::tell_unsent() noexcept {
 
 void Connection::tell(Unsent& answer) noexcept {
   AccessRecord& r = answer.record;
-  if (output_lost_) [[unlikely]] {
-    r.body_bytes = std::min(r.body_bytes, sent_ - std::min(sent_, answer.body_at));
-    answer.end_at = std::max(answer.answer_at, std::min(sent_, answer.end_at));
-    if (sent_ <= answer.answer_at) r.status = 0;
+  if (ws_->output_lost) [[unlikely]] {
+    const std::uint64_t sent = ws_->sent;
+    r.body_bytes = std::min(r.body_bytes, sent - std::min(sent, answer.body_at));
+    answer.end_at = std::max(answer.answer_at, std::min(sent, answer.end_at));
+    if (sent <= answer.answer_at) r.status = 0;
   }
   if (r.status == 0) r.status = kClientLeft;
   if (answer.counters != nullptr)

@@ -10,6 +10,7 @@
 //
 // The same ownership serves the reclaim of places (reclaim.hpp): whoever wins the poll word of an idle connection has
 // it; one in the middle of a head, or that lingers, is told to end by the word in waiting_since_.
+#include "core/http/client_context.hpp"
 #include "core/http/h1/connection.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -20,7 +21,7 @@ bool Connection::wait_idle(Deadline limit) noexcept {
   static constexpr auto kReady = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
     if (c.metrics().idle != nullptr) c.metrics().idle->sub();
-    c.start(c.requests_ == 0 ? c.server_.fiber_name_ : c.server_.kept_fiber_name_);
+    c.start(c.served() ? c.server_.kept_fiber_name_ : c.server_.fiber_name_);
   };
   static constexpr auto kTimeout = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
@@ -28,25 +29,25 @@ bool Connection::wait_idle(Deadline limit) noexcept {
     if (!c.parted_ && c.stream_->bytes_waiting()) return kReady(argument);
     if (c.metrics().idle != nullptr) c.metrics().idle->sub();
     const ServerMetrics& m = c.metrics();
-    if (!c.parted_) count(c.requests_ == 0 ? m.header_timeouts : m.idle_timeouts);
+    if (!c.parted_) count(c.served() ? m.idle_timeouts : m.header_timeouts);
     c.finish();
   };
-  return stream_->go_idle({kReady, kTimeout, this}, limit);
+  static constexpr runtime::IdleHandler kHandler{kReady, kTimeout};
+  return stream_->go_idle(kHandler, this, limit);
 }
 
 /// True: the connection is no longer ours. False: bytes are there already; read.
 bool Connection::go_idle() noexcept {
-  if (client_ != nullptr) [[unlikely]]
-    client_->unwatch();
+  if (ws_->client != nullptr) [[unlikely]]
+    ws_->client->unwatch();
   metric::Gauge* const idle = metrics().idle;
-  const std::chrono::nanoseconds patience = options().timeouts.idle;
+  // A client that has sent nothing yet is still within its header time-out.
+  const std::chrono::nanoseconds patience = served() ? options().timeouts.idle : options().timeouts.header;
+  const std::int64_t since = served() ? runtime::coarse_now() : ws_->head_since;
   give_workspace();
   if (idle != nullptr) idle->add();
-  // A client that has sent nothing yet is still within its header time-out.
-  const std::int64_t now = runtime::coarse_now();
-  waiting_since_.store(now, std::memory_order_relaxed);
-  const Deadline limit = requests_ == 0 ? Deadline::at(head_deadline_) : Deadline::after(now, patience);
-  if (wait_idle(limit)) return true;
+  waiting_since_.store(since, std::memory_order_relaxed);
+  if (wait_idle(Deadline::after(since, patience))) return true;
   if (idle != nullptr) idle->sub();
   return !take_workspace();
 }

@@ -1,5 +1,6 @@
 #include "core/http/h1/stream.hpp"
 
+#include "core/http/client_context.hpp"
 #include "core/http/h1/connection.hpp"
 #include "core/http/h1/output_guard.hpp"
 #include "core/http/h1/trailers.hpp"
@@ -17,22 +18,24 @@ std::uint64_t H1Stream::sent_behind_upgrade() const noexcept { return tunnel_->w
 
 const context::Context& H1Stream::client_context() {
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   ClientContext& client = c.client();
-  client.watch(c.begin_ != c.end_);
+  client.watch(ws.begin != ws.end);
   return client.context();
 }
 
 net::Endpoint H1Stream::peer() const noexcept { return connection_.peer_.endpoint(); }
 
-std::uint64_t H1Stream::client_key() noexcept { return connection_.client_key(); }
+std::uint64_t H1Stream::client_key() noexcept { return http::client_key(connection_.peer_.endpoint()); }
 
 Trouble H1Stream::trouble() const noexcept {
   const Connection& c = connection_;
+  const Workspace& ws = *c.ws_;
   return {.refused = refused(),
           .late = body_ && body_->timed_out,
           .unfinished = !body_done(),
-          .lost = c.output_lost_,
-          .client_gone = c.client_ != nullptr && static_cast<bool>(c.client_->context().err()),
+          .lost = ws.output_lost,
+          .client_gone = ws.client != nullptr && static_cast<bool>(ws.client->context().err()),
           .stopping = static_cast<bool>(c.server_.context().err())};
 }
 
@@ -47,22 +50,23 @@ Reject H1Stream::expect_body(std::uint64_t most) noexcept {
 /// A FIN behind the body says something about this request once the body has been read.
 void H1Stream::note_body_read() noexcept {
   Connection& c = connection_;
-  if (c.client_ != nullptr) c.client_->note_more(c.begin_ != c.end_);
+  Workspace& ws = *c.ws_;
+  if (ws.client != nullptr) ws.client->note_more(ws.begin != ws.end);
 }
 
 Result<std::string_view> H1Stream::read_body(Deadline own) {
   if (!body_) return std::string_view();
   Connection& c = connection_;
-  const Workspace& ws = *c.ws_;
+  Workspace& ws = *c.ws_;
   if (body_->refused != Reject::none) return fail(std::errc::bad_message);
   if (body_->timed_out) return fail(std::errc::timed_out);
   while (!body_->decoder.done()) {
-    if (c.begin_ < c.end_) {
+    if (ws.begin < ws.end) {
       const std::uint32_t before = body_->decoder.trailer_bytes();
-      const BodyDecoder::Step step = body_->decoder.decode(ws.in + c.begin_, c.end_ - c.begin_);
+      const BodyDecoder::Step step = body_->decoder.decode(ws.in + ws.begin, ws.end - ws.begin);
       if (body_->decoder.trailer_fields() != 0 && step.status != BodyDecoder::Status::refused) [[unlikely]]
-        Trailers::keep(body_->trailers, {ws.in + c.begin_, step.consumed}, body_->decoder.trailer_bytes() - before);
-      c.begin_ += static_cast<std::uint32_t>(step.consumed);
+        Trailers::keep(body_->trailers, {ws.in + ws.begin, step.consumed}, body_->decoder.trailer_bytes() - before);
+      ws.begin += static_cast<std::uint32_t>(step.consumed);
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (step.status == BodyDecoder::Status::refused) {
         body_->refused = body_->decoder.reason();
@@ -82,7 +86,7 @@ Result<std::string_view> H1Stream::read_body(Deadline own) {
       end_connection();
       return fail(std::errc::connection_aborted);  // the client left in the middle of its message
     }
-    c.end_ += static_cast<std::uint32_t>(*n);
+    ws.end += static_cast<std::uint32_t>(*n);
   }
   body_->continue_settled.store(true, std::memory_order_relaxed);
   if (body_->trailers != nullptr) [[unlikely]]
@@ -103,15 +107,16 @@ std::error_code H1Stream::before_waiting() noexcept {
   }
   // Answers to earlier requests must not wait for this one's body, nor what was written of its own.
   const OutputGuard guard(shared(), std::try_to_lock);
-  return guard && c.out_size_ != 0 ? c.flush() : std::error_code();
+  return guard && c.ws_->out_size != 0 ? c.flush() : std::error_code();
 }
 
 Result<std::size_t> H1Stream::receive_body(Deadline own) {
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   // Another fiber may have committed the answer since: then the request's deadline says nothing any more.
   if (!body_->draining && committed()) own = Deadline::never();
   // The head stays where it is; its body is read into the room behind it, always the same.
-  c.begin_ = c.end_ = body_->room;
+  ws.begin = ws.end = body_->room;
   const SiteOptions& options = site_.options();
   const std::int64_t begin = runtime::coarse_now();
   const std::int64_t grace = options.timeouts.grace.count();
@@ -121,7 +126,7 @@ Result<std::size_t> H1Stream::receive_body(Deadline own) {
   const Deadline rate = body_->reads.limit(begin, options.body_rate, grace);
   const Deadline until = progress.earlier(rate).earlier(own);
   const Result<std::size_t> n =
-      c.stream_->read_some({reinterpret_cast<std::byte*>(c.ws_->in + c.end_), c.ws_->in_capacity - c.end_}, until);
+      c.stream_->read_some({reinterpret_cast<std::byte*>(ws.in + ws.end), ws.in_capacity - ws.end}, until);
   body_->reads.note(n ? *n : 0, runtime::coarse_now() - begin);
   if (n || n.error() != std::errc::timed_out) return n;
   if (until.ns() == own.ns() && !body_->draining && committed()) return receive_body(Deadline::never());
@@ -143,7 +148,8 @@ bool H1Stream::leaves_too_much() const noexcept {
 
 bool H1Stream::all_read() const noexcept {
   const Connection& c = connection_;
-  return request_.framing != Framing::length || body_->decoder.remaining() >= c.end_ - c.begin_;
+  const Workspace& ws = *c.ws_;
+  return request_.framing != Framing::length || body_->decoder.remaining() >= ws.end - ws.begin;
 }
 
 bool H1Stream::drain_body() noexcept {

@@ -43,6 +43,7 @@ void H1Stream::note_head() noexcept {
 Result<void> H1Stream::send_head(const AnswerStart& start) {
   const OutputGuard guard(shared());
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   settle_keep_alive(start.rest);
   WireHead head;
   head.status = start.head.status;
@@ -62,10 +63,10 @@ Result<void> H1Stream::send_head(const AnswerStart& start) {
   head.lines = start.lines;
   char* const out = c.reserve_out(kHeadRoom);
   if (out == nullptr) return fail(std::errc::connection_reset);
-  sent_.answer_at = c.sent_ + c.out_size_;
-  Result<HeadWritten> written = write_head({out, c.ws_->out_capacity - c.out_size_}, head, site_.workspaces().date());
+  sent_.answer_at = ws.sent + ws.out_size;
+  Result<HeadWritten> written = write_head({out, ws.out_capacity - ws.out_size}, head, site_.workspaces().date());
   if (written) {
-    c.out_size_ += static_cast<std::uint32_t>(written->size);
+    ws.out_size += static_cast<std::uint32_t>(written->size);
   } else if (written.error() == std::errc::no_buffer_space) {
     written = write_large_head(head);
   }
@@ -93,31 +94,33 @@ Result<HeadWritten> H1Stream::write_large_head(const WireHead& head) {
 Result<void> H1Stream::send_prepared(const PreparedResponse& prepared) {
   const OutputGuard guard(shared());
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   settle_keep_alive(RestOfBody::unread);
   const bool with_body = request_.method != Method::head;
   const std::size_t size = prepared.size(request_.version, keep_alive(), with_body);
-  if (size > c.ws_->out_capacity) [[unlikely]]
+  if (size > ws.out_capacity) [[unlikely]]
     return send_large(prepared, size);
   char* const out = c.reserve_out(size);
   if (out == nullptr) return fail(std::errc::connection_reset);
   prepared.write(out, request_.version, keep_alive(), with_body, site_.workspaces().date());
   const std::size_t body = with_body ? prepared.body_size() : 0;
-  sent_.answer_at = c.sent_ + c.out_size_;
+  sent_.answer_at = ws.sent + ws.out_size;
   sent_.body_at = sent_.answer_at + size - body;
   sent_.body_bytes = body;
   note_head();
-  c.out_size_ += static_cast<std::uint32_t>(size);
+  ws.out_size += static_cast<std::uint32_t>(size);
   return {};
 }
 
 /// One whose fields are larger than the output buffer.
 Result<void> H1Stream::send_large(const PreparedResponse& prepared, std::size_t size) {
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   const bool with_body = request_.method != Method::head;
   std::string text(size, '\0');
   prepared.write(text.data(), request_.version, keep_alive(), with_body, site_.workspaces().date());
   const std::size_t body = with_body ? prepared.body_size() : 0;
-  sent_.answer_at = c.sent_ + c.out_size_;
+  sent_.answer_at = ws.sent + ws.out_size;
   sent_.body_at = sent_.answer_at + size - body;
   if (const std::error_code error = c.flush_with(text)) return fail(error);
   sent_.body_bytes = body;
@@ -130,14 +133,15 @@ std::error_code H1Stream::append(std::string_view text) noexcept {
   char* const out = c.reserve_out(text.size());
   if (out == nullptr) return std::make_error_code(std::errc::connection_reset);
   if (!text.empty()) std::memcpy(out, text.data(), text.size());
-  c.out_size_ += static_cast<std::uint32_t>(text.size());
+  c.ws_->out_size += static_cast<std::uint32_t>(text.size());
   return {};
 }
 
 Result<void> H1Stream::send(std::string_view data) {
   const OutputGuard guard(shared());
   Connection& c = connection_;
-  if (c.output_lost_) return fail(std::errc::connection_reset);
+  Workspace& ws = *c.ws_;
+  if (ws.output_lost) return fail(std::errc::connection_reset);
   sent_.body_bytes += data.size();
   const bool chunk = kind_ == BodyKind::chunked;
   if (data.size() <= kCopyBody) {
@@ -148,7 +152,7 @@ Result<void> H1Stream::send(std::string_view data) {
     std::memcpy(at, data.data(), data.size());
     at += data.size();
     if (chunk) at = std::copy(kChunkEnd.begin(), kChunkEnd.end(), at);
-    c.out_size_ += static_cast<std::uint32_t>(at - begin);
+    ws.out_size += static_cast<std::uint32_t>(at - begin);
     return {};
   }
   if (!chunk) return as_result(c.flush_with(data));
@@ -221,6 +225,7 @@ Result<void> H1Stream::send_interim(unsigned status, std::span<const Field> fiel
 
 Result<net::ByteStream*> H1Stream::upgrade(std::string_view protocol, std::span<const Field> fields) {
   Connection& c = connection_;
+  Workspace& ws = *c.ws_;
   if (request_.version == Version::http10 || !request_.headers.has_token("connection", "upgrade") || !body_done() ||
       tunnel_ != nullptr)
     return fail(std::errc::operation_not_permitted);
@@ -228,12 +233,11 @@ Result<net::ByteStream*> H1Stream::upgrade(std::string_view protocol, std::span<
   Result<std::string> text = interim(101, fields);
   if (!text) return fail(text.error());
   text->append("Upgrade: ").append(protocol).append("\r\nConnection: upgrade\r\n\r\n");
-  auto tunnel =
-      std::make_unique<Tunnel>(*c.stream_, std::string_view(c.ws_->in + c.begin_, c.end_ - c.begin_), c.sent_);
-  sent_.answer_at = c.sent_ + c.out_size_;
+  auto tunnel = std::make_unique<Tunnel>(*c.stream_, std::string_view(ws.in + ws.begin, ws.end - ws.begin), ws.sent);
+  sent_.answer_at = ws.sent + ws.out_size;
   sent_.body_at = sent_.answer_at + text->size();
   if (const std::error_code error = c.flush_with(*text)) return fail(error);
-  c.begin_ = c.end_;  // the tunnel's
+  ws.begin = ws.end;  // the tunnel's
   end_connection();
   note_head();
   tunnel_.reset(tunnel.release());

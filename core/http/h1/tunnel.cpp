@@ -14,7 +14,8 @@ std::size_t H1Stream::Tunnel::take(std::span<std::byte> data) noexcept {
   return n;
 }
 
-bool H1Stream::Tunnel::go_idle(const runtime::IdleHandler& /*handler*/, Deadline /*deadline*/) noexcept {
+bool H1Stream::Tunnel::go_idle(const runtime::IdleHandler& /*handler*/, void* /*argument*/,
+                               Deadline /*deadline*/) noexcept {
   report_bug("an upgraded connection was sent idle");
   return false;
 }

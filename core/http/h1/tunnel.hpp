@@ -41,7 +41,7 @@ class H1Stream::Tunnel final : public net::ByteStream {
   Result<void> shutdown_write() noexcept override { return stream_.shutdown_write(); }
 
   /// Never: a handler is at work.
-  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, Deadline deadline) noexcept override;
+  [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept override;
   [[nodiscard]] bool claim_idle() noexcept override { return false; }
   [[nodiscard]] bool is_idle() const noexcept override { return false; }
   [[nodiscard]] Result<void> watch_hang_up(runtime::HangUpWatch& watch) noexcept override;

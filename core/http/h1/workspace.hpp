@@ -29,6 +29,8 @@
 
 namespace fiberd::http {
 
+class ClientContext;
+
 /// What the log is told of an answer that waits, and that goes with its request.
 struct KeptForLog {
   net::Endpoint peer;
@@ -71,6 +73,15 @@ struct Workspace {
   sync::AtomicSnapshot<std::shared_ptr<const Site>>::Guard site_guard;
   Unsent* unsent = nullptr;
   std::uint32_t unsent_count = 0;
+  // The connection's while it is active. The message being read: in[begin, end).
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+  std::uint32_t out_size = 0;  ///< out[0, out_size) waits
+  std::uint32_t linger_bytes = 0;
+  bool output_lost = false;         ///< a send failed: nothing may be sent any more
+  std::uint64_t sent = 0;           ///< bytes that the kernel has taken, of this connection and of those before it
+  std::int64_t head_since = 0;      ///< monotonic ns: since when a head is waited for; 0 before its first byte
+  ClientContext* client = nullptr;  ///< once a handler has asked; owned by the connection
 };
 
 /// Workspaces and the Date text, per Processor (by metric shard: owned by one thread at a time). Threads without a

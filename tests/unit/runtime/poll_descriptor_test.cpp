@@ -107,9 +107,10 @@ struct Idle {
   PollDescriptor* d = nullptr;
   std::atomic<int> ready{0};
   std::atomic<int> timeouts{0};
-  IdleHandler handler() {
-    return {[](void* a) noexcept { ++static_cast<Idle*>(a)->ready; },
-            [](void* a) noexcept { ++static_cast<Idle*>(a)->timeouts; }, this};
+  [[nodiscard]] bool go(PollDescriptor& descriptor, Deadline deadline) {
+    static constexpr IdleHandler kHandler{[](void* a) noexcept { ++static_cast<Idle*>(a)->ready; },
+                                          [](void* a) noexcept { ++static_cast<Idle*>(a)->timeouts; }};
+    return descriptor.go_idle(kHandler, this, deadline);
   }
 };
 }  // namespace
@@ -123,7 +124,7 @@ TEST_CASE("an idle descriptor starts on bytes, on its deadline, or is claimed: o
   bool claimed_again = true;
   start(1)->run([&] {
     idle.d = *PollDescriptor::open(p.fd[0]);
-    parked = idle.d->go_idle(idle.handler(), Deadline::never());
+    parked = idle.go(*idle.d, Deadline::never());
     (void)!write(p.fd[1], "x", 1);
     for (int i = 0; i < 1000 && idle.ready == 0; ++i) (void)sleep_for(100us);
     char c = 0;
@@ -131,11 +132,11 @@ TEST_CASE("an idle descriptor starts on bytes, on its deadline, or is claimed: o
     // Bytes that came before going idle: the caller is told to read.
     (void)!write(p.fd[1], "y", 1);
     (void)sleep_for(2ms);
-    second = idle.d->go_idle(idle.handler(), Deadline::never());
+    second = idle.go(*idle.d, Deadline::never());
     (void)!read(p.fd[0], &c, 1);
-    (void)idle.d->go_idle(idle.handler(), Deadline::in(3ms));
+    (void)idle.go(*idle.d, Deadline::in(3ms));
     for (int i = 0; i < 1000 && idle.timeouts == 0; ++i) (void)sleep_for(100us);
-    (void)idle.d->go_idle(idle.handler(), Deadline::in(10s));
+    (void)idle.go(*idle.d, Deadline::in(10s));
     claimed = idle.d->claim_idle();
     claimed_again = idle.d->claim_idle();
     (void)!write(p.fd[1], "z", 1);
@@ -148,6 +149,43 @@ TEST_CASE("an idle descriptor starts on bytes, on its deadline, or is claimed: o
   CHECK(idle.timeouts == 1);
   CHECK(claimed);
   CHECK_FALSE(claimed_again);
+}
+
+TEST_CASE("a deadline ends the idle period it was given for, and none behind it", "[poll]") {
+  Pair p;
+  Idle idle;
+  int early = 0;
+  bool still = false;
+  bool later = false;
+  start(1)->run([&] {
+    idle.d = *PollDescriptor::open(p.fd[0]);
+    const auto end_by_bytes = [&] {
+      const int before = idle.ready;
+      (void)!write(p.fd[1], "x", 1);
+      for (int i = 0; i < 1000 && idle.ready == before; ++i) (void)sleep_for(100us);
+      char c = 0;
+      (void)!read(p.fd[0], &c, 1);
+    };
+    // Its timer fires in a period without a deadline, and in one with a later one.
+    (void)idle.go(*idle.d, Deadline::in(5ms));
+    end_by_bytes();
+    (void)idle.go(*idle.d, Deadline::never());
+    (void)sleep_for(15ms);
+    still = idle.d->is_idle();
+    end_by_bytes();
+    (void)idle.go(*idle.d, Deadline::in(5ms));
+    end_by_bytes();
+    const std::int64_t begin = monotonic_now();
+    (void)idle.go(*idle.d, Deadline::after(begin, 30ms));
+    early = idle.timeouts;
+    for (int i = 0; i < 1000 && idle.timeouts == 0; ++i) (void)sleep_for(1ms);
+    later = monotonic_now() - begin >= 30'000'000;
+    idle.d->close();
+  });
+  CHECK(early == 0);
+  CHECK(still);
+  CHECK(later);
+  CHECK(idle.timeouts == 1);
 }
 
 TEST_CASE("an event of a closed descriptor does not reach its successor", "[poll]") {
@@ -220,7 +258,7 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
     if (!other->watch_hang_up(gone)) return;
     other->unwatch_hang_up(gone);
     Idle state;
-    idle = other->go_idle(state.handler(), Deadline::never());
+    idle = state.go(*other, Deadline::never());
     (void)close(std::exchange(q.fd[1], -1));
     woke = wait_for(state.ready);
     other->close();
