@@ -61,6 +61,7 @@ class CompressionFilter final : public Filter {
                                  .content_length = head.content_length()});
       if (verdict == CompressionVerdict::leave) return;
       if (const auto vary = vary_with(head.find("Vary"), "Accept-Encoding")) (void)head.set("Vary", *vary);
+      if (verdict == CompressionVerdict::vary) return;
       const std::size_t chosen = choose_encoding(headers_, filter_.tokens_);
       if (chosen == kIdentity) return;
       if (verdict == CompressionVerdict::compress && !start(head, chosen)) return;
