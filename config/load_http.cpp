@@ -37,6 +37,9 @@ RespondAction read_respond(const Reader& r) {
   a.headers = r.pairs("headers");
   check_field(r, "content_type", a.content_type);
   a.body = read_template(r, "body", std::move(a.body), TemplateOf::body);
+  if (!a.error_page && has_variables(a.body))
+    if (const std::string wrong = check_type_of_variables(a.content_type); !wrong.empty())
+      r.report("content_type", wrong);
   for (std::size_t i = 0; i < a.headers.size(); ++i) {
     auto& [name, value] = a.headers[i];
     if (const std::string wrong = check_own_field(name); !wrong.empty())

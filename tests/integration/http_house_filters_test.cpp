@@ -428,4 +428,8 @@ TEST_CASE("an answer with variables becomes no markup and no field of its reader
   http::TemplateRespondOptions bad;
   bad.status = 99;
   CHECK_FALSE(http::make_template_respond_handler(std::move(bad)));
+  http::TemplateRespondOptions untyped;
+  untyped.content_type = " ";
+  untyped.body = *Template::parse("${query}");
+  CHECK_FALSE(http::make_template_respond_handler(std::move(untyped)));
 }
