@@ -140,6 +140,17 @@ TEST_CASE("a compressed answer's tag is weak and its ranges are off", "[integrat
   CHECK(same.field("Vary") == "Accept-Encoding");
 }
 
+TEST_CASE("HEAD has the fields, and is counted as nothing that was compressed", "[integration][http][compression]") {
+  metric::Registry registry;
+  http::CompressionOptions options;
+  options.metrics.compressed = &registry.counter(registry.family({.name = "compressed_total", .help = "h"}));
+  HttpServer server({route("/", text_handler(3000))}, compressing(options));
+  CHECK(ask(server, "/", "gzip", "HEAD").field("Content-Encoding") == "gzip");
+  CHECK(options.metrics.compressed->value() == 0);
+  CHECK(ask(server, "/", "gzip").field("Content-Encoding") == "gzip");
+  CHECK(options.metrics.compressed->value() == 1);
+}
+
 TEST_CASE("files, ranges of them and conditions under compression", "[integration][http][compression]") {
   const TemporaryDirectory dir;
   (void)dir.write("a.txt", text_of(200'000));
