@@ -171,6 +171,12 @@ const std::vector<Bad>& bad_ones() {
        "flush[0].statsd", "this listener itself"},
       {2, last, "- {name: u, address: \"unix:@/u\", tcp: {echo: {}, limits: {connections_per_address: 5}}}",
        "connections_per_address", "unix:"},
+      {2, last, "- {name: u, address: \"unix:@/u\", tcp: {echo: {}, rate_limit: {rate: 1/s, key: address}}}",
+       "rate_limit.key", "unix:"},
+      {2, last,
+       "- {name: u, address: \"unix:@/u\", http: {routes: [{path: /, rate_limit: {rate: 1/s, key: address}, echo: "
+       "{}}]}}",
+       "routes[0].rate_limit.key", "unix:"},
       {2, server, "    concurrency: {limit: 5, queue: 5, codel: {target: 0s, interval: 1s}}", "codel.interval", "none"},
       {2, server, "    hosts: [a.example]\n    routes: [{path: /, host: b.example, echo: {}}]\n  x:", "routes[0].host",
        "421"},
