@@ -269,7 +269,7 @@ TEST_CASE("a writer whose last log goes closes its file and ends, whoever looks;
     auto log = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "one").value(), nullptr);
     REQUIRE(writers.add(file, log, why));
     CHECK(is_open());
-    CHECK(threads() == 1);
+    CHECK(test::eventually([&] { return threads() == 1; }));  // it names itself
     log->write(record(target, peer));
     log.reset();
     CHECK(test::eventually([&] { return !is_open() && threads() == 0; }));
