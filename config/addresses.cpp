@@ -76,6 +76,12 @@ std::string check_address(std::string_view text) {
   return parse_address(text, ignored);
 }
 
+std::string normal_socket_path(std::string_view path) {
+  std::error_code no_directory;
+  const std::filesystem::path whole = std::filesystem::absolute(path, no_directory);
+  return (no_directory ? std::filesystem::path(path) : whole).lexically_normal().string();
+}
+
 std::string check_range(std::string_view text) {
   if (text == "unix:") return "";
   const std::string no =
@@ -160,7 +166,7 @@ std::vector<Use> all_uses(Config& config) {
 std::string clash(const Use& a, const Use& b) {
   if (!a.shares(b)) return "";
   if (a.is_unix() || b.is_unix()) {
-    const auto normal = [](const Use& use) { return std::filesystem::path(use.address.path).lexically_normal(); };
+    const auto normal = [](const Use& use) { return normal_socket_path(use.address.path); };
     return a.is_unix() && b.is_unix() && normal(a) == normal(b) ? "the same path" : "";
   }
   if (a.address.port != b.address.port) return "";

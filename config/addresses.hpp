@@ -38,6 +38,9 @@ struct Address {
 /// The same for whoever only wants to know.
 [[nodiscard]] std::string check_address(std::string_view text);
 
+/// The path of a Unix socket, the same however it is written ("/run//x", "/run/a/../x").
+[[nodiscard]] std::string normal_socket_path(std::string_view path);
+
 /// What is wrong with a range of addresses: "192.0.2.0/24", "2001:db8::/32", a single address, or "unix:" for all who
 /// come over Unix sockets; empty: nothing.
 [[nodiscard]] std::string check_range(std::string_view text);

@@ -151,7 +151,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   std::map<std::string, std::string> names;
   std::vector<Place> proxy_protocol;
   const std::size_t listeners = root.list("listeners", [&](Reader& item) {
-    ListenerConfig l = read_listener(item);
+    ListenerConfig l = read_listener(item, c.trusted_proxies);
     if (!l.name.empty() && !names.emplace(l.name, item.path()).second)
       item.report("name", "a second listener named " + l.name);
     c.listeners.push_back(std::move(l));

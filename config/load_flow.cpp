@@ -28,7 +28,7 @@ void require(const Reader& r, std::string_view key) {
   if (!r.has(key)) r.report("", std::string(key) + " is required");
 }
 
-RateLimitConfig read_rate_limit(const Reader& r, FlowOf what) {
+RateLimitConfig read_rate_limit(const Reader& r, FlowOf what, bool nameless) {
   RateLimitConfig c;
   require(r, "rate");
   c.per_hour = r.rate("rate");
@@ -36,6 +36,7 @@ RateLimitConfig read_rate_limit(const Reader& r, FlowOf what) {
   const std::string key = r.text("key");
   if (key == "address") {
     c.key = LimitKey::address;
+    if (nameless) r.report("key", "is not for unix: addresses, whose clients have none: all would share one bucket");
   } else if (key != "none") {
     if (what == FlowOf::requests) {
       c.key = LimitKey::header;
@@ -95,9 +96,9 @@ WorkerPoolConfig read_worker_pool(const Reader& r) {
 
 }  // namespace
 
-FlowConfig read_flow(const Reader& at, FlowOf what) {
+FlowConfig read_flow(const Reader& at, FlowOf what, bool nameless) {
   FlowConfig f;
-  if (at.has("rate_limit")) f.rate_limit = read_rate_limit(at.section("rate_limit"), what);
+  if (at.has("rate_limit")) f.rate_limit = read_rate_limit(at.section("rate_limit"), what, nameless);
   if (at.has("concurrency")) f.concurrency = read_concurrency(at.section("concurrency"), what);
   if (at.has("worker_pool")) f.worker_pool = read_worker_pool(at.section("worker_pool"));
   if (what == FlowOf::connections && f.concurrency && f.worker_pool)

@@ -7,7 +7,8 @@ namespace fiberd::config {
 
 enum class FlowOf : std::uint8_t { requests, connections };
 
-/// Of a listener's service or a route. What is wrong is reported through `at`.
-[[nodiscard]] FlowConfig read_flow(const Reader& at, FlowOf what);
+/// Of a listener's service or a route; `nameless`: their clients have no addresses. What is wrong is reported through
+/// `at`.
+[[nodiscard]] FlowConfig read_flow(const Reader& at, FlowOf what, bool nameless);
 
 }  // namespace fiberd::config

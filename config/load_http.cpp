@@ -37,6 +37,9 @@ RespondAction read_respond(const Reader& r) {
   a.headers = r.pairs("headers");
   check_field(r, "content_type", a.content_type);
   a.body = read_template(r, "body", std::move(a.body), TemplateOf::body);
+  if (!a.error_page && has_variables(a.body))
+    if (const std::string wrong = check_type_of_variables(a.content_type); !wrong.empty())
+      r.report("content_type", wrong);
   for (std::size_t i = 0; i < a.headers.size(); ++i) {
     auto& [name, value] = a.headers[i];
     if (const std::string wrong = check_own_field(name); !wrong.empty())
@@ -123,7 +126,7 @@ std::vector<std::pair<std::string, std::string>> read_mime_types(const Reader& h
   return types;
 }
 
-RouteConfig read_route(const Reader& route, const AccessLogConfig& log) {
+RouteConfig read_route(const Reader& route, const AccessLogConfig& log, bool nameless) {
   static constexpr std::array<std::string_view, 7> kMethods{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
   RouteConfig r;
   r.path = route.text("path");
@@ -147,7 +150,7 @@ RouteConfig read_route(const Reader& route, const AccessLogConfig& log) {
   if (route.has("timeout")) r.timeout = route.duration("timeout");
   if (route.has("body_size")) r.body_size = route.number("body_size");
   r.require_length = route.boolean("require_length");
-  r.flow = read_flow(route, FlowOf::requests);
+  r.flow = read_flow(route, FlowOf::requests, nameless);
   r.action = read_action(route);
   r.filters = read_filters(route);
   r.error_pages = read_error_pages(route);
@@ -172,7 +175,7 @@ std::uint64_t default_target_size(std::uint64_t header_size) {
 
 }  // namespace
 
-HttpConfig read_http(const Reader& http, bool nameless) {
+HttpConfig read_http(const Reader& http, bool nameless, bool trusts_unix) {
   HttpConfig h;
   const Reader t = http.section("timeouts");
   h.timeouts = {t.duration("header"), t.duration("body"),  t.duration("request"), t.duration("write"),
@@ -199,10 +202,12 @@ HttpConfig read_http(const Reader& http, bool nameless) {
   h.mime_types = read_mime_types(http);
   h.forwarded = static_cast<ForwardedHeader>(http.choice("forwarded"));
   h.filters = read_filters(http);
-  h.flow = read_flow(http, FlowOf::requests);
+  // A proxy that is trusted says the client's address with each request, if not of each connection.
+  const bool nameless_requests = nameless && !(trusts_unix && h.forwarded != ForwardedHeader::off);
+  h.flow = read_flow(http, FlowOf::requests, nameless_requests);
   std::map<std::string, std::set<std::string>> seen;  // path and host → methods
   const std::size_t routes = http.list("routes", [&](Reader& item) {
-    RouteConfig route = read_route(item, h.access_log);
+    RouteConfig route = read_route(item, h.access_log, nameless_requests);
     if (!route.host.empty() && !h.hosts.empty() &&
         std::none_of(h.hosts.begin(), h.hosts.end(),
                      [&](const std::string& host) { return hosts_meet(host, route.host); }))

@@ -41,7 +41,7 @@ TcpConfig read_tcp(const Reader& tcp, bool nameless) {
   c.service = handler ? TcpService::handler : discard ? TcpService::discard : TcpService::echo;
   const Reader t = tcp.section("timeouts");
   c.idle_timeout = t.duration("idle");
-  c.flow = read_flow(tcp, FlowOf::connections);
+  c.flow = read_flow(tcp, FlowOf::connections, nameless);
   if (handler && c.idle_timeout.count() != 0) t.report("idle", "is not for handler, which sets deadlines of its own");
   const Reader l = tcp.section("limits");
   c.connections = l.number("connections");
@@ -69,7 +69,7 @@ void read_addresses(const Reader& l, ListenerConfig& c) {
 
 }  // namespace
 
-ListenerConfig read_listener(const Reader& l) {
+ListenerConfig read_listener(const Reader& l, const PlacedTexts& trusted_proxies) {
   ListenerConfig c;
   c.name = l.text("name");
   if (c.name.empty()) {
@@ -102,7 +102,9 @@ ListenerConfig read_listener(const Reader& l) {
   if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
   // Behind a proxy clients of a Unix socket have addresses, too.
   const bool nameless = is_unix && c.proxy_protocol == ProxyProtocol::off;
-  if (http) c.service = read_http(l.section("http"), nameless);
+  const std::vector<std::string>& trusted = trusted_proxies.texts;
+  const bool trusts_unix = std::find(trusted.begin(), trusted.end(), "unix:") != trusted.end();
+  if (http) c.service = read_http(l.section("http"), nameless, trusts_unix);
   if (tcp && !http) c.service = read_tcp(l.section("tcp"), nameless);
   if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);
   const auto* const sums = std::get_if<AggregateConfig>(&c.service);

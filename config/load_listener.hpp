@@ -5,6 +5,6 @@
 namespace fiberd::config {
 
 /// One item of listeners.
-[[nodiscard]] ListenerConfig read_listener(const Reader& l);
+[[nodiscard]] ListenerConfig read_listener(const Reader& l, const PlacedTexts& trusted_proxies);
 
 }  // namespace fiberd::config

@@ -181,6 +181,24 @@ std::string check_extension(std::string_view extension) {
   return good ? "" : "\"" + std::string(extension) + "\" is not an extension like .css";
 }
 
+std::string check_type_of_variables(std::string_view content_type) {
+  std::string type = ascii::lower(content_type.substr(0, content_type.find(';')));
+  type.erase(type.find_last_not_of(" \t") + 1);
+  type.erase(0, type.find_first_not_of(" \t"));
+  const std::string why = "; a body with variables needs one, or browsers guess, and may take it for a page";
+  if (type.empty()) return "is empty" + why;
+  // These they take for no type (the MIME Sniffing standard, section 7).
+  if (type == "unknown/unknown" || type == "application/unknown") return "\"" + type + "\" is no type" + why;
+  const std::string wrong = check_media_type(type, false);
+  return wrong.empty() ? wrong : wrong + why;
+}
+
+bool has_variables(const std::string& text) {
+  std::vector<TemplatePart> parts;
+  return parse_template(text, request_variables(), parts).empty() &&
+         std::any_of(parts.begin(), parts.end(), [](const auto& p) { return p.id != TemplatePart::kLiteral; });
+}
+
 /// What is wrong, or empty.
 static std::string check_template(const std::string& text, TemplateOf what) {
   std::vector<TemplatePart> parts;

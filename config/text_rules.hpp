@@ -53,6 +53,11 @@ void check_field(const Reader& r, std::string_view key, std::size_t index, std::
 /// ".css", ".tar.gz".
 [[nodiscard]] std::string check_extension(std::string_view extension);
 
+/// What is wrong with the type of content in which clients' text stands: none, or one for which browsers guess another.
+[[nodiscard]] std::string check_type_of_variables(std::string_view content_type);
+/// Whether a template has any; of one that read_template() has returned.
+[[nodiscard]] bool has_variables(const std::string& text);
+
 /// Where a template's text goes to.
 enum class TemplateOf : std::uint8_t { body, field, location };
 /// Reports what is wrong with a template of request variables; it comes back as whoever serves it takes it.

@@ -117,30 +117,38 @@ void AccessLog::lost(std::uint64_t lines) noexcept {
 AccessLogWriters::~AccessLogWriters() { stop({}, 0); }
 
 Result<void> AccessLogWriters::add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why) {
-  std::shared_ptr<LineWriter> writer;
   bool started = false;
+  std::vector<std::shared_ptr<LineWriter>> over;  // die outside the lock
   {
     const LockGuard guard(lock_);
     started = started_;
-    for (const auto& w : writers_)
-      if (w->output() == output) writer = w;
-  }
-  const bool fresh = writer == nullptr;
-  if (fresh) {
-    auto opened = LineWriter::open(
-        {.output = output, .thread = "fiberd-access", .look_every = std::chrono::milliseconds(200)}, why);
-    if (!opened) return fail(opened.error());
-    writer = std::move(*opened);
-    if (started)
-      if (const std::error_code error = writer->start()) {
-        why = "no thread to write it: " + error.message();
-        return fail(error);
+    logs_.reserve(logs_.size() + 1);  // what a writer has is known here
+    for (auto w = writers_.begin(); w != writers_.end();) {
+      if ((*w)->output() != output) {
+        ++w;
+      } else if ((*w)->add(log)) {
+        logs_.push_back({w->get(), log});
+        return {};
+      } else {  // its last log has gone since
+        over.push_back(std::move(*w));
+        w = writers_.erase(w);
       }
+    }
   }
+  auto opened = LineWriter::open(
+      {.output = output, .thread = "fiberd-access", .look_every = std::chrono::milliseconds(200), .ends_alone = true},
+      why);
+  if (!opened) return fail(opened.error());
+  std::shared_ptr<LineWriter> writer = std::move(*opened);
+  if (started)
+    if (const std::error_code error = writer->start()) {
+      why = "no thread to write it: " + error.message();
+      return fail(error);
+    }
+  (void)writer->add(log);  // its first
   const LockGuard guard(lock_);
   logs_.push_back({writer.get(), log});
-  writer->add(std::move(log));
-  if (fresh) writers_.push_back(std::move(writer));
+  writers_.push_back(std::move(writer));
   return {};
 }
 

@@ -69,8 +69,8 @@ class AccessLog final : public LineSource {
 };
 
 /// The writers of all access logs: one an output, however many listeners share it, and over all configurations. A
-/// log's lines are written as long as somebody has it; a writer none of whose logs is left ends with tidy().
-/// Thread-safe but for the destructor.
+/// log's lines are written as long as somebody has it; a writer none of whose logs is left ends, at the latest with
+/// tidy(). Thread-safe but for the destructor.
 class AccessLogWriters {
  public:
   AccessLogWriters() = default;
@@ -83,7 +83,8 @@ class AccessLogWriters {
   /// it also starts the writer.
   [[nodiscard]] Result<void> add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why);
   [[nodiscard]] std::error_code start();
-  /// Ends writers that have nothing to write any more. Blocks the thread for as long as their threads need.
+  /// Ends writers that have nothing to write any more, and forgets those that have ended by themselves. Blocks the
+  /// thread for as long as their threads need.
   void tidy() noexcept;
   /// See LineWriter::stop; what was lost is counted and logged. Nobody may log any more. Idempotent.
   void stop(std::chrono::milliseconds patience,

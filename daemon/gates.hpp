@@ -7,7 +7,8 @@
 // the time-out that bounds their waits), it gets the same gate: buckets are as full, places as taken, queues as long
 // and workers as many as before. If anything differs it gets a new one, whose buckets are full and whose places are
 // free, while the requests that have begun end in the old one: for that long there may be more of them in all than
-// either allows. A listener that comes back in a later configuration begins anew.
+// either allows. Metrics show for that long what both are and have: their bounds, places and queues are added up, and
+// what was refused goes on being counted. A listener that comes back in a later configuration begins anew.
 #include <chrono>
 #include <map>
 #include <memory>

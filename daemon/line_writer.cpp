@@ -103,7 +103,7 @@ struct LineWriter::State {
     sem_init(&done, 0, 0);
   }
   ~State() {
-    ::close(output.fd);
+    if (output.fd >= 0) ::close(output.fd);
     ::close(event);
     sem_destroy(&done);
   }
@@ -128,9 +128,12 @@ struct LineWriter::State {
   Opened output;
   const int event;
   void look_for_sources() noexcept;
+  [[nodiscard]] bool end_alone() noexcept;
   Lock sources_lock;
   std::vector<std::shared_ptr<LineSource>> sources FIBERD_GUARDED_BY(sources_lock);
   std::atomic<bool> sources_changed{true};
+  bool had_source FIBERD_GUARDED_BY(sources_lock) = false;
+  bool over FIBERD_GUARDED_BY(sources_lock) = false;  // ended alone, detached: nobody stops it any more
 
   // The thread's own.
   std::vector<std::shared_ptr<LineSource>> mine;  // a copy of sources
@@ -313,6 +316,17 @@ void LineWriter::State::look_for_sources() noexcept {
   }
 }
 
+/// Whoever adds a source or stops comes before this, under the lock, or finds that it is over.
+bool LineWriter::State::end_alone() noexcept {
+  if (!options.ends_alone || !mine.empty()) return false;
+  const LockGuard guard(sources_lock);
+  if (!had_source || !sources.empty() || patience.load(std::memory_order_relaxed) >= 0) return false;
+  over = true;
+  ::close(std::exchange(output.fd, -1));
+  (void)pthread_detach(pthread_self());
+  return true;
+}
+
 void LineWriter::State::sleep() noexcept {
   // Both sides exchange the same word: who comes second sees what the other did before.
   asleep.exchange(true, std::memory_order_acq_rel);
@@ -331,6 +345,7 @@ void LineWriter::State::loop() noexcept {
     if (reopen.exchange(false, std::memory_order_acq_rel)) open_anew();
     bool any = false;
     look_for_sources();
+    if (end_alone()) return;
     for (const auto& source : mine) any = drain(*source) || any;
     if (any && said_stuck && patience.load(std::memory_order_relaxed) < 0) {
       said_stuck = false;
@@ -366,13 +381,16 @@ Result<std::unique_ptr<LineWriter>> LineWriter::open(Options options, std::strin
 
 LineWriter::~LineWriter() { stop({}, 0); }
 
-void LineWriter::add(std::shared_ptr<LineSource> source) {
+bool LineWriter::add(std::shared_ptr<LineSource> source) {
   {
     const LockGuard guard(state_->sources_lock);
+    if (state_->over) return false;
     state_->sources.push_back(std::move(source));
+    state_->had_source = true;
   }
   state_->sources_changed.store(true, std::memory_order_release);
   wake();
+  return true;
 }
 
 std::error_code LineWriter::start() {
@@ -408,6 +426,11 @@ bool LineWriter::flush(std::chrono::milliseconds most) const noexcept {
 void LineWriter::begin_stop(std::chrono::milliseconds patience, std::int64_t deadline) noexcept {
   State& s = *state_;
   if (!started_ || s.patience.load(std::memory_order_relaxed) >= 0) return;
+  const LockGuard guard(s.sources_lock);
+  if (s.over) {
+    started_ = false;
+    return;
+  }
   s.stop_began = monotonic_now();
   s.progress.store(s.stop_began, std::memory_order_relaxed);
   s.deadline.store(deadline, std::memory_order_relaxed);

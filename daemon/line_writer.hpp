@@ -44,6 +44,7 @@ class LineWriter {
     const char* thread = "fiberd-log";       ///< its name, 15 characters at most
     bool says_when_stuck = true;             ///< in the log: not for the log itself
     std::chrono::milliseconds look_every{};  ///< how often to look for lines; 0: only when wake() says so
+    bool ends_alone = false;                 ///< without a source, behind the first: closes the output, ends the thread
   };
   /// Opens the output: never waits, also not for a FIFO's reader (`why` says more than the error). No thread yet.
   [[nodiscard]] static Result<std::unique_ptr<LineWriter>> open(Options options, std::string& why);
@@ -53,8 +54,8 @@ class LineWriter {
   LineWriter& operator=(const LineWriter&) = delete;
 
   /// Also while the thread runs. A source is kept until nobody else has it and its lines are written, or the thread has
-  /// ended.
-  void add(std::shared_ptr<LineSource> source);
+  /// ended. False: it has ended alone, and takes none.
+  [[nodiscard]] bool add(std::shared_ptr<LineSource> source);
   /// Errors: of the thread, of a descriptor to wake it with.
   [[nodiscard]] std::error_code start();
   /// A source has lines. Never waits; by any thread, also before start().

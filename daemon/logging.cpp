@@ -195,7 +195,7 @@ Result<void> open_log(const LogOptions& options, std::string& why) {
   if (!writer) return fail(writer.error());
   log->writer = std::move(*writer);
   log->queue = std::make_shared<LogQueue>();
-  log->writer->add(log->queue);
+  (void)log->writer->add(log->queue);
   log->logger = std::make_shared<spdlog::logger>("fiberd", std::make_shared<QueueSink>(log->queue, *log->writer));
   if (options.format == LogFormat::json)
     log->logger->set_formatter(std::make_unique<JsonFormatter>());

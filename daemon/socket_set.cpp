@@ -2,14 +2,17 @@
 
 #include <algorithm>
 
+#include "config/addresses.hpp"
+#include "core/base/log.hpp"
 #include "core/net/endpoint.hpp"
 
 namespace fiberd::daemon {
 
 std::string normal_address(const std::string& address) {
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
-  if (!endpoint || (endpoint->family() != AF_UNIX && endpoint->port() == 0)) return {};
-  return endpoint->to_string();
+  if (!endpoint) return {};
+  if (endpoint->family() == AF_UNIX) return "unix:" + config::normal_socket_path(endpoint->path());
+  return endpoint->port() == 0 ? std::string() : endpoint->to_string();
 }
 
 std::shared_ptr<BoundSocket> SocketSet::find(std::string_view listener, const std::string& address,
@@ -18,7 +21,10 @@ std::shared_ptr<BoundSocket> SocketSet::find(std::string_view listener, const st
   for (const auto& s : all_) {
     const bool same =
         wanted.empty() ? s->listener == listener && s->address == address : normal_address(s->address) == wanted;
-    if (same && !taken.contains(*s)) return s;
+    if (!same || taken.contains(*s)) continue;
+    if (s->socket->reachable()) return s;
+    log(LogLevel::warning,
+        "listener " + s->listener + ": the file of " + s->address + " was taken away: it is to be bound anew");
   }
   return nullptr;
 }

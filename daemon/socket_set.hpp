@@ -29,7 +29,8 @@ struct BoundSocket {
 
 class SocketSet {
  public:
-  /// The one at `address` that is not in `taken`, or null. Where any port will do, one that is `listener`'s.
+  /// The one at `address` that is not in `taken`, or null: also where its file is not there any more, which nobody can
+  /// connect to. Where any port will do, one that is `listener`'s.
   [[nodiscard]] std::shared_ptr<BoundSocket> find(std::string_view listener, const std::string& address,
                                                   const SocketSet& taken) const;
   void add(std::shared_ptr<BoundSocket> socket) { all_.push_back(std::move(socket)); }

@@ -33,6 +33,12 @@ class JsonByte {
     if (static_cast<unsigned char>(c) >= 0x80) made.escape(static_cast<unsigned char>(c));
     return made;
   }
+  /// Escaped whatever it is: for JSON inside of something else, which would understand it. Of ASCII.
+  [[nodiscard]] static constexpr JsonByte escaped(char c) noexcept {
+    JsonByte made(c);
+    made.escape(static_cast<unsigned char>(c));
+    return made;
+  }
   [[nodiscard]] constexpr std::string_view text() const noexcept { return {text_.data(), size_}; }
 
  private:

@@ -48,6 +48,9 @@ class Filter {
   virtual ~Filter() = default;
   /// Answers, or calls next(exchange), which answers; or both in part: fields (Exchange::set_field, on_head).
   virtual Result<void> serve(Exchange& exchange, Next next) = 0;
+  /// Whether it answers CORS preflights: a route's are then asked about the requests that the route serves, whoever
+  /// serves its OPTIONS (dispatch.cpp).
+  [[nodiscard]] virtual bool answers_preflights() const noexcept { return false; }
 };
 
 /// What a filter may be made of: it is called with an http::Exchange& and an http::Next, and returns a Result<void>.

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/characters.hpp"
 #include "core/base/json.hpp"
 #include "core/base/text.hpp"
+#include "core/base/utf8.hpp"
 #include "core/http/characters.hpp"
 
 namespace fiberd::http {
@@ -67,16 +69,42 @@ void escape_log(char c, std::string& out) {
   out += {'\\', 'x', kUpperHexDigits[byte >> 4U], kUpperHexDigits[byte & 15U]};
 }
 
+void escape_script(char c, std::string& out) {
+  // Strings have three kinds of quotes there.
+  if (c == '\'' || c == '`' || c == '$' || c == '<' || c == '>' || c == '&')
+    out += JsonByte::escaped(c).text();
+  else
+    out += JsonByte(c).text();
+}
+
+/// Where bytes that are no UTF-8 would spoil the whole, they become U+FFFD.
+void append_characters(std::string_view value, Form form, std::string& out) {
+  while (!value.empty()) {
+    const std::size_t n = utf8_length(value);
+    if (n != 1)
+      out += n != 0 ? value.substr(0, n) : kReplacementCharacter;
+    else if (form == Form::html)
+      escape_html(value.front(), out);
+    else if (form == Form::script)
+      escape_script(value.front(), out);
+    else
+      out += JsonByte(value.front()).text();
+    value.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+}
+
 void append(std::string_view value, std::uint8_t id, Form form, std::string& out) {
+  if (form == Form::html || form == Form::json || form == Form::script) return append_characters(value, form, out);
   const Piece piece = piece_of(id);
   for (const char c : value) {
     switch (form) {
       case Form::location: stands_in_uri(c, piece) ? out.push_back(c) : percent(c, out); break;
       case Form::field: is_class(c, chars::kValue) ? out.push_back(c) : percent(c, out); break;
-      case Form::text: out += c; break;
-      case Form::html: escape_html(c, out); break;
-      case Form::json: out += JsonByte(c).text(); break;
       case Form::log: escape_log(c, out); break;
+      case Form::text:
+      case Form::html:
+      case Form::json:
+      case Form::script: out += c; break;
     }
   }
 }
@@ -89,7 +117,12 @@ Form form_for(std::string_view content_type) noexcept {
     return type.size() >= end.size() && equals_lower(type.substr(type.size() - end.size()), end);
   };
   if (ends_lower("/html") || ends_lower("/xml") || ends_lower("+xml")) return Form::html;
-  if (ends_lower("/json") || ends_lower("+json") || ends_lower("/javascript")) return Form::json;
+  if (ends_lower("/json") || ends_lower("+json")) return Form::json;
+  // application/x-javascript, text/javascript1.5, text/x-ecmascript, text/jscript, text/livescript: browsers run them
+  // all.
+  const std::string lower = ascii::lower(type);
+  for (const char* script : {"javascript", "ecmascript", "jscript", "livescript"})
+    if (lower.find(script) != std::string::npos) return Form::script;
   return Form::text;
 }
 

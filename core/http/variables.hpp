@@ -27,8 +27,8 @@ namespace fiberd::http {
 
 using Variable = RequestVariable;
 
-enum class Form : std::uint8_t { location, field, text, html, json, log };
-/// html for text/html and XML, json for JSON's types, else text.
+enum class Form : std::uint8_t { location, field, text, html, json, script, log };
+/// html for text/html and XML, json for JSON's types, script for JavaScript's, else text.
 [[nodiscard]] Form form_for(std::string_view content_type) noexcept;
 
 /// Who knows the values.

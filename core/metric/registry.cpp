@@ -44,7 +44,11 @@ class Family {
     std::uint64_t id;
     std::function<double()> read;
   };
-  using Callbacks = std::map<std::vector<std::string>, std::vector<Callback>>;  // the last of each is read
+  struct Same {  // labels
+    std::vector<Callback> all{};
+    double before = 0;  // of a counter: what those had counted that are gone
+  };
+  using Callbacks = std::map<std::vector<std::string>, Same>;
   FamilySpec spec;                       // never changes: histograms point into its bounds
   std::deque<Registry::Series> storage;  // stable addresses
   std::vector<Registry::Series*> spare;  // of storage
@@ -267,7 +271,10 @@ void Registry::sweep_locked(Family& family, std::int64_t now) const noexcept {
 void Registry::give_back(Series& s) noexcept {
   const std::scoped_lock lock(mutex_);
   if (FIBERD_BUG_IF(s.leases == 0)) return;
-  if (--s.leases != 0 || s.for_ever) return;
+  if (--s.leases == 0 && !s.for_ever) linger_locked(s);
+}
+
+void Registry::linger_locked(Series& s) noexcept {
   const std::int64_t now = options_.now();
   s.shown_until = time_after(now, options_.grace);
   s.family->lingering.push_back(s);
@@ -288,9 +295,11 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   const std::scoped_lock lock(mutex_);
   const bool fits = acceptable(values);
   std::vector<std::string> key = fits ? key_of(values) : std::vector<std::string>();
+  double before = 0;
   if (const auto taken = family.by_labels.find(key); taken != family.by_labels.end()) {
     if (!taken->second->linked())
       throw std::invalid_argument("metric: a series of " + family.spec.name + " exists already");
+    if (taken->second->counter) before = static_cast<double>(taken->second->counter->value());
     drop_locked(*taken->second);
   }
   auto place = family.callbacks.find(key);
@@ -302,13 +311,14 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   }
   const std::uint64_t id = next_callback_++;
   const bool fresh = place == family.callbacks.end();
-  if (fresh) place = family.callbacks.emplace(std::move(key), std::vector<Family::Callback>()).first;
+  if (fresh) place = family.callbacks.emplace(std::move(key), Family::Same{{}, before}).first;
+  auto& same = place->second.all;
   try {
-    place->second.push_back({id, std::move(read)});
+    same.push_back({id, std::move(read)});
     family.callback_ids.emplace(id, place);
   } catch (...) {
-    if (!place->second.empty() && place->second.back().id == id) place->second.pop_back();
-    if (place->second.empty()) family.callbacks.erase(place);
+    if (!same.empty() && same.back().id == id) same.pop_back();
+    if (same.empty()) family.callbacks.erase(place);
     throw;
   }
   return {*this, family, id};
@@ -321,11 +331,32 @@ void Registry::remove(Family& family, std::uint64_t id) noexcept {
   if (found == family.callback_ids.end()) return;
   const auto place = found->second;
   family.callback_ids.erase(found);
-  auto& same = place->second;
-  const auto one = std::find_if(same.begin(), same.end(), [id](const auto& c) { return c.id == id; });
+  Family::Same& same = place->second;
+  const auto one = std::find_if(same.all.begin(), same.all.end(), [id](const auto& c) { return c.id == id; });
   dying = std::move(one->read);
-  same.erase(one);
-  if (same.empty()) family.callbacks.erase(place);
+  same.all.erase(one);
+  try {
+    if (family.spec.type == Type::counter) same.before += dying();
+    if (!same.all.empty()) return;
+    const auto gone = family.callbacks.extract(place);
+    if (family.spec.type == Type::counter) leave_locked(family, gone.key(), gone.mapped().before);
+  } catch (...) {  // it could not be read, or there is no memory to keep it: as when the process begins
+  }
+}
+
+/// What callbacks have counted, for those who come later and for scrapers until then: as if it had been leased.
+void Registry::leave_locked(Family& family, const std::vector<std::string>& key, double value) {
+  const auto place = family.by_labels.emplace(key, nullptr).first;
+  try {
+    place->second = &make_locked(family);
+  } catch (...) {
+    family.by_labels.erase(place);
+    throw;
+  }
+  Series& s = *place->second;
+  s.key = &place->first;
+  s.counter->add(static_cast<std::uint64_t>(value));
+  linger_locked(s);
 }
 
 std::vector<FamilySnapshot> Registry::snapshot() const {
@@ -349,8 +380,11 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
       }
     };
     for (const auto& [labels, series] : family->by_labels) add(labels, *series);
-    for (const auto& [labels, callbacks] : family->callbacks)
-      out.samples.push_back({labels, callbacks.back().read(), {}, 0, 0});
+    for (const auto& [labels, same] : family->callbacks) {
+      double value = same.before;
+      for (const Family::Callback& callback : same.all) value += callback.read();
+      out.samples.push_back({labels, value, {}, 0, 0});
+    }
   }
   return result;
 }

@@ -68,8 +68,8 @@ using LabelValues = std::initializer_list<std::string_view>;
 inline constexpr std::string_view kSeriesRefused = "fiberd_metric_series_refused_total";
 inline constexpr std::size_t kMaxLabelValue = 128;
 
-/// Removes a callback when it goes; after that the function does not run any more. Must not outlive its Registry, and
-/// must not be destroyed by a callback.
+/// Removes a callback when it goes; a counter's is read once more then, and after that the function does not run any
+/// more. Must not outlive its Registry, and must not be destroyed by a callback.
 class [[nodiscard]] CallbackHandle {
  public:
   CallbackHandle() noexcept = default;
@@ -123,8 +123,9 @@ class Registry {
 
   /// A counter or gauge whose value is read at each snapshot. `read` must not park nor call this registry; it runs
   /// under the registration lock, on the thread that takes the snapshot. Values above the limit are refused as series
-  /// are, and then never read (handle empty). Of callbacks with equal labels the last one is read, and when it goes the
-  /// one before it again. Throws std::invalid_argument also when a series with these labels counts by itself.
+  /// are, and then never read (handle empty). Callbacks with equal labels are added up, as leases are: of a counter's
+  /// also those that are gone, each read once more when its handle goes; the last one's value lingers for the grace and
+  /// is where the next one goes on. Throws std::invalid_argument also when a series with these labels counts by itself.
   CallbackHandle callback(Family& family, LabelValues values, std::function<double()> read);
 
   /// All families by name. Series are in order of their label values; overflow series appear once used. Thread-safe,
@@ -150,6 +151,8 @@ class Registry {
   void drop_locked(Series& series) const noexcept;
   void sweep_locked(Family& family, std::int64_t now) const noexcept;
   void give_back(Series& series) noexcept;
+  void linger_locked(Series& series) noexcept;
+  void leave_locked(Family& family, const std::vector<std::string>& key, double value);
   void remove(Family& family, std::uint64_t id) noexcept;
 
   const RegistryOptions options_;

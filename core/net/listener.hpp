@@ -156,6 +156,8 @@ class Listener {
 
   /// With the port that was chosen for port 0.
   [[nodiscard]] const Endpoint& local() const noexcept { return local_; }
+  /// Whether who connects to its address comes here: not to a Unix socket whose file was removed or is another's now.
+  [[nodiscard]] bool reachable() const noexcept { return local_.family() != AF_UNIX || path_is_ours(); }
   /// That are open and counted by the listener's own counts.
   [[nodiscard]] std::size_t connections() const noexcept { return shared_->counts.open(); }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }

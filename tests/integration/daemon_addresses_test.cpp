@@ -1,9 +1,12 @@
 // Listeners with several addresses, and addresses that pass from one listener to another while the daemon runs.
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -89,6 +92,57 @@ std::string finish(HttpClient& upload) {
 double metric(const Daemon& daemon, const std::string& sample) { return daemon.metric(sample).value_or(-1); }
 
 }  // namespace
+
+TEST_CASE("a Unix socket whose file was taken away is bound anew by the next reload",
+          "[integration][daemon][addresses][reload]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/u.sock";
+  const std::string admin = directory.path() + "/admin.sock";
+  const auto answers = [](const std::string& at, const std::string& request) -> std::string {
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const fiberd::net::Endpoint to = *fiberd::net::Endpoint::parse("unix:" + at);
+    std::string got;
+    if (::connect(fd, to.data(), to.size()) == 0 && ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) > 0) {
+      char data[4096];
+      for (ssize_t n = 0; (n = ::recv(fd, data, sizeof data, 0)) > 0;) got.append(data, static_cast<std::size_t>(n));
+    }
+    ::close(fd);
+    return got.substr(0, got.find('\r'));
+  };
+  const std::string ask = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  const std::string reload_it = "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+  const auto with = [&](const std::string& at) {
+    return "admin: {address: \"unix:" + admin + "\"}\nlisteners:\n  - {name: u, address: \"unix:" + at +
+           "\", http: {routes: [{path: /hello, respond: {body: x}}]}}\n";
+  };
+  Daemon daemon(with(path));
+  CHECK(answers(path, ask) == "HTTP/1.1 200 OK");
+  // Kept: the same file.
+  struct stat before {};
+  struct stat after {};
+  REQUIRE(::lstat(path.c_str(), &before) == 0);
+  CHECK(answers(admin, reload_it) == "HTTP/1.1 200 OK");
+  REQUIRE(::lstat(path.c_str(), &after) == 0);
+  CHECK(before.st_ino == after.st_ino);
+  // However it is written.
+  daemon.write_config(with(directory.path() + "//./u.sock"));
+  CHECK(answers(admin, reload_it) == "HTTP/1.1 200 OK");
+  CHECK(answers(path, ask) == "HTTP/1.1 200 OK");
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(::unlink(path.c_str()) == 0);
+    CHECK(answers(path, ask).empty());
+    CHECK(answers(admin, reload_it) == "HTTP/1.1 200 OK");
+    CHECK(answers(path, ask) == "HTTP/1.1 200 OK");
+  }
+  // The one of before is closed, and its end takes nobody's file away.
+  CHECK(eventually([&] { return answers(path, ask) == "HTTP/1.1 200 OK"; }));
+  REQUIRE(::unlink(admin.c_str()) == 0);
+  daemon.process().signal(SIGHUP);
+  CHECK(eventually([&] { return answers(admin, ask) == "HTTP/1.1 404 Not Found"; }));
+  CHECK(daemon.stop() == 0);
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK_FALSE(std::filesystem::exists(admin));
+}
 
 TEST_CASE("a listener with several addresses is one: limits and counters are of all of them",
           "[integration][daemon][addresses]") {

@@ -242,10 +242,45 @@ TEST_CASE("a bucket is as empty as before if its settings are the same, and full
   CHECK(reload(daemon, limited("1/h, burst: 1", "three")).status == 200);
   CHECK(ask(port, "/") == "200 three");
   CHECK(ask(port, "/").starts_with("429"));
-  CHECK(daemon.metric(refused) == 1);
+  CHECK(daemon.metric(refused) == 3);  // the limit is another one, the counter is not
   CHECK(reload(daemon, config(http("web", says("/", "four")))).status == 200);
   CHECK(ask(port, "/") == "200 four");
-  CHECK_FALSE(daemon.metric(refused).has_value());
+  CHECK(daemon.metric(refused) == 3);  // for its grace
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what is in flight under the limit of before is shown beside what is under its successor",
+          "[integration][daemon][reload]") {
+  const auto limited = [](const std::string& limit) {
+    return config(http("web", "{path: /echo, " + limit + "echo: {}}, {path: /, respond: {body: x}}"));
+  };
+  const auto shown = [](const Daemon& daemon, const char* what) {
+    return daemon.metric("fiberd_admission_" + std::string(what) +
+                         "{listener=\"web\",route=\"/echo\",limit=\"concurrency\"}");
+  };
+  const std::string begun = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n12";
+  Daemon daemon(limited("concurrency: {limit: 1, queue: 2, max_wait: 20s}, "));
+  HttpClient first(daemon.port("web"));
+  HttpClient waits(daemon.port("web"));
+  first.send(begun);
+  REQUIRE(eventually([&] { return shown(daemon, "in_flight") == 1; }));
+  waits.send(begun);
+  REQUIRE(eventually([&] { return shown(daemon, "queued") == 1; }));
+  CHECK(reload(daemon, limited("concurrency: {limit: 3, queue: 2, max_wait: 20s}, ")).status == 200);
+  CHECK(shown(daemon, "in_flight") == 1);
+  CHECK(shown(daemon, "queued") == 1);
+  CHECK(shown(daemon, "limit") == 4);
+  HttpClient second(daemon.port("web"));
+  second.send(begun);
+  REQUIRE(eventually([&] { return shown(daemon, "in_flight") == 2; }));
+  for (HttpClient* const client : {&first, &waits, &second}) {
+    client->send("34");
+    const auto answer = client->receive();
+    REQUIRE(answer);
+    CHECK(answer->body == "1234");
+  }
+  CHECK(eventually([&] { return shown(daemon, "limit") == 3; }));
+  CHECK(shown(daemon, "in_flight") == 0);
   CHECK(daemon.stop() == 0);
 }
 

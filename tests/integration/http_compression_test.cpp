@@ -113,7 +113,7 @@ TEST_CASE("what is not compressed", "[integration][http][compression]") {
     CAPTURE(path);
     const Answer a = ask(server, path, "gzip, br, zstd");
     CHECK(a.field("Content-Encoding") == (std::string_view(path) == "/encoded" ? "br" : ""));
-    CHECK(a.field("Vary").empty());
+    CHECK(a.field("Vary") == (std::string_view(path) == "/part" ? "Accept-Encoding" : ""));
     CHECK((a.field("ETag").empty() || a.field("ETag") == "\"x\""));
     CHECK((a.body.empty() || a.body == text_of(a.body.size())));
   }
@@ -140,6 +140,17 @@ TEST_CASE("a compressed answer's tag is weak and its ranges are off", "[integrat
   CHECK(same.field("Vary") == "Accept-Encoding");
 }
 
+TEST_CASE("HEAD has the fields, and is counted as nothing that was compressed", "[integration][http][compression]") {
+  metric::Registry registry;
+  http::CompressionOptions options;
+  options.metrics.compressed = &registry.counter(registry.family({.name = "compressed_total", .help = "h"}));
+  HttpServer server({route("/", text_handler(3000))}, compressing(options));
+  CHECK(ask(server, "/", "gzip", "HEAD").field("Content-Encoding") == "gzip");
+  CHECK(options.metrics.compressed->value() == 0);
+  CHECK(ask(server, "/", "gzip").field("Content-Encoding") == "gzip");
+  CHECK(options.metrics.compressed->value() == 1);
+}
+
 TEST_CASE("files, ranges of them and conditions under compression", "[integration][http][compression]") {
   const TemporaryDirectory dir;
   (void)dir.write("a.txt", text_of(200'000));
@@ -156,10 +167,13 @@ TEST_CASE("files, ranges of them and conditions under compression", "[integratio
   REQUIRE(same);
   CHECK(same->status == 304);
   CHECK(same->field("ETag") == tag);
+  CHECK(same->field("Vary") == "Accept-Encoding");
   // A range is of the file as it is; one that is asked for only if the compressed form is unchanged is none.
   const auto part = client.ask(get("/a.txt", "Accept-Encoding: gzip\r\nRange: bytes=0-9999\r\n"));
   REQUIRE(part);
   CHECK(part->status == 206);
+  CHECK(part->field("Vary") == "Accept-Encoding");
+  CHECK(part->field("Content-Encoding").empty());
   CHECK(part->body == text_of(200'000).substr(0, 10'000));
   const auto whole =
       client.ask(get("/a.txt", "Accept-Encoding: gzip\r\nRange: bytes=0-9999\r\nIf-Range: " + tag + "\r\n"));

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/http/files/files.hpp"
 #include "core/http/filters/access_filter.hpp"
 #include "core/http/filters/cache_control_filter.hpp"
 #include "core/http/filters/client_address_filter.hpp"
@@ -11,7 +12,9 @@
 #include "core/http/filters/redirect_filter.hpp"
 #include "core/http/filters/request_id_filter.hpp"
 #include "core/http/filters/template_respond.hpp"
+#include "core/http/site/gate.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -304,6 +307,105 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
   CHECK(ask(server, "OPTIONS /only-get HTTP/1.1\r\nHost: a\r\n\r\n").field("Allow").find("GET") != std::string::npos);
 }
 
+TEST_CASE("CORS of a route: preflights about its requests, whoever serves OPTIONS, and what the server answers for it",
+          "[integration][http][filters]") {
+  const auto only = [](http::Method method) { return http::MethodSet::of(method); };
+  const auto cors = [](std::vector<std::string> methods = {}) {
+    return http::make_cors_filter(
+        *http::CorsPolicy::make({.origins = {"https://a.example"}, .methods = std::move(methods), .headers = {"X-A"}}));
+  };
+  http::HeadersOptions fields;
+  fields.set = {{"X-Rest", *Template::parse("r${rest}")}};
+  const TemporaryDirectory dir;
+  (void)dir.write("a.txt", "text");
+  std::vector<http::Route> routes;
+  routes.push_back({.spec = {.path = "/put", .methods = only(http::Method::put)},
+                    .handler = hello(),
+                    .require_length = true,
+                    .filters = {cors({"PUT"})}});
+  routes.push_back({.spec = {.path = "/put", .methods = only(http::Method::get)}, .handler = hello()});
+  routes.push_back({.spec = {.path = "/f/*", .methods = only(http::Method::get)},
+                    .handler = *http::make_files_handler({.root = dir.path()}),
+                    .body_size = 4,
+                    .filters = {cors(), *http::make_headers_filter(std::move(fields))}});
+  routes.push_back({.spec = {.path = "/closed", .methods = only(http::Method::put)},
+                    .handler = hello(),
+                    .filters = {http::make_access_filter({.allow = ranges({"192.0.2.1"})}), cors({"PUT"})}});
+  // Serves OPTIONS of everything, and has a CORS of its own.
+  routes.push_back({.spec = {.path = "/*"},
+                    .handler = handler([](Exchange& ex) {
+                      return ex.respond(200, "text/plain", ex.request().method == http::Method::options ? "mine" : "x");
+                    })});
+  HttpServer server(std::move(routes));
+  const std::string origin = "Origin: https://a.example\r\n";
+  const auto preflight = [&](const std::string& path, const std::string& method) {
+    return ask(server, "OPTIONS " + path + " HTTP/1.1\r\nHost: a\r\n" + origin + "Access-Control-Request-Method: " +
+                           method + "\r\nAccess-Control-Request-Headers: x-a\r\n\r\n");
+  };
+  for (const auto& [path, method] : std::vector<std::pair<std::string, std::string>>{
+           {"/put", "PUT"}, {"/f/a.txt", "GET"}, {"/f/a.txt", "HEAD"}, {"/f", "GET"}}) {
+    CAPTURE(path, method);
+    const Answer yes = preflight(path, method);
+    CHECK(yes.status == 204);
+    CHECK(yes.field("Access-Control-Allow-Origin") == "https://a.example");
+    CHECK(yes.field("Access-Control-Allow-Headers") == "x-a");
+  }
+  // Not of this route, and those whose route says nothing of CORS.
+  CHECK(preflight("/put", "GET").body == "mine");
+  CHECK(preflight("/f/a.txt", "DELETE").body == "mine");
+  CHECK(preflight("/other", "PUT").body == "mine");
+  CHECK(preflight("/put", "BREW").body == "mine");
+  CHECK(ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n").body == "mine");
+  CHECK(ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\nAccess-Control-Request-Method: PUT\r\n\r\n").body == "mine");
+  // What is written before it comes before it.
+  CHECK(preflight("/closed", "PUT").status == 403);
+
+  const Answer too_large =
+      ask(server, "GET /f/a.txt HTTP/1.1\r\nHost: a\r\n" + origin + "Content-Length: 5\r\n\r\nabcde");
+  CHECK(too_large.status == 413);
+  CHECK(too_large.field("Access-Control-Allow-Origin") == "https://a.example");
+  CHECK(too_large.field("X-Rest") == "ra.txt");
+  const Answer no_length = ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n");
+  CHECK(no_length.status == 411);
+  CHECK(no_length.field("Access-Control-Allow-Origin") == "https://a.example");
+  const Answer slash = ask(server, get("/f", origin));
+  CHECK(slash.status == 308);
+  CHECK(slash.field("Access-Control-Allow-Origin") == "https://a.example");
+}
+
+TEST_CASE("a route's filters stand around its 405 and its OPTIONS, its gate does not", "[integration][http][filters]") {
+  http::HeadersOptions fields;
+  fields.set = {{"X-Route", *Template::parse("one")}};
+  http::GateOptions once;
+  once.rate = http::GateRate{.rate = 1e-6, .burst = 1};
+  std::vector<http::Route> routes;
+  routes.push_back({.spec = {.path = "/put", .methods = http::MethodSet::of(http::Method::put)},
+                    .handler = hello(),
+                    .gate = std::make_shared<http::Gate>(once),
+                    .filters = {*http::make_headers_filter(std::move(fields)),
+                                http::make_cors_filter(
+                                    *http::CorsPolicy::make({.origins = {"https://a.example"}, .methods = {"PUT"}}))}});
+  HttpServer server(std::move(routes));
+  for (int i = 0; i < 3; ++i) {
+    const Answer no = ask(server, get("/put"));
+    CHECK(no.status == 405);
+    CHECK(no.field("Allow") == "PUT, OPTIONS");
+    CHECK(no.field("X-Route") == "one");
+    const Answer options = ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(options.status == 204);
+    CHECK(options.field("Allow") == "PUT, OPTIONS");
+    CHECK(options.field("X-Route") == "one");
+    CHECK(ask(server,
+              "OPTIONS /put HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
+              "Access-Control-Request-Method: PUT\r\n\r\n")
+              .field("Access-Control-Allow-Methods") == "PUT");
+  }
+  // Three preflights have taken no token.
+  CHECK(ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 200);
+  CHECK(ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 429);
+  CHECK(ask(server, get("/none")).field("X-Route").empty());
+}
+
 TEST_CASE("an answer with variables becomes no markup and no field of its reader's", "[integration][http][filters]") {
   http::TemplateRespondOptions page;
   page.status = 404;
@@ -326,4 +428,8 @@ TEST_CASE("an answer with variables becomes no markup and no field of its reader
   http::TemplateRespondOptions bad;
   bad.status = 99;
   CHECK_FALSE(http::make_template_respond_handler(std::move(bad)));
+  http::TemplateRespondOptions untyped;
+  untyped.content_type = " ";
+  untyped.body = *Template::parse("${query}");
+  CHECK_FALSE(http::make_template_respond_handler(std::move(untyped)));
 }

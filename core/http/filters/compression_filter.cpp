@@ -21,7 +21,7 @@ class CompressionFilter final : public Filter {
     for (const CompressionOptions::Use& use : options.codings) tokens_.push_back(token_of(use.coding));
   }
   Result<void> serve(Exchange& ex, Next next) override {
-    Hook hook(*this, ex.request().headers);
+    Hook hook(*this, ex.request().headers, ex.request().method);
     ex.on_head(hook);
     return next(ex);
   }
@@ -47,7 +47,8 @@ class CompressionFilter final : public Filter {
 
   class Hook final : public HeadHook {
    public:
-    Hook(CompressionFilter& filter, const HeaderView& headers) noexcept : filter_(filter), headers_(headers) {}
+    Hook(CompressionFilter& filter, const HeaderView& headers, Method method) noexcept
+        : filter_(filter), headers_(headers), method_(method) {}
     void on_head(AnswerHead& head) override {
       const auto has = [&](const char* name) { return head.has(name); };
       constexpr std::array<const char*, 4> kDigests = {"Content-Digest", "Repr-Digest", "Digest", "Content-MD5"};
@@ -61,6 +62,7 @@ class CompressionFilter final : public Filter {
                                  .content_length = head.content_length()});
       if (verdict == CompressionVerdict::leave) return;
       if (const auto vary = vary_with(head.find("Vary"), "Accept-Encoding")) (void)head.set("Vary", *vary);
+      if (verdict == CompressionVerdict::vary) return;
       const std::size_t chosen = choose_encoding(headers_, filter_.tokens_);
       if (chosen == kIdentity) return;
       if (verdict == CompressionVerdict::compress && !start(head, chosen)) return;
@@ -77,11 +79,13 @@ class CompressionFilter final : public Filter {
         return false;
       }
       head.remove("Accept-Ranges");
-      metric::count(filter_.metrics_.compressed);
+      // HEAD gets the fields, and nothing is compressed.
+      if (method_ != Method::head) metric::count(filter_.metrics_.compressed);
       return true;
     }
     CompressionFilter& filter_;
     const HeaderView& headers_;
+    const Method method_;
     std::unique_ptr<BodyEncoder> encoder_;
   };
 

@@ -55,8 +55,14 @@ bool CompressionPolicy::has_type(std::string_view content_type) const noexcept {
 CompressionVerdict CompressionPolicy::judge(const AnswerFacts& facts) const noexcept {
   const bool not_modified = facts.status == 304;
   if (!not_modified && !status_has_body(facts.status)) return CompressionVerdict::leave;
-  if (facts.status == 206 || facts.has_range || facts.encoded || facts.has_digest) return CompressionVerdict::leave;
+  const bool part = facts.status == 206;
+  if ((facts.has_range && !part) || facts.encoded || facts.has_digest) return CompressionVerdict::leave;
   if (has_directive(facts.cache_control, "no-transform")) return CompressionVerdict::leave;
+  // Of several parts the type is that of their envelope, and the length is of the part: that of the whole is not known.
+  if (part)
+    return bare_media_type(facts.content_type) == "multipart/byteranges" || has_type(facts.content_type)
+               ? CompressionVerdict::vary
+               : CompressionVerdict::leave;
   // A 304 has no type but where its handler gave one, and no length that means anything.
   if (not_modified)
     return facts.content_type.empty() || has_type(facts.content_type) ? CompressionVerdict::not_modified

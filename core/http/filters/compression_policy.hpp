@@ -6,7 +6,9 @@
 //    no-transform (RFC 9111 section 5.2.2.6), what carries a digest of its bytes (RFC 9530, Content-MD5), what is
 //    shorter than min_size, and media types that are not in the list: images, video and archives are compressed
 //    already.
-//  - An answer that would be compressed for another client says Vary: Accept-Encoding to this one too.
+//  - An answer that would be compressed for another client says Vary: Accept-Encoding to this one too; so does a part
+//  of
+//    one, which must have the field that the whole has (RFC 9110 section 15.3.7).
 //  - A compressed answer has other bytes than the plain one, so a strong ETag becomes weak (RFC 9110 section 8.8.1),
 //  and
 //    its ranges are off: Accept-Ranges goes. A client that names the weak tag in If-Match or If-Range gets what these
@@ -38,6 +40,7 @@ struct AnswerFacts {
 
 enum class CompressionVerdict : std::uint8_t {
   leave,         ///< it is none of ours
+  vary,          ///< a part of what would be compressed: says Vary
   compress,      ///< if the client likes a coding of ours; says Vary either way
   not_modified,  ///< a 304 for what would be compressed: says Vary and, if the client likes a coding, the weak tag
 };

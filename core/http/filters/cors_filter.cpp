@@ -21,6 +21,7 @@ class CorsFilter final : public Filter {
     ex.on_head(hook);
     return next(ex);
   }
+  [[nodiscard]] bool answers_preflights() const noexcept override { return true; }
 
  private:
   static constexpr std::string_view kVary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

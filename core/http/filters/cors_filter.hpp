@@ -15,7 +15,7 @@ struct CorsMetrics {
 };
 /// Answers preflights itself: 204, or 403 with a text that says what was not allowed. Other answers get the policy's
 /// fields in place of those that the handler gave. A listener's filter sees every preflight; one of a route sees those
-/// of a route that serves OPTIONS. Throws std::bad_alloc.
+/// about requests that the route would serve. Throws std::bad_alloc.
 [[nodiscard]] std::shared_ptr<Filter> make_cors_filter(CorsPolicy policy, CorsMetrics metrics = {});
 
 }  // namespace fiberd::http

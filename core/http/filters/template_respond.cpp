@@ -34,6 +34,8 @@ class TemplateRespondHandler final : public Handler {
 Result<std::shared_ptr<Handler>> make_template_respond_handler(TemplateRespondOptions options) {
   if (options.status < 200 || options.status > 599) return fail(std::errc::invalid_argument);
   if (!is_field_value(options.content_type)) return fail(std::errc::invalid_argument);
+  // Without a type a browser guesses one, HTML among them, and nobody has escaped the values for that.
+  if (!options.body.constant() && trim(options.content_type).empty()) return fail(std::errc::invalid_argument);
   for (const auto& [name, value] : options.headers)
     if (!is_writable({name, "x"})) return fail(std::errc::invalid_argument);
   return std::make_shared<TemplateRespondHandler>(std::move(options));

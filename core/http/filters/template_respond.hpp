@@ -18,8 +18,8 @@ struct TemplateRespondOptions {
   std::vector<std::pair<std::string, Template>> headers{};  ///< rendered in Form::field
 };
 /// What is the same each time is better made by make_respond_handler(). A body of more than 64 KiB is answered 500: the
-/// template multiplies what the client sends. Errors: invalid_argument (a status, or a field that would split the
-/// answer). Throws std::bad_alloc.
+/// template multiplies what the client sends. Errors: invalid_argument (a status, a field that would split the answer,
+/// variables in a body without a type). Throws std::bad_alloc.
 [[nodiscard]] Result<std::shared_ptr<Handler>> make_template_respond_handler(TemplateRespondOptions options);
 
 }  // namespace fiberd::http

@@ -51,6 +51,32 @@ static bool lacks_length(const Request& request) noexcept {
   return reason;
 }
 
+/// A preflight asks whether another request may be sent. So it is for who would serve that one, if a filter of his
+/// answers preflights: the route may have no OPTIONS (files, `methods`), or they may be another's (a route for
+/// everything below "/"). Other preflights go where OPTIONS goes.
+void Dispatch::find_preflight() noexcept {
+  const Request& request = exchange_.request_;
+  if (!request.headers.has("origin")) return;
+  const std::string_view method = request.headers.find("access-control-request-method");
+  const RouteMatch asked = site_.router().match(method_from(method), request.host, exchange_.path_);
+  if (!asked.of_route || !site_.beside_[asked.index].preflights) return;
+  MethodSet allow = match_.allow;
+  if (route_ != nullptr) allow = site_.routes()[asked.index].spec.methods | MethodSet::of(Method::options);
+  route_ = nullptr;
+  match_ = asked;
+  match_.kind = RouteMatch::Kind::options;
+  match_.allow = allow;
+}
+
+/// What stands around an answer that no handler gives, when it is about a route.
+const Site::Beside* Dispatch::beside() noexcept {
+  if (!match_.of_route) return nullptr;
+  exchange_.rest_ = match_.rest;
+  exchange_.exact_route_ = match_.exact;
+  exchange_.error_pages_ = site_.routes()[match_.index].error_pages;
+  return &site_.beside_[match_.index];
+}
+
 /// Runs a handler or a filter and sees to it that a head was committed and the answer ended; else the connection is
 /// lost, which is the error.
 template <class F>
@@ -83,13 +109,16 @@ template <class F>
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
   Exchange& ex = exchange_;
   reason_ = find_route(room);
+  if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
+    find_preflight();
   if (reason_ != Reject::none) [[unlikely]] {
     metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
-    if (route_ != nullptr) ex.error_pages_ = route_->error_pages;  // of what it wants of requests
     route_ = nullptr;
-    chain_ = &site_.refused_;
+    const Site::Beside* const beside = this->beside();
+    chain_ = beside != nullptr ? &beside->refused : &site_.refused_;
   } else if (route_ == nullptr) {
-    chain_ = &site_.unrouted_;
+    const Site::Beside* const beside = this->beside();
+    chain_ = beside != nullptr ? &beside->unrouted : &site_.unrouted_;
     ex.deadline_ = Deadline::after(begin, site_.options().timeouts.request);
   } else {
     ex.rest_ = match_.rest;

@@ -32,6 +32,8 @@ class Dispatch {
  private:
   friend class Next;
   [[nodiscard]] Reject find_route(std::span<char> room) noexcept;
+  void find_preflight() noexcept;
+  [[nodiscard]] const Site::Beside* beside() noexcept;
   [[nodiscard]] std::error_code next(std::size_t at) noexcept;
   [[nodiscard]] std::error_code last() noexcept;
   [[nodiscard]] std::error_code answer_refused() noexcept;

@@ -164,16 +164,21 @@ bool Router::try_table(const Table& table, Method method, std::string_view path,
   bool add_slash = false;
   for (std::uint32_t e = table.most_specific(path, add_slash); e != kNone; e = table.entries[e].shorter) {
     const Entry& entry = table.entries[e];
+    const auto is_of = [&](const Target& target) {
+      match.of_route = true;
+      match.index = target.route;
+      match.rest = entry.prefix && !add_slash ? entry.path.size() : path.size();
+      match.exact = !entry.prefix;
+    };
     for (const Target& target : entry.targets) {
       if (target.methods.has(method)) {
         match.kind = add_slash ? RouteMatch::Kind::add_slash : RouteMatch::Kind::route;
-        match.index = target.route;
-        match.rest = entry.prefix && !add_slash ? entry.path.size() : path.size();
-        match.exact = !entry.prefix;
         match.allow = MethodSet();
+        is_of(target);
         return true;
       }
       match.allow = match.allow | target.methods;
+      if (!match.of_route) is_of(target);
     }
     add_slash = false;  // what is left covers the path itself
   }

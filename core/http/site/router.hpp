@@ -41,6 +41,8 @@ struct RouteMatch {
     not_implemented      ///< 501: a method this server does not know
   };
   Kind kind = Kind::not_found;
+  bool of_route =
+      false;  ///< `index`, `rest` and `exact` are a route's: without Kind::route that of the first candidate
   std::size_t index = 0;  ///< into the list given to make()
   std::size_t rest = 0;   ///< for a prefix: where the part of the path below it begins, e.g. 7 for "/files/*"
   bool exact = false;     ///< the route is no prefix

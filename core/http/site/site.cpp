@@ -58,7 +58,13 @@ void Site::chain() {
   if (gate != nullptr) unrouted_.push_back(gate);
   add(unrouted_, options_.filters);
   chains_.reserve(routes_.size());
+  beside_.reserve(routes_.size());
   for (const Route& route : routes_) {
+    Beside& beside = beside_.emplace_back(Beside{unrouted_, refused_});
+    add(beside.unrouted, route.filters);
+    add(beside.refused, route.filters);
+    beside.preflights = std::any_of(route.filters.begin(), route.filters.end(),
+                                    [](const auto& filter) { return filter->answers_preflights(); });
     Chain& chain = chains_.emplace_back();
     add(chain, options_.outermost);
     if (gate != nullptr) chain.push_back(gate);

@@ -90,11 +90,14 @@ struct Route {
   /// Content must say its length: without, POST, PUT and PATCH, and whatever has content, are answered 411.
   bool require_length = false;
   metric::StatusCounters* counters = nullptr;
-  std::shared_ptr<Gate> gate{};                    ///< of this route; may be shared by several
-  std::vector<std::shared_ptr<Filter>> filters{};  ///< inside of the site's, in this order
-  std::vector<ErrorPage> error_pages{};            ///< before the site's
-  std::optional<AccessLogHook> access_log{};       ///< instead of the site's; with write == nullptr: none
-  std::string label{};                             ///< for logs; empty: spec.path
+  std::shared_ptr<Gate> gate{};  ///< of this route; may be shared by several
+  /// Inside of the site's, in this order. What the server answers for a route by itself passes them, too: 405, 411,
+  /// 413, OPTIONS, the redirect to the path with a slash. For who asks for a method that no route of the path serves,
+  /// that is the most specific route, and of several with its path the one that was given first.
+  std::vector<std::shared_ptr<Filter>> filters{};
+  std::vector<ErrorPage> error_pages{};       ///< before the site's
+  std::optional<AccessLogHook> access_log{};  ///< instead of the site's; with write == nullptr: none
+  std::string label{};                        ///< for logs; empty: spec.path
 };
 
 struct SiteOptions {
@@ -146,6 +149,12 @@ class Site {
   friend class Dispatch;
   using Chain = std::vector<Filter*>;
   Site(SiteOptions options, std::vector<Route> routes, Router router);
+  /// What stands around answers that are about a route and not its handler's. Its gate is its handler's.
+  struct Beside {
+    Chain unrouted;
+    Chain refused;
+    bool preflights = false;  // one of its filters answers them
+  };
   void chain();
 
   SiteOptions options_;
@@ -154,6 +163,7 @@ class Site {
   std::shared_ptr<WorkspacePool> workspaces_;
   std::vector<std::unique_ptr<Filter>> own_;  // what gates and require_length are as filters
   std::vector<Chain> chains_;                 // of each route
+  std::vector<Beside> beside_;                // of each route
   Chain unrouted_;                            // for what is answered without a route
   Chain refused_;                             // for what is refused: without the gate
   bool wants_client_ = false;

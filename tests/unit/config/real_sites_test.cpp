@@ -474,6 +474,22 @@ TEST_CASE("several addresses, and what connections begin with", "[config][listen
   const std::string limit = "tcp: {echo: {}, limits: {connections_per_address: 5}}}\n";
   CHECK(load(by_unix + "proxy_protocol: any, " + limit).ok());
   check_alone(load(by_unix + limit), "f.yaml:3:83", "listeners[0].tcp.limits.connections_per_address", "have none");
+  const std::string by_address = "rate_limit: {rate: 1/s, key: address}";
+  const std::string tcp = "tcp: {echo: {}, " + by_address + "}}\n";
+  CHECK(load(by_unix + "proxy_protocol: any, " + tcp).ok());
+  check_alone(load(by_unix + tcp), "f.yaml:3:78", "listeners[0].tcp.rate_limit.key", "share one bucket");
+  // Of requests a field tells it, if who comes over the socket is trusted to write it.
+  const auto web = [&](const std::string& all, const std::string& route) {
+    return "http: {" + all + "routes: [{path: /, echo: {}" + route + "}]}}\n";
+  };
+  CHECK(load(by_unix + web(by_address + ", ", ", " + by_address)).ok());
+  CHECK(load(by_unix + web("rate_limit: {rate: 1/s, key: \"header:X-Key\"}, forwarded: off, ", "")).ok());
+  check_alone(load(by_unix + web("forwarded: off, ", ", " + by_address)), "f.yaml:3:114",
+              "listeners[0].http.routes[0].rate_limit.key", "share one bucket");
+  const std::string untrusted = "trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: \"unix:/x\", ";
+  check_alone(load(untrusted + web(by_address + ", ", "")), "f.yaml:3:69", "listeners[0].http.rate_limit.key",
+              "share one bucket");
+  CHECK(load("listeners:\n- {name: a, address: [\"unix:/x\", \":7\"], " + tcp).ok());
   // An aggregate does not send to itself at any of its addresses.
   CHECK(all(load("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
                  "\"127.0.0.1:8\"}]}}\n"))

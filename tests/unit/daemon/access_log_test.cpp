@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,7 +66,7 @@ class Written {
     auto opened = daemon::LineWriter::open({.output = file, .look_every = 200ms}, why);
     REQUIRE(opened.has_value());
     writer_ = std::move(*opened);
-    writer_->add(log_);
+    REQUIRE(writer_->add(log_));
     REQUIRE_FALSE(writer_->start());
   }
   ~Written() { (void)writer_->stop(10s, monotonic_now() + 10'000'000'000); }
@@ -241,6 +242,63 @@ TEST_CASE("logs come to an output and leave it while its writer runs: nothing is
   third->write(record("/anew", peer));
   CHECK(test::eventually([&] { return test::read_file(file).find("/anew") != std::string::npos; }));
   writers.stop(std::chrono::seconds(1), INT64_MAX);
+}
+
+TEST_CASE("a writer whose last log goes closes its file and ends, whoever looks; the next log opens it anew",
+          "[daemon][access_log]") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/log";
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  const auto is_open = [&] {
+    std::error_code gone;
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd"))
+      if (std::filesystem::read_symlink(fd, gone).string().starts_with(file)) return true;
+    return false;
+  };
+  const auto threads = [] {
+    std::size_t n = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task"))
+      n += test::read_file(task.path().string() + "/comm") == "fiberd-access\n" ? 1U : 0U;
+    return n;
+  };
+  daemon::AccessLogWriters writers;
+  REQUIRE_FALSE(writers.start());
+  std::string why;
+  for (const char* target : {"/first", "/second", "/third"}) {
+    CAPTURE(target);
+    auto log = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "one").value(), nullptr);
+    REQUIRE(writers.add(file, log, why));
+    CHECK(is_open());
+    CHECK(test::eventually([&] { return threads() == 1; }));  // it names itself
+    log->write(record(target, peer));
+    log.reset();
+    CHECK(test::eventually([&] { return !is_open() && threads() == 0; }));
+    CHECK(test::read_file(file).find(target) != std::string::npos);
+  }
+  writers.reopen();
+  writers.stop(std::chrono::seconds(1), INT64_MAX);
+}
+
+TEST_CASE("logs come and go while their writer ends alone: none is left without one", "[daemon][access_log]") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path() + "/log";
+  const net::Endpoint peer = net::Endpoint::v4(0x7f000001, 1);
+  static constexpr int kLogs = 200;
+  daemon::AccessLogWriters writers;
+  REQUIRE_FALSE(writers.start());
+  std::string why;
+  for (int i = 0; i < kLogs; ++i) {
+    auto log = std::make_shared<AccessLog>(AccessLine::make(AccessFormat::common, "one").value(), nullptr);
+    REQUIRE(writers.add(file, log, why));
+    log->write(record("/x", peer));
+    // Now and then the writer is as far as to end.
+    const std::weak_ptr<AccessLog> gone = log;
+    log.reset();
+    if (i % 20 == 0) REQUIRE(test::eventually([&] { return gone.expired(); }));
+  }
+  writers.stop(std::chrono::seconds(5), INT64_MAX);
+  const std::string written = test::read_file(file);
+  CHECK(std::count(written.begin(), written.end(), '\n') == kLogs);
 }
 
 TEST_CASE("which answers get a line: by path, by status, by chance", "[daemon][access_log]") {

@@ -49,7 +49,7 @@ struct Written {
     INFO(why);
     REQUIRE(opened.has_value());
     writer = std::move(*opened);
-    writer->add(lines);
+    REQUIRE(writer->add(lines));
     REQUIRE_FALSE(writer->start());
   }
   void say(const std::string& line) {

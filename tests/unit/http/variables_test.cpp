@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/utf8.hpp"
 #include "core/http/characters.hpp"
 
 using namespace fiberd;
@@ -179,8 +180,33 @@ TEST_CASE("values do not become syntax of fields, pages, JSON or logs", "[http][
   CHECK(http::form_for("TEXT/HTML") == Form::html);
   CHECK(http::form_for("image/svg+xml") == Form::html);
   CHECK(http::form_for("application/problem+json") == Form::json);
+  for (const char* type :
+       {"text/javascript", "Text/JavaScript; charset=utf-8", "application/javascript", "application/x-javascript",
+        "text/ecmascript", "application/x-ecmascript", "text/javascript1.5", "text/jscript", "text/livescript"}) {
+    CAPTURE(type);
+    CHECK(http::form_for(type) == Form::script);
+  }
   CHECK(http::form_for("text/plain; charset=utf-8") == Form::text);
   CHECK(http::form_for("") == Form::text);
+}
+
+TEST_CASE("a script's strings end where they end, in each kind of quotes", "[http][variables]") {
+  CHECK(render("${header.X}", Form::script, {.field = "a\"b'c`d${e}</script>&\\"}) ==
+        "a\\\"b\\u0027c\\u0060d\\u0024{e}\\u003c/script\\u003e\\u0026\\\\");
+}
+
+TEST_CASE("what is no UTF-8 is replaced where it would spoil the whole", "[http][variables]") {
+  const std::string in =
+      "a\x80"
+      "b\xc3\xa4\xff\xe2\x82\xac\xed\xa0\x80";
+  for (const Form form : {Form::json, Form::html, Form::script}) {
+    const std::string out = render("<${header.X}>", form, {.field = in});
+    CHECK(is_utf8(out));
+    CHECK(
+        out.starts_with("<a\xef\xbf\xbd"
+                        "b\xc3\xa4\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd"));
+  }
+  CHECK(render("${header.X}", Form::text, {.field = in}) == in);
 }
 
 TEST_CASE("what is rendered is bounded", "[http][variables]") {

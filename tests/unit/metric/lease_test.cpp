@@ -168,12 +168,12 @@ TEST_CASE("leases move, and are given back once", "[metric][lease]") {
   CHECK(registry.lingering() == 2);
 }
 
-TEST_CASE("the callback that came last is read, whichever goes first", "[metric][lease]") {
+TEST_CASE("callbacks with equal labels are added up, whichever goes first", "[metric][lease]") {
   Registry registry(kOptions);
   Family& f = registry.family({.name = "g", .help = "h", .type = Type::gauge, .labels = {"l"}});
   CallbackHandle before = registry.callback(f, {"x"}, [] { return 1.0; });
   CallbackHandle after = registry.callback(f, {"x"}, [] { return 2.0; });
-  CHECK(value(registry, "g", {"x"}) == 2);
+  CHECK(value(registry, "g", {"x"}) == 3);
   CHECK(series(registry, "g") == 1);
   SECTION("the old one") {
     before.reset();
@@ -186,6 +186,47 @@ TEST_CASE("the callback that came last is read, whichever goes first", "[metric]
     before.reset();
   }
   CHECK_FALSE(value(registry, "g", {"x"}));
+}
+
+TEST_CASE("a counter of callbacks never falls while somebody looks", "[metric][lease]") {
+  Registry registry(kOptions);
+  Family& f = registry.family({.name = "c_total", .help = "h", .type = Type::counter, .labels = {"l"}});
+  double a = 5;
+  double b = 0;
+  CallbackHandle before = registry.callback(f, {"x"}, [&] { return a; });
+  CallbackHandle after = registry.callback(f, {"x"}, [&] { return b; });
+  CHECK(value(registry, "c_total", {"x"}) == 5);
+  b = 2;
+  a = 6;  // what it counted last counts
+  before.reset();
+  CHECK(value(registry, "c_total", {"x"}) == 8);
+  after.reset();
+  CHECK(value(registry, "c_total", {"x"}) == 8);
+  CHECK(registry.lingering() == 1);
+  SECTION("the next one goes on") {
+    const CallbackHandle next = registry.callback(f, {"x"}, [] { return 1.0; });
+    CHECK(value(registry, "c_total", {"x"}) == 9);
+    CHECK(registry.lingering() == 0);
+    CHECK(series(registry, "c_total") == 1);
+  }
+  SECTION("one that counts by itself goes on, too") {
+    const Lease<Counter> next = registry.lease_counter(f, {"x"});
+    next->add();
+    CHECK(value(registry, "c_total", {"x"}) == 9);
+  }
+  SECTION("nobody comes: it goes behind its grace") {
+    time_now += 2 * kGrace;
+    CHECK_FALSE(value(registry, "c_total", {"x"}));
+  }
+}
+
+TEST_CASE("a counter whose callback can be read no more keeps what was known", "[metric][lease]") {
+  Registry registry(kOptions);
+  Family& f = registry.family({.name = "c_total", .help = "h", .type = Type::counter, .labels = {"l"}});
+  const CallbackHandle stays = registry.callback(f, {"x"}, [] { return 3.0; });
+  CallbackHandle throws = registry.callback(f, {"x"}, []() -> double { throw std::runtime_error("no"); });
+  throws.reset();
+  CHECK(value(registry, "c_total", {"x"}) == 3);
 }
 
 TEST_CASE("a callback takes the place of a series that only lingers, not of one in use", "[metric][lease]") {

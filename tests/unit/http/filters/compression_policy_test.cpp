@@ -32,13 +32,20 @@ TEST_CASE("which are not", "[http][compression]") {
   CHECK(of({.content_type = "text/html", .content_length = 1023}) == Verdict::leave);
   CHECK(of({.content_type = "text/html", .content_length = 0}) == Verdict::leave);
   CHECK(CompressionPolicy({"text/*"}, 0).judge({.content_type = "text/html", .content_length = 0}) == Verdict::leave);
-  CHECK(of({.status = 206, .content_type = "text/html"}) == Verdict::leave);
+  CHECK(of({.status = 206, .content_type = "image/png", .has_range = true}) == Verdict::leave);
+  CHECK(of({.status = 206, .content_type = "text/html", .encoded = true, .has_range = true}) == Verdict::leave);
   CHECK(of({.status = 416, .content_type = "text/html", .has_range = true}) == Verdict::leave);
   CHECK(of({.status = 204}) == Verdict::leave);
   CHECK(of({.status = 103, .content_type = "text/html"}) == Verdict::leave);
   CHECK(of({.content_type = "text/html", .encoded = true}) == Verdict::leave);
   CHECK(of({.content_type = "text/html", .has_digest = true}) == Verdict::leave);
   CHECK(of({.content_type = "text/html", .cache_control = "public,No-Transform"}) == Verdict::leave);
+}
+
+TEST_CASE("a part has the Vary of the whole", "[http][compression]") {
+  CHECK(of({.status = 206, .content_type = "text/html", .has_range = true}) == Verdict::vary);
+  CHECK(of({.status = 206, .content_type = "text/html", .has_range = true, .content_length = 9}) == Verdict::vary);
+  CHECK(of({.status = 206, .content_type = "multipart/byteranges; boundary=x"}) == Verdict::vary);
 }
 
 TEST_CASE("a 304 says what its 200 would", "[http][compression]") {

@@ -63,6 +63,31 @@ TEST_CASE("router: a prefix's name without its slash is redirected, unless a rou
   CHECK(alone->match(Method::get, "", "/staticx").kind == Kind::not_found);
 }
 
+TEST_CASE("router: an answer of its own names the route that it is about: the most specific, the first of a path",
+          "[http]") {
+  const auto router = Router::make({{.path = "/*", .methods = only(Method::get)},
+                                    {.path = "/a/*", .methods = only(Method::put)},
+                                    {.path = "/a/b", .methods = only(Method::post)},
+                                    {.path = "/a/b", .methods = only(Method::patch)},
+                                    {.path = "/*", .host = "own", .methods = only(Method::get)}});
+  REQUIRE(router);
+  const RouteMatch b = router->match(Method::delete_, "x", "/a/b");
+  CHECK(b.kind == Kind::method_not_allowed);
+  CHECK(b.of_route);
+  CHECK(b.index == 2);
+  CHECK(b.exact);
+  const RouteMatch below = router->match(Method::options, "x", "/a/c");
+  CHECK(below.kind == Kind::options);
+  CHECK(below.of_route);
+  CHECK(below.index == 1);
+  CHECK(below.rest == 3);
+  CHECK(router->match(Method::delete_, "own", "/a/b").index == 4);
+  CHECK(router->match(Method::get, "x", "/a/b").index == 0);
+  CHECK(router->match(Method::get, "x", "/a/b").rest == 1);
+  CHECK_FALSE(router->match(Method::unknown, "x", "/a/b").of_route);
+  CHECK_FALSE(router->match(Method::options, "x", "*").of_route);
+}
+
 TEST_CASE("router: what no path in normal form is, no route can be", "[http]") {
   for (const char* path : {"//", "//a", "/a//b", "/a//*", "//*", "/./a", "/a/.", "/../a", "/a/..", "/a/../*", "/./*"}) {
     INFO(path);
