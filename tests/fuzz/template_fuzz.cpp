@@ -78,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_CHECK(t->render(hostile, Form::field, out, std::size_t{1} << 24U));
     FUZZ_CHECK(http::is_field_value(out));
   }
-  for (const Form form : {Form::text, Form::html, Form::json, Form::log}) {
+  for (const Form form : {Form::text, Form::html, Form::json, Form::script, Form::log}) {
     out.clear();
     FUZZ_CHECK(t->render(hostile, form, out, std::size_t{1} << 24U));
   }
