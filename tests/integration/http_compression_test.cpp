@@ -154,6 +154,8 @@ TEST_CASE("HEAD has the fields, and is counted as nothing that was compressed", 
 TEST_CASE("files, ranges of them and conditions under compression", "[integration][http][compression]") {
   const TemporaryDirectory dir;
   (void)dir.write("a.txt", text_of(200'000));
+  (void)dir.write("b.png", text_of(200'000));
+  (void)dir.write("short.txt", text_of(100));
   auto files = http::make_files_handler({.root = dir.path()});
   REQUIRE(files);
   HttpServer server({route("/*", *files)}, compressing());
@@ -168,6 +170,23 @@ TEST_CASE("files, ranges of them and conditions under compression", "[integratio
   CHECK(same->status == 304);
   CHECK(same->field("ETag") == tag);
   CHECK(same->field("Vary") == "Accept-Encoding");
+  // What would not be compressed is as it would be without the filter, also where the answer says nothing of its type.
+  for (const char* path : {"/b.png", "/short.txt"}) {
+    CAPTURE(path);
+    const auto whole = client.ask(get(path, "Accept-Encoding: gzip\r\n"));
+    REQUIRE(whole);
+    const std::string strong = whole->field("ETag");
+    CHECK(strong.starts_with("\""));
+    for (const std::string& asked :
+         {"If-None-Match: " + strong, std::string("Range: bytes=0-9"), std::string("Range: bytes=0-1,5-6")}) {
+      CAPTURE(asked);
+      const auto answer = client.ask(get(path, "Accept-Encoding: gzip\r\n" + asked + "\r\n"));
+      REQUIRE(answer);
+      CHECK(answer->status == (asked.starts_with("If") ? 304U : 206U));
+      CHECK(answer->field("ETag") == strong);
+      CHECK(answer->field("Vary") == whole->field("Vary"));
+    }
+  }
   // A range is of the file as it is; one that is asked for only if the compressed form is unchanged is none.
   const auto part = client.ask(get("/a.txt", "Accept-Encoding: gzip\r\nRange: bytes=0-9999\r\n"));
   REQUIRE(part);

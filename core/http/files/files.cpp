@@ -29,6 +29,7 @@
 #include "core/http/files/directory_listing.hpp"
 #include "core/http/files/file_cache.hpp"
 #include "core/http/negotiation.hpp"
+#include "core/http/selected_representation.hpp"
 #include "core/http/site/slash_redirect.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
@@ -243,6 +244,7 @@ class FilesHandler final : public Handler {
       switch (evaluate_preconditions(request, validators, now)) {
         case Precondition::proceed: break;
         case Precondition::not_modified:
+          select(ex, entry, file);
           if (const Result<void> done = ex.begin({.status = 304, .fields = fields.view()}, RestOfBody::unread); !done)
             return done;
           return ex.end();
@@ -302,6 +304,11 @@ class FilesHandler final : public Handler {
     return fields;
   }
 
+  /// Of an answer that does not say all of it.
+  void select(Exchange& ex, const FileCache::Entry& entry, const OpenFile& file) const {
+    ex.slot<SelectedRepresentation>() = {options_.types.find(entry.path), file.size()};
+  }
+
   void prepare(FileCache::Entry& entry) const {
     const auto prepare_form = [&](FileCache::Content& content, std::size_t coding) {
       if (content.file == nullptr) return;
@@ -323,6 +330,7 @@ class FilesHandler final : public Handler {
                           const std::vector<ByteRange>& ranges) {
     const OpenFile& file = *content.file;
     const std::string_view type = options_.types.find(entry.path);
+    select(ex, entry, file);
     const auto content_range = [&](const ByteRange& r) {
       return "bytes " + std::to_string(r.first) + "-" + std::to_string(r.last) + "/" + std::to_string(file.size());
     };

@@ -7,6 +7,7 @@
 
 #include "core/http/exchange.hpp"
 #include "core/http/negotiation.hpp"
+#include "core/http/selected_representation.hpp"
 
 namespace fiberd::http {
 namespace {
@@ -21,7 +22,7 @@ class CompressionFilter final : public Filter {
     for (const CompressionOptions::Use& use : options.codings) tokens_.push_back(token_of(use.coding));
   }
   Result<void> serve(Exchange& ex, Next next) override {
-    Hook hook(*this, ex.request().headers, ex.request().method);
+    Hook hook(*this, ex);
     ex.on_head(hook);
     return next(ex);
   }
@@ -47,8 +48,7 @@ class CompressionFilter final : public Filter {
 
   class Hook final : public HeadHook {
    public:
-    Hook(CompressionFilter& filter, const HeaderView& headers, Method method) noexcept
-        : filter_(filter), headers_(headers), method_(method) {}
+    Hook(CompressionFilter& filter, const Exchange& ex) noexcept : filter_(filter), exchange_(ex) {}
     void on_head(AnswerHead& head) override {
       const auto has = [&](const char* name) { return head.has(name); };
       constexpr std::array<const char*, 4> kDigests = {"Content-Digest", "Repr-Digest", "Digest", "Content-MD5"};
@@ -59,11 +59,12 @@ class CompressionFilter final : public Filter {
                                  .encoded = has("Content-Encoding"),
                                  .has_range = has("Content-Range"),
                                  .has_digest = std::any_of(kDigests.begin(), kDigests.end(), has),
-                                 .content_length = head.content_length()});
+                                 .content_length = head.content_length(),
+                                 .selected = exchange_.find_slot<SelectedRepresentation>()});
       if (verdict == CompressionVerdict::leave) return;
       if (const auto vary = vary_with(head.find("Vary"), "Accept-Encoding")) (void)head.set("Vary", *vary);
       if (verdict == CompressionVerdict::vary) return;
-      const std::size_t chosen = choose_encoding(headers_, filter_.tokens_);
+      const std::size_t chosen = choose_encoding(exchange_.request().headers, filter_.tokens_);
       if (chosen == kIdentity) return;
       if (verdict == CompressionVerdict::compress && !start(head, chosen)) return;
       if (const auto weak = weak_etag(head.find("ETag"))) (void)head.set("ETag", *weak);
@@ -80,12 +81,11 @@ class CompressionFilter final : public Filter {
       }
       head.remove("Accept-Ranges");
       // HEAD gets the fields, and nothing is compressed.
-      if (method_ != Method::head) metric::count(filter_.metrics_.compressed);
+      if (exchange_.request().method != Method::head) metric::count(filter_.metrics_.compressed);
       return true;
     }
     CompressionFilter& filter_;
-    const HeaderView& headers_;
-    const Method method_;
+    const Exchange& exchange_;
     std::unique_ptr<BodyEncoder> encoder_;
   };
 

@@ -58,17 +58,18 @@ CompressionVerdict CompressionPolicy::judge(const AnswerFacts& facts) const noex
   const bool part = facts.status == 206;
   if ((facts.has_range && !part) || facts.encoded || facts.has_digest) return CompressionVerdict::leave;
   if (has_directive(facts.cache_control, "no-transform")) return CompressionVerdict::leave;
-  // Of several parts the type is that of their envelope, and the length is of the part: that of the whole is not known.
-  if (part)
-    return bare_media_type(facts.content_type) == "multipart/byteranges" || has_type(facts.content_type)
-               ? CompressionVerdict::vary
-               : CompressionVerdict::leave;
-  // A 304 has no type but where its handler gave one, and no length that means anything.
-  if (not_modified)
-    return facts.content_type.empty() || has_type(facts.content_type) ? CompressionVerdict::not_modified
-                                                                      : CompressionVerdict::leave;
-  if (facts.content_length && *facts.content_length < std::max<std::uint64_t>(min_size_, 1))
-    return CompressionVerdict::leave;
+  const std::uint64_t least = std::max<std::uint64_t>(min_size_, 1);
+  if (part || not_modified) {
+    // As the 200 would be. What it is about only its handler knows: a 304 has no type, several parts have that of their
+    // envelope, and no length is that of the whole. Where nobody says so it is taken for what would be compressed.
+    const bool fits = facts.selected != nullptr
+                          ? facts.selected->length >= least && has_type(facts.selected->media_type)
+                          : has_type(facts.content_type) || (not_modified && facts.content_type.empty()) ||
+                                (part && bare_media_type(facts.content_type) == "multipart/byteranges");
+    if (!fits) return CompressionVerdict::leave;
+    return part ? CompressionVerdict::vary : CompressionVerdict::not_modified;
+  }
+  if (facts.content_length && *facts.content_length < least) return CompressionVerdict::leave;
   return has_type(facts.content_type) ? CompressionVerdict::compress : CompressionVerdict::leave;
 }
 

@@ -25,6 +25,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/http/selected_representation.hpp"
+
 namespace fiberd::http {
 
 /// What of an answer's head decides.
@@ -36,6 +38,7 @@ struct AnswerFacts {
   bool has_range = false;   ///< has a Content-Range
   bool has_digest = false;  ///< Content-Digest, Repr-Digest, Digest or Content-MD5
   std::optional<std::uint64_t> content_length{};
+  const SelectedRepresentation* selected = nullptr;  ///< of a 304 or 206, if its handler has said
 };
 
 enum class CompressionVerdict : std::uint8_t {
