@@ -186,11 +186,13 @@ TEST_CASE("what cannot be opened just now is missing from what is provided, and 
   std::vector<std::string> keys;
   for (const Flaw& flaw : wanted) {
     CHECK(flaw.error == std::errc::too_many_files_open);
-    keys.push_back(flaw.diagnostic.key.substr(flaw.diagnostic.key.find("routes")));
+    // The address is tried with a socket, too.
+    if (const std::size_t at = flaw.diagnostic.key.find("routes"); at != std::string::npos)
+      keys.push_back(flaw.diagnostic.key.substr(at));
   }
   std::sort(keys.begin(), keys.end());
   CHECK(keys ==
-        std::vector<std::string>{"routes[0].basic_auth.file", "routes[0].error_pages[0].file", "routes[0].files.root"});
+        std::vector<std::string>{"routes[0].basic_auth.file", "routes[0].error_pages.404", "routes[0].files.root"});
   REQUIRE(provided.http.size() == 1);
   CHECK_FALSE(provided.http[0].whole);
   Provided again;
@@ -215,5 +217,5 @@ TEST_CASE("one wrong value is told once, at its own place, and in one line", "[d
   for (const char* const realm : {"a\\nb", "caf\\u00e9"})
     expect("routes: [{path: /, respond: {body: x}, basic_auth: {file: \"" + users + "\", realm: \"" + realm + "\"}}]",
            "basic_auth.realm");
-  expect("mime_types: {\".x\": \"text/html\\nX: y\"}, routes: [{path: /, respond: {body: x}}]", "mime_types");
+  expect("mime_types: {\".x\": \"text/html\\nX: y\"}, routes: [{path: /, respond: {body: x}}]", "mime_types..x");
 }
