@@ -17,7 +17,8 @@ using context::LiveContext;
 static std::vector<LiveContext> live_at(std::uint_least32_t line) {
   std::vector<LiveContext> out;
   for (const LiveContext& c : context::live_contexts())
-    if (c.where.line() == line && std::string(c.where.file_name()).ends_with("live_contexts_test.cpp")) out.push_back(c);
+    if (c.where.line() == line && std::string(c.where.file_name()).ends_with("live_contexts_test.cpp"))
+      out.push_back(c);
   return out;
 }
 
