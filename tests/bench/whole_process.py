@@ -204,8 +204,7 @@ listeners:
         load = subprocess.Popen([self.load, "idle", str(server.http), str(n), "0"], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True)
         line = load.stdout.readline()
-        # What a burst of requests was answered with is given back after a second of not being needed, or two.
-        time.sleep(4)
+        time.sleep(1.5)
         after = memory(server.proc.pid, "Private_Dirty") + memory(server.proc.pid, "Private_Clean")
         load.stdin.close()
         load.wait(60)

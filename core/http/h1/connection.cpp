@@ -55,7 +55,7 @@ Connection::Connection(Server& server, net::TcpStream&& stream, net::Place place
       place_(std::move(place)),
       waiting_since_(runtime::coarse_now()),
       client_(nullptr),
-      retire_at_(coarse(waiting_since_.load(std::memory_order_relaxed)) + kMostAge),
+      retire_at_(RetireTime::late(waiting_since_.load(std::memory_order_relaxed))),
       peer_(peer) {}
 
 Connection::Connection(Server& server, std::unique_ptr<net::ByteStream> stream, net::Place place,
@@ -65,7 +65,7 @@ Connection::Connection(Server& server, std::unique_ptr<net::ByteStream> stream, 
       place_(std::move(place)),
       waiting_since_(runtime::coarse_now()),
       client_(nullptr),
-      retire_at_(coarse(waiting_since_.load(std::memory_order_relaxed)) + kMostAge),
+      retire_at_(RetireTime::late(waiting_since_.load(std::memory_order_relaxed))),
       peer_(peer) {}
 
 void Connection::set_lifetime(const SiteOptions& o) noexcept {
@@ -75,9 +75,8 @@ void Connection::set_lifetime(const SiteOptions& o) noexcept {
   Random random(reinterpret_cast<std::uintptr_t>(this) ^ static_cast<std::uint64_t>(now));
   const double factor = 0.9 + random.below(1'000'000) * 0.2e-6;
   if (o.timeouts.age.count() != 0) {
-    const auto age = static_cast<std::int64_t>(std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18));
-    const std::int64_t units = (time_after(now, std::chrono::nanoseconds(age)) >> 24U) - (now >> 24U) + 1;
-    retire_at_ = coarse(now) + static_cast<std::uint32_t>(std::min<std::int64_t>(units, kMostAge));
+    const double age = std::min(static_cast<double>(o.timeouts.age.count()) * factor, 9e18);
+    retire_at_ = RetireTime::after(now, std::chrono::nanoseconds(static_cast<std::int64_t>(age)));
   }
   if (o.requests != 0)
     requests_left_ = static_cast<std::uint32_t>(std::max<std::int64_t>(

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/base/intrusive_list.hpp"
+#include "core/http/h1/retire_time.hpp"
 #include "core/http/h1/stream.hpp"
 #include "core/http/h1/workspace.hpp"
 #include "core/http/server.hpp"
@@ -74,11 +75,8 @@ class Connection : public ListHook {
   Step serve_request() noexcept;
   Step refuse(Reject reason) noexcept;
   Step refuse(unsigned status, Reject reason = Reject::none) noexcept;
-  /// Monotonic ns in units of 17 ms, modulo 2^32 of them, that is two years.
-  [[nodiscard]] static std::uint32_t coarse(std::int64_t ns) noexcept { return static_cast<std::uint32_t>(ns >> 24U); }
-  static constexpr std::uint32_t kMostAge = UINT32_MAX / 2;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
-    if (requests_left_ != 0 && static_cast<std::int32_t>(coarse(now) - retire_at_) < 0) [[likely]]
+    if (requests_left_ != 0 && !retire_at_.passed(now)) [[likely]]
       return true;
     count_retired();
     return false;
@@ -147,7 +145,7 @@ class Connection : public ListHook {
     ClientContext* client_;  // while nobody runs; owned; once a handler has asked
   };
   std::uint32_t requests_left_ = UINT32_MAX;
-  std::uint32_t retire_at_;      // coarse()
+  RetireTime retire_at_;
   const net::PeerAddress peer_;  // as accept said: of a connection that was reset nobody else knows
   std::uint8_t past_ = 0;
   bool parted_ = false;  // part() has sent our FIN; changed by the server's stop alone
