@@ -101,17 +101,23 @@ class SocketStream : public ByteStream {
   /// A call that is inside: while it lives the descriptor's number is ours.
   class Use {
    public:
-    explicit Use(SocketStream& stream) noexcept : stream_(stream), entered_(stream.enter()) {}
+    explicit Use(SocketStream& stream) noexcept
+        : stream_(stream),
+          how_(stream.state_.load(std::memory_order_relaxed) == kSingleOwner ? How::uncounted
+               : stream.enter()                                              ? How::counted
+                                                                             : How::not_at_all) {}
+    /// Who was not counted does not count off, whatever the owner has done meanwhile.
     ~Use() {
-      if (entered_) stream_.exit();
+      if (how_ == How::counted) stream_.exit();
     }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
-    explicit operator bool() const noexcept { return entered_; }
+    explicit operator bool() const noexcept { return how_ != How::not_at_all; }
 
    private:
+    enum class How : std::uint8_t { not_at_all, uncounted, counted };
     SocketStream& stream_;
-    bool entered_;
+    const How how_;
   };
 
  private:
