@@ -84,7 +84,7 @@ std::string normal_socket_path(std::string_view path) {
 
 std::string check_range(std::string_view text) {
   if (text == "unix:") return "";
-  const std::string no =
+  std::string no =
       "\"" + std::string(text) + "\" is not a range of addresses like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.1";
   const std::size_t slash = text.find('/');
   const std::string host(text.substr(0, slash));

@@ -133,8 +133,8 @@ CompressFilter read_compress(const Reader& r) {
       r.report("level", i, "\"" + coding + "\" is not one of codings");
     else if (error != std::errc{} || end != text.data() + text.size() || level < range->least || level > range->most)
       r.report("level", i,
-               "\"" + text + "\" is not a level of " + coding + "; allowed: " + std::to_string(range->least) + " … " +
-                   std::to_string(range->most));
+               std::string("\"").append(text).append("\" is not a level of ").append(coding).append("; allowed: ") +
+                   std::to_string(range->least) + " … " + std::to_string(range->most));
     else
       of->level = level;
   }

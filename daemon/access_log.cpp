@@ -116,7 +116,7 @@ void AccessLog::lost(std::uint64_t lines) noexcept {
 
 AccessLogWriters::~AccessLogWriters() { stop({}, 0); }
 
-Result<void> AccessLogWriters::add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why) {
+Result<void> AccessLogWriters::add(const std::string& output, const std::shared_ptr<AccessLog>& log, std::string& why) {
   bool started = false;
   std::vector<std::shared_ptr<LineWriter>> over;  // die outside the lock
   {

@@ -81,7 +81,7 @@ class AccessLogWriters {
 
   /// Opens the output if it is not open, without waiting for anybody; what is wrong with it is in `why`. Behind start()
   /// it also starts the writer.
-  [[nodiscard]] Result<void> add(const std::string& output, std::shared_ptr<AccessLog> log, std::string& why);
+  [[nodiscard]] Result<void> add(const std::string& output, const std::shared_ptr<AccessLog>& log, std::string& why);
   [[nodiscard]] std::error_code start();
   /// Ends writers that have nothing to write any more, and forgets those that have ended by themselves. Blocks the
   /// thread for as long as their threads need.

@@ -349,7 +349,7 @@ std::vector<std::string> Instance::announcements() const {
       lines.push_back("listening on " + s->socket->local().to_string() + ": " + what +
                       (s->ipv6_only ? ", IPv6 alone)" : ")"));
     for (const std::string& other : e.service->other_addresses())
-      lines.push_back("listening on " + other + ": " + what + ")");
+      lines.push_back(std::string("listening on ").append(other).append(": ").append(what).append(")"));
   };
   for (const Entry& e : entries_) say(e);
   if (admin_.service != nullptr) say(admin_);

@@ -62,7 +62,8 @@ void Server::serve(net::Admitted&& connection) noexcept {
 
 void Server::serve(net::TcpStream stream, net::Place place, const net::Endpoint& client) noexcept {
   auto* const c = new (std::nothrow) Connection(*this, std::move(stream), std::move(place), net::PeerAddress(client));
-  if (c == nullptr) stream.close();  // before the place is given back
+  // Without memory it was not moved; closed before the place is given back.
+  if (c == nullptr) stream.close();  // NOLINT(bugprone-use-after-move)
   start(c);
 }
 

@@ -6,8 +6,6 @@
 
 namespace fiberd::daemon {
 
-using observe::register_metric;
-
 namespace {
 
 struct SiteState {

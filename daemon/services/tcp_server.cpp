@@ -33,7 +33,7 @@ void TcpServer::accept(net::TcpStream&& stream, net::Place place) noexcept {
   }
   Session* const session = new (std::nothrow) Session(*this, site, std::move(stream), std::move(place));
   if (session == nullptr) {
-    stream.close();
+    stream.close();  // NOLINT(bugprone-use-after-move): without memory it was not moved
     return count(metrics_.refused);
   }
   sessions_.add(*session);
