@@ -15,23 +15,9 @@
 #include "config/reader.hpp"
 #include "config/text_rules.hpp"
 #include "config/tree.hpp"
-#include "core/base/characters.hpp"
+#include "core/base/printable.hpp"
 
 namespace fiberd::config {
-
-/// One line, whatever the values are that it quotes.
-static std::string in_one_line(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f)
-      out += c;
-    else
-      out += {'\\', 'x', ascii::kHexDigits[byte >> 4U], ascii::kHexDigits[byte & 15U]};
-  }
-  return out;
-}
 
 std::string Diagnostic::to_string() const {
   std::string out = source;

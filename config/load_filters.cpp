@@ -40,8 +40,7 @@ BasicAuthFilter read_basic_auth(const Reader& r) {
     r.report("", "file is required");
   else if (const std::string wrong = check_file_path(f.file); !wrong.empty())
     r.report("file", wrong);
-  const auto plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
-  if (!std::all_of(f.realm.begin(), f.realm.end(), plain))
+  if (!std::all_of(f.realm.begin(), f.realm.end(), ascii::is_plain))
     r.report("realm", "must be ASCII text without control characters, \" and \\");
   return f;
 }

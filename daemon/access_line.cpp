@@ -80,7 +80,7 @@ class Line {
     const char* const limit = at_ + std::min(most, static_cast<std::size_t>(end_ - at_));
     for (const char c : text) {
       const bool ends = how == Escape::bare && (c == ' ' || c == stop);
-      if (!ends && c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+      if (!ends && ascii::is_plain(c)) {
         if (at_ == limit) return false;
         *at_++ = c;
         continue;

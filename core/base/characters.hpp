@@ -48,6 +48,8 @@ inline constexpr std::array<std::uint8_t, 256> kTable = make_table();
 [[nodiscard]] constexpr bool is_class(char c, std::uint8_t bits) noexcept {
   return (chars::kTable[static_cast<unsigned char>(c)] & bits) != 0;
 }
+/// Printable ASCII but " and \: stands between quotes as it is, in any format.
+[[nodiscard]] constexpr bool is_plain(char c) noexcept { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
 [[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 [[nodiscard]] constexpr bool is_alpha(char c) noexcept { return is_class(c, chars::kAlpha); }
 [[nodiscard]] constexpr bool is_lower(char c) noexcept { return c >= 'a' && c <= 'z'; }

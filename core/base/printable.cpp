@@ -4,19 +4,27 @@
 
 namespace fiberd {
 
-std::string printable(std::string_view text, std::size_t most) {
+template <class Stays>
+static std::string escaped(std::string_view text, Stays stays) {
   std::string out;
-  for (const char c : text.substr(0, most)) {
+  out.reserve(text.size());
+  for (const char c : text) {
     const auto u = static_cast<unsigned char>(c);
-    if (u >= 0x20 && u < 0x7f && c != '\\') {
+    if (stays(u))
       out += c;
-    } else {
-      out += "\\x";
-      out += ascii::kHexDigits[u >> 4U];
-      out += ascii::kHexDigits[u & 15U];
-    }
+    else
+      out += {'\\', 'x', ascii::kHexDigits[u >> 4U], ascii::kHexDigits[u & 15U]};
   }
+  return out;
+}
+
+std::string printable(std::string_view text, std::size_t most) {
+  std::string out = escaped(text.substr(0, most), [](unsigned char u) { return u >= 0x20 && u < 0x7f && u != '\\'; });
   return text.size() > most ? out + "…" : out;
+}
+
+std::string in_one_line(std::string_view text) {
+  return escaped(text, [](unsigned char u) { return u >= 0x20 && u != 0x7f; });
 }
 
 }  // namespace fiberd

@@ -61,16 +61,13 @@ void Server::serve(net::Admitted&& connection) noexcept {
 }
 
 void Server::serve(net::TcpStream stream, net::Place place, const net::Endpoint& client) noexcept {
-  auto* const c = new (std::nothrow) Connection(*this, std::move(stream), std::move(place), net::PeerAddress(client));
-  // Without memory it was not moved; closed before the place is given back.
-  if (c == nullptr) stream.close();  // NOLINT(bugprone-use-after-move)
-  start(c);
+  net::TcpStream ours = std::move(stream);  // if nobody takes it, it is closed before the place goes back
+  start(new (std::nothrow) Connection(*this, std::move(ours), std::move(place), net::PeerAddress(client)));
 }
 
 void Server::serve(std::unique_ptr<net::ByteStream> stream, net::Place place, const net::Endpoint& client) noexcept {
-  auto* const c = new (std::nothrow) Connection(*this, std::move(stream), std::move(place), net::PeerAddress(client));
-  if (c == nullptr) stream.reset();
-  start(c);
+  std::unique_ptr<net::ByteStream> ours = std::move(stream);  // as above
+  start(new (std::nothrow) Connection(*this, std::move(ours), std::move(place), net::PeerAddress(client)));
 }
 
 /// Null: it could not be made, and whoever asked for it closes and counts off what it was to have.

@@ -61,7 +61,7 @@ void escape_html(char c, std::string& out) {
 }
 
 void escape_log(char c, std::string& out) {
-  if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+  if (ascii::is_plain(c)) {
     out += c;
     return;
   }

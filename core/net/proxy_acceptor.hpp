@@ -11,7 +11,7 @@
 //
 // How it is read
 //  - In the scheduler, without a fiber: mostly the header is there with the connection. A connection whose header has
-//    not come whole is idle (no fiber, no stack, some 500 bytes) until bytes come, or ProxyPolicy::patience is over,
+//    not come whole is idle (no fiber, no stack) until bytes come, or ProxyPolicy::patience is over,
 //    counted from accept.
 //  - By looking (MSG_PEEK) and then taking exactly the header's bytes: what is behind it stays in the kernel, for
 //  whoever

@@ -132,14 +132,14 @@ Result<std::size_t> SocketStream::read_some(std::span<std::byte> data, Deadline 
   }
 }
 
-Result<std::size_t> SocketStream::write_some(std::span<const std::byte> data, Deadline deadline,
-                                             Cancellation* cancellation) noexcept {
+/// `call` until the kernel takes something.
+template <class Call>
+Result<std::size_t> SocketStream::written_by(Call call, Deadline deadline, Cancellation* cancellation) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
-  if (data.empty()) return std::size_t{0};
   if (runtime::past(deadline)) return fail(std::errc::timed_out);
   for (;;) {
-    const ssize_t n = sys::send(fd_, data.data(), data.size());
+    const ssize_t n = call();
     if (n >= 0) {
       runtime::spend_budget();
       return static_cast<std::size_t>(n);
@@ -150,6 +150,12 @@ Result<std::size_t> SocketStream::write_some(std::span<const std::byte> data, De
             error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
       return fail(error);
   }
+}
+
+Result<std::size_t> SocketStream::write_some(std::span<const std::byte> data, Deadline deadline,
+                                             Cancellation* cancellation) noexcept {
+  if (data.empty()) return is_open() ? Result<std::size_t>(0) : fail(std::errc::bad_file_descriptor);
+  return written_by([&] { return sys::send(fd_, data.data(), data.size()); }, deadline, cancellation);
 }
 
 Result<std::size_t> SocketStream::try_write(std::span<const std::byte> data) noexcept {
@@ -169,63 +175,36 @@ Result<std::size_t> SocketStream::try_write(std::span<const std::byte> data) noe
 Result<std::size_t> SocketStream::writev_some(std::span<const iovec> parts, Deadline deadline,
                                               Cancellation* cancellation) noexcept {
   static constexpr std::size_t kMaxParts = 1024;  // IOV_MAX
-  const Use use(*this);
-  if (!use) return fail(std::errc::bad_file_descriptor);
-  if (runtime::past(deadline)) return fail(std::errc::timed_out);
-  for (;;) {
-    const ssize_t n = sys::sendmsg(fd_, parts.data(), std::min(parts.size(), kMaxParts));
-    if (n >= 0) {
-      runtime::spend_budget();
-      return static_cast<std::size_t>(n);
-    }
-    if (n == -EINTR) continue;
-    if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error =
-            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
-      return fail(error);
-  }
+  return written_by([&] { return sys::sendmsg(fd_, parts.data(), std::min(parts.size(), kMaxParts)); }, deadline,
+                    cancellation);
 }
 
 Result<std::size_t> SocketStream::sendfile_some(int file, std::uint64_t offset, std::uint64_t count, Deadline deadline,
                                                 Cancellation* cancellation) noexcept {
   // One call moves at most 2 GiB; less at a time keeps the deadline's notion of progress.
   static constexpr std::uint64_t kMost = std::uint64_t{1} << 20U;
+  return written_by([&] { return sys::sendfile(fd_, file, static_cast<off_t>(offset), std::min(count, kMost)); },
+                    deadline, cancellation);
+}
+
+template <class Call>
+Result<void> SocketStream::called(Call call) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
-  if (runtime::past(deadline)) return fail(std::errc::timed_out);
-  for (;;) {
-    const ssize_t n = sys::sendfile(fd_, file, static_cast<off_t>(offset), std::min(count, kMost));
-    if (n >= 0) {
-      runtime::spend_budget();
-      return static_cast<std::size_t>(n);
-    }
-    if (n == -EINTR) continue;
-    if (!would_block(n)) return fail_errno(static_cast<int>(n));
-    if (const std::error_code error =
-            error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
-      return fail(error);
-  }
+  const int r = call(fd_);
+  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
 }
 
 Result<void> SocketStream::shutdown_write() noexcept {
-  const Use use(*this);
-  if (!use) return fail(std::errc::bad_file_descriptor);
-  const int r = sys::shutdown_write(fd_);
-  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
+  return called([](int fd) { return sys::shutdown_write(fd); });
 }
 
 Result<void> SocketStream::shutdown_read() noexcept {
-  const Use use(*this);
-  if (!use) return fail(std::errc::bad_file_descriptor);
-  const int r = sys::shutdown_read(fd_);
-  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
+  return called([](int fd) { return sys::shutdown_read(fd); });
 }
 
 Result<void> SocketStream::set_no_delay(bool on) noexcept {
-  const Use use(*this);
-  if (!use) return fail(std::errc::bad_file_descriptor);
-  const int r = sys::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
-  return as_result(r < 0 ? std::error_code(-r, std::system_category()) : std::error_code{});
+  return called([on](int fd) { return sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0); });
 }
 
 template <class Call>

@@ -128,6 +128,11 @@ class SocketStream : public ByteStream {
   [[nodiscard]] bool enter() noexcept;
   void exit() noexcept;
   void destroy() noexcept;
+  template <class Call>
+  [[nodiscard]] Result<std::size_t> written_by(Call call, Deadline deadline,
+                                               runtime::Cancellation* cancellation) noexcept;
+  template <class Call>
+  [[nodiscard]] Result<void> called(Call call) noexcept;
   // Calls inside, and flags. One that reads, one that writes, and threads that shut it down: 8,191 are never there.
   std::atomic<std::uint16_t> state_{kClosed | kDestroyed};
   int fd_ = -1;

@@ -90,7 +90,8 @@ Result<void> PollDescriptor::wait(Direction direction, WaitReason reason, Deadli
 }
 
 bool PollDescriptor::go_idle(const IdleHandler& handler, void* argument, Deadline deadline) noexcept {
-  if (ensure_registered(Direction::read)) return false;  // the caller's read will find the same trouble
+  // As if there were bytes: whoever reads, finds none and is told so again gives the descriptor up after a few times.
+  if (ensure_registered(Direction::read)) return false;
   idle_handler_ = &handler;
   argument_ = argument;
   idle_generation_ = ((idle_generation_ | 1U) + 1) & 0xfff'fffeU;

@@ -57,8 +57,9 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   void shutdown() noexcept;
   [[nodiscard]] bool is_shut_down() const noexcept;
 
-  /// Goes idle: no fiber, no stack. When the descriptor becomes readable (or already is: returns false then and the
-  /// caller should read), `handler` runs once and the descriptor is active again. `deadline` → on_timeout.
+  /// Goes idle: no fiber, no stack. When the descriptor becomes readable, `handler` runs once and the descriptor is
+  /// active again. False: it may be readable already, and the caller should read; or epoll does not take it, which is
+  /// the case when this happens again and again and no read finds anything. `deadline` → on_timeout.
   /// Exactly one of: false returned, on_ready, on_timeout, or a successful claim_idle() by someone else.
   [[nodiscard]] bool go_idle(const IdleHandler& handler, void* argument, Deadline deadline) noexcept;
   /// Takes an idle descriptor away from its handler (drain, reclaim, reload): true for exactly one caller, and then

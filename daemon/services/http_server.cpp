@@ -34,6 +34,7 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   m.closed_requests = &leases.counter(closed, {listener, "requests"});
   m.closed_truncated = &leases.counter(closed, {listener, "truncated"});
   m.spawn_refused = &leases.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
+  m.epoll_refused = &leases.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "epoll"});
   m.panics = &leases.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});
   return m;
 }

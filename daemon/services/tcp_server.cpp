@@ -26,16 +26,11 @@ void TcpServer::on_stream(void* server, net::TcpStream&& stream, net::Place&& pl
 }
 
 void TcpServer::accept(net::TcpStream&& stream, net::Place place) noexcept {
+  net::TcpStream ours = std::move(stream);  // if nobody takes it, it is closed before the place goes back
   const std::shared_ptr<const TcpSite> site = *site_.read();
-  if (site->gate != nullptr && site->gate->full()) {
-    stream.close();
-    return;
-  }
-  Session* const session = new (std::nothrow) Session(*this, site, std::move(stream), std::move(place));
-  if (session == nullptr) {
-    stream.close();  // NOLINT(bugprone-use-after-move): without memory it was not moved
-    return count(metrics_.refused);
-  }
+  if (site->gate != nullptr && site->gate->full()) return;
+  Session* const session = new (std::nothrow) Session(*this, site, std::move(ours), std::move(place));
+  if (session == nullptr) return count(metrics_.refused);
   sessions_.add(*session);
   const Result<void> spawned = runtime::spawn("tcp", [session] {
     TcpServer& server = session->server;

@@ -32,6 +32,10 @@ std::string site(const std::string& keys, const std::string& routes) {
   return "admin: {address: \"127.0.0.1:0\"}\nlisteners:\n- {name: web, address: \"127.0.0.1:0\", http: {" + keys +
          "routes: [" + routes + "]}}\n";
 }
+/// "/" says "in" to those in the password file.
+std::string guarded_by(const std::string& users, const std::string& says = "in") {
+  return site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: " + says + "}}");
+}
 Answer reload(const Daemon& daemon, const std::string& yaml) {
   daemon.write_config(yaml);
   HttpClient client(daemon.port("admin"), 0, 30s);
@@ -104,7 +108,7 @@ TEST_CASE("a reload reads the password file anew, and refuses one that is gone o
           "[integration][daemon][reload][filters]") {
   const TemporaryDirectory dir;
   const std::string users = dir.write("users", kUser);
-  const std::string yaml = site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: in}}");
+  const std::string yaml = guarded_by(users);
   Daemon daemon(yaml);
   HttpClient client(daemon.port("web"));
   CHECK(ask(client, "/", kAsUser).body == "in");
@@ -137,7 +141,7 @@ TEST_CASE("a password file that vanishes while the daemon runs leaves in who was
           "[integration][daemon][filters]") {
   const TemporaryDirectory dir;
   const std::string users = dir.write("users", kUser + kOther);
-  Daemon daemon(site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: in}}"));
+  Daemon daemon(guarded_by(users));
   HttpClient client(daemon.port("web"));
   CHECK(ask(client, "/", kAsUser).body == "in");
   ::unlink(users.c_str());
@@ -154,9 +158,7 @@ TEST_CASE("a password that is being hashed during a reload is judged by the file
           "[integration][daemon][reload][filters]") {
   const TemporaryDirectory dir;
   const std::string users = dir.write("users", kSlow);
-  const auto yaml = [&](const std::string& body) {
-    return site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: " + body + "}}");
-  };
+  const auto yaml = [&](const std::string& body) { return guarded_by(users, body); };
   Daemon daemon(yaml("one"));
   // More than are hashed at once, so that some of them still wait behind several reloads.
   std::vector<std::unique_ptr<HttpClient>> clients;
@@ -261,7 +263,7 @@ TEST_CASE("what is no regular file holds nobody up: not a check, not a reload, n
           "[integration][daemon][reload][filters]") {
   const TemporaryDirectory dir;
   const std::string users = dir.write("users", kUser);
-  const std::string yaml = site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: in}}");
+  const std::string yaml = guarded_by(users);
   Daemon daemon(yaml);
   HttpClient client(daemon.port("web"));
   CHECK(ask(client, "/", kAsUser).body == "in");

@@ -1,7 +1,4 @@
 // Basic authentication, as clients see it.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -16,6 +13,7 @@
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -228,18 +226,13 @@ TEST_CASE("a password file that could not be read for want of a descriptor is re
   HttpClient client(server.port());
   CHECK(client.ask(get("/", kRight))->status == 200);
   put(dir, kOther);
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const int next = ::dup(0);
-  ::close(next);
-  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-  const bool failed = eventually([&] {
-    (void)client.ask(get("/", kRight));
-    return counters.metrics.file_errors->value() >= 1;
-  });
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  CHECK(failed);
+  {
+    const NoDescriptors none;
+    CHECK(eventually([&] {
+      (void)client.ask(get("/", kRight));
+      return counters.metrics.file_errors->value() >= 1;
+    }));
+  }
   CHECK(eventually([&] { return client.ask(get("/", kRight))->status == 401; }));
   CHECK(client.ask(get("/", kSecret))->status == 200);
 }

@@ -91,7 +91,7 @@ TEST_CASE("a connection that epoll takes no more is closed and counted, whether 
     metric::Registry registry;
     metric::Counter& refused = registry.counter(registry.family({.name = "refused_total", .help = "h"}));
     http::ServerOptions options;
-    options.metrics.spawn_refused = &refused;
+    options.metrics.epoll_refused = &refused;
     auto made = http::Server::make(std::move(options), protocol::raw_site("/"));
     invariant(made.has_value(), "no server");
     http::Server& server = **made;

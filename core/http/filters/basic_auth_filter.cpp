@@ -208,8 +208,7 @@ class BasicAuthFilter final : public Filter {
 }  // namespace
 
 bool is_realm(std::string_view text) noexcept {
-  const auto plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
-  return !text.empty() && std::all_of(text.begin(), text.end(), plain);
+  return !text.empty() && std::all_of(text.begin(), text.end(), ascii::is_plain);
 }
 
 Result<std::shared_ptr<Filter>> make_basic_auth_filter(BasicAuthOptions options, std::string* why) {

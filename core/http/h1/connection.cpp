@@ -49,25 +49,6 @@ static std::span<std::byte> bytes(char* data, std::size_t size) noexcept {
 }
 // ---------------------------------------------------------------------------------------------- states
 
-Connection::Connection(Server& server, net::TcpStream&& stream, net::Place place, const net::PeerAddress& peer) noexcept
-    : server_(server),
-      stream_(std::move(stream)),
-      place_(std::move(place)),
-      waiting_since_(runtime::coarse_now()),
-      client_(nullptr),
-      retire_at_(RetireTime::late(waiting_since_.load(std::memory_order_relaxed))),
-      peer_(peer) {}
-
-Connection::Connection(Server& server, std::unique_ptr<net::ByteStream> stream, net::Place place,
-                       const net::PeerAddress& peer) noexcept
-    : server_(server),
-      stream_(std::move(stream)),
-      place_(std::move(place)),
-      waiting_since_(runtime::coarse_now()),
-      client_(nullptr),
-      retire_at_(RetireTime::late(waiting_since_.load(std::memory_order_relaxed))),
-      peer_(peer) {}
-
 void Connection::set_lifetime(const SiteOptions& o) noexcept {
   const std::int64_t now = runtime::coarse_now();
   if (o.timeouts.age.count() == 0 && o.requests == 0) return;
@@ -249,7 +230,7 @@ Connection::Step Connection::read_more() noexcept {
         if (stream_->is_shut_down()) return Step::close;  // cut by a stop
         if (go_idle()) return Step::gone;
         if (!stream_->bytes_waiting() && ++tries == kIdleTries) {
-          count(metrics().spawn_refused);
+          count(metrics().epoll_refused);
           return Step::close;
         }
         continue;

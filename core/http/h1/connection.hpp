@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "core/base/intrusive_list.hpp"
 #include "core/http/h1/retire_time.hpp"
@@ -13,15 +14,22 @@
 #include "core/net/peer_address.hpp"
 #include "core/net/place.hpp"
 #include "core/net/tcp_stream.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
 
 class Connection : public ListHook {
  public:
-  Connection(Server& server, net::TcpStream&& stream, net::Place place, const net::PeerAddress& peer) noexcept;
-  /// Over something else than a socket.
-  Connection(Server& server, std::unique_ptr<net::ByteStream> stream, net::Place place,
-             const net::PeerAddress& peer) noexcept;
+  /// `stream`: a net::TcpStream, or a std::unique_ptr<net::ByteStream> of something else than a socket.
+  template <class Stream>
+  Connection(Server& server, Stream&& stream, net::Place place, const net::PeerAddress& peer) noexcept
+      : server_(server),
+        stream_(std::forward<Stream>(stream)),
+        place_(std::move(place)),
+        waiting_since_(runtime::coarse_now()),
+        client_(nullptr),
+        retire_at_(RetireTime::late(waiting_since_.load(std::memory_order_relaxed))),
+        peer_(peer) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

@@ -72,8 +72,10 @@ struct ServerMetrics {
   metric::Counter* reclaimed_idle = nullptr;  ///< idle connections closed to make room (reclaim.hpp)
   metric::Counter* reclaimed_head = nullptr;  ///< connections closed for that in the middle of a request's head
   metric::Counter* reclaimed_end = nullptr;   ///< connections closed for that after their last answer
-  metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber could be had
-  metric::Counter* panics = nullptr;          ///< handlers and filters that threw
+  metric::Counter* spawn_refused = nullptr;   ///< connection dropped: no fiber, or no memory, could be had
+  metric::Counter* epoll_refused =
+      nullptr;                        ///< connection dropped: epoll did not take it, so it could not be waited for
+  metric::Counter* panics = nullptr;  ///< handlers and filters that threw
   // Connections that the server closed behind an answer though the client had not asked for it:
   metric::Counter* closed_unread_body = nullptr;  ///< the request's body was more than is read for nothing
   metric::Counter* closed_age = nullptr;          ///< Timeouts::age

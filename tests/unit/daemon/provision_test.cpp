@@ -1,7 +1,6 @@
 // What a machine and an environment lack for a configuration, as `check` and `run` say it.
 #include "daemon/provision.hpp"
 
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 
 #include "daemon/memory_guard.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 using namespace fiberd;
 using namespace fiberd::daemon;
@@ -173,15 +173,11 @@ TEST_CASE("what cannot be opened just now is missing from what is provided, and 
   std::vector<Flaw> looked;
   std::vector<Flaw> wanted;
   Provided provided;
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const int next = ::dup(0);
-  ::close(next);
-  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-  looked = provision(outcome, handlers);
-  wanted = provision(outcome, handlers, &provided);
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  {
+    const test::NoDescriptors none;
+    looked = provision(outcome, handlers);
+    wanted = provision(outcome, handlers, &provided);
+  }
   CHECK(looked.empty());  // of `check`, or of a first look that is thrown away
   std::vector<std::string> keys;
   for (const Flaw& flaw : wanted) {
