@@ -54,19 +54,24 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
                        ex.status() != 0 ? ws.sent - sent.answer_at : 0);
     return;
   }
+  const auto note = [&](Unsent& answer) noexcept {
+    answer.log = log;
+    answer.counters = counters;
+    answer.answer_at = sent.answer_at;
+    answer.body_at = sent.body_at;
+    answer.end_at = ex.status() != 0 ? ws.sent + ws.out_size : sent.answer_at;
+    answer.received = received;
+    answer.kept = nullptr;
+    answer.record.status = ex.status();
+    answer.record.body_bytes = stream.sent_body();
+    answer.record.duration_ns = duration;
+  };
+  // In a pipeline; of a record that nobody logs nothing else is looked at.
+  if (waits && !logged) return note(ws.unsent[ws.unsent_count++]);
   Unsent here;
   Unsent& answer = waits ? ws.unsent[ws.unsent_count++] : here;
-  answer.log = log;
-  answer.counters = counters;
-  answer.answer_at = sent.answer_at;
-  answer.body_at = sent.body_at;
-  answer.end_at = ex.status() != 0 ? ws.sent + ws.out_size : sent.answer_at;
-  answer.received = received;
-  answer.kept = nullptr;
+  note(answer);
   AccessRecord& record = answer.record;
-  record.status = ex.status();
-  record.body_bytes = stream.sent_body();
-  record.duration_ns = duration;
   std::optional<net::Endpoint> peer;
   if (logged) {
     const Request& r = ex.request();
