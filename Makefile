@@ -2,18 +2,20 @@
 #
 #   JOBS=N      parallel compilers (all processors)
 #   WERROR=ON   warnings are errors, as in CI
+#   UNITY=ON    tests, and what is sanitized, are compiled eight sources at a time, as in CI: for builds from nothing
 #   ONLY=REGEX  the ctest names that test, asan and tsan run
 #   ARGS="..."  what `make run` gives to `fiberd run`: -c FILE, --set key=value; default: the built-in configuration
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 WERROR ?= OFF
+UNITY ?= OFF
 ONLY ?=
 ARGS ?=
-export JOBS ONLY
+export JOBS ONLY UNITY
 
 # What goes wrong is said on stderr.
 # A tree remembers what it was configured with last: that there are tests is said each time.
-CONFIGURE = cmake --preset $(1) -DFIBERD_TESTS=ON -DFIBERD_WERROR=$(WERROR) --log-level=WARNING $(2) > /dev/null
+CONFIGURE = cmake --preset $(1) -DFIBERD_TESTS=ON -DFIBERD_WERROR=$(WERROR) -DFIBERD_UNITY=$(UNITY) --log-level=WARNING $(2) > /dev/null
 BUILD = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := help

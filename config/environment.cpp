@@ -25,6 +25,14 @@ void append(std::string_view value, bool is_template, std::string& out) {
   for (const char c : value) out.append(is_template && c == '$' ? 2 : 1, c);
 }
 
+std::string no_variable(std::string_view text, const std::string& name) {
+  return "\"" + std::string(text) + "\" is no variable: write ${" + name + "} or ${" + name + ":-default}";
+}
+
+std::string not_set(const std::string& name) {
+  return "the environment has no " + name + "; set it, or write ${" + name + ":-default} ($${ is ${ as text)";
+}
+
 }  // namespace
 
 std::string expand_environment(std::string_view text, bool is_template, std::string& out) {
@@ -51,16 +59,13 @@ std::string expand_environment(std::string_view text, bool is_template, std::str
     const std::size_t close = behind.find('}');
     if (close == std::string_view::npos) return "${" + name + " without its }";
     const bool has_default = behind.starts_with(":-");
-    if (close != 0 && !has_default)
-      return "\"" + std::string(rest.substr(0, 2 + end + close + 1)) + "\" is no variable: write ${" + name +
-             "} or ${" + name + ":-default}";
+    if (close != 0 && !has_default) return no_variable(rest.substr(0, 2 + end + close + 1), name);
     const std::string_view fallback = has_default ? behind.substr(2, close - 2) : std::string_view();
     if (fallback.find("${") != std::string_view::npos)
       return "the default of ${" + name + "} is text: nothing is replaced in it";
     const char* const set = std::getenv(name.c_str());
     const std::string_view value = set != nullptr ? std::string_view(set) : std::string_view();
-    if (set == nullptr && !has_default)
-      return "the environment has no " + name + "; set it, or write ${" + name + ":-default} ($${ is ${ as text)";
+    if (set == nullptr && !has_default) return not_set(name);
     if (!is_utf8(value)) return "what the environment has as " + name + " is not UTF-8 text";
     append(value.empty() ? fallback : value, is_template, out);
     if (out.size() > kMaxValue) return "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables";

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace fiberd::ascii {
 
@@ -51,6 +52,19 @@ inline constexpr std::array<std::uint8_t, 256> kTable = make_table();
 /// Printable ASCII but " and \: stands between quotes as it is, in any format.
 [[nodiscard]] constexpr bool is_plain(char c) noexcept { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
 [[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+/// From `p` to the first byte of none of these classes, or to `end`.
+[[nodiscard]] constexpr const char* skip(const char* p, const char* end, std::uint8_t bits) noexcept {
+  // What is skipped is a handful of bytes, too few for vectors: but the end is asked for once in four.
+  for (std::ptrdiff_t fours = (end - p) / 4; fours != 0; --fours, p += 4) {
+    if (!is_class(p[0], bits)) return p;
+    if (!is_class(p[1], bits)) return p + 1;
+    if (!is_class(p[2], bits)) return p + 2;
+    if (!is_class(p[3], bits)) return p + 3;
+  }
+  while (p != end && is_class(*p, bits)) ++p;
+  return p;
+}
+
 [[nodiscard]] constexpr bool is_alpha(char c) noexcept { return is_class(c, chars::kAlpha); }
 [[nodiscard]] constexpr bool is_lower(char c) noexcept { return c >= 'a' && c <= 'z'; }
 [[nodiscard]] constexpr bool is_upper(char c) noexcept { return c >= 'A' && c <= 'Z'; }
@@ -65,6 +79,16 @@ inline constexpr std::array<std::uint8_t, 256> kTable = make_table();
     if (to_lower(s[i]) != lower[i]) return false;
   }
   return true;
+}
+/// As above, for a literal: a comparison a byte and no loop.
+template <std::size_t N>
+[[nodiscard]] constexpr bool equals_lower(std::string_view s, const char (&lower)[N]) noexcept {
+  if (s.size() != N - 1) return false;
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    // Of a letter only its two cases have its bits beside 32.
+    return ((lower[I] >= 'a' && lower[I] <= 'z' ? (s[I] | ' ') == lower[I] : s[I] == lower[I]) && ...);
+  }
+  (std::make_index_sequence<N - 1>());
 }
 [[nodiscard]] constexpr bool equals_ignore_case(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;

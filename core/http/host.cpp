@@ -24,14 +24,13 @@ bool is_ipv6(std::string_view text) noexcept {
   return ::inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-bool is_reg_name(std::string_view name) noexcept {
-  if (name.empty()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (is_class(name[i], chars::kRegName)) continue;
-    if (name[i] != '%' || name.size() - i < 3 || hex_value(name[i + 1]) < 0 || hex_value(name[i + 2]) < 0) return false;
-    i += 2;
-  }
-  return true;
+/// How many bytes at the beginning of `text` are a registered name.
+std::size_t reg_name_size(std::string_view text) noexcept {
+  const char* const end = text.data() + text.size();
+  const char* p = skip(text.data(), end, chars::kRegName);
+  while (end - p >= 3 && *p == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0)
+    p = skip(p + 3, end, chars::kRegName);
+  return static_cast<std::size_t>(p - text.data());
 }
 
 }  // namespace
@@ -69,13 +68,16 @@ bool is_address_host(std::string_view authority) noexcept {
 }
 
 bool is_valid_authority(std::string_view authority) noexcept {
-  const std::string_view host = host_without_port(authority);
-  const std::string_view rest = authority.substr(host.size());
-  if (!rest.empty() && (rest.front() != ':' || !is_port(rest.substr(1)))) return false;
-  if (host.size() >= 2 && host.front() == '[') {
-    return host.back() == ']' && is_ipv6(host.substr(1, host.size() - 2));
+  // Asked for each request: what is no address in brackets is read once.
+  std::size_t host = 0;
+  if (authority.starts_with('[')) {
+    host = host_without_port(authority).size();
+    if (authority[host - 1] != ']' || !is_ipv6(authority.substr(1, host - 2))) return false;
+  } else {
+    host = reg_name_size(authority);
+    if (host == 0) return false;
   }
-  return is_reg_name(host);
+  return host == authority.size() || (authority[host] == ':' && is_port(authority.substr(host + 1)));
 }
 
 bool is_valid_connect_target(std::string_view authority) noexcept {

@@ -16,7 +16,7 @@ namespace fiberd::metric {
 class Counter {
  public:
   Counter(Cells& cells, CellId id) noexcept : cells_(cells), id_(id), spot_(Cells::spot_of(id)) {}
-  void add(std::uint64_t n = 1) noexcept { cells_.add(id_, n); }
+  void add(std::uint64_t n = 1) noexcept { cells_.here().add(spot_, n); }
   /// For who adds to several metrics of one registry at once (Registry::here()).
   void add(const Cells::Here& here, std::uint64_t n = 1) noexcept { here.add(spot_, n); }
   [[nodiscard]] std::uint64_t value() const noexcept { return cells_.sum(id_); }
@@ -36,8 +36,8 @@ inline void count(Counter* counter) noexcept {
 class Gauge {
  public:
   Gauge(Cells& cells, CellId id) noexcept : cells_(cells), id_(id), spot_(Cells::spot_of(id)) {}
-  void add(std::int64_t n = 1) noexcept { cells_.add(id_, static_cast<std::uint64_t>(n)); }
-  void sub(std::int64_t n = 1) noexcept { cells_.add(id_, std::uint64_t{0} - static_cast<std::uint64_t>(n)); }
+  void add(std::int64_t n = 1) noexcept { cells_.here().add(spot_, static_cast<std::uint64_t>(n)); }
+  void sub(std::int64_t n = 1) noexcept { cells_.here().add(spot_, std::uint64_t{0} - static_cast<std::uint64_t>(n)); }
   void add(const Cells::Here& here) noexcept { here.add(spot_, 1); }
   void sub(const Cells::Here& here) noexcept { here.add(spot_, ~std::uint64_t{0}); }
   void set(std::int64_t value) noexcept { base_.store(value, std::memory_order_relaxed); }
@@ -62,7 +62,11 @@ inline constexpr std::array<std::uint64_t, 16> kLatencyBoundsNs{
 class Histogram {
  public:
   Histogram(Cells& cells, CellId first, std::span<const std::uint64_t> bounds) noexcept
-      : cells_(cells), first_(first), spot_(Cells::spot_of(first)), bounds_(bounds) {}
+      : cells_(cells),
+        first_(first),
+        spot_(Cells::spot_of(first)),
+        together_(Cells::spot_of(first + static_cast<CellId>(bounds.size()) + 1).segment == spot_.segment),
+        bounds_(bounds) {}
 
   /// `value` in the unit of the bounds (ns for latencies). A value equal to a bound belongs to that bound's bucket.
   void observe(std::uint64_t value) noexcept { observe(cells_.here(), value); }
@@ -71,7 +75,8 @@ class Histogram {
     std::uint32_t bucket = 0;
     while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
     here.add(spot_, value);
-    here.add(Cells::spot_of(first_ + 1 + bucket), 1);
+    here.add(together_ ? Cells::Spot{spot_.segment, spot_.offset + 1 + bucket} : Cells::spot_of(first_ + 1 + bucket),
+             1);
   }
   [[nodiscard]] std::uint64_t sum() const noexcept { return cells_.sum(first_); }
   /// Not cumulative; the last one counts what exceeds every bound.
@@ -89,6 +94,7 @@ class Histogram {
   Cells& cells_;
   CellId first_;
   Cells::Spot spot_;
+  bool together_;  // all its cells are in one segment
   std::span<const std::uint64_t> bounds_;
 };
 

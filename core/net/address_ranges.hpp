@@ -54,6 +54,7 @@ class AddressRanges {
   struct Wide {
     std::uint64_t high = 0;
     std::uint64_t low = 0;
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 reads the 0 that the compiler compares with as ours
     friend constexpr auto operator<=>(const Wide&, const Wide&) noexcept = default;
   };
   template <class T>

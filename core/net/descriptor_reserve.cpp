@@ -15,7 +15,6 @@ namespace fiberd::net {
 
 static constexpr std::int64_t kFirstPause = 5'000'000;
 static constexpr std::int64_t kLongestPause = 1'000'000'000;
-static constexpr std::int64_t kLogPeriod = 1'000'000'000;
 static constexpr rlim_t kSpare = 256;  // descriptors for files and upstreams; a sixteenth of a small limit
 
 static int open_reserve() noexcept { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
@@ -59,16 +58,14 @@ Deadline DescriptorReserve::refuse_next(int listening, int error, std::string_vi
 }
 
 void DescriptorReserve::tell(std::int64_t now, std::int64_t pause, int error, std::string_view listener) noexcept {
-  unlogged_.fetch_add(1, std::memory_order_relaxed);
-  std::int64_t last = last_log_.load(std::memory_order_relaxed);
-  if (now - last < kLogPeriod || !last_log_.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  const std::optional<std::uint64_t> left_out = log_limit_.pass(now);
+  if (!left_out) return;
   char line[256];
   const int n = std::snprintf(
       line, sizeof line,
       "listener %.*s: accept failed %llu times: %s; raise the descriptor limit (LimitNOFILE) or "
       "lower limits.connections; pausing up to %lld ms",
-      static_cast<int>(listener.size()), listener.data(),
-      static_cast<unsigned long long>(unlogged_.exchange(0, std::memory_order_relaxed)),
+      static_cast<int>(listener.size()), listener.data(), static_cast<unsigned long long>(*left_out) + 1,
       std::error_code(error, std::system_category()).message().c_str(), static_cast<long long>(pause / 1'000'000));
   log(LogLevel::warning, {line, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof line) - 1))});
 }

@@ -15,6 +15,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/log_limit.hpp"
 #include "core/net/system_calls.hpp"
 
 namespace fiberd::net {
@@ -53,8 +54,7 @@ class DescriptorReserve {
   Lock lock_;
   int reserve_ FIBERD_GUARDED_BY(lock_) = -1;
   std::atomic<std::int64_t> pause_ns_{0};  // written under the lock
-  std::atomic<std::int64_t> last_log_{0};
-  std::atomic<std::uint64_t> unlogged_{0};
+  LogLimit log_limit_;
 };
 
 }  // namespace fiberd::net

@@ -13,7 +13,6 @@
 
 namespace fiberd::net {
 
-static constexpr std::int64_t kLogPeriod = 1'000'000'000;
 // Longer than any signature: behind so many bytes nobody doubts whether it is a header.
 static constexpr std::size_t kCertain = 12;
 
@@ -248,15 +247,13 @@ void ProxyAcceptor::drain(const std::atomic<std::int64_t>& deadline) noexcept {
 
 /// Once a second at most, with how many it were: whoever sends headers to the wrong listener sends many.
 void ProxyAcceptor::tell(const Proxied& of, const Endpoint& peer, std::string_view why) noexcept {
-  unlogged_.fetch_add(1, std::memory_order_relaxed);
-  const std::int64_t now = monotonic_now();
-  std::int64_t last = last_log_.load(std::memory_order_relaxed);
-  if (now - last < kLogPeriod || !last_log_.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  const std::optional<std::uint64_t> left_out = log_limit_.pass(monotonic_now());
+  if (!left_out) return;
   try {
-    const std::uint64_t times = unlogged_.exchange(0, std::memory_order_relaxed);
-    log(LogLevel::warning, "listener " + std::string(of.name) + ": a connection of " + peer.host() +
-                               " was closed for its PROXY protocol header: " + std::string(why) +
-                               (times > 1 ? " (" + std::to_string(times) + " since the last such line)" : ""));
+    log(LogLevel::warning,
+        "listener " + std::string(of.name) + ": a connection of " + peer.host() +
+            " was closed for its PROXY protocol header: " + std::string(why) +
+            (*left_out != 0 ? " (" + std::to_string(*left_out + 1) + " since the last such line)" : ""));
   } catch (const std::bad_alloc&) {  // it is counted
   }
 }

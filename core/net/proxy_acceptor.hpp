@@ -36,6 +36,7 @@
 
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/log_limit.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/address_ranges.hpp"
 #include "core/net/admitted.hpp"
@@ -129,8 +130,7 @@ class ProxyAcceptor {
 
   sync::AtomicSnapshot<Current> proxied_;
   std::atomic<std::size_t> waiting_{0};
-  std::atomic<std::int64_t> last_log_{0};
-  std::atomic<std::uint64_t> unlogged_{0};
+  LogLimit log_limit_;
   Lock lock_;
   List<Waiting> all_ FIBERD_GUARDED_BY(lock_);
 };

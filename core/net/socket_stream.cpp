@@ -86,8 +86,6 @@ void SocketStream::shutdown() noexcept {
   if (use) descriptor_->shutdown();
 }
 
-static bool would_block(ssize_t r) noexcept { return r == -EAGAIN || r == -EWOULDBLOCK; }
-
 Result<std::size_t> SocketStream::try_read(std::span<std::byte> data) noexcept {
   const Use use(*this);
   if (!use) return fail(std::errc::bad_file_descriptor);
@@ -98,7 +96,7 @@ Result<std::size_t> SocketStream::try_read(std::span<std::byte> data) noexcept {
       drained_ = n != 0 && static_cast<std::size_t>(n) < data.size() && !descriptor_->hung_up();
       return static_cast<std::size_t>(n);
     }
-    if (would_block(n)) {
+    if (sys::would_block(n)) {
       drained_ = true;
       return fail(std::errc::operation_would_block);
     }
@@ -123,7 +121,7 @@ Result<std::size_t> SocketStream::read_some(std::span<std::byte> data, Deadline 
         return static_cast<std::size_t>(n);
       }
       if (n == -EINTR) continue;
-      if (!would_block(n)) return fail_errno(static_cast<int>(n));
+      if (!sys::would_block(n)) return fail_errno(static_cast<int>(n));
     }
     if (const std::error_code error =
             error_of(descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation)))
@@ -145,7 +143,7 @@ Result<std::size_t> SocketStream::written_by(Call call, Deadline deadline, Cance
       return static_cast<std::size_t>(n);
     }
     if (n == -EINTR) continue;
-    if (!would_block(n)) return fail_errno(static_cast<int>(n));
+    if (!sys::would_block(n)) return fail_errno(static_cast<int>(n));
     if (const std::error_code error =
             error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
       return fail(error);
@@ -168,7 +166,7 @@ Result<std::size_t> SocketStream::try_write(std::span<const std::byte> data) noe
       runtime::spend_budget();
       return static_cast<std::size_t>(n);
     }
-    return would_block(n) ? fail(std::errc::operation_would_block) : fail_errno(static_cast<int>(n));
+    return sys::would_block(n) ? fail(std::errc::operation_would_block) : fail_errno(static_cast<int>(n));
   }
 }
 

@@ -6,9 +6,15 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include <cerrno>
 #include <cstddef>
 
 namespace fiberd::net::sys {
+
+/// Of what these return: nothing can be had now, wait for the descriptor.
+[[nodiscard]] constexpr bool would_block(ssize_t result) noexcept {
+  return result == -EAGAIN || result == -EWOULDBLOCK;
+}
 
 [[nodiscard, gnu::noinline]] ssize_t recv(int fd, void* data, std::size_t size) noexcept;
 /// As recv, and what was read stays there (MSG_PEEK).

@@ -15,8 +15,6 @@ using runtime::Cancellation;
 using runtime::Direction;
 using runtime::WaitReason;
 
-static bool would_block(ssize_t r) noexcept { return r == -EAGAIN || r == -EWOULDBLOCK; }
-
 /// What a wait under `ctx` ended with, said as the context says it.
 static std::error_code told_by(const context::Context& ctx, std::error_code error) noexcept {
   if (error == std::make_error_code(std::errc::timed_out)) return context::to_error(runtime::Wake::timeout, ctx);
@@ -155,7 +153,7 @@ Result<std::size_t> UdpSocket::try_receive_batch(DatagramBatch& batch) noexcept 
       note_drops(batch.messages_.data(), batch.filled_);
       return batch.filled_;
     }
-    drained_ = would_block(n);
+    drained_ = sys::would_block(n);
     if (drained_) return fail(std::errc::operation_would_block);
     return fail_errno(n);
   }
@@ -216,7 +214,7 @@ Result<Datagram> UdpSocket::receive_from(std::span<std::byte> data, Deadline dea
                         Endpoint::from(reinterpret_cast<const sockaddr*>(&address), message.msg_hdr.msg_namelen)};
       }
       if (n == -EINTR) continue;
-      if (!would_block(n)) return fail_errno(n);
+      if (!sys::would_block(n)) return fail_errno(n);
     }
     if (const std::error_code error =
             error_of(descriptor_->wait(Direction::read, WaitReason::io_read, deadline, cancellation)))
@@ -243,7 +241,7 @@ Result<void> UdpSocket::send_bytes(std::span<const std::byte> data, const sockad
       return {};
     }
     if (n == -EINTR) continue;
-    if (!would_block(n)) return fail_errno(static_cast<int>(n));
+    if (!sys::would_block(n)) return fail_errno(static_cast<int>(n));
     if (const std::error_code error =
             error_of(descriptor_->wait(Direction::write, WaitReason::io_write, deadline, cancellation)))
       return fail(error);

@@ -32,7 +32,6 @@
 
 namespace fiberd::runtime {
 
-static constexpr std::int64_t kLogPeriod = 60'000'000'000;
 static constexpr unsigned kSparesKept = 4;        // beside one for each Processor
 static constexpr unsigned kEndedPerSecond = 128;  // spare machines
 
@@ -175,10 +174,7 @@ bool Scheduler::retake(Processor& p, std::uint64_t section) noexcept {
 
 /// At most once a minute.
 void Scheduler::say_machines_are_out(std::string_view consequence) noexcept {
-  const std::int64_t now = monotonic_now();
-  std::int64_t next = next_machines_log_.load(std::memory_order_relaxed);
-  if (now < next || !next_machines_log_.compare_exchange_strong(next, now + kLogPeriod, std::memory_order_relaxed))
-    return;
+  if (!machines_log_.pass(monotonic_now())) return;
   unsigned machines = 0;
   int error = 0;
   {

@@ -19,7 +19,6 @@
 namespace fiberd::runtime {
 
 static constexpr std::int64_t kRestPeriod = 1'000'000'000;
-static constexpr std::int64_t kLogPeriod = 60'000'000'000;
 static constexpr std::size_t kFibersTold = 16;
 
 static bool only_fibers_end(WaitReason reason) noexcept {
@@ -95,8 +94,7 @@ void Scheduler::look_for_deadlock(std::int64_t now) noexcept {
   if (watch.told || now - watch.since < kRestPeriod || !maybe_deadlocked()) return;
   watch.told = true;
   deadlocks_.fetch_add(1, std::memory_order_relaxed);
-  if (now < watch.next_log) return;
-  watch.next_log = now + kLogPeriod;
+  if (!watch.log.pass(now)) return;
   try {
     const std::uint64_t live = live_fibers();
     std::string text = "maybe a deadlock: " + std::to_string(live) +

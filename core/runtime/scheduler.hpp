@@ -17,6 +17,7 @@
 
 #include "core/base/intrusive_list.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/log_limit.hpp"
 #include "core/base/result.hpp"
 #include "core/base/source_location.hpp"
 #include "core/fiber/stack_pool.hpp"
@@ -296,7 +297,7 @@ class Scheduler {
   unsigned locked_count_ FIBERD_GUARDED_BY(structure_lock_) = 0;  // machines with a lodger
   std::atomic<std::uint64_t> locked_turns_{0};                    // of lodgers
   std::atomic<std::uint64_t> locks_refused_{0};                   // for want of threads
-  std::atomic<std::int64_t> next_machines_log_{INT64_MIN};
+  LogLimit machines_log_{60'000'000'000};
   List<AcceptorRecord> acceptors_ FIBERD_GUARDED_BY(structure_lock_);
   std::vector<std::unique_ptr<AcceptorRecord>> acceptor_records_ FIBERD_GUARDED_BY(structure_lock_);
 
@@ -306,7 +307,7 @@ class Scheduler {
     std::uint64_t activity = 0;  ///< switches and spawns so far, when it was last seen to change
     std::int64_t since = 0;
     bool told = false;
-    std::int64_t next_log = INT64_MIN;
+    LogLimit log{60'000'000'000};
   } deadlock_watch_;
   std::atomic<std::uint64_t> deadlocks_{0};
 

@@ -15,7 +15,7 @@ using namespace fiberd::test;
 
 namespace {
 
-std::string config(const std::string& admin) {
+std::string with_admin(const std::string& admin) {
   return "admin: {" + admin +
          "}\nlisteners:\n  - {name: stats, address: \"127.0.0.1:0\", aggregate: {}}\n"
          "  - {name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /, respond: {body: hi}}]}}\n";
@@ -29,7 +29,7 @@ std::string asked_by(const std::string& host, const std::string& path = "/metric
 
 TEST_CASE("the admin listener answers to addresses, localhost and admin.hosts, and 421 to other names",
           "[integration][admin]") {
-  Daemon daemon(config("address: \"127.0.0.1:0\", hosts: [fiberd, \"*.svc.cluster.local\"]"));
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\", hosts: [fiberd, \"*.svc.cluster.local\"]"));
   const std::string port = ":" + std::to_string(daemon.port("admin"));
   HttpClient client(daemon.port("admin"));
   for (const std::string& host :
@@ -75,7 +75,7 @@ TEST_CASE("the admin listener answers to addresses, localhost and admin.hosts, a
 TEST_CASE("the admin's Unix socket answers whatever the Host", "[integration][admin]") {
   const TemporaryDirectory place;
   const std::string path = place.path() + "/admin";
-  Daemon daemon(config("address: \"unix:" + path + "\""));
+  Daemon daemon(with_admin("address: \"unix:" + path + "\""));
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
@@ -96,7 +96,7 @@ TEST_CASE("the admin's Unix socket answers whatever the Host", "[integration][ad
 // ours changes anything: one that shall must not be added without a token, or a look at Origin and Sec-Fetch-Site.
 TEST_CASE("no page of the admin listener changes anything, and none is shared with other origins",
           "[integration][admin]") {
-  Daemon daemon(config("address: \"127.0.0.1:0\""));
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
   std::istringstream pages(daemon.admin("/"));
   std::string page;
   REQUIRE(std::getline(pages, page));  // the title

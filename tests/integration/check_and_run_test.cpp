@@ -23,10 +23,10 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Which line of the configuration below is another one.
-enum Where : int { admin = 1, listener = 4, server = 6, route = 8, last = 9 };
+enum class Where : int { admin = 1, listener = 4, server = 6, route = 8, last = 9 };
 
 /// With @/ for the directory in which there are: site/ (a directory), file, big (65 KiB), site/socket (a file).
-std::string config(Where where, const std::string& line, const std::string& directory) {
+std::string with_line(Where where, const std::string& line, const std::string& directory) {
   std::vector<std::string> lines{"admin: {address: \"127.0.0.1:0\"}",
                                  "listeners:",
                                  "- name: w",
@@ -56,6 +56,7 @@ const std::string kLongTemplate =
     "    access_log: {format: template, template: \"" + std::string(4'090, 'x') + "${target}\"}";
 
 const std::vector<Bad>& bad_ones() {
+  using enum Where;
   static const std::vector<Bad> all{
       // what is not there
       {2, route, "    - {path: /*, files: {root: @/nowhere}}", "routes[0].files.root", "No such file"},
@@ -285,7 +286,7 @@ TEST_CASE("what run refuses check refuses, with the same words, line and exit co
   CHECK(bad_ones().size() >= 120);
   for (const Bad& bad : bad_ones()) {
     INFO(bad.line);
-    const std::string file = directory.write("fiberd.yaml", config(bad.where, bad.line, directory.path()));
+    const std::string file = directory.write("fiberd.yaml", with_line(bad.where, bad.line, directory.path()));
     const std::string before = inventory(directory.path());
     const Finished checked = run({FIBERD_BINARY, "check", file});
     const Finished ran = run({FIBERD_BINARY, "run", "-c", file});
@@ -296,11 +297,12 @@ TEST_CASE("what run refuses check refuses, with the same words, line and exit co
     CHECK(checked.output.empty());
     CHECK(inventory(directory.path()) == before);
     // One of its lines has the place, the key and the reason.
+    const int line_number = static_cast<int>(bad.where);
     bool told = false;
     for (std::size_t at = 0; at < checked.errors.size() && !told; at = checked.errors.find('\n', at) + 1) {
       const std::string line = checked.errors.substr(at, checked.errors.find('\n', at) - at);
-      told = line.starts_with(file + ":" + std::to_string(bad.where)) ||
-             (line.starts_with(file + ":" + std::to_string(bad.where + 1)) &&
+      told = line.starts_with(file + ":" + std::to_string(line_number)) ||
+             (line.starts_with(file + ":" + std::to_string(line_number + 1)) &&
               std::string_view(bad.line).find('\n') != std::string_view::npos);
       told = told && line.find(bad.key) != std::string::npos && line.find(bad.says) != std::string::npos;
     }
@@ -354,7 +356,7 @@ bool has_ipv6() {
 }
 
 /// A port that was free for both families a moment ago.
-std::uint16_t free_port() {
+std::uint16_t port_free_for_both() {
   const Daemon daemon("admin: {address: \"off\"}\nlisteners: [{name: a, address: \"[::]:0\", aggregate: {}}]\n");
   return daemon.port("a");
 }
@@ -365,7 +367,7 @@ TEST_CASE("0.0.0.0 and [::] of one port are two listeners, by TCP and by UDP", "
   if (!has_ipv6()) return;
   const TemporaryDirectory directory;
   for (const bool six_first : {false, true}) {
-    const std::string port = std::to_string(free_port());
+    const std::string port = std::to_string(port_free_for_both());
     const std::string four = "- {name: four, address: \"0.0.0.0:" + port + "\", tcp: {echo: {}}}\n";
     const std::string six = "- {name: six, address: \"[::]:" + port + "\", tcp: {discard: {}}}\n";
     const std::string yaml = "admin: {address: \"127.0.0.1:0\"}\nlisteners:\n" + (six_first ? six + four : four + six);
@@ -378,7 +380,7 @@ TEST_CASE("0.0.0.0 and [::] of one port are two listeners, by TCP and by UDP", "
     CHECK(daemon.stop() == 0);
   }
   {
-    const std::string port = std::to_string(free_port());
+    const std::string port = std::to_string(port_free_for_both());
     const std::string yaml = "admin: {address: \"127.0.0.1:0\"}\nlisteners:\n- {name: six, address: \"[::]:" + port +
                              "\", aggregate: {flush_interval: 10ms}}\n- {name: four, address: \"0.0.0.0:" + port +
                              "\", aggregate: {flush_interval: 10ms}}\n";
@@ -399,7 +401,7 @@ TEST_CASE("0.0.0.0 and [::] of one port are two listeners, by TCP and by UDP", "
     CHECK(daemon.stop() == 0);
   }
   // Alone it takes both.
-  const std::string port = std::to_string(free_port());
+  const std::string port = std::to_string(port_free_for_both());
   Daemon both("admin: {address: \"127.0.0.1:0\"}\nlisteners: [{name: both, address: \"[::]:" + port +
               "\", tcp: {echo: {}}}]\n");
   CHECK(ping(AF_INET, both.port("both")) == "ping");

@@ -12,46 +12,31 @@
 #include <thread>
 #include <vector>
 
+#include "tests/integration/configurations.hpp"
+#include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/free_port.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd::test;
-using namespace std::chrono_literals;
 
 namespace {
 
-const std::string kHead = "admin: {address: \"127.0.0.1:0\"}\n";
-
-std::string at(std::uint16_t port) { return "\"127.0.0.1:" + std::to_string(port) + "\""; }
-std::string at(const std::vector<std::uint16_t>& ports) {
+std::string at_each(const std::vector<std::uint16_t>& ports) {
   std::string list;
   for (const std::uint16_t p : ports) list += (list.empty() ? "[" : ", ") + at(p);
   return list + "]";
 }
-std::string http(const std::string& name, const std::string& address, const std::string& body,
-                 const std::string& rest = {}) {
-  return "  - {name: " + name + ", address: " + address + ", http: {routes: [{path: /, respond: {body: " + body +
-         "}}, {path: /echo, echo: {}}]" + rest + "}}\n";
+std::string greeter(const std::string& name, const std::string& address, const std::string& body,
+                    const std::string& rest = {}) {
+  return http_listener(name, says("/", body) + ", {path: /echo, echo: {}}", rest, address);
 }
 std::string tcp(const std::string& name, const std::string& address, const std::string& rest = {}) {
   return "  - {name: " + name + ", address: " + address + ", tcp: {echo: {}" + rest + "}}\n";
 }
 
-Answer reload(const Daemon& daemon, const std::string& listeners, const std::string& head = kHead) {
-  daemon.write_config(head + "listeners:\n" + listeners);
-  HttpClient client(daemon.port("admin"), 0, 30s);
-  client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
-  return client.receive().value();
-}
-std::string ask(HttpClient& client) {
-  client.send(get("/"));
-  const auto answer = client.receive();
-  return answer ? std::to_string(answer->status) + " " + answer->body : "nothing";
-}
-std::string ask(std::uint16_t port) {
-  HttpClient client(port);
-  return ask(client);
+Answer reload_listeners(const Daemon& daemon, const std::string& listeners, const std::string& head = kAdmin) {
+  return reload(daemon, head + "listeners:\n" + listeners);
 }
 /// What an echo sends back for "hello".
 std::string echo(HttpClient& client) {
@@ -60,14 +45,6 @@ std::string echo(HttpClient& client) {
   }
   const std::string said(client.rest());
   return said;
-}
-bool is_closed(HttpClient& client) { return !client.more() && client.rest().empty(); }
-bool is_listened_on(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const fiberd::net::Endpoint to = fiberd::net::Endpoint::v4(0x7f000001, port);
-  const bool yes = ::connect(fd, to.data(), to.size()) == 0;
-  ::close(fd);
-  return yes;
 }
 void send_datagram(std::uint16_t port, const std::string& text) {
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -151,11 +128,11 @@ TEST_CASE("a listener with several addresses is one: limits and counters are of 
   const std::uint16_t a = free_port();
   const std::uint16_t b = free_port();
   Daemon daemon(
-      kHead + "listeners:\n" +
+      kAdmin + "listeners:\n" +
       tcp("t",
           "[\"127.0.0.1:" + std::to_string(a) + "\", \"127.0.0.1:" + std::to_string(b) + "\", \"unix:" + path + "\"]",
           ", limits: {connections: 3, connections_per_address: 2}") +
-      http("web", "[\"127.0.0.1:0\", \"127.0.0.1:0\"]", "web"));
+      greeter("web", "[\"127.0.0.1:0\", \"127.0.0.1:0\"]", "web"));
   for (const std::string& where : {"127.0.0.1:" + std::to_string(a), "127.0.0.1:" + std::to_string(b), "unix:" + path})
     CHECK(daemon.log().find("listening on " + where + ": t (tcp)") != std::string::npos);
   HttpClient first(a);
@@ -197,15 +174,15 @@ TEST_CASE("a reload adds and takes away one address of a listener, and connectio
   const std::uint16_t b = free_port();
   const std::uint16_t c = free_port();
   const auto with = [&](const std::vector<std::uint16_t>& ports, const std::string& body) {
-    return http("web", at(ports), body, ", limits: {connections: 3}");
+    return greeter("web", at_each(ports), body, ", limits: {connections: 3}");
   };
-  Daemon daemon(kHead + "listeners:\n" + with({a, b}, "one"));
+  Daemon daemon(kAdmin + "listeners:\n" + with({a, b}, "one"));
   HttpClient by_a(a);
   HttpClient by_b(b);
   CHECK(ask(by_a) == "200 one");
   CHECK(ask(by_b) == "200 one");
   const auto upload = upload_to(daemon, b, "web");
-  const Answer answer = reload(daemon, with({a, c}, "two"));
+  const Answer answer = reload_listeners(daemon, with({a, c}, "two"));
   CHECK(answer.status == 200);
   CHECK(answer.body.find("listener web moved from 127.0.0.1:" + std::to_string(a) + ", ") != std::string::npos);
   CHECK(eventually([&] { return !is_listened_on(b); }));
@@ -223,7 +200,7 @@ TEST_CASE("a reload adds and takes away one address of a listener, and connectio
   const fiberd::net::Endpoint their_address = fiberd::net::Endpoint::v4(0x7f000001, theirs);
   REQUIRE(::bind(taken, their_address.data(), their_address.size()) == 0);
   REQUIRE(::listen(taken, 1) == 0);
-  const Answer refused = reload(daemon, with({b, theirs}, "three"));
+  const Answer refused = reload_listeners(daemon, with({b, theirs}, "three"));
   INFO(refused.body);
   CHECK(refused.status == 422);
   CHECK(refused.body.find("listeners[0].address[1]") != std::string::npos);
@@ -231,7 +208,7 @@ TEST_CASE("a reload adds and takes away one address of a listener, and connectio
   CHECK(ask(c) == "200 two");
   CHECK_FALSE(is_listened_on(b));
   ::close(taken);
-  const Answer twice = reload(daemon, with({a, b, a}, "three"));
+  const Answer twice = reload_listeners(daemon, with({a, b, a}, "three"));
   CHECK(twice.status == 422);
   CHECK(twice.body.find("listeners[0].address[2]: ") != std::string::npos);
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
@@ -244,9 +221,9 @@ TEST_CASE("an aggregating listener has UDP beside TCP at each address, and may m
   const std::uint16_t b = free_port();
   const std::uint16_t c = free_port();
   const auto with = [&](const std::vector<std::uint16_t>& ports, const std::string& name = "stats") {
-    return "  - {name: " + name + ", address: " + at(ports) + ", aggregate: {flush_interval: 100ms}}\n";
+    return "  - {name: " + name + ", address: " + at_each(ports) + ", aggregate: {flush_interval: 100ms}}\n";
   };
-  Daemon daemon(kHead + "listeners:\n" + with({a, b}));
+  Daemon daemon(kAdmin + "listeners:\n" + with({a, b}));
   const auto shows = [&](const std::string& line) {
     return eventually([&] { return daemon.admin("/aggregate/stats/metrics").find(line) != std::string::npos; });
   };
@@ -257,7 +234,7 @@ TEST_CASE("an aggregating listener has UDP beside TCP at each address, and may m
   CHECK(shows("tcp_b 1"));
   CHECK(shows("udp_a 2"));
   CHECK(shows("udp_b 3"));
-  const Answer moved = reload(daemon, with({a, c}));
+  const Answer moved = reload_listeners(daemon, with({a, c}));
   INFO(moved.body);
   CHECK(moved.status == 200);
   CHECK(eventually([&] { return !is_listened_on(b); }));
@@ -279,7 +256,7 @@ TEST_CASE("an aggregating listener has UDP beside TCP at each address, and may m
     return free;
   }));
   // Its UDP sockets do not pass to another listener.
-  const Answer renamed = reload(daemon, with({a, c}, "other"));
+  const Answer renamed = reload_listeners(daemon, with({a, c}, "other"));
   CHECK(renamed.status == 422);
   CHECK(renamed.body.find("UDP addresses do not pass") != std::string::npos);
   CHECK(renamed.body.find("listeners[0].address[0]") != std::string::npos);
@@ -289,9 +266,9 @@ TEST_CASE("an aggregating listener has UDP beside TCP at each address, and may m
 TEST_CASE("a listener that is renamed keeps its address; what it served ends",
           "[integration][daemon][addresses][reload]") {
   const std::uint16_t a = free_port();
-  Daemon daemon(kHead + "listeners:\n" + http("old", at(a), "one"));
+  Daemon daemon(kAdmin + "listeners:\n" + greeter("old", at(a), "one"));
   const auto upload = upload_to(daemon, a, "old");
-  const Answer answer = reload(daemon, http("new", at(a), "two"));
+  const Answer answer = reload_listeners(daemon, greeter("new", at(a), "two"));
   INFO(answer.body);
   REQUIRE(answer.status == 200);
   CHECK(answer.body.find("listener new added; listener old removed") != std::string::npos);
@@ -302,7 +279,7 @@ TEST_CASE("a listener that is renamed keeps its address; what it served ends",
   // And back, while somebody holds on to each of them.
   HttpClient kept(a);
   CHECK(ask(kept) == "200 two");
-  CHECK(reload(daemon, http("old", at(a), "three")).status == 200);
+  CHECK(reload_listeners(daemon, greeter("old", at(a), "three")).status == 200);
   CHECK(ask(a) == "200 three");
   CHECK(is_listened_on(a));
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
@@ -314,16 +291,16 @@ TEST_CASE("two listeners swap their addresses; their connections stay theirs",
   const std::uint16_t a = free_port();
   const std::uint16_t b = free_port();
   const auto with = [&](std::uint16_t one, std::uint16_t two, const std::string& more = {}) {
-    return http("one", at(one), "one", ", limits: {connections: 2}") + http("two", at(two), "two") + more;
+    return greeter("one", at(one), "one", ", limits: {connections: 2}") + greeter("two", at(two), "two") + more;
   };
-  Daemon daemon(kHead + "listeners:\n" + with(a, b));
+  Daemon daemon(kAdmin + "listeners:\n" + with(a, b));
   HttpClient kept_one(a);
   HttpClient kept_two(b);
   CHECK(ask(kept_one) == "200 one");
   CHECK(ask(kept_two) == "200 two");
   const auto upload = upload_to(daemon, a, "one");
   for (int i = 0; i < 5; ++i) {
-    const Answer answer = reload(daemon, i % 2 == 0 ? with(b, a) : with(a, b));
+    const Answer answer = reload_listeners(daemon, i % 2 == 0 ? with(b, a) : with(a, b));
     INFO(answer.body);
     REQUIRE(answer.status == 200);
     CHECK(ask(i % 2 == 0 ? a : b) == "200 two");
@@ -336,8 +313,8 @@ TEST_CASE("two listeners swap their addresses; their connections stay theirs",
   CHECK(finish(*upload) == "helloworld");
   // Three in a ring.
   const std::uint16_t c = free_port();
-  CHECK(reload(daemon, with(b, a, http("three", at(c), "three"))).status == 200);
-  CHECK(reload(daemon, with(c, b, http("three", at(a), "three"))).status == 200);
+  CHECK(reload_listeners(daemon, with(b, a, greeter("three", at(c), "three"))).status == 200);
+  CHECK(reload_listeners(daemon, with(c, b, greeter("three", at(a), "three"))).status == 200);
   CHECK(ask(a) == "200 three");
   CHECK(ask(b) == "200 two");
   CHECK(ask(c) == "200 one");
@@ -349,10 +326,10 @@ TEST_CASE("the admin listener and another swap their addresses", "[integration][
   const std::uint16_t a = free_port();
   const std::uint16_t b = free_port();
   const auto head = [](std::uint16_t port) { return "admin: {address: " + at(port) + "}\n"; };
-  Daemon daemon(head(a) + "listeners:\n" + http("web", at(b), "web"));
+  Daemon daemon(head(a) + "listeners:\n" + greeter("web", at(b), "web"));
   HttpClient kept(b);
   CHECK(ask(kept) == "200 web");
-  CHECK(reload(daemon, http("web", at(a), "swapped"), head(b)).status == 200);
+  CHECK(reload_listeners(daemon, greeter("web", at(a), "swapped"), head(b)).status == 200);
   CHECK(ask(a) == "200 swapped");
   CHECK(ask(kept) == "200 swapped");
   HttpClient admin(b);
@@ -366,16 +343,17 @@ TEST_CASE("the admin listener and another swap their addresses", "[integration][
 TEST_CASE("a listener becomes something else at its address; what it was ends",
           "[integration][daemon][addresses][reload]") {
   const std::uint16_t a = free_port();
-  Daemon daemon(kHead + "listeners:\n" + http("it", at(a), "web"));
+  Daemon daemon(kAdmin + "listeners:\n" + greeter("it", at(a), "web"));
   const auto upload = upload_to(daemon, a, "it");
-  const Answer answer = reload(daemon, tcp("it", at(a)));
+  const Answer answer = reload_listeners(daemon, tcp("it", at(a)));
   INFO(answer.body);
   REQUIRE(answer.status == 200);
   CHECK(answer.body.find("listener it is tcp instead of http") != std::string::npos);
   HttpClient session(a);
   CHECK(echo(session) == "hello");
   CHECK(finish(*upload) == "helloworld");
-  const Answer sums = reload(daemon, "  - {name: it, address: " + at(a) + ", aggregate: {flush_interval: 100ms}}\n");
+  const Answer sums =
+      reload_listeners(daemon, "  - {name: it, address: " + at(a) + ", aggregate: {flush_interval: 100ms}}\n");
   INFO(sums.body);
   REQUIRE(sums.status == 200);
   HttpClient client(a);
@@ -386,7 +364,7 @@ TEST_CASE("a listener becomes something else at its address; what it was ends",
   };
   CHECK(shows("clicks 5"));
   CHECK(shows("datagrams 6"));
-  CHECK(reload(daemon, http("it", at(a), "again")).status == 200);
+  CHECK(reload_listeners(daemon, greeter("it", at(a), "again")).status == 200);
   CHECK(ask(a) == "200 again");
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
   CHECK(daemon.stop() == 0);
@@ -397,9 +375,9 @@ TEST_CASE("addresses pass between listeners under load, and no client is refused
   const std::uint16_t a = free_port();
   const std::uint16_t b = free_port();
   const auto with = [&](std::uint16_t one, std::uint16_t two, int generation) {
-    return http("one", at(one), "x") + http(generation % 3 == 0 ? "two" : "renamed", at(two), "x");
+    return greeter("one", at(one), "x") + greeter(generation % 3 == 0 ? "two" : "renamed", at(two), "x");
   };
-  Daemon daemon(kHead + "listeners:\n" + with(a, b, 0));
+  Daemon daemon(kAdmin + "listeners:\n" + with(a, b, 0));
   std::atomic<bool> over{false};
   std::atomic<unsigned> failed{0};
   std::atomic<unsigned> served{0};
@@ -412,7 +390,8 @@ TEST_CASE("addresses pass between listeners under load, and no client is refused
       }
     });
   for (int i = 1; i <= 30; ++i) {
-    const Answer answer = i % 2 == 0 ? reload(daemon, with(a, b, i)) : reload(daemon, with(b, a, i));
+    const Answer answer =
+        i % 2 == 0 ? reload_listeners(daemon, with(a, b, i)) : reload_listeners(daemon, with(b, a, i));
     if (answer.status != 200) {
       INFO(answer.body);
       CHECK(answer.status == 200);

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/integration/conversations.hpp"
+#include "tests/integration/password_lines.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/decompress.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -19,30 +21,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// bcrypt's published vector: user:U*U; of cost 4, other:secret; of cost 12, slow:U*U.
-const std::string kUser = "user:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
-const std::string kOther = "other:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
-const std::string kSlow = "slow:$2y$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
-const std::string kAsUser = "Authorization: Basic dXNlcjpVKlU=\r\n";
-const std::string kAsOther = "Authorization: Basic b3RoZXI6c2VjcmV0\r\n";
-const std::string kAsSlow = "Authorization: Basic c2xvdzp3cm9uZw==\r\n";  // slow:wrong
-
 /// A listener "web" with these keys of its http, and routes.
-std::string site(const std::string& keys, const std::string& routes) {
+std::string filtered_site(const std::string& keys, const std::string& routes) {
   return "admin: {address: \"127.0.0.1:0\"}\nlisteners:\n- {name: web, address: \"127.0.0.1:0\", http: {" + keys +
          "routes: [" + routes + "]}}\n";
 }
 /// "/" says "in" to those in the password file.
 std::string guarded_by(const std::string& users, const std::string& says = "in") {
-  return site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: " + says + "}}");
+  return filtered_site("", "{path: /, basic_auth: {file: \"" + users + "\"}, respond: {body: " + says + "}}");
 }
-Answer reload(const Daemon& daemon, const std::string& yaml) {
-  daemon.write_config(yaml);
-  HttpClient client(daemon.port("admin"), 0, 30s);
-  client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
-  return client.receive().value();
-}
-Answer ask(HttpClient& client, const std::string& path, const std::string& fields = "") {
+Answer ask_with(HttpClient& client, const std::string& path, const std::string& fields = "") {
   const auto answer = client.ask(get(path, fields));
   REQUIRE(answer);
   return *answer;
@@ -53,8 +41,8 @@ Answer ask(HttpClient& client, const std::string& path, const std::string& field
 TEST_CASE("a request keeps the filters that it began with, the next one has the new ones",
           "[integration][daemon][reload][filters]") {
   const auto with = [](const std::string& generation, const std::string& more) {
-    return site("headers: {set: {X-Gen: \"" + generation + "\"}}, " + more,
-                "{path: /collects, handler: collects}, {path: /says, respond: {body: said}}");
+    return filtered_site("headers: {set: {X-Gen: \"" + generation + "\"}}, " + more,
+                         "{path: /collects, handler: collects}, {path: /says, respond: {body: said}}");
   };
   Daemon daemon(with("1", ""), {.program = FIBERD_OWN_HANDLERS});
   HttpClient upload(daemon.port("web"));
@@ -63,7 +51,7 @@ TEST_CASE("a request keeps the filters that it began with, the next one has the 
   // The head of its answer is made when all of the body is there: long behind the reload.
   CHECK(reload(daemon, with("2", "deny: [127.0.0.1], ")).status == 200);
   HttpClient other(daemon.port("web"));
-  const Answer denied = ask(other, "/says");
+  const Answer denied = ask_with(other, "/says");
   CHECK(denied.status == 403);
   CHECK(denied.field("X-Gen") == "2");
   upload.send("world");
@@ -72,7 +60,7 @@ TEST_CASE("a request keeps the filters that it began with, the next one has the 
   CHECK(done->status == 200);
   CHECK(done->body == "10");
   CHECK(done->field("X-Gen") == "1");
-  CHECK(ask(upload, "/says").status == 403);
+  CHECK(ask_with(upload, "/says").status == 403);
   CHECK(daemon.stop() == 0);
 }
 
@@ -87,14 +75,14 @@ TEST_CASE("an answer that is being compressed is ended as it began when compress
   }
   dir.write("big.txt", text);
   const std::string files = "{path: /*, files: {root: \"" + dir.path() + "\"}}";
-  Daemon daemon(site("compress: {codings: [gzip], level: {gzip: 1}}, ", files));
+  Daemon daemon(filtered_site("compress: {codings: [gzip], level: {gzip: 1}}, ", files));
   HttpClient slow(daemon.port("web"), 4096, 60s);
   slow.send(get("/big.txt", "Accept-Encoding: gzip\r\n"));
   REQUIRE(slow.more());
   CHECK(daemon.metric("fiberd_http_compressed_total{listener=\"web\"}") == 1.0);
-  CHECK(reload(daemon, site("", files)).status == 200);
+  CHECK(reload(daemon, filtered_site("", files)).status == 200);
   HttpClient other(daemon.port("web"), 0, 60s);
-  const Answer plain = ask(other, "/big.txt", "Accept-Encoding: gzip\r\n");
+  const Answer plain = ask_with(other, "/big.txt", "Accept-Encoding: gzip\r\n");
   CHECK(plain.field("Content-Encoding").empty());
   CHECK((plain.body == text));
   const auto rest = slow.receive();
@@ -111,13 +99,13 @@ TEST_CASE("a reload reads the password file anew, and refuses one that is gone o
   const std::string yaml = guarded_by(users);
   Daemon daemon(yaml);
   HttpClient client(daemon.port("web"));
-  CHECK(ask(client, "/", kAsUser).body == "in");
-  CHECK(ask(client, "/", kAsOther).status == 401);
+  CHECK(ask_with(client, "/", kAsUser).body == "in");
+  CHECK(ask_with(client, "/", kAsOther).status == 401);
   // Not a line of the configuration is another, but the file is.
   dir.write("users", kOther);
   CHECK(reload(daemon, yaml).status == 200);
-  CHECK(ask(client, "/", kAsUser).status == 401);  // though it was known to be right a moment ago
-  CHECK(ask(client, "/", kAsOther).body == "in");
+  CHECK(ask_with(client, "/", kAsUser).status == 401);  // though it was known to be right a moment ago
+  CHECK(ask_with(client, "/", kAsOther).body == "in");
   for (const char* const bad : {"", "user:plain\n", "user:$1$abc$def\n"}) {
     INFO(bad);
     if (*bad == '\0')
@@ -129,11 +117,11 @@ TEST_CASE("a reload reads the password file anew, and refuses one that is gone o
     CHECK(refused.body.find("fiberd.yaml:3:") != std::string::npos);
     CHECK(refused.body.find("http.routes[0].basic_auth.file: " + users + ": ") != std::string::npos);
     CHECK(refused.body.find(*bad == '\0' ? "No such file" : "line 1") != std::string::npos);
-    CHECK(ask(client, "/", kAsOther).body == "in");
+    CHECK(ask_with(client, "/", kAsOther).body == "in");
   }
   dir.write("users", kUser);
   CHECK(reload(daemon, yaml).status == 200);
-  CHECK(ask(client, "/", kAsUser).body == "in");
+  CHECK(ask_with(client, "/", kAsUser).body == "in");
   CHECK(daemon.stop() == 0);
 }
 
@@ -143,13 +131,13 @@ TEST_CASE("a password file that vanishes while the daemon runs leaves in who was
   const std::string users = dir.write("users", kUser + kOther);
   Daemon daemon(guarded_by(users));
   HttpClient client(daemon.port("web"));
-  CHECK(ask(client, "/", kAsUser).body == "in");
+  CHECK(ask_with(client, "/", kAsUser).body == "in");
   ::unlink(users.c_str());
   CHECK(eventually([&] {
-    (void)ask(client, "/", kAsUser);
+    (void)ask_with(client, "/", kAsUser);
     return daemon.metric("fiberd_http_password_file_errors_total{listener=\"web\"}").value_or(0) >= 1.0;
   }));
-  CHECK(ask(client, "/", kAsOther).body == "in");
+  CHECK(ask_with(client, "/", kAsOther).body == "in");
   CHECK(daemon.wait_for_log("password file " + users + ": "));
   CHECK(daemon.stop() == 0);
 }
@@ -182,25 +170,25 @@ TEST_CASE("what filters count goes on over reloads that change, drop and bring b
           "[integration][daemon][reload][filters]") {
   const std::string route = "{path: /, respond: {body: x}}";
   const std::string refused = "fiberd_http_filter_refused_total{listener=\"web\",reason=\"address\"}";
-  Daemon daemon(site("deny: [127.0.0.0/8], ", route));
+  Daemon daemon(filtered_site("deny: [127.0.0.0/8], ", route));
   const std::uint16_t port = daemon.port("web");
   const auto status = [&] {
     HttpClient client(port);
-    return ask(client, "/").status;
+    return ask_with(client, "/").status;
   };
   CHECK(status() == 403);
   CHECK(daemon.metric(refused) == 1.0);
-  CHECK(reload(daemon, site("deny: [127.0.0.1], ", route)).status == 200);
+  CHECK(reload(daemon, filtered_site("deny: [127.0.0.1], ", route)).status == 200);
   CHECK(status() == 403);
   CHECK(daemon.metric(refused) == 2.0);
-  CHECK(reload(daemon, site("", route)).status == 200);
+  CHECK(reload(daemon, filtered_site("", route)).status == 200);
   CHECK(status() == 200);
   CHECK(daemon.metric(refused) == 2.0);  // a scraper still sees the last of it, for a while
-  CHECK(reload(daemon, site("deny: [127.0.0.1], ", route)).status == 200);
+  CHECK(reload(daemon, filtered_site("deny: [127.0.0.1], ", route)).status == 200);
   CHECK(status() == 403);
   CHECK(daemon.metric(refused) == 3.0);
   // Of a reload that is refused nothing is left, and nothing is lost.
-  CHECK(reload(daemon, site("deny: [127.0.0.1], allow: [127.0.0.1/8], ", route)).status == 422);
+  CHECK(reload(daemon, filtered_site("deny: [127.0.0.1], allow: [127.0.0.1/8], ", route)).status == 422);
   CHECK(status() == 403);
   CHECK(daemon.metric(refused) == 4.0);
   CHECK(daemon.stop() == 0);
@@ -208,7 +196,7 @@ TEST_CASE("what filters count goes on over reloads that change, drop and bring b
 
 TEST_CASE("series of filters of listeners that come and go do not pile up", "[integration][daemon][reload][filters]") {
   const auto with = [](int n) {
-    return site("deny: [127.0.0.2], compress: {}, ", "{path: /, respond: {body: x}}") + "- {name: other" +
+    return filtered_site("deny: [127.0.0.2], compress: {}, ", "{path: /, respond: {body: x}}") + "- {name: other" +
            std::to_string(n) +
            ", address: \"127.0.0.1:0\", http: {deny: [127.0.0.1], routes: [{path: /, respond: {body: y}}]}}\n";
   };
@@ -235,19 +223,19 @@ TEST_CASE("10,000 addresses in X-Forwarded-For are read from the right, and refu
   const std::string said = "{path: /, respond: {body: \"${client}\"}}";
   const auto trusting = [](const std::string& yaml) { return "trusted_proxies: [127.0.0.1, 10.0.0.0/8]\n" + yaml; };
   {
-    Daemon daemon(trusting(site("", said)));
+    Daemon daemon(trusting(filtered_site("", said)));
     HttpClient client(daemon.port("web"));
     const auto answer = client.ask(get("/", "X-Forwarded-For: " + chain + "\r\n"));
     REQUIRE(answer);
     CHECK(answer->status == 431);
     HttpClient next(daemon.port("web"));
-    CHECK(ask(next, "/", "X-Forwarded-For: 203.0.113.9,10.0.0.7\r\n").body == "203.0.113.9");
+    CHECK(ask_with(next, "/", "X-Forwarded-For: 203.0.113.9,10.0.0.7\r\n").body == "203.0.113.9");
     CHECK(daemon.stop() == 0);
   }
-  Daemon daemon(trusting(site("limits: {header_size: 512KiB}, deny: [203.0.113.8], ", said)));
+  Daemon daemon(trusting(filtered_site("limits: {header_size: 512KiB}, deny: [203.0.113.8], ", said)));
   HttpClient client(daemon.port("web"));
-  CHECK(ask(client, "/", "X-Forwarded-For: " + chain + "\r\n").body == "203.0.113.9");
-  CHECK(ask(client, "/", "X-Forwarded-For: 203.0.113.8, " + chain + "\r\n").body == "203.0.113.9");
+  CHECK(ask_with(client, "/", "X-Forwarded-For: " + chain + "\r\n").body == "203.0.113.9");
+  CHECK(ask_with(client, "/", "X-Forwarded-For: 203.0.113.8, " + chain + "\r\n").body == "203.0.113.9");
   // The same in as many fields as a request may have.
   std::string fields = "X-Forwarded-For: 203.0.113.8\r\n";
   for (int i = 0; i < 90; ++i) {
@@ -255,7 +243,7 @@ TEST_CASE("10,000 addresses in X-Forwarded-For are read from the right, and refu
     for (int j = 0; j < 110; ++j) fields += ",10.0.0.2";
     fields += "\r\n";
   }
-  CHECK(ask(client, "/", fields).status == 403);
+  CHECK(ask_with(client, "/", fields).status == 403);
   CHECK(daemon.stop() == 0);
 }
 
@@ -266,7 +254,7 @@ TEST_CASE("what is no regular file holds nobody up: not a check, not a reload, n
   const std::string yaml = guarded_by(users);
   Daemon daemon(yaml);
   HttpClient client(daemon.port("web"));
-  CHECK(ask(client, "/", kAsUser).body == "in");
+  CHECK(ask_with(client, "/", kAsUser).body == "in");
   REQUIRE(::unlink(users.c_str()) == 0);
   REQUIRE(::mkfifo(users.c_str(), 0600) == 0);
   static constexpr const char* kWhy = "it is a pipe, a device or a socket, and no regular file";
@@ -277,15 +265,15 @@ TEST_CASE("what is no regular file holds nobody up: not a check, not a reload, n
   CHECK(checked.code == 2);
   CHECK(checked.errors.find(users + ": " + kWhy) != std::string::npos);
   CHECK(eventually([&] {
-    (void)ask(client, "/", kAsUser);
+    (void)ask_with(client, "/", kAsUser);
     return daemon.metric("fiberd_http_password_file_errors_total{listener=\"web\"}").value_or(0) >= 1.0;
   }));
-  CHECK(ask(client, "/", kAsUser).body == "in");
+  CHECK(ask_with(client, "/", kAsUser).body == "in");
   REQUIRE(::unlink(users.c_str()) == 0);
   dir.write("users", kOther);
   // What kept us from reading it is over.
-  CHECK(eventually([&] { return ask(client, "/", kAsOther).body == "in"; }));
-  CHECK(ask(client, "/", kAsUser).status == 401);
+  CHECK(eventually([&] { return ask_with(client, "/", kAsOther).body == "in"; }));
+  CHECK(ask_with(client, "/", kAsUser).status == 401);
   // The configuration itself.
   REQUIRE(::unlink(daemon.config_file().c_str()) == 0);
   REQUIRE(::mkfifo(daemon.config_file().c_str(), 0600) == 0);

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string web(const std::string& limits, const std::string& listener_limits = {}) {
+std::string limited_web(const std::string& limits, const std::string& listener_limits = {}) {
   return "admin: {address: \"127.0.0.1:0\"}\n"
          "shutdown: {timeout: 1s}\n"
          "listeners:\n"
@@ -29,7 +29,7 @@ std::string web(const std::string& limits, const std::string& listener_limits = 
          limits + "}\n";
 }
 
-std::string post(std::string_view body_that_comes = {}, std::string_view fields = {}) {
+std::string limited_post(std::string_view body_that_comes = {}, std::string_view fields = {}) {
   return "POST /limited HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" + std::string(fields) + "\r\n" +
          std::string(body_that_comes);
 }
@@ -76,11 +76,11 @@ bool silent(const HttpClient& client) {
 }  // namespace
 
 TEST_CASE("rate_limit: 429 with Retry-After before the body is asked for; the connection goes on", "[flow]") {
-  Daemon daemon(web("rate_limit: {rate: 2/m, burst: 2}"));
+  Daemon daemon(limited_web("rate_limit: {rate: 2/m, burst: 2}"));
   HttpClient client(daemon.port("web"));
-  CHECK(client.ask(post("12345"))->status == 200);
-  CHECK(client.ask(post("12345"))->status == 200);
-  const auto third = client.ask(post("12345", "Accept: application/json\r\n"));
+  CHECK(client.ask(limited_post("12345"))->status == 200);
+  CHECK(client.ask(limited_post("12345"))->status == 200);
+  const auto third = client.ask(limited_post("12345", "Accept: application/json\r\n"));
   REQUIRE(third);
   CHECK(third->status == 429);
   const int after = std::atoi(third->field("Retry-After").c_str());
@@ -90,7 +90,7 @@ TEST_CASE("rate_limit: 429 with Retry-After before the body is asked for; the co
   CHECK(third->body.find("429") != std::string::npos);
   CHECK(client.ask(get("/"))->status == 200);  // other routes, on the same connection
   // The body is not wanted: no 100 Continue.
-  const auto expecting = client.ask(post({}, "Expect: 100-continue\r\n"));
+  const auto expecting = client.ask(limited_post({}, "Expect: 100-continue\r\n"));
   CHECK(expecting->status == 429);
   CHECK(client.interim() == 0);
   CHECK(daemon.metric(refused("rate_limit", "rate_limited")) == 2);
@@ -99,7 +99,7 @@ TEST_CASE("rate_limit: 429 with Retry-After before the body is asked for; the co
 }
 
 TEST_CASE("rate_limit by address and by header; its status; evictions are counted", "[flow]") {
-  Daemon daemon(web("rate_limit: {rate: 1/h, burst: 1, key: address, status: 503}"));
+  Daemon daemon(limited_web("rate_limit: {rate: 1/h, burst: 1, key: address, status: 503}"));
   const std::string request = "GET /limited HTTP/1.1\r\nHost: a\r\n\r\n";
   CHECK(status_from(0x7f000001, daemon.port("web"), request) == 200);
   CHECK(status_from(0x7f000002, daemon.port("web"), request) == 200);
@@ -107,7 +107,7 @@ TEST_CASE("rate_limit by address and by header; its status; evictions are counte
   CHECK(status_from(0x7f000002, daemon.port("web"), request) == 503);
   CHECK(daemon.metric("fiberd_admission_keys{listener=\"web\",route=\"/limited\"}") == 2);
 
-  Daemon keyed(web("rate_limit: {rate: 1/h, burst: 1, key: \"header:X-Api-Key\", keys: 2}"));
+  Daemon keyed(limited_web("rate_limit: {rate: 1/h, burst: 1, key: \"header:X-Api-Key\", keys: 2}"));
   HttpClient client(keyed.port("web"));
   const auto status = [&](std::string_view key) {
     return client.ask(get("/limited", key.empty() ? "" : "X-Api-Key: " + std::string(key) + "\r\n"))->status;
@@ -121,7 +121,7 @@ TEST_CASE("rate_limit by address and by header; its status; evictions are counte
 }
 
 TEST_CASE("a listener's limit is for all its requests together, also those without a route", "[flow]") {
-  Daemon daemon(web("rate_limit: {rate: 1/h, burst: 2}", "rate_limit: {rate: 1/h, burst: 4}"));
+  Daemon daemon(limited_web("rate_limit: {rate: 1/h, burst: 2}", "rate_limit: {rate: 1/h, burst: 4}"));
   HttpClient client(daemon.port("web"));
   CHECK(client.ask(get("/"))->status == 200);
   CHECK(client.ask(get("/nowhere"))->status == 404);
@@ -135,18 +135,18 @@ TEST_CASE("a listener's limit is for all its requests together, also those witho
 }
 
 TEST_CASE("concurrency: places, a queue, 503 with Retry-After", "[flow]") {
-  Daemon daemon(web("concurrency: {limit: 1, queue: 1, max_wait: 20s}"));
+  Daemon daemon(limited_web("concurrency: {limit: 1, queue: 1, max_wait: 20s}"));
   HttpClient first(daemon.port("web"));
   HttpClient second(daemon.port("web"));
   HttpClient third(daemon.port("web"));
-  first.send(post());
+  first.send(limited_post());
   REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "concurrency")) == 1; }));
   // The answer in front of the one that must wait is sent.
-  second.send(get("/") + post("abcde"));
+  second.send(get("/") + limited_post("abcde"));
   CHECK(second.receive()->body == "hello");
   REQUIRE(eventually([&] { return daemon.metric(gauge("queued", "concurrency")) == 1; }));
   CHECK(silent(second));
-  const auto full = third.ask(post("xxxxx"));
+  const auto full = third.ask(limited_post("xxxxx"));
   CHECK(full->status == 503);
   CHECK(full->field("Retry-After") == "1");
   CHECK(third.ask(get("/"))->status == 200);
@@ -161,25 +161,25 @@ TEST_CASE("concurrency: places, a queue, 503 with Retry-After", "[flow]") {
 }
 
 TEST_CASE("concurrency: whoever has waited for max_wait is refused, and the important go first", "[flow]") {
-  Daemon daemon(web("concurrency: {limit: 1, queue: 5, max_wait: 300ms, priority: \"header:X-Priority\"}"));
+  Daemon daemon(limited_web("concurrency: {limit: 1, queue: 5, max_wait: 300ms, priority: \"header:X-Priority\"}"));
   HttpClient first(daemon.port("web"));
   HttpClient late(daemon.port("web"));
-  first.send(post());
+  first.send(limited_post());
   REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "concurrency")) == 1; }));
-  CHECK(late.ask(post("xxxxx"))->status == 503);
+  CHECK(late.ask(limited_post("xxxxx"))->status == 503);
   CHECK(daemon.metric(refused("concurrency", "queue_timeout")) == 1);
   first.send("12345");
   CHECK(first.receive()->status == 200);
 
-  Daemon patient(web("concurrency: {limit: 1, queue: 5, max_wait: 20s, priority: \"header:X-Priority\"}"));
+  Daemon patient(limited_web("concurrency: {limit: 1, queue: 5, max_wait: 20s, priority: \"header:X-Priority\"}"));
   HttpClient holder(patient.port("web"));
   HttpClient low(patient.port("web"));
   HttpClient high(patient.port("web"));
-  holder.send(post());
+  holder.send(limited_post());
   REQUIRE(eventually([&] { return patient.metric(gauge("in_flight", "concurrency")) == 1; }));
-  low.send(post({}, "X-Priority: low\r\n"));
+  low.send(limited_post({}, "X-Priority: low\r\n"));
   REQUIRE(eventually([&] { return patient.metric(gauge("queued", "concurrency")) == 1; }));
-  high.send(post({}, "X-Priority: high\r\n"));
+  high.send(limited_post({}, "X-Priority: high\r\n"));
   REQUIRE(eventually([&] { return patient.metric(gauge("queued", "concurrency")) == 2; }));
   holder.send("12345");
   CHECK(holder.receive()->status == 200);
@@ -192,11 +192,11 @@ TEST_CASE("concurrency: whoever has waited for max_wait is refused, and the impo
 }
 
 TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[flow]") {
-  Daemon daemon(web("worker_pool: {workers: 2, queue: 1, max_wait: 20s}"));
+  Daemon daemon(limited_web("worker_pool: {workers: 2, queue: 1, max_wait: 20s}"));
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 3; ++i) {
     clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
-    clients.back()->send(post());
+    clients.back()->send(limited_post());
     REQUIRE(eventually([&] {
       return daemon.metric(gauge("in_flight", "worker_pool")).value_or(0) +
                  daemon.metric(gauge("queued", "worker_pool")).value_or(0) ==
@@ -205,7 +205,7 @@ TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[f
   }
   CHECK(daemon.metric(gauge("in_flight", "worker_pool")) == 2);
   HttpClient more(daemon.port("web"));
-  const auto full = more.ask(post("xxxxx"));
+  const auto full = more.ask(limited_post("xxxxx"));
   CHECK(full->status == 503);
   CHECK(full->field("Retry-After") == "1");
   CHECK(daemon.metric(refused("worker_pool", "queue_full")) == 1);
@@ -213,7 +213,7 @@ TEST_CASE("worker_pool: handlers run at most so many at once, others queue", "[f
   for (auto& client : clients) CHECK(client->receive()->body == "12345");
   // The same connections again.
   for (int round = 0; round < 20; ++round)
-    for (auto& client : clients) CHECK(client->ask(post("12345"))->body == "12345");
+    for (auto& client : clients) CHECK(client->ask(limited_post("12345"))->body == "12345");
   CHECK(daemon.metric("fiberd_bugs_total") == 0);
   CHECK(daemon.stop() == 0);
 }
@@ -242,7 +242,7 @@ double fibers(const Daemon& daemon) {
 
 /// Three handlers at once, each on a worker of its own.
 void use_three_workers(Daemon& daemon, std::vector<std::unique_ptr<HttpClient>>& clients) {
-  for (auto& client : clients) client->send(post());
+  for (auto& client : clients) client->send(limited_post());
   REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "worker_pool")) == 3; }));
   for (auto& client : clients) client->send("12345");
   for (auto& client : clients) CHECK(client->receive()->body == "12345");
@@ -254,7 +254,7 @@ void use_three_workers(Daemon& daemon, std::vector<std::unique_ptr<HttpClient>>&
 TEST_CASE("worker_pool: workers beyond least end when they are idle, the others stay", "[flow]") {
   for (const int least : {0, 3}) {
     INFO("least " << least);
-    Daemon daemon(web("worker_pool: {workers: 3, idle: 5ms, least: " + std::to_string(least) + "}"));
+    Daemon daemon(limited_web("worker_pool: {workers: 3, idle: 5ms, least: " + std::to_string(least) + "}"));
     std::vector<std::unique_ptr<HttpClient>> clients;
     for (int i = 0; i < 3; ++i) {
       clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
@@ -272,7 +272,7 @@ TEST_CASE("worker_pool: workers beyond least end when they are idle, the others 
 }
 
 TEST_CASE("concurrency.adaptive: the limit grows while it is used and answers take no longer", "[flow]") {
-  Daemon daemon(web("concurrency: {limit: 1, adaptive: {min: 1, max: 50}}"));
+  Daemon daemon(limited_web("concurrency: {limit: 1, adaptive: {min: 1, max: 50}}"));
   HttpClient client(daemon.port("web"));
   CHECK(daemon.metric(gauge("limit", "concurrency")) == 1);
   // One at a time uses it up, for two windows of 100 ms: each adds 0.8, or little less if the machine was slow just
@@ -280,7 +280,7 @@ TEST_CASE("concurrency.adaptive: the limit grows while it is used and answers ta
   const auto until = std::chrono::steady_clock::now() + 10s;
   std::optional<double> limit = 1;
   while (limit == 1 && std::chrono::steady_clock::now() < until) {
-    for (int i = 0; i < 10; ++i) REQUIRE(client.ask(post("12345"))->status == 200);
+    for (int i = 0; i < 10; ++i) REQUIRE(client.ask(limited_post("12345"))->status == 200);
     limit = daemon.metric(gauge("limit", "concurrency"));
   }
   CHECK(limit == 2);
@@ -288,11 +288,11 @@ TEST_CASE("concurrency.adaptive: the limit grows while it is used and answers ta
 }
 
 TEST_CASE("concurrency.codel: a queue that stands is thinned out, one at its end is not", "[flow]") {
-  Daemon daemon(web("concurrency: {limit: 1, queue: 10, max_wait: 20s, codel: {target: 1ms, interval: 1ms}}"));
+  Daemon daemon(limited_web("concurrency: {limit: 1, queue: 10, max_wait: 20s, codel: {target: 1ms, interval: 1ms}}"));
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 6; ++i) {
     clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
-    clients.back()->send(post());
+    clients.back()->send(limited_post());
     REQUIRE(eventually([&] { return daemon.metric(gauge("queued", "concurrency")) == i; }));
   }
   // Whoever has the place keeps it for longer than both times.
@@ -319,10 +319,10 @@ TEST_CASE("a client that goes away gives up its place in the queue", "[flow]") {
   for (const char* limits :
        {"concurrency: {limit: 1, queue: 1, max_wait: 50s}", "worker_pool: {workers: 1, queue: 1, max_wait: 50s}"}) {
     const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
-    Daemon daemon(web(limits));
+    Daemon daemon(limited_web(limits));
     HttpClient first(daemon.port("web"));
     auto second = std::make_unique<HttpClient>(daemon.port("web"));
-    first.send(post());
+    first.send(limited_post());
     REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", limit)) == 1; }));
     second->send("GET /limited HTTP/1.1\r\nHost: a\r\n\r\n");
     REQUIRE(eventually([&] { return daemon.metric(gauge("queued", limit)) == 1; }));
@@ -337,12 +337,12 @@ TEST_CASE("a client that goes away gives up its place in the queue", "[flow]") {
 
 TEST_CASE("dry_run refuses nobody and counts", "[flow]") {
   Daemon daemon(
-      web("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, queue: 1, dry_run: true}, "
-          "worker_pool: {workers: 1, queue: 1, dry_run: true}"));
+      limited_web("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, queue: 1, dry_run: true}, "
+                  "worker_pool: {workers: 1, queue: 1, dry_run: true}"));
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 4; ++i) {
     clients.push_back(std::make_unique<HttpClient>(daemon.port("web")));
-    clients.back()->send(post());
+    clients.back()->send(limited_post());
     REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", "concurrency")) == i + 1; }));
   }
   for (auto& client : clients) client->send("12345");
@@ -357,13 +357,13 @@ TEST_CASE("dry_run refuses nobody and counts", "[flow]") {
 TEST_CASE("a stop does not wait for those who wait", "[flow]") {
   for (const char* limits :
        {"concurrency: {limit: 1, queue: 5, max_wait: 50s}", "worker_pool: {workers: 1, queue: 5, max_wait: 50s}"}) {
-    Daemon daemon(web(limits));
+    Daemon daemon(limited_web(limits));
     const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
     HttpClient first(daemon.port("web"));
     HttpClient second(daemon.port("web"));
-    first.send(post());
+    first.send(limited_post());
     REQUIRE(eventually([&] { return daemon.metric(gauge("in_flight", limit)) == 1; }));
-    second.send(post("12345"));
+    second.send(limited_post("12345"));
     REQUIRE(eventually([&] { return daemon.metric(gauge("queued", limit)) == 1; }));
     CHECK(daemon.stop(10s) == 0);  // shutdown.timeout is 1 s
   }
@@ -371,7 +371,7 @@ TEST_CASE("a stop does not wait for those who wait", "[flow]") {
 
 namespace {
 
-std::string tcp(const std::string& limits) {
+std::string limited_tcp(const std::string& limits) {
   return "admin: {address: \"127.0.0.1:0\"}\n"
          "shutdown: {timeout: 1s}\n"
          "listeners:\n"
@@ -379,7 +379,7 @@ std::string tcp(const std::string& limits) {
          limits + "}}\n";
 }
 
-bool echoes(HttpClient& client) {
+bool echoes_one_more(HttpClient& client) {
   const std::size_t before = client.rest().size();
   return client.send("x") && client.more() && client.rest().size() == before + 1;
 }
@@ -387,11 +387,11 @@ bool echoes(HttpClient& client) {
 }  // namespace
 
 TEST_CASE("a TCP listener's rate_limit closes connections in the poller, before a fiber exists", "[flow]") {
-  Daemon daemon(tcp("rate_limit: {rate: 1/h, burst: 2, key: address}"));
+  Daemon daemon(limited_tcp("rate_limit: {rate: 1/h, burst: 2, key: address}"));
   HttpClient first(daemon.port("web"));
   HttpClient second(daemon.port("web"));
-  CHECK(echoes(first));
-  CHECK(echoes(second));
+  CHECK(echoes_one_more(first));
+  CHECK(echoes_one_more(second));
   const double fibers = daemon.metric("fiberd_fibers_created_total").value_or(0);
   for (int i = 0; i < 20; ++i) {
     HttpClient third(daemon.port("web"));
@@ -410,13 +410,13 @@ TEST_CASE("a TCP listener's concurrency and worker_pool: some are served, some w
   for (const char* limits :
        {"concurrency: {limit: 1, queue: 1, max_wait: 20s}", "worker_pool: {workers: 1, queue: 1, max_wait: 20s}"}) {
     const std::string limit = std::string(limits).substr(0, std::string(limits).find(':'));
-    Daemon daemon(tcp(limits));
+    Daemon daemon(limited_tcp(limits));
     const auto value = [&](std::string_view name) {
       return daemon.metric("fiberd_admission_" + std::string(name) + "{listener=\"web\",route=\"all\",limit=\"" +
                            limit + "\"}");
     };
     auto first = std::make_unique<HttpClient>(daemon.port("web"));
-    CHECK(echoes(*first));
+    CHECK(echoes_one_more(*first));
     HttpClient second(daemon.port("web"));
     second.send("y");
     REQUIRE(eventually([&] { return value("queued") == 1; }));
@@ -435,11 +435,12 @@ TEST_CASE("a TCP listener's concurrency and worker_pool: some are served, some w
 }
 
 TEST_CASE("a TCP listener's limits in dry run", "[flow]") {
-  Daemon daemon(tcp("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, dry_run: true}"));
+  Daemon daemon(
+      limited_tcp("rate_limit: {rate: 1/h, burst: 1, dry_run: true}, concurrency: {limit: 1, dry_run: true}"));
   HttpClient first(daemon.port("web"));
   HttpClient second(daemon.port("web"));
-  CHECK(echoes(first));
-  CHECK(echoes(second));
+  CHECK(echoes_one_more(first));
+  CHECK(echoes_one_more(second));
   CHECK(daemon.metric(refused("rate_limit", "rate_limited", true, "all")) == 1);
   CHECK(daemon.metric(refused("concurrency", "concurrency_limited", true, "all")) == 1);
   CHECK(daemon.stop() == 0);

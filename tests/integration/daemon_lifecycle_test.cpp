@@ -9,29 +9,12 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/integration/configurations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-const std::string kAdmin = "admin: {address: \"127.0.0.1:0\"}\n";
-
-std::string web(const std::string& rest = {}) {
-  return kAdmin +
-         "listeners:\n"
-         "  - name: web\n"
-         "    address: \"127.0.0.1:0\"\n"
-         "    http:\n"
-         "      routes:\n"
-         "        - {path: /, respond: {body: hello}}\n"
-         "        - {path: /echo, echo: {}}\n" +
-         rest;
-}
-
-}  // namespace
 
 TEST_CASE("the command line", "[integration][daemon]") {
   const TemporaryDirectory directory;

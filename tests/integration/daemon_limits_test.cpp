@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/integration/configurations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -17,16 +18,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string web(const std::string& http = {}, const std::string& rest = {}) {
-  return "admin: {address: \"127.0.0.1:0\"}\n" + rest +
-         "listeners:\n"
-         "  - name: web\n"
-         "    address: \"127.0.0.1:0\"\n"
-         "    http:\n"
-         "      routes: [{path: /, respond: {body: hello}}, {path: /echo, echo: {}}]\n" +
-         http;
-}
-
 std::size_t occurrences(const std::string& text, std::string_view what) {
   std::size_t n = 0;
   for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
@@ -34,9 +25,9 @@ std::size_t occurrences(const std::string& text, std::string_view what) {
 }
 
 /// A bare descriptor and no more: thousands of them must fit.
-class Socket {
+class BareSocket {
  public:
-  explicit Socket(std::uint16_t port, std::uint32_t from = 0x7f000001) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit BareSocket(std::uint16_t port, std::uint32_t from = 0x7f000001) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
     if (fd_ < 0) throw std::system_error(errno, std::system_category(), "socket");
     sockaddr_in source{};
     source.sin_family = AF_INET;
@@ -53,9 +44,9 @@ class Socket {
     const timeval limit{20, 0};
     (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   }
-  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Socket& operator=(Socket&&) = delete;
-  ~Socket() {
+  BareSocket(BareSocket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  BareSocket& operator=(BareSocket&&) = delete;
+  ~BareSocket() {
     if (fd_ >= 0) ::close(fd_);
   }
   void send(std::string_view text) const { (void)!::send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
@@ -76,8 +67,8 @@ class Socket {
 };
 
 /// Each was served and is idle.
-std::vector<Socket> served_clients(std::uint16_t port, std::size_t count) {
-  std::vector<Socket> clients;
+std::vector<BareSocket> served_clients(std::uint16_t port, std::size_t count) {
+  std::vector<BareSocket> clients;
   for (std::size_t i = 0; i < count; ++i) {
     clients.emplace_back(port);
     clients.back().send(get("/"));
@@ -87,8 +78,8 @@ std::vector<Socket> served_clients(std::uint16_t port, std::size_t count) {
 }
 
 /// Each is in the middle of its body: a handler works for it.
-std::vector<Socket> busy_clients(std::uint16_t port, std::size_t count) {
-  std::vector<Socket> clients;
+std::vector<BareSocket> busy_clients(std::uint16_t port, std::size_t count) {
+  std::vector<BareSocket> clients;
   for (std::size_t i = 0; i < count; ++i) {
     clients.emplace_back(port);
     // The interim answer says that the handler has begun.
@@ -113,7 +104,7 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
   const std::uint16_t port = daemon.port("web");
   const double before = daemon.metric("process_resident_memory_bytes").value_or(0);
   const std::string request = get("/");
-  std::vector<Socket> clients;
+  std::vector<BareSocket> clients;
   clients.reserve(kConnections);
   for (std::size_t i = 0; i < kConnections; ++i) {
     clients.emplace_back(port, 0x7f000001 + static_cast<std::uint32_t>(i % 3));
@@ -129,7 +120,7 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
   CHECK((after - before) / double(kConnections) < 1000);
 #endif
   std::size_t served = 0;
-  for (const Socket& client : clients) {
+  for (const BareSocket& client : clients) {
     client.send(request);
     served += client.receive("hello") ? 1 : 0;
   }
@@ -154,9 +145,9 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
 TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]") {
   Daemon daemon(web("      limits: {connections: 3}\n"));
   const std::uint16_t port = daemon.port("web");
-  std::vector<Socket> clients = busy_clients(port, 3);
+  std::vector<BareSocket> clients = busy_clients(port, 3);
   for (int i = 0; i < 5; ++i) {
-    const Socket refused(port);
+    const BareSocket refused(port);
     refused.send(get("/"));
     CHECK_FALSE(refused.receive("hello"));
   }
@@ -164,7 +155,7 @@ TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]
   CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") == 0.0);
   clients.clear();
   CHECK(eventually([&] {
-    const Socket again(port);
+    const BareSocket again(port);
     again.send(get("/"));
     return again.receive("hello");
   }));
@@ -173,13 +164,13 @@ TEST_CASE("the limit of connections is kept and counted", "[integration][daemon]
 TEST_CASE("at the limit of connections the longest-idle makes room", "[integration][daemon]") {
   Daemon daemon(web("      limits: {connections: 3}\n"));
   const std::uint16_t port = daemon.port("web");
-  const std::vector<Socket> clients = served_clients(port, 3);
+  const std::vector<BareSocket> clients = served_clients(port, 3);
   // The first is the longest-idle no more.
   clients[0].send(get("/"));
   REQUIRE(clients[0].receive("hello"));
-  const std::vector<Socket> more = served_clients(port, 1);
+  const std::vector<BareSocket> more = served_clients(port, 1);
   CHECK_FALSE(clients[1].receive("hello"));
-  for (const Socket* s : {&clients[0], &clients[2], &more[0]}) {
+  for (const BareSocket* s : {&clients[0], &clients[2], &more[0]}) {
     s->send(get("/"));
     CHECK(s->receive("hello"));
   }
@@ -191,7 +182,7 @@ TEST_CASE("at the limit of connections the longest-idle makes room", "[integrati
 TEST_CASE("clients that hold half a head make room when nobody is idle", "[integration][daemon]") {
   Daemon daemon(web("      limits: {connections: 3}\n"));
   const std::uint16_t port = daemon.port("web");
-  std::vector<Socket> slow;
+  std::vector<BareSocket> slow;
   for (int i = 0; i < 3; ++i) {
     slow.emplace_back(port);
     slow.back().send("GET / HTTP/1.1\r\nHo");
@@ -199,7 +190,7 @@ TEST_CASE("clients that hold half a head make room when nobody is idle", "[integ
         eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == i + 1.0; }));
   }
   CHECK(eventually([&] {
-    const Socket another(port);
+    const BareSocket another(port);
     another.send(get("/"));
     return another.receive("hello");
   }));
@@ -212,21 +203,21 @@ TEST_CASE("clients that hold half a head make room when nobody is idle", "[integ
 TEST_CASE("an address has its share of the connections and no more", "[integration][daemon]") {
   Daemon daemon(web("      limits: {connections: 10, connections_per_address: 3}\n"));
   const std::uint16_t port = daemon.port("web");
-  std::vector<Socket> clients = served_clients(port, 3);
+  std::vector<BareSocket> clients = served_clients(port, 3);
   for (int i = 0; i < 4; ++i) {
-    const Socket refused(port);
+    const BareSocket refused(port);
     refused.send(get("/"));
     CHECK_FALSE(refused.receive("hello"));
   }
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"address_limit\"}") == 4.0);
-  const Socket other(port, 0x7f000002);
+  const BareSocket other(port, 0x7f000002);
   other.send(get("/"));
   CHECK(other.receive("hello"));
   // Its idle connections are its own affair: they are not closed for its next.
   CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}") == 0.0);
   clients.pop_back();
   CHECK(eventually([&] {
-    const Socket again(port);
+    const BareSocket again(port);
     again.send(get("/"));
     return again.receive("hello");
   }));
@@ -235,13 +226,13 @@ TEST_CASE("an address has its share of the connections and no more", "[integrati
 TEST_CASE("while idle connections can be closed, descriptors do not run out", "[integration][daemon]") {
   Daemon daemon(web(), {.open_files = 150});
   const std::uint16_t port = daemon.port("web");
-  const std::vector<Socket> clients = served_clients(port, 400);
+  const std::vector<BareSocket> clients = served_clients(port, 400);
   CHECK(daemon.metric("fiberd_http_reclaimed_total{listener=\"web\",state=\"idle\"}").value_or(0) >= 250.0);
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}") == 0.0);
   // Whatever number of them is in use, the admin listener can be asked.
-  std::vector<Socket> more;
+  std::vector<BareSocket> more;
   for (int i = 0; i < 20; ++i) {
-    for (Socket& client : served_clients(port, 1)) more.push_back(std::move(client));
+    for (BareSocket& client : served_clients(port, 1)) more.push_back(std::move(client));
     CHECK(daemon.metric("process_open_fds").has_value());
   }
   CHECK(occurrences(daemon.log(), "accept failed") == 0);
@@ -252,8 +243,8 @@ TEST_CASE("while idle connections can be closed, descriptors do not run out", "[
 TEST_CASE("without descriptors it neither spins nor floods the log, and it recovers", "[integration][daemon]") {
   Daemon daemon(web(), {.open_files = 150});
   const std::uint16_t port = daemon.port("web");
-  std::vector<Socket> busy = busy_clients(port, 100);
-  std::vector<Socket> clients;
+  std::vector<BareSocket> busy = busy_clients(port, 100);
+  std::vector<BareSocket> clients;
   for (int i = 0; i < 400; ++i) {
     clients.emplace_back(port);
     clients.back().send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
@@ -265,7 +256,7 @@ TEST_CASE("without descriptors it neither spins nor floods the log, and it recov
   // Two seconds of its life are what is measured here, under clients who keep coming.
   while (std::chrono::steady_clock::now() - begin < 2s) {
     try {
-      const Socket another(port);
+      const BareSocket another(port);
       another.send(get("/"));
     } catch (const std::system_error&) {  // refused is fine
     }
@@ -280,7 +271,7 @@ TEST_CASE("without descriptors it neither spins nor floods the log, and it recov
   clients.clear();
   busy.clear();
   CHECK(eventually([&] {
-    const Socket again(port);
+    const BareSocket again(port);
     again.send(get("/"));
     return again.receive("hello");
   }));
@@ -377,7 +368,7 @@ TEST_CASE("access log lines, common and json", "[integration][daemon]") {
 
 namespace {
 
-std::string site(const std::string& root, const std::string& rest = {}) {
+std::string site_of_files(const std::string& root, const std::string& rest = {}) {
   return "admin: {address: \"127.0.0.1:0\"}\n" + rest +
          "listeners:\n"
          "  - name: web\n"
@@ -407,7 +398,7 @@ bool holds_deleted(pid_t pid) {
 TEST_CASE("files leave the clients their descriptors, whatever is asked for", "[integration][daemon]") {
   const TemporaryDirectory root;
   for (int i = 0; i < 600; ++i) make_large(root.path() + "/f" + std::to_string(i));
-  Daemon daemon(site(root.path()), {.open_files = 300});
+  Daemon daemon(site_of_files(root.path()), {.open_files = 300});
   const auto descriptors = [&] { return daemon.metric("fiberd_file_cache_descriptors").value_or(1e9); };
   unsigned served = 0;
   {
@@ -426,17 +417,17 @@ TEST_CASE("files leave the clients their descriptors, whatever is asked for", "[
   CHECK(daemon.metric("fiberd_file_cache_lookups_total{result=\"miss\"}") == 1200.0);
   CHECK(daemon.metric("fiberd_file_cache_evicted_total{reason=\"room\"}").value_or(0) >= 1200 - 75);
   // Clients come for what is left and more: the files go before any client does.
-  std::vector<Socket> busy = busy_clients(daemon.port("web"), 230);
+  std::vector<BareSocket> busy = busy_clients(daemon.port("web"), 230);
   CHECK(daemon.metric("fiberd_file_cache_evicted_total{reason=\"shortage\"}").value_or(0) > 0);
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"descriptors\"}") == 0.0);
-  for (const Socket& client : busy) client.send("llo");
-  for (const Socket& client : busy) CHECK(client.receive("hello"));
+  for (const BareSocket& client : busy) client.send("llo");
+  for (const BareSocket& client : busy) CHECK(client.receive("hello"));
 }
 
 TEST_CASE("a deleted file's disk space is given back when its age is over", "[integration][daemon]") {
   const TemporaryDirectory root;
   make_large(root.path() + "/f");
-  Daemon daemon(site(root.path(), "file_cache: {age: 500ms}\n"));
+  Daemon daemon(site_of_files(root.path(), "file_cache: {age: 500ms}\n"));
   {
     HttpClient c(daemon.port("web"));
     CHECK(c.ask(get("/one/f"))->status == 200);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -13,7 +14,7 @@ using namespace fiberd::test;
 
 namespace {
 
-std::string site(const std::string& keys, const std::string& routes) {
+std::string proxied_site(const std::string& keys, const std::string& routes) {
   return "runtime: {gomaxprocs: 1}\nadmin: {address: \"127.0.0.1:0\"}\ntrusted_proxies: [127.0.0.1]\nlisteners:\n"
          "  - name: web\n    address: \"127.0.0.1:0\"\n    http:\n" +
          keys + "      routes:\n" + routes;
@@ -23,12 +24,6 @@ std::string counter(const std::string& name, const std::string& route) {
   return name + "{listener=\"web\",route=\"" + route + "\"}";
 }
 
-std::size_t reload(const Daemon& daemon) {
-  HttpClient client(daemon.port("admin"));
-  const auto answer = client.ask("POST /reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n");
-  return answer ? answer->status : 0;
-}
-
 }  // namespace
 
 TEST_CASE("access logs of a site: formats, the real client, ids, reasons, per route",
@@ -36,7 +31,7 @@ TEST_CASE("access logs of a site: formats, the real client, ids, reasons, per ro
   const TemporaryDirectory dir;
   const std::string main = dir.path() + "/main.log";
   const std::string other = dir.path() + "/other.log";
-  Daemon daemon(site(
+  Daemon daemon(proxied_site(
       "      request_id: {accept: true}\n"
       "      deny: [203.0.113.7]\n"
       "      limits: {body_size: 10}\n"
@@ -138,8 +133,9 @@ TEST_CASE("a reload: a log's settings change, and no line is lost or twice", "[i
   const TemporaryDirectory dir;
   const std::string log = dir.path() + "/log";
   const auto with = [&](const std::string& line, const std::string& keys) {
-    return site("      access_log: {format: template, template: \"" + line + "\", output: " + log + "}\n" + keys,
-                "        - {path: /*, respond: {body: x}}\n");
+    return proxied_site(
+        "      access_log: {format: template, template: \"" + line + "\", output: " + log + "}\n" + keys,
+        "        - {path: /*, respond: {body: x}}\n");
   };
   Daemon daemon(with("one ${target}", ""));
   HttpClient client(daemon.port("web"));
@@ -147,15 +143,15 @@ TEST_CASE("a reload: a log's settings change, and no line is lost or twice", "[i
   const auto ask = [&](const std::string& path) { CHECK(client.ask(get(path)).value().status == 200); };
   ask("/1");
   daemon.write_config(with("one ${target}", "      server: other\n"));
-  REQUIRE(reload(daemon) == 200);
+  REQUIRE(reload(daemon).status == 200);
   ask("/2");
   daemon.write_config(with("two ${target} ${status}", ""));
-  REQUIRE(reload(daemon) == 200);
+  REQUIRE(reload(daemon).status == 200);
   ask("/3");
   daemon.write_config(with("${none}", ""));
-  REQUIRE(reload(daemon) == 422);
+  REQUIRE(reload(daemon).status == 422);
   daemon.write_config(with(std::string(4'090, 'x') + "${target}", ""));
-  REQUIRE(reload(daemon) == 422);
+  REQUIRE(reload(daemon).status == 422);
   ask("/4");
   CHECK(daemon.stop() == 0);
   std::string text = read_file(log);
@@ -173,20 +169,20 @@ TEST_CASE("error pages of a route, and of an error that a route answers with", "
   (void)dir.write("files/a.own", "y");
   (void)dir.write("files/a.css", "z");
   Daemon daemon(
-      site("      error_pages: {404: " + site_page + ", 503: " + site_page +
-               "}\n"
-               "      mime_types: {.PNG: image/x-own, .own: \"text/own; charset=utf-8\", .page: text/x-page}\n",
-           "        - {path: /gone, respond: {status: 410, headers: {X-Asked: \"${path}\", Retry-After: 5}}}\n"
-           "        - {path: /missing, respond: {status: 404}}\n"
-           "        - {path: /empty, respond: {status: 404, body: \"\"}}\n"
-           "        - path: /shop/*\n"
-           "          error_pages: {404: " +
-               shop_page + ", 413: " + shop_page +
-               "}\n"
-               "          body_size: 2\n"
-               "          files: {root: " +
-               dir.path() + "/files}\n" + "        - {path: /up, body_size: 2, error_pages: {413: " + shop_page +
-               "}, echo: {}}\n"));
+      proxied_site("      error_pages: {404: " + site_page + ", 503: " + site_page +
+                       "}\n"
+                       "      mime_types: {.PNG: image/x-own, .own: \"text/own; charset=utf-8\", .page: text/x-page}\n",
+                   "        - {path: /gone, respond: {status: 410, headers: {X-Asked: \"${path}\", Retry-After: 5}}}\n"
+                   "        - {path: /missing, respond: {status: 404}}\n"
+                   "        - {path: /empty, respond: {status: 404, body: \"\"}}\n"
+                   "        - path: /shop/*\n"
+                   "          error_pages: {404: " +
+                       shop_page + ", 413: " + shop_page +
+                       "}\n"
+                       "          body_size: 2\n"
+                       "          files: {root: " +
+                       dir.path() + "/files}\n" +
+                       "        - {path: /up, body_size: 2, error_pages: {413: " + shop_page + "}, echo: {}}\n"));
   HttpClient client(daemon.port("web"));
   const auto ask = [&](const std::string& path, const std::string& fields = {}) {
     const auto answer = client.ask(get(path, fields));
@@ -226,7 +222,7 @@ TEST_CASE("error pages of a route, and of an error that a route answers with", "
 }
 
 TEST_CASE("bytes and requests in flight are counted by route", "[integration][daemon][records][metrics]") {
-  Daemon daemon(site("", "        - {path: /a, respond: {body: hello}}\n        - {path: /echo, echo: {}}\n"));
+  Daemon daemon(proxied_site("", "        - {path: /a, respond: {body: hello}}\n        - {path: /echo, echo: {}}\n"));
   const auto value = [&](const std::string& name, const std::string& route) {
     return daemon.metric(counter(name, route)).value_or(-1);
   };

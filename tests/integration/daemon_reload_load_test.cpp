@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
+#include "tests/integration/configurations.hpp"
+#include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 #include "tests/support/paced_load.hpp"
@@ -21,22 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string http(const std::string& name, const std::string& routes, const std::string& rest = {}) {
-  return "  - {name: " + name + ", address: \"127.0.0.1:0\", http: {routes: [" + routes + "]" + rest + "}}\n";
-}
-std::string says(const std::string& path, const std::string& body) {
-  return "{path: " + path + ", respond: {body: " + body + "}}";
-}
-std::string config(const std::string& listeners) {
-  return "admin: {address: \"127.0.0.1:0\"}\nruntime: {gomaxprocs: 2}\nlisteners:\n" + listeners;
-}
-
-Answer reload(const Daemon& daemon, const std::string& yaml) {
-  daemon.write_config(yaml);
-  HttpClient client(daemon.port("admin"), 0, 30s);
-  client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
-  return client.receive().value();
-}
+const std::string kTwoProcessors = "runtime: {gomaxprocs: 2}\n";
 
 /// What must not grow.
 struct Held {
@@ -89,10 +76,12 @@ std::string generation(unsigned n, const std::string& root) {
                              says("/g" + std::to_string(n), "g") +
                              ", {path: /limited, rate_limit: {rate: " + std::to_string(n + 1) +
                              "/s}, respond: {body: l}}";
-  return config(http("web", routes,
-                     ", limits: {connections: " + std::to_string(1000 + n) +
-                         ", body_rate: 0, write_rate: 0}, timeouts: {body: 10m, write: 10m, idle: 10m}") +
-                http("other" + std::to_string(n / 10 % 2), says("/", "other")));
+  return with_listeners(
+      http_listener("web", routes,
+                    ", limits: {connections: " + std::to_string(1000 + n) +
+                        ", body_rate: 0, write_rate: 0}, timeouts: {body: 10m, write: 10m, idle: 10m}") +
+          http_listener("other" + std::to_string(n / 10 % 2), says("/", "other")),
+      kTwoProcessors);
 }
 
 struct Asked {
@@ -170,7 +159,7 @@ namespace {
 std::string many_routes(int count, const std::string& body) {
   std::string all = "{path: /beats, handler: heartbeats}, {path: /echo, echo: {}}, " + says("/", "x");
   for (int i = 0; i < count; ++i) all += ", " + says("/r" + std::to_string(i), body);
-  return config(http("web", all));
+  return with_listeners(http_listener("web", all), kTwoProcessors);
 }
 
 /// What the program tells since it was asked last, µs.
@@ -188,12 +177,12 @@ Beats beats_of(const Daemon& daemon) {
   text >> word >> b.cpu >> word >> b.stood >> word >> b.late >> word >> b.beats;
   return b;
 }
-long at(double part, std::vector<long> values) {
+long quantile(double part, std::vector<long> values) {
   std::sort(values.begin(), values.end());
   return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1))];
 }
-long median(const std::vector<long>& values) { return at(0.5, values); }
-long quartile(const std::vector<long>& values) { return at(0.25, values); }
+long median(const std::vector<long>& values) { return quantile(0.5, values); }
+long quartile(const std::vector<long>& values) { return quantile(0.25, values); }
 
 }  // namespace
 

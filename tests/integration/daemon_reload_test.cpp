@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/integration/configurations.hpp"
+#include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/free_port.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -22,52 +24,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::string kAdmin = "admin: {address: \"127.0.0.1:0\"}\n";
-const std::string kAny = "\"127.0.0.1:0\"";
-
-/// A listener `name` with these routes.
-std::string http(const std::string& name, const std::string& routes, const std::string& rest = {},
-                 const std::string& address = kAny) {
-  return "  - {name: " + name + ", address: " + address + ", http: {routes: [" + routes + "]" + rest + "}}\n";
-}
-std::string says(const std::string& path, const std::string& body) {
-  return "{path: " + path + ", respond: {body: " + body + "}}";
-}
-std::string config(const std::string& listeners, const std::string& rest = {}) {
-  return kAdmin + rest + "listeners:\n" + listeners;
-}
-
-/// What POST /reload is answered.
-Answer reload(const Daemon& daemon) {
-  HttpClient client(daemon.port("admin"), 0, 30s);
-  client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
-  return client.receive().value();
-}
-Answer reload(const Daemon& daemon, const std::string& yaml) {
-  daemon.write_config(yaml);
-  return reload(daemon);
-}
-
-std::string ask(HttpClient& client, const std::string& path) {
-  client.send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n");
-  const auto answer = client.receive();
-  return answer ? std::to_string(answer->status) + " " + answer->body : "nothing";
-}
-std::string ask(std::uint16_t port, const std::string& path) {
-  HttpClient client(port);
-  return ask(client, path);
-}
-
-bool is_listened_on(std::uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const fiberd::net::Endpoint to = fiberd::net::Endpoint::v4(0x7f000001, port);
-  const bool yes = ::connect(fd, to.data(), to.size()) == 0;
-  ::close(fd);
-  return yes;
-}
-
-std::string at(std::uint16_t port) { return "\"127.0.0.1:" + std::to_string(port) + "\""; }
-
 std::size_t lines_of(const std::string& page) {
   return static_cast<std::size_t>(std::count(page.begin(), page.end(), '\n'));
 }
@@ -76,13 +32,14 @@ std::size_t lines_of(const std::string& page) {
 
 TEST_CASE("a reload: kept connections are answered by the new configuration, and counters go on",
           "[integration][daemon][reload]") {
-  Daemon daemon(config(http("web", says("/", "one"))));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "one"))));
   HttpClient kept(daemon.port("web"));
   CHECK(ask(kept, "/") == "200 one");
   CHECK(daemon.metric("fiberd_config_last_reload_successful") == 1);
   const auto began = daemon.metric("fiberd_config_last_reload_success_timestamp_seconds");
   CHECK(began > 1e9);
-  const Answer answer = reload(daemon, config(http("web", says("/", "two") + ", " + says("/new", "new"))));
+  const Answer answer =
+      reload(daemon, with_listeners(http_listener("web", says("/", "two") + ", " + says("/new", "new"))));
   CHECK(answer.status == 200);
   CHECK(answer.body.find("listener web changed\n") != std::string::npos);
   CHECK(ask(kept, "/") == "200 two");
@@ -97,9 +54,10 @@ TEST_CASE("a reload: kept connections are answered by the new configuration, and
 
 TEST_CASE("a reload that is refused: all that is wrong is told with its place, and the old configuration goes on",
           "[integration][daemon][reload]") {
-  Daemon daemon(config(http("web", says("/", "one"))));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "one"))));
   const Answer answer =
-      reload(daemon, config(http("web", "{path: /, respnd: {}}, {path: /f, files: {root: /nowhere/at/all}}")));
+      reload(daemon,
+             with_listeners(http_listener("web", "{path: /, respnd: {}}, {path: /f, files: {root: /nowhere/at/all}}")));
   CHECK(answer.status == 422);
   INFO(answer.body);
   CHECK(answer.body.find(daemon.config_file() + ":3:") != std::string::npos);
@@ -111,14 +69,14 @@ TEST_CASE("a reload that is refused: all that is wrong is told with its place, a
   CHECK(ask(daemon.port("web"), "/") == "200 one");
   ::unlink(daemon.config_file().c_str());
   CHECK(reload(daemon).status == 422);
-  CHECK(reload(daemon, config(http("web", says("/", "two")))).status == 200);
+  CHECK(reload(daemon, with_listeners(http_listener("web", says("/", "two")))).status == 200);
   CHECK(daemon.metric("fiberd_config_last_reload_successful") == 1);
   CHECK(ask(daemon.port("web"), "/") == "200 two");
   CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("requests in flight end by the configuration that they began with", "[integration][daemon][reload]") {
-  Daemon daemon(config(http("web", says("/", "one") + ", {path: /echo, echo: {}}")));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "one") + ", {path: /echo, echo: {}}")));
   HttpClient upload(daemon.port("web"));
   upload.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
   // It has begun when the handler has sent what came.
@@ -126,7 +84,7 @@ TEST_CASE("requests in flight end by the configuration that they began with", "[
   HttpClient batch(daemon.port("web"));
   batch.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
   CHECK(batch.receive().value().body == "one");
-  CHECK(reload(daemon, config(http("web", says("/", "two")))).status == 200);
+  CHECK(reload(daemon, with_listeners(http_listener("web", says("/", "two")))).status == 200);
   CHECK(batch.receive().value().body == "one");
   CHECK(ask(batch, "/") == "200 two");
   CHECK(ask(daemon.port("web"), "/echo").starts_with("404"));
@@ -143,16 +101,16 @@ TEST_CASE("listeners that are new begin, those that are gone drain, those that m
           "[integration][daemon][reload]") {
   const std::uint16_t first = free_port();
   const std::uint16_t second = free_port();
-  const std::string web = http("web", says("/", "web"));
-  Daemon daemon(
-      config(web + http("gone", "{path: /echo, echo: {}}") + http("moved", says("/", "here"), {}, at(first))));
+  const std::string web = http_listener("web", says("/", "web"));
+  Daemon daemon(with_listeners(web + http_listener("gone", "{path: /echo, echo: {}}") +
+                               http_listener("moved", says("/", "here"), {}, at(first))));
   HttpClient in_flight(daemon.port("gone"));
   in_flight.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"gone\"}") == 1; }));
   HttpClient moving(first);
   CHECK(ask(moving, "/") == "200 here");
-  const Answer answer = reload(
-      daemon, config(web + http("moved", says("/", "there"), {}, at(second)) + http("fresh", says("/", "fresh"))));
+  const Answer answer = reload(daemon, with_listeners(web + http_listener("moved", says("/", "there"), {}, at(second)) +
+                                                      http_listener("fresh", says("/", "fresh"))));
   INFO(answer.body);
   CHECK(answer.status == 200);
   CHECK(answer.body.find("listener fresh added; listener gone removed") != std::string::npos);
@@ -168,12 +126,12 @@ TEST_CASE("listeners that are new begin, those that are gone drain, those that m
 }
 
 TEST_CASE("what is gone is cut at shutdown.timeout, and the rest goes on", "[integration][daemon][reload]") {
-  const std::string web = http("web", says("/", "web"));
-  Daemon daemon(config(web + http("gone", "{path: /echo, echo: {}}"), "shutdown: {timeout: 100ms}\n"));
+  const std::string web = http_listener("web", says("/", "web"));
+  Daemon daemon(with_listeners(web + http_listener("gone", "{path: /echo, echo: {}}"), "shutdown: {timeout: 100ms}\n"));
   HttpClient never(daemon.port("gone"));
   never.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"gone\"}") == 1; }));
-  CHECK(reload(daemon, config(web, "shutdown: {timeout: 100ms}\n")).status == 200);
+  CHECK(reload(daemon, with_listeners(web, "shutdown: {timeout: 100ms}\n")).status == 200);
   CHECK(daemon.wait_for_log("listener gone is gone: 1 connections were cut"));
   CHECK(ask(daemon.port("web"), "/") == "200 web");
   CHECK(daemon.stop() == 0);
@@ -184,9 +142,10 @@ TEST_CASE("what cannot change while the daemon runs is refused by name, and noth
   const std::uint16_t a = free_port();
   const std::uint16_t b = free_port();
   const std::uint16_t fresh = free_port();
-  const std::string both = http("a", says("/", "a"), {}, at(a)) + http("b", says("/", "b"), {}, at(b));
-  const std::string more = http("fresh", says("/", "fresh"), {}, at(fresh));
-  Daemon daemon(config(both));
+  const std::string both =
+      http_listener("a", says("/", "a"), {}, at(a)) + http_listener("b", says("/", "b"), {}, at(b));
+  const std::string more = http_listener("fresh", says("/", "fresh"), {}, at(fresh));
+  Daemon daemon(with_listeners(both));
   const int taken = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   fiberd::net::Endpoint any = fiberd::net::Endpoint::v4(0x7f000001, 0);
   REQUIRE(::bind(taken, any.data(), any.size()) == 0);
@@ -205,20 +164,23 @@ TEST_CASE("what cannot change while the daemon runs is refused by name, and noth
     CHECK(ask(b, "/") == "200 b");
     CHECK_FALSE(is_listened_on(fresh));
   };
-  refused(config(more + both, "runtime: {stack_size: 128KiB}\n"), "runtime.stack_size: ");
+  refused(with_listeners(more + both, "runtime: {stack_size: 128KiB}\n"), "runtime.stack_size: ");
   // Two that swap, one that becomes something else and one that is renamed: and one address that another has.
-  refused(config(more + http("b", says("/", "x"), {}, at(a)) + http("a", says("/", "x"), {}, at(b)) +
-                 http("c", says("/", "x"), {}, at(theirs))),
+  refused(with_listeners(more + http_listener("b", says("/", "x"), {}, at(a)) +
+                         http_listener("a", says("/", "x"), {}, at(b)) +
+                         http_listener("c", says("/", "x"), {}, at(theirs))),
           "cannot bind 127.0.0.1:" + std::to_string(theirs));
-  refused(config(more + "  - {name: a, address: " + at(a) + ", tcp: {echo: {}}}\n" +
-                 http("renamed", says("/", "x"), {}, at(b)) + http("c", says("/", "x"), {}, at(theirs))),
+  refused(with_listeners(more + "  - {name: a, address: " + at(a) + ", tcp: {echo: {}}}\n" +
+                         http_listener("renamed", says("/", "x"), {}, at(b)) +
+                         http_listener("c", says("/", "x"), {}, at(theirs))),
           "cannot bind 127.0.0.1:" + std::to_string(theirs));
-  refused(config(more + http("a", says("/", "x"), {}, at(a)) + http("b", says("/", "x"), {}, at(theirs))),
+  refused(with_listeners(more + http_listener("a", says("/", "x"), {}, at(a)) +
+                         http_listener("b", says("/", "x"), {}, at(theirs))),
           "cannot bind 127.0.0.1:" + std::to_string(theirs));
   ::close(taken);
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 4);
   // And then one that is right.
-  CHECK(reload(daemon, config(more + both)).status == 200);
+  CHECK(reload(daemon, with_listeners(more + both)).status == 200);
   CHECK(is_listened_on(fresh));
   CHECK(daemon.stop() == 0);
 }
@@ -226,7 +188,8 @@ TEST_CASE("what cannot change while the daemon runs is refused by name, and noth
 TEST_CASE("a bucket is as empty as before if its settings are the same, and full if they are not",
           "[integration][daemon][reload]") {
   const auto limited = [](const std::string& rate, const std::string& body) {
-    return config(http("web", "{path: /, rate_limit: {rate: " + rate + "}, respond: {body: " + body + "}}"));
+    return with_listeners(
+        http_listener("web", "{path: /, rate_limit: {rate: " + rate + "}, respond: {body: " + body + "}}"));
   };
   Daemon daemon(limited("2/h, burst: 2", "one"));
   const std::uint16_t port = daemon.port("web");
@@ -243,7 +206,7 @@ TEST_CASE("a bucket is as empty as before if its settings are the same, and full
   CHECK(ask(port, "/") == "200 three");
   CHECK(ask(port, "/").starts_with("429"));
   CHECK(daemon.metric(refused) == 3);  // the limit is another one, the counter is not
-  CHECK(reload(daemon, config(http("web", says("/", "four")))).status == 200);
+  CHECK(reload(daemon, with_listeners(http_listener("web", says("/", "four")))).status == 200);
   CHECK(ask(port, "/") == "200 four");
   CHECK(daemon.metric(refused) == 3);  // for its grace
   CHECK(daemon.stop() == 0);
@@ -252,7 +215,7 @@ TEST_CASE("a bucket is as empty as before if its settings are the same, and full
 TEST_CASE("what is in flight under the limit of before is shown beside what is under its successor",
           "[integration][daemon][reload]") {
   const auto limited = [](const std::string& limit) {
-    return config(http("web", "{path: /echo, " + limit + "echo: {}}, {path: /, respond: {body: x}}"));
+    return with_listeners(http_listener("web", "{path: /echo, " + limit + "echo: {}}, {path: /, respond: {body: x}}"));
   };
   const auto shown = [](const Daemon& daemon, const char* what) {
     return daemon.metric("fiberd_admission_" + std::string(what) +
@@ -286,7 +249,8 @@ TEST_CASE("what is in flight under the limit of before is shown beside what is u
 
 TEST_CASE("worker pools pass, or end, with the configuration", "[integration][daemon][reload]") {
   const auto pooled = [](const std::string& workers, const std::string& body) {
-    return config(http("web", "{path: /, worker_pool: {workers: " + workers + "}, respond: {body: " + body + "}}"));
+    return with_listeners(
+        http_listener("web", "{path: /, worker_pool: {workers: " + workers + "}, respond: {body: " + body + "}}"));
   };
   Daemon daemon(pooled("2", "one"));
   HttpClient kept(daemon.port("web"));
@@ -295,7 +259,7 @@ TEST_CASE("worker pools pass, or end, with the configuration", "[integration][da
   CHECK(ask(kept, "/") == "200 two");
   CHECK(reload(daemon, pooled("3", "three")).status == 200);
   CHECK(ask(kept, "/") == "200 three");
-  CHECK(reload(daemon, config(http("web", says("/", "four")))).status == 200);
+  CHECK(reload(daemon, with_listeners(http_listener("web", says("/", "four")))).status == 200);
   CHECK(ask(kept, "/") == "200 four");
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
   CHECK(daemon.stop() == 0);
@@ -303,8 +267,8 @@ TEST_CASE("worker pools pass, or end, with the configuration", "[integration][da
 
 TEST_CASE("limits of connections change with the configuration", "[integration][daemon][reload]") {
   const auto limited = [](int most) {
-    return config("  - {name: t, address: \"127.0.0.1:0\", tcp: {echo: {}, limits: {connections: " +
-                  std::to_string(most) + "}}}\n");
+    return with_listeners("  - {name: t, address: \"127.0.0.1:0\", tcp: {echo: {}, limits: {connections: " +
+                          std::to_string(most) + "}}}\n");
   };
   Daemon daemon(limited(1));
   const std::uint16_t port = daemon.port("t");
@@ -324,34 +288,34 @@ TEST_CASE("limits of connections change with the configuration", "[integration][
 
 TEST_CASE("what has been aggregated stays as long as its listener does", "[integration][daemon][reload]") {
   const auto aggregating = [](const std::string& rest, const std::string& other) {
-    return config("  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush_interval: 100ms" + rest + "}}\n" +
-                  other);
+    return with_listeners("  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush_interval: 100ms" + rest +
+                          "}}\n" + other);
   };
   Daemon daemon(aggregating("", ""));
   HttpClient client(daemon.port("stats"));
   client.send("clicks:5|g\n");
   const auto shows = [&] { return daemon.admin("/aggregate/stats/metrics").find("clicks 5") != std::string::npos; };
   CHECK(eventually(shows));
-  CHECK(reload(daemon, aggregating(", limits: {connections: 7}", http("web", says("/", "x")))).status == 200);
+  CHECK(reload(daemon, aggregating(", limits: {connections: 7}", http_listener("web", says("/", "x")))).status == 200);
   CHECK(shows());
   client.send("clicks:+1|g\n");
   CHECK(eventually([&] { return daemon.admin("/aggregate/stats/metrics").find("clicks 6") != std::string::npos; }));
   const Answer answer = reload(daemon, aggregating(", series: 5", ""));
   CHECK(answer.status == 422);
   CHECK(answer.body.find("listeners[0].aggregate.series: ") != std::string::npos);
-  CHECK(reload(daemon, config(http("web", says("/", "x")))).status == 200);
+  CHECK(reload(daemon, with_listeners(http_listener("web", says("/", "x")))).status == 200);
   CHECK(eventually([&] { return daemon.admin_status("/aggregate/stats/metrics") == 404; }));
   CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") {
-  Daemon daemon(config(http("web", says("/", "one"))));
-  daemon.write_config(config(http("web", says("/", "two"))));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "one"))));
+  daemon.write_config(with_listeners(http_listener("web", says("/", "two"))));
   daemon.process().signal(SIGHUP);
   CHECK(daemon.wait_for_log("ms: listener web changed"));
   CHECK(ask(daemon.port("web"), "/") == "200 two");
   const std::string admin = "127.0.0.1:" + std::to_string(daemon.port("admin"));
-  daemon.write_config(config(http("web", says("/", "three"))));
+  daemon.write_config(with_listeners(http_listener("web", says("/", "three"))));
   const Finished done = run({FIBERD_BINARY, "reload", "--address", admin});
   CHECK(done.code == 0);
   CHECK(done.output.find("listener web changed") != std::string::npos);
@@ -361,9 +325,9 @@ TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") 
   CHECK(refused.code == 2);
   CHECK(refused.errors.find(daemon.config_file() + ":1:1: ") != std::string::npos);
   const TemporaryDirectory directory;
-  const std::string file =
-      directory.write("f.yaml", "admin: {address: \"" + admin + "\"}\nlisteners:\n" + http("web", says("/", "x")));
-  daemon.write_config(config(http("web", says("/", "four"))));
+  const std::string file = directory.write(
+      "f.yaml", "admin: {address: \"" + admin + "\"}\nlisteners:\n" + http_listener("web", says("/", "x")));
+  daemon.write_config(with_listeners(http_listener("web", says("/", "four"))));
   CHECK(run({FIBERD_BINARY, "reload", "-c", file}).code == 0);
   CHECK(ask(daemon.port("web"), "/") == "200 four");
   CHECK(daemon.stop() == 0);
@@ -372,7 +336,7 @@ TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") 
 }
 
 TEST_CASE("a page of the web cannot have the configuration reloaded", "[integration][daemon][reload]") {
-  const Daemon daemon(config(http("web", says("/", "one"))));
+  const Daemon daemon(with_listeners(http_listener("web", says("/", "one"))));
   for (const char* const field : {"Origin: http://evil.example", "Sec-Fetch-Site: cross-site"}) {
     HttpClient client(daemon.port("admin"));
     client.send(std::string("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n") + field + "\r\n\r\n");
@@ -385,10 +349,10 @@ TEST_CASE("a page of the web cannot have the configuration reloaded", "[integrat
 TEST_CASE("reloads that are asked for during one are done once, and the last configuration serves",
           "[integration][daemon][reload]") {
   constexpr unsigned kClients = 8;
-  Daemon daemon(config(http("web", says("/", "0"))));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "0"))));
   std::vector<std::thread> clients;
   std::atomic<unsigned> failed{0};
-  daemon.write_config(config(http("web", says("/", "last"))));
+  daemon.write_config(with_listeners(http_listener("web", says("/", "last"))));
   for (unsigned i = 0; i < kClients; ++i)
     clients.emplace_back([&] {
       if (reload(daemon).status != 200) failed.fetch_add(1);
@@ -402,9 +366,9 @@ TEST_CASE("reloads that are asked for during one are done once, and the last con
 }
 
 TEST_CASE("a daemon that stops refuses to reload", "[integration][daemon][reload]") {
-  Daemon daemon(config(http("web", says("/", "one")), "shutdown: {delay: 5s}\n"));
+  Daemon daemon(with_listeners(http_listener("web", says("/", "one")), "shutdown: {delay: 5s}\n"));
   HttpClient admin(daemon.port("admin"));
-  daemon.write_config(config(http("web", says("/", "two"))));
+  daemon.write_config(with_listeners(http_listener("web", says("/", "two"))));
   daemon.process().signal(SIGTERM);
   CHECK(daemon.wait_for_log("stopping"));
   admin.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
@@ -423,7 +387,8 @@ TEST_CASE("the mode of the admin listener's socket changes with the configuratio
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/admin.sock";
   const auto with_mode = [&](const char* mode) {
-    return "admin: {address: \"unix:" + path + "\", mode: " + mode + "}\nlisteners:\n" + http("web", says("/", "x"));
+    return "admin: {address: \"unix:" + path + "\", mode: " + mode + "}\nlisteners:\n" +
+           http_listener("web", says("/", "x"));
   };
   Daemon daemon(with_mode("\"0600\""));
   const auto mode = [&] {
@@ -442,8 +407,9 @@ TEST_CASE(
     "[integration][daemon][reload]") {
   const std::uint16_t before = free_port();
   const auto with = [&](const std::string& address, const char* rate, const std::string& more = {}) {
-    return config("  - {name: t, address: " + address +
-                  ", defer_accept: true, tcp: {echo: {}, rate_limit: {rate: " + rate + ", key: address}}}\n" + more);
+    return with_listeners("  - {name: t, address: " + address +
+                          ", defer_accept: true, tcp: {echo: {}, rate_limit: {rate: " + rate + ", key: address}}}\n" +
+                          more);
   };
   Daemon daemon(with(at(before), "1000/s"));
   // Silent, so the kernel holds them back; they are accepted when the old socket closes.
@@ -465,7 +431,8 @@ TEST_CASE("logs change with the configuration", "[integration][daemon][reload]")
   const std::string one = directory.path() + "/one";
   const std::string two = directory.path() + "/two";
   const auto logging = [&](const std::string& access, const std::string& log) {
-    return config(http("web", says("/", "x"), ", access_log: {format: common, output: " + access + "}"), log);
+    return with_listeners(
+        http_listener("web", says("/", "x"), ", access_log: {format: common, output: " + access + "}"), log);
   };
   Daemon daemon(logging(one, ""));
   CHECK(ask(daemon.port("web"), "/") == "200 x");
@@ -486,7 +453,7 @@ TEST_CASE("logs change with the configuration", "[integration][daemon][reload]")
 
 TEST_CASE("GOMAXPROCS changes with the configuration", "[integration][daemon][reload]") {
   const auto with = [](int n) {
-    return config(http("web", says("/", "x")), "runtime: {gomaxprocs: " + std::to_string(n) + "}\n");
+    return with_listeners(http_listener("web", says("/", "x")), "runtime: {gomaxprocs: " + std::to_string(n) + "}\n");
   };
   Daemon daemon(with(1));
   CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 1);
@@ -499,9 +466,9 @@ TEST_CASE("GOMAXPROCS changes with the configuration", "[integration][daemon][re
 }
 
 TEST_CASE("who is believed is told among what a reload has changed", "[integration][daemon][reload]") {
-  const std::string web = http("web", says("/", "x"));
-  Daemon daemon(config(web, "trusted_proxies: [10.0.0.0/8]\n"));
-  CHECK(reload(daemon, config(web, "trusted_proxies: [127.0.0.0/8]\n")).body.find(" ms: trusted_proxies\n") !=
+  const std::string web = http_listener("web", says("/", "x"));
+  Daemon daemon(with_listeners(web, "trusted_proxies: [10.0.0.0/8]\n"));
+  CHECK(reload(daemon, with_listeners(web, "trusted_proxies: [127.0.0.0/8]\n")).body.find(" ms: trusted_proxies\n") !=
         std::string::npos);
   CHECK(reload(daemon).body.find("no key has changed") != std::string::npos);
   CHECK(daemon.stop() == 0);
@@ -510,7 +477,7 @@ TEST_CASE("who is believed is told among what a reload has changed", "[integrati
 TEST_CASE("a stop does not wait for a reload whose disk does not answer", "[integration][daemon][reload][stop]") {
   const TemporaryDirectory dir;
   const std::string answers = dir.path() + "/answers";
-  Daemon daemon(config(http("web", "{path: /echo, echo: {}}")),
+  Daemon daemon(with_listeners(http_listener("web", "{path: /echo, echo: {}}")),
                 {.environment = {{"DISK_ANSWERS", answers}}, .program = FIBERD_SLOW_DISK});
   const std::uint16_t port = daemon.port("web");
   HttpClient upload(port, 0, 30s);

@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string site(const std::string& shutdown, const std::string& route) {
+std::string site_that_stops(const std::string& shutdown, const std::string& route) {
   return "admin: {address: \"127.0.0.1:0\"}\n" + shutdown +
          "listeners:\n"
          "  - name: web\n"
@@ -23,7 +23,7 @@ std::string site(const std::string& shutdown, const std::string& route) {
          route + "}\n";
 }
 
-constexpr std::string_view kHead = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
+constexpr std::string_view kPostHead = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
 
 bool is_active(const Daemon& daemon) {
   return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0;
@@ -35,11 +35,11 @@ TEST_CASE("SIGTERM between a request's head and its body: the answer says that i
           "[integration][daemon][stop]") {
   for (const bool own : {false, true}) {
     INFO("own: " << own);
-    Daemon daemon(site("", own ? "handler: collects" : "echo: {}"),
+    Daemon daemon(site_that_stops("", own ? "handler: collects" : "echo: {}"),
                   {.program = own ? FIBERD_OWN_HANDLERS : FIBERD_BINARY});
     HttpClient client(daemon.port("web"));
     REQUIRE(client.ask(get("/hello")).has_value());
-    REQUIRE(client.send(kHead));
+    REQUIRE(client.send(kPostHead));
     REQUIRE(eventually([&] { return is_active(daemon); }));
     daemon.process().signal(SIGTERM);
     REQUIRE(daemon.wait_for_log("SIGTERM"));
@@ -55,7 +55,7 @@ TEST_CASE("SIGTERM between a request's head and its body: the answer says that i
 }
 
 TEST_CASE("early in a stop, too, answers say that the connection ends", "[integration][daemon][stop]") {
-  Daemon daemon(site("shutdown: {delay: 1h}\n", "echo: {}"));
+  Daemon daemon(site_that_stops("shutdown: {delay: 1h}\n", "echo: {}"));
   HttpClient kept(daemon.port("web"));
   HttpClient admin(daemon.port("admin"));
   REQUIRE(kept.ask(get("/hello")).value_or(Answer{}).field("Connection").empty());
@@ -75,7 +75,7 @@ TEST_CASE("early in a stop, too, answers say that the connection ends", "[integr
 
 TEST_CASE("shutdown.idle: a kept connection's next request is served after the listener has closed",
           "[integration][daemon][stop]") {
-  Daemon daemon(site("shutdown: {idle: 1h, timeout: 1h}\n", "echo: {}"));
+  Daemon daemon(site_that_stops("shutdown: {idle: 1h, timeout: 1h}\n", "echo: {}"));
   HttpClient kept(daemon.port("web"));
   REQUIRE(kept.ask(get("/hello")).value_or(Answer{}).field("Connection").empty());
   daemon.process().signal(SIGTERM);

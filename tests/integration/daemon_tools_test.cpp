@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string site(const std::string& root) {
+std::string site_for_tools(const std::string& root) {
   return "admin: {address: \"127.0.0.1:0\"}\n"
          "listeners:\n"
          "  - name: web\n"
@@ -44,7 +44,7 @@ double figure(const std::string& text, std::string_view label) {
 TEST_CASE("curl", "[integration][daemon][tools]") {
   const TemporaryDirectory root;
   root.write("index.html", "<p>index</p>\n");
-  Daemon daemon(site(root.path()));
+  Daemon daemon(site_for_tools(root.path()));
   SECTION("two URLs over one connection, a redirect, an index") {
     const Finished got = run({"curl", "-sSv", "-L", url(daemon, "/hello"), url(daemon, "/old"), url(daemon, "/")});
     CHECK(got.code == 0);
@@ -94,7 +94,7 @@ TEST_CASE("curl", "[integration][daemon][tools]") {
 TEST_CASE("wrk", "[integration][daemon][tools]") {
   const TemporaryDirectory root;
   root.write("page.html", std::string(100'000, 'p'));
-  Daemon daemon(site(root.path()));
+  Daemon daemon(site_for_tools(root.path()));
   for (const std::string path : {"/hello", "/page.html"}) {
     const Finished got = run({"wrk", "-t1", "-c32", "-d2s", "--latency", url(daemon, path)});
     INFO(got.output);
@@ -106,7 +106,7 @@ TEST_CASE("wrk", "[integration][daemon][tools]") {
 }
 
 TEST_CASE("h2load --h1", "[integration][daemon][tools]") {
-  Daemon daemon(site("/"));
+  Daemon daemon(site_for_tools("/"));
   const Finished got = run({"h2load", "--h1", "-n", "20000", "-c", "16", "-t", "1", url(daemon, "/hello")});
   INFO(got.output);
   CHECK(got.code == 0);
@@ -125,7 +125,7 @@ TEST_CASE("headless Chromium shows a site", "[integration][daemon][tools]") {
              "const p = document.getElementById('p');"
              "p.textContent = await r.text() + ' ' + getComputedStyle(p).color;");
   const TemporaryDirectory profile;
-  Daemon daemon(site(root.path()));
+  Daemon daemon(site_for_tools(root.path()));
   const Finished got = run({"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                             "--disable-background-networking", "--disable-component-update", "--disable-sync",
                             "--disable-quic", "--no-first-run", "--user-data-dir=" + profile.path(),
@@ -137,7 +137,7 @@ TEST_CASE("headless Chromium shows a site", "[integration][daemon][tools]") {
 
 TEST_CASE("Prometheus scrapes it; promtool has nothing to say", "[integration][daemon][tools]") {
   const TemporaryDirectory directory;
-  Daemon daemon(site("/"));
+  Daemon daemon(site_for_tools("/"));
   HttpClient client(daemon.port("web"));
   REQUIRE(client.ask(get("/hello")).has_value());
   const std::string page = directory.write("metrics", daemon.admin("/metrics"));
@@ -175,7 +175,7 @@ TEST_CASE("Prometheus scrapes it; promtool has nothing to say", "[integration][d
 }
 
 TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][daemon]") {
-  std::string config = "trusted_proxies: [127.0.0.1]\n" + site("/");
+  std::string config = "trusted_proxies: [127.0.0.1]\n" + site_for_tools("/");
   const std::string_view limits = "      limits: {body_size: 8MiB}\n";
   config.insert(config.find(limits), "      access_log: {format: common, output: /dev/null}\n");
   config += "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {flush: [{statsd: \"127.0.0.1:9\"}]}}\n";

@@ -14,6 +14,7 @@
 #include "core/http/filters/redirect_filter.hpp"
 #include "core/http/filters/request_id_filter.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/integration/compressible_text.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -23,12 +24,6 @@ using http::Exchange;
 
 namespace {
 
-std::string text_of(std::size_t size) {
-  std::string text;
-  for (std::size_t i = 0; text.size() < size; ++i) text += "line " + std::to_string(i) + " of what compresses well\n";
-  text.resize(size);
-  return text;
-}
 std::string url(const HttpServer& server, const std::string& path) {
   return "http://127.0.0.1:" + std::to_string(server.port()) + path;
 }

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "tests/integration/http_client_cases.hpp"
 #include "tests/support/client_fixture.hpp"
 #include "tests/support/hostile_upstream.hpp"
 
@@ -13,9 +14,6 @@ using http::client_errc;
 using http::ClientFailure;
 
 namespace {
-
-const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const std::string kSecond = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
 
 struct DeathCase {
   std::string name;

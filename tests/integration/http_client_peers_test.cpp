@@ -13,6 +13,7 @@
 #include "core/sync/wait_group.hpp"
 #include "tests/support/client_fixture.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/free_port.hpp"
 #include "tests/support/hostile_upstream.hpp"
 
 using namespace fiberd;
@@ -23,18 +24,6 @@ using http::client_errc;
 namespace {
 
 bool installed(const std::string& program) { return run({"sh", "-c", "command -v " + program}).code == 0; }
-
-/// A port that was free a moment ago.
-std::uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  net::Endpoint at = net::Endpoint::v4(0x7f000001, 0);
-  (void)::bind(fd, at.data(), at.size());
-  sockaddr_in where{};
-  socklen_t size = sizeof where;
-  (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&where), &size);
-  ::close(fd);
-  return ntohs(where.sin_port);
-}
 
 bool listens(std::uint16_t port, Process& process) {
   for (int i = 0; i < 12'000 && process.running(); ++i) {

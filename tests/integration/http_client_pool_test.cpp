@@ -7,6 +7,7 @@
 #include "core/context/waits.hpp"
 #include "core/sync/error_group.hpp"
 #include "core/sync/wait_group.hpp"
+#include "tests/integration/http_client_cases.hpp"
 #include "tests/support/client_fixture.hpp"
 #include "tests/support/hostile_upstream.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -18,9 +19,6 @@ using http::client_errc;
 using http::ClientFailure;
 
 namespace {
-
-const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-const std::string kSecond = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
 
 /// Lets fibers run until `done`; false after ten seconds.
 template <class F>

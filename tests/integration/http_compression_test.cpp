@@ -12,6 +12,7 @@
 #include "core/http/files/files.hpp"
 #include "core/http/filters/compression_filter.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/integration/compressible_text.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/decompress.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -23,12 +24,6 @@ using http::Exchange;
 
 namespace {
 
-std::string text_of(std::size_t size) {
-  std::string text;
-  for (std::size_t i = 0; text.size() < size; ++i) text += "line " + std::to_string(i) + " of what compresses well\n";
-  text.resize(size);
-  return text;
-}
 /// Answers with `size` bytes of text and these fields, in one go or in pieces.
 std::shared_ptr<http::Handler> text_handler(std::size_t size, std::vector<http::Field> fields = {},
                                             std::string_view type = "text/plain; charset=utf-8",
@@ -48,8 +43,8 @@ std::shared_ptr<http::Handler> stream_handler(std::size_t size, bool with_length
   });
 }
 
-Answer ask(const HttpServer& server, std::string_view path, const std::string& codings,
-           std::string_view method = "GET") {
+Answer ask_for(const HttpServer& server, std::string_view path, const std::string& codings,
+               std::string_view method = "GET") {
   HttpClient client(server.port());
   const auto answer = client.ask(std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" +
                                      (codings.empty() ? "" : "Accept-Encoding: " + codings + "\r\n") + "\r\n",
@@ -78,7 +73,7 @@ TEST_CASE("answers come in the coding that the client likes best", "[integration
                                                                                      {"/sized", 300'000},
                                                                                      {"/short-stream", 5000}}) {
       CAPTURE(path, coding);
-      const Answer a = ask(server, path, coding);
+      const Answer a = ask_for(server, path, coding);
       CHECK(a.field("Content-Encoding") == coding);
       CHECK(a.field("Vary") == "Accept-Encoding");
       CHECK(a.body.size() < size / 3);
@@ -86,19 +81,19 @@ TEST_CASE("answers come in the coding that the client likes best", "[integration
       // What fits into the output buffer has a length.
       if (size <= 5000) CHECK_FALSE(a.field("Content-Length").empty());
       // HEAD says the same, but no length of what is not made.
-      const Answer head = ask(server, path, coding, "HEAD");
+      const Answer head = ask_for(server, path, coding, "HEAD");
       CHECK(head.field("Content-Encoding") == coding);
       CHECK(head.field("Vary") == "Accept-Encoding");
-      const Answer plain = ask(server, path, "");
+      const Answer plain = ask_for(server, path, "");
       CHECK(plain.body == text_of(size));
       CHECK(plain.field("Content-Encoding").empty());
       CHECK(plain.field("Vary") == "Accept-Encoding");
     }
   }
-  CHECK(ask(server, "/long", "gzip, deflate, br, zstd").field("Content-Encoding") == "zstd");
-  CHECK(ask(server, "/long", "gzip, br;q=0").field("Content-Encoding") == "gzip");
-  CHECK(ask(server, "/long", "identity").field("Content-Encoding").empty());
-  CHECK(ask(server, "/long", "gzip;q=0, *;q=0").body == text_of(300'000));
+  CHECK(ask_for(server, "/long", "gzip, deflate, br, zstd").field("Content-Encoding") == "zstd");
+  CHECK(ask_for(server, "/long", "gzip, br;q=0").field("Content-Encoding") == "gzip");
+  CHECK(ask_for(server, "/long", "identity").field("Content-Encoding").empty());
+  CHECK(ask_for(server, "/long", "gzip;q=0, *;q=0").body == text_of(300'000));
 }
 
 TEST_CASE("what is not compressed", "[integration][http][compression]") {
@@ -114,7 +109,7 @@ TEST_CASE("what is not compressed", "[integration][http][compression]") {
                     compressing());
   for (const char* path : {"/small", "/image", "/no-type", "/encoded", "/fixed", "/digest", "/part", "/none"}) {
     CAPTURE(path);
-    const Answer a = ask(server, path, "gzip, br, zstd");
+    const Answer a = ask_for(server, path, "gzip, br, zstd");
     CHECK(a.field("Content-Encoding") == (std::string_view(path) == "/encoded" ? "br" : ""));
     CHECK(a.field("Vary") == (std::string_view(path) == "/part" ? "Accept-Encoding" : ""));
     CHECK((a.field("ETag").empty() || a.field("ETag") == "\"x\""));
@@ -129,15 +124,15 @@ TEST_CASE("a compressed answer's tag is weak and its ranges are off", "[integrat
                                                                      return ex.respond(304, {}, {}, {&tag, 1});
                                                                    }))},
                     compressing());
-  const Answer a = ask(server, "/", "gzip");
+  const Answer a = ask_for(server, "/", "gzip");
   CHECK(a.field("ETag") == "W/\"x\"");
   CHECK(a.field("Accept-Ranges").empty());
   CHECK(a.field("Vary") == "Accept, Accept-Encoding");
-  const Answer plain = ask(server, "/", "");
+  const Answer plain = ask_for(server, "/", "");
   CHECK(plain.field("ETag") == "\"x\"");
   CHECK(plain.field("Accept-Ranges") == "bytes");
   CHECK(plain.field("Vary") == "Accept, Accept-Encoding");
-  const Answer same = ask(server, "/same", "gzip");
+  const Answer same = ask_for(server, "/same", "gzip");
   CHECK(same.status == 304);
   CHECK(same.field("ETag") == "W/\"x\"");
   CHECK(same.field("Vary") == "Accept-Encoding");
@@ -148,9 +143,9 @@ TEST_CASE("HEAD has the fields, and is counted as nothing that was compressed", 
   http::CompressionOptions options;
   options.metrics.compressed = &registry.counter(registry.family({.name = "compressed_total", .help = "h"}));
   HttpServer server({route("/", text_handler(3000))}, compressing(options));
-  CHECK(ask(server, "/", "gzip", "HEAD").field("Content-Encoding") == "gzip");
+  CHECK(ask_for(server, "/", "gzip", "HEAD").field("Content-Encoding") == "gzip");
   CHECK(options.metrics.compressed->value() == 0);
-  CHECK(ask(server, "/", "gzip").field("Content-Encoding") == "gzip");
+  CHECK(ask_for(server, "/", "gzip").field("Content-Encoding") == "gzip");
   CHECK(options.metrics.compressed->value() == 1);
 }
 
@@ -164,7 +159,7 @@ TEST_CASE("files, ranges of them and conditions under compression", "[integratio
   auto files = http::make_files_handler({.root = dir.path()});
   REQUIRE(files);
   HttpServer server({route("/*", *files)}, compressing());
-  const Answer a = ask(server, "/a.txt", "gzip");
+  const Answer a = ask_for(server, "/a.txt", "gzip");
   CHECK(a.field("Content-Encoding") == "gzip");
   CHECK(decompress("gzip", a.body) == text_of(200'000));
   const std::string tag = a.field("ETag");
@@ -284,7 +279,7 @@ TEST_CASE("a client that never reads holds one encoder and no more of the body",
     // Until both encoders are in use.
     REQUIRE(eventually([&] { return metrics.compressed->value() >= 2; }));
     // Two is what there is; a third one comes as it is, and is not refused.
-    const Answer crowded = ask(server, "/text", "gzip");
+    const Answer crowded = ask_for(server, "/text", "gzip");
     if (ended == 0) {
       CHECK(crowded.field("Content-Encoding").empty());
       CHECK(crowded.field("Vary") == "Accept-Encoding");
@@ -298,7 +293,7 @@ TEST_CASE("a client that never reads holds one encoder and no more of the body",
   CHECK(written < std::uint64_t{64} * 1024 * 1024);
   CHECK(metrics.bytes_in->value() <= written);
   // Their places are free again.
-  CHECK(eventually([&] { return ask(server, "/text", "gzip").field("Content-Encoding") == "gzip"; }));
+  CHECK(eventually([&] { return ask_for(server, "/text", "gzip").field("Content-Encoding") == "gzip"; }));
 }
 
 TEST_CASE("a handler that fails in the middle leaves a body that is seen to be cut",
@@ -321,7 +316,7 @@ TEST_CASE("a handler that fails in the middle leaves a body that is seen to be c
   CHECK(client.rest().starts_with("HTTP/1.1 200"));
   CHECK_FALSE(client.rest().ends_with("0\r\n\r\n"));
   // Before its head is out it is a clean 500.
-  CHECK(ask(server, "/early", "gzip").status == 500);
+  CHECK(ask_for(server, "/early", "gzip").status == 500);
 }
 
 TEST_CASE("compression that cannot be is refused when it is made", "[integration][http][compression]") {

@@ -9,6 +9,7 @@
 
 #include "core/http/files/files.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/integration/requests.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -49,14 +50,10 @@ struct Counted {
   }
 };
 
-std::vector<http::Route> routes() {
+std::vector<http::Route> hello_echo_and_get() {
   return {{.spec = {.path = "/"}, .handler = hello()},
           {.spec = {.path = "/echo"}, .handler = http::make_echo_handler()},
           {.spec = {.path = "/get", .methods = http::MethodSet::of(http::Method::get)}, .handler = hello()}};
-}
-
-std::string post(std::string_view path, std::string_view fields) {
-  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" + std::string(fields) + "\r\n";
 }
 
 /// Waits until something can be read.
@@ -69,7 +66,7 @@ void wait_readable(const HttpClient& client) {
 
 TEST_CASE("a client that sends its body late reads the answer that refused it", "[integration][end]") {
   Counted counted;
-  HttpServer server(routes(), counted.options());
+  HttpServer server(hello_echo_and_get(), counted.options());
   struct Row {
     const char* path;
     unsigned status;
@@ -91,7 +88,7 @@ TEST_CASE("a client that sends its body late reads the answer that refused it", 
 
 TEST_CASE("a body that nobody reads: drained, or the answer says that the connection ends", "[integration][end]") {
   Counted counted;
-  HttpServer server(routes(), counted.options());
+  HttpServer server(hello_echo_and_get(), counted.options());
   {
     HttpClient client(server.port());
     REQUIRE(client.send(post("/", "Content-Length: 200000\r\n") + std::string(200'000, 'x')));
@@ -115,7 +112,7 @@ TEST_CASE("a body that nobody reads: drained, or the answer says that the connec
 
 TEST_CASE("who asked for the end, or left, is no connection closed for its body", "[integration][end]") {
   Counted counted;
-  HttpServer server(routes(), counted.options());
+  HttpServer server(hello_echo_and_get(), counted.options());
   HttpClient last(server.port());
   REQUIRE(last.send(post("/", "Connection: close\r\nContent-Length: 900000\r\n") + std::string(900'000, 'x')));
   REQUIRE(last.receive().value_or(Answer{}).status == 200);
@@ -131,7 +128,7 @@ TEST_CASE("who asked for the end, or left, is no connection closed for its body"
 TEST_CASE("a file's answer to a large body says that the connection ends", "[integration][end]") {
   const TemporaryDirectory site;
   site.write("a.txt", "text");
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all.push_back({.spec = {.path = "/files/*"}, .handler = *http::make_files_handler({.root = site.path()})});
   HttpServer server(std::move(all));
   HttpClient client(server.port());
@@ -152,7 +149,7 @@ TEST_CASE("after a send that failed nothing more is sent", "[integration][end]")
     Counted counted;
     http::ServerOptions options = counted.options();
     options.timeouts.write = 100ms;
-    std::vector<http::Route> all = routes();
+    std::vector<http::Route> all = hello_echo_and_get();
     all.push_back(
         {.spec = {.path = "/y"},
          .handler = *http::make_respond_handler({.content_type = "text/plain", .body = std::string(size, 'y')})});
@@ -175,7 +172,7 @@ TEST_CASE("after a send that failed nothing more is sent", "[integration][end]")
 
 TEST_CASE("a deadline that the handler used up itself is not the client's fault", "[integration][end]") {
   Counted counted;
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all.push_back({.spec = {.path = "/slow"},
                  .handler = handler([](http::Exchange& ex) -> Result<void> {
                    while (monotonic_now() <= ex.deadline().ns()) (void)runtime::sleep_for(5ms);
@@ -191,7 +188,7 @@ TEST_CASE("a deadline that the handler used up itself is not the client's fault"
 }
 
 TEST_CASE("a chunk that is refused in the middle of an answer ends the connection in order", "[integration][end]") {
-  HttpServer server(routes());
+  HttpServer server(hello_echo_and_get());
   HttpClient client(server.port());
   // More than is held back: its head is committed.
   REQUIRE(
@@ -208,7 +205,7 @@ TEST_CASE("a chunk that is refused in the middle of an answer ends the connectio
 }
 
 TEST_CASE("late head: an echo whose body's chunking breaks is a clean 400", "[integration][end]") {
-  HttpServer server(routes());
+  HttpServer server(hello_echo_and_get());
   HttpClient client(server.port());
   REQUIRE(client.send(post("/echo", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\nx\r\n"));
   const auto answer = client.receive();
@@ -220,7 +217,7 @@ TEST_CASE("late head: an echo whose body's chunking breaks is a clean 400", "[in
 
 TEST_CASE("late head: a short answer in pieces has its length, a long one is chunked, 1.0 is kept",
           "[integration][end]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   const auto pieces = [](std::size_t n, std::size_t size) {
     return handler([n, size](http::Exchange& ex) -> Result<void> {
       if (const auto sent = ex.begin({.content_type = "text/plain"}); !sent) return sent;
@@ -260,7 +257,7 @@ TEST_CASE("late head: a short answer in pieces has its length, a long one is chu
 
 TEST_CASE("late head: who throws, fails or changes its mind after small writes gives one clean answer",
           "[integration][end]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   const auto fails = [](auto how) {
     return handler([how](http::Exchange& ex) -> Result<void> {
       if (const auto sent = ex.begin({}); !sent) return sent;
@@ -291,7 +288,7 @@ TEST_CASE("late head: who throws, fails or changes its mind after small writes g
 }
 
 TEST_CASE("late head: flush() sends what was written", "[integration][end]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   std::atomic<bool> go_on{false};
   all.push_back({.spec = {.path = "/stream"}, .handler = streams_when(go_on)});
   HttpServer server(std::move(all));
@@ -306,7 +303,7 @@ TEST_CASE("late head: flush() sends what was written", "[integration][end]") {
 
 TEST_CASE("timeouts.request holds while a handler waits for the body, and is counted once", "[integration][end]") {
   Counted counted;
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all[1].request_timeout = 100ms;
   HttpServer server(std::move(all), counted.options());
   HttpClient client(server.port());
@@ -324,7 +321,7 @@ TEST_CASE("a body that is too slow is counted once", "[integration][end]") {
   Counted counted;
   http::ServerOptions options = counted.options();
   options.timeouts.grace = 100ms;
-  HttpServer server(routes(), std::move(options));
+  HttpServer server(hello_echo_and_get(), std::move(options));
   HttpClient client(server.port());
   REQUIRE(client.send(post("/echo", "Content-Length: 5\r\n")));
   REQUIRE(client.receive().value_or(Answer{}).status == 408);
@@ -338,7 +335,7 @@ TEST_CASE("the header time-out counts from accept", "[integration][end]") {
   Counted counted;
   http::ServerOptions options = counted.options();
   options.timeouts.header = 1s;
-  HttpServer server(routes(), std::move(options));
+  HttpServer server(hello_echo_and_get(), std::move(options));
   HttpClient silent(server.port());
   HttpClient late(server.port());
   const auto begin = std::chrono::steady_clock::now();
@@ -355,7 +352,7 @@ TEST_CASE("an empty line behind a request is no reason to stay awake, nor for a 
   Counted counted;
   http::ServerOptions options = counted.options();
   options.timeouts.header = 200ms;
-  HttpServer server(routes(), std::move(options));
+  HttpServer server(hello_echo_and_get(), std::move(options));
   HttpClient client(server.port());
   REQUIRE(client.ask(post("/echo", "Content-Length: 2\r\n") + "hi\r\n").has_value());
   CHECK(eventually([&] { return counted.idle_now.value() == 1; }));
@@ -371,7 +368,7 @@ TEST_CASE("an empty line behind a request is no reason to stay awake, nor for a 
 }
 
 TEST_CASE("a refused head: what was understood of it shapes the answer", "[integration][end]") {
-  HttpServer server(routes());
+  HttpServer server(hello_echo_and_get());
   HttpClient head(server.port());
   REQUIRE(head.send("HEAD / HTTP/1.1\r\n\r\n"));
   const auto answer = head.receive(true);
@@ -385,7 +382,7 @@ TEST_CASE("a refused head: what was understood of it shapes the answer", "[integ
 
 TEST_CASE("411 where a route asks for the length", "[integration][end]") {
   Counted counted;
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all[1].require_length = true;
   HttpServer server(std::move(all), counted.options());
   HttpClient client(server.port());
@@ -402,7 +399,7 @@ TEST_CASE("connections that are closed for their requests, or for an answer cut 
   Counted counted;
   http::ServerOptions options = counted.options();
   options.requests = 1;
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all.push_back({.spec = {.path = "/shrinks"}, .handler = handler([](http::Exchange& ex) -> Result<void> {
                                                  if (const auto sent = ex.begin({.content_length = 10}); !sent)
                                                    return sent;
@@ -420,7 +417,7 @@ TEST_CASE("connections that are closed for their requests, or for an answer cut 
 }
 
 TEST_CASE("when new connections are refused those that are there are served", "[integration][end]") {
-  HttpServer server(routes());
+  HttpServer server(hello_echo_and_get());
   HttpClient kept(server.port());
   REQUIRE(kept.ask(get("/")).has_value());
   server.runtime().set_admission_hook([](std::string_view name) noexcept {
@@ -435,7 +432,7 @@ TEST_CASE("when new connections are refused those that are there are served", "[
 TEST_CASE("heads and answers that are larger than the output buffer", "[integration][end]") {
   const std::string location = "/new?" + std::string(6000, 'q');
   const std::string value(9000, 'v');
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_get();
   all.push_back({.spec = {.path = "/moved"}, .handler = handler([&](http::Exchange& ex) {
                                                const http::Field field{"Location", location};
                                                return ex.respond(301, "text/plain", "moved\n", {&field, 1});
@@ -466,7 +463,7 @@ TEST_CASE("heads and answers that are larger than the output buffer", "[integrat
 
 TEST_CASE("a body that nobody reads is drained for a bounded time", "[.nightly][integration][end]") {
   Counted counted;
-  HttpServer server(routes(), counted.options());
+  HttpServer server(hello_echo_and_get(), counted.options());
   HttpClient client(server.port());
   REQUIRE(client.send(post("/", "Content-Length: 250000\r\n")));
   REQUIRE(client.receive().value_or(Answer{}).status == 200);

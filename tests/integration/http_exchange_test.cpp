@@ -10,6 +10,7 @@
 #include "core/http/filter.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/sync/wait_group.hpp"
+#include "tests/integration/requests.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -23,10 +24,6 @@ void must(bool holds) {
   if (!holds) ++mistakes;
 }
 bool unmistaken() { return mistakes.exchange(0) == 0; }
-
-std::string post(std::string_view path, std::string_view fields, std::string_view body) {
-  return "POST " + std::string(path) + " HTTP/1.1\r\nHost: a\r\n" + std::string(fields) + "\r\n" + std::string(body);
-}
 
 /// Writes its name into a field of the head, behind what is there.
 class NameHook final : public http::HeadHook {

@@ -259,7 +259,7 @@ TEST_CASE("files: those that are only kept are closed before a client is told th
   for (int i = 0; i < 4; ++i) CHECK(c.ask(get("/files/f" + std::to_string(i)))->status == 200);
   std::vector<unsigned> status;
   {
-    const NoDescriptors none;
+    const FullDescriptorTable none;
     for (int i = 4; i < 8; ++i) status.push_back(c.ask(get("/files/f" + std::to_string(i)))->status);
   }
   CHECK(status == std::vector<unsigned>{200, 200, 200, 200});

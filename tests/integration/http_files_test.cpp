@@ -226,7 +226,7 @@ TEST_CASE("files: without descriptors the client may come again, and the log is 
   const std::int64_t begin = monotonic_now();
   std::vector<Answer> answers;
   {
-    const NoDescriptors none;
+    const FullDescriptorTable none;
     for (int i = 0; i < 3; ++i)
       if (const auto a =
               c.ask(get("/files/sub%0a2026-01-01T00:00:00%20error%20FAKE%1b[31m%ff" + std::string(1000, 'x'))))
@@ -246,7 +246,7 @@ TEST_CASE("files: without descriptors the client may come again, and the log is 
   CHECK(lines.front().find_first_of("\n\x1b\xff") == std::string::npos);
   CHECK(lines.front().size() < 1000);
   {
-    const NoDescriptors none;
+    const FullDescriptorTable none;
     answers.assign(1, c.ask(get("/app/deep/link")).value_or(Answer{}));
   }
   CHECK(answers.front().status == 503);

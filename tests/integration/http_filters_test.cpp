@@ -5,30 +5,19 @@
 #include <string>
 
 #include "core/base/bug.hpp"
-#include "core/base/log.hpp"
 #include "core/http/filter.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/kept_log.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
 using http::Exchange;
 using http::Next;
 
-namespace {
-
-void quiet(LogLevel /*level*/, std::string_view /*line*/) noexcept {}
-
-struct Quiet {
-  Quiet() { set_log_sink(&quiet); }
-  ~Quiet() { set_log_sink(nullptr); }
-};
-
-}  // namespace
-
 #ifdef NDEBUG  // each of them is a BUG, which ends a debug build
 TEST_CASE("filters that do not keep to the rules", "[integration][http][filters]") {
-  const Quiet silence;
+  const SilentLog silence;
   metric::Registry registry;
   http::ServerOptions options;
   metric::Counter& panics =

@@ -2,15 +2,14 @@
 // or a stop brought about is counted where it was found, and is no line in the log.
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <mutex>
 #include <string>
 
-#include "core/base/log.hpp"
 #include "core/context/context.hpp"
 #include "core/context/waits.hpp"
 #include "core/metric/registry.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/kept_log.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -18,29 +17,17 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::mutex logged_mutex;
-std::string logged;
-void keep_log(LogLevel /*level*/, std::string_view line) noexcept {
-  const std::lock_guard guard(logged_mutex);
-  logged += line;
-  logged += '\n';
-}
-
 std::size_t lines(const std::string& what) {
-  const std::lock_guard guard(logged_mutex);
+  const std::string text = KeptLog::text();
   std::size_t n = 0;
-  for (std::size_t at = 0; (at = logged.find(what, at)) != std::string::npos; at += what.size()) ++n;
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += what.size()) ++n;
   return n;
 }
 
 }  // namespace
 
 TEST_CASE("an error that a handler returns is logged once and counted for what it is", "[integration][http]") {
-  {
-    const std::lock_guard guard(logged_mutex);
-    logged.clear();
-  }
-  set_log_sink(&keep_log);
+  const KeptLog log;
   metric::Registry registry;
   const auto counter = [&](const char* name) {
     return &registry.counter(registry.family({.name = name, .help = "h"}));
@@ -111,6 +98,5 @@ TEST_CASE("an error that a handler returns is logged once and counted for what i
   }
   (void)server.stop(5s);  // what these handlers returned has been judged then
   CHECK(truncated.value() == 1);
-  set_log_sink(nullptr);
   CHECK(lines("handler of ") == 4);
 }

@@ -25,7 +25,7 @@ using http::Template;
 namespace {
 
 net::AddressRanges ranges(const std::vector<std::string>& texts) { return *net::AddressRanges::make(texts); }
-Answer ask(const HttpServer& server, const std::string& request, bool to_head = false) {
+Answer answer_to(const HttpServer& server, const std::string& request, bool to_head = false) {
   HttpClient client(server.port());
   const auto answer = client.ask(request, to_head);
   REQUIRE(answer);
@@ -60,7 +60,7 @@ TEST_CASE("headers: set, add and remove fields of whatever is answered", "[integ
   });
   HttpServer server({route("/own", own), route("/hello", hello())}, std::move(options));
 
-  const Answer a = ask(server, get("/own?q=1", "X-In: in\r\n"));
+  const Answer a = answer_to(server, get("/own?q=1", "X-In: in\r\n"));
   CHECK(a.body == "hello");
   CHECK(a.field("X-Content-Type-Options") == "nosniff");
   CHECK(a.field("Cache-Control") == "no-store");
@@ -71,13 +71,13 @@ TEST_CASE("headers: set, add and remove fields of whatever is answered", "[integ
   CHECK(a.field("Server").empty());
   CHECK(a.head.find("X-None") == std::string::npos);
   // Prepared answers and the server's own errors too.
-  CHECK(ask(server, get("/hello")).field("X-Content-Type-Options") == "nosniff");
-  const Answer none = ask(server, get("/none"));
+  CHECK(answer_to(server, get("/hello")).field("X-Content-Type-Options") == "nosniff");
+  const Answer none = answer_to(server, get("/none"));
   CHECK(none.status == 404);
   CHECK(none.field("X-Content-Type-Options") == "nosniff");
-  CHECK(ask(server, "HEAD /own HTTP/1.1\r\nHost: a\r\n\r\n", true).field("Cache-Control") == "no-store");
+  CHECK(answer_to(server, "HEAD /own HTTP/1.1\r\nHost: a\r\n\r\n", true).field("Cache-Control") == "no-store");
   // A path with a line end in it stays one line.
-  const Answer split = ask(server, get("/own%0d%0aX-Evil:%201"));
+  const Answer split = answer_to(server, get("/own%0d%0aX-Evil:%201"));
   CHECK(split.head.find("\r\nX-Evil") == std::string::npos);
   CHECK(split.field("X-Asked").find("%0D%0AX-Evil: 1") != std::string::npos);
 }
@@ -110,7 +110,7 @@ TEST_CASE("redirects keep path and query, and lead nobody in circles", "[integra
        route("/self2/*", hello(), {*http::make_redirect_filter(rule("http://${host}${path}${query}"))}),
        route("/old/*", *http::make_template_redirect_handler(rule("https://${host}/new/${rest}${query}", 307)))});
   const auto location = [&](const std::string& target, const std::string& host) {
-    const Answer a = ask(server, "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    const Answer a = answer_to(server, "GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
     return std::to_string(a.status) + " " + a.field("Location");
   };
   CHECK(location("/secure/a/b?q=1&r=%20", "a.example:8080") == "308 https://a.example/secure/a/b?q=1&r=%20");
@@ -122,7 +122,7 @@ TEST_CASE("redirects keep path and query, and lead nobody in circles", "[integra
   CHECK(location("/self/x?y", "a.example") == "200 ");
   CHECK(location("/self2/x?y", "a.example") == "200 ");
   CHECK(location("/old//a/../b?c", "a.example") == "307 https://a.example/new/b?c");
-  const Answer hostless = ask(server, "GET /secure/x HTTP/1.0\r\n\r\n");
+  const Answer hostless = answer_to(server, "GET /secure/x HTTP/1.0\r\n\r\n");
   CHECK(hostless.status == 400);
   std::string why;
   CHECK_FALSE(http::make_redirect_filter(rule("/x", 200), &why));
@@ -139,7 +139,7 @@ TEST_CASE("a listener's redirect leads to no host that the path names", "[integr
   options.filters = {*http::make_redirect_filter(std::move(rule))};
   HttpServer server({route("/known/*", hello())}, std::move(options));
   const auto location = [&](const std::string& path) {
-    return ask(server, "GET " + path + " HTTP/1.1\r\nHost: old.example\r\n\r\n").field("Location");
+    return answer_to(server, "GET " + path + " HTTP/1.1\r\nHost: old.example\r\n\r\n").field("Location");
   };
   CHECK(location("/known/evil.example") == "/evil.example");
   CHECK(location("//evil.example/x") != "//evil.example/x");
@@ -160,7 +160,7 @@ TEST_CASE("allow and deny go by the real client", "[integration][http][filters]"
                      route("/not", tells_peer(), {access({}, {"2001:db8::/32", "127.0.0.1"})})},
                     std::move(options));
   const auto as = [&](const std::string& path, const std::string& client) {
-    const Answer a = ask(server, get(path, client.empty() ? "" : "X-Forwarded-For: " + client + "\r\n"));
+    const Answer a = answer_to(server, get(path, client.empty() ? "" : "X-Forwarded-For: " + client + "\r\n"));
     return a.status == 200 ? a.body : std::to_string(a.status);
   };
   CHECK(as("/any", "") == "127.0.0.1");
@@ -189,15 +189,15 @@ TEST_CASE("a peer that is no trusted proxy tells nothing", "[integration][http][
                          *http::make_request_id_filter({.trust_proxies = true})};
     HttpServer server({route("/", tells_peer()), route("/secure", hello(), {*http::make_redirect_filter(secure)})},
                       std::move(options));
-    CHECK(ask(server, get("/", "X-Forwarded-For: 203.0.113.9\r\n")).body == "127.0.0.1");
-    CHECK(ask(server, get("/", "X-Request-Id: 0123456789\r\n")).field("X-Request-Id").size() == 32);
-    CHECK(ask(server, get("/secure", "X-Forwarded-Proto: https\r\n")).status == 308);
+    CHECK(answer_to(server, get("/", "X-Forwarded-For: 203.0.113.9\r\n")).body == "127.0.0.1");
+    CHECK(answer_to(server, get("/", "X-Request-Id: 0123456789\r\n")).field("X-Request-Id").size() == 32);
+    CHECK(answer_to(server, get("/secure", "X-Forwarded-Proto: https\r\n")).status == 308);
   }
   http::ServerOptions trusting;
   trusting.outermost = {http::make_client_address_filter({.trusted = ranges({"127.0.0.1"})})};
   HttpServer behind({route("/secure", hello(), {*http::make_redirect_filter(secure)})}, std::move(trusting));
-  CHECK(ask(behind, get("/secure", "X-Forwarded-Proto: https\r\n")).status == 200);
-  CHECK(ask(behind, get("/secure")).status == 308);
+  CHECK(answer_to(behind, get("/secure", "X-Forwarded-Proto: https\r\n")).status == 200);
+  CHECK(answer_to(behind, get("/secure")).status == 308);
 }
 
 TEST_CASE("a request has one id: its proxy's or a fresh one", "[integration][http][filters]") {
@@ -212,20 +212,20 @@ TEST_CASE("a request has one id: its proxy's or a fresh one", "[integration][htt
     trusting.outermost = {http::make_client_address_filter({.trusted = ranges({"127.0.0.1"})}),
                           *http::make_request_id_filter({.trust_proxies = true})};
     HttpServer server({route("/", tells_id)}, std::move(trusting));
-    const Answer own = ask(server, get("/"));
+    const Answer own = answer_to(server, get("/"));
     CHECK(own.body.size() == 32);
     CHECK(own.field("X-Request-Id") == own.body);
     CHECK(count_of(own.head, "X-Request-Id") == 1);
-    CHECK(ask(server, get("/")).body != own.body);
-    CHECK(ask(server, get("/", "x-request-id: " + theirs + "\r\n")).body == theirs);
+    CHECK(answer_to(server, get("/")).body != own.body);
+    CHECK(answer_to(server, get("/", "x-request-id: " + theirs + "\r\n")).body == theirs);
     for (const std::string& bad : {std::string("short"), std::string(129, 'a'), std::string("with blank inside")})
-      CHECK(ask(server, get("/", "X-Request-Id: " + bad + "\r\n")).body.size() == 32);
-    CHECK(ask(server, get("/none")).field("X-Request-Id").size() == 32);
+      CHECK(answer_to(server, get("/", "X-Request-Id: " + bad + "\r\n")).body.size() == 32);
+    CHECK(answer_to(server, get("/none")).field("X-Request-Id").size() == 32);
   }
   http::ServerOptions wary;
   wary.filters = {*http::make_request_id_filter({})};
   HttpServer other({route("/", tells_id)}, std::move(wary));
-  CHECK(ask(other, get("/", "X-Request-Id: " + theirs + "\r\n")).body != theirs);
+  CHECK(answer_to(other, get("/", "X-Request-Id: " + theirs + "\r\n")).body != theirs);
   CHECK_FALSE(http::make_request_id_filter({.field = "Content-Length"}));
 }
 
@@ -238,10 +238,10 @@ TEST_CASE("Cache-Control by kind, where the handler says none", "[integration][h
     return ex.respond(200, "text/plain", "x", {&field, 1});
   });
   HttpServer server({route("/a.css", hello()), route("/hello", hello()), route("/own", own)}, std::move(options));
-  CHECK(ask(server, get("/a.css")).field("Cache-Control") == "max-age=86400");
-  CHECK(ask(server, get("/hello")).field("Cache-Control") == "no-cache");
-  CHECK(ask(server, get("/own")).field("Cache-Control") == "private");
-  const Answer none = ask(server, get("/none.css"));
+  CHECK(answer_to(server, get("/a.css")).field("Cache-Control") == "max-age=86400");
+  CHECK(answer_to(server, get("/hello")).field("Cache-Control") == "no-cache");
+  CHECK(answer_to(server, get("/own")).field("Cache-Control") == "private");
+  const Answer none = answer_to(server, get("/none.css"));
   CHECK(none.status == 404);
   CHECK(none.field("Cache-Control").empty());
 }
@@ -268,10 +268,11 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
                        .handler = hello()};
   HttpServer server({route("/own", own), route("/hello", hello()), std::move(only_get)}, std::move(options));
   const auto preflight = [&](const std::string& path, const std::string& origin, const std::string& method) {
-    return ask(server, "OPTIONS " + path + " HTTP/1.1\r\nHost: a\r\nOrigin: " + origin +
-                           "\r\nAccess-Control-Request-Method: " + method +
-                           "\r\nAccess-Control-Request-Headers: x-trace\r\nAccess-Control-Request-Private-Network: "
-                           "true\r\n\r\n");
+    return answer_to(server,
+                     "OPTIONS " + path + " HTTP/1.1\r\nHost: a\r\nOrigin: " + origin +
+                         "\r\nAccess-Control-Request-Method: " + method +
+                         "\r\nAccess-Control-Request-Headers: x-trace\r\nAccess-Control-Request-Private-Network: "
+                         "true\r\n\r\n");
   };
   for (const char* path : {"/hello", "/only-get", "/none"}) {
     const Answer yes = preflight(path, "https://app.example.com", "PUT");
@@ -291,20 +292,21 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
   CHECK(metrics.preflights->value() == 3);
   CHECK(metrics.refused->value() == 2);
 
-  const Answer allowed = ask(server, get("/own", "Origin: https://app.example.com\r\n"));
+  const Answer allowed = answer_to(server, get("/own", "Origin: https://app.example.com\r\n"));
   CHECK(allowed.field("Access-Control-Allow-Origin") == "https://app.example.com");
   CHECK(count_of(allowed.head, "Access-Control-Allow-Origin") == 1);
   CHECK(allowed.field("Access-Control-Expose-Headers") == "ETag");
   CHECK(allowed.field("Vary") == "Accept, Origin");
-  const Answer refused = ask(server, get("/own", "Origin: https://evil.example\r\n"));
+  const Answer refused = answer_to(server, get("/own", "Origin: https://evil.example\r\n"));
   CHECK(refused.status == 200);
   CHECK(refused.head.find("Access-Control") == std::string::npos);
   CHECK(refused.field("Vary") == "Accept, Origin");
-  const Answer plain = ask(server, get("/hello"));
+  const Answer plain = answer_to(server, get("/hello"));
   CHECK(plain.head.find("Access-Control") == std::string::npos);
   CHECK(plain.field("Vary") == "Origin");
   // OPTIONS that is no preflight is the server's.
-  CHECK(ask(server, "OPTIONS /only-get HTTP/1.1\r\nHost: a\r\n\r\n").field("Allow").find("GET") != std::string::npos);
+  CHECK(answer_to(server, "OPTIONS /only-get HTTP/1.1\r\nHost: a\r\n\r\n").field("Allow").find("GET") !=
+        std::string::npos);
 }
 
 TEST_CASE("CORS of a route: preflights about its requests, whoever serves OPTIONS, and what the server answers for it",
@@ -340,8 +342,9 @@ TEST_CASE("CORS of a route: preflights about its requests, whoever serves OPTION
   HttpServer server(std::move(routes));
   const std::string origin = "Origin: https://a.example\r\n";
   const auto preflight = [&](const std::string& path, const std::string& method) {
-    return ask(server, "OPTIONS " + path + " HTTP/1.1\r\nHost: a\r\n" + origin + "Access-Control-Request-Method: " +
-                           method + "\r\nAccess-Control-Request-Headers: x-a\r\n\r\n");
+    return answer_to(server, "OPTIONS " + path + " HTTP/1.1\r\nHost: a\r\n" + origin +
+                                 "Access-Control-Request-Method: " + method +
+                                 "\r\nAccess-Control-Request-Headers: x-a\r\n\r\n");
   };
   for (const auto& [path, method] : std::vector<std::pair<std::string, std::string>>{
            {"/put", "PUT"}, {"/f/a.txt", "GET"}, {"/f/a.txt", "HEAD"}, {"/f", "GET"}}) {
@@ -356,20 +359,21 @@ TEST_CASE("CORS of a route: preflights about its requests, whoever serves OPTION
   CHECK(preflight("/f/a.txt", "DELETE").body == "mine");
   CHECK(preflight("/other", "PUT").body == "mine");
   CHECK(preflight("/put", "BREW").body == "mine");
-  CHECK(ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n").body == "mine");
-  CHECK(ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\nAccess-Control-Request-Method: PUT\r\n\r\n").body == "mine");
+  CHECK(answer_to(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n").body == "mine");
+  CHECK(answer_to(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\nAccess-Control-Request-Method: PUT\r\n\r\n").body ==
+        "mine");
   // What is written before it comes before it.
   CHECK(preflight("/closed", "PUT").status == 403);
 
   const Answer too_large =
-      ask(server, "GET /f/a.txt HTTP/1.1\r\nHost: a\r\n" + origin + "Content-Length: 5\r\n\r\nabcde");
+      answer_to(server, "GET /f/a.txt HTTP/1.1\r\nHost: a\r\n" + origin + "Content-Length: 5\r\n\r\nabcde");
   CHECK(too_large.status == 413);
   CHECK(too_large.field("Access-Control-Allow-Origin") == "https://a.example");
   CHECK(too_large.field("X-Rest") == "ra.txt");
-  const Answer no_length = ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n");
+  const Answer no_length = answer_to(server, "PUT /put HTTP/1.1\r\nHost: a\r\n" + origin + "\r\n");
   CHECK(no_length.status == 411);
   CHECK(no_length.field("Access-Control-Allow-Origin") == "https://a.example");
-  const Answer slash = ask(server, get("/f", origin));
+  const Answer slash = answer_to(server, get("/f", origin));
   CHECK(slash.status == 301);
   CHECK(slash.field("Access-Control-Allow-Origin") == "https://a.example");
 }
@@ -388,23 +392,23 @@ TEST_CASE("a route's filters stand around its 405 and its OPTIONS, its gate does
                                     *http::CorsPolicy::make({.origins = {"https://a.example"}, .methods = {"PUT"}}))}});
   HttpServer server(std::move(routes));
   for (int i = 0; i < 3; ++i) {
-    const Answer no = ask(server, get("/put"));
+    const Answer no = answer_to(server, get("/put"));
     CHECK(no.status == 405);
     CHECK(no.field("Allow") == "PUT, OPTIONS");
     CHECK(no.field("X-Route") == "one");
-    const Answer options = ask(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n\r\n");
+    const Answer options = answer_to(server, "OPTIONS /put HTTP/1.1\r\nHost: a\r\n\r\n");
     CHECK(options.status == 204);
     CHECK(options.field("Allow") == "PUT, OPTIONS");
     CHECK(options.field("X-Route") == "one");
-    CHECK(ask(server,
-              "OPTIONS /put HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
-              "Access-Control-Request-Method: PUT\r\n\r\n")
+    CHECK(answer_to(server,
+                    "OPTIONS /put HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
+                    "Access-Control-Request-Method: PUT\r\n\r\n")
               .field("Access-Control-Allow-Methods") == "PUT");
   }
   // Three preflights have taken no token.
-  CHECK(ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 200);
-  CHECK(ask(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 429);
-  CHECK(ask(server, get("/none")).field("X-Route").empty());
+  CHECK(answer_to(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 200);
+  CHECK(answer_to(server, "PUT /put HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status == 429);
+  CHECK(answer_to(server, get("/none")).field("X-Route").empty());
 }
 
 TEST_CASE("an answer with variables becomes no markup and no field of its reader's", "[integration][http][filters]") {
@@ -418,13 +422,13 @@ TEST_CASE("an answer with variables becomes no markup and no field of its reader
   json.body = *Template::parse("{\"q\": \"${query}\"}");
   HttpServer server({route("/json", *http::make_template_respond_handler(std::move(json))),
                      route("/*", *http::make_template_respond_handler(std::move(page)))});
-  const Answer html = ask(server, get("/%3Cscript%3E%0d%0aX-Evil:1"));
+  const Answer html = answer_to(server, get("/%3Cscript%3E%0d%0aX-Evil:1"));
   CHECK(html.status == 404);
   CHECK(html.body == "<p>no /&lt;script&gt;\r\nX-Evil:1 for 127.0.0.1, $5</p>");
   CHECK(html.field("X-Asked") == "/<script>%0D%0AX-Evil:1");
   CHECK(html.field("X-Evil").empty());
-  CHECK(ask(server, get("/json?a='b'")).body == "{\"q\": \"?a='b'\"}");
-  CHECK(ask(server, "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n", true).field("Content-Length") ==
+  CHECK(answer_to(server, get("/json?a='b'")).body == "{\"q\": \"?a='b'\"}");
+  CHECK(answer_to(server, "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n", true).field("Content-Length") ==
         std::to_string(std::string_view("<p>no /x for 127.0.0.1, $5</p>").size()));
   http::TemplateRespondOptions bad;
   bad.status = 99;

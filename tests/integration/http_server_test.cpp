@@ -3,17 +3,17 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
 
-#include "core/base/log.hpp"
 #include "core/context/context.hpp"
 #include "core/context/waits.hpp"
 #include "core/metric/registry.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/kept_log.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -28,13 +28,6 @@ http::ServerOptions with_timeouts(const http::Timeouts& timeouts) {
   http::ServerOptions options;
   options.timeouts = timeouts;
   return options;
-}
-bool eventually(const std::function<bool()>& holds) {
-  for (int i = 0; i < 5000; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(1ms);
-  }
-  return false;
 }
 
 }  // namespace
@@ -348,19 +341,8 @@ TEST_CASE("a half-closed client gets its answer", "[integration][http]") {
   }
 }
 
-namespace {
-std::mutex logged_mutex;
-std::string logged;
-void keep_log(LogLevel /*level*/, std::string_view line) noexcept {
-  const std::lock_guard guard(logged_mutex);
-  logged += line;
-  logged += '\n';
-}
-}  // namespace
-
 TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][http]") {
-  logged.clear();
-  set_log_sink(&keep_log);
+  const KeptLog log;
   metric::Registry registry;
   metric::Counter& panics = registry.counter(registry.family({.name = "test_panics_total", .help = "x"}));
   http::ServerOptions options;
@@ -399,9 +381,8 @@ TEST_CASE("a handler that throws answers 500, and life goes on", "[integration][
   CHECK(split->status == 500);
   CHECK(split->field("Set-Cookie").empty());
   (void)server.stop(std::chrono::seconds(5));
-  set_log_sink(nullptr);
-  CHECK(logged.find("handler of /throw threw: std::runtime_error: oops; thrown at:\n") != std::string::npos);
-  CHECK(logged.find("handler of /int threw: exception of type int; thrown at:\n") != std::string::npos);
+  CHECK(log.holds("handler of /throw threw: std::runtime_error: oops; thrown at:\n"));
+  CHECK(log.holds("handler of /int threw: exception of type int; thrown at:\n"));
 }
 
 TEST_CASE("stop: running requests finish, idle connections close, stragglers are cut", "[integration][http]") {

@@ -23,7 +23,7 @@ http::ServerOptions with_grace(std::chrono::nanoseconds grace) {
   return options;
 }
 
-std::vector<http::Route> routes() {
+std::vector<http::Route> hello_echo_and_pieces() {
   return {{.spec = {.path = "/"}, .handler = hello()},
           {.spec = {.path = "/echo"}, .handler = http::make_echo_handler()},
           {.spec = {.path = "/pieces"}, .handler = handler([](http::Exchange& ex) -> Result<void> {
@@ -52,7 +52,7 @@ class Stopping {
 }  // namespace
 
 TEST_CASE("from the beginning of a stop every answer says that it is the connection's last", "[integration][stop]") {
-  HttpServer server(routes());
+  HttpServer server(hello_echo_and_pieces());
   HttpClient early(server.port());
   CHECK(early.ask(get("/")).value_or(Answer{}).field("Connection").empty());
   server.server().begin_stop();
@@ -74,7 +74,7 @@ TEST_CASE("from the beginning of a stop every answer says that it is the connect
 }
 
 TEST_CASE("a stop between a request's head and its answer: the answer says so", "[integration][stop]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_pieces();
   std::atomic<int> waiting{0};
   std::atomic<bool> go_on{false};
   const auto wait = [&] {
@@ -115,7 +115,7 @@ TEST_CASE("a stop between a request's head and its answer: the answer says so", 
 
 TEST_CASE("an answer that promised to go on before a stop, and ends after it: the next request is served",
           "[integration][stop]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_pieces();
   std::atomic<bool> go_on{false};
   all.push_back({.spec = {.path = "/stream"}, .handler = streams_when(go_on)});
   HttpServer server(std::move(all), with_grace(1h));
@@ -149,7 +149,7 @@ TEST_CASE("an answer that promised to go on before a stop, and ends after it: th
 }
 
 TEST_CASE("a connection that a stop parts from ends in order, also for who was just asking", "[integration][stop]") {
-  HttpServer server(routes(), with_grace(0ns));
+  HttpServer server(hello_echo_and_pieces(), with_grace(0ns));
   HttpClient crossing(server.port());
   HttpClient leaving(server.port());
   REQUIRE(crossing.ask(get("/")).has_value());
@@ -167,7 +167,7 @@ TEST_CASE("a connection that a stop parts from ends in order, also for who was j
 }
 
 TEST_CASE("a stop's deadline closes who is idle, and cuts who is not", "[integration][stop]") {
-  std::vector<http::Route> all = routes();
+  std::vector<http::Route> all = hello_echo_and_pieces();
   HttpServer server(std::move(all), with_grace(1h));
   std::vector<std::unique_ptr<HttpClient>> idle;
   for (int i = 0; i < 200; ++i) {

@@ -23,7 +23,7 @@ using namespace fiberd::test;
 namespace {
 
 /// What one fiber reads the other sends back, piece by piece, each at once; a few may be on their way.
-Result<void> echo(http::Exchange& ex) {
+Result<void> echo_by_two(http::Exchange& ex) {
   if (const auto begun = ex.begin({}); !begun) return begun;
   sync::Channel<std::string> pieces(4);
   std::atomic<bool> dead{false};
@@ -52,7 +52,7 @@ Result<void> echo(http::Exchange& ex) {
   return wrong ? Result<void>(fail(wrong)) : ex.end();
 }
 
-std::string body_of(std::size_t size) {
+std::string letters(std::size_t size) {
   std::string body(size, '\0');
   for (std::size_t i = 0; i < size; ++i) body[i] = static_cast<char>('a' + (i * 2654435761U >> 16U) % 26);
   return body;
@@ -68,10 +68,10 @@ std::shared_ptr<const http::Site> site(std::string body, std::uint32_t header_si
 }  // namespace
 
 TEST_CASE("two fibers: what is sent comes back while more is sent, however it is framed", "[http][exchange]") {
-  http::Route r = route("/", handler(echo));
+  http::Route r = route("/", handler(echo_by_two));
   r.body_size = std::uint64_t{64} << 20U;
   HttpServer server({std::move(r)});
-  const std::string body = body_of(std::size_t{8} << 20U);
+  const std::string body = letters(std::size_t{8} << 20U);
   for (const bool chunked : {false, true}) {
     for (const char* const expect : {"", "Expect: 100-continue\r\n"}) {
       CAPTURE(chunked, expect);
@@ -101,7 +101,7 @@ TEST_CASE("two fibers: what is sent comes back while more is sent, however it is
 }
 
 TEST_CASE("two fibers: a client that sends more only when the answer to the last piece has come", "[http][exchange]") {
-  HttpServer server({route("/", handler(echo))});
+  HttpServer server({route("/", handler(echo_by_two))});
   HttpClient client(server.port());
   for (const char* const expect : {"", "Expect: 100-continue\r\n"}) {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n" + std::string(expect) + "\r\n");

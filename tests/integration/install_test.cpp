@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 const std::string kConsumer = FIBERD_SOURCE_DIR "/tests/integration/consumer";
 
-void must(const std::vector<std::string>& command) {
+void must_run(const std::vector<std::string>& command) {
   const Finished done = run(command, 300s);
   INFO(command[0] << " " << command[1] << "\n" << done.output << done.errors);
   REQUIRE(done.code == 0);
@@ -49,22 +49,23 @@ std::vector<std::string> files_below(const fs::path& root) {
   return found;
 }
 
+// Of undefined behaviour, too, which the compiler says nothing about.
+const bool kSanitizedBuild = std::string_view(FIBERD_SANITIZED) != "";
+
 bool has(const std::vector<std::string>& files, std::string_view end) {
   for (const std::string& file : files)
     if (file.ends_with(end)) return true;
   return false;
 }
 
-const bool kSanitized = std::string_view(FIBERD_SANITIZED) != "";
-
 }  // namespace
 
 TEST_CASE("a program outside of the tree is built against what was installed, and runs", "[integration][install]") {
-  if (kSanitized) return;  // compilers are slow enough without
+  if (kSanitizedBuild) return;  // compilers are slow enough without
   const TemporaryDirectory directory;
   const std::string made = directory.path() + "/made";
   const std::string moved = directory.path() + "/moved";
-  must({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", made});
+  must_run({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", made});
   fs::rename(made, moved);
   const std::vector<std::string> files = files_below(moved);
   for (const char* file :
@@ -98,8 +99,8 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
   }
 
   const std::string build = directory.path() + "/build";
-  must(configure(kConsumer, build, {"-DCMAKE_PREFIX_PATH=" + moved}));
-  must({FIBERD_CMAKE, "--build", build});
+  must_run(configure(kConsumer, build, {"-DCMAKE_PREFIX_PATH=" + moved}));
+  must_run({FIBERD_CMAKE, "--build", build});
   const std::string program = build + "/greeter";
   Daemon daemon(
       "admin: {address: \"127.0.0.1:0\"}\n"
@@ -123,10 +124,10 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
 
 TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[integration][install]") {
   const std::string component = GENERATE("core", "development");
-  if (kSanitized && component != "core") return;
+  if (kSanitizedBuild && component != "core") return;
   const TemporaryDirectory directory;
   const std::string prefix = directory.path() + "/prefix";
-  must({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", prefix, "--component", component});
+  must_run({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", prefix, "--component", component});
   CHECK_FALSE(fs::exists(prefix + "/bin"));
   const std::vector<std::string> files = files_below(prefix);
   CHECK(has(files, "/libfiberd_core.a"));
@@ -173,8 +174,8 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
                   "target_compile_options(own PRIVATE -g1)\n"
                   "target_link_libraries(own PRIVATE fiberd::core)\n");
   const std::string build = directory.path() + "/build";
-  must(configure(directory.path(), build, {"-DCMAKE_PREFIX_PATH=" + prefix}));
-  must({FIBERD_CMAKE, "--build", build});
+  must_run(configure(directory.path(), build, {"-DCMAKE_PREFIX_PATH=" + prefix}));
+  must_run({FIBERD_CMAKE, "--build", build});
   const Finished ran = run({build + "/own"});
   CHECK(ran.code == 0);
   // Exported functions of the program are named in its traces; of others addr2line knows, as docs/handlers.md says.
@@ -200,7 +201,7 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
   directory.write("CMakeLists.txt",
                   "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\nfind_package(fiberd REQUIRED)\n"
                   "if(NOT TARGET fiberd::core)\n  message(FATAL_ERROR \"no core\")\nendif()\n");
-  must(configure(directory.path(), directory.path() + "/third", {"-DCMAKE_PREFIX_PATH=" + prefix}));
+  must_run(configure(directory.path(), directory.path() + "/third", {"-DCMAKE_PREFIX_PATH=" + prefix}));
   directory.write("CMakeLists.txt",
                   "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
                   "find_package(fiberd REQUIRED COMPONENTS daemon)\n");
@@ -211,10 +212,10 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
 }
 
 TEST_CASE("cmake --install installs nothing where something is not built, and says what", "[integration][install]") {
-  if (kSanitized) return;
+  if (kSanitizedBuild) return;
   const TemporaryDirectory directory;
   const std::string build = directory.path() + "/build";
-  must(configure(FIBERD_SOURCE_DIR, build, {"-DFIBERD_TESTS=OFF"}));
+  must_run(configure(FIBERD_SOURCE_DIR, build, {"-DFIBERD_TESTS=OFF"}));
   const auto install = [&](const std::vector<std::string>& more) {
     std::vector<std::string> command{FIBERD_CMAKE, "--install", build, "--prefix", directory.path() + "/prefix"};
     command.insert(command.end(), more.begin(), more.end());
@@ -257,7 +258,7 @@ TEST_CASE("cmake --install installs nothing where something is not built, and sa
 }
 
 TEST_CASE("fiberd is a part of another project, and is configured without Catch2", "[integration][install]") {
-  if (kSanitized) return;
+  if (kSanitizedBuild) return;
   const TemporaryDirectory directory;
   const std::string root = FIBERD_SOURCE_DIR;
   directory.write("CMakeLists.txt",
@@ -271,7 +272,8 @@ TEST_CASE("fiberd is a part of another project, and is configured without Catch2
                       "target_link_libraries(part PRIVATE fiberd::daemon)\n");
   const std::string build = directory.path() + "/build";
   // As a part it has no tests, so it does not look for Catch2 either.
-  must(configure(directory.path(), build, {"-DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON"}));
-  must({FIBERD_CMAKE, "--build", build, "--target", "part"});
-  must(configure(root, directory.path() + "/alone", {"-DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON", "-DFIBERD_TESTS=OFF"}));
+  must_run(configure(directory.path(), build, {"-DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON"}));
+  must_run({FIBERD_CMAKE, "--build", build, "--target", "part"});
+  must_run(
+      configure(root, directory.path() + "/alone", {"-DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON", "-DFIBERD_TESTS=OFF"}));
 }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/free_port.hpp"
 #include "tests/support/http_fixture.hpp"
@@ -49,18 +50,12 @@ std::string listeners(const std::string& mode, const std::string& timeouts = "{}
          mode + ", tcp: {echo: {}}}\n";
 }
 
-std::string body_of(HttpClient& client) {
-  const auto answer = client.receive();
-  return answer ? std::to_string(answer->status) + " " + answer->body : "nothing";
-}
 /// What a connection that begins with `header` is answered.
-std::string ask(std::uint16_t port, const std::string& header) {
+std::string ask_behind(std::uint16_t port, const std::string& header) {
   HttpClient client(port);
   client.send(header + get("/"));
-  return body_of(client);
+  return answer_of(client);
 }
-/// It sends nothing back, but an end.
-bool is_closed(HttpClient& client) { return !client.more() && client.rest().empty(); }
 
 double refused(const Daemon& daemon, const std::string& listener, const std::string& reason) {
   return daemon.metric("fiberd_proxy_protocol_refused_total{listener=\"" + listener + "\",reason=\"" + reason + "\"}")
@@ -97,39 +92,40 @@ std::string ask_from_elsewhere(std::uint16_t port, const std::string& bytes) {
 TEST_CASE("behind a proxy HTTP sees the client, by either version", "[integration][daemon][proxy_protocol]") {
   Daemon daemon(listeners("any"));
   const std::uint16_t web = daemon.port("web");
-  CHECK(ask(web, v1(7)) == "200 203.0.113.7");
-  CHECK(ask(web, "PROXY TCP6 2001:db8::1 2001:db8::2 12345 443\r\n") == "200 2001:db8::1");
-  CHECK(ask(web, v2(0x21, 0x11, v4_body(8))) == "200 203.0.113.8");
-  CHECK(ask(web, v2(0x21, 0x21, kV6Body)) == "200 2001:db8::1");
+  CHECK(ask_behind(web, v1(7)) == "200 203.0.113.7");
+  CHECK(ask_behind(web, "PROXY TCP6 2001:db8::1 2001:db8::2 12345 443\r\n") == "200 2001:db8::1");
+  CHECK(ask_behind(web, v2(0x21, 0x11, v4_body(8))) == "200 203.0.113.8");
+  CHECK(ask_behind(web, v2(0x21, 0x21, kV6Body)) == "200 2001:db8::1");
   // With names, checksums and padding behind the addresses, up to what a header may have.
-  CHECK(ask(web, v2(0x21, 0x11, v4_body(9) + tlv(1, "h2") + tlv(2, "a.example") + tlv(4, std::string(2000, '\0')))) ==
+  CHECK(ask_behind(web,
+                   v2(0x21, 0x11, v4_body(9) + tlv(1, "h2") + tlv(2, "a.example") + tlv(4, std::string(2000, '\0')))) ==
         "200 203.0.113.9");
-  CHECK(ask(web, v2(0x21, 0x11, v4_body(9) + std::string(4096 - 16 - 12, 'x'))) == "200 203.0.113.9");
+  CHECK(ask_behind(web, v2(0x21, 0x11, v4_body(9) + std::string(4096 - 16 - 12, 'x'))) == "200 203.0.113.9");
   // Nobody is named: the peer itself.
-  CHECK(ask(web, "PROXY UNKNOWN\r\n") == "200 127.0.0.1");
-  CHECK(ask(web, "PROXY UNKNOWN whatever it is\r\n") == "200 127.0.0.1");
-  CHECK(ask(web, v2(0x20, 0x00, "")) == "200 127.0.0.1");
-  CHECK(ask(web, v2(0x20, 0x11, v4_body(7))) == "200 127.0.0.1");
-  CHECK(ask(web, v2(0x21, 0x00, tlv(4, "padding"))) == "200 127.0.0.1");
+  CHECK(ask_behind(web, "PROXY UNKNOWN\r\n") == "200 127.0.0.1");
+  CHECK(ask_behind(web, "PROXY UNKNOWN whatever it is\r\n") == "200 127.0.0.1");
+  CHECK(ask_behind(web, v2(0x20, 0x00, "")) == "200 127.0.0.1");
+  CHECK(ask_behind(web, v2(0x20, 0x11, v4_body(7))) == "200 127.0.0.1");
+  CHECK(ask_behind(web, v2(0x21, 0x00, tlv(4, "padding"))) == "200 127.0.0.1");
   CHECK(begun(daemon, "web", "v1") == 4);
   CHECK(begun(daemon, "web", "v2") == 7);
   CHECK(begun(daemon, "web", "none") == 0);
   // For who is let in it is the client, too; and it stays one's for all requests of a connection.
-  CHECK(ask(web, v1(66)).starts_with("403"));
+  CHECK(ask_behind(web, v1(66)).starts_with("403"));
   HttpClient kept(web);
   kept.send(v1(7) + get("/") + get("/"));
-  CHECK(body_of(kept) == "200 203.0.113.7");
-  CHECK(body_of(kept) == "200 203.0.113.7");
+  CHECK(answer_of(kept) == "200 203.0.113.7");
+  CHECK(answer_of(kept) == "200 203.0.113.7");
   kept.send(get("/"));
-  CHECK(body_of(kept) == "200 203.0.113.7");
+  CHECK(answer_of(kept) == "200 203.0.113.7");
   // What a field says counts if the client whom the header names is a proxy, too.
   const std::string field = get("/", "X-Forwarded-For: 198.51.100.1\r\n");
   HttpClient client(web);
   client.send(v1(7) + field);
-  CHECK(body_of(client) == "200 203.0.113.7");
+  CHECK(answer_of(client) == "200 203.0.113.7");
   HttpClient proxy(web);
   proxy.send("PROXY TCP4 127.0.0.1 192.0.2.1 12345 443\r\n" + field);
-  CHECK(body_of(proxy) == "200 198.51.100.1");
+  CHECK(answer_of(proxy) == "200 198.51.100.1");
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
   CHECK(daemon.stop() == 0);
   CHECK(daemon.process().output().find("203.0.113.8 - - [") != std::string::npos);
@@ -142,7 +138,7 @@ TEST_CASE("a PROXY header may come byte by byte, and what is behind it is the co
   for (const std::string& header : {v1(7), v2(0x21, 0x11, v4_body(7)), padded}) {
     HttpClient web(daemon.port("web"));
     for (const char c : header + get("/")) REQUIRE(web.send({&c, 1}));
-    CHECK(body_of(web) == "200 203.0.113.7");
+    CHECK(answer_of(web) == "200 203.0.113.7");
     HttpClient tcp(daemon.port("tcp"));
     for (const char c : header) REQUIRE(tcp.send({&c, 1}));
     REQUIRE(tcp.send("hello"));
@@ -201,8 +197,8 @@ TEST_CASE("a version that is not asked for is refused", "[integration][daemon][p
   Daemon daemon(listeners(first ? "v1" : "v2"));
   const std::string one = v1(7);
   const std::string two = v2(0x21, 0x11, v4_body(7));
-  CHECK(ask(daemon.port("web"), first ? one : two) == "200 203.0.113.7");
-  CHECK(ask(daemon.port("web"), first ? two : one) == "nothing");
+  CHECK(ask_behind(daemon.port("web"), first ? one : two) == "200 203.0.113.7");
+  CHECK(ask_behind(daemon.port("web"), first ? two : one) == "nothing");
   CHECK(eventually([&] { return refused(daemon, "web", "other_version") == 1; }));
   CHECK(daemon.stop() == 0);
 }
@@ -222,7 +218,7 @@ TEST_CASE("PROXY headers that drip are bounded in time and hold no fiber", "[int
   for (const auto& client : all) CHECK(is_closed(*client));
   CHECK(refused(daemon, "web", "timeout") == kMany);
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"web\"}") == 0; }));
-  CHECK(ask(daemon.port("web"), v1(7)) == "200 203.0.113.7");
+  CHECK(ask_behind(daemon.port("web"), v1(7)) == "200 203.0.113.7");
   CHECK(daemon.stop() == 0);
 }
 
@@ -234,7 +230,7 @@ TEST_CASE("who is no trusted proxy is never believed", "[integration][daemon][pr
   CHECK(ask_from_elsewhere(daemon.port("tcp"), v1(7) + "hello").empty());
   CHECK(refused(daemon, "web", "untrusted") == 3);
   CHECK(refused(daemon, "tcp", "untrusted") == 1);
-  CHECK(ask(daemon.port("web"), v1(7)) == "200 203.0.113.7");
+  CHECK(ask_behind(daemon.port("web"), v1(7)) == "200 203.0.113.7");
   CHECK(daemon.stop() == 0);
 }
 
@@ -242,14 +238,14 @@ TEST_CASE("where PROXY headers are optional, connections without one are served 
           "[integration][daemon][proxy_protocol]") {
   Daemon daemon(listeners("optional"));
   const std::uint16_t web = daemon.port("web");
-  CHECK(ask(web, "") == "200 127.0.0.1");
-  CHECK(ask(web, v1(7)) == "200 203.0.113.7");
-  CHECK(ask(web, v2(0x21, 0x11, v4_body(7))) == "200 203.0.113.7");
+  CHECK(ask_behind(web, "") == "200 127.0.0.1");
+  CHECK(ask_behind(web, v1(7)) == "200 203.0.113.7");
+  CHECK(ask_behind(web, v2(0x21, 0x11, v4_body(7))) == "200 203.0.113.7");
   // A method that begins as a header does; an empty line, as the other version does.
   HttpClient like_one(web);
   for (const char c : std::string("PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n")) REQUIRE(like_one.send({&c, 1}));
-  CHECK(body_of(like_one).starts_with("501"));
-  CHECK(ask(web, "\r\n") == "200 127.0.0.1");
+  CHECK(answer_of(like_one).starts_with("501"));
+  CHECK(ask_behind(web, "\r\n") == "200 127.0.0.1");
   HttpClient tcp(daemon.port("tcp"));
   tcp.send("PRO");
   tcp.finish_sending();
@@ -281,16 +277,16 @@ TEST_CASE("limits count clients, and the proxy for none of them", "[integration]
     open.back()->send(bytes);
     return *open.back();
   };
-  CHECK(body_of(come("web", v1(1) + get("/"))) == "200 203.0.113.1");
-  CHECK(body_of(come("web", v1(2) + get("/"))) == "200 203.0.113.2");
+  CHECK(answer_of(come("web", v1(1) + get("/"))) == "200 203.0.113.1");
+  CHECK(answer_of(come("web", v1(2) + get("/"))) == "200 203.0.113.2");
   CHECK(is_closed(come("web", v1(1) + get("/"))));
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"address_limit\"}") == 1);
   // The proxy's own, by name of nobody: as many as it likes.
-  for (int i = 0; i < 3; ++i) CHECK(body_of(come("web", v2(0x20, 0, "") + get("/"))) != "nothing");
+  for (int i = 0; i < 3; ++i) CHECK(answer_of(come("web", v2(0x20, 0, "") + get("/"))) != "nothing");
   // A place is free again when its connection has gone.
   open.erase(open.begin());
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"web\"}") == 4; }));
-  CHECK(body_of(come("web", v1(1) + get("/"))).starts_with("429"));  // who has had his one request
+  CHECK(answer_of(come("web", v1(1) + get("/"))).starts_with("429"));  // who has had his one request
   CHECK(come("tcp", v1(1) + "x").more());
   CHECK(come("tcp", v1(2) + "x").more());
   CHECK(is_closed(come("tcp", v1(1) + "x")));
@@ -359,20 +355,20 @@ TEST_CASE("reloads change what connections begin with, also for those whose head
   };
   HttpClient kept(web);
   kept.send(get("/"));
-  CHECK(body_of(kept) == "200 127.0.0.1");
+  CHECK(answer_of(kept) == "200 127.0.0.1");
   reload(listeners("any"));
-  CHECK(ask(web, v1(7)) == "200 203.0.113.7");
-  CHECK(ask(web, "") == "nothing");
+  CHECK(ask_behind(web, v1(7)) == "200 203.0.113.7");
+  CHECK(ask_behind(web, "") == "nothing");
   kept.send(get("/"));
-  CHECK(body_of(kept) == "200 127.0.0.1");
+  CHECK(answer_of(kept) == "200 127.0.0.1");
   HttpClient waiting(web);
   waiting.send("PROXY TCP4 203.0.113.7 192");
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"web\"}") == 2; }));
   reload(listeners("off"));
-  CHECK(ask(web, "") == "200 127.0.0.1");
-  CHECK(ask(web, v1(7)).starts_with("400"));
+  CHECK(ask_behind(web, "") == "200 127.0.0.1");
+  CHECK(ask_behind(web, v1(7)).starts_with("400"));
   waiting.send(".0.2.1 12345 443\r\n" + get("/"));
-  CHECK(body_of(waiting) == "200 203.0.113.7");
+  CHECK(answer_of(waiting) == "200 203.0.113.7");
   // One that waits when its listener goes has a moment, and no more.
   reload(listeners("any"));
   HttpClient late(web);

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const char* const kConfig =
+const char* const kEchoes =
     "runtime: {gomaxprocs: 1}\n"  // another Processor might have the right to some stacks left, and be asked by chance
     "admin: {address: \"127.0.0.1:0\"}\n"
     "shutdown: {timeout: 20s}\n"
@@ -38,7 +38,7 @@ TEST_CASE("when the stacks are out the admin listener answers, refusals are coun
           "[integration][daemon][stacks]") {
   Daemon::Options options;
   options.environment = {{"FIBERDEBUG", "guard=mprotect,max_map_count=1500"}};
-  Daemon daemon(kConfig, options);
+  Daemon daemon(kEchoes, options);
   CHECK(daemon.metric("fiberd_stacks_limit") == (1500 - 187) / 2);
 
   // A request that is under way, then connections until one is refused.

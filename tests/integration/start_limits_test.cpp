@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::string kConfig =
+const std::string kLoggingSite =
     "runtime: {gomaxprocs: 2}\n"
     "admin: {address: \"127.0.0.1:0\"}\n"
     "listeners:\n"
@@ -70,7 +70,7 @@ void check(const Outcome& outcome, const std::string& limit) {
 
 TEST_CASE("the start under few descriptors works or names the limit", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   bool started = false;
   // Below 4 the loader finds no libraries.
   for (unsigned n = 4; n <= 40; n += n < 28 ? 1 : 4) {
@@ -83,7 +83,7 @@ TEST_CASE("the start under few descriptors works or names the limit", "[integrat
 
 TEST_CASE("a start under too few descriptors says how many it needs", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   static constexpr std::string_view kSays = "files may be open, and with this configuration ";
   unsigned needed = 0;
   for (unsigned n = 40; n > 4 && needed == 0; --n) {
@@ -101,7 +101,7 @@ TEST_CASE("a start under too few descriptors says how many it needs", "[integrat
 TEST_CASE("the start under few threads works or names the limit", "[integration][daemon][limits]") {
   if (::getuid() != 0) return;  // the limit counts all that its user runs; only we can have one of our own
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   std::filesystem::permissions(directory.path(), std::filesystem::perms(0755));
   const unsigned user = 1'000'000 + static_cast<unsigned>(::getpid());
   if (run(Process::Options{.arguments = {FIBERD_BINARY, "check", file}, .user = user}).code != 0) {
@@ -121,7 +121,7 @@ TEST_CASE("the start under few threads works or names the limit", "[integration]
 TEST_CASE("the start in little address space works or names the limit", "[integration][daemon][limits]") {
   if (kSanitized) return;  // whose shadow is larger
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   bool started = false;
   for (const std::uint64_t kib :
        {14'000U, 16'000U, 20'000U, 30'000U, 40'000U, 60'000U, 100'000U, 250'000U, 300'000U, 400'000U, 1'000'000U}) {
@@ -140,7 +140,7 @@ TEST_CASE("the start in little address space works or names the limit", "[integr
 
 TEST_CASE("a log that may not grow is no reason to die", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   const std::string log = directory.path() + "/log";
   const std::string access = directory.path() + "/access";
   Process daemon({.arguments = {FIBERD_BINARY, "-c", file, "--set", "log.output=" + log, "--set",
@@ -162,7 +162,7 @@ TEST_CASE("a log that may not grow is no reason to die", "[integration][daemon][
 TEST_CASE("standard descriptors that are closed are nobody else's", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
   const std::string admin = directory.path() + "/admin";
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   for (const std::vector<int>& closed : {std::vector{0}, std::vector{1}, std::vector{2}, std::vector{0, 1, 2}}) {
     Process daemon(
         {.arguments = {FIBERD_BINARY, "-c", file, "--set", "admin.address=unix:" + admin}, .closed = closed});
@@ -184,7 +184,7 @@ TEST_CASE("standard descriptors that are closed are nobody else's", "[integratio
 
 TEST_CASE("signals that the parent ignored and blocked stop and reopen all the same", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   Process daemon({.arguments = {FIBERD_BINARY, "-c", file},
                   .ignored = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1, SIGALRM, SIGSEGV, SIGABRT}});
   REQUIRE(eventually([&] { return daemon.errors().find(" started: ") != std::string::npos; }));
@@ -196,7 +196,7 @@ TEST_CASE("signals that the parent ignored and blocked stop and reopen all the s
 
 TEST_CASE("an environment that is empty or odd starts", "[integration][daemon][limits]") {
   const TemporaryDirectory directory;
-  const std::string file = directory.write("fiberd.yaml", kConfig);
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   check(try_start({.arguments = {"env", "-i", FIBERD_BINARY, "-c", file}}), "");
   check(try_start({.arguments = {FIBERD_BINARY, "-c", file},
                    .environment = {{"LC_ALL", "no_such.locale"},
@@ -212,7 +212,7 @@ TEST_CASE("an environment that is empty or odd starts", "[integration][daemon][l
 TEST_CASE("fewer descriptors than connections: a warning with numbers and the remedy",
           "[integration][daemon][limits]") {
   {
-    Daemon daemon(kConfig, {.open_files = 300});
+    Daemon daemon(kLoggingSite, {.open_files = 300});
     const std::string log = daemon.log();
     INFO(log);
     CHECK(log.find("warning the limits on connections add up to 10000, but of the 300 files") != std::string::npos);
@@ -220,7 +220,7 @@ TEST_CASE("fewer descriptors than connections: a warning with numbers and the re
     CHECK(log.find("limits.connections") != std::string::npos);
     CHECK(daemon.stop() == 0);
   }
-  Daemon enough(kConfig, {.open_files = 300, .arguments = {"--set", "listeners[0].http.limits.connections=200"}});
+  Daemon enough(kLoggingSite, {.open_files = 300, .arguments = {"--set", "listeners[0].http.limits.connections=200"}});
   CHECK(enough.log().find("add up to") == std::string::npos);
   CHECK(enough.stop() == 0);
 }
@@ -228,8 +228,9 @@ TEST_CASE("fewer descriptors than connections: a warning with numbers and the re
 TEST_CASE("an address space that is below the need is said, though the start worked", "[integration][daemon][limits]") {
   if (kSanitized) return;
   const TemporaryDirectory directory;
-  const Outcome outcome = try_start({.arguments = {FIBERD_BINARY, "run", "-c", directory.write("fiberd.yaml", kConfig)},
-                                     .limits = {{RLIMIT_AS, std::uint64_t{330} << 20U}}});
+  const Outcome outcome =
+      try_start({.arguments = {FIBERD_BINARY, "run", "-c", directory.write("fiberd.yaml", kLoggingSite)},
+                 .limits = {{RLIMIT_AS, std::uint64_t{330} << 20U}}});
   check(outcome, "address space");
   if (outcome.started) CHECK(outcome.errors.find("is 330 MiB, but the daemon needs 336 MiB") != std::string::npos);
 }

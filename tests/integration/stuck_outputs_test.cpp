@@ -21,7 +21,7 @@ namespace {
 constexpr auto kTimeout = 8s;
 
 /// With an access log on stdout and the admin listener at a path that is known without reading the log.
-std::string config(const std::string& admin) {
+std::string logging_site(const std::string& admin) {
   return "admin: {address: \"unix:" + admin +
          "\"}\n"
          "shutdown: {timeout: " +
@@ -33,7 +33,7 @@ std::string config(const std::string& admin) {
          "    http: {access_log: {format: common}, routes: [{path: /*, respond: {body: hello}}]}\n";
 }
 
-std::string ask(const std::string& socket, const std::string& path) {
+std::string ask_by_curl(const std::string& socket, const std::string& path) {
   return run({"curl", "-sS", "--max-time", "10", "--unix-socket", socket, "http://a" + path}).output;
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("a log that nobody reads does not stop the stop: stdout, stderr, or bo
           "[integration][daemon][logs]") {
   const TemporaryDirectory directory;
   const std::string admin = directory.path() + "/admin";
-  const std::string file = directory.write("fiberd.yaml", config(admin));
+  const std::string file = directory.write("fiberd.yaml", logging_site(admin));
   struct Case {
     const char* what;
     bool out, err;
@@ -65,11 +65,11 @@ TEST_CASE("a log that nobody reads does not stop the stop: stdout, stderr, or bo
     Process daemon({.arguments = {FIBERD_BINARY, "run", "-c", file},
                     .out = c.out ? pipe.writer() : -1,
                     .err = c.err ? pipe.writer() : -1});
-    REQUIRE(eventually([&] { return ask(admin, "/readyz") == "ready\n"; }, 20s));
+    REQUIRE(eventually([&] { return ask_by_curl(admin, "/readyz") == "ready\n"; }, 20s));
     // A line of the log (and one of the access log, where it is a request to the listener): there is no room for them.
     daemon.signal(SIGHUP);
     daemon.signal(SIGUSR1);
-    REQUIRE(ask(admin, "/readyz") == "ready\n");
+    REQUIRE(ask_by_curl(admin, "/readyz") == "ready\n");
     daemon.signal(SIGTERM);
     CHECK(daemon.wait(kTimeout) == 0);
   }
@@ -80,9 +80,9 @@ TEST_CASE("access lines that nobody reads are dropped, counted and said; request
   auto pipe = std::make_unique<FullPipe>();
   const TemporaryDirectory directory;
   const std::string admin = directory.path() + "/admin";
-  Daemon daemon(config(admin), {.out = pipe->writer()});
+  Daemon daemon(logging_site(admin), {.out = pipe->writer()});
   const auto dropped = [&] {
-    const std::string page = "\n" + ask(admin, "/metrics");
+    const std::string page = "\n" + ask_by_curl(admin, "/metrics");
     const std::string name = "\nfiberd_access_log_dropped_total{listener=\"web\"} ";
     const std::size_t at = page.find(name);
     return at == std::string::npos ? -1.0 : std::strtod(page.c_str() + at + name.size(), nullptr);
@@ -134,11 +134,11 @@ TEST_CASE("a FIFO needs no reader: the start does not wait, and who reads later 
   REQUIRE(::mkfifo(log.c_str(), 0600) == 0);
   REQUIRE(::mkfifo(access.c_str(), 0600) == 0);
   const std::string admin = directory.path() + "/admin";
-  std::string text = config(admin);
+  std::string text = logging_site(admin);
   text.replace(text.find("format: common"), 14, "format: common, output: " + access);
   const std::string file = directory.write("fiberd.yaml", "log: {output: " + log + "}\n" + text);
   Process daemon({.arguments = {FIBERD_BINARY, "run", "-c", file}});
-  REQUIRE(eventually([&] { return ask(admin, "/readyz") == "ready\n"; }, 20s));
+  REQUIRE(eventually([&] { return ask_by_curl(admin, "/readyz") == "ready\n"; }, 20s));
 
   const int reader = ::open(log.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   REQUIRE(reader >= 0);
@@ -158,7 +158,7 @@ TEST_CASE("log.output: stdout is the stream, and no file of that name", "[integr
   const TemporaryDirectory directory;
   for (const char* const output : {"stdout", "/dev/stdout"}) {
     const std::string file = directory.write(
-        "fiberd.yaml", "log: {output: " + std::string(output) + "}\n" + config(directory.path() + "/admin"));
+        "fiberd.yaml", "log: {output: " + std::string(output) + "}\n" + logging_site(directory.path() + "/admin"));
     CHECK(run({FIBERD_BINARY, "check", file}).code == 0);
     Process daemon({.arguments = {FIBERD_BINARY, "run", "-c", file}, .directory = directory.path()});
     CHECK(eventually([&] { return daemon.output().find(" started: ") != std::string::npos; }));
@@ -174,8 +174,8 @@ TEST_CASE("log.output: stdout is the stream, and no file of that name", "[integr
 
 TEST_CASE("what ends a start is said on the terminal too, where the log is a file", "[integration][daemon][logs]") {
   const TemporaryDirectory directory;
-  const Daemon other(config(directory.path() + "/other"));
-  std::string text = config(directory.path() + "/admin");
+  const Daemon other(logging_site(directory.path() + "/other"));
+  std::string text = logging_site(directory.path() + "/admin");
   const std::string taken = "127.0.0.1:" + std::to_string(other.port("web"));
   text.replace(text.find("127.0.0.1:0"), 11, taken);
   const std::string log = directory.path() + "/log";
@@ -213,7 +213,7 @@ TEST_CASE("a reader that is slow does not make a stop fail: what is not written 
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
   const TemporaryDirectory directory;
-  std::string text = config(directory.path() + "/admin");
+  std::string text = logging_site(directory.path() + "/admin");
   text.replace(text.find("timeout: 8s"), 11, "timeout: 2s");
   Daemon daemon(text, {.out = ends[1]});
   ::close(ends[1]);

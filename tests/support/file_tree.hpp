@@ -66,22 +66,23 @@ inline std::vector<http::Route> routes(const Tree& tree, http::OpenFilesOptions 
                {.root = tree.root().string(), .kept = std::make_shared<http::OpenFiles>(keep)})}};
 }
 
-/// Leaves the process without a descriptor while it lives.
-class NoDescriptors {
+/// Leaves the process without a descriptor while it lives, but for those that it closes itself: whatever their numbers
+/// are, they can be had again.
+class FullDescriptorTable {
  public:
-  NoDescriptors() {
+  FullDescriptorTable() {
     if (::getrlimit(RLIMIT_NOFILE, &before_) != 0) throw std::runtime_error("getrlimit");
     rlimit low = before_;
     low.rlim_cur = 512;
     if (::setrlimit(RLIMIT_NOFILE, &low) != 0) throw std::runtime_error("setrlimit");
     for (int fd = ::dup(STDERR_FILENO); fd >= 0; fd = ::dup(STDERR_FILENO)) fill_.push_back(fd);
   }
-  ~NoDescriptors() {
+  ~FullDescriptorTable() {
     for (const int fd : fill_) ::close(fd);
     (void)::setrlimit(RLIMIT_NOFILE, &before_);
   }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
+  FullDescriptorTable(const FullDescriptorTable&) = delete;
+  FullDescriptorTable& operator=(const FullDescriptorTable&) = delete;
 
  private:
   rlimit before_{};

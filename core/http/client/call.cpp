@@ -19,10 +19,6 @@ static constexpr std::size_t kBodyRoom = 16 * 1024;
 /// How long a write that gets nowhere waits until it looks whether the server has answered meanwhile.
 static constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(100);
 
-static bool is_own_timeout(const std::error_code& error) noexcept {
-  return error == std::make_error_code(std::errc::timed_out);
-}
-
 /// The connection has ended under us. Whether the server has seen what was sent is open.
 static bool is_dead(const std::error_code& error) noexcept {
   return error == client_errc::closed_before_answer || error == std::errc::connection_reset ||

@@ -9,10 +9,6 @@
 
 namespace fiberd::http::client_detail {
 
-static bool is_own_timeout(const std::error_code& error) noexcept {
-  return error == std::make_error_code(std::errc::timed_out);
-}
-
 /// Whether the answer's head has come while the request is still being sent. Never waits: an interim answer, or half
 /// of a head, is no reason to stop sending, for the rest may come only when the body has.
 Result<bool> ClientCall::has_answered() {

@@ -8,11 +8,6 @@
 
 namespace fiberd::http {
 
-/// A deadline of our own, and not the context's nor the kernel's patience.
-static bool is_own_timeout(const std::error_code& error) noexcept {
-  return error == std::make_error_code(std::errc::timed_out);
-}
-
 tl::expected<ClientStream, ConnectFailure> connect_client(const context::Context& ctx, const net::Resolver& resolver,
                                                           std::string_view host, std::uint16_t port,
                                                           const std::optional<net::Endpoint>& endpoint,

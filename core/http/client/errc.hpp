@@ -55,6 +55,10 @@ enum class client_errc {  // NOLINT: named like std::errc
 /// Whether it was the answer's syntax that was refused: nobody knows where it ends, and what sent it is no HTTP server
 /// or has been talked into lying.
 [[nodiscard]] bool is_malformed(const std::error_code& error) noexcept;
+/// What a wait of this client says when its own deadline has passed: neither the context's nor the kernel's patience.
+[[nodiscard]] inline bool is_own_timeout(const std::error_code& error) noexcept {
+  return error == std::make_error_code(std::errc::timed_out);
+}
 /// "head_timeout", …; "malformed" for the rules. For logs and labels.
 [[nodiscard]] std::string_view token_of(client_errc code) noexcept;
 

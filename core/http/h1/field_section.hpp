@@ -19,11 +19,6 @@
 
 namespace fiberd::http {
 
-inline const char* skip(const char* p, const char* end, std::uint8_t bits) noexcept {
-  while (p != end && is_class(*p, bits)) ++p;
-  return p;
-}
-
 /// To the first byte that may not stand in a field value. Values are most of a head, so sixteen bytes at a time.
 inline const char* skip_value(const char* p, const char* end) noexcept {
 #if defined(__SSE2__)

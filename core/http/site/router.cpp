@@ -69,7 +69,7 @@ std::uint32_t Router::Table::most_specific(std::string_view path, bool& add_slas
   std::uint32_t best = kNone;
   for (std::size_t i = 0; i < path.size() && i < longest; ++i) {
     h = step(h, path[i]);
-    if (path[i] == '/') {
+    if (path[i] == '/' && ((prefix_sizes >> ((i + 1) & 63U)) & 1U) != 0) {
       if (const std::uint32_t e = find(h, path.substr(0, i + 1), true); e != kNone) best = e;
     }
   }
@@ -89,6 +89,7 @@ void Router::Table::index() {
     while (slots[i] != kNone) i = (i + 1) & (slots.size() - 1);
     slots[i] = e;
     longest = std::max(longest, entries[e].path.size());
+    if (entries[e].prefix) prefix_sizes |= std::uint64_t{1} << (entries[e].path.size() & 63U);
   }
   for (Entry& entry : entries) {
     const std::string_view path = entry.path;

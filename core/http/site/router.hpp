@@ -80,6 +80,7 @@ class Router {
     std::vector<Entry> entries;
     std::vector<std::uint32_t> slots;  // open addressing, size a power of two
     std::size_t longest = 0;
+    std::uint64_t prefix_sizes = 0;  // bit n: there is a prefix of n bytes, modulo 64
     [[nodiscard]] std::uint32_t find(std::uint64_t hash, std::string_view path, bool prefix) const noexcept;
     [[nodiscard]] std::uint32_t find_below(std::uint64_t hash, std::string_view path) const noexcept;
     /// `add_slash`: it is the prefix whose name without its slash `path` is.

@@ -108,7 +108,7 @@ Result<std::shared_ptr<net::UdpSocket>> Service::bind_udp(const net::Endpoint& e
   return std::make_shared<net::UdpSocket>(std::move(*socket));
 }
 
-Result<void> Service::read(std::shared_ptr<net::UdpSocket> socket) {
+Result<void> Service::read(const std::shared_ptr<net::UdpSocket>& socket) {
   udp_.push_back(socket);
   const auto spawned = udp_readers_.go("aggregate udp", [this, socket] { intake_.read_datagrams(*socket); });
   if (spawned) return {};

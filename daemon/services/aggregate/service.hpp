@@ -47,7 +47,7 @@ class Service {
   [[nodiscard]] Result<void> start();
   /// Takes what is sent to `socket`, from now until leave() or stop(). On a fiber, one at a time with the two. Error:
   /// spawn's. Throws std::bad_alloc.
-  [[nodiscard]] Result<void> read(std::shared_ptr<net::UdpSocket> socket);
+  [[nodiscard]] Result<void> read(const std::shared_ptr<net::UdpSocket>& socket);
   /// What has arrived at `socket` is taken; then it closes.
   void leave(net::UdpSocket& socket) noexcept;
   /// Who serves connections; null without TCP.

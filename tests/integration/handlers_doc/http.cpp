@@ -13,6 +13,8 @@
 using namespace fiberd;
 using namespace std::chrono_literals;
 
+// The page calls a handler hello, and so do the tests another one.
+namespace fiberd::handlers_doc {
 namespace {
 
 Result<void> hello(http::Exchange& exchange) {
@@ -124,3 +126,5 @@ TEST_CASE("docs/handlers.md: filters", "[integration][docs]") {
   CHECK(count->good() == 3);
   CHECK(count->bad() == 1);
 }
+
+}  // namespace fiberd::handlers_doc

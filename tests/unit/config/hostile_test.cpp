@@ -4,6 +4,7 @@
 #include <random>
 
 #include "config/config.hpp"
+#include "tests/unit/config/loading.hpp"
 
 using namespace fiberd::config;
 using namespace std::chrono_literals;
@@ -15,8 +16,6 @@ std::string repeat(std::string_view text, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out += text;
   return out;
 }
-
-const std::string kListener = "listeners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
 
 /// The first diagnostic; empty when there is none.
 std::string first(const std::string& yaml) {

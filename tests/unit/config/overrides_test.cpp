@@ -2,28 +2,10 @@
 #include <catch2/catch.hpp>
 
 #include "config/config.hpp"
+#include "tests/unit/config/loading.hpp"
 
 using namespace fiberd::config;
 using namespace std::chrono_literals;
-
-namespace {
-
-std::string all(const Outcome& outcome) {
-  std::string text;
-  for (const Diagnostic& d : outcome.diagnostics) text += d.to_string() + "\n";
-  return text;
-}
-
-Outcome load(const std::string& text, const std::vector<std::string>& overrides = {}) {
-  return load_text(text, "f.yaml", overrides);
-}
-
-/// One HTTP listener with a route's text.
-std::string with_route(const std::string& route) {
-  return "listeners:\n- name: w\n  address: \"127.0.0.1:80\"\n  http:\n    routes:\n    - " + route + "\n";
-}
-
-}  // namespace
 
 TEST_CASE("--set replaces one key", "[config]") {
   const std::string base = with_route("{path: /, echo: {}}");

@@ -14,21 +14,16 @@
 #include "config/environment.hpp"
 #include "config/handlers.hpp"
 #include "config/reload.hpp"
+#include "tests/unit/config/loading.hpp"
 
 using namespace fiberd::config;
 using namespace std::chrono_literals;
 
 namespace {
 
-std::string all(const Outcome& outcome) {
-  std::string text;
-  for (const Diagnostic& d : outcome.diagnostics) text += d.to_string() + "\n";
-  return text;
-}
-
 /// Keys that this version knows and refuses are read all the same: what is tried here is how.
-Outcome load(const std::string& yaml, const std::string& source = "f.yaml",
-             const std::vector<std::string>& overrides = {}) {
+Outcome read_all(const std::string& yaml, const std::string& source = "f.yaml",
+                 const std::vector<std::string>& overrides = {}) {
   Outcome o = load_text(yaml, source, overrides);
   o.diagnostics.erase(std::remove_if(o.diagnostics.begin(), o.diagnostics.end(),
                                      [](const Diagnostic& d) {
@@ -37,8 +32,6 @@ Outcome load(const std::string& yaml, const std::string& source = "f.yaml",
                       o.diagnostics.end());
   return o;
 }
-
-const std::string kListener = "listeners: [{name: t, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
 
 /// A route with `keys`, in line 5 from column 7 on.
 std::string route(const std::string& keys) {
@@ -205,12 +198,12 @@ TEST_CASE("a variable's value is text: never a list, a key or nothing", "[config
   CHECK(o.config.listeners[0].backlog == 77);
   CHECK(http_of(o).server == "[a, b]");
   // An unset one is told once, where it stands, and not what follows from it.
-  check_alone(load("listeners:\n- {name: t, address: \"${FIBERD_TEST_NOT}\", tcp: {echo: {}}}\n"), "f.yaml:2:22",
+  check_alone(read_all("listeners:\n- {name: t, address: \"${FIBERD_TEST_NOT}\", tcp: {echo: {}}}\n"), "f.yaml:2:22",
               "listeners[0].address", "the environment has no FIBERD_TEST_NOT");
-  check_alone(load("runtime: {gomaxprocs: \"${FIBERD_TEST_NOT}\"}\n" + kListener), "f.yaml:1:23", "runtime.gomaxprocs",
-              "the environment has no");
-  check_alone(load("runtime: {gomaxprocs: \"${FIBERD_TEST_S}\"}\n" + kListener), "f.yaml:1:23", "runtime.gomaxprocs",
-              "\"[a, b]\" is no whole number");
+  check_alone(read_all("runtime: {gomaxprocs: \"${FIBERD_TEST_NOT}\"}\n" + kListener), "f.yaml:1:23",
+              "runtime.gomaxprocs", "the environment has no");
+  check_alone(read_all("runtime: {gomaxprocs: \"${FIBERD_TEST_S}\"}\n" + kListener), "f.yaml:1:23",
+              "runtime.gomaxprocs", "\"[a, b]\" is no whole number");
 }
 
 TEST_CASE("filters are read in the order in which they are written", "[config][filters]") {
@@ -220,8 +213,8 @@ TEST_CASE("filters are read in the order in which they are written", "[config][f
       "level: {gzip: 9}, types: [Text/*], min_size: 2KiB}, cors: {origins: [\"https://*.a.example\", "
       "\"http://localhost:3000\"], methods: [PUT], headers: [\"*\"], expose: [X-A], credentials: true, max_age: 1h}, "
       "basic_auth: {file: /etc/users, realm: here}, headers: {set: {X-A: b}, add: {X-B: c}, remove: [Server]}";
-  const Outcome listener = load(http(keys));
-  const Outcome of_route = load(route(keys));
+  const Outcome listener = read_all(http(keys));
+  const Outcome of_route = read_all(route(keys));
   INFO(all(listener) << all(of_route));
   REQUIRE(listener.ok());
   REQUIRE(of_route.ok());
@@ -244,10 +237,10 @@ TEST_CASE("filters are read in the order in which they are written", "[config][f
   CHECK(std::get<BasicAuthFilter>(f[8]).realm == "here");
   CHECK(std::get<HeadersFilter>(f[9]).remove == std::vector<std::string>{"Server"});
   // The other way round is the other order.
-  const Outcome turned = load(http("headers: {set: {A: b}}, allow: [10.0.0.0/8]"));
+  const Outcome turned = read_all(http("headers: {set: {A: b}}, allow: [10.0.0.0/8]"));
   CHECK(http_of(turned).filters.at(0).index() == 0);
   CHECK(http_of(turned).filters.at(1).index() == 1);
-  const Outcome defaults = load(http("compress: {}"));
+  const Outcome defaults = read_all(http("compress: {}"));
   REQUIRE(defaults.ok());
   CHECK(std::get<CompressFilter>(http_of(defaults).filters.at(0)).codings.size() == 3);
 }
@@ -306,7 +299,7 @@ TEST_CASE("filters: what is wrong is said with its place", "[config][filters]") 
       {"access_log: {format: jsn}", 27, "access_log.format", "did you mean json?"},
   };
   for (const Wrong& wrong : cases) {
-    const Outcome o = load(route(wrong.keys));
+    const Outcome o = read_all(route(wrong.keys));
     INFO(wrong.keys);
     check_alone(o, "f.yaml:5:" + std::to_string(wrong.column), "listeners[0].http.routes[0]." + wrong.key,
                 wrong.message);
@@ -323,7 +316,7 @@ TEST_CASE("ranges of addresses", "[config][filters]") {
 }
 
 TEST_CASE("access logs: what is read and what is refused", "[config][access_log]") {
-  const Outcome o = load(
+  const Outcome o = read_all(
       "listeners:\n- name: w\n  address: \"127.0.0.1:0\"\n  http:\n    access_log: {format: template, template: "
       "\"${client} ${status} $$\", output: stderr, sample: 1/4, only: [errors, 3xx, 200], not_paths: /healthz}\n"
       "    routes:\n    - {path: /a, echo: {}, access_log: {sample: 0.5, only: 404}}\n"
@@ -374,7 +367,7 @@ TEST_CASE("access logs: what is read and what is refused", "[config][access_log]
       {"only: errors", "only", "none is set"},
   };
   for (const Wrong& wrong : cases) {
-    const Outcome refused = load(http("access_log: {" + wrong.keys + "}"));
+    const Outcome refused = read_all(http("access_log: {" + wrong.keys + "}"));
     INFO(wrong.keys << "\n" << all(refused));
     REQUIRE(refused.diagnostics.size() == 1);
     CHECK(refused.diagnostics[0].line == 4);
@@ -385,7 +378,7 @@ TEST_CASE("access logs: what is read and what is refused", "[config][access_log]
 
 TEST_CASE("request variables in redirects, fields and bodies", "[config][variables]") {
   const auto location = [](const std::string& text) {
-    return load(
+    return read_all(
         "listeners:\n- name: w\n  address: \"127.0.0.1:0\"\n  http: {routes: [{path: /, redirect: {location: \"" +
         text + "\"}}]}\n");
   };
@@ -421,7 +414,7 @@ TEST_CASE("request variables in redirects, fields and bodies", "[config][variabl
     CHECK(o.diagnostics[0].key == "listeners[0].http.routes[0].redirect.location");
     CHECK(o.diagnostics[0].message.find(message) != std::string::npos);
   }
-  const Outcome body = load(
+  const Outcome body = read_all(
       "listeners:\n- name: w\n  address: \"127.0.0.1:0\"\n  http: {routes: [{path: /, respond: {body: \"${nme}\", "
       "headers: {X-A: \"$query_string\"}}}]}\n");
   INFO(all(body));
@@ -429,7 +422,7 @@ TEST_CASE("request variables in redirects, fields and bodies", "[config][variabl
   CHECK(body.diagnostics[0].key == "listeners[0].http.routes[0].respond.body");
   CHECK(body.diagnostics[1].key == "listeners[0].http.routes[0].respond.headers.X-A");
   CHECK(body.diagnostics[1].message.find("${query}") != std::string::npos);
-  const Outcome page = load(
+  const Outcome page = read_all(
       "listeners:\n- name: w\n  address: \"127.0.0.1:0\"\n  http: {routes: [{path: /, respond: {status: 404}}, {path: "
       "/b, respond: {status: 404, body: x}}, {path: /c, respond: {}}]}\n");
   REQUIRE(page.ok());
@@ -439,7 +432,7 @@ TEST_CASE("request variables in redirects, fields and bodies", "[config][variabl
 }
 
 TEST_CASE("several addresses, and what connections begin with", "[config][listeners]") {
-  const Outcome o = load(
+  const Outcome o = read_all(
       "trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: [\"127.0.0.1:7\", \"[::1]:7\", \"unix:/x\"], "
       "mode: "
       "0600, proxy_protocol: v2, tcp: {echo: {}}}\n");
@@ -451,55 +444,58 @@ TEST_CASE("several addresses, and what connections begin with", "[config][listen
   CHECK(o.config.listeners[0].address == "127.0.0.1:7");
   CHECK(o.config.listeners[0].proxy_protocol == ProxyProtocol::v2);
   CHECK(o.config.trusted_proxies.texts == std::vector<std::string>{"10.0.0.0/8"});
-  const Outcome both = load("listeners:\n- {name: a, address: [\"0.0.0.0:7\", \"[::]:7\"], tcp: {echo: {}}}\n");
+  const Outcome both = read_all("listeners:\n- {name: a, address: [\"0.0.0.0:7\", \"[::]:7\"], tcp: {echo: {}}}\n");
   REQUIRE(both.ok());
   CHECK(both.config.listeners[0].addresses[1].ipv6_only);
   CHECK_FALSE(both.config.listeners[0].ipv6_only);
   const std::string head = "listeners:\n- {name: a, tcp: {echo: {}}, address: ";
-  check_alone(load(head + "[\":7\", \"0.0.0.0:7\"]}\n"), "f.yaml:2:46", "listeners[0].address[1]", "the same address");
-  check_alone(load(head + "[\"127.0.0.1:7\", \":7\"]}\n"), "f.yaml:2:55", "listeners[0].address[1]",
+  check_alone(read_all(head + "[\":7\", \"0.0.0.0:7\"]}\n"), "f.yaml:2:46", "listeners[0].address[1]",
+              "the same address");
+  check_alone(read_all(head + "[\"127.0.0.1:7\", \":7\"]}\n"), "f.yaml:2:55", "listeners[0].address[1]",
               "is every IPv4 address");
-  check_alone(load(head + "[\"unix:/a/../x\", \"unix:/x\"]}\n"), "f.yaml:2:56", "listeners[0].address[1]",
+  check_alone(read_all(head + "[\"unix:/a/../x\", \"unix:/x\"]}\n"), "f.yaml:2:56", "listeners[0].address[1]",
               "the same path");
-  check_alone(load(head + "[\"127.0.0.1:7\", \"\"]}\n"), "f.yaml:2:55", "listeners[0].address[1]", "is empty");
-  check_alone(load(head + "[\"127.0.0.1:7\", nowhere]}\n"), "f.yaml:2:55", "listeners[0].address[1]", "no port");
-  check_alone(load(head + "[]}\n"), "f.yaml:2:39", "listeners[0].address", "is required");
-  check_alone(load(head + "\":7\", proxy_protocol: any}\n"), "f.yaml:2:61", "listeners[0].proxy_protocol",
+  check_alone(read_all(head + "[\"127.0.0.1:7\", \"\"]}\n"), "f.yaml:2:55", "listeners[0].address[1]", "is empty");
+  check_alone(read_all(head + "[\"127.0.0.1:7\", nowhere]}\n"), "f.yaml:2:55", "listeners[0].address[1]", "no port");
+  check_alone(read_all(head + "[]}\n"), "f.yaml:2:39", "listeners[0].address", "is required");
+  check_alone(read_all(head + "\":7\", proxy_protocol: any}\n"), "f.yaml:2:61", "listeners[0].proxy_protocol",
               "needs trusted_proxies");
-  check_alone(load("trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: \":7\", proxy_protocol: any, "
-                   "aggregate: {protocol: udp}}\n"),
+  check_alone(read_all("trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: \":7\", proxy_protocol: any, "
+                       "aggregate: {protocol: udp}}\n"),
               "f.yaml:3:44", "listeners[0].proxy_protocol", "is for tcp");
   // Behind a proxy the clients of a Unix socket have addresses.
   const std::string by_unix = "trusted_proxies: [\"unix:\"]\nlisteners:\n- {name: a, address: \"unix:/x\", ";
   const std::string limit = "tcp: {echo: {}, limits: {connections_per_address: 5}}}\n";
-  CHECK(load(by_unix + "proxy_protocol: any, " + limit).ok());
-  check_alone(load(by_unix + limit), "f.yaml:3:83", "listeners[0].tcp.limits.connections_per_address", "have none");
+  CHECK(read_all(by_unix + "proxy_protocol: any, " + limit).ok());
+  check_alone(read_all(by_unix + limit), "f.yaml:3:83", "listeners[0].tcp.limits.connections_per_address", "have none");
   const std::string by_address = "rate_limit: {rate: 1/s, key: address}";
   const std::string tcp = "tcp: {echo: {}, " + by_address + "}}\n";
-  CHECK(load(by_unix + "proxy_protocol: any, " + tcp).ok());
-  check_alone(load(by_unix + tcp), "f.yaml:3:78", "listeners[0].tcp.rate_limit.key", "share one bucket");
+  CHECK(read_all(by_unix + "proxy_protocol: any, " + tcp).ok());
+  check_alone(read_all(by_unix + tcp), "f.yaml:3:78", "listeners[0].tcp.rate_limit.key", "share one bucket");
   // Of requests a field tells it, if who comes over the socket is trusted to write it.
   const auto web = [&](const std::string& all, const std::string& route) {
     return "http: {" + all + "routes: [{path: /, echo: {}" + route + "}]}}\n";
   };
-  CHECK(load(by_unix + web(by_address + ", ", ", " + by_address)).ok());
-  CHECK(load(by_unix + web("rate_limit: {rate: 1/s, key: \"header:X-Key\"}, forwarded: off, ", "")).ok());
-  check_alone(load(by_unix + web("forwarded: off, ", ", " + by_address)), "f.yaml:3:114",
+  CHECK(read_all(by_unix + web(by_address + ", ", ", " + by_address)).ok());
+  CHECK(read_all(by_unix + web("rate_limit: {rate: 1/s, key: \"header:X-Key\"}, forwarded: off, ", "")).ok());
+  check_alone(read_all(by_unix + web("forwarded: off, ", ", " + by_address)), "f.yaml:3:114",
               "listeners[0].http.routes[0].rate_limit.key", "share one bucket");
   const std::string untrusted = "trusted_proxies: [10.0.0.0/8]\nlisteners:\n- {name: a, address: \"unix:/x\", ";
-  check_alone(load(untrusted + web(by_address + ", ", "")), "f.yaml:3:69", "listeners[0].http.rate_limit.key",
+  check_alone(read_all(untrusted + web(by_address + ", ", "")), "f.yaml:3:69", "listeners[0].http.rate_limit.key",
               "share one bucket");
-  CHECK(load("listeners:\n- {name: a, address: [\"unix:/x\", \":7\"], " + tcp).ok());
+  CHECK(read_all("listeners:\n- {name: a, address: [\"unix:/x\", \":7\"], " + tcp).ok());
   // An aggregate does not send to itself at any of its addresses.
-  CHECK(all(load("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
-                 "\"127.0.0.1:8\"}]}}\n"))
-            .find("is this listener itself") != std::string::npos);
-  check_alone(load("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]",
+  CHECK(
+      all(read_all("listeners:\n- {name: a, address: [\"127.0.0.1:7\", \"127.0.0.1:8\"], aggregate: {flush: [{statsd: "
+                   "\"127.0.0.1:8\"}]}}\n"))
+          .find("is this listener itself") != std::string::npos);
+  check_alone(read_all("trusted_proxies: [10.0.0.0/8, x]\n" + kListener), "f.yaml:1:31", "trusted_proxies[1]",
               "not a range");
 }
 
 TEST_CASE("media types that are added", "[config][mime]") {
-  const Outcome o = load(http("mime_types: {.WebManifest: application/manifest+json, .a: \"text/x; charset=utf-8\"}"));
+  const Outcome o =
+      read_all(http("mime_types: {.WebManifest: application/manifest+json, .a: \"text/x; charset=utf-8\"}"));
   INFO(all(o));
   REQUIRE(o.ok());
   CHECK(http_of(o).mime_types.at(0).first == ".webmanifest");
@@ -509,7 +505,7 @@ TEST_CASE("media types that are added", "[config][mime]") {
                                                         {".a: text/*", "not a media type"},
                                                         {".a.b: text/x", "write .b"},
                                                         {".a: text/x, .A: text/y", "a second type"}}) {
-    const Outcome refused = load(http("mime_types: {" + types + "}"));
+    const Outcome refused = read_all(http("mime_types: {" + types + "}"));
     INFO(types << "\n" << all(refused));
     REQUIRE(refused.diagnostics.size() == 1);
     CHECK(refused.diagnostics[0].message.find(message) != std::string::npos);
@@ -517,7 +513,7 @@ TEST_CASE("media types that are added", "[config][mime]") {
 }
 
 TEST_CASE("filters of a program that does not have them", "[config][filters]") {
-  Outcome o = load(route("filters: [mine, yuors, web]"));
+  Outcome o = read_all(route("filters: [mine, yuors, web]"));
   REQUIRE(o.ok());
   check_handlers(o, {.http = {"web"}, .tcp = {}, .filters = {"mine", "yours"}});
   INFO(all(o));
@@ -528,8 +524,8 @@ TEST_CASE("filters of a program that does not have them", "[config][filters]") {
 }
 
 TEST_CASE("what cannot change while the daemon runs is named with its place", "[config][reload]") {
-  const Outcome before = load("runtime: {stack_size: 256KiB, gomaxprocs: 2}\nlog: {level: info}\n" + kListener);
-  const Outcome after = load(
+  const Outcome before = read_all("runtime: {stack_size: 256KiB, gomaxprocs: 2}\nlog: {level: info}\n" + kListener);
+  const Outcome after = read_all(
       "log: {level: error}\nadmin: {address: \"127.0.0.1:9\"}\nruntime:\n  gomaxprocs: 1\n"
       "  stack_size: 128KiB\n  stack_guards: require\n" +
       kListener);

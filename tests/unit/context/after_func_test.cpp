@@ -10,18 +10,12 @@
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
 #include "tests/support/sanitized.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
 using context::Context;
-using runtime::Runtime;
 using runtime::Simulation;
-
-static std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 TEST_CASE("after_func runs once, on a fiber of its own, when the context is done", "[context][after]") {
   int runs = 0;
@@ -135,7 +129,7 @@ static std::atomic<int> refusals{0};
 TEST_CASE("an after_func for which there is no fiber is tried again, not lost", "[context][after]") {
   std::atomic<int> runs{0};
   refusals = 3;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->set_admission_hook([](std::string_view name) noexcept -> Result<void> {
     if (name == "after_func" && refusals.fetch_sub(1) > 0) return fail(std::errc::not_enough_memory);
     return {};
@@ -195,7 +189,7 @@ TEST_CASE("stop, cancel and the last handle race on two Processors", "[context][
   constexpr int kRounds = test::kThreadSanitizer ? 500 : 5'000;
   std::atomic<int> runs{0};
   std::atomic<int> stopped{0};
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     for (int d = 0; d < kDrivers; ++d)
       (void)runtime::spawn("driver", [&] {
         for (int i = 0; i < kRounds; ++i) {

@@ -13,19 +13,13 @@
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
 #include "tests/support/sanitized.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
 using context::Context;
 using context::errc;
-using runtime::Runtime;
 using runtime::Simulation;
-
-static std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 // A callee is given a Context, or what it waits on, and can end nothing by it.
 template <class T>
@@ -181,7 +175,7 @@ TEST_CASE("waits obey a context: sleep, blocking, use_fiber; one that is done wa
   std::error_code token;
   Result<int> value = 0;
   bool ran = false;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     const auto sleeping = context::with_cancel(context::background());
     (void)runtime::spawn("cancel", [c = sleeping.cancel] { c(); });
     slept = error_of(context::sleep(sleeping.context, 1h));
@@ -274,7 +268,7 @@ TEST_CASE("deadlines, cancels and destruction on two Processors", "[context]") {
   constexpr int kFibers = 400;
   std::atomic<int> ended{0};
   std::atomic<int> wrong{0};
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     for (int i = 0; i < kFibers; ++i)
       (void)runtime::spawn("worker", [&, i] {
         const auto parent = context::with_timeout(context::background(), std::chrono::microseconds(i * 5));

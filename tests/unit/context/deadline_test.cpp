@@ -9,17 +9,11 @@
 #include "core/runtime/mem_stats.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
 using context::errc;
-using runtime::Runtime;
-
-static std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 TEST_CASE("a thousand deadlines that do not fire take no place in a timer heap, and their waits one", "[context]") {
   std::uint64_t before = 0;
@@ -27,7 +21,7 @@ TEST_CASE("a thousand deadlines that do not fire take no place in a timer heap, 
   std::uint64_t waited = 0;
   std::uint64_t fired = 0;
   int wrong = 0;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     before = runtime::read_mem_stats().timers_armed;
     const std::uint64_t fired_before = runtime::read_mem_stats().timers_fired;
     std::vector<context::Cancelable> all;
@@ -96,7 +90,7 @@ TEST_CASE("a deadline that passes while nobody waits is seen by whoever asks, an
 
 TEST_CASE("a fiber that never waits sees its deadline pass", "[context]") {
   std::error_code error;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     const auto c = context::with_timeout(context::background(), 2ms);
     const std::int64_t give_up = monotonic_now() + 10'000'000'000;
     while (!c.context.done() && monotonic_now() < give_up) {

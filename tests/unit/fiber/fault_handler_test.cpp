@@ -19,20 +19,20 @@ using namespace fiberd::fiber;
 
 namespace {
 
-StackPool* pool = nullptr;
+StackPool* guarded_pool = nullptr;
 SavedContext main_context;
 SavedContext fiber_context;
 
 bool describe(const void* address, OverflowInfo& info) noexcept {
-  const Stack* stack = pool->find_guard_hit(address);
+  const Stack* stack = guarded_pool->find_guard_hit(address);
   if (stack == nullptr) return false;
   info.fiber_id = 17;
   info.name = "deep one";
   info.file = "handlers.cpp";
   info.line = 123;
-  info.stack_size = pool->stack_size();
+  info.stack_size = guarded_pool->stack_size();
   info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
-  info.stack_top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
+  info.stack_top = reinterpret_cast<std::uintptr_t>(guarded_pool->end(*stack));
   return true;
 }
 
@@ -76,14 +76,14 @@ Death die_in(Entry entry) {
     signal(SIGABRT, SIG_DFL);
     auto made = StackPool::create({.stack_size = 64 * 1024});
     if (!made) _exit(2);
-    pool = made->get();
+    guarded_pool = made->get();
     const SignalStack signal_stack;
     if (!signal_stack.installed() || !install_fault_handler(&describe)) _exit(3);
     StackCache cache;
-    if (!pool->reserve(cache)) _exit(4);
-    Stack* stack = pool->acquire(cache);
+    if (!guarded_pool->reserve(cache)) _exit(4);
+    Stack* stack = guarded_pool->acquire(cache);
     init_thread_context(main_context);
-    init_context(fiber_context, pool->top(*stack), stack->base, entry, nullptr);
+    init_context(fiber_context, guarded_pool->top(*stack), stack->base, entry, nullptr);
     switch_context(main_context, fiber_context, thread_eh_globals());
     _exit(5);
   }

@@ -3,11 +3,12 @@
 #include <catch2/catch.hpp>
 #include <vector>
 
+#include "tests/unit/flow/times.hpp"
+
 using namespace fiberd;
 using namespace std::chrono_literals;
 using flow::CoDel;
-
-static constexpr std::int64_t kMs = 1'000'000;
+using test::kMs;
 
 TEST_CASE("CoDel drops after an interval above target, then ever more often (RFC 8289, 5.3)", "[codel]") {
   CoDel codel({.target = 5ms, .interval = 100ms});

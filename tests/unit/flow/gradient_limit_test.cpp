@@ -3,12 +3,12 @@
 #include <catch2/catch.hpp>
 
 #include "core/base/random.hpp"
+#include "tests/unit/flow/times.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
 using flow::GradientLimit;
-
-static constexpr std::int64_t kMs = 1'000'000;
+using test::kMs;
 
 /// Little's law: a server that does `capacity` at once in 10 ms; more only wait. The limit is used up always.
 static double settle(GradientLimit& limit, double capacity, int seconds, std::int64_t& now) {

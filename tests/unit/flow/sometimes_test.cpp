@@ -6,13 +6,14 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/flow/times.hpp"
+
 using namespace fiberd;
 using namespace std::chrono_literals;
 using flow::Sometimes;
+using test::kSecond;
 
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 std::vector<int> which(Sometimes& sometimes, int n, std::int64_t step_ns = 0) {
   std::vector<int> done;

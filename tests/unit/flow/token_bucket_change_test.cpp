@@ -13,25 +13,18 @@
 #include "core/runtime/runtime.hpp"
 #include "tests/support/sanitized.hpp"
 #include "tests/support/seeds.hpp"
+#include "tests/unit/flow/drain.hpp"
+#include "tests/unit/flow/times.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
 using flow::Reservation;
 using flow::TokenBucket;
+using test::drain;
+using test::kSecond;
+using test::kStart;
 
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::int64_t kStart = 7'777'777'777'777;
-
-std::int64_t drain(TokenBucket& bucket, std::int64_t now) {
-  std::int64_t n = 0;
-  for (;;) {
-    const std::int64_t there = bucket.available_at(now);
-    if (there == 0 || !bucket.try_take_at(now, there)) return n;
-    n += there;
-  }
-}
 
 bool about(std::chrono::nanoseconds is, std::chrono::nanoseconds wanted) {
   return is >= wanted - 10ns && is <= wanted + 10ns;

@@ -10,7 +10,9 @@
 #include "core/base/random.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/unit/flow/drain.hpp"
 #include "tests/unit/flow/seeds.hpp"
+#include "tests/unit/flow/times.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
@@ -18,21 +20,13 @@ using flow::errc;
 using flow::Reservation;
 using flow::TokenBucket;
 using runtime::Simulation;
+using test::drain;
+using test::kSecond;
+using test::kStart;
 
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kYear = 365 * 86'400 * kSecond;
-constexpr std::int64_t kStart = 7'777'777'777'777;  // some hours after boot
-
-std::int64_t drain(TokenBucket& bucket, std::int64_t now) {
-  std::int64_t n = 0;
-  for (;;) {
-    const std::int64_t there = bucket.available_at(now);
-    if (there == 0 || !bucket.try_take_at(now, there)) return n;
-    n += there;
-  }
-}
 
 }  // namespace
 

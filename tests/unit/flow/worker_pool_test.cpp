@@ -15,13 +15,11 @@
 
 using namespace fiberd;
 using namespace std::chrono_literals;
-using context::Context;
+using context::background;
 using flow::errc;
 using flow::WorkerPool;
 using runtime::Simulation;
 using Queued = WorkerPool::Queued;
-
-static Context background() { return context::background(); }
 
 TEST_CASE("jobs run on as many workers as allowed, and all of them run", "[worker_pool][simulation]") {
   int wrong = 0;

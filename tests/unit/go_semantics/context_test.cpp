@@ -24,9 +24,6 @@ using sync::WaitGroup;
 
 namespace {
 
-const std::error_code kReset = std::make_error_code(std::errc::connection_reset);
-const std::error_code kRefused = std::make_error_code(std::errc::connection_refused);
-
 bool is_canceled(const context::Context& ctx) { return ctx.err() == context::errc::canceled; }
 bool is_late(const context::Context& ctx) { return ctx.err() == context::errc::deadline_exceeded; }
 

@@ -22,11 +22,6 @@ using sync::Semaphore;
 using sync::WaitGroup;
 using Flights = sync::SingleFlight<std::string, int>;
 
-namespace {
-const std::error_code kReset = std::make_error_code(std::errc::connection_reset);
-const std::error_code kRefused = std::make_error_code(std::errc::connection_refused);
-}  // namespace
-
 TEST_CASE("go errgroup: without parts, and with parts that succeed: no error", "[go][errgroup]") {
   in_every_way([](Findings& found) {
     ErrorGroup none;

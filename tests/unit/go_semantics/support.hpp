@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "core/context/context.hpp"
@@ -22,6 +23,10 @@ namespace fiberd::go {
 
 using test::Findings;
 using Body = std::function<void(Findings& found)>;
+
+/// Two errors to be told apart.
+inline const std::error_code kReset = std::make_error_code(std::errc::connection_reset);
+inline const std::error_code kRefused = std::make_error_code(std::errc::connection_refused);
 
 /// The body on the main fiber of a simulation for each of `seeds` seeds.
 inline void in_simulation(std::uint64_t seeds, const Body& body) {

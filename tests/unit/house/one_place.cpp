@@ -7,8 +7,6 @@ namespace fiberd::house {
 
 namespace {
 
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
-
 /// Comments blanked, literals kept, and all white space one blank: code is found however it is broken into lines.
 std::string as_searched(std::string_view source) {
   std::string out;

@@ -1,38 +1,30 @@
 #include "tests/unit/house/one_place.hpp"
 
 #include <catch2/catch.hpp>
-#include <fstream>
-#include <iterator>
+
+#include "tests/unit/house/tree.hpp"
 
 namespace {
 
 namespace house = fiberd::house;
-
-const std::filesystem::path kRoot = FIBERD_SOURCE_DIR;
-
-std::string read(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  REQUIRE(stream);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
 
 bool refused(std::string_view source) { return !house::check_one_place("core/http/x.cpp", source).empty(); }
 
 }  // namespace
 
 TEST_CASE("shared mechanisms stand once") {
-  for (const std::string& path : house::sources_below(kRoot))
-    for (const house::Violation& violation : house::check_one_place(path, read(kRoot / path)))
+  for (const std::string& path : house::sources_below(house::kRoot))
+    for (const house::Violation& violation : house::check_one_place(path, house::read(house::kRoot / path)))
       FAIL_CHECK(violation.file << ": " << violation.what);
 }
 
 TEST_CASE("each mechanism is in its place, and a copy of that place is caught") {
   for (const house::Mechanism& m : house::mechanisms()) {
     std::string whole;
-    for (const std::string_view place : m.places) whole += read(kRoot / place);
+    for (const std::string_view place : m.places) whole += house::read(house::kRoot / place);
     INFO(m.what);
     CHECK(refused(whole));
-    CHECK(house::check_one_place(m.places.front(), read(kRoot / m.places.front())).empty());
+    CHECK(house::check_one_place(m.places.front(), house::read(house::kRoot / m.places.front())).empty());
   }
 }
 

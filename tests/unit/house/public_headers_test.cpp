@@ -4,29 +4,21 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "tests/unit/house/source_rules.hpp"
+#include "tests/unit/house/tree.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 namespace house = fiberd::house;
 
-const fs::path kRoot = FIBERD_SOURCE_DIR;
-
-std::string read(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  REQUIRE(stream);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
 std::vector<std::string> listed() {
   std::vector<std::string> names;
-  std::ifstream stream(kRoot / "deploy/cmake/public-headers.txt");
+  std::ifstream stream(house::kRoot / "deploy/cmake/public-headers.txt");
   for (std::string line; std::getline(stream, line);)
     if (!line.starts_with('#')) names.push_back(line);
   return names;
@@ -55,7 +47,7 @@ TEST_CASE("the list of public headers is sorted, and each is there") {
   CHECK(std::adjacent_find(names.begin(), names.end()) == names.end());
   for (const std::string& name : names) {
     INFO(name);
-    CHECK(fs::is_regular_file(kRoot / name));
+    CHECK(fs::is_regular_file(house::kRoot / name));
     CHECK(house::room_of(name));
   }
 }
@@ -63,7 +55,7 @@ TEST_CASE("the list of public headers is sorted, and each is there") {
 TEST_CASE("what the beginners' headers include is public") {
   const std::vector<std::string> names = listed();
   for (const char* umbrella : {"core/http/core.hpp", "daemon/fiberd.hpp"})
-    for (const house::Include& include : house::includes_of(read(kRoot / umbrella))) {
+    for (const house::Include& include : house::includes_of(house::read(house::kRoot / umbrella))) {
       INFO(umbrella << " includes " << include.name);
       CHECK(std::binary_search(names.begin(), names.end(), include.name));
     }
@@ -73,15 +65,15 @@ TEST_CASE("what documents and the programs of the tests include as installed is 
   const std::vector<std::string> names = listed();
   std::size_t seen = 0;
   const auto check = [&](const fs::path& file) {
-    for (const std::string& name : included_as_installed(read(file))) {
+    for (const std::string& name : included_as_installed(house::read(file))) {
       INFO(file << " includes " << name);
       CHECK(std::binary_search(names.begin(), names.end(), name));
       ++seen;
     }
   };
-  check(kRoot / "README.md");
+  check(house::kRoot / "README.md");
   for (const char* folder : {"docs", "tests/integration"})
-    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+    for (const auto& entry : fs::recursive_directory_iterator(house::kRoot / folder)) {
       const std::string extension = entry.path().extension().string();
       if (extension == ".md" || extension == ".cpp") check(entry.path());
     }

@@ -9,6 +9,9 @@
 #include <span>
 
 namespace fiberd::house {
+
+bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+
 namespace {
 
 using Rooms = std::vector<std::string_view>;
@@ -108,8 +111,6 @@ template <class Range>
 bool holds(const Range& range, std::string_view value) {
   return std::find(std::begin(range), std::end(range), value) != std::end(range);
 }
-
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
 bool covers(std::string_view header, std::string_view name) {
   return name.starts_with(header) && (name.size() == header.size() || name[header.size()] == '/');

@@ -25,6 +25,9 @@ struct Violation {
   std::string what;
 };
 
+/// Whether a name may hold it.
+[[nodiscard]] bool is_word(char c);
+
 /// The code of a source file: comments, string and character literals blanked out, lines kept. Include directives keep
 /// their names. Raw strings end at their own delimiter.
 [[nodiscard]] std::string code_only(std::string_view source);

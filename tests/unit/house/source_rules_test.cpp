@@ -2,30 +2,22 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <fstream>
-#include <iterator>
+
+#include "tests/unit/house/tree.hpp"
 
 namespace {
 
 namespace house = fiberd::house;
-
-const std::filesystem::path kRoot = FIBERD_SOURCE_DIR;
-
-std::string read(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  REQUIRE(stream);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
 
 bool refused(std::string_view path, std::string_view source) { return !house::check_source(path, source).empty(); }
 
 }  // namespace
 
 TEST_CASE("every source keeps to the arrows and fences") {
-  const std::vector<std::string> sources = house::sources_below(kRoot);
+  const std::vector<std::string> sources = house::sources_below(house::kRoot);
   REQUIRE(sources.size() > 50);  // else the root is wrong, and all would pass
   for (const std::string& path : sources) {
-    for (const house::Violation& violation : house::check_source(path, read(kRoot / path))) {
+    for (const house::Violation& violation : house::check_source(path, house::read(house::kRoot / path))) {
       FAIL_CHECK(violation.file << ":" << violation.line << ": " << violation.what);
     }
   }
@@ -34,12 +26,12 @@ TEST_CASE("every source keeps to the arrows and fences") {
 // What shows that such a header compiles alone; others are compiled for it by the test headers_alone.
 TEST_CASE("a source that has a header of its name includes it first") {
   std::size_t seen = 0;
-  for (const std::string& path : house::sources_below(kRoot)) {
+  for (const std::string& path : house::sources_below(house::kRoot)) {
     if (!path.ends_with(".cpp")) continue;
     const std::string header = path.substr(0, path.size() - 3) + "hpp";
-    if (!std::filesystem::exists(kRoot / header)) continue;
+    if (!std::filesystem::exists(house::kRoot / header)) continue;
     ++seen;
-    const std::vector<house::Include> includes = house::includes_of(read(kRoot / path));
+    const std::vector<house::Include> includes = house::includes_of(house::read(house::kRoot / path));
     INFO(path);
     CHECK((!includes.empty() && includes.front().name == header));
   }
@@ -47,31 +39,31 @@ TEST_CASE("a source that has a header of its name includes it first") {
 }
 
 TEST_CASE("no file is longer than the house allows") {
-  std::vector<std::string> files = house::sources_below(kRoot);
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(kRoot / "tests")) {
+  std::vector<std::string> files = house::sources_below(house::kRoot);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(house::kRoot / "tests")) {
     const std::string extension = entry.path().extension().string();
     if (entry.is_regular_file() && (extension == ".hpp" || extension == ".cpp")) {
-      files.push_back(std::filesystem::relative(entry.path(), kRoot).generic_string());
+      files.push_back(std::filesystem::relative(entry.path(), house::kRoot).generic_string());
     }
   }
   for (const std::string& path : files) {
-    const std::string text = read(kRoot / path);
+    const std::string text = house::read(house::kRoot / path);
     INFO(path);
     CHECK(std::count(text.begin(), text.end(), '\n') <= house::kMaxLines);
   }
 }
 
 TEST_CASE("headers mean the same in a debug build: programs link a library of another build") {
-  for (const std::string& path : house::sources_below(kRoot)) {
+  for (const std::string& path : house::sources_below(house::kRoot)) {
     if (!path.ends_with(".hpp")) continue;
     INFO(path);
-    CHECK(house::code_only(read(kRoot / path)).find("NDEBUG") == std::string::npos);
+    CHECK(house::code_only(house::read(house::kRoot / path)).find("NDEBUG") == std::string::npos);
   }
 }
 
 TEST_CASE("the top level is exactly what the house says") {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kRoot)) {
+  for (const auto& entry : std::filesystem::directory_iterator(house::kRoot)) {
     names.push_back(entry.path().filename().string());
   }
   const house::TopLevel result = house::check_top_level(names);

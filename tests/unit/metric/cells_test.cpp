@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/metric/metrics.hpp"
+
 using fiberd::thread_locals;
 using namespace fiberd::metric;
 
@@ -30,6 +32,28 @@ TEST_CASE("a block of cells may cross segments", "[metric]") {
   bool exact = true;
   for (CellId id = block; id < block + 3'000; ++id) exact = exact && cells->sum(id) == id;
   CHECK(exact);
+}
+
+TEST_CASE("the cells of a histogram may cross segments, too", "[metric]") {
+  const std::vector<std::uint64_t> bounds{10, 20, 30, 40};
+  const std::uint32_t needed = Histogram::cells_needed(bounds.size());
+  for (std::uint32_t before = 512 - needed - 1; before <= 512; ++before) {
+    const auto cells = std::make_unique<Cells>();
+    (void)cells->allocate(before);
+    const CellId first = cells->allocate(needed);
+    const CellId behind = cells->allocate(1);
+    for (const ShardId shard : {0U, 5U}) {
+      thread_locals()->shard = shard;
+      Histogram histogram(*cells, first, bounds);
+      for (std::uint64_t value = 5; value <= 45; value += 10) histogram.observe(value);
+    }
+    thread_locals()->shard = 0;
+    const Histogram histogram(*cells, first, bounds);
+    CAPTURE(before);
+    CHECK(histogram.sum() == 2 * (5 + 15 + 25 + 35 + 45));
+    CHECK(histogram.buckets() == std::vector<std::uint64_t>(5, 2));
+    CHECK(cells->sum(behind) == 0);
+  }
 }
 
 TEST_CASE("a shard that is not used costs nothing", "[metric]") {

@@ -13,8 +13,11 @@
 #include "core/metric/registry.hpp"
 #include "core/metric/shard.hpp"
 #include "core/metric/status_counters.hpp"
+#include "tests/unit/metric/series.hpp"
 
 using namespace fiberd::metric;
+using fiberd::test::status_families;
+using fiberd::test::value;
 
 namespace {
 
@@ -22,15 +25,6 @@ std::atomic<std::int64_t> time_now{0};
 std::int64_t test_now() noexcept { return time_now.load(); }
 constexpr std::int64_t kGrace = 300'000'000'000;
 constexpr RegistryOptions kOptions{.grace = std::chrono::nanoseconds(kGrace), .now = &test_now};
-
-/// Nothing when the series is not shown.
-std::optional<double> value(const Registry& registry, std::string_view name, const std::vector<std::string>& labels) {
-  for (const FamilySnapshot& family : registry.snapshot())
-    if (family.spec.name == name)
-      for (const Sample& sample : family.samples)
-        if (sample.labels == labels) return sample.value;
-  return {};
-}
 
 std::size_t series(const Registry& registry, std::string_view name) {
   for (const FamilySnapshot& family : registry.snapshot())
@@ -40,15 +34,6 @@ std::size_t series(const Registry& registry, std::string_view name) {
 
 Family& counters(Registry& registry, std::size_t most = 1000) {
   return registry.family({.name = "c_total", .help = "h", .labels = {"l"}, .max_series = most});
-}
-
-StatusFamilies status_families(Registry& registry) {
-  const std::vector<std::string> labels{"listener", "route"};
-  return {.requests = registry.family({.name = "r_total", .help = "h", .labels = {"listener", "route", "code"}}),
-          .durations = registry.family({.name = "d_seconds", .help = "h", .type = Type::histogram, .labels = labels}),
-          .received = registry.family({.name = "in_total", .help = "h", .labels = labels}),
-          .sent = registry.family({.name = "out_total", .help = "h", .labels = labels}),
-          .in_flight = registry.family({.name = "in_flight", .help = "h", .type = Type::gauge, .labels = labels})};
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "core/base/clock.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -53,7 +54,7 @@ struct Listener {
 };
 
 /// Up to five seconds.
-bool eventually(const std::function<bool()>& condition) {
+bool spin_until(const std::function<bool()>& condition) {
   const std::int64_t end = monotonic_now() + 5'000'000'000;
   while (!condition()) {
     if (monotonic_now() > end) return false;
@@ -62,26 +63,20 @@ bool eventually(const std::function<bool()>& condition) {
   return true;
 }
 
-std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
-
 }  // namespace
 
 TEST_CASE("an acceptor in two Pollers takes every connection once", "[acceptor]") {
   Listener l;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   auto registration = AcceptorRegistration::add(rt->scheduler(), l.fd, &Listener::on_readable, &l);
   REQUIRE(registration);
   for (int i = 0; i < 200; ++i) REQUIRE(l.connect_once());
-  CHECK(eventually([&] { return l.accepted == 200; }));
+  CHECK(spin_until([&] { return l.accepted == 200; }));
 }
 
 TEST_CASE("a suspended acceptor is silent, and resumed it finds what waits", "[acceptor]") {
   Listener l;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   auto registration = AcceptorRegistration::add(rt->scheduler(), l.fd, &Listener::on_readable, &l);
   REQUIRE(registration);
   (*registration)->suspend();
@@ -92,11 +87,11 @@ TEST_CASE("a suspended acceptor is silent, and resumed it finds what waits", "[a
   CHECK(l.accepted == 0);
   (*registration)->resume();
   (*registration)->resume();
-  CHECK(eventually([&] { return l.accepted == 1; }));
+  CHECK(spin_until([&] { return l.accepted == 1; }));
 }
 
 TEST_CASE("a removed acceptor is never called again, even with events in flight", "[acceptor]") {
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   int late = 0;
   for (int round = 0; round < 50; ++round) {
     Listener l;
@@ -105,7 +100,7 @@ TEST_CASE("a removed acceptor is never called again, even with events in flight"
     std::thread client([&] {
       for (int i = 0; i < 5; ++i) (void)l.connect_once();
     });
-    if (round % 2 != 0) (void)eventually([&] { return l.callbacks > 0; });
+    if (round % 2 != 0) (void)spin_until([&] { return l.callbacks > 0; });
     registration->reset();
     const int seen = l.callbacks;
     client.join();
@@ -117,7 +112,7 @@ TEST_CASE("a removed acceptor is never called again, even with events in flight"
 
 TEST_CASE("a raise of GOMAXPROCS registers the new Pollers, a fall loses nothing", "[acceptor]") {
   Listener l;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   auto registration = AcceptorRegistration::add(rt->scheduler(), l.fd, &Listener::on_readable, &l);
   REQUIRE(registration);
   int expected = 0;
@@ -125,7 +120,7 @@ TEST_CASE("a raise of GOMAXPROCS registers the new Pollers, a fall loses nothing
     rt->set_gomaxprocs(n);
     for (int i = 0; i < 20; ++i) REQUIRE(l.connect_once());
     expected += 20;
-    CHECK(eventually([&] { return l.accepted == expected; }));
+    CHECK(spin_until([&] { return l.accepted == expected; }));
   }
   // Suspension reaches the places that are out of use as well.
   (*registration)->suspend();
@@ -134,5 +129,5 @@ TEST_CASE("a raise of GOMAXPROCS registers the new Pollers, a fall loses nothing
   for (int i = 0; i < 20; ++i) rt->run([] { (void)sleep_for(std::chrono::microseconds(200)); });
   CHECK(l.accepted == expected);
   (*registration)->resume();
-  CHECK(eventually([&] { return l.accepted == expected + 1; }));
+  CHECK(spin_until([&] { return l.accepted == expected + 1; }));
 }

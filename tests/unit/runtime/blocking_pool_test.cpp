@@ -12,18 +12,13 @@
 
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::unique_ptr<Runtime> start(unsigned processors, unsigned threads = 64) {
-  auto rt = Runtime::start({.gomaxprocs = processors, .blocking_threads = threads});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 struct CountingJob : BlockingPool::Job {
   explicit CountingJob(std::latch& l) : latch(l) {
@@ -97,7 +92,7 @@ TEST_CASE("idle threads end, and others start when there is work again", "[block
 TEST_CASE("pool threads block all signals", "[blocking]") {
   sigset_t mask;
   sigemptyset(&mask);
-  start(1)->run([&] { blocking([&] { pthread_sigmask(SIG_SETMASK, nullptr, &mask); }); });
+  test::start_runtime(1)->run([&] { blocking([&] { pthread_sigmask(SIG_SETMASK, nullptr, &mask); }); });
   for (int signo : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}) CHECK(sigismember(&mask, signo) == 1);
 }
 
@@ -107,7 +102,7 @@ TEST_CASE("blocking: values, void, move-only, exceptions", "[blocking]") {
   std::unique_ptr<int> moved;
   std::string caught;
   bool other_thread = false;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     const auto here = std::this_thread::get_id();
     value = blocking([&] {
       other_thread = std::this_thread::get_id() != here;
@@ -135,7 +130,7 @@ TEST_CASE("off fibers blocking runs in place", "[blocking]") {
 
 TEST_CASE("other fibers run while one waits for the pool", "[blocking]") {
   int rounds = 0;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     std::atomic<bool> release{false};
     (void)spawn("light", [&] {
       for (; rounds < 100; ++rounds) yield();
@@ -158,7 +153,7 @@ TEST_CASE("try_blocking gives up; what it left behind runs to its end, what had 
   std::error_code queued;
   std::error_code late;
   std::error_code canceled;
-  auto rt = start(2, 1);
+  auto rt = test::start_runtime(2, {.blocking_threads = 1});
   rt->run([&] {
     const auto hold = [shared] {
       ++shared->begun;
@@ -191,7 +186,7 @@ TEST_CASE("try_blocking passes a Result on and carries exceptions", "[blocking]"
   Result<void> code;
   Result<void> no_code;
   bool caught = false;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     // An error alone is an error, and no value: `if (!result)` must not read it the other way round.
     code = try_blocking(Deadline::in(10s), nullptr, [] { return std::make_error_code(std::errc::io_error); });
     no_code = try_blocking(Deadline::in(10s), nullptr, [] { return std::error_code(); });
@@ -228,7 +223,7 @@ TEST_CASE("completion and deadline race: one outcome each, no state lost", "[blo
     }
     std::atomic<int>* count;
   };
-  start(2, 4)->run([&] {
+  test::start_runtime(2, {.blocking_threads = 4})->run([&] {
     for (int i = 0; i < kRounds; ++i) {
       const auto r =
           try_blocking(Deadline::in(std::chrono::microseconds(i % 60)), nullptr, [t = Token(alive), i] { return i; });

@@ -9,9 +9,10 @@
 #include <string>
 #include <thread>
 
-#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/start_runtime.hpp"
+#include "tests/unit/runtime/within_a_minute.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -19,21 +20,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::unique_ptr<Runtime> start(unsigned processors, unsigned machines_max = 10'000) {
-  auto rt = Runtime::start({.gomaxprocs = processors, .handoff_max = 0, .machines_max = machines_max});
-  REQUIRE(rt.has_value());
-  return std::move(*rt);
-}
-
-/// On the main thread: until `reached`, at most a minute.
-template <class F>
-bool eventually(F reached) {
-  const std::int64_t end = monotonic_now() + 60'000'000'000;
-  while (monotonic_now() < end) {
-    if (reached()) return true;
-    std::this_thread::sleep_for(1ms);
-  }
-  return false;
+std::unique_ptr<Runtime> start_without_hand_off(unsigned processors, unsigned machines_max = 10'000) {
+  return test::start_runtime(processors, {.handoff_max = 0, .machines_max = machines_max});
 }
 
 /// Sections that block until the gate opens.
@@ -72,15 +60,15 @@ struct ReleaseAtEnd {
 TEST_CASE("hundreds of blocking sections at once stall nobody", "[section]") {
   constexpr int kSections = 300;
   Sections sections;
-  auto rt = start(2);
+  auto rt = start_without_hand_off(2);
   const ReleaseAtEnd release(sections);
   sections.spawn_on(*rt, kSections);
-  REQUIRE(eventually([&] { return sections.inside == kSections; }));
+  REQUIRE(test::within_a_minute([&] { return sections.inside == kSections; }));
   // And a fiber that comes now runs.
   std::atomic<bool> ran{false};
   REQUIRE(rt->spawn("new", [&] { ran = true; }).has_value());
-  CHECK(eventually([&] { return ran.load(); }));
-  REQUIRE(eventually([&] { return rt->read_mem_stats().sections_blocked == kSections; }));
+  CHECK(test::within_a_minute([&] { return ran.load(); }));
+  REQUIRE(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == kSections; }));
   const MemStats s = rt->read_mem_stats();
   CHECK(s.machines >= kSections + 2);
   CHECK(s.sections_retaken >= kSections);
@@ -88,29 +76,29 @@ TEST_CASE("hundreds of blocking sections at once stall nobody", "[section]") {
   CHECK(s.sections_stalled == 0);
   CHECK(s.fibers_running == kSections);
   sections.release();
-  CHECK(eventually([&] { return sections.done == kSections; }));
-  CHECK(eventually([&] { return rt->read_mem_stats().sections_blocked == 0; }));
+  CHECK(test::within_a_minute([&] { return sections.done == kSections; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == 0; }));
 }
 
 TEST_CASE("threads that sections needed end when nobody needs them any more", "[section]") {
   Sections sections;
-  auto rt = start(1);
+  auto rt = start_without_hand_off(1);
   const ReleaseAtEnd release(sections);
   sections.spawn_on(*rt, 60);
-  REQUIRE(eventually([&] { return rt->read_mem_stats().sections_blocked == 60; }));
+  REQUIRE(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == 60; }));
   sections.release();
-  CHECK(eventually([&] { return sections.done == 60; }));
-  CHECK(eventually([&] { return rt->read_mem_stats().machines_spare <= 5; }));
+  CHECK(test::within_a_minute([&] { return sections.done == 60; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().machines_spare <= 5; }));
   // And the next ones get new ones.
   Sections again;
   again.spawn_on(*rt, 60);
-  CHECK(eventually([&] { return rt->read_mem_stats().sections_blocked == 60; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == 60; }));
   again.release();
 }
 
 TEST_CASE("a short blocking section leaves its Processor where it is", "[section]") {
   constexpr int kRounds = 20'000;
-  auto rt = start(1);
+  auto rt = start_without_hand_off(1);
   int elsewhere = 0;
   std::uint64_t switches = 0;
   rt->run([&] {
@@ -130,10 +118,10 @@ TEST_CASE("a short blocking section leaves its Processor where it is", "[section
 
 TEST_CASE("at the bound of threads sections wait and fibers run", "[section]") {
   Sections sections;
-  auto rt = start(2, 1);  // held to be 2 × 2 threads: one section, or one on each Processor
+  auto rt = start_without_hand_off(2, 1);  // held to be 2 × 2 threads: one section, or one on each Processor
   const ReleaseAtEnd release(sections);
   sections.spawn_on(*rt, 10);
-  REQUIRE(eventually([&] {
+  REQUIRE(test::within_a_minute([&] {
     const MemStats s = rt->read_mem_stats();
     return s.sections_blocked != 0 && s.sections_waited + s.sections_blocked == 10;
   }));
@@ -148,10 +136,10 @@ TEST_CASE("at the bound of threads sections wait and fibers run", "[section]") {
                 while (together.load() < 2) {
                 }
               }).has_value());
-  CHECK(eventually([&] { return together == 2; }));
+  CHECK(test::within_a_minute([&] { return together == 2; }));
   CHECK(rt->read_mem_stats().sections_stalled == 0);
   sections.release();
-  CHECK(eventually([&] { return sections.done == 10; }));
+  CHECK(test::within_a_minute([&] { return sections.done == 10; }));
   CHECK(sections.inside == 10);
 }
 
@@ -159,7 +147,7 @@ TEST_CASE("at the bound of threads sections wait and fibers run", "[section]") {
 TEST_CASE("where the system gives no thread a section keeps its Processor, is counted, and the rest goes on",
           "[section]") {
   Sections sections;
-  auto rt = start(2);
+  auto rt = start_without_hand_off(2);
   const ReleaseAtEnd release(sections);
   rt->run([] {});
   // Stacks of threads are 8 MiB; there is room for less.
@@ -179,26 +167,26 @@ TEST_CASE("where the system gives no thread a section keeps its Processor, is co
   while (begun < 64 && stats.sections_stalled == 0) {
     if (!rt->spawn("blocks", [&] { sections.block(); })) break;
     ++begun;
-    (void)eventually([&] {
+    (void)test::within_a_minute([&] {
       stats = rt->read_mem_stats();
       return stats.sections_blocked == begun || stats.sections_stalled != 0;
     });
   }
   const Result<void> other = rt->spawn("other", [&] { ran = true; });
-  const bool goes_on = eventually([&] { return ran.load(); });
+  const bool goes_on = test::within_a_minute([&] { return ran.load(); });
   REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
   CHECK(stats.sections_stalled == 1);
   CHECK(other.has_value());
   CHECK(goes_on);
   // What was refused once is asked for again.
-  CHECK(eventually([&] { return rt->read_mem_stats().sections_blocked == begun; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == begun; }));
   sections.release();
-  CHECK(eventually([&] { return sections.done == static_cast<int>(begun); }));
+  CHECK(test::within_a_minute([&] { return sections.done == static_cast<int>(begun); }));
 }
 #endif
 
 TEST_CASE("inside a blocking section the runtime can be called: spawn, wake, timers", "[section]") {
-  auto rt = start(1);
+  auto rt = start_without_hand_off(1);
   std::atomic<int> spawned{0};
   bool woken = false;
   rt->run([&] {
@@ -223,7 +211,7 @@ TEST_CASE("inside a blocking section the runtime can be called: spawn, wake, tim
 }
 
 TEST_CASE("a wait, a yield and a pin end a blocking section; sections nest", "[section]") {
-  auto rt = start(2);
+  auto rt = start_without_hand_off(2);
   rt->run([&] {
     for (int i = 0; i < 50; ++i) {
       blocking_section([] { (void)sleep_for(10us); });
@@ -241,7 +229,7 @@ TEST_CASE("a wait, a yield and a pin end a blocking section; sections nest", "[s
       blocking_section([] { std::this_thread::sleep_for(10us); });
     }
   });
-  CHECK(eventually([&] { return rt->read_mem_stats().sections_blocked == 0; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().sections_blocked == 0; }));
   blocking_section([] {});  // not on a fiber
   const MemStats s = rt->read_mem_stats();
   CHECK(s.parks[static_cast<std::size_t>(WaitReason::sleep)] == 50);
@@ -250,7 +238,7 @@ TEST_CASE("a wait, a yield and a pin end a blocking section; sections nest", "[s
 TEST_CASE("blocking sections while GOMAXPROCS changes lose no fiber", "[section]") {
   constexpr int kFibers = 40;
   std::atomic<int> done{0};
-  auto rt = start(3);
+  auto rt = start_without_hand_off(3);
   for (int i = 0; i < kFibers; ++i)
     REQUIRE(rt->spawn("mixed", [&, i] {
                 for (int k = 0; k < 30; ++k) {
@@ -266,5 +254,5 @@ TEST_CASE("blocking sections while GOMAXPROCS changes lose no fiber", "[section]
       rt->set_gomaxprocs(n);
       std::this_thread::sleep_for(1ms);
     }
-  CHECK(eventually([&] { return done == kFibers; }));
+  CHECK(test::within_a_minute([&] { return done == kFibers; }));
 }

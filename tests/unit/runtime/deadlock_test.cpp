@@ -12,18 +12,13 @@
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::unique_ptr<Runtime> start() {
-  auto rt = Runtime::start({.gomaxprocs = 2});
-  REQUIRE(rt);
-  return std::move(*rt);
-}
 
 /// Until all fibers wait and all Processors sleep, or too long has been waited.
 bool comes_to_rest(Runtime& rt, std::uint64_t fibers) {
@@ -49,14 +44,14 @@ struct Stuck {
   }
 };
 
-std::mutex log_mutex;
-std::string logged;
+std::mutex reports_mutex;
+std::string reports;
 std::counting_semaphore<> reported{0};
-void remember(LogLevel level, std::string_view line) noexcept {
+void keep_report(LogLevel level, std::string_view line) noexcept {
   if (level != LogLevel::error) return;
   {
-    const std::lock_guard guard(log_mutex);
-    logged += std::string(line) + "\n";
+    const std::lock_guard guard(reports_mutex);
+    reports += std::string(line) + "\n";
   }
   reported.release();
 }
@@ -64,9 +59,9 @@ void remember(LogLevel level, std::string_view line) noexcept {
 }  // namespace
 
 TEST_CASE("deadlock: fibers that wait for one another are reported with name, reason, site and stack", "[deadlock]") {
-  logged.clear();
-  set_log_sink(&remember);
-  auto rt = start();
+  reports.clear();
+  set_log_sink(&keep_report);
+  auto rt = test::start_runtime(2);
   Stuck one;
   Stuck other;
   bool good = rt->spawn("philosopher", [&] {
@@ -78,8 +73,8 @@ TEST_CASE("deadlock: fibers that wait for one another are reported with name, re
   const std::uint64_t first = rt->read_mem_stats().deadlocks;
   std::string text;
   {
-    const std::lock_guard guard(log_mutex);
-    text = logged;
+    const std::lock_guard guard(reports_mutex);
+    text = reports;
   }
   // Something happened, and it is as bad as before: counted again, but not yet logged again.
   good = good && one.let_go();
@@ -128,7 +123,7 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
        }},
   };
   for (const Case& c : cases) {
-    auto rt = start();
+    auto rt = test::start_runtime(2);
     Stuck first;
     Stuck second;
     const bool spawned = rt->spawn("first", [&] { first.park(WaitReason::channel); }).has_value() &&
@@ -148,7 +143,7 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
 }
 
 TEST_CASE("deadlock: no fibers, and a job of the blocking pool, are none", "[deadlock]") {
-  auto rt = start();
+  auto rt = test::start_runtime(2);
   const bool rests = comes_to_rest(*rt, 0);
   const bool empty = rt->scheduler().maybe_deadlocked();
   Stuck first;

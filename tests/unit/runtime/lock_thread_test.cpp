@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "core/base/bug.hpp"
-#include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/base/random.hpp"
 #include "core/context/context.hpp"
@@ -29,7 +28,9 @@
 #include "core/sync/wait_group.hpp"
 #include "tests/support/sanitized.hpp"
 #include "tests/support/seeds.hpp"
+#include "tests/support/start_runtime.hpp"
 #include "tests/support/yielding_atomic.hpp"
+#include "tests/unit/runtime/within_a_minute.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -38,12 +39,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int kRounds = test::kSanitized ? 100 : 500;
-
-std::unique_ptr<Runtime> start(Options options) {
-  auto rt = Runtime::start(options);
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 /// Whose thread this is: 0, or the number of the locked fiber. Not inlined: a fiber may wake on another thread.
 thread_local int owner = 0;
@@ -55,18 +50,10 @@ void must(const Result<void>& r) {
   if (!r) throw std::system_error(r.error());
 }
 
-template <class F>
-bool eventually(F reached) {
-  for (const std::int64_t end = monotonic_now() + 60'000'000'000; monotonic_now() < end;
-       std::this_thread::sleep_for(1ms))
-    if (reached()) return true;
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("a locked fiber comes back to its thread from every kind of wait", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 2});
+  auto rt = test::start_runtime({.gomaxprocs = 2});
   int elsewhere = 0;
   int waits = 0;
   rt->run([&] {
@@ -126,7 +113,7 @@ TEST_CASE("a locked fiber comes back to its thread from every kind of wait", "[l
 }
 
 TEST_CASE("no other fiber runs on a thread that is locked", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 2});
+  auto rt = test::start_runtime({.gomaxprocs = 2});
   std::atomic<int> intruders{0};
   std::atomic<int> turns{0};
   std::atomic<int> lost{0};
@@ -175,7 +162,7 @@ TEST_CASE("no other fiber runs on a thread that is locked", "[lock_thread]") {
 
 TEST_CASE("a locked fiber that blocks its thread holds up nobody, however many there are", "[lock_thread]") {
   static constexpr int kLocked = 20;
-  auto rt = start({.gomaxprocs = 1, .handoff_max = 0});
+  auto rt = test::start_runtime({.gomaxprocs = 1, .handoff_max = 0});
   std::atomic<bool> open{false};
   std::atomic<int> inside{0};
   for (int i = 0; i < kLocked; ++i)
@@ -184,7 +171,7 @@ TEST_CASE("a locked fiber that blocks its thread holds up nobody, however many t
       ++inside;
       open.wait(false);
     }));
-  CHECK(eventually([&] { return inside == kLocked; }));
+  CHECK(test::within_a_minute([&] { return inside == kLocked; }));
   MemStats stats = rt->read_mem_stats();
   CHECK(stats.threads_locked == kLocked);
   CHECK(stats.fibers_running >= kLocked);
@@ -200,14 +187,14 @@ TEST_CASE("a locked fiber that blocks its thread holds up nobody, however many t
   CHECK(ran == 100);
   open = true;
   open.notify_all();
-  CHECK(eventually([&] { return rt->read_mem_stats().threads_locked == 0; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().threads_locked == 0; }));
   // The threads are others' then, and those too many end.
-  CHECK(eventually([&] { return rt->read_mem_stats().machines <= 2; }));
-  CHECK(eventually([&] { return rt->read_mem_stats().machines_spare <= 6; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().machines <= 2; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().machines_spare <= 6; }));
 }
 
 TEST_CASE("guards nest, and the outermost counts", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 1});
+  auto rt = test::start_runtime({.gomaxprocs = 1});
   std::vector<std::uint64_t> locked;
   const auto count = [&locked] { locked.push_back(read_mem_stats().threads_locked); };
   bool same = true;
@@ -235,7 +222,7 @@ TEST_CASE("guards nest, and the outermost counts", "[lock_thread]") {
 
 TEST_CASE("at the bound of threads a lock is refused, and fibers go on", "[lock_thread]") {
   // Held to be 2 × 1 + 3: three may be locked, and one thread is for the Processor's, one to replace that.
-  auto rt = start({.gomaxprocs = 1, .handoff_max = 3, .machines_max = 1});
+  auto rt = test::start_runtime({.gomaxprocs = 1, .handoff_max = 3, .machines_max = 1});
   std::atomic<bool> open{false};
   std::atomic<int> locked{0};
   std::atomic<int> refused{0};
@@ -251,7 +238,7 @@ TEST_CASE("at the bound of threads a lock is refused, and fibers go on", "[lock_
         if (e.code() != errc::out_of_threads || e.code() != std::errc::resource_unavailable_try_again) ++wrong;
       }
     }));
-  CHECK(eventually([&] { return locked + refused == 10; }));
+  CHECK(test::within_a_minute([&] { return locked + refused == 10; }));
   CHECK(locked == 3);
   CHECK(wrong == 0);
   CHECK(rt->read_mem_stats().locks_refused == static_cast<std::uint64_t>(refused.load()));
@@ -259,7 +246,7 @@ TEST_CASE("at the bound of threads a lock is refused, and fibers go on", "[lock_
   rt->run([] { blocking_section([] { std::this_thread::sleep_for(5ms); }); });
   open = true;
   open.notify_all();
-  CHECK(eventually([&] { return rt->read_mem_stats().threads_locked == 0; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().threads_locked == 0; }));
   rt->run([&] {
     const LockThread lock;
     ++locked;
@@ -268,7 +255,7 @@ TEST_CASE("at the bound of threads a lock is refused, and fibers go on", "[lock_
 }
 
 TEST_CASE("a pinned fiber gets no thread; a Pin inside of a lock counts", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 2});
+  auto rt = test::start_runtime({.gomaxprocs = 2});
   std::error_code pinned;
   std::error_code spawned_on;
   unsigned afterwards = 0;
@@ -307,7 +294,7 @@ TEST_CASE("a pinned fiber gets no thread; a Pin inside of a lock counts", "[lock
 }
 
 TEST_CASE("locks end the section that they begin in, and follow GOMAXPROCS", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 4});
+  auto rt = test::start_runtime({.gomaxprocs = 4});
   std::atomic<bool> stop{false};
   std::atomic<int> elsewhere{0};
   std::atomic<int> rounds{0};
@@ -329,14 +316,14 @@ TEST_CASE("locks end the section that they begin in, and follow GOMAXPROCS", "[l
     rt->set_gomaxprocs(1 + random.below(4));
     std::this_thread::sleep_for(500us);
   }
-  CHECK(eventually([&] { return rounds > 100; }));
+  CHECK(test::within_a_minute([&] { return rounds > 100; }));
   stop = true;
   rt.reset();
   CHECK(elsewhere == 0);
 }
 
 TEST_CASE("what passes for now on a locked thread is not of long ago", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 1});
+  auto rt = test::start_runtime({.gomaxprocs = 1});
   bool late = true;
   bool past_already = false;
   // A call of a library that takes longer than what passes for now may be late: the clock goes on, nobody waits.
@@ -364,10 +351,10 @@ TEST_CASE("what passes for now on a locked thread is not of long ago", "[lock_th
 TEST_CASE("a fiber that ends without giving its thread back is a BUG and loses it", "[lock_thread]") {
   set_log_sink([](LogLevel, std::string_view) noexcept {});
   const std::uint64_t before = bug_count();
-  auto rt = start({.gomaxprocs = 1});
+  auto rt = test::start_runtime({.gomaxprocs = 1});
   static LockThread* leaked = nullptr;
   rt->run([] { leaked = new LockThread; });
-  CHECK(eventually([&] { return rt->read_mem_stats().threads_locked == 0; }));
+  CHECK(test::within_a_minute([&] { return rt->read_mem_stats().threads_locked == 0; }));
   CHECK(bug_count() == before + 1);
   rt->run([] {});  // goes on
   // Off a fiber.
@@ -380,7 +367,7 @@ TEST_CASE("a fiber that ends without giving its thread back is a BUG and loses i
 #endif
 
 TEST_CASE("many locked fibers come and go while others pass values through them", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 2});
+  auto rt = test::start_runtime({.gomaxprocs = 2});
   std::atomic<std::uint64_t> sum{0};
   std::atomic<int> elsewhere{0};
   const int chains = test::kSanitized ? 20 : 150;
@@ -415,7 +402,7 @@ TEST_CASE("many locked fibers come and go while others pass values through them"
 }
 
 TEST_CASE("a locked fiber that waits for ever is in the report", "[lock_thread]") {
-  auto rt = start({.gomaxprocs = 1});
+  auto rt = test::start_runtime({.gomaxprocs = 1});
   std::string told;
   rt->run([&] {
     sync::Channel<int> never;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/runtime/runtime.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -26,11 +27,6 @@ struct Pair {
   }
   std::array<int, 2> fd{};
 };
-std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 }  // namespace
 
 TEST_CASE("waiting for bytes", "[poll]") {
@@ -38,7 +34,7 @@ TEST_CASE("waiting for bytes", "[poll]") {
     Pair p;
     std::error_code e = std::make_error_code(std::errc::io_error);
     char c = 0;
-    start(processors)->run([&] {
+    test::start_runtime(processors)->run([&] {
       PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
       (void)spawn("writer", [&] { (void)!write(p.fd[1], "x", 1); });
       e = error_of(d->wait(Direction::read, WaitReason::io_read));
@@ -55,7 +51,7 @@ TEST_CASE("a poll wait ends by deadline, cancellation and shutdown", "[poll]") {
   std::error_code deadline;
   std::error_code canceled;
   std::error_code shut;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
     deadline = error_of(d->wait(Direction::read, WaitReason::io_read, Deadline::in(2ms)));
     CancelSource c;
@@ -74,7 +70,7 @@ TEST_CASE("a full socket waits for room", "[poll]") {
   Pair p;
   std::size_t written = 0;
   std::size_t drained = 0;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     PollDescriptor* d = *PollDescriptor::open(p.fd[0]);
     std::array<char, 65536> block{};
     (void)spawn("reader", [&] {
@@ -122,7 +118,7 @@ TEST_CASE("an idle descriptor starts on bytes, on its deadline, or is claimed: o
   bool second = true;
   bool claimed = false;
   bool claimed_again = true;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     idle.d = *PollDescriptor::open(p.fd[0]);
     parked = idle.go(*idle.d, Deadline::never());
     (void)!write(p.fd[1], "x", 1);
@@ -157,7 +153,7 @@ TEST_CASE("a deadline ends the idle period it was given for, and none behind it"
   int early = 0;
   bool still = false;
   bool later = false;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     idle.d = *PollDescriptor::open(p.fd[0]);
     const auto end_by_bytes = [&] {
       const int before = idle.ready;
@@ -191,7 +187,7 @@ TEST_CASE("a deadline ends the idle period it was given for, and none behind it"
 TEST_CASE("an event of a closed descriptor does not reach its successor", "[poll]") {
   // Same memory, same number: close and reopen while bytes are pending in epoll.
   std::error_code e;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     for (int i = 0; i < 50; ++i) {
       std::array<int, 2> a{};
       if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a.data()) != 0) return;
@@ -237,7 +233,7 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
   bool reset = false;
   bool idle = false;
   bool woke = false;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     PollDescriptor* const d = *PollDescriptor::open(p.fd[0]);
     if (!d->watch_hang_up(watch)) return;
     (void)!write(p.fd[1], "x", 1);
@@ -273,7 +269,7 @@ TEST_CASE("a peer that goes away is told of while nobody reads: the end of its s
 TEST_CASE("watching comes and goes while the peer goes away: never told after unwatch or close", "[poll]") {
   std::atomic<int> wrong{0};
   int told = 0;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     for (int i = 0; i < 3'000; ++i) {
       std::array<int, 2> fd{};
       if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd.data()) != 0) return;

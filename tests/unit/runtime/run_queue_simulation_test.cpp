@@ -20,10 +20,10 @@ constexpr std::size_t kElements = 50;
 struct Element {
   std::size_t number = 0;
 };
-using Queue = BasicRunQueue<Element, kCapacity, test::YieldingAtomic>;
+using YieldingQueue = BasicRunQueue<Element, kCapacity, test::YieldingAtomic>;
 
 /// Takes half without a look at the room it has: what does not fit is gone.
-class BlindThief : public Queue {
+class BlindThief : public YieldingQueue {
  public:
   std::uint32_t steal_half(BlindThief& into) noexcept {
     const std::uint32_t n = (size() + 1) / 2;
@@ -101,7 +101,7 @@ void owner_and_thieves(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("run queue: nothing is lost or doubled, and all is in order, under 10,000 seeds", "[run_queue][seeds]") {
-  test::for_each_simulation(10'000, &owner_and_thieves<Queue>);
+  test::for_each_simulation(10'000, &owner_and_thieves<YieldingQueue>);
 }
 
 TEST_CASE("run queue: the simulation finds a thief that loses elements", "[run_queue][seeds][teeth]") {

@@ -9,37 +9,37 @@
 using fiberd::runtime::BasicRunQueue;
 
 namespace {
-struct Element {
+struct TakenOnce {
   std::uint32_t number = 0;
   std::atomic<std::uint8_t> taken{0};
 };
-using Queue = BasicRunQueue<Element>;
+using LargeQueue = BasicRunQueue<TakenOnce>;
 }  // namespace
 
 TEST_CASE("the ring is first in, first out, and refuses when full", "[run_queue]") {
-  auto queue = std::make_unique<Queue>();
-  std::vector<Element> elements(Queue::capacity() + 1);
+  auto queue = std::make_unique<LargeQueue>();
+  std::vector<TakenOnce> elements(LargeQueue::capacity() + 1);
   // Several laps, so that the indices wrap around the slots.
   for (int lap = 0; lap < 5; ++lap) {
     CHECK(queue->pop() == nullptr);
     bool pushed = true;
-    for (std::uint32_t i = 0; i < Queue::capacity(); ++i) pushed = pushed && queue->push(&elements[i]);
+    for (std::uint32_t i = 0; i < LargeQueue::capacity(); ++i) pushed = pushed && queue->push(&elements[i]);
     CHECK(pushed);
     CHECK_FALSE(queue->push(&elements.back()));
-    CHECK(queue->size() == Queue::capacity());
+    CHECK(queue->size() == LargeQueue::capacity());
     bool in_order = true;
-    for (std::uint32_t i = 0; i < Queue::capacity(); ++i) in_order = in_order && queue->pop() == &elements[i];
+    for (std::uint32_t i = 0; i < LargeQueue::capacity(); ++i) in_order = in_order && queue->pop() == &elements[i];
     CHECK(in_order);
-    Element* const one = &elements[0];
+    TakenOnce* const one = &elements[0];
     CHECK(queue->push(one));
     CHECK(queue->pop() == one);
   }
 }
 
 TEST_CASE("stealing takes half, rounded up, and never more than there is room for", "[run_queue]") {
-  auto victim = std::make_unique<Queue>();
-  auto thief = std::make_unique<Queue>();
-  std::vector<Element> elements(2 * Queue::capacity());
+  auto victim = std::make_unique<LargeQueue>();
+  auto thief = std::make_unique<LargeQueue>();
+  std::vector<TakenOnce> elements(2 * LargeQueue::capacity());
   CHECK(victim->steal_half(*thief) == 0);
   for (const std::uint32_t size : {1U, 2U, 3U, 7U, 256U}) {
     for (std::uint32_t i = 0; i < size; ++i) REQUIRE(victim->push(&elements[i]));
@@ -60,10 +60,10 @@ TEST_CASE("stealing takes half, rounded up, and never more than there is room fo
 }
 
 TEST_CASE("half of a full ring goes out in order", "[run_queue]") {
-  auto queue = std::make_unique<Queue>();
-  std::vector<Element> elements(Queue::capacity());
-  for (Element& e : elements) REQUIRE(queue->push(&e));
-  std::array<Element*, Queue::capacity() / 2> half{};
+  auto queue = std::make_unique<LargeQueue>();
+  std::vector<TakenOnce> elements(LargeQueue::capacity());
+  for (TakenOnce& e : elements) REQUIRE(queue->push(&e));
+  std::array<TakenOnce*, LargeQueue::capacity() / 2> half{};
   CHECK(queue->take_half(half) == half.size());
   bool in_order = true;
   for (std::size_t i = 0; i < half.size(); ++i) in_order = in_order && half[i] == &elements[i];
@@ -74,12 +74,12 @@ TEST_CASE("half of a full ring goes out in order", "[run_queue]") {
 TEST_CASE("one owner and three thieves take a million elements exactly once", "[run_queue]") {
   constexpr std::uint32_t kElements = 1'000'000;
   constexpr unsigned kThieves = 3;
-  std::vector<Element> elements(kElements);
+  std::vector<TakenOnce> elements(kElements);
   for (std::uint32_t i = 0; i < kElements; ++i) elements[i].number = i;
-  auto owner = std::make_unique<Queue>();
+  auto owner = std::make_unique<LargeQueue>();
   std::atomic<std::uint32_t> taken{0};
   std::atomic<std::uint32_t> wrong{0};
-  const auto take = [&](Element& e, std::uint32_t& last) {
+  const auto take = [&](TakenOnce& e, std::uint32_t& last) {
     // In order for each consumer; `last` begins below 0.
     if (e.taken.fetch_add(1, std::memory_order_relaxed) != 0 || (last != UINT32_MAX && e.number <= last)) ++wrong;
     last = e.number;
@@ -88,21 +88,21 @@ TEST_CASE("one owner and three thieves take a million elements exactly once", "[
   std::vector<std::thread> thieves;
   for (unsigned t = 0; t < kThieves; ++t)
     thieves.emplace_back([&] {
-      auto mine = std::make_unique<Queue>();
+      auto mine = std::make_unique<LargeQueue>();
       std::uint32_t last = UINT32_MAX;
       while (taken.load(std::memory_order_relaxed) < kElements) {
         if (owner->steal_half(*mine) == 0) std::this_thread::yield();
-        while (Element* const e = mine->pop()) take(*e, last);
+        while (TakenOnce* const e = mine->pop()) take(*e, last);
       }
     });
   std::uint32_t last = UINT32_MAX;
   for (std::uint32_t i = 0; i < kElements; ++i) {
     while (!owner->push(&elements[i]))
-      if (Element* const e = owner->pop()) take(*e, last);
+      if (TakenOnce* const e = owner->pop()) take(*e, last);
     if (i % 3 == 0)
-      if (Element* const e = owner->pop()) take(*e, last);
+      if (TakenOnce* const e = owner->pop()) take(*e, last);
   }
-  while (Element* const e = owner->pop()) take(*e, last);
+  while (TakenOnce* const e = owner->pop()) take(*e, last);
   for (std::thread& t : thieves) t.join();
   CHECK(taken == kElements);
   CHECK(wrong == 0);

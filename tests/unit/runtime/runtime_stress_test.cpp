@@ -18,6 +18,7 @@
 #include "core/runtime/processor.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -30,13 +31,6 @@ constexpr int kFibers = 400;
 #else
 constexpr int kFibers = 2000;
 #endif
-
-std::unique_ptr<Runtime> start(unsigned processors, Options options = {}) {
-  options.gomaxprocs = processors;
-  auto rt = Runtime::start(options);
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 void hold_processor(std::chrono::nanoseconds time) {
   const std::int64_t end = monotonic_now() + time.count();
@@ -84,7 +78,7 @@ Death in_child(void (*body)()) {
 TEST_CASE("hand-offs under load lose no fiber", "[stress]") {
   std::atomic<int> done{0};
   std::atomic<int> hogs{0};
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   for (int i = 0; i < kFibers; ++i)
     REQUIRE(rt->spawn("worker", [&done, i] {
       for (int k = 0; k < 20; ++k) {
@@ -121,7 +115,7 @@ TEST_CASE("pinned fibers stay on their place while GOMAXPROCS changes, and none 
   std::atomic<int> done{0};
   std::atomic<int> moved{0};
   std::atomic<bool> stable{false};
-  auto rt = start(4);
+  auto rt = test::start_runtime(4);
   for (int i = 0; i < 100; ++i)
     REQUIRE(rt->spawn("pinned", [&] {
       const Pin pin;
@@ -152,7 +146,7 @@ TEST_CASE("pinned fibers stay on their place while GOMAXPROCS changes, and none 
 
 TEST_CASE("walking all fibers while they wake loses none", "[stress]") {
   std::atomic<int> done{0};
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   for (int i = 0; i < kFibers; ++i)
     REQUIRE(rt->spawn("walked", [&done] {
       for (int k = 0; k < 20; ++k) (void)sleep_for(20us);
@@ -179,7 +173,7 @@ TEST_CASE("fiber locals are destroyed at the fiber's end, on the fiber, and may 
   std::atomic<int> destroyed{0};
   std::atomic<int> wrong{0};
   {
-    auto rt = start(2);
+    auto rt = test::start_runtime(2);
     for (int i = 0; i < 200; ++i)
       REQUIRE(rt->spawn("local", [&] {
         if (local->counter != nullptr) ++wrong;  // another fiber's
@@ -199,7 +193,7 @@ TEST_CASE("a fiber parks inside catch, continues on another thread and rethrows 
   // On a machine with other things to do a round may pass on one thread alone.
   while (migrated == 0 && rounds < 100) {
     ++rounds;
-    auto rt = start(2);
+    auto rt = test::start_runtime(2);
     for (int i = 0; i < 200; ++i)
       REQUIRE(rt->spawn("thrower", [&, i] {
         try {
@@ -229,7 +223,7 @@ TEST_CASE("a fiber parks inside catch, continues on another thread and rethrows 
 // Not run by itself: the next test starts it in a process of its own, since the fault handler is installed once a
 // process and Catch puts its own over it before each test case.
 TEST_CASE("overflow of a fiber", "[.][child]") {
-  auto rt = start(2, {.stack_size = 64 * 1024});
+  auto rt = test::start_runtime(2, {.stack_size = 64 * 1024});
   rt->run([] {
     (void)spawn("too-deep", [] { (void)recurse(1'000'000); });
     (void)sleep_for(10s);
@@ -252,7 +246,7 @@ TEST_CASE("an overflow in a running server names the fiber, its size and where i
 TEST_CASE("spawn without guards left to give is an error, and the daemon lives", "[stress]") {
   setenv("FIBERDEBUG", "guard=mprotect", 1);
   const Death death = in_child([] {
-    auto rt = start(1, {.stack_size = 16 * 1024});
+    auto rt = test::start_runtime(1, {.stack_size = 16 * 1024});
     bool clean = false;
     bool recovered = false;
     rt->run([&] {

@@ -8,21 +8,15 @@
 #include "core/base/log.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
 
-static std::unique_ptr<Runtime> start(unsigned processors, Options options = {}) {
-  options.gomaxprocs = processors;
-  auto rt = Runtime::start(options);
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
-
 TEST_CASE("a fiber runs and the runtime stops cleanly", "[scheduler]") {
   for (unsigned processors : {1U, 2U, 4U}) {
     bool ran = false;
-    auto rt = start(processors);
+    auto rt = test::start_runtime(processors);
     rt->run([&] { ran = on_fiber(); });
     rt.reset();
     CHECK(ran);
@@ -31,7 +25,7 @@ TEST_CASE("a fiber runs and the runtime stops cleanly", "[scheduler]") {
 }
 
 TEST_CASE("an exception of run() reaches the caller's thread", "[scheduler]") {
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   CHECK_THROWS_AS(rt->run([] { throw std::runtime_error("here"); }), std::runtime_error);
 }
 
@@ -40,7 +34,7 @@ TEST_CASE("every spawned fiber runs exactly once", "[scheduler]") {
     constexpr int kFibers = 3000;
     std::vector<std::atomic<int>> runs(kFibers);
     {
-      auto rt = start(processors);
+      auto rt = test::start_runtime(processors);
       rt->run([&] {
         for (int i = 0; i < kFibers; ++i)
           (void)spawn("counter", [&runs, i] {
@@ -58,7 +52,7 @@ TEST_CASE("every spawned fiber runs exactly once", "[scheduler]") {
 TEST_CASE("two fibers that yield take turns", "[scheduler]") {
   std::vector<int> order;
   {
-    auto rt = start(1);
+    auto rt = test::start_runtime(1);
     rt->run([&] {
       for (int id : {1, 2})
         (void)spawn("turn", [&order, id] {
@@ -83,7 +77,7 @@ TEST_CASE("a throwing fiber ends alone, counted, and logged with name, spawn sit
         has("\"bad\"") ? has("std::runtime_error: on purpose") : has("\"odd\"") && has("exception of type int");
     ++(level == LogLevel::error && what && has("scheduler_test.cpp:") && has("thrown at:\n    ") ? told : others);
   });
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   rt->run([] {
     (void)spawn("bad", [] { throw std::runtime_error("on purpose"); });
     (void)spawn("odd", [] { throw 42; });
@@ -100,7 +94,7 @@ TEST_CASE("a throwing fiber ends alone, counted, and logged with name, spawn sit
 }
 
 TEST_CASE("an admission hook refuses before a fiber exists", "[scheduler]") {
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->set_admission_hook([](std::string_view name) noexcept {
     return as_result(name == "refused" ? std::make_error_code(std::errc::resource_unavailable_try_again)
                                        : std::error_code{});
@@ -129,7 +123,7 @@ TEST_CASE("an Admission has state, says why, and every reason is counted", "[sch
       return fail(n % 3 == 1 ? std::errc::timed_out : std::errc::connection_refused);
     }
   } third;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   rt->set_admission(&third);
   std::atomic<int> ran{0};
   for (int i = 0; i < 30; ++i) (void)rt->spawn("limited", [&] { ran.fetch_add(1); });
@@ -168,7 +162,7 @@ TEST_CASE("runnext cannot starve the queue", "[scheduler]") {
   // Two fibers wake each other for ever through runnext; a third one in the queue must still run.
   std::atomic<bool> third{false};
   {
-    auto rt = start(1);
+    auto rt = test::start_runtime(1);
     rt->run([&] {
       static Ticket tickets[2];
       tickets[0] = tickets[1] = {};
@@ -193,7 +187,7 @@ TEST_CASE("a fiber that never parks yields by its budget", "[scheduler]") {
   std::atomic<bool> other{false};
   int calls = 0;
   {
-    auto rt = start(1);
+    auto rt = test::start_runtime(1);
     rt->run([&] {
       (void)spawn("other", [&] { other = true; });
       for (; calls < 1000 && !other; ++calls) spend_budget();
@@ -206,7 +200,7 @@ TEST_CASE("a fiber that never parks yields by its budget", "[scheduler]") {
 TEST_CASE("work is stolen by an idle Processor", "[scheduler]") {
   std::atomic<int> at_once{0};
   std::atomic<int> most{0};
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   rt->run([&] {
     for (int i = 0; i < 2; ++i)
       (void)spawn("busy", [&] {
@@ -227,7 +221,7 @@ TEST_CASE("work is stolen by an idle Processor", "[scheduler]") {
 TEST_CASE("a held Processor is replaced and the others go on", "[scheduler]") {
   std::atomic<bool> other{false};
   bool seen = false;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->run([&] {
     (void)spawn("other", [&] { other = true; });
     const std::int64_t end = monotonic_now() + 5'000'000'000;
@@ -243,7 +237,7 @@ TEST_CASE("a held Processor is replaced and the others go on", "[scheduler]") {
 TEST_CASE("a pinned fiber is not handed off", "[scheduler]") {
   std::atomic<bool> other{false};
   bool seen = true;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->run([&] {
     const Pin pin;
     (void)spawn("other", [&] { other = true; });
@@ -259,7 +253,7 @@ TEST_CASE("a pinned fiber is not handed off", "[scheduler]") {
 TEST_CASE("a blocking section that lasts hands the Processor on", "[scheduler]") {
   std::atomic<bool> other{false};
   bool seen = false;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->run([&] {
     (void)spawn("other", [&] { other = true; });
     blocking_section([&] {
@@ -272,7 +266,7 @@ TEST_CASE("a blocking section that lasts hands the Processor on", "[scheduler]")
 
 TEST_CASE("GOMAXPROCS goes up and down under load and loses nothing", "[scheduler]") {
   std::atomic<int> done{0};
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   for (int i = 0; i < 200; ++i)
     REQUIRE(rt->spawn("worker", [&] {
       for (int k = 0; k < 200; ++k) {
@@ -310,7 +304,7 @@ TEST_CASE("from very many Processors to one: all of them leave", "[scheduler]") 
 }
 
 TEST_CASE("statistics add up", "[scheduler]") {
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   rt->run([] {
     for (int i = 0; i < 100; ++i) (void)spawn("s", [] { (void)sleep_for(std::chrono::microseconds(1)); });
   });

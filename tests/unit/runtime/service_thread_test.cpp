@@ -20,17 +20,12 @@
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
 #include "core/runtime/use_fiber.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
 using namespace std::chrono_literals;
 namespace asio = boost::asio;
-
-static std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 TEST_CASE("signals reach their callback on the service thread", "[service]") {
   ServiceThread service;
@@ -70,7 +65,7 @@ TEST_CASE("use_fiber waits for a timer and gives up at its deadline", "[service]
   std::error_code canceled;
   std::error_code past;
   std::int64_t took = 0;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     asio::steady_timer timer(current_service_thread().io_context());
     timer.expires_after(3ms);
     const std::int64_t begin = monotonic_now();
@@ -97,7 +92,7 @@ TEST_CASE("use_fiber: values, composed operations, errors", "[service]") {
   Result<std::size_t> eof = 0U;
   std::string text(100'000, 'x');
   std::string got(100'000, ' ');
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     auto& io = current_service_thread().io_context();
     asio::local::stream_protocol::socket a(io);
     asio::local::stream_protocol::socket b(io);
@@ -127,7 +122,7 @@ TEST_CASE("use_fiber: post, many values, exceptions, dropped handlers", "[servic
   Result<int> one = 0;
   bool threw = false;
   std::error_code dropped;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     auto& io = current_service_thread().io_context();
     posted = error_of(asio::post(io, use_fiber));
     many = asio::async_initiate<const UseFiber, void(boost::system::error_code, int, std::string)>(
@@ -158,7 +153,7 @@ TEST_CASE("completion and give-up race: one outcome, nothing used after its end"
   constexpr int kRounds = 1000;
   int done = 0;
   int late = 0;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     for (int i = 0; i < kRounds; ++i) {
       asio::steady_timer timer(current_service_thread().io_context());
       timer.expires_after(std::chrono::microseconds(i % 50));

@@ -13,13 +13,15 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
-#include "core/base/log.hpp"
 #include "core/runtime/errc.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/simulation.hpp"
 #include "core/sync/wait_group.hpp"
+#include "tests/support/kept_log.hpp"
 #include "tests/support/sanitized.hpp"
+#include "tests/support/start_runtime.hpp"
+#include "tests/unit/runtime/debug_setting.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -30,21 +32,6 @@ namespace {
 constexpr std::size_t kSmall = 64 * 1024;
 constexpr std::size_t kNormal = 256 * 1024;
 constexpr std::size_t kLarge = 8 * 1024 * 1024;
-
-class DebugSetting {
- public:
-  explicit DebugSetting(const char* value) { setenv("FIBERDEBUG", value, 1); }
-  ~DebugSetting() { unsetenv("FIBERDEBUG"); }
-  DebugSetting(const DebugSetting&) = delete;
-  DebugSetting& operator=(const DebugSetting&) = delete;
-};
-
-std::unique_ptr<Runtime> start(Options options = {}) {
-  if (options.gomaxprocs == 0) options.gomaxprocs = 1;
-  auto rt = Runtime::start(options);
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 /// Touches so many bytes of the stack, from the top downwards.
 [[gnu::noinline]] void use_stack(std::size_t bytes) {
@@ -59,13 +46,10 @@ const StackClassStats& of(const MemStats& stats, StackClass c) {
   return stats.stack_classes[static_cast<std::size_t>(c)];
 }
 
-std::string logged;
-void keep_log(LogLevel, std::string_view line) noexcept { logged.append(line).push_back('\n'); }
-
 }  // namespace
 
 TEST_CASE("a fiber has as much stack as its class has", "[runtime][stacks]") {
-  auto rt = start();
+  auto rt = test::start_runtime(1);
   MemStats stats;
   rt->run([&] {
     static CancelSource go;
@@ -108,7 +92,7 @@ TEST_CASE("a fiber has as much stack as its class has", "[runtime][stacks]") {
 }
 
 TEST_CASE("who asks for no other class has no pool of it", "[runtime][stacks]") {
-  auto rt = start();
+  auto rt = test::start_runtime(1);
   rt->run([] {});
   const MemStats stats = rt->read_mem_stats();
   CHECK(of(stats, StackClass::small).size == kSmall);
@@ -117,7 +101,7 @@ TEST_CASE("who asks for no other class has no pool of it", "[runtime][stacks]") 
 }
 
 TEST_CASE("a fiber that ends leaves its stack to the next one of its own class only", "[runtime][stacks]") {
-  auto rt = start({.gomaxprocs = 2});
+  auto rt = test::start_runtime(2);
   const int rounds = test::kSanitized ? 50 : 1'000;
   std::atomic<int> ran{0};
   rt->run([&] {
@@ -175,8 +159,8 @@ TEST_CASE("small and large stacks in a simulation", "[runtime][stacks]") {
 }
 
 TEST_CASE("the classes share the maps that mprotect may take, and a refusal names its class", "[runtime][stacks]") {
-  const DebugSetting debug("guard=mprotect,max_map_count=1000");
-  auto rt = start({.reserve = 0});
+  const test::DebugSetting debug("guard=mprotect,max_map_count=1000");
+  auto rt = test::start_runtime(1, {.reserve = 0});
   const std::uint64_t most = rt->read_mem_stats().stacks_most;
   CHECK(most == 437);
   static CancelSource go;
@@ -226,8 +210,7 @@ TEST_CASE("the classes share the maps that mprotect may take, and a refusal name
 }
 
 TEST_CASE("a size that cannot be is refused by name", "[runtime][stacks]") {
-  logged.clear();
-  set_log_sink(&keep_log);
+  const test::KeptLog log;
   const auto refused = [](const Options& options) {
     const auto rt = Runtime::start(options);
     return rt ? std::error_code() : rt.error();
@@ -235,17 +218,16 @@ TEST_CASE("a size that cannot be is refused by name", "[runtime][stacks]") {
   CHECK(refused({.gomaxprocs = 1, .small_stack_size = 8 * 1024}) == std::errc::invalid_argument);
   CHECK(refused({.gomaxprocs = 1, .large_stack_size = 128 * 1024 * 1024}) == std::errc::invalid_argument);
   CHECK(refused({.gomaxprocs = 1, .large_stack_size = 1'000'000}) == std::errc::invalid_argument);
-  set_log_sink(nullptr);
-  INFO(logged);
-  CHECK(logged.find("Options::small_stack_size 8192 is out of range") != std::string::npos);
-  CHECK(logged.find("Options::large_stack_size 134217728 is out of range") != std::string::npos);
-  CHECK(logged.find("Options::large_stack_size 1000000 is out of range") != std::string::npos);
+  INFO(log.text());
+  CHECK(log.holds("Options::small_stack_size 8192 is out of range"));
+  CHECK(log.holds("Options::large_stack_size 134217728 is out of range"));
+  CHECK(log.holds("Options::large_stack_size 1000000 is out of range"));
 }
 
 /// In a process of its own: a test framework's handlers are others.
 TEST_CASE("overflow of a large stack", "[.][child]") {
   for (const int s : {SIGSEGV, SIGBUS, SIGABRT}) (void)std::signal(s, SIG_DFL);
-  auto rt = start({.large_stack_size = 1024 * 1024});
+  auto rt = test::start_runtime(1, {.large_stack_size = 1024 * 1024});
   rt->run([] {
     if (!spawn({.name = "deep", .stack = StackClass::large}, [] { use_stack(2 * 1024 * 1024); })) _exit(2);
     (void)sleep_for(10s);

@@ -3,17 +3,18 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "core/base/log.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/errc.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/kept_log.hpp"
 #include "tests/support/sanitized.hpp"
+#include "tests/support/start_runtime.hpp"
+#include "tests/unit/runtime/debug_setting.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -22,36 +23,18 @@ using fiber::StackClaim;
 
 namespace {
 
-class DebugSetting {
- public:
-  explicit DebugSetting(const std::string& value) { setenv("FIBERDEBUG", value.c_str(), 1); }
-  ~DebugSetting() { unsetenv("FIBERDEBUG"); }
-  DebugSetting(const DebugSetting&) = delete;
-  DebugSetting& operator=(const DebugSetting&) = delete;
-};
-
-std::unique_ptr<Runtime> start(Options options) {
-  options.gomaxprocs = 2;
-  auto rt = Runtime::start(options);
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
-
 std::uint64_t refusals(const MemStats& stats, const std::error_code& reason) {
   for (const SpawnRefusal& r : stats.spawn_refusals)
     if (r.count != 0 && r.reason == reason) return r.count;
   return 0;
 }
 
-std::string logged;
-void keep_log(LogLevel, std::string_view line) noexcept { logged.append(line).push_back('\n'); }
-
 }  // namespace
 
 TEST_CASE("at the limit of stacks a thread's run() and reserved spawns go on, the others are counted by why",
           "[runtime][stacks]") {
-  const DebugSetting debug("guard=mprotect,max_map_count=1000");
-  auto rt = start({.stack_size = 16 * 1024, .reserve = 20, .reserve_final = 8});
+  const test::DebugSetting debug("guard=mprotect,max_map_count=1000");
+  auto rt = test::start_runtime(2, {.stack_size = 16 * 1024, .reserve = 20, .reserve_final = 8});
   CHECK(rt->read_mem_stats().stacks_most == 437);
   CHECK(rt->read_mem_stats().stacks_reserve == 24);  // two for each Processor
   static CancelSource go;
@@ -115,21 +98,20 @@ TEST_CASE("at the limit of stacks a thread's run() and reserved spawns go on, th
 }
 
 TEST_CASE("the maps left to others follow the limit of the blocking pool", "[runtime][stacks]") {
-  const DebugSetting debug("guard=mprotect,max_map_count=65530");
-  CHECK(start({})->read_mem_stats().stacks_most == 32'253);  // what the documents say
+  const test::DebugSetting debug("guard=mprotect,max_map_count=65530");
+  CHECK(test::start_runtime(2)->read_mem_stats().stacks_most == 32'253);  // what the documents say
   // 2 maps for each of 4,096 threads and 4 for each of 2 + 4 machines, beside 768.
-  CHECK(start({.blocking_threads = 4096})->read_mem_stats().stacks_most == (65'530 - 768 - 8192 - 24) / 2);
+  CHECK(test::start_runtime(2, {.blocking_threads = 4096})->read_mem_stats().stacks_most ==
+        (65'530 - 768 - 8192 - 24) / 2);
 }
 
 TEST_CASE("where the kernel allows too few maps for the blocking pool, it is made smaller and says so",
           "[runtime][stacks]") {
-  const DebugSetting debug("guard=mprotect,max_map_count=1600");
-  logged.clear();
-  set_log_sink(&keep_log);
-  auto rt = start({.stack_size = 16 * 1024, .blocking_threads = 800});
-  set_log_sink(nullptr);
-  CHECK(logged.find("vm.max_map_count is too low for 800 blocking threads") != std::string::npos);
-  CHECK(logged.find(": 200 at most are started") != std::string::npos);
+  const test::DebugSetting debug("guard=mprotect,max_map_count=1600");
+  const test::KeptLog log;
+  auto rt = test::start_runtime(2, {.stack_size = 16 * 1024, .blocking_threads = 800});
+  CHECK(log.holds("vm.max_map_count is too low for 800 blocking threads"));
+  CHECK(log.holds(": 200 at most are started"));
   std::atomic<unsigned> inside{0};
   std::atomic<unsigned> done{0};
   unsigned spawned = 0;
@@ -157,8 +139,8 @@ TEST_CASE("where the kernel allows too few maps for the blocking pool, it is mad
 
 TEST_CASE("4,096 blocking threads beside as many stacks as the kernel guards", "[.nightly]") {
   if (test::kSanitized) return;
-  const DebugSetting debug("guard=mprotect");
-  auto rt = start({.stack_size = 16 * 1024, .blocking_threads = 4096});
+  const test::DebugSetting debug("guard=mprotect");
+  auto rt = test::start_runtime(2, {.stack_size = 16 * 1024, .blocking_threads = 4096});
   static CancelSource go;
   static std::atomic<bool> leave{false};
   std::atomic<unsigned> inside{0};

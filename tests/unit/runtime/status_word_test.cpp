@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 using namespace fiberd::runtime;
-using Result = StatusWord::WakeResult;
+using WakeResult = StatusWord::WakeResult;
 
 TEST_CASE("a wait that is parked is woken once, by the first", "[status_word]") {
   StatusWord w;
@@ -14,9 +14,9 @@ TEST_CASE("a wait that is parked is woken once, by the first", "[status_word]") 
   CHECK(w.sequence() == seq);
   CHECK(w.commit_park());
   CHECK(w.state() == State::parked);
-  CHECK(w.wake(seq, Wake::timeout) == Result::enqueue);
+  CHECK(w.wake(seq, Wake::timeout) == WakeResult::enqueue);
   CHECK(w.state() == State::runnable);
-  CHECK(w.wake(seq, Wake::ready) == Result::lost);
+  CHECK(w.wake(seq, Wake::ready) == WakeResult::lost);
   CHECK(w.cause() == Wake::timeout);
 }
 
@@ -25,9 +25,9 @@ TEST_CASE("a wake before the commit is left to the committer", "[status_word]") 
   w.set_owned(State::running);
   const std::uint32_t seq = w.begin_park(WaitReason::mutex);
   CHECK_FALSE(w.notified());
-  CHECK(w.wake(seq, Wake::canceled) == Result::deferred);
+  CHECK(w.wake(seq, Wake::canceled) == WakeResult::deferred);
   CHECK(w.notified());
-  CHECK(w.wake(seq, Wake::ready) == Result::lost);
+  CHECK(w.wake(seq, Wake::ready) == WakeResult::lost);
   SECTION("committed") {
     CHECK_FALSE(w.commit_park());
     CHECK(w.state() == State::runnable);
@@ -44,13 +44,13 @@ TEST_CASE("a wait given up ends its ticket", "[status_word]") {
   w.set_owned(State::running);
   const std::uint32_t first = w.begin_park(WaitReason::sleep);
   CHECK(w.abandon_park() == Wake::none);
-  CHECK(w.wake(first, Wake::ready) == Result::lost);
+  CHECK(w.wake(first, Wake::ready) == WakeResult::lost);
   const std::uint32_t second = w.begin_park(WaitReason::sleep);
   CHECK(second == first + 1);
-  CHECK(w.wake(first, Wake::ready) == Result::lost);
+  CHECK(w.wake(first, Wake::ready) == WakeResult::lost);
   CHECK(w.commit_park());
-  CHECK(w.wake(first, Wake::ready) == Result::lost);
-  CHECK(w.wake(second, Wake::ready) == Result::enqueue);
+  CHECK(w.wake(first, Wake::ready) == WakeResult::lost);
+  CHECK(w.wake(second, Wake::ready) == WakeResult::enqueue);
 }
 
 TEST_CASE("the sequence survives the fiber's reuse", "[status_word]") {
@@ -58,9 +58,9 @@ TEST_CASE("the sequence survives the fiber's reuse", "[status_word]") {
   w.set_owned(State::running);
   const std::uint32_t seq = w.begin_park(WaitReason::join);
   CHECK(w.commit_park());
-  CHECK(w.wake(seq, Wake::ready) == Result::enqueue);
+  CHECK(w.wake(seq, Wake::ready) == WakeResult::enqueue);
   for (const State s : {State::running, State::idle, State::runnable, State::running}) w.set_owned(s);
-  CHECK(w.wake(seq, Wake::ready) == Result::lost);
+  CHECK(w.wake(seq, Wake::ready) == WakeResult::lost);
   CHECK(w.begin_park(WaitReason::join) == seq + 1);
 }
 
@@ -77,10 +77,10 @@ TEST_CASE("only a parked fiber can be walked, by one walker, and a wake is left 
   SECTION("nobody wakes it") {
     CHECK_FALSE(w.end_scan());
     CHECK(w.state() == State::parked);
-    CHECK(w.wake(seq, Wake::ready) == Result::enqueue);
+    CHECK(w.wake(seq, Wake::ready) == WakeResult::enqueue);
   }
   SECTION("woken meanwhile") {
-    CHECK(w.wake(seq, Wake::ready) == Result::deferred);
+    CHECK(w.wake(seq, Wake::ready) == WakeResult::deferred);
     CHECK(w.state() == State::runnable);
     CHECK_FALSE(w.begin_scan());
     CHECK(w.end_scan());

@@ -10,6 +10,7 @@
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/simulation.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
@@ -45,12 +46,6 @@ struct Slow : Timer {
   std::atomic<bool> inside{false};
   std::atomic<bool> over{false};
 };
-
-std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
 
 }  // namespace
 
@@ -139,7 +134,7 @@ TEST_CASE("a timer armed from inside its callback, and cancelled meanwhile, is o
     std::atomic<int> ticks{0};
   };
   int alive_after = 0;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   rt->run([&] {
     for (int i = 0; i < 200; ++i) {
       auto p = std::make_unique<Periodic>();
@@ -160,7 +155,7 @@ TEST_CASE("a crowd of timers that are due at once fires a few at a time", "[time
   for (int i = 0; i < kTimers; ++i) nodes.push_back(std::make_unique<Node>());
   std::uint64_t most = 0;
   int fired = 0;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->run([&] {
     for (int round = 0; round < 20; ++round) {
       const Deadline all = Deadline::in(500us);
@@ -182,7 +177,7 @@ TEST_CASE("a crowd of timers that are due at once fires a few at a time", "[time
 
 TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") {
   int running_after_cancel = 0;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   for (int i = 0; i < 20; ++i) {
     Slow s;
     rt->run([&] { s.arm(Deadline::in(200us)); });
@@ -197,7 +192,7 @@ TEST_CASE("cancel waits for a callback that runs on another thread", "[timer]") 
 TEST_CASE("cancel waits for a callback whose timer was armed elsewhere meanwhile", "[timer]") {
   int running_after_cancel = 0;
   int seen = 0;
-  auto rt = start(2);
+  auto rt = test::start_runtime(2);
   for (int i = 0; i < 20; ++i) {
     Slow s;
     std::atomic<int> done{0};
@@ -227,7 +222,7 @@ TEST_CASE("cancel waits for a callback whose timer was armed elsewhere meanwhile
 TEST_CASE("a node outlives the runtime that fired it", "[timer]") {
   Node n;
   for (int i = 0; i < 3; ++i) {
-    start(1)->run([&] {
+    test::start_runtime(1)->run([&] {
       n.arm(Deadline::in(100us));
       (void)sleep_for(5ms);
       n.cancel();
@@ -240,7 +235,7 @@ TEST_CASE("a node outlives the runtime that fired it", "[timer]") {
 
 TEST_CASE("a node that was fired and not cancelled outlives its runtime, and what stands where that was", "[timer]") {
   Node n;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     n.arm(Deadline::in(100us));
     (void)sleep_for(5ms);
   });
@@ -251,7 +246,7 @@ TEST_CASE("a node that was fired and not cancelled outlives its runtime, and wha
     for (std::size_t words = 8; words < 4096; words += 8) others.emplace_back(words, &n);
     n.cancel();
   }
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     n.arm(Deadline::in(100us));
     (void)sleep_for(5ms);
     n.cancel();

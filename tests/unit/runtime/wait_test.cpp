@@ -6,20 +6,15 @@
 #include "core/runtime/simulation.hpp"
 #include "core/runtime/wait.hpp"
 #include "tests/support/sanitized.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 using namespace fiberd::runtime;
 using namespace std::chrono_literals;
 
-static std::unique_ptr<Runtime> start(unsigned processors) {
-  auto rt = Runtime::start({.gomaxprocs = processors});
-  if (!rt) throw std::system_error(rt.error());
-  return std::move(*rt);
-}
-
 TEST_CASE("a wake before the park is not lost", "[wait]") {
   Wake w = Wake::none;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     const Ticket t = prepare_park(WaitReason::test);
     wake(t);
     w = park_until(t);
@@ -31,7 +26,7 @@ TEST_CASE("a stale ticket wakes nobody", "[wait]") {
   bool first = false;
   bool second = true;
   Wake later = Wake::none;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     const Ticket t = prepare_park(WaitReason::test);
     first = wake(t);
     (void)park_until(t);
@@ -49,7 +44,7 @@ TEST_CASE("deadlines: past, near, beaten by a wake", "[wait]") {
   Wake near = Wake::none;
   Wake beaten = Wake::none;
   std::int64_t waited = 0;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     past = park_until(prepare_park(WaitReason::test), Deadline::at(1));
     const std::int64_t begin = monotonic_now();
     near = park_until(prepare_park(WaitReason::test), Deadline::in(5ms));
@@ -68,7 +63,7 @@ TEST_CASE("cancellation: before, during, and none after a wake", "[wait]") {
   Wake before = Wake::none;
   Wake during = Wake::none;
   Wake woken = Wake::none;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     CancelSource done;
     done.cancel();
     before = park_until(prepare_park(WaitReason::test), Deadline::never(), &done);
@@ -88,7 +83,7 @@ TEST_CASE("wake, time-out and cancellation from three threads: one winner, nobod
   std::atomic<int> outcomes[4]{};
   std::atomic<int> won{0};
   constexpr int kRounds = 2000;
-  start(2)->run([&] {
+  test::start_runtime(2)->run([&] {
     for (int i = 0; i < kRounds; ++i) {
       CancelSource c;
       std::atomic<int> left{2};
@@ -118,7 +113,7 @@ TEST_CASE("sleep obeys duration and cancellation", "[wait]") {
   std::error_code slept;
   std::error_code canceled;
   std::int64_t took = 0;
-  start(1)->run([&] {
+  test::start_runtime(1)->run([&] {
     const std::int64_t begin = monotonic_now();
     slept = error_of(sleep_for(3ms));
     took = monotonic_now() - begin;
@@ -152,7 +147,7 @@ TEST_CASE("a fiber that computes is told that a far deadline has passed", "[wait
   const unsigned processors = GENERATE(1U, 2U);
   bool before = true;
   bool after = false;
-  start(processors)->run([&] {
+  test::start_runtime(processors)->run([&] {
     const Deadline deadline = Deadline::in(300ms);
     before = past(deadline);
     const std::int64_t most = monotonic_now() + 10'000'000'000;
@@ -196,7 +191,7 @@ TEST_CASE("a fiber that has begun to wait is not made to yield: its wake would b
   bool woke = false;
   std::uint64_t handoffs = 0;
   Wake after_budget = Wake::none;
-  auto rt = start(1);
+  auto rt = test::start_runtime(1);
   rt->run([&] {
     const auto taken = [&] { return read_mem_stats().handoffs; };
     const std::uint64_t before = taken();

@@ -26,6 +26,38 @@ TEST_CASE("router: exact beats the longest prefix", "[http]") {
   CHECK(at("").kind == Kind::not_found);
 }
 
+TEST_CASE("router: of prefixes of any length the longest serves", "[http]") {
+  // One segment of each length, some long: what is looked for is chosen by length.
+  const std::vector<std::string> segments{"",
+                                          "a",
+                                          std::string(7, 'b'),
+                                          std::string(62, 'c'),
+                                          std::string(63, 'd'),
+                                          std::string(64, 'e'),
+                                          std::string(200, 'f')};
+  std::vector<std::string> folders{"/"};
+  for (std::size_t i = 1; i < segments.size(); ++i) folders.push_back(folders.back() + segments[i] + "/");
+  for (unsigned chosen = 1; chosen < 1U << folders.size(); ++chosen) {
+    std::vector<RouteSpec> routes;
+    for (std::size_t i = 0; i < folders.size(); ++i) {
+      if ((chosen >> i & 1U) != 0) routes.push_back({.path = folders[i] + "*"});
+    }
+    const auto router = Router::make(routes);
+    REQUIRE(router);
+    bool right = true;
+    std::size_t served = 0;  // routes that cover the folder
+    for (std::size_t i = 0; i < folders.size(); ++i) {
+      served += chosen >> i & 1U;
+      const RouteMatch match = router->match(Method::get, "x", folders[i] + "leaf");
+      right = right && (served == 0 ? match.kind == Kind::not_found
+                                    : match.kind == Kind::route && match.index == served - 1 &&
+                                          match.rest == routes[served - 1].path.size() - 1);
+    }
+    CAPTURE(chosen);
+    CHECK(right);
+  }
+}
+
 TEST_CASE("router: a prefix's name without its slash is redirected, unless a route has it", "[http]") {
   const auto router = Router::make({{.path = "/*"},
                                     {.path = "/a/*"},
