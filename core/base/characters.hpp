@@ -80,7 +80,7 @@ inline constexpr std::array<std::uint8_t, 256> kTable = make_table();
   }
   return true;
 }
-/// As above, for a literal: a comparison a byte and no loop.
+/// As above, for a literal (all of the array but its last byte counts): a comparison a byte and no loop.
 template <std::size_t N>
 [[nodiscard]] constexpr bool equals_lower(std::string_view s, const char (&lower)[N]) noexcept {
   if (s.size() != N - 1) return false;

@@ -219,7 +219,9 @@ Connection::Step Connection::read_more() noexcept {
     if (stream_->drained() && go_idle()) return Step::gone;
     if (!renew_workspace()) return Step::gone;
   } else if (is_behind()) {
-    if (const Step step = carry_over(); step != Step::go_on) return step;
+    // What was taken along is parsed before anything is waited for: it may be too much for the new site already.
+    const Workspace* const before = ws;
+    if (const Step step = carry_over(); step != Step::go_on || ws_ != before) return step;
   }
   // That it need not wait, and that then nothing is there, is again and again so only if epoll takes nobody more.
   for (unsigned tries = 0;;) {
