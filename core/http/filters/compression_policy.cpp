@@ -78,6 +78,16 @@ std::optional<std::string> weak_etag(std::string_view etag) {
   return "W/" + std::string(etag);
 }
 
+std::string all_vary(const FieldLines& fields) {
+  std::string all;
+  fields.each([&](const Field& field) {
+    if (!equals_lower(field.name, "vary") || field.value.empty()) return;
+    if (!all.empty()) all += ", ";
+    all += field.value;
+  });
+  return all;
+}
+
 std::optional<std::string> vary_with(std::string_view vary, std::string_view name) {
   TokenList elements(vary);
   std::string_view element;

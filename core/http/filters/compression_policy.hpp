@@ -25,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/http/field_lines.hpp"
 #include "core/http/selected_representation.hpp"
 
 namespace fiberd::http {
@@ -71,6 +72,8 @@ class CompressionPolicy {
 [[nodiscard]] bool media_type_is(std::string_view type, std::string_view pattern) noexcept;
 /// W/"x" for "x"; nothing when it is weak already, or none.
 [[nodiscard]] std::optional<std::string> weak_etag(std::string_view etag);
+/// What all Vary lines say together: an answer and the filters around it may each have added one.
+[[nodiscard]] std::string all_vary(const FieldLines& fields);
 /// The Vary field that `vary` becomes with `name`; nothing when it holds it, or "*", already.
 [[nodiscard]] std::optional<std::string> vary_with(std::string_view vary, std::string_view name);
 

@@ -1,5 +1,6 @@
 #include "core/http/filters/compression_policy.hpp"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <string>
 
@@ -63,4 +64,15 @@ TEST_CASE("ETag and Vary of a compressed answer", "[http][compression]") {
   CHECK(vary_with("Origin", "Accept-Encoding") == "Origin, Accept-Encoding");
   CHECK_FALSE(vary_with("origin, accept-encoding", "Accept-Encoding"));
   CHECK_FALSE(vary_with("*", "Accept-Encoding"));
+}
+
+TEST_CASE("no line of Vary is lost when a filter adds to it", "[http][compression]") {
+  std::array<char, 256> room;
+  FieldLines lines;
+  lines.reset(room);
+  CHECK(all_vary(lines).empty());
+  for (const char* value : {"Cookie", "Accept-Language, Accept"}) REQUIRE(lines.add("vary", value));
+  REQUIRE(lines.add("Various", "x"));
+  CHECK(all_vary(lines) == "Cookie, Accept-Language, Accept");
+  CHECK(vary_with(all_vary(lines), "Origin") == "Cookie, Accept-Language, Accept, Origin");
 }
