@@ -5,7 +5,6 @@
 // and IPv6 are apart: a client of IPv4 that comes through an IPv6 socket (::ffff:192.0.2.1) is looked up as the IPv4
 // address it is, and a range of such addresses is the IPv4 range it means. So "::/0" is all of IPv6 and no IPv4,
 // "0.0.0.0/0" all of IPv4 and no IPv6, whichever socket the client came through.
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,8 +53,9 @@ class AddressRanges {
   struct Wide {
     std::uint64_t high = 0;
     std::uint64_t low = 0;
-    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 reads the 0 that the compiler compares with as ours
-    friend constexpr auto operator<=>(const Wide&, const Wide&) noexcept = default;
+    friend constexpr bool operator<(const Wide& a, const Wide& b) noexcept {
+      return a.high != b.high ? a.high < b.high : a.low < b.low;
+    }
   };
   template <class T>
   struct Interval {

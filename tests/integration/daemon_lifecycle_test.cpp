@@ -343,6 +343,7 @@ TEST_CASE("above memory.limit new connections are closed and counted", "[integra
   CHECK(eventually([&] {
     return daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"fibers\"}").value_or(0) >= 1;
   }));
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"epoll\"}") == 0);
   CHECK(daemon.admin_status("/healthz") == 200);
   CHECK(daemon.stop() == 0);
 }

@@ -261,7 +261,7 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
                                                                      .credentials = true}),
                                             metrics)};
   const auto own = handler([](Exchange& ex) {
-    const http::Field fields[] = {{"Access-Control-Allow-Origin", "*"}, {"Vary", "Accept"}};
+    const http::Field fields[] = {{"Access-Control-Allow-Origin", "*"}, {"Vary", "Accept"}, {"Vary", "Cookie"}};
     return ex.respond(200, "text/plain", "x", fields);
   });
   http::Route only_get{.spec = {.path = "/only-get", .methods = http::MethodSet::of(http::Method::get)},
@@ -296,11 +296,11 @@ TEST_CASE("CORS: preflights are answered, and pages may read what they are allow
   CHECK(allowed.field("Access-Control-Allow-Origin") == "https://app.example.com");
   CHECK(count_of(allowed.head, "Access-Control-Allow-Origin") == 1);
   CHECK(allowed.field("Access-Control-Expose-Headers") == "ETag");
-  CHECK(allowed.field("Vary") == "Accept, Origin");
+  CHECK(allowed.field("Vary") == "Accept, Cookie, Origin");
   const Answer refused = answer_to(server, get("/own", "Origin: https://evil.example\r\n"));
   CHECK(refused.status == 200);
   CHECK(refused.head.find("Access-Control") == std::string::npos);
-  CHECK(refused.field("Vary") == "Accept, Origin");
+  CHECK(refused.field("Vary") == "Accept, Cookie, Origin");
   const Answer plain = answer_to(server, get("/hello"));
   CHECK(plain.head.find("Access-Control") == std::string::npos);
   CHECK(plain.field("Vary") == "Origin");

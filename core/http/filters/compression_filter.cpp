@@ -62,7 +62,7 @@ class CompressionFilter final : public Filter {
                                  .content_length = head.content_length(),
                                  .selected = exchange_.find_slot<SelectedRepresentation>()});
       if (verdict == CompressionVerdict::leave) return;
-      if (const auto vary = vary_with(all_vary(head.fields()), "Accept-Encoding")) (void)head.set("Vary", *vary);
+      if (const auto vary = vary_with(head.fields(), "Accept-Encoding")) (void)head.set("Vary", *vary);
       if (verdict == CompressionVerdict::vary) return;
       const std::size_t chosen = choose_encoding(exchange_.request().headers, filter_.tokens_);
       if (chosen == kIdentity) return;

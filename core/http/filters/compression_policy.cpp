@@ -78,24 +78,20 @@ std::optional<std::string> weak_etag(std::string_view etag) {
   return "W/" + std::string(etag);
 }
 
-std::string all_vary(const FieldLines& fields) {
+std::optional<std::string> vary_with(const FieldLines& fields, std::string_view name) {
   std::string all;
+  bool holds = false;
   fields.each([&](const Field& field) {
-    if (!equals_lower(field.name, "vary") || field.value.empty()) return;
-    if (!all.empty()) all += ", ";
-    all += field.value;
+    if (!equals_lower(field.name, "vary")) return;
+    TokenList elements(field.value);
+    std::string_view element;
+    while (elements.next(element)) {
+      holds = holds || element == "*" || equals_ignore_case(element, name);
+      all.append(element).append(", ");
+    }
   });
-  return all;
-}
-
-std::optional<std::string> vary_with(std::string_view vary, std::string_view name) {
-  TokenList elements(vary);
-  std::string_view element;
-  while (elements.next(element))
-    if (element == "*" || equals_ignore_case(element, name)) return std::nullopt;
-  std::string made(vary);
-  if (!made.empty()) made += ", ";
-  return made.append(name);
+  if (holds) return std::nullopt;
+  return all.append(name);
 }
 
 }  // namespace fiberd::http

@@ -72,9 +72,8 @@ class CompressionPolicy {
 [[nodiscard]] bool media_type_is(std::string_view type, std::string_view pattern) noexcept;
 /// W/"x" for "x"; nothing when it is weak already, or none.
 [[nodiscard]] std::optional<std::string> weak_etag(std::string_view etag);
-/// What all Vary lines say together: an answer and the filters around it may each have added one.
-[[nodiscard]] std::string all_vary(const FieldLines& fields);
-/// The Vary field that `vary` becomes with `name`; nothing when it holds it, or "*", already.
-[[nodiscard]] std::optional<std::string> vary_with(std::string_view vary, std::string_view name);
+/// The one Vary field that those of `fields` become with `name` (an answer and each filter around it may have added a
+/// line); nothing when they hold it, or "*", already.
+[[nodiscard]] std::optional<std::string> vary_with(const FieldLines& fields, std::string_view name);
 
 }  // namespace fiberd::http

@@ -34,7 +34,7 @@ class CorsFilter final : public Filter {
                                "Access-Control-Expose-Headers", "Access-Control-Allow-Private-Network"})
         head.remove(name);
       if (decision_.vary_origin)
-        if (const auto vary = vary_with(all_vary(head.fields()), "Origin")) (void)head.set("Vary", *vary);
+        if (const auto vary = vary_with(head.fields(), "Origin")) (void)head.set("Vary", *vary);
       if (decision_.allow_origin.empty()) return;
       (void)head.set("Access-Control-Allow-Origin", decision_.allow_origin);
       if (policy_.credentials()) (void)head.set("Access-Control-Allow-Credentials", "true");

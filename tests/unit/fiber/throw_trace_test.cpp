@@ -13,8 +13,8 @@ using namespace fiberd::fiber;
   return port;
 }
 [[gnu::noinline]] int look_beyond_the_end(const std::vector<int>& values) {
-  volatile int value = values.at(values.size());
-  return value;
+  volatile int found = values.at(values.size());
+  return found;
 }
 [[gnu::noinline]] int who_called(int which) {
   volatile int result = which == 0 ? parse_the_port("eighty") : look_beyond_the_end({});

@@ -31,12 +31,12 @@ TEST_CASE("an exception of run() reaches the caller's thread", "[scheduler]") {
 
 TEST_CASE("every spawned fiber runs exactly once", "[scheduler]") {
   for (unsigned processors : {1U, 2U, 4U}) {
-    constexpr int kFibers = 3000;
-    std::vector<std::atomic<int>> runs(kFibers);
+    constexpr int kSpawned = 3000;
+    std::vector<std::atomic<int>> runs(kSpawned);
     {
       auto rt = test::start_runtime(processors);
       rt->run([&] {
-        for (int i = 0; i < kFibers; ++i)
+        for (int i = 0; i < kSpawned; ++i)
           (void)spawn("counter", [&runs, i] {
             if (i % 3 == 0) yield();
             runs[static_cast<std::size_t>(i)].fetch_add(1);
