@@ -27,7 +27,7 @@ struct Hook {
 std::vector<std::string> events;
 
 Local<int> number;
-Local<std::string> text;
+Local<std::string> local_text;
 
 struct Noisy {
   ~Noisy() { events.emplace_back("noisy"); }
@@ -36,7 +36,7 @@ Local<Noisy> noisy;
 
 struct UsesAnother {
   ~UsesAnother() {
-    events.push_back("sees " + *text);
+    events.push_back("sees " + *local_text);
     (void)noisy.get();
   }
 };
@@ -50,14 +50,14 @@ TEST_CASE("each fiber has its own values", "[fiber][local]") {
   CHECK(root_of_a == nullptr);
   CHECK(*number == 0);
   *number = 1;
-  *text = std::string("a");
+  *local_text = std::string("a");
   root_in_use = &root_of_b;
   CHECK(*number == 0);
   *number = 2;
-  CHECK(text->empty());
+  CHECK(local_text->empty());
   root_in_use = &root_of_a;
   CHECK(*number == 1);
-  CHECK(*text == "a");
+  CHECK(*local_text == "a");
   destroy_locals(root_of_a);
   CHECK(root_of_a == nullptr);
   root_in_use = &root_of_b;
@@ -69,7 +69,7 @@ TEST_CASE("a destructor may use locals", "[fiber][local]") {
   const Hook hook;
   events.clear();
   root_in_use = &root_of_a;
-  *text = std::string("old");
+  *local_text = std::string("old");
   (void)uses_another.get();
   destroy_locals(root_of_a);
   CHECK(root_of_a == nullptr);

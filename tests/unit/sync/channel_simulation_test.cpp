@@ -21,13 +21,13 @@ using test::invariant;
 
 namespace {
 
-constexpr int kSenders = 3;
-constexpr int kEach = 8;
+constexpr int kSimulatedSenders = 3;
+constexpr int kValuesOfEach = 8;
 
 /// Sent and received, by value.
 struct Ledger {
-  std::vector<int> sent = std::vector<int>(kSenders * kEach);
-  std::vector<int> received = std::vector<int>(kSenders * kEach);
+  std::vector<int> sent = std::vector<int>(kSimulatedSenders * kValuesOfEach);
+  std::vector<int> received = std::vector<int>(kSimulatedSenders * kValuesOfEach);
   void balance(const std::string& what) const {
     for (std::size_t i = 0; i < sent.size(); ++i) {
       invariant(sent[i] <= 1 && received[i] <= 1, what + ": a value came twice");
@@ -41,7 +41,7 @@ std::chrono::nanoseconds brief(Random& random) { return std::chrono::nanoseconds
 
 void send_some(Channel<int>& channel, Ledger& ledger, int first, std::uint64_t seed) {
   Random random(seed);
-  for (int value = first; value < first + kEach; ++value) {
+  for (int value = first; value < first + kValuesOfEach; ++value) {
     const auto at = static_cast<std::size_t>(value);
     if (random.below(2) == 0) {
       ledger.sent[at] += channel.send(value) ? 1 : 0;
@@ -56,7 +56,7 @@ void send_some(Channel<int>& channel, Ledger& ledger, int first, std::uint64_t s
 
 void receive_all(Channel<int>& channel, Ledger& ledger, std::uint64_t seed) {
   Random random(seed);
-  std::vector<int> last(kSenders, -1);
+  std::vector<int> last(kSimulatedSenders, -1);
   for (;;) {
     Result<int> value = fail(sync::errc::closed);
     if (random.below(2) == 0) {
@@ -69,7 +69,7 @@ void receive_all(Channel<int>& channel, Ledger& ledger, std::uint64_t seed) {
     }
     if (!value) return;
     ++ledger.received[static_cast<std::size_t>(*value)];
-    int& before = last[static_cast<std::size_t>(*value / kEach)];
+    int& before = last[static_cast<std::size_t>(*value / kValuesOfEach)];
     invariant(*value > before, "a sender's values overtook each other");
     before = *value;
   }
@@ -85,9 +85,9 @@ TEST_CASE("channel: sends and receives that may give up, 10,000 seeds", "[channe
     std::exception_ptr broken;
     WaitGroup senders;
     WaitGroup receivers;
-    for (int s = 0; s < kSenders; ++s)
+    for (int s = 0; s < kSimulatedSenders; ++s)
       (void)senders.go("sender",
-                       [&, s] { send_some(channel, ledger, s * kEach, seed + static_cast<std::uint64_t>(s)); });
+                       [&, s] { send_some(channel, ledger, s * kValuesOfEach, seed + static_cast<std::uint64_t>(s)); });
     for (std::uint64_t r = 0; r < 2; ++r)
       (void)receivers.go("receiver", [&, r] {
         try {
@@ -177,10 +177,10 @@ TEST_CASE("select: sends, receives, contexts and times on three channels, 10,000
     WaitGroup senders;
     WaitGroup receivers;
     const auto take = [&ledger](Result<int> v) { ++ledger.received[static_cast<std::size_t>(*v)]; };
-    for (int s = 0; s < kSenders; ++s)
+    for (int s = 0; s < kSimulatedSenders; ++s)
       (void)senders.go("sender", [&, s] {
         Random mine(seed + static_cast<std::uint64_t>(s));
-        for (int value = s * kEach; value < (s + 1) * kEach; ++value) {
+        for (int value = s * kValuesOfEach; value < (s + 1) * kValuesOfEach; ++value) {
           const auto at = static_cast<std::size_t>(value);
           const auto sent = [&ledger, at] { ++ledger.sent[at]; };
           switch (mine.below(4)) {
