@@ -5,6 +5,7 @@
 
 #include "core/base/characters.hpp"
 #include "core/base/utf8.hpp"
+#include "core/base/variable_names.hpp"
 
 namespace fiberd::config {
 
@@ -37,6 +38,7 @@ std::string not_set(const std::string& name) {
 
 std::string expand_environment(std::string_view text, bool is_template, std::string& out) {
   out.clear();
+  std::string wrong;
   for (std::size_t i = 0; i < text.size();) {
     const std::string_view rest = text.substr(i);
     if (is_template && rest.starts_with("$$")) {
@@ -57,21 +59,30 @@ std::string expand_environment(std::string_view text, bool is_template, std::str
     const std::string name(rest.substr(2, end));
     const std::string_view behind = rest.substr(2 + end);
     const std::size_t close = behind.find('}');
-    if (close == std::string_view::npos) return "${" + name + " without its }";
+    if (close == std::string_view::npos) {
+      add_complaint(wrong, "${" + name + " without its }");
+      return wrong;
+    }
+    i += 2 + end + close + 1;
     const bool has_default = behind.starts_with(":-");
-    if (close != 0 && !has_default) return no_variable(rest.substr(0, 2 + end + close + 1), name);
     const std::string_view fallback = has_default ? behind.substr(2, close - 2) : std::string_view();
-    if (fallback.find("${") != std::string_view::npos)
-      return "the default of ${" + name + "} is text: nothing is replaced in it";
     const char* const set = std::getenv(name.c_str());
     const std::string_view value = set != nullptr ? std::string_view(set) : std::string_view();
-    if (set == nullptr && !has_default) return not_set(name);
-    if (!is_utf8(value)) return "what the environment has as " + name + " is not UTF-8 text";
-    append(value.empty() ? fallback : value, is_template, out);
-    if (out.size() > kMaxValue) return "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables";
-    i += 2 + end + close + 1;
+    if (close != 0 && !has_default) {
+      add_complaint(wrong, no_variable(rest.substr(0, 2 + end + close + 1), name));
+    } else if (fallback.find("${") != std::string_view::npos) {
+      add_complaint(wrong, "the default of ${" + name + "} is text: nothing is replaced in it");
+    } else if (set == nullptr && !has_default) {
+      add_complaint(wrong, not_set(name));
+    } else if (!is_utf8(value)) {
+      add_complaint(wrong, "what the environment has as " + name + " is not UTF-8 text");
+    } else {
+      append(value.empty() ? fallback : value, is_template, out);
+      if (out.size() > kMaxValue)
+        return "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables";
+    }
   }
-  return {};
+  return wrong;
 }
 
 }  // namespace fiberd::config

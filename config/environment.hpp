@@ -14,7 +14,7 @@ namespace fiberd::config {
 inline constexpr std::size_t kMaxValue = std::size_t{64} * 1024;
 
 /// `out` becomes `text` with its variables replaced. `is_template`: a dollar sign of a variable's value is written as
-/// `$$` there, and "$${" is left as it is. What is wrong; empty: nothing.
+/// `$$` there, and "$${" is left as it is. All that is wrong; empty: nothing.
 [[nodiscard]] std::string expand_environment(std::string_view text, bool is_template, std::string& out);
 
 }  // namespace fiberd::config

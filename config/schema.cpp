@@ -78,7 +78,7 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".compress.level", .type = Type::pairs, .fallback = "", .help = "Of a coding: {gzip: 6, br: 4, zstd: 3}; gzip 1 … 9, br 0 … 11, zstd 1 … 19. Default: what is worth its CPU."}, \
   {.path = at ".request_id", .type = Type::section, .fallback = "", .help = "Gives each request an id, for logs, ${request_id} and the answer."}, \
   {.path = at ".request_id.header", .type = Type::string, .fallback = "X-Request-Id", .help = "The field it is told in."}, \
-  {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over the id that a proxy of trusted_proxies sends in that field."}, \
+  {.path = at ".request_id.accept", .type = Type::boolean, .fallback = "false", .help = "Takes over the id that a proxy of trusted_proxies sends in that field, if it has 8 to 128 letters, digits and -_.:/+=@; others are replaced."}, \
   {.path = at ".cache_control", .type = Type::pairs, .fallback = "", .help = "The Cache-Control field by what is answered: {\".css\": \"max-age=86400\", \"image/*\": \"max-age=3600\", \"*\": no-cache}; the first that fits. For 200, 203, 206 and 304."}, \
   {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
@@ -109,7 +109,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "shutdown.delay", .type = Type::duration, .fallback = "0s", .least = 0, .most = kHour, .help = "How long to go on serving, with /readyz at 503, before listeners close."},
   {.path = "shutdown.timeout", .type = Type::duration, .fallback = "30s", .least = 0, .most = kDay, .help = "How long requests may take to finish before they are cut."},
   {.path = "shutdown.idle", .type = Type::duration, .fallback = "1s", .least = 0, .most = kHour, .help = "How long an HTTP connection stays open that was told it goes on, from the signal or from its last answer: a request that is under way is still answered, with Connection: close. Then it is closed, with a second for the client to notice. 0s: closed at once."},
-  {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz, /debug/contexts, and /aggregate when a listener aggregates; / lists them."},
+  {.path = "admin", .type = Type::section, .fallback = "", .help = "The admin listener: /metrics, /healthz, /readyz, /debug/contexts, POST /reload, and /aggregate when a listener aggregates; / lists them."},
   {.path = "admin.address", .type = Type::string, .fallback = "127.0.0.1:9090", .help = "Where it listens; off: nowhere. It has no authentication: keep it on loopback or a Unix socket. Where nobody wrote the address and the default's port is taken (Prometheus has the same), the daemon warns and goes on without."},
   {.path = "admin.mode", .type = Type::octal, .fallback = "0600", .least = 0, .most = 0777, .help = "Permissions of a Unix socket's file: who may write to it may read all pages."},
   {.path = "admin.owner", .type = Type::string, .fallback = "", .help = "Owner of a Unix socket's file: user, user:group, user: (with the user's own group) or :group."},
@@ -157,7 +157,7 @@ static constexpr auto kRows = std::to_array<Row>({
   FIBERD_ACCESS_LOG_ROWS("listeners[].http.access_log"),
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
-  {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start, at most 64KiB each. Default: text, JSON or HTML by Accept."},
+  {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start and by each reload, at most 64KiB each. Default: text, JSON or HTML by Accept."},
   {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}."},
   {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it."},
   FIBERD_FILTER_ROWS("listeners[].http"),
@@ -314,6 +314,10 @@ std::string render_schema_markdown() {
       "`include: [conf.d/*.yaml]` adds the listeners of other files; `\"${NAME}\"` and `\"${NAME:-default}\"` in a "
       "value "
       "are\nof the environment (docs/operations.md). Strings with a brace or a colon need quotes.\n\n"
+      "Filters (`headers`, `allow`, `deny`, `basic_auth`, `cors`, `compress`, `request_id`, `cache_control`,\n"
+      "`filters`) stand in the order in which their keys are written ([filters.md](filters.md)). Values whose meaning\n"
+      "says so may hold request variables: `${host}`, `${path}`, `${rest}`, `${query}`, `${method}`, `${scheme}`,\n"
+      "`${client}`, `${request_id}`, `${header.NAME}`; `$$` is a dollar sign.\n\n"
       "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`, `1d`; `1m30s` has parts from the greatest down. "
       "Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
       "Rates say per what: `100/s`, `30/m`, `5/h`.\n"

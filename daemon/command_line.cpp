@@ -4,12 +4,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <deque>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <vector>
 
 #include "config/config.hpp"
 #include "config/handlers.hpp"
+#include "config/reader.hpp"
 #include "config/schema.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/provision.hpp"
@@ -74,6 +76,14 @@ bool has_nothing_to_serve(const Program& program, const std::string& file) {
   return true;
 }
 
+/// As the daemon and who asks it for a reload name it to each other, wherever they stand.
+std::string absolute(const std::string& file) {
+  if (file.empty()) return file;
+  std::error_code nowhere;  // a directory that is gone
+  const std::filesystem::path path = std::filesystem::absolute(file, nowhere);
+  return nowhere ? file : path.lexically_normal().string();
+}
+
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   // Who starts it may ask at once for what a daemon does.
   hold_service_signals();
@@ -81,8 +91,9 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   config::Outcome outcome = load(program, file, overrides);
   if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
   // A pipe has been read to its end, and nobody can tell whether there is to be more.
-  return code(
-      run_daemon(outcome.config, program.handlers, [&] { return load(program, file, overrides, NotRegular::refuse); }));
+  return code(run_daemon(
+      outcome.config, program.handlers, [&] { return load(program, file, overrides, NotRegular::refuse); },
+      absolute(file)));
 }
 
 int complain(const std::string& of) {
@@ -98,15 +109,30 @@ int check(const Program& program, const std::string& file, const std::vector<std
   return printed();
 }
 
+/// What stands where a command is expected: one that is misspelt, or a file.
+void say_what_was_meant(CLI::App& app) {
+  std::vector<std::string> commands;
+  for (const CLI::App* const c : app.get_subcommands([](const CLI::App*) { return true; }))
+    commands.push_back(c->get_name());
+  for (const std::string& word : app.remaining()) {
+    if (word.starts_with('-')) continue;
+    const bool file = word.find_first_of("./") != std::string::npos;
+    const std::string near = file ? "" : config::nearest(word, commands);
+    if (file)
+      std::fprintf(stderr, "To run it with that file: %s -c %s\n", app.get_name().c_str(), word.c_str());
+    else if (!near.empty())
+      std::fprintf(stderr, "Did you mean %s?\n", near.c_str());
+  }
+}
+
 /// Of `address`, or of the admin listener that the configuration names.
-int reload(const Program& program, const std::string& file, const std::vector<std::string>& overrides,
-           const std::string& address) {
-  if (!address.empty()) return reload_by_admin(address);
-  const config::Outcome outcome = load(program, file, overrides);
+int reload(const Program& program, const std::string& file, const std::string& address) {
+  if (!address.empty()) return reload_by_admin({address, absolute(file), ReloadRequest::named});
+  const config::Outcome outcome = load(program, file, {});
   // What is wrong with it the daemon says: but where it is must be known.
   const std::string& admin = outcome.config.admin.address;
   if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
-  return reload_by_admin(admin);
+  return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file});
 }
 
 }  // namespace
@@ -126,7 +152,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   std::deque<std::string> names;
   std::vector<CLI::Option*> name_options;
   auto add_set = [&](CLI::App& command) {
-    command
+    return command
         .add_option("--set", sets.emplace_back(),
                     "Replaces one key, e.g. --set runtime.gomaxprocs=2; once for each key")
         ->option_text("KEY=VALUE")
@@ -147,12 +173,12 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   auto add_either = [&](CLI::App& command, const char* what) {
     add_name(command, "FILE", "The same as -c FILE")->option_text(" ");
     add_file(command, what);
-    add_set(command);
+    return add_set(command);
   };
   CLI::App* const run_command = app.add_subcommand("run", "Run the server (the default)");
-  add_either(*run_command, kRunFile);
+  (void)add_either(*run_command, kRunFile);
   CLI::App* const check_command = app.add_subcommand("check", "Check a configuration file and say all that is wrong");
-  add_either(*check_command, "Configuration file (YAML)");
+  (void)add_either(*check_command, "Configuration file (YAML)");
   CLI::App* const config_command = app.add_subcommand("config", "Print configuration");
   config_command->require_subcommand(1);
   CLI::App* const default_command = config_command->add_subcommand("default", "The built-in default, as YAML");
@@ -160,16 +186,25 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   bool markdown = false;
   schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
   CLI::App* const reload_command =
-      app.add_subcommand("reload", "Have the daemon that runs take up its configuration anew");
-  add_either(*reload_command, "Its configuration file, for where its admin listener is");
+      app.add_subcommand("reload", "Have the daemon that runs load its configuration anew");
+  add_either(*reload_command,
+             "Its configuration file, for where its admin listener is; a daemon of another file refuses")
+      ->group("");  // refused below, with the reason
   std::string admin_address;
-  reload_command->add_option("--address", admin_address, "Where its admin listener is")->option_text("ADMIN");
+  reload_command
+      ->add_option("--address", admin_address,
+                   "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
+      ->option_text("ADMIN");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
   app.add_flag("--version", version, "Print the version");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError& e) {
+    (void)app.exit(e);
+    say_what_was_meant(app);
+    return code(ExitCode::bad_usage);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
   }
@@ -199,7 +234,14 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
                  "check: FILE is required: the configuration to check\nRun with --help for more information.\n");
     return code(ExitCode::bad_usage);
   }
-  if (reload_command->parsed()) return reload(program, file, overrides, admin_address);
+  if (reload_command->parsed()) {
+    if (!overrides.empty())
+      return complain(
+          "reload: --set reaches no daemon that runs: it loads its file anew with the --set of its own start. Where "
+          "its "
+          "admin listener is says --address");
+    return reload(program, file, admin_address);
+  }
   return run(program, file, overrides);
 }
 

@@ -103,6 +103,7 @@ ExitCode Process::build(const config::Config& config) {
   reloader_ = std::make_unique<Reloader>(
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
+  admin_state_.config_file = file_;
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
   Failure why;
   current_ = first_instance(config, why);
@@ -330,7 +331,7 @@ ExitCode Process::run(const config::Config& config) {
   return code;
 }
 
-ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload) {
+ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload, std::string file) {
   hold_signals();
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
@@ -343,7 +344,7 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers, Load
   ExitCode code = ExitCode::runtime_failure;
   StopEnd end(config);
   try {
-    Process process(handlers, std::move(reload), end);
+    Process process(handlers, std::move(reload), std::move(file), end);
     code = process.run(config);
   } catch (const std::bad_alloc&) {
     say_fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));

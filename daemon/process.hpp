@@ -29,8 +29,8 @@ namespace fiberd::daemon {
 
 class Process {
  public:
-  Process(const Handlers& handlers, LoadFunction load, StopEnd& end)
-      : handlers_(handlers), load_(std::move(load)), end_(end) {}
+  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end)
+      : handlers_(handlers), load_(std::move(load)), file_(std::move(file)), end_(end) {}
   ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -67,6 +67,7 @@ class Process {
 
   const Handlers& handlers_;
   const LoadFunction load_;
+  const std::string file_;  // that load_ reads; empty: none
   StopEnd& end_;
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;

@@ -49,9 +49,29 @@ bool read_answer(int fd, std::string& answer) {
   return true;
 }
 
+/// Nobody is there, or not for us.
+int unreachable(const ReloadRequest& request) {
+  const int error = errno;
+  const bool unix_socket = request.address.starts_with("unix:");
+  std::string hint;
+  if (error == EACCES || error == EPERM) {
+    hint = unix_socket ? ": who asks needs the right to write to that socket (admin.owner, admin.mode)" : "";
+  } else if (request.source == ReloadRequest::by_default) {
+    hint = ": where the admin listener is by default; say where yours is, by --address or by its configuration file";
+  } else if (request.source == ReloadRequest::in_file) {
+    hint = ": no admin listener where the file says; if the file moves it, name the address before: --address";
+  } else {
+    hint = ": no admin listener there";
+  }
+  std::fprintf(stderr, "reload: %s: %s%s\n", request.address.c_str(),
+               std::error_code(error, std::system_category()).message().c_str(), hint.c_str());
+  return static_cast<int>(ExitCode::runtime_failure);
+}
+
 }  // namespace
 
-int reload_by_admin(const std::string& address) {
+int reload_by_admin(const ReloadRequest& request) {
+  const std::string& address = request.address;
   static constexpr timeval kPatience{60, 0};
   std::string reachable = address;
   if (reachable.starts_with("0.0.0.0:")) reachable.replace(0, 7, "127.0.0.1");
@@ -65,11 +85,11 @@ int reload_by_admin(const std::string& address) {
   if (socket.fd() < 0) return failed(address, "no socket:");
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
-  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0)
-    return failed(address, "no admin listener there (if the file moves it, name the address before: --address):");
-  static constexpr std::string_view kRequest =
-      "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-  if (::send(socket.fd(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(kRequest.size()))
+  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return unreachable(request);
+  const std::string message =
+      "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(request.file.size()) +
+      "\r\nConnection: close\r\n\r\n" + request.file;
+  if (::send(socket.fd(), message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))
     return failed(address, "it cannot be asked:");
   std::string answer;
   if (!read_answer(socket.fd(), answer)) return failed(address, "no answer:");
@@ -82,7 +102,8 @@ int reload_by_admin(const std::string& address) {
   const bool done = status.substr(9, 3) == "200";
   std::fputs(answer.c_str() + head + 4, done ? stdout : stderr);
   if (done) return std::fflush(stdout) == 0 ? 0 : static_cast<int>(ExitCode::runtime_failure);
-  return static_cast<int>(status.substr(9, 3) == "422" ? ExitCode::bad_usage : ExitCode::runtime_failure);
+  const bool refused = status.substr(9, 3) == "422" || status.substr(9, 3) == "409";
+  return static_cast<int>(refused ? ExitCode::bad_usage : ExitCode::runtime_failure);
 }
 
 }  // namespace fiberd::daemon

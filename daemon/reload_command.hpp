@@ -1,13 +1,22 @@
 #pragma once
 // `fiberd reload`: asks a daemon that runs for it, and says what it answers.
+#include <cstdint>
 #include <string>
 
 namespace fiberd::daemon {
 
-/// POST /reload to the admin listener at `address` ("127.0.0.1:9090", "unix:/path"; a wildcard means this machine's
-/// own), over a plain blocking socket, for a minute at most. Prints the answer: to standard output when the new
-/// configuration serves, else to standard error. Returns the exit code: 0; 1 when nobody answers or the daemon stops; 2
-/// when the configuration was refused, or `address` is none.
-[[nodiscard]] int reload_by_admin(const std::string& address);
+struct ReloadRequest {
+  /// Where it is known from: for who finds nobody there.
+  enum Source : std::uint8_t { named, in_file, by_default };
+  std::string address;  ///< "127.0.0.1:9090", "unix:/path"; a wildcard means this machine's own
+  std::string file;     ///< the configuration that is meant, by its absolute path; empty: whatever that daemon has
+  Source source = named;
+};
+
+/// POST /reload to an admin listener, over a plain blocking socket, for a minute at most. Prints the answer: to
+/// standard output when the new configuration serves, else to standard error. Returns the exit code: 0; 1 when nobody
+/// answers or the daemon stops; 2 when the configuration was refused, the daemon has another file, or the address is
+/// none.
+[[nodiscard]] int reload_by_admin(const ReloadRequest& request);
 
 }  // namespace fiberd::daemon

@@ -79,7 +79,11 @@ class Rules {
     const auto compare = [&](const std::string& held, bool was_ipv6_only, bool was_reuseport) {
       if (normal_address(held) != wanted) return;
       if (was_ipv6_only != ipv6_only) add(at, "whether it takes IPv4, too, cannot change while it is listened on");
-      if (was_reuseport != reuseport) add(beside(at, "reuseport"), "it cannot change while the address is listened on");
+      if (was_reuseport != reuseport)
+        add(beside(at, "reuseport"),
+            "it cannot change while the address is listened on: restart the daemon, or take the address away in one "
+            "reload and "
+            "add it in the next");
     };
     compare(before_.admin.address, before_.admin.ipv6_only, false);
     for (const ListenerConfig& l : before_.listeners)

@@ -157,7 +157,9 @@ Obstacle why_not_bindable(const net::Endpoint& endpoint, bool tcp, bool udp, con
     if (wanted)
       if (const std::error_code error = try_address(endpoint, type)) return {error, ""};
   if (endpoint.port() != 0 && endpoint.port() < first_unprivileged_port() && !has_capability(CAP_NET_BIND_SERVICE))
-    return {system_error_of(EACCES), "a port below " + std::to_string(first_unprivileged_port())};
+    return {system_error_of(EACCES), "a port below " + std::to_string(first_unprivileged_port()) +
+                                         ": it needs the capability CAP_NET_BIND_SERVICE (of systemd's units "
+                                         "AmbientCapabilities=), or a lower net.ipv4.ip_unprivileged_port_start"};
   return {};
 }
 

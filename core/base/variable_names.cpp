@@ -114,11 +114,20 @@ std::string nearest_variable(std::string_view name, std::span<const VariableName
   return best == nullptr ? std::string() : spelled(best->name);
 }
 
+void add_complaint(std::string& all, const std::string& what) {
+  static constexpr std::size_t kLine = 1024;
+  if (all.size() >= kLine || all.find(what) != std::string::npos) return;
+  if (!all.empty()) all += "; also, ";
+  all += what;
+}
+
 std::string parse_template(std::string_view text, std::span<const VariableName> names,
                            std::vector<TemplatePart>& parts) {
   if (text.size() > kMaxTemplate) return "is longer than " + std::to_string(kMaxTemplate) + " bytes";
   std::string literal;
+  std::string wrong;
   std::size_t variables = 0;
+  const auto refuse = [&wrong](const std::string& what) { add_complaint(wrong, what); };
   const auto end_literal = [&] {
     if (!literal.empty()) parts.push_back({TemplatePart::kLiteral, std::exchange(literal, {})});
   };
@@ -137,28 +146,42 @@ std::string parse_template(std::string_view text, std::span<const VariableName> 
       std::size_t end = i + 1;
       while (end < text.size() && (begins_name(text[end]) || ascii::is_digit(text[end]))) ++end;
       const std::string_view name = text.substr(i + 1, end - i - 1);
-      if (find_name(name, names) != nullptr)
-        return "a variable is written in braces: " + spelled(shown(name)) + "; a $ that is meant is $$";
-      return unknown("$" + std::string(name), name, names) + " A $ that is meant is $$";
+      refuse(find_name(name, names) != nullptr
+                 ? "a variable is written in braces: " + spelled(shown(name)) + "; a $ that is meant is $$"
+                 : unknown("$" + std::string(name), name, names) + " A $ that is meant is $$");
+      i = end;
+      continue;
     }
     const std::size_t close = text.find('}', i);
-    if (close == std::string_view::npos) return "${ without its }; a $ that is meant is $$";
+    if (close == std::string_view::npos) {
+      refuse("${ without its }; a $ that is meant is $$");
+      break;
+    }
     const std::string_view name = text.substr(i + 2, close - i - 2);
     const VariableName* const known = find_name(name, names);
-    if (known == nullptr) return unknown(text.substr(i, close + 1 - i), name, names);
+    const std::string_view written = text.substr(i, close + 1 - i);
+    i = close + 1;
+    if (known == nullptr) {
+      refuse(unknown(written, name, names));
+      continue;
+    }
     std::string argument;
     if (known->name.ends_with('.')) {
       argument = name.substr(known->name.size());
-      if (!ascii::is_token(argument) || argument.size() > 128)
-        return shown(text.substr(i, close + 1 - i)) + ": behind the dot the name of a field is expected";
+      if (!ascii::is_token(argument) || argument.size() > 128) {
+        refuse(shown(written) + ": behind the dot the name of a field is expected");
+        continue;
+      }
     }
-    if (++variables > kMaxVariables) return "has more than " + std::to_string(kMaxVariables) + " variables";
+    if (++variables > kMaxVariables) {
+      refuse("has more than " + std::to_string(kMaxVariables) + " variables");
+      break;
+    }
     end_literal();
     parts.push_back({known->id, std::move(argument)});
-    i = close + 1;
   }
   end_literal();
-  return {};
+  return wrong;
 }
 
 std::string check_location(std::span<const TemplatePart> location) {

@@ -48,8 +48,11 @@ struct TemplatePart {
 inline constexpr std::size_t kMaxTemplate = std::size_t{64} * 1024;
 inline constexpr std::size_t kMaxVariables = 64;
 
-/// Appends the parts of `text` to `parts`; two literals never stand beside each other. What is wrong, as a sentence for
-/// whoever wrote it; empty: nothing. Linear in text and names. Throws std::bad_alloc.
+/// What is wrong with one text is told all at once, each thing once, as far as a line goes: appends `what` to `all`.
+void add_complaint(std::string& all, const std::string& what);
+
+/// Appends the parts of `text` to `parts`; two literals never stand beside each other. All that is wrong, as a sentence
+/// for whoever wrote it; empty: nothing. Linear in text and names. Throws std::bad_alloc.
 [[nodiscard]] std::string parse_template(std::string_view text, std::span<const VariableName> names,
                                          std::vector<TemplatePart>& parts);
 

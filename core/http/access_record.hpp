@@ -25,7 +25,7 @@ struct AccessRecord {
   std::uint64_t body_bytes;      ///< of the answer
   std::uint64_t received_bytes;  ///< of the request's body
   std::uint64_t duration_ns;
-  std::uint64_t head_ns;  ///< until the head of the answer was committed; coarse
+  std::uint64_t head_ns;  ///< until the head of the answer was committed
 };
 
 }  // namespace fiberd::http

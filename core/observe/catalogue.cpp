@@ -363,7 +363,8 @@ constexpr MetricInfo kCatalogue[] = {
      registry,
      {"listener", "reason"},
      "requests",
-     "Requests that a filter answered: address (allow, deny: 403), credentials (wrong ones: 401), busy (too many "
+     "Requests that a filter answered: address (allow, deny: 403), no_credentials (401; also the first request of each "
+     "browser), credentials (wrong ones: 401), busy (too many "
      "passwords to be checked: 503), preflight (CORS: 403)."},
     {"fiberd_http_preflights_total", counter, registry, {"listener"}, "requests", "CORS preflights answered with yes."},
     {"fiberd_http_passwords_checked_total",

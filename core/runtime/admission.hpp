@@ -68,7 +68,7 @@ class SpawnRefusals {
 
  private:
   void add_new(std::error_code reason) noexcept;
-  Lock lock_;
+  Lock lock_;  // orders those who write; readers take none
   std::atomic<std::size_t> used_{0};
   std::array<std::error_code, kSpawnRefusals> reasons_{};  // written before used_, never after
   std::array<std::atomic<std::uint64_t>, kSpawnRefusals> counts_{};

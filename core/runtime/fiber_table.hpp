@@ -33,7 +33,7 @@ class FiberTable {
   [[nodiscard]] std::uint32_t size() const noexcept { return chunk_count_.load(std::memory_order_acquire) * kChunk; }
 
  private:
-  Lock lock_;
+  Lock lock_;  // orders those who write; readers take none
   std::atomic<std::uint32_t> chunk_count_{0};
   std::atomic<Fiber*>* chunks_ = nullptr;  // nullptr: there was no memory, and grow() fails
 };

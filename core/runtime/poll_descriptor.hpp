@@ -107,7 +107,7 @@ class PollDescriptor : private Timer {  // the idle deadline's node
   UseWord use_;
   std::uint32_t idle_generation_ = 0;  // of the last idle period; odd: it had a deadline
   int fd_ = -1;
-  Lock register_lock_;
+  Lock register_lock_;  // orders those who change registered_; it is read without
 };
 
 // One for each connection, and most are idle.

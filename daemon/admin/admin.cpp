@@ -1,8 +1,12 @@
 #include "daemon/admin/admin.hpp"
 
+#include <limits.h>
+
 #include <array>
 #include <chrono>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "core/base/log.hpp"
 #include "core/http/handlers.hpp"
@@ -98,6 +102,21 @@ class ReloadHandler final : public http::Handler {
     if (exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site"))
       return exchange.respond(403, kText, "reload: not for browsers\n");
     if (!state_.reload) return exchange.respond(501, kText, "reload: not here\n");
+    std::string meant;
+    for (;;) {
+      const Result<std::string_view> piece = exchange.read_body();
+      if (!piece) return fail(piece.error());
+      if (piece->empty()) break;
+      meant += *piece;
+      if (meant.size() > PATH_MAX) return exchange.respond(413, kText, "reload: a body is the name of one file\n");
+    }
+    if (!meant.empty() && !is_own_file(meant)) {
+      const std::string own = state_.config_file.empty() ? "the built-in configuration" : state_.config_file;
+      return exchange.respond(
+          409, kText,
+          "reload: this daemon was started with " + own +
+              ", and a reload loads that again: another file needs a restart. Nothing has changed\n");
+    }
     // Who has left does not wait on: reloads that hang must not use up the admin's places.
     const Result<ReloadAnswer> answer = state_.reload(exchange.context());
     if (!answer) return fail(answer.error());
@@ -106,6 +125,13 @@ class ReloadHandler final : public http::Handler {
   }
 
  private:
+  [[nodiscard]] bool is_own_file(const std::string& meant) const {
+    if (meant == state_.config_file) return true;
+    std::error_code missing;
+    return !state_.config_file.empty() &&
+           runtime::blocking([&] { return std::filesystem::equivalent(meant, state_.config_file, missing); });
+  }
+
   const AdminState& state_;
 };
 
@@ -143,8 +169,8 @@ void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::st
 http::Route admin_index(const std::vector<http::Route>& routes) {
   std::string page = "fiberd admin\n";
   for (const http::Route& r : routes)
-    if (!r.spec.path.ends_with('*') && r.spec.methods != http::MethodSet::of(http::Method::post))
-      page += r.spec.path + "\n";
+    if (!r.spec.path.ends_with('*'))
+      page += (r.spec.methods == http::MethodSet::of(http::Method::post) ? "POST " : "") + r.spec.path + "\n";
   http::Route route;
   route.spec.path = "/";
   route.spec.methods = http::MethodSet::of(http::Method::get);

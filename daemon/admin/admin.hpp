@@ -26,12 +26,14 @@ struct AdminState {
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
   std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
+  std::string config_file{};  ///< what it loads, by its absolute path; empty: the built-in configuration
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
 /// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them); POST /reload (200: the new configuration
-/// serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A browser's request for it is
-/// answered 403: any page of the web could make it send one.
+/// serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A body names the file that is
+/// meant: 409 if this daemon runs with another one. A browser's request for it is answered 403: any page of the web
+/// could make it send one.
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
 
 /// The pages have no password and are often on loopback, where every page of the web that the machine's users look at
@@ -39,7 +41,7 @@ struct AdminState {
 /// Host is that name. So only IP addresses, localhost and `hosts` are answered; 421 for others, which says what to do.
 void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::string>& hosts);
 
-/// The page / : a list of the pages in `routes`.
+/// The page / : a list of `routes`, those that are no pages with their method.
 [[nodiscard]] http::Route admin_index(const std::vector<http::Route>& routes);
 
 }  // namespace fiberd::daemon

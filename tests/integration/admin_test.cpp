@@ -102,17 +102,21 @@ TEST_CASE("no page of the admin listener changes anything, and none is shared wi
   REQUIRE(std::getline(pages, page));  // the title
   unsigned count = 0;
   HttpClient client(daemon.port("admin"));
+  static constexpr std::string_view kPost = "POST ";
   while (std::getline(pages, page)) {
     INFO(page);
     ++count;
+    const bool changes = page.starts_with(kPost);  // what does change something refuses what comes from a page
+    if (changes) page.erase(0, kPost.size());
     for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
       INFO(method);
       const auto answer = client.ask(std::string(method) + " " + page +
                                      " HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n"
                                      "Content-Length: 0\r\n\r\n");
       REQUIRE(answer);
-      CHECK(answer->status == 405);
+      CHECK(answer->status == (changes && method == std::string_view("POST") ? 403 : 405));
     }
+    if (changes) continue;
     const auto read = client.ask(get_admin(page, "Origin: http://evil.example\r\n"));
     REQUIRE(read);
     CHECK(read->status == 200);

@@ -91,3 +91,28 @@ TEST_CASE("check warns of the environment that run would warn of", "[integration
   CHECK(daemon.log().find("warning GOMEMLIMIT=1GB is no size") != std::string::npos);
   CHECK(daemon.stop() == 0);
 }
+
+TEST_CASE("what stands where a command is expected: the one that was meant is named", "[integration][command_line]") {
+  const Finished file = fiberd_says({"site.yaml"});
+  CHECK(file.code == 2);
+  CHECK(file.errors.find("fiberd -c site.yaml\n") != std::string::npos);
+  const Finished command = fiberd_says({"chekc", "site.yaml"});
+  CHECK(command.code == 2);
+  CHECK(command.errors.find("Did you mean check?\n") != std::string::npos);
+  const Finished option = fiberd_says({"--nothing"});
+  CHECK(option.code == 2);
+  CHECK(option.errors.find("mean") == std::string::npos);
+}
+
+TEST_CASE("reload says where it asked, and what is in the way", "[integration][command_line]") {
+  const TemporaryDirectory directory;
+  const Finished nobody = fiberd_says({"reload", "--address", "unix:" + directory.path() + "/none.sock"});
+  CHECK(nobody.code == 1);
+  CHECK(nobody.errors.find("no admin listener there") != std::string::npos);
+  const std::string file =
+      directory.write("f.yaml", "admin: {address: \"unix:" + directory.path() + "/gone.sock\"}\nlisteners: []\n");
+  const Finished moved = fiberd_says({"reload", file});
+  CHECK(moved.code == 1);
+  CHECK(moved.errors.find("/gone.sock: ") != std::string::npos);
+  CHECK(moved.errors.find("where the file says") != std::string::npos);
+}

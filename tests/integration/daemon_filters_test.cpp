@@ -69,6 +69,7 @@ TEST_CASE("a site with every filter of the house", "[integration][daemon][filter
   CHECK(preflight->field("Access-Control-Allow-Methods") == "PUT");
   CHECK(daemon.metric("fiberd_http_filter_refused_total{listener=\"web\",reason=\"address\"}") == 1.0);
   CHECK(daemon.metric("fiberd_http_filter_refused_total{listener=\"web\",reason=\"credentials\"}") == 1.0);
+  CHECK(daemon.metric("fiberd_http_filter_refused_total{listener=\"web\",reason=\"no_credentials\"}") == 1.0);
   CHECK(daemon.metric("fiberd_http_preflights_total{listener=\"web\"}") == 1.0);
   CHECK(daemon.metric("fiberd_http_compressed_total{listener=\"web\"}") == 1.0);
   CHECK(daemon.metric("fiberd_http_passwords_checked_total{listener=\"web\"}") == 2.0);

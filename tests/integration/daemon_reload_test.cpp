@@ -328,8 +328,23 @@ TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") 
   const std::string file = directory.write(
       "f.yaml", "admin: {address: \"" + admin + "\"}\nlisteners:\n" + http_listener("web", says("/", "x")));
   daemon.write_config(with_listeners(http_listener("web", says("/", "four"))));
-  CHECK(run({FIBERD_BINARY, "reload", "-c", file}).code == 0);
+  // It finds the daemon, and is not what the daemon runs with.
+  const Finished other = run({FIBERD_BINARY, "reload", "-c", file});
+  CHECK(other.code == 2);
+  CHECK(other.errors.find("was started with " + daemon.config_file()) != std::string::npos);
+  CHECK(ask(daemon.port("web"), "/") == "200 three");
+  CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 1.0);
+  // The same file by another name is.
+  const std::string link = directory.path() + "/link.yaml";
+  REQUIRE(::symlink(daemon.config_file().c_str(), link.c_str()) == 0);
+  const Finished same = run({FIBERD_BINARY, "reload", "-c", link, "--address", admin});
+  CHECK(same.code == 0);
+  CHECK(same.output.find("reloaded " + daemon.config_file() + " in ") != std::string::npos);
   CHECK(ask(daemon.port("web"), "/") == "200 four");
+  const Finished set = run({FIBERD_BINARY, "reload", "--address", admin, "--set", "log.level=debug"});
+  CHECK(set.code == 2);
+  CHECK(set.errors.find("--set reaches no daemon") != std::string::npos);
+  CHECK(daemon.admin("/").find("POST /reload\n") != std::string::npos);
   CHECK(daemon.stop() == 0);
   CHECK(run({FIBERD_BINARY, "reload", "--address", admin}).code == 1);
   CHECK(run({FIBERD_BINARY, "reload", "--address", "here"}).code == 2);
@@ -398,7 +413,7 @@ TEST_CASE("the mode of the admin listener's socket changes with the configuratio
   CHECK(mode() == 0600);
   daemon.write_config(with_mode("\"0640\""));
   daemon.process().signal(SIGHUP);
-  REQUIRE(daemon.wait_for_log("reloaded in"));
+  REQUIRE(daemon.wait_for_log("reloaded /"));
   CHECK(mode() == 0640);
 }
 
@@ -441,7 +456,7 @@ TEST_CASE("logs change with the configuration", "[integration][daemon][reload]")
   CHECK(ask(daemon.port("web"), "/") == "200 x");
   CHECK(eventually([&] { return lines_of(read_file(two)) == 1; }));
   CHECK(lines_of(read_file(one)) == 1);
-  CHECK(eventually([&] { return read_file(own).find("\"message\":\"reloaded in ") != std::string::npos; }));
+  CHECK(eventually([&] { return read_file(own).find("\"message\":\"reloaded /") != std::string::npos; }));
   // The same writer again: nothing is lost, and nothing is twice.
   CHECK(reload(daemon, logging(two, "log: {format: json, output: " + own + "}\nshutdown: {idle: 2s}\n")).status == 200);
   CHECK(ask(daemon.port("web"), "/") == "200 x");

@@ -21,6 +21,8 @@ struct Line {
   std::string client, target;
   unsigned status = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t head_ns = 0;
+  std::uint64_t duration_ns = 0;
 };
 
 class Lines {
@@ -30,7 +32,8 @@ class Lines {
     o.access_log = {[](void* self, const http::AccessRecord& r) noexcept {
                       auto& lines = *static_cast<Lines*>(self);
                       const std::scoped_lock lock(lines.mutex_);
-                      lines.all_.push_back({r.peer->host(), std::string(r.target), r.status, r.body_bytes});
+                      lines.all_.push_back(
+                          {r.peer->host(), std::string(r.target), r.status, r.body_bytes, r.head_ns, r.duration_ns});
                     },
                     this};
     return o;
@@ -88,6 +91,23 @@ TEST_CASE("the client's address is known after it has reset the connection", "[i
   CHECK(line.client == "127.0.0.1");
   CHECK(line.status == 499);  // nothing of the answer was sent
   CHECK(line.bytes == 0);
+}
+
+TEST_CASE("the time to the head is that of this request, not of the last look at the clock", "[integration][account]") {
+  Lines lines;
+  HttpServer server({{.spec = {.path = "/"}, .handler = handler([](http::Exchange& ex) {
+                                               // Shorter than a slice: nobody else has looked at the clock.
+                                               const std::int64_t until = monotonic_now() + 50'000;
+                                               while (monotonic_now() < until) {
+                                               }
+                                               return ex.respond(200, "text/plain", "x");
+                                             })}},
+                    lines.options());
+  HttpClient client(server.port());
+  REQUIRE(client.ask(get("/")));
+  const Line line = lines.wait_for("/");
+  CHECK(line.head_ns >= 50'000);
+  CHECK(line.duration_ns >= line.head_ns);
 }
 
 TEST_CASE("an answer is accounted when it is sent, and not when its request's body has been drained",

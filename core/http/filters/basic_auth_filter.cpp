@@ -114,10 +114,10 @@ class BasicAuthFilter final : public Filter {
   Result<void> serve(Exchange& ex, Next next) override {
     const HeaderView& headers = ex.request().headers;
     const std::size_t at = headers.index_of("authorization");
-    if (at == headers.size()) return challenge(ex);
+    if (at == headers.size()) return refuse(ex, passwords_->options().metrics.challenged, "no_credentials");
     const bool once = headers.index_of("authorization", at + 1) == headers.size();
     Result<BasicCredentials> credentials = parse_basic_credentials(headers[at].value);
-    if (!once || !credentials) return refuse(ex);
+    if (!once || !credentials) return refuse(ex, passwords_->options().metrics.refused, "credentials");
     if (passwords_->due()) {
       Looking looking(passwords_);  // first: whatever fails, somebody else looks later
       (void)context::blocking(ex.context(), std::move(looking));
@@ -125,7 +125,7 @@ class BasicAuthFilter final : public Filter {
     const std::string user = credentials->user;
     switch (judge(ex, std::move(*credentials))) {
       case Verdict::right: ex.slot<AuthenticatedUser>().name = user; return next(ex);
-      case Verdict::wrong: return refuse(ex);
+      case Verdict::wrong: return refuse(ex, passwords_->options().metrics.refused, "credentials");
       case Verdict::none: break;
     }
     metric::count(passwords_->options().metrics.overloaded);
@@ -137,13 +137,9 @@ class BasicAuthFilter final : public Filter {
  private:
   enum class Verdict : std::uint8_t { right, wrong, none };
 
-  Result<void> refuse(Exchange& ex) {
-    metric::count(passwords_->options().metrics.refused);
-    ex.set_refusal("credentials");
-    return challenge(ex);
-  }
-
-  Result<void> challenge(Exchange& ex) {
+  Result<void> refuse(Exchange& ex, metric::Counter* counter, std::string_view reason) {
+    metric::count(counter);
+    ex.set_refusal(reason);
     const Field field{"WWW-Authenticate", challenge_};
     return ex.respond_error(401, {&field, 1});
   }

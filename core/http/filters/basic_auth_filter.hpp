@@ -26,7 +26,8 @@ struct AuthenticatedUser {
 };
 
 struct BasicAuthMetrics {
-  metric::Counter* refused = nullptr;  ///< 401 for credentials that were wrong; without any it is no refusal
+  metric::Counter* challenged = nullptr;  ///< 401 for requests without credentials: also the first of each browser
+  metric::Counter* refused = nullptr;     ///< 401 for credentials that were wrong
   metric::Counter* overloaded =
       nullptr;                        ///< 503: no verdict in time (max_waiting, the request's deadline) or no thread
   metric::Counter* hashed = nullptr;  ///< passwords that were hashed

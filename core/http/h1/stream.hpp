@@ -74,7 +74,7 @@ class H1Stream final : public ServerStream {
     std::uint64_t body_bytes = 0;
     std::uint64_t answer_at = 0;
     std::uint64_t body_at = 0;
-    std::int64_t head_at = 0;  ///< monotonic ns, coarse; where somebody logs it
+    std::int64_t head_at = 0;  ///< monotonic ns; where somebody logs it
   };
   [[nodiscard]] const Sent& sent() const noexcept { return sent_; }
   /// Bytes behind the head of the answer.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/base/clock.hpp"
 #include "core/http/h1/connection.hpp"
 #include "core/http/h1/output_guard.hpp"
 #include "core/http/h1/stream.hpp"
@@ -37,7 +38,7 @@ inline void H1Stream::settle_keep_alive(RestOfBody rest) noexcept {
 
 void H1Stream::note_head() noexcept {
   committed_.store(true, std::memory_order_relaxed);
-  if (site_.wants_log()) sent_.head_at = runtime::coarse_now();
+  if (site_.wants_log()) sent_.head_at = monotonic_now();
 }
 
 Result<void> H1Stream::send_head(const AnswerStart& start) {

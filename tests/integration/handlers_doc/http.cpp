@@ -1,13 +1,18 @@
 // docs/handlers.md: HTTP handlers.
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cctype>
 #include <chrono>
+#include <cstddef>
+#include <span>
 #include <stdexcept>
 #include <string>
 
 #include "core/context/waits.hpp"
 #include "core/http/filter.hpp"
 #include "core/http/handlers.hpp"
+#include "core/net/byte_stream.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -60,6 +65,24 @@ Result<void> countdown(http::Exchange& exchange) {
   return exchange.end();
 }
 
+Result<void> shout(http::Exchange& exchange) {
+  const http::Field offered{"Upgrade", "shout"};
+  if (!exchange.request().headers.has_token("Upgrade", "shout")) return exchange.respond_error(426, {&offered, 1});
+  const Result<net::ByteStream*> upgraded = exchange.upgrade("shout");  // 101: the bytes are ours from here on
+  if (!upgraded) return fail(upgraded.error());
+  std::array<std::byte, 1024> buffer;
+  for (;;) {
+    const Result<std::size_t> n = (*upgraded)->read_some(buffer, Deadline::in(30s));
+    if (!n || *n == 0) return {};  // timed out, reset, or the client has said all
+    for (std::byte& b : std::span(buffer).first(*n)) b = static_cast<std::byte>(std::toupper(static_cast<int>(b)));
+    for (std::span<const std::byte> rest = std::span(buffer).first(*n); !rest.empty();) {
+      const Result<std::size_t> sent = (*upgraded)->write_some(rest, Deadline::in(30s));
+      if (!sent) return {};
+      rest = rest.subspan(*sent);
+    }
+  }
+}
+
 Result<void> needs_key(http::Exchange& exchange, http::Next next) {
   if (exchange.request().headers.find("X-Key") != "open sesame") return exchange.respond_error(403);
   if (const auto set = exchange.set_field("Cache-Control", "private"); !set) return set;
@@ -92,7 +115,8 @@ TEST_CASE("docs/handlers.md: HTTP handlers", "[integration][docs]") {
   };
   test::HttpServer server({route("/hello/*", http::make_handler(&hello)), route("/visits", std::make_shared<Visits>()),
                            route("/measure", http::make_handler(&measure)),
-                           route("/countdown", http::make_handler(&countdown))});
+                           route("/countdown", http::make_handler(&countdown)),
+                           route("/shout", http::make_handler(&shout))});
   test::HttpClient client(server.port());
   CHECK(client.ask(test::get("/hello/world"))->body == "Hello, world\n");
   CHECK(client.ask(test::get("/hello/Welt", "Accept-Language: de\r\n"))->body == "Hallo, Welt\n");
@@ -103,6 +127,9 @@ TEST_CASE("docs/handlers.md: HTTP handlers", "[integration][docs]") {
   CHECK(second->field("Cache-Control") == "no-store");
   CHECK(client.ask("POST /measure HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")->body == "5");
   CHECK(client.ask(test::get("/countdown"))->body == "3\n2\n1\n");
+  CHECK(client.ask(test::get("/shout"))->field("Upgrade") == "shout");
+  client.send(test::get("/shout", "Connection: upgrade\r\nUpgrade: shout\r\n") + "over here");
+  while (client.rest().find("OVER HERE") == std::string::npos) REQUIRE(client.more());
 }
 
 TEST_CASE("docs/handlers.md: filters", "[integration][docs]") {

@@ -172,6 +172,11 @@ TEST_CASE("variables of the environment", "[config][environment]") {
   // In a template a value never becomes a variable.
   CHECK(expand("${FIBERD_TEST_A} $${FIBERD_TEST_A} ${host}", true) == "va$$l}ue $${FIBERD_TEST_A} ${host}");
   CHECK(expand("${FIBERD_TEST_NOT}").find("the environment has no FIBERD_TEST_NOT") != std::string::npos);
+  // All that is wrong at once, and each thing once.
+  const std::string all = expand("${FIBERD_TEST_NOT} ${FIBERD_TEST_NOR}${FIBERD_TEST_NOT} ${FIBERD_TEST_A-x}");
+  CHECK(all.find("no FIBERD_TEST_NOT;") == all.rfind("no FIBERD_TEST_NOT;"));
+  CHECK(all.find("; also, the environment has no FIBERD_TEST_NOR;") != std::string::npos);
+  CHECK(all.find("; also, \"${FIBERD_TEST_A-x}\" is no variable") != std::string::npos);
   CHECK(expand("${FIBERD_TEST_A").find("without its }") != std::string::npos);
   CHECK(expand("${FIBERD_TEST_A-x}").find("write ${FIBERD_TEST_A} or") != std::string::npos);
   CHECK(expand("${FIBERD_TEST_NOT:-${FIBERD_TEST_A}}").find("is text") != std::string::npos);
@@ -392,6 +397,7 @@ TEST_CASE("request variables in redirects, fields and bodies", "[config][variabl
       {"https://${hst}/", "did you mean ${host}?"},
       {"https://a${uri}", "did you mean ${path}?"},
       {"https://a.example$uri", "did you mean ${path}?"},
+      {"https://${hst}/$uri", "did you mean ${host}?; also, there is no variable $uri; did you mean ${path}?"},
       {"https://$host/", "in braces: ${host}"},
       {"https://${host}$request_uri", "did you mean ${path}${query}?"},
       {"/${http_x_user}", "did you mean ${header.x-user}?"},
