@@ -78,8 +78,10 @@ std::string expand_environment(std::string_view text, bool is_template, std::str
       add_complaint(wrong, "what the environment has as " + name + " is not UTF-8 text");
     } else {
       append(value.empty() ? fallback : value, is_template, out);
-      if (out.size() > kMaxValue)
-        return "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables";
+      if (out.size() > kMaxValue) {
+        add_complaint(wrong, "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables");
+        return wrong;
+      }
     }
   }
   return wrong;

@@ -13,6 +13,7 @@
 #include "config/handlers.hpp"
 #include "config/reader.hpp"
 #include "config/schema.hpp"
+#include "core/net/endpoint.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
@@ -81,7 +82,7 @@ std::string absolute(const std::string& file) {
   if (file.empty()) return file;
   std::error_code nowhere;  // a directory that is gone
   const std::filesystem::path path = std::filesystem::absolute(file, nowhere);
-  return nowhere ? file : path.lexically_normal().string();
+  return nowhere ? file : path.string();
 }
 
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
@@ -111,16 +112,15 @@ int check(const Program& program, const std::string& file, const std::vector<std
 
 /// What stands where a command is expected: one that is misspelt, or a file.
 void say_what_was_meant(CLI::App& app) {
+  if (app.count("--config") != 0) return;
   std::vector<std::string> commands;
   for (const CLI::App* const c : app.get_subcommands([](const CLI::App*) { return true; }))
     commands.push_back(c->get_name());
   for (const std::string& word : app.remaining()) {
     if (word.starts_with('-')) continue;
-    const bool file = word.find_first_of("./") != std::string::npos;
-    const std::string near = file ? "" : config::nearest(word, commands);
-    if (file)
+    if (word.ends_with(".yaml") || word.ends_with(".yml"))
       std::fprintf(stderr, "To run it with that file: %s -c %s\n", app.get_name().c_str(), word.c_str());
-    else if (!near.empty())
+    else if (const std::string near = config::nearest(word, commands); !near.empty())
       std::fprintf(stderr, "Did you mean %s?\n", near.c_str());
   }
 }
@@ -131,6 +131,10 @@ int reload(const Program& program, const std::string& file, const std::string& a
   const config::Outcome outcome = load(program, file, {});
   // What is wrong with it the daemon says: but where it is must be known.
   const std::string& admin = outcome.config.admin.address;
+  if (!outcome.ok() && (admin == config::AdminConfig{}.address || !net::Endpoint::parse(admin))) {
+    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+    return complain("reload: such a file would be refused; nobody was asked");
+  }
   if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
   return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file});
 }

@@ -144,11 +144,11 @@ FilterMetrics make_filter_metrics(const std::string& listener, const std::shared
   metric::Family& bytes = register_metric(registry, "fiberd_http_compression_bytes_total");
   FilterMetrics m;
   m.denied = &leases->counter(refused, {listener, "address"});
-  m.basic_auth = {.challenged = &leases->counter(refused, {listener, "no_credentials"}),
-                  .refused = &leases->counter(refused, {listener, "credentials"}),
+  m.basic_auth = {.refused = &leases->counter(refused, {listener, "credentials"}),
                   .overloaded = &leases->counter(refused, {listener, "busy"}),
                   .hashed = counter("fiberd_http_passwords_checked_total"),
-                  .file_errors = counter("fiberd_http_password_file_errors_total")};
+                  .file_errors = counter("fiberd_http_password_file_errors_total"),
+                  .challenged = &leases->counter(refused, {listener, "no_credentials"})};
   m.cors = {.preflights = counter("fiberd_http_preflights_total"),
             .refused = &leases->counter(refused, {listener, "preflight"})};
   m.compression = {.compressed = counter("fiberd_http_compressed_total"),

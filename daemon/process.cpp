@@ -104,6 +104,7 @@ ExitCode Process::build(const config::Config& config) {
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
   admin_state_.config_file = file_;
+  admin_state_.config_name = file_.empty() ? "the " + config.source + " configuration" : file_;
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
   Failure why;
   current_ = first_instance(config, why);

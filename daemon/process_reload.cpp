@@ -253,7 +253,7 @@ ReloadAnswer Process::reload() {
   reload_successful_->set(1);
   reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
   registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"success"}).add();
-  const std::string line = "reloaded " + (file_.empty() ? "the built-in configuration" : file_) + " in " +
+  const std::string line = "reloaded " + admin_state_.config_name + " in " +
                            std::to_string((monotonic_now() - began) / 1'000'000) +
                            " ms: " + (changed.empty() ? "no key has changed" : changed);
   log(LogLevel::info, line);

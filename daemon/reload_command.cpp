@@ -56,6 +56,11 @@ int unreachable(const ReloadRequest& request) {
   std::string hint;
   if (error == EACCES || error == EPERM) {
     hint = unix_socket ? ": who asks needs the right to write to that socket (admin.owner, admin.mode)" : "";
+  } else if (error != ECONNREFUSED && error != ENOENT) {
+    hint = ": it does not take the connection";
+  } else if (unix_socket && !request.address.starts_with("unix:/")) {
+    hint =
+        ": a path that is relative to where the daemon was started; ask from there, or say the whole of it: --address";
   } else if (request.source == ReloadRequest::by_default) {
     hint = ": where the admin listener is by default; say where yours is, by --address or by its configuration file";
   } else if (request.source == ReloadRequest::in_file) {

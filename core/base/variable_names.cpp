@@ -116,7 +116,12 @@ std::string nearest_variable(std::string_view name, std::span<const VariableName
 
 void add_complaint(std::string& all, const std::string& what) {
   static constexpr std::size_t kLine = 1024;
-  if (all.size() >= kLine || all.find(what) != std::string::npos) return;
+  static constexpr std::string_view kMore = "; and more";
+  if (all.find(what) != std::string::npos || all.ends_with(kMore)) return;
+  if (all.size() >= kLine) {
+    all += kMore;
+    return;
+  }
   if (!all.empty()) all += "; also, ";
   all += what;
 }

@@ -48,7 +48,8 @@ struct TemplatePart {
 inline constexpr std::size_t kMaxTemplate = std::size_t{64} * 1024;
 inline constexpr std::size_t kMaxVariables = 64;
 
-/// What is wrong with one text is told all at once, each thing once, as far as a line goes: appends `what` to `all`.
+/// What is wrong with one text is told all at once, each thing once, as far as a line goes ("and more"): appends `what`
+/// to `all`.
 void add_complaint(std::string& all, const std::string& what);
 
 /// Appends the parts of `text` to `parts`; two literals never stand beside each other. All that is wrong, as a sentence

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "core/base/log.hpp"
+#include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
 #include "core/observe/context_report.hpp"
 #include "core/runtime/blocking.hpp"
@@ -110,12 +111,16 @@ class ReloadHandler final : public http::Handler {
       meant += *piece;
       if (meant.size() > PATH_MAX) return exchange.respond(413, kText, "reload: a body is the name of one file\n");
     }
-    if (!meant.empty() && !is_own_file(meant)) {
-      const std::string own = state_.config_file.empty() ? "the built-in configuration" : state_.config_file;
-      return exchange.respond(
-          409, kText,
-          "reload: this daemon was started with " + own +
-              ", and a reload loads that again: another file needs a restart. Nothing has changed\n");
+    if (meant.ends_with('\n')) meant.pop_back();  // as echo writes it
+    if (!meant.empty()) {
+      const Result<bool> same = is_own_file(exchange.context(), std::move(meant));
+      if (!same) return fail(same.error());
+      if (!*same)
+        return exchange.respond(
+            409, kText,
+            "reload: this daemon was started with " + state_.config_name +
+                ", which a reload loads again; what was named is not that file, or none that it can see, and needs a "
+                "restart. Nothing has changed\n");
     }
     // Who has left does not wait on: reloads that hang must not use up the admin's places.
     const Result<ReloadAnswer> answer = state_.reload(exchange.context());
@@ -125,11 +130,15 @@ class ReloadHandler final : public http::Handler {
   }
 
  private:
-  [[nodiscard]] bool is_own_file(const std::string& meant) const {
-    if (meant == state_.config_file) return true;
-    std::error_code missing;
-    return !state_.config_file.empty() &&
-           runtime::blocking([&] { return std::filesystem::equivalent(meant, state_.config_file, missing); });
+  /// Looks at a path of the client's, which may hang: the call owns what it looks at, and the client may leave it.
+  [[nodiscard]] Result<bool> is_own_file(const context::Context& ctx, std::string meant) const {
+    const std::string& own = state_.config_file;
+    if (meant == own) return true;
+    if (own.empty()) return false;
+    return context::blocking(ctx, [meant = std::move(meant), own]() -> Result<bool> {
+      std::error_code missing;
+      return std::filesystem::equivalent(meant, own, missing);
+    });
   }
 
   const AdminState& state_;

@@ -26,7 +26,8 @@ struct AdminState {
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
   std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
-  std::string config_file{};  ///< what it loads, by its absolute path; empty: the built-in configuration
+  std::string config_file{};  ///< what it loads, by its absolute path; empty: no file that could be named
+  std::string config_name{};  ///< the same, for people
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),

@@ -115,4 +115,16 @@ TEST_CASE("reload says where it asked, and what is in the way", "[integration][c
   CHECK(moved.code == 1);
   CHECK(moved.errors.find("/gone.sock: ") != std::string::npos);
   CHECK(moved.errors.find("where the file says") != std::string::npos);
+  // A file of which nobody knows what it says of the address is told to be wrong, and not the address.
+  const std::string wrong = directory.write("g.yaml", "admin: {adress: \"unix:/x.sock\"}\nlisteners: []\n");
+  const std::string unset = directory.write("h.yaml", "admin: {address: \"127.0.0.1:${FIBERD_NO_PORT}\"}\n");
+  for (const auto& [name, why] : {std::pair(wrong, ":1:9: admin.adress: "), std::pair(unset, "no FIBERD_NO_PORT")}) {
+    const Finished refused = fiberd_says({"reload", "-c", name});
+    CHECK(refused.code == 2);
+    CHECK(refused.errors.find(why) != std::string::npos);
+    CHECK(refused.errors.find("nobody was asked") != std::string::npos);
+  }
+  const Finished missing = fiberd_says({"reload", "-c", directory.path() + "/none.yaml"});
+  CHECK(missing.code == 2);
+  CHECK(missing.errors.find("none.yaml") != std::string::npos);
 }

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -41,10 +42,13 @@ inline std::string ask(std::uint16_t port, const std::string& path = "/") {
 /// It sends nothing more, but an end.
 inline bool is_closed(HttpClient& client) { return !client.more() && client.rest().empty(); }
 
+/// Asked of the kernel and not by a connection, which would take a place of the listener's.
 inline bool is_listened_on(std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const net::Endpoint to = net::Endpoint::v4(0x7f000001, port);
-  const bool yes = ::connect(fd, to.data(), to.size()) == 0;
+  const int reuse = 1;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+  const net::Endpoint there = net::Endpoint::v4(0x7f000001, port);
+  const bool yes = ::bind(fd, there.data(), there.size()) != 0 && errno == EADDRINUSE;
   ::close(fd);
   return yes;
 }

@@ -133,10 +133,11 @@ void many_reloads(unsigned count, unsigned warm, Asked asked) {
   CHECK(after.descriptors <= before.descriptors + 2);
   CHECK(after.fibers <= before.fibers + 4);
   CHECK(after.series <= before.series + before.series / 50);
-  // How many requests were served at once is memory, too, and depends on the machine's pauses; what each reload left
-  // behind would be there in the second half as in the first.
+  // How many requests were served at once is memory, too, and depends on the machine's pauses; so is which threads of
+  // the blocking pool have used malloc for the first time. What each reload left behind would be there in the second
+  // half as in the first.
   if (!kSanitized) {
-    CHECK(after.resident <= before.resident + before.resident / 8);
+    CHECK(after.resident <= before.resident + before.resident / 6);
     CHECK(after.resident <= half.resident + half.resident / 40 + 256);
   }
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);

@@ -341,6 +341,15 @@ TEST_CASE("SIGHUP and `fiberd reload` reload", "[integration][daemon][reload]") 
   CHECK(same.code == 0);
   CHECK(same.output.find("reloaded " + daemon.config_file() + " in ") != std::string::npos);
   CHECK(ask(daemon.port("web"), "/") == "200 four");
+  const std::string home = daemon.config_file().substr(0, daemon.config_file().rfind('/'));
+  // "link/.." is where the link leads to, and not what the name looks like.
+  const std::string decoy = directory.path() + daemon.config_file().substr(daemon.config_file().rfind('/'));
+  REQUIRE(::symlink(decoy.c_str(), decoy.c_str()) == 0);  // leads nowhere
+  REQUIRE(::symlink((home + "/sub").c_str(), (directory.path() + "/sub").c_str()) == 0);
+  REQUIRE(::mkdir((home + "/sub").c_str(), 0700) == 0);
+  const std::string through = directory.path() + "/sub/.." + decoy.substr(decoy.rfind('/'));
+  CHECK(run({FIBERD_BINARY, "reload", "--address", admin, through}).code == 0);
+  CHECK(run({FIBERD_BINARY, "reload", "--address", admin, decoy}).code == 2);
   const Finished set = run({FIBERD_BINARY, "reload", "--address", admin, "--set", "log.level=debug"});
   CHECK(set.code == 2);
   CHECK(set.errors.find("--set reaches no daemon") != std::string::npos);

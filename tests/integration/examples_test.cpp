@@ -129,7 +129,9 @@ void ask_route(const Daemon& daemon, const config::ListenerConfig& listener, con
       CHECK(body == respond->body);
   } else if (const auto* redirect = std::get_if<config::RedirectAction>(&route.action)) {
     CHECK(status == redirect->status);
-    CHECK(answer.find("Location: " + redirect->location + "\r\n") != std::string::npos);
+    const std::size_t variable = redirect->location.find("${");
+    CHECK(answer.find("Location: " + redirect->location.substr(0, variable) +
+                      (variable == std::string::npos ? "\r\n" : "")) != std::string::npos);
   } else {
     CHECK(status == 200);
     if (echo) CHECK(body.find("ping") != std::string::npos);

@@ -27,7 +27,11 @@ const std::string kNobody = "Authorization: Basic bm9ib2R5OlUqVQ==\r\n";  // nob
 struct Counters {
   metric::Registry registry;
   metric::Counter* counter(const char* name) { return &registry.counter(registry.family({.name = name, .help = "h"})); }
-  http::BasicAuthMetrics metrics{counter("a_total"), counter("b_total"), counter("c_total"), counter("d_total")};
+  http::BasicAuthMetrics metrics{.refused = counter("a_total"),
+                                 .overloaded = counter("b_total"),
+                                 .hashed = counter("c_total"),
+                                 .file_errors = counter("d_total"),
+                                 .challenged = counter("e_total")};
 };
 
 http::Route guarded(http::BasicAuthOptions options) {
@@ -66,6 +70,7 @@ TEST_CASE("who is in the password file comes in", "[integration][http][basic_aut
   CHECK(none.status == 401);
   CHECK(none.field("WWW-Authenticate") == "Basic realm=\"the house\", charset=\"UTF-8\"");
   CHECK(counters.metrics.refused->value() == 0);  // to be asked is no refusal
+  CHECK(counters.metrics.challenged->value() == 1);
   CHECK(ask_as(server, kAsUser).body == "hello user");
   CHECK(ask_as(server, kAsOther).body == "hello other");
   for (const std::string& bad : {kWrong, kNobody, std::string("Authorization: Basic !!!\r\n"),

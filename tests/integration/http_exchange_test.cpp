@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -461,10 +462,18 @@ TEST_CASE("server: a request ends by the site it began with, the next one sees t
 
 TEST_CASE("server: a client that always has the next request half sent is served by the new site, too",
           "[http][exchange]") {
+  std::mutex mutex;
+  std::vector<std::string> targets;
+  auto note = [&](const http::AccessRecord& r) {
+    const std::scoped_lock lock(mutex);
+    targets.emplace_back(r.target);
+  };
   HttpServer server({route("/", *http::make_respond_handler({.content_type = "text/plain", .body = "old"}))});
   const auto use = [&](std::string body, std::uint32_t header_size) {
     http::SiteOptions options;
     options.head.header_size = header_size;
+    options.access_log = {
+        [](void* self, const http::AccessRecord& r) noexcept { (*static_cast<decltype(note)*>(self))(r); }, &note};
     server.server().use(*http::Site::make(
         std::move(options), {route("/", *http::make_respond_handler({.content_type = "text/plain", .body = body}))},
         server.server().site().get()));
@@ -473,14 +482,16 @@ TEST_CASE("server: a client that always has the next request half sent is served
   const std::string request = get("/");
   client.send(request + request.substr(0, 1));
   CHECK(client.receive()->body == "old");
-  std::string last;
-  // Before it goes on to read it may have looked at the site already: once more by the old one at most.
-  use("new", 32 * 1024);
-  for (int i = 0; i < 2; ++i) {
+  // By what serves when the rest comes, also with limits of heads of its own: twice, so that each is left once.
+  for (const std::uint32_t header_size : {32U * 1024, 1024U}) {
+    use("new " + std::to_string(header_size), header_size);
     client.send(request.substr(1) + request.substr(0, 1));
-    last = client.receive()->body;
+    CHECK(client.receive()->body == "new " + std::to_string(header_size));
   }
-  CHECK(last == "new");
+  // What would have been too much for the old site, and comes in one piece.
+  use("large", 64 * 1024);
+  client.send("ET / HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(2000, 'x') + "\r\n\r\n" + request.substr(0, 1));
+  CHECK(client.receive()->body == "large");
   // What has come of the next head is more than the new site takes.
   client.send("ET / HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(2000, 'x'));
   use("small", 1024);
@@ -489,6 +500,9 @@ TEST_CASE("server: a client that always has the next request half sent is served
   REQUIRE(refused);
   CHECK(refused->status == 431);
   CHECK(client.wait_end());
+  // Told by what knows what was asked for.
+  const std::scoped_lock lock(mutex);
+  CHECK(targets.back() == "/");
 }
 
 TEST_CASE("server: sites are replaced under load, and no request fails", "[http][exchange]") {

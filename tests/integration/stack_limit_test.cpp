@@ -46,13 +46,21 @@ TEST_CASE("when the stacks are out the admin listener answers, refusals are coun
   request.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhello");
   REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections_active{listener=\"web\"}") == 1.0; }));
   std::vector<std::unique_ptr<HttpClient>> clients;
-  bool refused = false;
-  while (!refused && clients.size() < 6000) {
-    auto client = std::make_unique<HttpClient>(daemon.port("tcp"));
-    refused = !echoes(*client);
-    if (!refused) clients.push_back(std::move(client));
-  }
-  REQUIRE(refused);
+  const auto fill = [&] {
+    bool refused = false;
+    while (!refused && clients.size() < 6000) {
+      auto client = std::make_unique<HttpClient>(daemon.port("tcp"));
+      refused = !echoes(*client);
+      if (!refused) clients.push_back(std::move(client));
+    }
+    return refused;
+  };
+  // A fiber that was there for a moment only leaves its stack to another one: until those that answer have to use what
+  // is set aside.
+  REQUIRE(eventually([&] {
+    REQUIRE(fill());
+    return daemon.metric("fiberd_stacks_set_aside{state=\"in_use\"}").value_or(0) >= 1;
+  }));
   CHECK(clients.size() > 300);
 
   // A liveness probe, again and again, as long as it is so.

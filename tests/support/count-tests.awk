@@ -7,6 +7,9 @@ function number_before(word,    i) {
   for (i = 2; i <= NF; ++i) if ($i ~ word) return $(i - 1) + 0
   return 0
 }
+# Said before the block of the test, which ends on "Test Passed." all the same.
+/^Unable to find executable/ { missing = 1; next }
+/^[0-9]+\/[0-9]+ Testing: / && missing { missing = 0; open = 0; ++failed; next }
 /^[0-9]+\/[0-9]+ Testing: / { open = 1; known = 0; p = 0; f = 0; next }
 !open { next }
 # Catch2: "All tests passed (9 assertions in 3 test cases)" or "test cases: 3 | 2 passed | 1 failed".
@@ -16,7 +19,7 @@ function number_before(word,    i) {
 /^test cases: / { p += number_before("^passed"); f += number_before("^failed"); known = 1; next }
 /^No tests ran/ { known = 1; next }
 /^[0-9]+ passed, [0-9]+ failed$/ { p += $1; f += $3; known = 1; next }
-/^Test (Passed|Failed|time out|timeout)|^Test not run|^Unable to find executable/ {
+/^Test (Passed|Failed|time out|timeout)|^Test not run/ {
   good = /^Test Passed/
   if (good && !known) p = 1
   if (!good && f == 0) f = 1

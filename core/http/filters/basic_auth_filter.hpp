@@ -26,12 +26,12 @@ struct AuthenticatedUser {
 };
 
 struct BasicAuthMetrics {
-  metric::Counter* challenged = nullptr;  ///< 401 for requests without credentials: also the first of each browser
-  metric::Counter* refused = nullptr;     ///< 401 for credentials that were wrong
+  metric::Counter* refused = nullptr;  ///< 401 for credentials that were wrong
   metric::Counter* overloaded =
       nullptr;                        ///< 503: no verdict in time (max_waiting, the request's deadline) or no thread
   metric::Counter* hashed = nullptr;  ///< passwords that were hashed
   metric::Counter* file_errors = nullptr;  ///< files that were changed and not taken
+  metric::Counter* challenged = nullptr;   ///< 401 for requests without credentials: also the first of each browser
 };
 
 /// A short text without quotes, backslashes and control characters.

@@ -92,15 +92,14 @@ ClientContext& Connection::client() {
   return *ws_->client;
 }
 
-/// What the connection needs while it is active. False: memory is out, and the connection is closed.
-bool Connection::take_workspace() noexcept {
+/// What the connection needs while it is active; nullptr: memory is out.
+Workspace* Connection::acquire_workspace() noexcept {
   const std::uint32_t version = server_.site_version_.load(std::memory_order_acquire);
   auto site = server_.site_.read();
   Workspace* const ws = (*site)->workspaces().acquire();
   if (ws == nullptr) {
     count(metrics().spawn_refused);
-    finish();
-    return false;
+    return nullptr;
   }
   ws->site = site->get();
   ws->site_version = version;
@@ -113,8 +112,15 @@ bool Connection::take_workspace() noexcept {
   ws->linger_bytes = kLingerHead;
   ws->head_since = waiting_since_.load(std::memory_order_relaxed);  // read_more() forgets it where it means no head
   ws->client = client_;
-  ws_ = ws;
-  return true;
+  return ws;
+}
+
+/// False: memory is out, and the connection is gone.
+bool Connection::take_workspace() noexcept {
+  ws_ = acquire_workspace();
+  if (ws_ != nullptr) return true;
+  finish();
+  return false;
 }
 
 void Connection::give_workspace() noexcept {
@@ -149,22 +155,26 @@ Connection::Step Connection::carry_over() noexcept {
   renew_site_slow();
   if (!is_behind()) return Step::go_on;
   Workspace* const old = ws_;
-  // Last: the workspaces may be gone with their Site.
-  const auto guard = std::move(old->site_guard);
-  client_ = old->client;
-  if (!take_workspace()) {
-    old->site->workspaces().release(old);
+  Workspace* const fresh = acquire_workspace();
+  if (fresh == nullptr) {
+    give_workspace();
+    finish();
     return Step::gone;
   }
-  ws_->head_since = old->head_since;
-  const bool fits = old->end < ws_->in_capacity;
-  if (fits) {
-    std::memcpy(ws_->in, old->in, old->end);
-    ws_->end = old->end;
+  if (old->end >= fresh->in_capacity) {
+    // More than the new one takes of a head. Refused with the old one in hand, which knows what was asked for.
+    const auto site = std::move(fresh->site_guard);
+    fresh->site->workspaces().release(fresh);
+    return refuse(Reject::head_too_large);
   }
-  old->site->workspaces().release(old);
-  // Else it is more than the new one takes of a head. What fits is parsed from its beginning again.
-  return fits ? Step::go_on : refuse(Reject::head_too_large);
+  // Parsed from its beginning again.
+  std::memcpy(fresh->in, old->in, old->end);
+  fresh->end = old->end;
+  fresh->head_since = old->head_since;
+  give_workspace();
+  fresh->client = client_;
+  ws_ = fresh;
+  return Step::go_on;
 }
 
 void Connection::run() noexcept {
@@ -244,8 +254,9 @@ Connection::Step Connection::read_more() noexcept {
       }
     }
     if (!n || *n == 0) return Step::close;
+    const bool had_some = ws->end != 0;
     ws->end += static_cast<std::uint32_t>(*n);
-    return Step::go_on;
+    return had_some && is_behind() ? carry_over() : Step::go_on;
   }
 }
 

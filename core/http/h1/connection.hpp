@@ -91,6 +91,7 @@ class Connection : public ListHook {
   }
   void count_retired() const noexcept;
   void linger() noexcept;
+  [[nodiscard]] Workspace* acquire_workspace() noexcept;
   [[nodiscard]] bool take_workspace() noexcept;
   void give_workspace() noexcept;
   /// The present Site, if another is in hand; with an empty buffer also where its workspaces are others. False: memory
