@@ -103,6 +103,9 @@ ExitCode Process::build(const config::Config& config) {
   reloader_ = std::make_unique<Reloader>(
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
+  admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
+    return runtime_->set_sched_trace(period, detail);
+  };
   admin_state_.config_file = file_;
   admin_state_.config_name = file_.empty() ? "the " + config.source + " configuration" : file_;
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
@@ -154,6 +157,7 @@ Result<void> Process::handle_signals() {
     if (heard) heard = runtime_->scheduler().service_thread().on_signal(signo, std::move(what));
   };
   for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
+  on(SIGQUIT, [this](int) { log_dump_.request(); });
   on(SIGUSR1, [this](int) {
     // The writers' threads do it, which may wait for a disk: this one acts on signals.
     reopen_log();
@@ -320,6 +324,7 @@ ExitCode Process::run(const config::Config& config) {
       if (Instance::Entry* const admin = current_->admin())
         for (const auto& s : admin->sockets) s->socket->stop();
     }
+    log_dump_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
     room_.use({});

@@ -19,7 +19,7 @@ const char* name_of_signal(int signo) noexcept {
   }
 }
 
-static constexpr std::array kServiceSignals{SIGHUP, SIGUSR1, SIGUSR2};
+static constexpr std::array kServiceSignals{SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT};
 
 template <std::size_t N>
 static void hold(const std::array<int, N>& signals) noexcept {

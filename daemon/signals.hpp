@@ -6,7 +6,7 @@
 namespace fiberd::daemon {
 
 /// Each means: stop in order.
-inline constexpr std::array kStopSignals{SIGTERM, SIGINT, SIGQUIT};
+inline constexpr std::array kStopSignals{SIGTERM, SIGINT};
 
 [[nodiscard]] const char* name_of_signal(int signo) noexcept;
 

@@ -67,6 +67,19 @@ walk_frames(std::uintptr_t rbp, std::uintptr_t rip, std::uintptr_t stack_bottom,
   return walk_frames(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), 0, bounds.bottom, bounds.top, out);
 }
 
+static std::string demangled(const char* name) {
+  int status = -1;
+  const std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
+                                                         &std::free);
+  return status == 0 ? text.get() : name;
+}
+
+std::string function_at(std::uintptr_t address) {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(address), &info) == 0 || info.dli_sname == nullptr) return {};
+  return demangled(info.dli_sname);
+}
+
 std::string symbolize(std::uintptr_t return_address) {
   // The call may be its function's last instruction, so the return address may belong to the next function.
   const std::uintptr_t address = return_address == 0 ? 0 : return_address - 1;
@@ -75,10 +88,7 @@ std::string symbolize(std::uintptr_t return_address) {
   const bool found = dladdr(reinterpret_cast<const void*>(address), &info) != 0;
   std::string result;
   if (found && info.dli_sname != nullptr) {
-    int status = -1;
-    const std::unique_ptr<char, decltype(&std::free)> demangled(
-        abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status), &std::free);
-    result = status == 0 ? demangled.get() : info.dli_sname;
+    result = demangled(info.dli_sname);
     std::snprintf(text, sizeof text, "+0x%zx",
                   static_cast<std::size_t>(return_address - reinterpret_cast<std::uintptr_t>(info.dli_saddr)));
   } else {

@@ -35,5 +35,7 @@ void set_stack_bounds_hook(StackBoundsHook hook) noexcept;
 /// in the module. Allocates. Names of the executable's own functions need it to be linked with -rdynamic, as CMake does
 /// for all that links fiberd::core.
 [[nodiscard]] std::string symbolize(std::uintptr_t return_address);
+/// The function that holds this address, demangled; "" where no name is known. Allocates.
+[[nodiscard]] std::string function_at(std::uintptr_t address);
 
 }  // namespace fiberd::fiber

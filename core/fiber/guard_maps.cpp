@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
+#include "core/base/debug_setting.hpp"
 #include "core/base/log.hpp"
 
 namespace fiberd::fiber {
@@ -18,20 +19,6 @@ namespace {
 constexpr std::uint64_t kDefaultMaxMapCount = 65530;
 constexpr std::size_t kBallastMaps = 256;
 constexpr std::uint64_t kMapsPerStack = 2;
-
-/// What stands in FIBERDEBUG behind `name`, up to the next comma; nullptr when it is not there.
-const char* find_setting(std::string_view name) noexcept {
-  const char* value = std::getenv("FIBERDEBUG");
-  std::string_view rest = value != nullptr ? value : "";
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    const std::string_view setting = rest.substr(0, comma);
-    if (setting.starts_with(name) && (setting.size() == name.size() || setting[name.size()] == '='))
-      return setting.data() + name.size();
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-  }
-  return nullptr;
-}
 
 /// The maps that this process has, in lines of /proc/self/maps; 0 where they cannot be read.
 std::uint64_t count_maps() noexcept {
@@ -49,17 +36,12 @@ std::size_t page_size() noexcept { return static_cast<std::size_t>(sysconf(_SC_P
 
 }  // namespace
 
-bool debug_setting(const char* setting) noexcept {
-  const char* const after = find_setting(setting);
-  return after != nullptr && *after != '=';
-}
-
 /// From the kernel's limit (its default where the file cannot be read). Only the kernel's own limit is compared with
 /// the maps in use: one that stands in for it in tests knows nothing of them.
 GuardMaps::GuardMaps(const char* path, std::uint64_t maps_left) noexcept {
   std::uint64_t maps = 0;
-  if (const char* const asked = find_setting("max_map_count"); asked != nullptr && *asked == '=')
-    maps = std::strtoull(asked + 1, nullptr, 10);
+  if (const auto asked = debug_setting("max_map_count"))
+    (void)std::from_chars(asked->data(), asked->data() + asked->size(), maps);
   std::uint64_t in_use = 0;
   if (maps == 0) {
     unsigned long long read = kDefaultMaxMapCount;

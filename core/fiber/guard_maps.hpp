@@ -51,7 +51,4 @@ class GuardMaps {
   std::atomic<std::byte*> ballast_{nullptr};
 };
 
-/// True when FIBERDEBUG, a comma separated list, holds `setting`.
-[[nodiscard]] bool debug_setting(const char* setting) noexcept;
-
 }  // namespace fiberd::fiber

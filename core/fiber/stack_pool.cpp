@@ -52,6 +52,7 @@
 #include <new>
 
 #include "core/base/bug.hpp"
+#include "core/base/debug_setting.hpp"
 #include "core/base/log.hpp"
 
 namespace fiberd::fiber {
@@ -126,10 +127,10 @@ Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
 
   std::unique_ptr<StackPool> pool(new StackPool(options, page));
   std::uint64_t guardable = pool->max_stacks_;
-  if (debug_setting("guard=none")) {
+  if (debug_setting("guard") == "none") {
     pool->kind_ = GuardKind::canary;
     guardable = 0;
-  } else if (debug_setting("guard=mprotect") || !pool->probe_guard_install()) {
+  } else if (debug_setting("guard") == "mprotect" || !pool->probe_guard_install()) {
     pool->kind_ = GuardKind::mprotect;
     pool->guard_maps_ = options.guard_maps != nullptr
                             ? options.guard_maps

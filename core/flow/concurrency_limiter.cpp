@@ -111,7 +111,7 @@ Result<Permit> ConcurrencyLimiter::acquire(const context::Context& ctx, Priority
       take_out(other, Fate::displaced);
       refusals_.add(errc::displaced);
     }
-    w.ticket = runtime::prepare_park(runtime::WaitReason::semaphore);
+    w.ticket = runtime::prepare_park(runtime::WaitReason::semaphore, this);
     waiters_[static_cast<std::size_t>(priority)].push_back(w);
     ++queued_;
   }

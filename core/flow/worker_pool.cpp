@@ -151,7 +151,7 @@ std::error_code WorkerPool::await(RunJob& job, const context::Context& ctx) {
         break;
       }
       waits = job.stage == detail::JobStage::queued;
-      job.ticket_ = runtime::prepare_park(runtime::WaitReason::pool);
+      job.ticket_ = runtime::prepare_park(runtime::WaitReason::pool, this);
     }
     if (!waits) {
       (void)runtime::park_until(job.ticket_);

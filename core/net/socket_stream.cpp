@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/net/system_calls.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::net {
@@ -214,6 +216,20 @@ static Endpoint address_of(int fd, Call call) noexcept {
 }
 
 bool SocketStream::bytes_waiting() const noexcept { return sys::unread(fd_) > 0; }
+/// For dumps: whom a fiber waits for that hangs at a descriptor.
+static void describe_wait(const void* object, std::string& text) {
+  const int fd = static_cast<const runtime::PollDescriptor*>(object)->fd();
+  const Endpoint peer = address_of(fd, sys::getpeername);
+  text = "descriptor " + std::to_string(fd);
+  if (peer.family() != AF_UNSPEC) text += ", peer " + peer.to_string();
+}
+
+[[maybe_unused]] static const bool described = [] {
+  for (const auto reason : {runtime::WaitReason::io_read, runtime::WaitReason::io_write, runtime::WaitReason::connect})
+    runtime::set_wait_description(reason, &describe_wait);
+  return true;
+}();
+
 Endpoint SocketStream::peer() const noexcept { return address_of(fd_, sys::getpeername); }
 Endpoint SocketStream::local() const noexcept { return address_of(fd_, sys::getsockname); }
 

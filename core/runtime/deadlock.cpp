@@ -24,10 +24,13 @@ static constexpr std::size_t kFibersTold = 16;
 static bool only_fibers_end(WaitReason reason) noexcept {
   switch (reason) {
     case WaitReason::mutex:
+    case WaitReason::shared_mutex:
+    case WaitReason::once:
     case WaitReason::condition:
     case WaitReason::semaphore:
     case WaitReason::wait_group:
-    case WaitReason::channel:
+    case WaitReason::channel_send:
+    case WaitReason::channel_receive:
     case WaitReason::select:
     case WaitReason::join:
     case WaitReason::pool: return true;
@@ -36,9 +39,10 @@ static bool only_fibers_end(WaitReason reason) noexcept {
 }
 
 std::string Scheduler::describe_parked(const Fiber& f) const {
-  std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" waits for " +
-                     std::string(to_string(f.status.reason())) + ", spawned at " + f.where.file_name() + ":" +
-                     std::to_string(f.where.line());
+  const FiberOrigin origin = f.origin.get();
+  std::string line = "fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" waits for " +
+                     std::string(to_string(f.status.reason())) + ", spawned at " + origin.where.file_name() + ":" +
+                     std::to_string(origin.where.line());
   if (f.machine != nullptr) line += ", with a thread of its own";
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
   if (stack == nullptr) return line;

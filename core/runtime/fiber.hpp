@@ -2,12 +2,11 @@
 // Fiber: Go's G. Type-stable: its memory is never given back while its scheduler lives, so a stale Ticket is harmless.
 #include <atomic>
 #include <cstdint>
-#include <string_view>
 
-#include "core/base/source_location.hpp"
 #include "core/base/unique_function.hpp"
 #include "core/fiber/context.hpp"
 #include "core/fiber/stack_pool.hpp"
+#include "core/runtime/fiber_origin.hpp"
 #include "core/runtime/status_word.hpp"
 #include "core/runtime/timer.hpp"
 
@@ -38,9 +37,10 @@ struct Fiber {
   FiberTimer timer;
   void* locals = nullptr;  ///< fiber-local storage
   UniqueFunction function;
-  std::string_view name;
-  SourceLocation where;
-  std::uint64_t id = 0;  ///< as Go's goid: unique among all fibers of the process
+  OriginCell origin;  ///< its id is as Go's goid: unique among all fibers of the process
+  // For those who look (fiber_list.cpp): of the present wait, or the last one.
+  std::atomic<const void*> waits_for{nullptr};  ///< what it hangs at, if the wait named it
+  std::atomic<std::int64_t> parked_at{0};       ///< monotonic ns, coarse; 0: unknown
 };
 
 }  // namespace fiberd::runtime

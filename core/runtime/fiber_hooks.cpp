@@ -48,10 +48,11 @@ static bool describe_overflow(const void* address, fiber::OverflowInfo& info) no
   info.name = "unknown";
   const Fiber* const f = current_fiber();
   if (f == nullptr || f->stack.load(std::memory_order_relaxed) != stack) return true;
-  info.fiber_id = f->id;
-  info.name = f->name;
-  info.file = f->where.file_name();
-  info.line = static_cast<std::uint32_t>(f->where.line());
+  const FiberOrigin origin = f->origin.get();
+  info.fiber_id = origin.id;
+  info.name = origin.name;
+  info.file = origin.where.file_name();
+  info.line = static_cast<std::uint32_t>(origin.where.line());
   return true;
 }
 
@@ -59,8 +60,9 @@ static std::string describe_where_a_bug_is() noexcept {
   const Fiber* const f = current_fiber();
   if (f == nullptr) return {};
   try {
-    std::string text = "; fiber " + std::to_string(f->id) + " \"" + std::string(f->name) + "\" spawned at " +
-                       f->where.file_name() + ":" + std::to_string(f->where.line());
+    const FiberOrigin origin = f->origin.get();
+    std::string text = "; fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" spawned at " +
+                       origin.where.file_name() + ":" + std::to_string(origin.where.line());
     std::array<std::uintptr_t, 32> frames{};
     const std::size_t n = fiber::capture_backtrace(frames);
     for (std::size_t i = 0; i < n; ++i) text += "\n    " + fiber::symbolize(frames[i]);

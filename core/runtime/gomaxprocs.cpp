@@ -11,6 +11,8 @@
 #include <string_view>
 #include <thread>
 
+#include "core/base/debug_setting.hpp"
+
 namespace fiberd::runtime {
 
 /// A positive integer, or 0; what does not fit is UINT64_MAX.
@@ -38,13 +40,8 @@ unsigned affinity_cpus(int (*get)(pid_t, std::size_t, cpu_set_t*) noexcept) noex
 
 /// FIBERDEBUG=cpus=N, among other settings: as if the affinity mask held so many.
 static unsigned pretended_cpus() noexcept {
-  const char* const value = std::getenv("FIBERDEBUG");  // NOLINT: read only
-  for (std::string_view rest = value != nullptr ? value : ""; !rest.empty();) {
-    const std::string_view item = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), item.size() + 1));
-    constexpr std::string_view kName = "cpus=";
-    if (item.starts_with(kName)) return static_cast<unsigned>(std::min<std::uint64_t>(positive(item.substr(5)), 65536));
-  }
+  if (const auto cpus = debug_setting("cpus"))
+    return static_cast<unsigned>(std::min<std::uint64_t>(positive(*cpus), 65536));
   return 0;
 }
 

@@ -76,8 +76,8 @@ Machine* Scheduler::idle_machine() noexcept {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
-  // Faults stay deliverable: the overflow report needs them.
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
+  // Faults stay deliverable: the overflow report needs them. So does what asks for a look (fiber_list.cpp).
+  for (const int kept : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGURG}) sigdelset(&all, kept);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const int error = pthread_create(&m->thread, nullptr, &Scheduler::machine_main, m);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -3,11 +3,14 @@
 // part: finding work, polling, sleeping.
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/base/thread_locals.hpp"
 #include "core/fiber/context.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/poller.hpp"
 #include "core/runtime/processor.hpp"
 #include "core/runtime/seat.hpp"
@@ -23,6 +26,16 @@ enum class Firing : std::uint8_t { no, first, later };
 
 /// What is left to do for the fiber that was just switched away from, once its registers are saved.
 enum class After : std::uint8_t { none, park, yield, end };
+
+/// What a machine's thread has answered to those who list fibers (fiber_list.cpp). Written in a signal handler there.
+struct RunningLook {
+  std::atomic<std::uint32_t> asked{0};
+  std::atomic<std::uint32_t> answered{0};  ///< the last question; what follows belongs to it
+  std::uint32_t fiber_index = 0;           ///< 0: it ran none
+  std::size_t depth = 0;
+  std::size_t in_use = 0;  ///< bytes of the stack
+  std::array<std::uintptr_t, FiberView::kFrames> frames{};
+};
 
 class Machine {
  public:
@@ -44,6 +57,8 @@ class Machine {
   std::size_t place = 0;            ///< among the scheduler's machines
   pthread_t thread{};
   Poller::Events events;
+
+  RunningLook look;
 
   // Blocking sections (blocking_section.cpp).
   bool inside = false;        ///< of the section of the fiber that runs here

@@ -71,7 +71,7 @@ Result<void> PollDescriptor::wait(Direction direction, WaitReason reason, Deadli
                                   Cancellation* cancellation) noexcept {
   if (const std::error_code error = ensure_registered(direction)) return fail(error);
   PollWord& word = words_[static_cast<unsigned>(direction)];
-  const Ticket mine = prepare_park(reason);
+  const Ticket mine = prepare_park(reason, this);
   switch (word.begin_wait(mine)) {
     case PollWord::Begin::waiting: break;
     case PollWord::Begin::ready: (void)abandon_park(mine); return {};

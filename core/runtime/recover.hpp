@@ -12,8 +12,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/base/source_location.hpp"
 #include "core/fiber/throw_trace.hpp"
+#include "core/runtime/fiber_origin.hpp"
 
 namespace fiberd::runtime {
 
@@ -49,12 +49,6 @@ class [[nodiscard]] Recovered {
   std::size_t frame_count_ = 0;
 };
 
-/// Who a fiber was: for what is said of it when it is gone.
-struct FiberOrigin {
-  std::uint64_t id = 0;
-  std::string_view name;
-  SourceLocation where;
-};
 /// The calling fiber; id 0 off fibers.
 [[nodiscard]] FiberOrigin current_origin() noexcept;
 /// For an exception of that fiber's that nobody has taken: logged with its trace and counted, as one that leaves a

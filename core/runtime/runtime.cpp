@@ -14,6 +14,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/runtime/gomaxprocs.hpp"
+#include "core/runtime/sched_trace.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -198,7 +199,8 @@ ServiceThread& current_service_thread() noexcept { return Scheduler::instance()-
 
 // ---------------------------------------------------------------------------------------------- Runtime
 
-Runtime::Runtime(std::unique_ptr<Scheduler> scheduler) noexcept : scheduler_(std::move(scheduler)) {}
+Runtime::Runtime(std::unique_ptr<Scheduler> scheduler)
+    : scheduler_(std::move(scheduler)), trace_(std::make_unique<SchedTrace>()) {}
 
 Result<std::unique_ptr<Runtime>> Runtime::start(const Options& options) {
   auto scheduler = Scheduler::create(options, Scheduler::Kind::real);
@@ -207,11 +209,20 @@ Result<std::unique_ptr<Runtime>> Runtime::start(const Options& options) {
     (*scheduler)->stop_threads();
     return fail(error);
   }
-  return std::unique_ptr<Runtime>(new Runtime(std::move(*scheduler)));
+  std::unique_ptr<Runtime> made(new Runtime(std::move(*scheduler)));
+  if (const SchedTraceWish wish = wished_sched_trace(); wish.period.count() != 0)
+    if (const Result<void> traced = made->set_sched_trace(wish.period, wish.detail); !traced)
+      log(LogLevel::warning, "FIBERDEBUG=schedtrace: " + traced.error().message());
+  return made;
+}
+
+Result<void> Runtime::set_sched_trace(std::chrono::milliseconds period, bool detail) {
+  return trace_->set(period, detail);
 }
 
 Runtime::~Runtime() {
   scheduler_->wait_until_no_fibers();
+  trace_.reset();
   scheduler_->stop_threads();
 }
 

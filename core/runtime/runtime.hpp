@@ -40,6 +40,7 @@ struct Options {
 };
 
 class Scheduler;
+class SchedTrace;
 
 using fiber::StackClass;
 
@@ -85,14 +86,20 @@ class Runtime {
   /// set_admission() with a function.
   void set_admission_hook(AdmissionHook hook) noexcept;
 
+  /// Writes what the scheduler does to the log, a line each `period` (10 ms … 1 h; 0: no more); `detail`: with each
+  /// Processor and fiber (sched_trace.hpp). FIBERDEBUG=schedtrace=1000[,scheddetail=1] asks for it at the start.
+  /// Thread-safe. Errors: invalid_argument (a period out of range), the system's lack of threads.
+  [[nodiscard]] Result<void> set_sched_trace(std::chrono::milliseconds period, bool detail = false);
+
   /// A snapshot. `measure_stacks` also asks the kernel for the resident and deepest stack bytes: a page-table walk,
   /// some milliseconds for a thousand stacks.
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks = false) const;
   [[nodiscard]] Scheduler& scheduler() noexcept { return *scheduler_; }
 
  private:
-  explicit Runtime(std::unique_ptr<Scheduler> scheduler) noexcept;
+  explicit Runtime(std::unique_ptr<Scheduler> scheduler);
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<SchedTrace> trace_;
 };
 
 /// Starts `fn` on a new fiber. Callable on a fiber of a runtime. Errors: what the Admission answered; not_enough_memory

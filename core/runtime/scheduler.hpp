@@ -121,6 +121,12 @@ class Scheduler {
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
 
+  // ---- sched_trace.cpp
+  [[nodiscard]] std::string describe(std::int64_t since, bool detail);
+
+  // ---- fiber_list.cpp
+  std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit);
+
   // ---- deadlock.cpp
   /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an
   /// answer is found earlier. Any thread.
@@ -237,6 +243,17 @@ class Scheduler {
   static void leave_thread(Fiber& f) noexcept;
   void run_lodger(Machine& m) noexcept;
   void leave_stand_in(Machine& m) noexcept;
+
+  // fiber_list.cpp
+  struct RunningFiber {
+    std::uint32_t index = 0;
+    std::size_t depth = 0;
+    std::size_t in_use = 0;
+    std::array<std::uintptr_t, FiberView::kFrames> frames{};
+  };
+  void look_at_running(std::vector<RunningFiber>& running);
+  [[nodiscard]] bool look_at_waiting(Fiber& f, FiberView& view);
+  std::uint32_t looks_ FIBERD_GUARDED_BY(structure_lock_) = 0;
 
   static std::atomic<Scheduler*> living_;
   // deadlock.cpp

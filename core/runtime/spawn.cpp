@@ -141,6 +141,7 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     (void)other_stacks_.get(options.stack, *stacks_);
 
   Fiber* f = nullptr;
+  std::uint64_t id = 0;
   {
     if (!local) external_lock_.lock();
     Processor& p = local ? *m->processor : external_;
@@ -158,7 +159,7 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     }
     if (f != nullptr) {
       p.stats.created.add();
-      f->id = next_id(p);
+      id = next_id(p);
     } else {
       p.stats.refused.add();
     }
@@ -168,9 +169,8 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     refusals_.add(refused);
     return refused;
   }
-  f->name = options.name;
+  f->origin.set({id, options.name, where});
   f->stack_class = options.stack;
-  f->where = where;
   f->function = std::move(function);
   f->pins = 0;
   f->locks = 0;
@@ -238,21 +238,21 @@ void report_panic(const FiberOrigin& fiber, const Recovered& thrown) noexcept {
 FiberOrigin current_origin() noexcept {
   const Machine* const m = Machine::current_machine();
   if (m == nullptr || m->current == nullptr) return {};
-  return {m->current->id, m->current->name, m->current->where};
+  return m->current->origin.get();
 }
 
 void Scheduler::run_function(Fiber& f) noexcept {
   try {
     f.function();
   } catch (...) {
-    runtime::report_panic({f.id, f.name, f.where}, Recovered(std::current_exception()));
+    runtime::report_panic(f.origin.get(), Recovered(std::current_exception()));
   }
   // What the callable owns is destroyed here, still on the fiber: destructors may park.
   try {
     f.function.reset();
     fiber::destroy_locals(f.locals);
   } catch (...) {
-    log_panic({f.id, f.name, f.where}, Recovered(std::current_exception()));
+    log_panic(f.origin.get(), Recovered(std::current_exception()));
   }
 }
 

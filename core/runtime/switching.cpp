@@ -234,8 +234,9 @@ void Scheduler::finish_switch() noexcept {
 
 static Fiber& current_fiber() noexcept { return *Machine::current_machine()->current; }
 
-Ticket prepare_park(WaitReason reason) noexcept {
+Ticket prepare_park(WaitReason reason, const void* what) noexcept {
   Fiber& f = current_fiber();
+  f.waits_for.store(what, std::memory_order_relaxed);
   return Ticket{(std::uint64_t{f.index} << 32U) | f.status.begin_park(reason)};
 }
 
@@ -270,6 +271,7 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
     f.timer.arm(deadline);
   }
   m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  f.parked_at.store(m.processor->now, std::memory_order_relaxed);
   Scheduler::leave(After::park);
   if (timed) f.timer.disarm();
   if (cancellation != nullptr) cancellation->unlink(node);
@@ -292,6 +294,7 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   Fiber& f = *m.current;
   (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
   m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  f.parked_at.store(m.processor->now, std::memory_order_relaxed);
   Scheduler::leave_inline(After::park);
 }
 

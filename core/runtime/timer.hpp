@@ -29,6 +29,8 @@ class Timer {
   void arm(Deadline deadline) noexcept;
   /// One store; the node may stay in the heap until its old time, where it is dropped.
   void disarm() noexcept { wanted_.store(Deadline::never().ns(), std::memory_order_relaxed); }
+  /// What it is armed for; never: it is not. Any thread: a moment's truth.
+  [[nodiscard]] Deadline deadline() const noexcept { return Deadline::at(wanted_.load(std::memory_order_relaxed)); }
   /// disarm() and out of the heap: afterwards the node may be destroyed, and its callback is not running.
   void cancel() noexcept;
 

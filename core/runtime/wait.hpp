@@ -2,7 +2,7 @@
 // The one way to wait. Every wait in the project is prepare_park → publish the ticket → park_until; so every wait can
 // be timed, cancelled, named and seen.
 //
-//   Ticket t = prepare_park(WaitReason::channel);      // the wait has begun: a wake from here on is not lost
+//   Ticket t = prepare_park(WaitReason::semaphore);     // the wait has begun: a wake from here on is not lost
 //   queue.push(t);                                     // publish it where a waker finds it
 //   switch (park_until(t, deadline, cancellation)) …   // exactly one of ready, timeout, canceled wins
 //
@@ -30,10 +30,13 @@ enum class WaitReason : std::uint8_t {
   blocking,
   service,
   mutex,
+  shared_mutex,
+  once,
   condition,
   semaphore,
   wait_group,
-  channel,
+  channel_send,
+  channel_receive,
   select,
   join,
   pool,
@@ -94,8 +97,9 @@ class CancelSource final : public Cancellation {
   using Cancellation::cancel;
 };
 
-/// Begins a wait of the calling fiber. Must be followed by park_until or abandon_park. Only on a fiber.
-[[nodiscard]] Ticket prepare_park(WaitReason reason) noexcept;
+/// Begins a wait of the calling fiber. Must be followed by park_until or abandon_park. Only on a fiber. `what`: what it
+/// waits for, for those who look at fibers (a mutex, a channel, a PollDescriptor): it lives as long as the wait does.
+[[nodiscard]] Ticket prepare_park(WaitReason reason, const void* what = nullptr) noexcept;
 
 /// Parks until wake(ticket), the deadline or the cancellation, whichever is first. A deadline already past and a
 /// cancellation already made return at once, unless a wake came before them. The fiber may continue on another thread.

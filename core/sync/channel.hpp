@@ -38,7 +38,7 @@ ChannelCore& core_of(Channel<T>& channel) noexcept;
 }
 
 /// Waiting: on fibers only. try_send, try_receive and close: any thread. Must outlive every call on it: share it by a
-/// shared_ptr where that is not plain. WaitReason::channel.
+/// shared_ptr where that is not plain. WaitReason::channel_send and channel_receive.
 ///
 /// Closing means that no more values come. Receivers get what is buffered, then errc::closed. Sending on a closed
 /// channel, and closing twice, are misuse: a BUG, and errc::closed. Senders that wait when the channel is closed keep

@@ -9,7 +9,7 @@ std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) no
   Waiter waiter;
   {
     const LockGuard guard(lock_);
-    queue_.add(waiter, runtime::WaitReason::condition);
+    queue_.add(waiter, runtime::WaitReason::condition, this);
   }
   // From here on a notification is not lost, though this fiber has not left yet. Unlocking never parks.
   if (!mutex.unlock()) {

@@ -3,12 +3,26 @@
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/cpu_relax.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::sync {
 
 static constexpr std::int64_t kStarvation = 1'000'000;  // ns
 static constexpr int kSpins = 64;
+
+void Mutex::describe_wait(const void* mutex, std::string& text) {
+  const std::uint64_t owner = static_cast<const Mutex*>(mutex)->word_.owner();
+  if (owner == 0)
+    text = "held by nobody";
+  else if (owner > UINT32_MAX)
+    text = "held by a thread without a fiber";
+  else
+    text = "held by " + runtime::describe_fiber(static_cast<std::uint32_t>(owner));
+}
+
+[[maybe_unused]] static const bool described =
+    (runtime::set_wait_description(runtime::WaitReason::mutex, &Mutex::describe_wait), true);
 
 bool Mutex::try_lock() noexcept { return word_.take_while_free(me()); }
 
@@ -32,9 +46,9 @@ std::error_code Mutex::lock_slow(const context::Context* ctx) noexcept {
       const bool starving = woken && runtime::coarse_now() - since > kStarvation;
       if (!word_.announce(woken, starving)) continue;
       if (woken) {
-        queue_.add_front(entry, runtime::WaitReason::mutex);
+        queue_.add_front(entry, runtime::WaitReason::mutex, this);
       } else {
-        queue_.add(entry, runtime::WaitReason::mutex);
+        queue_.add(entry, runtime::WaitReason::mutex, this);
         since = runtime::coarse_now();
       }
     }

@@ -17,6 +17,7 @@
 // by whoever owns the mutex then. The word's transitions are in mutex_word.hpp.
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <system_error>
 
 #include "core/base/result.hpp"
@@ -66,6 +67,9 @@ class Mutex {
   }
   /// A hint.
   [[nodiscard]] bool locked() const noexcept { return word_.owner() != 0; }
+
+  /// runtime::DescribeWait: who holds it.
+  static void describe_wait(const void* mutex, std::string& text);
 
  private:
   using Word = BasicMutexWord<>;

@@ -10,7 +10,7 @@ std::error_code Once::wait(const context::Context& ctx) noexcept {
   {
     const LockGuard guard(lock_);
     over = over_;
-    if (!over) waiters_.add(me, runtime::WaitReason::mutex);
+    if (!over) waiters_.add(me, runtime::WaitReason::once, this);
   }
   if (!over) return sync::wait(lock_, me, &ctx);
   while (!done()) runtime::yield();  // for a few instructions of another thread

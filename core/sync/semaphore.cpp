@@ -17,7 +17,7 @@ std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* 
     }
     if (n > units_) return errc::too_many;
     entry.n = n;
-    queue_.add(entry, runtime::WaitReason::semaphore);
+    queue_.add(entry, runtime::WaitReason::semaphore, this);
   }
   std::error_code error = wait(lock_, entry, ctx);
   const bool granted = !error;

@@ -35,7 +35,7 @@ std::error_code SharedMutex::acquire(bool writer, const context::Context* ctx) n
       return {};
     }
     entry.writer = writer;
-    queue_.add(entry, runtime::WaitReason::mutex);
+    queue_.add(entry, runtime::WaitReason::shared_mutex, this);
   }
   const std::error_code error = wait(lock_, entry, ctx);
   if (!error || !writer) return error;

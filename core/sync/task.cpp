@@ -18,7 +18,7 @@ std::error_code TaskCore::wait(const context::Context* ctx) noexcept {
   {
     const LockGuard guard(lock_);
     if (done()) return {};
-    waiters_.add(me, runtime::WaitReason::join);
+    waiters_.add(me, runtime::WaitReason::join, this);
   }
   return sync::wait(lock_, me, ctx);
 }

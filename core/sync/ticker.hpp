@@ -17,7 +17,7 @@
 namespace fiberd::sync {
 
 /// All members are thread-safe; wait() only on fibers. Each tick is received once. Must outlive every call on it, and
-/// be set only while a runtime runs. One that nobody reads costs nothing. WaitReason::channel.
+/// be set only while a runtime runs. One that nobody reads costs nothing. WaitReason::channel_receive.
 class Ticker : private detail::TimerCore {
  public:
   /// Stopped: waits for ever until it is reset.

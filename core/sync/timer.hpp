@@ -21,7 +21,7 @@ namespace fiberd::sync {
 
 /// All members are thread-safe; wait() only on fibers. When the time has come one of those who wait goes on, or the
 /// first who comes; then the timer is stopped until it is reset. Must outlive every call on it, and be set only while a
-/// runtime runs. Never allocates but for its place among the scheduler's timers. WaitReason::channel.
+/// runtime runs. Never allocates but for its place among the scheduler's timers. WaitReason::channel_receive.
 class Timer : private detail::TimerCore {
  public:
   /// Stopped: waits for ever until it is reset.

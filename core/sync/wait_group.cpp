@@ -34,7 +34,7 @@ std::error_code WaitGroup::wait_for(const context::Context* ctx) noexcept {
     const Word::Join join = word_.join(!error);
     if (join == Word::Join::zero) return {};
     if (join == Word::Join::unwilling) return error;
-    queue_.add(waiter, runtime::WaitReason::wait_group);
+    queue_.add(waiter, runtime::WaitReason::wait_group, this);
   }
   return sync::wait(lock_, waiter, ctx);
 }

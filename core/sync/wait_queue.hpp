@@ -62,14 +62,14 @@ class BasicWaitQueue {
  public:
   [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
   [[nodiscard]] W* front() const noexcept { return list_.front(); }
-  /// Begins the calling fiber's wait and hangs it at the end.
-  void add(W& waiter, runtime::WaitReason reason) noexcept {
-    waiter.ticket = runtime::prepare_park(reason);
+  /// Begins the calling fiber's wait for `what`, the primitive, and hangs it at the end.
+  void add(W& waiter, runtime::WaitReason reason, const void* what) noexcept {
+    waiter.ticket = runtime::prepare_park(reason, what);
     list_.push_back(waiter);
   }
   /// The same at the front, for one that has waited already.
-  void add_front(W& waiter, runtime::WaitReason reason) noexcept {
-    waiter.ticket = runtime::prepare_park(reason);
+  void add_front(W& waiter, runtime::WaitReason reason, const void* what) noexcept {
+    waiter.ticket = runtime::prepare_park(reason, what);
     list_.push_front(waiter);
   }
   /// For waits that hang in several queues: the wait has begun.

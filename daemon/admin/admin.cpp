@@ -9,12 +9,16 @@
 #include <system_error>
 
 #include "core/base/log.hpp"
+#include "core/base/units.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
+#include "core/http/query.hpp"
 #include "core/observe/context_report.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/sched_trace.hpp"
 #include "core/runtime/wait.hpp"
+#include "daemon/admin/fiber_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -95,13 +99,48 @@ class ReadyHandler final : public http::Handler {
   const AdminState& state_;
 };
 
+/// Browsers send these with every POST, fiberd and curl do not: any page of the web could make one send it.
+bool of_a_browser(const http::Exchange& exchange) {
+  return exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site");
+}
+
+/// The scheduler now; POST has it written to the log again and again.
+class SchedHandler final : public http::Handler {
+ public:
+  explicit SchedHandler(const AdminState& state) : state_(state) {}
+  Result<void> serve(http::Exchange& exchange) override {
+    const std::string_view query = exchange.request().query;
+    const std::string detail = http::query_value(query, "detail").value_or("");
+    const bool detailed = !detail.empty() && detail != "0";
+    if (exchange.request().method != http::Method::post)
+      return exchange.respond(200, kText, runtime::describe_scheduler(state_.began, detailed) + "\n");
+    if (of_a_browser(exchange)) return exchange.respond(403, kText, "schedtrace: not for browsers\n");
+    if (!state_.sched_trace) return exchange.respond(501, kText, "schedtrace: not here\n");
+    const std::string period = http::query_value(query, "period").value_or("");
+    const auto parsed = period == "0" ? std::chrono::nanoseconds(0) : parse_duration(period);
+    if (!parsed)
+      return exchange.respond(400, kText, "schedtrace: ?period=1s, between 10ms and 1h; 0 ends it; &detail=1\n");
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
+    if (ms.count() == 0 && parsed->count() != 0)
+      return exchange.respond(400, kText, "schedtrace: a period is 10ms at least\n");
+    if (const Result<void> set = state_.sched_trace(ms, detailed); !set)
+      return exchange.respond(set.error() == std::errc::invalid_argument ? 400 : 503, kText,
+                              "schedtrace: " + (set.error() == std::errc::invalid_argument
+                                                    ? std::string("a period is between 10ms and 1h")
+                                                    : set.error().message()) +
+                                  "\n");
+    return exchange.respond(200, kText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
+  }
+
+ private:
+  const AdminState& state_;
+};
+
 class ReloadHandler final : public http::Handler {
  public:
   explicit ReloadHandler(const AdminState& state) : state_(state) {}
   Result<void> serve(http::Exchange& exchange) override {
-    // Browsers send these with every POST, fiberd and curl do not.
-    if (exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site"))
-      return exchange.respond(403, kText, "reload: not for browsers\n");
+    if (of_a_browser(exchange)) return exchange.respond(403, kText, "reload: not for browsers\n");
     if (!state_.reload) return exchange.respond(501, kText, "reload: not here\n");
     std::string meant;
     for (;;) {
@@ -160,6 +199,10 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/healthz", std::make_shared<HealthHandler>(), get);
   add("/readyz", std::make_shared<ReadyHandler>(state), get);
   add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
+  for (http::Route& page : fiber_pages()) routes.push_back(std::move(page));
+  const auto sched = std::make_shared<SchedHandler>(state);
+  add("/debug/sched", sched, get);
+  add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));
   add("/reload", std::make_shared<ReloadHandler>(state), http::MethodSet::of(http::Method::post));
   return routes;
 }

@@ -2,12 +2,14 @@
 // The admin listener: /metrics, /healthz, /readyz, /debug/contexts and what services add, served by our own HTTP
 // server.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/base/clock.hpp"
 #include "core/http/server.hpp"
 #include "core/observe/exporter.hpp"
 
@@ -26,6 +28,9 @@ struct AdminState {
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
   std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
+  /// Writes the scheduler's state to the log again and again (runtime::Runtime::set_sched_trace). Empty: 501.
+  std::function<Result<void>(std::chrono::milliseconds period, bool detail)> sched_trace{};
+  std::int64_t began = monotonic_now();  ///< from which the scheduler's milliseconds count
   std::string config_file{};  ///< what it loads, by its absolute path; empty: no file that could be named
   std::string config_name{};  ///< the same, for people
 };

@@ -1,4 +1,5 @@
 // The admin listener as a browser, a scraper and a probe meet it.
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ namespace {
 std::string with_admin(const std::string& admin) {
   return "admin: {" + admin +
          "}\nlisteners:\n  - {name: stats, address: \"127.0.0.1:0\", aggregate: {}}\n"
-         "  - {name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /, respond: {body: hi}}]}}\n";
+         "  - {name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /, respond: {body: hi}}]}}\n"
+         "  - {name: echo, address: \"127.0.0.1:0\", http: {routes: [{path: /, echo: {}}]}}\n";
 }
 
 std::string asked_by(const std::string& host, const std::string& path = "/metrics") {
@@ -123,5 +125,75 @@ TEST_CASE("no page of the admin listener changes anything, and none is shared wi
     CHECK(read->field("Access-Control-Allow-Origin").empty());
   }
   CHECK(count >= 7);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("what every fiber does is shown: grouped, one by one, chosen, and for pprof", "[integration][admin][fibers]") {
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
+  HttpClient busy(daemon.port("echo"));
+  busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  // It waits for the rest of its body.
+  REQUIRE(eventually([&] {
+    return daemon.admin("/debug/fibers?debug=2&state=io_read&name=http").find("spawned at core/http/h1/") !=
+           std::string::npos;
+  }));
+  const std::string one = daemon.admin("/debug/pprof/goroutine?debug=2&state=io_read&name=http");
+  INFO(one);
+  CHECK(one.find("\"http\" [io_read, ") != std::string::npos);
+  CHECK(one.find("peer 127.0.0.1:") != std::string::npos);
+  CHECK(one.find("Connection::serve_request") != std::string::npos);
+  CHECK(daemon.admin("/debug/fibers?debug=2&min_age=1h").find("0 of ") == 0);
+  CHECK(daemon.admin("/debug/fibers?debug=1").starts_with("goroutine profile: total "));
+  CHECK(daemon.admin_status("/debug/fibers?state=nonsense") == 400);
+  CHECK(daemon.admin_status("/debug/fibers?min_age=soon") == 400);
+  CHECK(daemon.admin_status("/debug/fibers?debug=3") == 400);
+  const TemporaryDirectory directory;
+  const std::string profile = directory.write("p.pb.gz", daemon.admin("/debug/pprof/goroutine"));
+  const Finished top = run({"go", "tool", "pprof", "-top", "-sample_index=goroutine", profile});
+  INFO(top.output << top.errors);
+  CHECK(top.code == 0);
+  CHECK(top.output.find("Type: goroutine") != std::string::npos);
+  CHECK(top.output.find("fiberd::runtime::") != std::string::npos);
+  const std::string text = directory.write("p.txt", daemon.admin("/debug/pprof/goroutine?debug=1"));
+  const Finished old = run({"go", "tool", "pprof", "-top", text});
+  INFO(old.output << old.errors);
+  CHECK(old.code == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("SIGQUIT writes every fiber to the log, and the daemon goes on", "[integration][admin][fibers]") {
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
+  HttpClient busy(daemon.port("echo"));
+  busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+  REQUIRE(eventually([&] {
+    return daemon.admin("/debug/fibers?debug=2&state=io_read&name=http").find("spawned") != std::string::npos;
+  }));
+  daemon.process().signal(SIGQUIT);
+  CHECK(daemon.wait_for_log("SIGQUIT: all fibers"));
+  CHECK(daemon.wait_for_log("\"http\" [io_read, "));
+  CHECK(daemon.wait_for_log(" fibers\n"));
+  busy.send("world");
+  const auto answer = busy.receive();
+  CHECK((answer && answer->body == "helloworld"));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("the scheduler is shown, and written to the log as long as it is asked for", "[integration][admin][fibers]") {
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
+  CHECK(daemon.admin("/debug/sched").starts_with("SCHED "));
+  CHECK(daemon.admin("/debug/sched?detail=1").find("\n  P0: status=") != std::string::npos);
+  HttpClient client(daemon.port("admin"));
+  const auto post = [&](const std::string& query, const std::string& fields = "") {
+    const auto answer =
+        client.ask("POST /debug/schedtrace" + query + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + fields + "Content-Length: 0\r\n\r\n");
+    return answer ? answer->status : 0U;
+  };
+  CHECK(post("?period=10ms", "Origin: http://evil.example\r\n") == 403);
+  CHECK(post("") == 400);
+  CHECK(post("?period=1ms") == 400);
+  CHECK(post("?period=1us") == 400);
+  CHECK(post("?period=10ms") == 200);
+  CHECK(daemon.wait_for_log("SCHED "));
+  CHECK(post("?period=0") == 200);
   CHECK(daemon.stop() == 0);
 }

@@ -126,7 +126,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
       if (waiting_.load(std::memory_order_relaxed) >= state_->options.waiting)
         return fail(client_errc::too_many_waiting);
       waiting_.fetch_add(1, std::memory_order_seq_cst);
-      queue_.add(applicant, runtime::WaitReason::pool);
+      queue_.add(applicant, runtime::WaitReason::pool, this);
     }
     metric::count(state_->metrics.waited);
     // One may have been shelved between the look and the queue.

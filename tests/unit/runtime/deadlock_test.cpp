@@ -65,7 +65,7 @@ TEST_CASE("deadlock: fibers that wait for one another are reported with name, re
   Stuck one;
   Stuck other;
   bool good = rt->spawn("philosopher", [&] {
-                  one.park(WaitReason::channel);
+                  one.park(WaitReason::channel_receive);
                   one.park(WaitReason::mutex);
                 }).has_value();
   good = good && rt->spawn("stoic", [&] { other.park(WaitReason::wait_group); }).has_value();
@@ -109,8 +109,8 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
   const std::vector<Case> cases = {
       {"a mutex", true, [](Stuck& s) { s.park(WaitReason::mutex); }},
       {"a select", true, [](Stuck& s) { s.park(WaitReason::select); }},
-      {"a channel, cancellable", true, [](Stuck& s) { s.park(WaitReason::channel, Deadline::never(), &never); }},
-      {"a channel with a deadline", false, [](Stuck& s) { s.park(WaitReason::channel, Deadline::in(1h)); }},
+      {"a channel, cancellable", true, [](Stuck& s) { s.park(WaitReason::channel_receive, Deadline::never(), &never); }},
+      {"a channel with a deadline", false, [](Stuck& s) { s.park(WaitReason::channel_receive, Deadline::in(1h)); }},
       {"sleep", false, [](Stuck& s) { s.park(WaitReason::sleep, Deadline::in(1h)); }},
       {"reading", false, [](Stuck& s) { s.park(WaitReason::io_read); }},
       {"the service thread", false, [](Stuck& s) { s.park(WaitReason::service); }},
@@ -126,7 +126,7 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
     auto rt = test::start_runtime(2);
     Stuck first;
     Stuck second;
-    const bool spawned = rt->spawn("first", [&] { first.park(WaitReason::channel); }).has_value() &&
+    const bool spawned = rt->spawn("first", [&] { first.park(WaitReason::channel_receive); }).has_value() &&
                          rt->spawn("second", [&] { c.second(second); }).has_value();
     const bool rests = comes_to_rest(*rt, 2);
     // A Processor may be up for a moment (it looks at the others' Pollers before it sleeps): the answer may come late.
@@ -150,7 +150,7 @@ TEST_CASE("deadlock: no fibers, and a job of the blocking pool, are none", "[dea
   std::binary_semaphore begun{0};
   std::binary_semaphore go_on{0};
   const bool spawned =
-      rt->spawn("first", [&] { first.park(WaitReason::channel); }).has_value() && rt->spawn("second", [&] {
+      rt->spawn("first", [&] { first.park(WaitReason::channel_receive); }).has_value() && rt->spawn("second", [&] {
                                                                                       blocking([&] {
                                                                                         begun.release();
                                                                                         go_on.acquire();

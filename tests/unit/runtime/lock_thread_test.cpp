@@ -415,7 +415,7 @@ TEST_CASE("a locked fiber that waits for ever is in the report", "[lock_thread]"
     for (int i = 0; i < 100'000 && told.empty(); ++i) {
       yield();
       s.for_each_parked_fiber([&](const Fiber& f) {
-        if (f.name == "owner" && f.machine != nullptr) told = s.describe_parked(f);
+        if (f.origin.get().name == "owner" && f.machine != nullptr) told = s.describe_parked(f);
       });
     }
     never.close();

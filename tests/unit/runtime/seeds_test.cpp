@@ -89,7 +89,7 @@ TEST_CASE("seeds: all are run when none breaks; a deadlock and an exception brea
         }).empty());
   CHECK(seen == std::vector<std::uint64_t>{0, 1, 2, 3, 4});
   const std::string stuck = test::first_broken_seed(1, [](std::uint64_t s) {
-    return test::simulate(s, [](std::uint64_t) { (void)park_until(prepare_park(WaitReason::channel)); });
+    return test::simulate(s, [](std::uint64_t) { (void)park_until(prepare_park(WaitReason::channel_receive)); });
   });
   CHECK(stuck.find("seed 0: deadlock") == 0);
   CHECK(stuck.find("waits for channel") != std::string::npos);
@@ -106,7 +106,7 @@ TEST_CASE("a deadlock destroys nothing of the fibers it abandons", "[simulation]
     int here = 0;
     const auto token = [&here](int*) { destroyed += 1 + here; };
     (void)spawn("owner", [owned = std::unique_ptr<int, decltype(token)>(&here, token)] {
-      (void)park_until(prepare_park(WaitReason::channel));
+      (void)park_until(prepare_park(WaitReason::channel_receive));
     });
     (void)park_until(prepare_park(WaitReason::mutex));
   });

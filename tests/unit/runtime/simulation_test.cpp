@@ -53,7 +53,7 @@ TEST_CASE("a sleep that was cancelled does not count when all have ended", "[sim
 
 TEST_CASE("a deadlock is found and names the fibers", "[simulation]") {
   const auto outcome = Simulation(7).run([] {
-    (void)spawn("stuck-one", [] { (void)park_until(prepare_park(WaitReason::channel)); });
+    (void)spawn("stuck-one", [] { (void)park_until(prepare_park(WaitReason::channel_receive)); });
     (void)park_until(prepare_park(WaitReason::mutex));
   });
   CHECK(outcome.deadlock);

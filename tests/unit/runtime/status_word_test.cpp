@@ -8,9 +8,9 @@ using WakeResult = StatusWord::WakeResult;
 TEST_CASE("a wait that is parked is woken once, by the first", "[status_word]") {
   StatusWord w;
   w.set_owned(State::running);
-  const std::uint32_t seq = w.begin_park(WaitReason::channel);
+  const std::uint32_t seq = w.begin_park(WaitReason::channel_receive);
   CHECK(w.state() == State::parking);
-  CHECK(w.reason() == WaitReason::channel);
+  CHECK(w.reason() == WaitReason::channel_receive);
   CHECK(w.sequence() == seq);
   CHECK(w.commit_park());
   CHECK(w.state() == State::parked);

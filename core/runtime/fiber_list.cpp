@@ -1,0 +1,278 @@
+// How a dump sees fibers that go on meanwhile.
+//
+//  waiting   The scan bit of its status word (status_word.hpp) holds the fiber still: whoever wakes it leaves its queueing
+//            to us. What we read in that time, a microsecond, is consistent, and what it waits for lives, since the wait
+//            has not returned. The caller sees a copy, after the bit is gone; so it may wait, for the network above all.
+//  runnable  Nothing holds it. Its origin is read by OriginCell's rule, and no more is told: where it stands would have to
+//            be read from a stack that may begin to run at any moment.
+//  running   Only the thread that runs it can look without stopping it: each machine is sent a signal, whose handler
+//            writes down the fiber and its frames, by frame pointers inside of the bounds of its stack. Who is in a
+//            system call is interrupted (SA_RESTART), who has no CPU answers late and is shown without frames.
+//
+// SIGURG for the reason that Go has it: programs that get one for another purpose (out-of-band data) must cope with
+// spurious ones anyway, and by default it is ignored.
+//
+// Rejected: stopping all Processors (a dump of 100,000 fibers takes a tenth of a second); a lock around the table (spawn
+// would take it); ptrace or perf_event (rights that a service does not have).
+#include "core/runtime/fiber_list.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <vector>
+
+#include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
+#include "core/fiber/backtrace.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::size_t kReasons = static_cast<std::size_t>(WaitReason::count_);
+static std::array<std::atomic<DescribeWait>, kReasons> descriptions{};
+
+void set_wait_description(WaitReason reason, DescribeWait describe) noexcept {
+  descriptions[static_cast<std::size_t>(reason)].store(describe, std::memory_order_release);
+}
+
+std::string_view to_string(FiberView::State state) noexcept {
+  switch (state) {
+    case FiberView::State::runnable: return "runnable";
+    case FiberView::State::running: return "running";
+    case FiberView::State::waiting: break;
+  }
+  return "waiting";
+}
+
+// ---------------------------------------------------------------------------------------------- those that run
+
+static constexpr int kSignal = SIGURG;
+
+/// In the handler: what the interrupted thread runs.
+static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
+  RunningLook& look = m.look;
+  const std::uint32_t asked = look.asked.load(std::memory_order_acquire);
+  if (asked == look.answered.load(std::memory_order_relaxed)) return;
+  look.fiber_index = 0;
+  look.depth = 0;
+  // Between two fibers `current` may be the next one, and the stack still the other's: then no frame is inside.
+  if (const Fiber* const f = m.current; f != nullptr && m.scheduler != nullptr) {
+    look.fiber_index = f->index;
+    const fiber::Stack* const stack = f->stack.load(std::memory_order_relaxed);
+    const fiber::StackPool* const pool = stack != nullptr ? m.scheduler->stack_pool(stack->stack_class) : nullptr;
+    if (pool != nullptr) {
+      const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+      const auto top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
+#if defined(__x86_64__)
+      const auto rsp = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RSP]);
+      const auto rbp = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RBP]);
+      const auto rip = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+      const auto rsp = static_cast<std::uintptr_t>(where.uc_mcontext.sp);
+      const auto rbp = static_cast<std::uintptr_t>(where.uc_mcontext.regs[29]);
+      const auto rip = static_cast<std::uintptr_t>(where.uc_mcontext.pc);
+#else
+      const std::uintptr_t rsp = 0, rbp = 0, rip = 0;
+#endif
+      if (rsp >= bottom && rsp < top) {
+        look.depth = fiber::walk_frames(rbp, rip, rsp, top, look.frames);
+        look.in_use = top - rsp;
+      }
+    }
+  }
+  look.answered.store(asked, std::memory_order_release);
+}
+
+static void on_signal(int /*signo*/, siginfo_t* /*info*/, void* context) noexcept {
+  const int saved = errno;
+  const ThreadLocals* const t = thread_locals();
+  if (t != nullptr && t->machine != nullptr) look_at_interrupted(*t->machine, *static_cast<ucontext_t*>(context));
+  errno = saved;
+}
+
+/// False: the handler is another's, who must keep it.
+static bool handler_installed() noexcept {
+  static const bool installed = [] {
+    struct sigaction before {};
+    if (sigaction(kSignal, nullptr, &before) != 0) return false;
+    if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return false;
+    struct sigaction action {};
+    action.sa_sigaction = &on_signal;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    sigdelset(&action.sa_mask, SIGSEGV);
+    sigdelset(&action.sa_mask, SIGBUS);
+    return sigaction(kSignal, &action, nullptr) == 0;
+  }();
+  return installed;
+}
+
+static void wait_a_little() noexcept {
+  if (on_fiber()) {
+    (void)sleep_for(std::chrono::microseconds(200));
+  } else {
+    const timespec some{0, 200'000};
+    (void)nanosleep(&some, nullptr);
+  }
+}
+
+/// One dump at a time asks the machines; another one goes without.
+static std::atomic<bool> asking{false};
+
+void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
+  static constexpr int kTries = 50;  // of 200 µs: a thread that has a CPU answers within one
+  // Who asks sees itself without a signal.
+  const Machine* const own = Machine::current_machine();
+  const std::uint32_t self = own != nullptr && own->current != nullptr ? own->current->index : 0;
+  if (self != 0) {
+    RunningFiber me;
+    me.index = self;
+    me.depth = fiber::capture_backtrace(me.frames);
+    me.in_use = fiber::current_stack_bounds().top - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    running.push_back(me);
+  }
+  if (kind_ == Kind::simulated || asking.exchange(true, std::memory_order_acquire)) return;
+  const defer over([] { asking.store(false, std::memory_order_release); });
+  if (!handler_installed()) return;
+  std::uint32_t question = 0;
+  std::size_t asked = 0;
+  {
+    const LockGuard guard(structure_lock_);
+    question = ++looks_;
+    for (const auto& m : machines_) {
+      m->look.asked.store(question, std::memory_order_release);
+      if (pthread_kill(m->thread, kSignal) == 0) ++asked;
+    }
+  }
+  // There may be more machines by then, but no more that were asked.
+  running.reserve(asked + 1);
+  for (int i = 0; i < kTries; ++i) {
+    std::size_t answered = 0;
+    {
+      const LockGuard guard(structure_lock_);
+      for (const auto& m : machines_)
+        if (m->look.answered.load(std::memory_order_acquire) == question) ++answered;
+    }
+    if (answered >= asked) break;
+    wait_a_little();
+  }
+  const LockGuard guard(structure_lock_);
+  for (const auto& m : machines_) {
+    const RunningLook& look = m->look;
+    if (look.answered.load(std::memory_order_acquire) != question || look.fiber_index == 0) continue;
+    if (look.fiber_index == self) continue;
+    if (running.size() == running.capacity()) break;
+    running.push_back({look.fiber_index, look.depth, look.in_use, look.frames});
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- all
+
+/// `view` is one that was used before: what is not set here must be reset here. False: it is not, or no more, what
+/// `f.status` said.
+bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
+  if (!f.status.begin_scan()) return false;
+  // The bit must go whatever happens: a description may throw.
+  const defer go_on([this, &f] {
+    if (f.status.end_scan()) ready(f, false);
+  });
+  view.origin = f.origin.get();
+  view.state = FiberView::State::waiting;
+  view.reason = f.status.reason();
+  view.waits_for = f.waits_for.load(std::memory_order_relaxed);
+  view.parked_at = f.parked_at.load(std::memory_order_relaxed);
+  view.until = f.timer.deadline();
+  view.pinned = f.pins != 0;
+  view.has_thread = f.machine != nullptr;
+  if (const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire)) {
+    const fiber::StackPool& pool = *stack_pool(stack->stack_class);
+    const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
+    const auto top = reinterpret_cast<std::uintptr_t>(pool.end(*stack));
+    view.stack_class = stack->stack_class;
+    view.stack_size = pool.usable_size();
+    view.stack_in_use = top - registers.rsp;
+    view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base), top,
+                                    view.stack);
+  }
+  const DescribeWait tell =
+      descriptions[static_cast<std::size_t>(view.reason)].load(std::memory_order_acquire);
+  if (tell != nullptr && view.waits_for != nullptr) tell(view.waits_for, view.waits_for_text);
+  return true;
+}
+
+std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)>& visit) {
+  static constexpr std::uint32_t kTurn = 64;
+  std::vector<RunningFiber> running;
+  look_at_running(running);
+  std::size_t visited = 0;
+  FiberView view;
+  const auto reset = [&view](std::uint32_t index) {
+    view.origin = {};
+    view.reason = WaitReason::none;
+    view.waits_for = nullptr;
+    view.waits_for_text.clear();
+    view.parked_at = 0;
+    view.until = Deadline::never();
+    view.pinned = view.has_thread = view.silent = false;
+    view.stack_size = view.stack_in_use = 0;
+    view.stack_class = fiber::StackClass::normal;
+    view.index = index;
+    view.depth = 0;
+  };
+  for (const RunningFiber& r : running) {
+    const Fiber& f = table_.at(r.index);
+    reset(r.index);
+    if (!f.origin.read(view.origin)) continue;
+    view.state = FiberView::State::running;
+    view.stack_in_use = r.in_use;
+    view.depth = r.depth;
+    std::copy_n(r.frames.begin(), r.depth, view.stack.begin());
+    ++visited;
+    if (!visit(view)) return visited;
+  }
+  const auto was_running = [&running](std::uint32_t index) {
+    return std::any_of(running.begin(), running.end(), [index](const RunningFiber& r) { return r.index == index; });
+  };
+  for (std::uint32_t i = 1, n = table_.size(); i < n; ++i) {
+    if (i % kTurn == 0 && on_fiber()) yield();
+    Fiber& f = table_.at(i);
+    const State state = f.status.state();
+    if (state == State::idle || was_running(i)) continue;
+    reset(i);
+    if (!look_at_waiting(f, view)) {
+      if (!f.origin.read(view.origin)) continue;
+      // What is on its way into a wait, or out of it, has a Processor.
+      const State now = f.status.state();
+      if (now == State::idle) continue;
+      view.state = now == State::runnable || now == State::parked ? FiberView::State::runnable
+                                                                  : FiberView::State::running;
+      view.silent = view.state == FiberView::State::running;
+    }
+    ++visited;
+    if (!visit(view)) return visited;
+  }
+  return visited;
+}
+
+std::string describe_fiber(std::uint32_t index) {
+  const Scheduler* const s = Scheduler::instance();
+  FiberOrigin origin;
+  if (s == nullptr || s->fiber_at(index).status.state() == State::idle || !s->fiber_at(index).origin.read(origin))
+    return "a fiber that has ended";
+  return "fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" spawned at " +
+         origin.where.file_name() + ":" + std::to_string(origin.where.line());
+}
+
+std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit) {
+  Scheduler* const s = Scheduler::instance();
+  return s != nullptr ? s->for_each_fiber(visit) : 0;
+}
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,69 @@
+#pragma once
+// FiberOrigin: who a fiber is: its id, name and spawn site; and the cell in which a fiber keeps it.
+//
+// A dump looks at fibers that run, end and are born again meanwhile, and must neither wait for them nor make them wait.
+// So the cell is a sequence lock over words that are atomic one by one: a writer pays two stores more than for plain
+// members, a reader who was overtaken notices it and looks again. What the words point to (names, the compiler's spawn
+// sites) lives for ever, so not even a torn reading, which is thrown away, could have been dangling.
+//
+// Rejected: plain members and a look at the status word before and after (a data race by the language, and TSan is
+// right to say so); a pointer to an allocated record (an allocation a spawn).
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "core/base/source_location.hpp"
+
+namespace fiberd::runtime {
+
+/// Who a fiber was: for what is said of it when it is gone.
+struct FiberOrigin {
+  std::uint64_t id = 0;
+  std::string_view name;
+  SourceLocation where;
+};
+
+class OriginCell {
+ public:
+  /// By whoever owns the fiber at that moment: one at a time.
+  void set(const FiberOrigin& origin) noexcept {
+    const auto words = std::bit_cast<Words>(origin);
+    const std::uint32_t version = version_.load(std::memory_order_relaxed);
+    version_.store(version + 1, std::memory_order_relaxed);
+    // Release and acquire each, instead of two fences (which TSan does not understand): who sees a new word sees the odd
+    // version that was written before it. On x86-64 these are plain moves all the same.
+    for (std::size_t i = 0; i < words.size(); ++i) words_[i].store(words[i], std::memory_order_release);
+    version_.store(version + 2, std::memory_order_release);
+  }
+  /// By whoever owns the fiber, or holds it still.
+  [[nodiscard]] FiberOrigin get() const noexcept {
+    Words words;
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = words_[i].load(std::memory_order_acquire);
+    return std::bit_cast<FiberOrigin>(words);
+  }
+  /// By anybody at any time. False: it was being written again and again, or never was.
+  [[nodiscard]] bool read(FiberOrigin& origin) const noexcept {
+    static constexpr int kTries = 8;
+    for (int i = 0; i < kTries; ++i) {
+      const std::uint32_t before = version_.load(std::memory_order_acquire);
+      if (before == 0) return false;
+      if (before % 2 != 0) continue;
+      const FiberOrigin seen = get();
+      if (version_.load(std::memory_order_relaxed) != before) continue;
+      origin = seen;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  static_assert(std::is_trivially_copyable_v<FiberOrigin> && sizeof(FiberOrigin) % sizeof(std::uint64_t) == 0);
+  using Words = std::array<std::uint64_t, sizeof(FiberOrigin) / sizeof(std::uint64_t)>;
+  std::atomic<std::uint32_t> version_{0};  // odd: it is being written
+  std::array<std::atomic<std::uint64_t>, std::tuple_size_v<Words>> words_{};
+};
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,173 @@
+#include "core/runtime/sched_trace.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+
+#include "core/base/clock.hpp"
+#include "core/base/debug_setting.hpp"
+#include "core/base/log.hpp"
+#include "core/runtime/fiber_list.hpp"
+#include "core/runtime/scheduler.hpp"
+
+namespace fiberd::runtime {
+
+static constexpr std::size_t kMostFibers = 1000;
+
+static std::string_view to_string(Processor::Phase phase) noexcept {
+  switch (phase) {
+    case Processor::Phase::free: return "free";
+    case Processor::Phase::scheduling: return "scheduling";
+    case Processor::Phase::running: return "running";
+    case Processor::Phase::sleeping: break;
+  }
+  return "sleeping";
+}
+
+static std::string number(std::uint64_t n) { return std::to_string(n); }
+
+std::string Scheduler::describe(std::int64_t since, bool detail) {
+  const MemStats stats = read_mem_stats(false);
+  std::string queues;
+  std::string lines;
+  std::string fibers;
+  // Before the lock: a fiber's line may wait for memory.
+  if (detail) {
+    std::size_t told = 0;
+    std::size_t all = for_each_fiber([&](const FiberView& f) {
+      if (told++ >= kMostFibers) return true;
+      fibers += "\n  G" + number(f.origin.id) + ": status=" + std::string(runtime::to_string(f.state));
+      if (f.state == FiberView::State::waiting) fibers += "(" + std::string(runtime::to_string(f.reason)) + ")";
+      fibers += " name=" + std::string(f.origin.name) + " pinned=" + (f.pinned ? "true" : "false");
+      return true;
+    });
+    if (all > kMostFibers) fibers += "\n  and " + number(all - kMostFibers) + " more";
+  }
+  unsigned machines = 0;
+  unsigned spare = 0;
+  {
+    // A reserve first: memory is not waited for under the lock.
+    const unsigned slots = slot_count_.load(std::memory_order_acquire);
+    queues.reserve(std::size_t{slots} * 12);
+    lines.reserve(detail ? std::size_t{slots} * 256 : 0);
+    const LockGuard guard(structure_lock_);
+    machines = static_cast<unsigned>(machines_.size());
+    spare = spare_count_;
+    for (unsigned i = 0; i < std::min(gomaxprocs(), slots); ++i) {
+      const Slot& slot = *slots_[i];
+      const Processor* const p = slot.processor.load(std::memory_order_acquire);
+      const std::size_t queued = p != nullptr ? p->queue.size() + (p->runnext.empty() ? 0 : 1) : 0;
+      queues += (queues.empty() ? "" : " ") + number(queued);
+      if (!detail || p == nullptr) continue;
+      lines += "\n  P" + number(i) + ": status=" + std::string(to_string(p->phase.load(std::memory_order_relaxed))) +
+               " schedtick=" + number(p->tick.load(std::memory_order_relaxed)) + " switches=" +
+               number(p->stats.switches.get()) + " runqsize=" + number(queued) + " pinned=" +
+               number(slot.pinned_count.load(std::memory_order_relaxed)) + " timerslen=" +
+               number(slot.poller.timers.size()) + " descriptors=" +
+               std::to_string(slot.poller.descriptors.load(std::memory_order_relaxed));
+    }
+  }
+  std::string text = "SCHED " + number(static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - since, 0)) /
+                                       1'000'000);
+  text += "ms: gomaxprocs=" + number(stats.gomaxprocs) + " idleprocs=" + number(stats.processors_idle) +
+          " threads=" + number(machines) + " spinningthreads=" + (idle_.spinning() ? "1" : "0") +
+          " idlethreads=" + number(spare) + " runqueue=" + number(stats.global_queue_depth) + " [" + queues + "]" +
+          " switches=" + number(stats.switches) + " steals=" + number(stats.steals) +
+          " handoffs=" + number(stats.handoffs) +
+          " fibers=" + number(stats.fibers_runnable + stats.fibers_running + stats.fibers_waiting) +
+          " stacks=" + number(stats.stacks_in_use);
+  return text + lines + fibers;
+}
+
+std::string describe_scheduler(std::int64_t since, bool detail) {
+  Scheduler* const s = Scheduler::instance();
+  return s != nullptr ? s->describe(since, detail) : std::string();
+}
+
+// ---------------------------------------------------------------------------------------------- again and again
+
+/// What the thread works by. Its mutex is held over waits of the thread, never by a fiber for longer than a store.
+struct SchedTrace::State {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::chrono::milliseconds period{0};
+  bool detail = false;
+  bool ending = false;
+  bool started = false;
+  pthread_t thread{};
+  const std::int64_t began = monotonic_now();
+
+  static void* main(void* argument) noexcept {
+    pthread_setname_np(pthread_self(), "fiberd-trace");
+    static_cast<State*>(argument)->run();
+    return nullptr;
+  }
+  void run() noexcept {
+    std::unique_lock lock(mutex);
+    while (!ending) {
+      if (period.count() == 0) {
+        changed.wait(lock);
+        continue;
+      }
+      if (changed.wait_for(lock, period) != std::cv_status::timeout) continue;
+      const bool with_detail = detail;
+      lock.unlock();
+      try {
+        log(LogLevel::info, describe_scheduler(began, with_detail));
+      } catch (const std::bad_alloc&) {
+        log(LogLevel::warning, "schedtrace: memory is out");
+      }
+      lock.lock();
+    }
+  }
+};
+
+SchedTrace::SchedTrace() : state_(std::make_shared<State>()) {}
+
+SchedTrace::~SchedTrace() {
+  {
+    const std::scoped_lock lock(state_->mutex);
+    state_->ending = true;
+    state_->changed.notify_all();
+    if (!state_->started) return;
+  }
+  pthread_join(state_->thread, nullptr);
+}
+
+Result<void> SchedTrace::set(std::chrono::milliseconds period, bool detail) {
+  if (period.count() != 0 && (period < kLeast || period > std::chrono::hours(1))) return fail(std::errc::invalid_argument);
+  const std::scoped_lock lock(state_->mutex);
+  if (period.count() != 0 && !state_->started) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&state_->thread, nullptr, &State::main, state_.get());
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (error != 0) return fail(std::error_code(error, std::system_category()));
+    state_->started = true;
+  }
+  state_->period = period;
+  state_->detail = detail;
+  state_->changed.notify_all();
+  return {};
+}
+
+SchedTraceWish wished_sched_trace() noexcept {
+  SchedTraceWish wish;
+  const auto period = debug_setting("schedtrace");
+  if (!period) return wish;
+  long long ms = 0;
+  (void)std::from_chars(period->data(), period->data() + period->size(), ms);
+  // As in Go a number that is none asks for nothing; one that is too small or large is brought to what there is.
+  if (ms > 0) wish.period = std::chrono::milliseconds(std::clamp<long long>(ms, SchedTrace::kLeast.count(), 3'600'000));
+  const auto more = debug_setting("scheddetail");
+  wish.detail = more && *more != "0" && !more->empty();
+  return wish;
+}
+
+}  // namespace fiberd::runtime

@@ -1,0 +1,242 @@
+// The dump as people and tools read it.
+#include <zlib.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <protozero/pbf_reader.hpp>
+#include <string>
+#include <vector>
+
+#include "core/observe/fiber_dump.hpp"
+#include "core/observe/pprof_profile.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/sync/channel.hpp"
+#include "core/sync/mutex.hpp"
+#include "tests/support/start_runtime.hpp"
+
+using namespace fiberd;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string gunzip(const std::string& text) {
+  z_stream stream{};
+  REQUIRE(inflateInit2(&stream, 15 + 16) == Z_OK);
+  std::string out(1U << 20U, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  CHECK(inflate(&stream, Z_FINISH) == Z_STREAM_END);
+  out.resize(stream.total_out);
+  inflateEnd(&stream);
+  return out;
+}
+
+std::string dumped(const observe::FiberFilter& filter, std::size_t most = SIZE_MAX) {
+  std::string all;
+  CHECK(observe::dump_fibers(
+      filter,
+      [&all](std::string_view piece) -> Result<void> {
+        all += piece;
+        return {};
+      },
+      most));
+  return all;
+}
+std::string grouped(const observe::FiberFilter& filter) {
+  std::string all;
+  CHECK(observe::group_fibers(filter, [&all](std::string_view piece) -> Result<void> {
+    all += piece;
+    return {};
+  }));
+  return all;
+}
+bool has(const std::string& text, const std::string& part) {
+  INFO(text << "\nhas no " << part);
+  const bool found = text.find(part) != std::string::npos;
+  CHECK(found);
+  return found;
+}
+
+/// Three receivers, one sender, one who waits for a mutex that `holder` has.
+struct Cast {
+  sync::Channel<int> empty;
+  sync::Channel<int> full;
+  sync::Mutex mutex;
+  sync::Channel<int> release;
+  std::unique_ptr<runtime::Runtime> rt = test::start_runtime(1);
+  Cast() {
+    bool spawned = true;
+    for (int i = 0; i < 3; ++i)
+      spawned = spawned && rt->spawn("receiver", [this] { (void)empty.receive(); }).has_value();
+    spawned = spawned && rt->spawn("sender", [this] { (void)full.send(1); }).has_value();
+    spawned = spawned && rt->spawn("holder", [this] {
+                             const std::scoped_lock lock(mutex);
+                             (void)release.receive();
+                           }).has_value();
+    spawned = spawned && rt->spawn(runtime::FiberName::intern("wa\"its\nfor it"), [this] {
+                             const std::scoped_lock lock(mutex);
+                           }).has_value();
+    REQUIRE(spawned);
+    // One Processor: whoever was spawned before this has begun, and come to its wait.
+    rt->run([] {
+      for (int i = 0; i < 100; ++i) runtime::yield();
+    });
+  }
+  ~Cast() {
+    rt->run([this] {
+      empty.close();
+      release.close();
+      (void)full.receive();
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a dump tells of each fiber what it does, since when, for what, and where", "[fiber_dump]") {
+  const Cast cast;
+  cast.rt->run([&] {
+    const std::string all = dumped({});
+    has(all, "\"sender\" [channel_send, ");
+    has(all, "\"holder\" [channel_receive, ");
+    has(all, "  spawned at tests/unit/observe/fiber_dump_test.cpp:");
+    has(all, "7 of 7 fibers\n");  // with the one that looks
+    // A mutex tells its owner, by the fiber's number and name.
+    const std::string waiting = dumped({.state = "mutex"});
+    has(waiting, "\"wa\\\"its\\x0afor it\" [mutex, ");
+    has(waiting, ", held by fiber ");
+    has(waiting, " \"holder\" spawned at tests/unit/observe/fiber_dump_test.cpp:");
+    has(waiting, "fiberd::sync::Mutex::lock");
+    has(waiting, "1 of 7 fibers\n");
+  });
+}
+
+TEST_CASE("a dump of some: by name, site, state and age", "[fiber_dump]") {
+  const Cast cast;
+  cast.rt->run([&] {
+    const auto count = [](const observe::FiberFilter& filter) {
+      const std::string all = dumped(filter);
+      return std::stoul(all.substr(all.rfind('\n', all.size() - 2) + 1));
+    };
+    CHECK(count({.name = "receive"}) == 3);
+    CHECK(count({.name = "nobody"}) == 0);
+    CHECK(count({.site = "fiber_dump_test.cpp:"}) == 7);
+    CHECK(count({.site = "other.cpp"}) == 0);
+    CHECK(count({.state = "waiting"}) == 6);
+    CHECK(count({.state = "running"}) == 1);
+    CHECK(count({.state = "channel_receive"}) == 4);
+    CHECK(count({.name = "receiver", .state = "channel_send"}) == 0);
+    CHECK(count({.min_age = 1h}) == 0);
+    CHECK(count({.min_age = 1ns}) == 6);
+    const std::string some = dumped({}, 2);
+    has(some, "and 5 more; 2 of 7 fibers\n");
+  });
+  CHECK_FALSE(observe::why_no_state("channel_send"));
+  CHECK_FALSE(observe::why_no_state("runnable"));
+  has(observe::why_no_state("chan\n").value_or(""), "\"chan\\x0a\" is no state of a fiber; there are runnable, ");
+}
+
+TEST_CASE("grouped: equal stacks together, most first, in the form that Go's tools read", "[fiber_dump]") {
+  const Cast cast;
+  cast.rt->run([&] {
+    const std::string all = grouped({});
+    CHECK(all.starts_with("goroutine profile: total 7\n3 @ 0x"));
+    has(all, "# \"receiver\" [channel_receive, the oldest ");
+    has(all, "\tfiberd::runtime::Scheduler::run_function");
+    CHECK(all.find("\"receiver\"") == all.rfind("\"receiver\""));
+  });
+}
+
+TEST_CASE("as pprof's protobuf: samples, locations, functions and labels belong together", "[fiber_dump][pprof]") {
+  const Cast cast;
+  std::string encoded;
+  cast.rt->run([&] {
+    const auto profile = observe::profile_fibers({});
+    REQUIRE(profile);
+    encoded = gunzip(*profile);
+  });
+  std::vector<std::string> texts;
+  std::map<std::uint64_t, std::uint64_t> function_of;  // location: function
+  std::map<std::uint64_t, std::uint64_t> name_of;      // function: text
+  std::vector<std::pair<std::int64_t, std::vector<std::uint64_t>>> samples;
+  std::vector<std::vector<std::uint64_t>> labels;
+  std::size_t mappings = 0;
+  for (protozero::pbf_reader profile(encoded); profile.next();) {
+    switch (profile.tag()) {
+      case 2: {
+        protozero::pbf_reader sample = profile.get_message();
+        samples.emplace_back();
+        labels.emplace_back();
+        while (sample.next()) switch (sample.tag()) {
+            case 1:
+              for (const std::uint64_t id : sample.get_packed_uint64()) samples.back().second.push_back(id);
+              break;
+            case 2: samples.back().first = *sample.get_packed_int64().begin(); break;
+            case 3: {
+              protozero::pbf_reader label = sample.get_message();
+              while (label.next(2)) labels.back().push_back(static_cast<std::uint64_t>(label.get_int64()));
+              break;
+            }
+            default: sample.skip();
+          }
+        break;
+      }
+      case 3:
+        ++mappings;
+        profile.skip();
+        break;
+      case 4: {
+        protozero::pbf_reader location = profile.get_message();
+        std::uint64_t id = 0;
+        while (location.next()) switch (location.tag()) {
+            case 1: id = location.get_uint64(); break;
+            case 4: {
+              protozero::pbf_reader line = location.get_message();
+              while (line.next(1)) function_of[id] = line.get_uint64();
+              break;
+            }
+            default: location.skip();
+          }
+        break;
+      }
+      case 5: {
+        protozero::pbf_reader function = profile.get_message();
+        std::uint64_t id = 0;
+        while (function.next()) switch (function.tag()) {
+            case 1: id = function.get_uint64(); break;
+            case 2: name_of[id] = static_cast<std::uint64_t>(function.get_int64()); break;
+            default: function.skip();
+          }
+        break;
+      }
+      case 6: texts.push_back(profile.get_string()); break;
+      default: profile.skip();
+    }
+  }
+  CHECK(mappings > 1);
+  REQUIRE(texts.at(0).empty());
+  std::int64_t total = 0;
+  bool three = false;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const auto& [count, locations] = samples[i];
+    total += count;
+    std::string stack;
+    for (const std::uint64_t location : locations)
+      if (function_of.contains(location)) stack += texts.at(name_of.at(function_of.at(location))) + "\n";
+    if (count != 3) continue;
+    three = true;
+    has(stack, "fiberd::sync::detail::ChannelCore::wait");
+    has(stack, "fiberd::runtime::Scheduler::run_function");
+    REQUIRE(labels[i].size() == 3);
+    CHECK(texts.at(labels[i][0]) == "channel_receive");
+    CHECK(texts.at(labels[i][1]) == "receiver");
+    has(texts.at(labels[i][2]), "fiber_dump_test.cpp:");
+  }
+  CHECK(three);
+  CHECK(total == 7);
+}
