@@ -82,10 +82,19 @@ struct Cast {
                              const std::scoped_lock lock(mutex);
                            }).has_value();
     REQUIRE(spawned);
-    // One Processor: whoever was spawned before this has begun, and come to its wait.
-    rt->run([] {
-      for (int i = 0; i < 100; ++i) runtime::yield();
+    bool all_wait = false;
+    rt->run([&] {
+      for (int i = 0; i < 1'000'000 && !all_wait; ++i) {
+        int waiting = 0;
+        (void)runtime::for_each_fiber([&](const runtime::FiberView& f) {
+          waiting += f.state == runtime::FiberView::State::waiting ? 1 : 0;
+          return true;
+        });
+        all_wait = waiting == 6;
+        runtime::yield();
+      }
     });
+    REQUIRE(all_wait);
   }
   ~Cast() {
     rt->run([this] {
@@ -145,6 +154,7 @@ TEST_CASE("grouped: equal stacks together, most first, in the form that Go's too
   const Cast cast;
   cast.rt->run([&] {
     const std::string all = grouped({});
+    INFO(all);
     CHECK(all.starts_with("goroutine profile: total 7\n3 @ 0x"));
     has(all, "# \"receiver\" [channel_receive, the oldest ");
     has(all, "\tfiberd::runtime::Scheduler::run_function");

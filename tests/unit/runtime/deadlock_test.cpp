@@ -93,7 +93,7 @@ TEST_CASE("deadlock: fibers that wait for one another are reported with name, re
   CHECK_FALSE(reported.try_acquire());
   INFO(text);
   CHECK(text.find("maybe a deadlock: 2 fibers") == 0);
-  CHECK(text.find("\"philosopher\" waits for channel, spawned at") != std::string::npos);
+  CHECK(text.find("\"philosopher\" waits for channel_receive, spawned at") != std::string::npos);
   CHECK(text.find("\"stoic\" waits for wait_group, spawned at") != std::string::npos);
   CHECK(text.find("deadlock_test.cpp:") != std::string::npos);
   CHECK(text.find("\n    ") != std::string::npos);

@@ -421,7 +421,7 @@ TEST_CASE("a locked fiber that waits for ever is in the report", "[lock_thread]"
     never.close();
     group.wait();
   });
-  CHECK(told.find("\"owner\" waits for channel") != std::string::npos);
+  CHECK(told.find("\"owner\" waits for channel_receive") != std::string::npos);
   CHECK(told.find(", with a thread of its own") != std::string::npos);
 }
 

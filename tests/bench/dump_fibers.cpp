@@ -1,0 +1,122 @@
+// What a dump of 100,000 fibers costs, and whom it holds up.
+//
+// All wait for a channel. On each of two Processors a pinned fiber yields again and again and measures the longest time
+// between two of its turns, by the wall and by the thread's CPU time: what the machine steals is in the first alone. Each
+// form of the dump is made with its text thrown away, beside a quiet stretch of the same length.
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string_view>
+
+#include "core/base/clock.hpp"
+#include "core/observe/fiber_dump.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/sync/channel.hpp"
+#include "core/sync/wait_group.hpp"
+
+using namespace fiberd;
+
+namespace {
+
+constexpr unsigned kProcessors = 2;
+constexpr int kFibers = 100'000;
+
+std::int64_t cpu_now() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+struct Beat {
+  std::atomic<std::int64_t> wall{0};
+  std::atomic<std::int64_t> cpu{0};
+};
+
+void beat(Beat& longest, const std::atomic<bool>& over) {
+  const runtime::Pin pin;
+  std::int64_t wall = monotonic_now();
+  std::int64_t cpu = cpu_now();
+  while (!over) {
+    runtime::yield();
+    const std::int64_t now = monotonic_now();
+    const std::int64_t used = cpu_now();
+    longest.wall = std::max(longest.wall.load(), now - wall);
+    // On another thread by now, after a hand-off: its clock is another.
+    if (used >= cpu) longest.cpu = std::max(longest.cpu.load(), used - cpu);
+    wall = now;
+    cpu = used;
+  }
+}
+
+}  // namespace
+
+int main() {
+  auto rt = runtime::Runtime::start({.gomaxprocs = kProcessors});
+  if (!rt) {
+    std::fprintf(stderr, "dump_fibers: %s\n", rt.error().message().c_str());
+    return 1;
+  }
+  std::array<Beat, kProcessors> beats;
+  std::atomic<bool> over{false};
+  int code = 0;
+  (*rt)->run([&] {
+    sync::Channel<int> never;
+    sync::WaitGroup group;
+    std::atomic<int> waiting{0};
+    for (int i = 0; i < kFibers && code == 0; ++i) {
+      group.add(1);
+      if (const auto spawned = runtime::spawn("waits", [&] {
+            ++waiting;
+            (void)never.receive();
+            group.done();
+          });
+          !spawned) {
+        std::fprintf(stderr, "dump_fibers: %s\n", spawned.error().message().c_str());
+        group.done();
+        code = 1;
+      }
+      if (i % 256 == 0) runtime::yield();
+    }
+    while (code == 0 && waiting != kFibers) runtime::yield();
+    for (unsigned i = 0; i < kProcessors; ++i) {
+      group.add(1);
+      if (!runtime::spawn_on(i, "beats", [&, i] {
+            beat(beats[i], over);
+            group.done();
+          }))
+        group.done();
+    }
+    const observe::TextSink nowhere = [](std::string_view) -> Result<void> { return {}; };
+    const auto measure = [&](const char* what, const std::function<void()>& fn) {
+      for (Beat& b : beats) b.wall = b.cpu = 0;
+      const std::int64_t began = monotonic_now();
+      fn();
+      const std::int64_t took = monotonic_now() - began;
+      std::int64_t wall = 0;
+      std::int64_t cpu = 0;
+      for (Beat& b : beats) {
+        wall = std::max(wall, b.wall.load());
+        cpu = std::max(cpu, b.cpu.load());
+      }
+      std::printf("%-22s %8.1f ms, longest between two turns of a Processor: %7.3f ms, of CPU %7.3f ms\n", what,
+                  static_cast<double>(took) / 1e6, static_cast<double>(wall) / 1e6, static_cast<double>(cpu) / 1e6);
+      return took;
+    };
+    for (int round = 0; round < 3 && code == 0; ++round) {
+      std::int64_t longest = 0;
+      longest = std::max(longest, measure("each (debug=2)", [&] { (void)observe::dump_fibers({}, nowhere); }));
+      longest = std::max(longest, measure("grouped (debug=1)", [&] { (void)observe::group_fibers({}, nowhere); }));
+      longest = std::max(longest, measure("pprof's protobuf", [&] { (void)observe::profile_fibers({}); }));
+      (void)measure("nothing", [&] { (void)runtime::sleep_for(std::chrono::nanoseconds(longest)); });
+    }
+    over = true;
+    never.close();
+    (void)group.wait();
+  });
+  return code;
+}
