@@ -110,6 +110,15 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   fill_histogram(latency, bounds.first(bounds.size() - 1), s.latency_buckets, 1e9,
                  static_cast<double>(s.latency_sum_ns) / 1e9);
   page.family("fiberd_sched_latency_seconds").histogram(std::move(latency));
+  page.family("fiberd_sched_stalls_total")
+      .sample(s.stalls_computing, {"computes"})
+      .sample(s.stalls_blocking, {"blocks"})
+      .sample(s.stalls_robbed, {"robbed"});
+  prometheus::ClientMetric::Histogram stalls;
+  const std::span<const std::uint64_t> stall_bounds(runtime::kStallBounds);
+  fill_histogram(stalls, stall_bounds.first(stall_bounds.size() - 1), s.stall_buckets, 1e9,
+                 static_cast<double>(s.stall_sum_ns) / 1e9);
+  page.family("fiberd_sched_stall_seconds").histogram(std::move(stalls));
   page.family("fiberd_fibers")
       .sample(s.fibers_runnable, {"runnable"})
       .sample(s.fibers_running, {"running"})

@@ -173,6 +173,41 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
   }
 }
 
+bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
+  static constexpr int kTries = 10;
+  if (asking.exchange(true, std::memory_order_acquire)) return false;
+  const defer over([] { asking.store(false, std::memory_order_release); });
+  if (!handler_installed()) return false;
+  std::uint32_t question = 0;
+  // Found anew each time: it may end as soon as the lock is free.
+  const auto with_machine = [&](auto&& fn) {
+    const LockGuard guard(structure_lock_);
+    for (const auto& m : machines_)
+      if (m->tid.load(std::memory_order_relaxed) == thread) return fn(*m);
+    return false;
+  };
+  {
+    const LockGuard guard(structure_lock_);
+    question = ++looks_;
+  }
+  if (!with_machine([question](Machine& m) {
+        m.look.asked.store(question, std::memory_order_release);
+        return pthread_kill(m.thread, kSignal) == 0;
+      }))
+    return false;
+  for (int i = 0; i < kTries; ++i) {
+    wait_a_little();
+    if (with_machine([&](const Machine& m) {
+          const RunningLook& look = m.look;
+          if (look.answered.load(std::memory_order_acquire) != question) return false;
+          running = {look.fiber_index, look.depth, look.in_use, look.frames};
+          return true;
+        }))
+      return running.index != 0;
+  }
+  return false;
+}
+
 // ---------------------------------------------------------------------------------------------- all
 
 /// `view` is one that was used before: what is not set here must be reset here. False: it is not, or no more, what

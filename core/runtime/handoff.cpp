@@ -102,6 +102,7 @@ bool Scheduler::wait_for_processor(Machine& m) noexcept {
     const std::uint32_t seen = m.wakeups.load(std::memory_order_acquire);
     if (Processor* const p = m.assigned.exchange(nullptr, std::memory_order_acq_rel)) {
       m.processor = p;
+      p->thread.store(m.tid.load(std::memory_order_relaxed), std::memory_order_relaxed);
       thread_locals()->shard = p->shard;
       return true;
     }
@@ -189,6 +190,7 @@ void Scheduler::leave_processor(Machine& m) noexcept {
     const LockGuard guard(structure_lock_);
     retired_.remove(p);
     if (p.by_sysmon) sysmon_.handoff_over();
+    sysmon_.stalls().over(p, monotonic_now());
     Processor* self = &p;
     p.slot->processor.compare_exchange_strong(self, nullptr, std::memory_order_acq_rel);
     metric::ShardAllocator::release(p.shard);

@@ -56,6 +56,7 @@ class Machine {
   std::atomic<bool> ending{false};  ///< was a spare one too many
   std::size_t place = 0;            ///< among the scheduler's machines
   pthread_t thread{};
+  std::atomic<pid_t> tid{0};
   Poller::Events events;
 
   RunningLook look;

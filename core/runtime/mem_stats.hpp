@@ -16,6 +16,11 @@ inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{1'000,      4'000,
                                                               256'000,    1'024'000,   4'096'000,     16'384'000,
                                                               65'536'000, 262'144'000, 1'048'576'000, UINT64_MAX};
 
+/// Buckets of the length of stalls: upper bounds in ns, from 16 ms; the last is +Inf.
+inline constexpr std::array<std::uint64_t, 12> kStallBounds{16'000'000,     32'000'000,    64'000'000,    128'000'000,
+                                                            256'000'000,    512'000'000,   1'024'000'000, 2'048'000'000,
+                                                            4'096'000'000,  8'192'000'000, 16'384'000'000, UINT64_MAX};
+
 /// Stacks of one class.
 struct StackClassStats {
   std::uint64_t size = 0;  ///< bytes of address space a stack
@@ -50,6 +55,12 @@ struct MemStats {
   std::uint64_t global_queue_depth = 0;
   std::array<std::uint64_t, kLatencyBounds.size()> latency_buckets{};  ///< not cumulative; one switch in 256 is sampled
   std::uint64_t latency_sum_ns = 0;
+  // Fibers that held their Processor for 10 ms and more (stall_watch.hpp)
+  std::uint64_t stalls_computing = 0;
+  std::uint64_t stalls_blocking = 0;  ///< that blocked their thread
+  std::uint64_t stalls_robbed = 0;    ///< whose thread had no CPU: nobody's fault in this process
+  std::array<std::uint64_t, kStallBounds.size()> stall_buckets{};  ///< those over, of the first two; not cumulative
+  std::uint64_t stall_sum_ns = 0;
   unsigned processors_idle = 0;
   unsigned machines = 0;        ///< scheduler threads, handed-off ones and those in blocking sections included
   unsigned machines_spare = 0;  ///< threads kept for the next ones

@@ -102,6 +102,9 @@ class alignas(kCacheLine) Processor {
     return other_stacks[static_cast<std::size_t>(c) - 1];
   }
 
+  std::atomic<pid_t> thread{0};                ///< of the machine that has it, or had it last
+  std::atomic<std::int64_t> stalled_since{0};  ///< the turn that has become a stall began then; 0: none has
+
   SectionWord section;
   std::uint64_t stalled_section = 0;  ///< for which there was no machine; under the structure lock
   bool by_sysmon = false;
@@ -121,6 +124,11 @@ struct Slot {
   const Processor* seen = nullptr;
   std::uint64_t seen_tick = 0;
   std::int64_t seen_since = 0;
+  // The stall watch's, of the turn that began at these values of seen_since.
+  std::int64_t cpu_of = 0;
+  std::int64_t cpu_at = 0;
+  std::int64_t cpu = 0;
+  std::int64_t judged = 0;
   const Processor* section_of = nullptr;
   std::uint64_t seen_section = 0;
   std::int64_t section_since = 0;

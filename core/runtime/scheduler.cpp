@@ -310,6 +310,7 @@ void* Scheduler::machine_main(void* argument) noexcept {
 
 void Scheduler::run_machine(Machine& m) noexcept {
   thread_locals()->machine = &m;
+  m.tid.store(::gettid(), std::memory_order_relaxed);
   fiber::init_thread_context(m.g0);
   for (;;) {
     if (m.lodger != nullptr) [[unlikely]] {

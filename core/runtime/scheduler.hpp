@@ -121,6 +121,15 @@ class Scheduler {
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
 
+  /// What one machine's thread runs now; false: it runs none, or has not answered within 2 ms. Not on a fiber.
+  struct RunningFiber {
+    std::uint32_t index = 0;
+    std::size_t depth = 0;
+    std::size_t in_use = 0;
+    std::array<std::uintptr_t, FiberView::kFrames> frames{};
+  };
+  [[nodiscard]] bool look_at_thread(pid_t thread, RunningFiber& running) noexcept;
+
   // ---- sched_trace.cpp
   [[nodiscard]] std::string describe(std::int64_t since, bool detail);
 
@@ -245,12 +254,6 @@ class Scheduler {
   void leave_stand_in(Machine& m) noexcept;
 
   // fiber_list.cpp
-  struct RunningFiber {
-    std::uint32_t index = 0;
-    std::size_t depth = 0;
-    std::size_t in_use = 0;
-    std::array<std::uintptr_t, FiberView::kFrames> frames{};
-  };
   void look_at_running(std::vector<RunningFiber>& running);
   [[nodiscard]] bool look_at_waiting(Fiber& f, FiberView& view);
   std::uint32_t looks_ FIBERD_GUARDED_BY(structure_lock_) = 0;

@@ -59,6 +59,7 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   out.sections_stalled = sections_stalled_.load(std::memory_order_relaxed);
   out.locks_refused = locks_refused_.load(std::memory_order_relaxed);
   out.switches += locked_turns_.load(std::memory_order_relaxed);
+  sysmon_.stalls().read(out);
   out.deadlocks = deadlocks_.load(std::memory_order_relaxed);
   out.channel_unsent = unsent_count();
   out.processors_idle = idle_.count();

@@ -132,6 +132,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
   Processor* const p = slot.processor.load(std::memory_order_acquire);
   const bool orphan = p == nullptr || p->retired.load(std::memory_order_relaxed);
   if (!orphan && slot.poller.sleeping.load(std::memory_order_relaxed)) {
+    if (p->stalled_since.load(std::memory_order_relaxed) != 0) stalls_.over(*p, now);
     return;
   }
   // A Processor that goes from fiber to fiber looks at its timers and into its Poller itself; it is only told to do so
@@ -158,6 +159,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
   }
   if (p != slot.seen || tick != slot.seen_tick ||
       p->phase.load(std::memory_order_relaxed) != Processor::Phase::running) {
+    if (p == slot.seen) stalls_.over(*p, now);  // else it was replaced, and its machine says when it is over
     slot.seen = p;
     slot.seen_tick = tick;
     slot.seen_since = now;
@@ -170,6 +172,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     }
     return;
   }
+  stalls_.look(slot, *p, now);
   const bool waiting =
       !p->runnext.empty() || s_.work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "core/runtime/poller.hpp"
+#include "core/runtime/stall_watch.hpp"
 
 namespace fiberd::runtime {
 
@@ -20,7 +21,7 @@ struct Slot;
 
 class Sysmon {
  public:
-  explicit Sysmon(Scheduler& scheduler) noexcept : s_(scheduler) {}
+  explicit Sysmon(Scheduler& scheduler) noexcept : s_(scheduler), stalls_(scheduler) {}
   Sysmon(const Sysmon&) = delete;
   Sysmon& operator=(const Sysmon&) = delete;
 
@@ -37,6 +38,8 @@ class Sysmon {
     if (pausing_.load(std::memory_order_relaxed) != 0) [[unlikely]]
       wake();
   }
+  [[nodiscard]] StallWatch& stalls() noexcept { return stalls_; }
+  [[nodiscard]] const StallWatch& stalls() const noexcept { return stalls_; }
   /// A machine has left a Processor that was replaced by sysmon.
   void handoff_over() noexcept { handoffs_.fetch_sub(1, std::memory_order_relaxed); }
 
@@ -53,6 +56,7 @@ class Sysmon {
   void wake() noexcept;
 
   Scheduler& s_;
+  StallWatch stalls_;
   pthread_t thread_{};
   bool started_ = false;
   std::atomic<std::uint32_t> pausing_{0};

@@ -1,0 +1,145 @@
+// Who holds a Processor is counted, named with its stack, and blamed for what it does; a healthy load is not.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "core/base/clock.hpp"
+#include "core/runtime/runtime.hpp"
+#include "tests/support/kept_log.hpp"
+#include "tests/support/start_runtime.hpp"
+
+using namespace fiberd;
+using namespace fiberd::runtime;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::uint64_t told(const MemStats& s) { return s.stalls_computing + s.stalls_blocking; }
+std::uint64_t ended(const MemStats& s) {
+  std::uint64_t n = 0;
+  for (const std::uint64_t bucket : s.stall_buckets) n += bucket;
+  return n;
+}
+template <class F>
+bool comes(F&& holds) {
+  for (int i = 0; i < 20'000; ++i) {
+    if (holds()) return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  return false;
+}
+[[gnu::noinline]] void compute_until(const std::atomic<bool>& over) {
+  while (!over) asm volatile("");
+  asm volatile("");  // no tail call
+}
+
+}  // namespace
+
+TEST_CASE("a fiber that computes is a stall, named with its stack, and over when it goes on", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(2);
+  std::atomic<bool> over{false};
+  REQUIRE(rt->spawn("hog", [&] { compute_until(over); }));
+  CHECK(comes([&] { return rt->read_mem_stats().stalls_computing >= 1; }));
+  CHECK(comes([] { return test::KeptLog::holds("it computes"); }));
+  const std::string line = test::KeptLog::text();
+  INFO(line);
+  CHECK(line.find("\"hog\" spawned at tests/unit/runtime/stall_watch_test.cpp:") != std::string::npos);
+  CHECK(line.find(" has held Processor ") != std::string::npos);
+  CHECK(line.find("Scheduler::fiber_main") != std::string::npos);
+  CHECK(ended(rt->read_mem_stats()) == 0);
+  over = true;
+  CHECK(comes([&] { return ended(rt->read_mem_stats()) == 1; }));
+  CHECK(rt->read_mem_stats().stall_sum_ns >= 10'000'000);
+}
+
+TEST_CASE("one that was replaced is over when its thread comes back", "[stall_watch]") {
+  const test::SilentLog log;
+  const auto rt = test::start_runtime(1);
+  std::atomic<bool> over{false};
+  std::atomic<bool> other{false};
+  REQUIRE(rt->spawn("hog", [&] { compute_until(over); }));
+  CHECK(comes([&] { return told(rt->read_mem_stats()) >= 1; }));
+  // It waits for the Processor, so that is taken away.
+  REQUIRE(rt->spawn("other", [&] { other = true; }));
+  CHECK(comes([&] { return other.load(); }));
+  CHECK(rt->read_mem_stats().handoffs >= 1);
+  CHECK(ended(rt->read_mem_stats()) == 0);
+  over = true;
+  CHECK(comes([&] { return ended(rt->read_mem_stats()) == 1; }));
+}
+
+TEST_CASE("a fiber that blocks its thread is told from one that computes", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(2);
+  int pipe[2];
+  REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+  std::mutex mutex;
+  const auto blocked = [&](const char* what, const std::function<void()>& fn, const std::function<void()>& end) {
+    INFO(what);
+    const MemStats before = rt->read_mem_stats();
+    std::atomic<bool> done{false};
+    REQUIRE(rt->spawn("blocks", [&] {
+      fn();
+      done = true;
+    }));
+    CHECK(comes([&] { return rt->read_mem_stats().stalls_blocking == before.stalls_blocking + 1; }));
+    end();
+    CHECK(comes([&] { return done.load() && ended(rt->read_mem_stats()) == ended(before) + 1; }));
+  };
+  blocked(
+      "read(2)",
+      [&] {
+        char c = 0;
+        while (::read(pipe[0], &c, 1) != 1) {
+        }
+      },
+      [&] { CHECK(::write(pipe[1], "x", 1) == 1); });
+  mutex.lock();
+  blocked("std::mutex", [&] { const std::scoped_lock lock(mutex); }, [&] { mutex.unlock(); });
+  CHECK(comes([] { return test::KeptLog::holds("it blocks its thread"); }));
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+}
+
+TEST_CASE("a pinned fiber is told, and not replaced", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(2);
+  std::atomic<bool> over{false};
+  REQUIRE(rt->spawn("pinned", [&] {
+    const Pin pin;
+    compute_until(over);
+  }));
+  CHECK(comes([] { return test::KeptLog::holds("pinned, so that nobody can take over"); }));
+  CHECK(rt->read_mem_stats().handoffs == 0);
+  over = true;
+}
+
+TEST_CASE("fibers that go on are no stall, however many there are", "[stall_watch]") {
+  const test::SilentLog log;
+  const auto rt = test::start_runtime(2);
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> turns{0};
+  for (int i = 0; i < 200; ++i)
+    REQUIRE(rt->spawn("goes on", [&] {
+      while (!over) {
+        // 50 us at a time
+        const std::int64_t until = monotonic_now() + 50'000;
+        while (monotonic_now() < until) {
+        }
+        ++turns;
+        yield();
+      }
+    }));
+  CHECK(comes([&] { return turns > 20'000; }));
+  over = true;
+  const MemStats s = rt->read_mem_stats();
+  CHECK(s.stalls_computing == 0);
+  CHECK(s.stalls_blocking == 0);
+}
