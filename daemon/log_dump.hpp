@@ -5,7 +5,8 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
+
+#include "core/base/lock.hpp"
 
 namespace fiberd::daemon {
 
@@ -28,12 +29,12 @@ class LogDump {
     std::atomic<bool> cut{false};
   };
   static void write(State& state) noexcept;
-  void join() noexcept;
-  std::mutex mutex_;  // over system calls, so it is not a Lock
-  bool closed_ = false;
-  std::shared_ptr<State> state_;
-  pthread_t thread_{};
-  bool started_ = false;
+  void begin() FIBERD_REQUIRES(lock_);
+  Lock lock_;  // over the start of a thread: once for each SIGQUIT
+  bool closed_ FIBERD_GUARDED_BY(lock_) = false;
+  std::shared_ptr<State> state_ FIBERD_GUARDED_BY(lock_);
+  pthread_t thread_ FIBERD_GUARDED_BY(lock_){};
+  bool started_ FIBERD_GUARDED_BY(lock_) = false;
 };
 
 }  // namespace fiberd::daemon

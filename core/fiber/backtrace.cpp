@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string_view>
 
@@ -67,7 +68,14 @@ walk_frames(std::uintptr_t rbp, std::uintptr_t rip, std::uintptr_t stack_bottom,
   return walk_frames(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), 0, bounds.bottom, bounds.top, out);
 }
 
+/// Demangling recurses: some hundred bytes of stack for each character of a name (measured: 44 KiB for 434, 216 KiB for
+/// 1,015). Where that may not be there, on a fiber's small stack, the name stays as the linker has it.
 static std::string demangled(const char* name) {
+  static constexpr std::size_t kEachCharacter = 256;
+  static constexpr std::size_t kBesides = 8192;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const StackBounds bounds = current_stack_bounds();
+  if (here <= bounds.bottom || here - bounds.bottom < std::strlen(name) * kEachCharacter + kBesides) return name;
   int status = -1;
   const std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
                                                          &std::free);

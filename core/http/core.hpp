@@ -34,6 +34,7 @@
 #include "core/net/tcp_stream.hpp"
 #include "core/net/udp_socket.hpp"
 #include "core/runtime/blocking.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/lock_thread.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"

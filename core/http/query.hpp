@@ -6,8 +6,8 @@
 
 namespace fiberd::http {
 
-/// The first value of `name` in `query` (with its '?' or without), decoded: '+' is a space, %XX a byte; what is no escape
-/// stays as it is. "" where the name stands alone; nullopt where it does not stand. Throws std::bad_alloc.
+/// The first value of `name` in `query` (with its '?' or without), decoded: '+' is a space, %XX a byte; what is no
+/// escape stays as it is. "" where the name stands alone; nullopt where it does not stand. Throws std::bad_alloc.
 [[nodiscard]] std::optional<std::string> query_value(std::string_view query, std::string_view name);
 
 }  // namespace fiberd::http

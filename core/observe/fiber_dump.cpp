@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -78,21 +79,21 @@ std::string quoted(std::string_view name) {
 }
 
 std::string describe(const FiberView& f, std::int64_t now, Symbols& symbols) {
-  std::string text = "fiber " + std::to_string(f.origin.id) + " " + quoted(f.origin.name) + " [" +
-                     std::string(state_of(f));
+  std::string text =
+      "fiber " + std::to_string(f.origin.id) + " " + quoted(f.origin.name) + " [" + std::string(state_of(f));
   if (f.state == FiberView::State::waiting && f.parked_at != 0) text += ", " + age(now - f.parked_at);
   if (!f.until.is_never()) text += ", ends by itself in " + age(f.until.ns() - now);
   if (f.pinned) text += ", pinned";
   if (f.has_thread) text += ", with a thread of its own";
-  if (f.silent) text += ", its thread did not answer";
   text += "]:\n";
   if (f.waits_for != nullptr) {
     text += "  waits for " + hex(reinterpret_cast<std::uintptr_t>(f.waits_for));
     if (!f.waits_for_text.empty()) text += ", " + in_one_line(f.waits_for_text);
     text += "\n";
   }
-  if (f.stack_size != 0)
-    text += "  stack: " + std::to_string(f.stack_in_use) + " of " + std::to_string(f.stack_size) + " bytes\n";
+  if (f.stack_in_use != 0)
+    text += "  stack: " + std::to_string(f.stack_in_use) +
+            (f.stack_size != 0 ? " of " + std::to_string(f.stack_size) : std::string()) + " bytes\n";
   for (const std::uintptr_t frame : f.frames()) text += "    " + symbols(frame) + "\n";
   return text + "  spawned at " + site_of(f) + "\n\n";
 }
@@ -159,6 +160,9 @@ Result<void> dump_fibers(const FiberFilter& filter, const TextSink& sink, std::s
   return write.outcome();
 }
 
+// Readers of profiles take no sample without a stack: what is runnable stands here.
+void stack_not_known() noexcept {}
+
 namespace {
 
 struct Group {
@@ -170,9 +174,11 @@ struct Group {
 struct Key {
   std::vector<std::uintptr_t> frames;
   std::string_view state;
-  const char* file;
+  std::string_view file;
   std::uint32_t line;
-  auto operator<=>(const Key&) const = default;
+  bool operator<(const Key& other) const {
+    return std::tie(frames, state, file, line) < std::tie(other.frames, other.state, other.file, other.line);
+  }
 };
 struct Groups {
   std::map<Key, Group> groups;
@@ -189,6 +195,7 @@ Groups group(const FiberFilter& filter, std::int64_t now) {
             state_of(f),
             f.origin.where.file_name(),
             static_cast<std::uint32_t>(f.origin.where.line())};
+    if (key.frames.empty()) key.frames.push_back(reinterpret_cast<std::uintptr_t>(&stack_not_known) + 1);
     auto at = all.groups.find(key);
     if (at == all.groups.end()) {
       if (all.groups.size() == kMostGroups) {

@@ -1,7 +1,7 @@
 #pragma once
-// PprofProfile: samples with stacks as pprof's protobuf (github.com/google/pprof, proto/profile.proto), compressed: what
-// `go tool pprof` and pull profilers read. Functions are named here, by what the dynamic linker knows; the mappings bring
-// file names and build ids, so that who has the debug information finds lines and inlined calls.
+// PprofProfile: samples with stacks as pprof's protobuf (github.com/google/pprof, proto/profile.proto), compressed:
+// what `go tool pprof` and pull profilers read. Functions are named here, by what the dynamic linker knows; the
+// mappings bring file names and build ids, so that who has the debug information finds lines and inlined calls.
 #include <cstdint>
 #include <map>
 #include <span>
@@ -26,8 +26,8 @@ class PprofProfile {
            std::span<const std::pair<std::string_view, std::string_view>> labels);
   [[nodiscard]] std::size_t samples() const noexcept { return samples_; }
 
-  /// The whole file, gzip around it. `time`: Unix time in ns of the first sample; `duration` in ns, 0 for a moment's look.
-  /// Blocks (symbols are looked up, /proc is read). Errors: zlib's lack of memory. Throws std::bad_alloc.
+  /// The whole file, gzip around it. `time`: Unix time in ns of the first sample; `duration` in ns, 0 for a moment's
+  /// look. Blocks (symbols are looked up, /proc is read). Errors: zlib's lack of memory. Throws std::bad_alloc.
   [[nodiscard]] Result<std::string> encode(std::int64_t time, std::int64_t duration) const;
 
  private:

@@ -1,9 +1,12 @@
 // How a dump sees fibers that go on meanwhile.
 //
-//  waiting   The scan bit of its status word (status_word.hpp) holds the fiber still: whoever wakes it leaves its queueing
-//            to us. What we read in that time, a microsecond, is consistent, and what it waits for lives, since the wait
-//            has not returned. The caller sees a copy, after the bit is gone; so it may wait, for the network above all.
-//  runnable  Nothing holds it. Its origin is read by OriginCell's rule, and no more is told: where it stands would have to
+//  waiting   The scan bit of its status word (status_word.hpp) holds the fiber still: whoever wakes it leaves its
+//  queueing
+//            to us. What we read in that time, a microsecond, is consistent, and what it waits for lives, since the
+//            wait has not returned. The caller sees a copy, after the bit is gone; so it may wait, for the network
+//            above all.
+//  runnable  Nothing holds it. Its origin is read by OriginCell's rule, and no more is told: where it stands would have
+//  to
 //            be read from a stack that may begin to run at any moment.
 //  running   Only the thread that runs it can look without stopping it: each machine is sent a signal, whose handler
 //            writes down the fiber and its frames, by frame pointers inside of the bounds of its stack. Who is in a
@@ -12,8 +15,8 @@
 // SIGURG for the reason that Go has it: programs that get one for another purpose (out-of-band data) must cope with
 // spurious ones anyway, and by default it is ignored.
 //
-// Rejected: stopping all Processors (a dump of 100,000 fibers takes a tenth of a second); a lock around the table (spawn
-// would take it); ptrace or perf_event (rights that a service does not have).
+// Rejected: stopping all Processors (a dump of 100,000 fibers takes a tenth of a second); a lock around the table
+// (spawn would take it); ptrace or perf_event (rights that a service does not have).
 #include "core/runtime/fiber_list.hpp"
 
 #include <pthread.h>
@@ -28,7 +31,9 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
+#include "core/base/cpu_relax.hpp"
 #include "core/base/defer.hpp"
+#include "core/base/printable.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -62,9 +67,11 @@ static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
   if (asked == look.answered.load(std::memory_order_relaxed)) return;
   look.fiber_index = 0;
   look.depth = 0;
+  look.in_use = 0;
   // Between two fibers `current` may be the next one, and the stack still the other's: then no frame is inside.
   if (const Fiber* const f = m.current; f != nullptr && m.scheduler != nullptr) {
     look.fiber_index = f->index;
+    look.origin = f->origin.get();  // it cannot end while we are here
     const fiber::Stack* const stack = f->stack.load(std::memory_order_relaxed);
     const fiber::StackPool* const pool = stack != nullptr ? m.scheduler->stack_pool(stack->stack_class) : nullptr;
     if (pool != nullptr) {
@@ -134,6 +141,7 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
   if (self != 0) {
     RunningFiber me;
     me.index = self;
+    me.origin = own->current->origin.get();
     me.depth = fiber::capture_backtrace(me.frames);
     me.in_use = fiber::current_stack_bounds().top - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
     running.push_back(me);
@@ -145,6 +153,8 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
   std::size_t asked = 0;
   {
     const LockGuard guard(structure_lock_);
+    // Set under this lock, before machines are joined: afterwards there is nobody to ask.
+    if (stopping_.load(std::memory_order_relaxed)) return;
     question = ++looks_;
     for (const auto& m : machines_) {
       m->look.asked.store(question, std::memory_order_release);
@@ -169,7 +179,7 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     if (look.answered.load(std::memory_order_acquire) != question || look.fiber_index == 0) continue;
     if (look.fiber_index == self) continue;
     if (running.size() == running.capacity()) break;
-    running.push_back({look.fiber_index, look.depth, look.in_use, look.frames});
+    running.push_back({look.fiber_index, look.origin, look.depth, look.in_use, look.frames});
   }
 }
 
@@ -188,6 +198,7 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
   };
   {
     const LockGuard guard(structure_lock_);
+    if (stopping_.load(std::memory_order_relaxed)) return false;
     question = ++looks_;
   }
   if (!with_machine([question](Machine& m) {
@@ -200,7 +211,7 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
     if (with_machine([&](const Machine& m) {
           const RunningLook& look = m.look;
           if (look.answered.load(std::memory_order_acquire) != question) return false;
-          running = {look.fiber_index, look.depth, look.in_use, look.frames};
+          running = {look.fiber_index, look.origin, look.depth, look.in_use, look.frames};
           return true;
         }))
       return running.index != 0;
@@ -236,14 +247,14 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
     view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base), top,
                                     view.stack);
   }
-  const DescribeWait tell =
-      descriptions[static_cast<std::size_t>(view.reason)].load(std::memory_order_acquire);
+  const DescribeWait tell = descriptions[static_cast<std::size_t>(view.reason)].load(std::memory_order_acquire);
   if (tell != nullptr && view.waits_for != nullptr) tell(view.waits_for, view.waits_for_text);
   return true;
 }
 
 std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)>& visit) {
   static constexpr std::uint32_t kTurn = 64;
+  static constexpr int kTries = 4096;
   std::vector<RunningFiber> running;
   look_at_running(running);
   std::size_t visited = 0;
@@ -255,16 +266,15 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     view.waits_for_text.clear();
     view.parked_at = 0;
     view.until = Deadline::never();
-    view.pinned = view.has_thread = view.silent = false;
+    view.pinned = view.has_thread = false;
     view.stack_size = view.stack_in_use = 0;
     view.stack_class = fiber::StackClass::normal;
     view.index = index;
     view.depth = 0;
   };
   for (const RunningFiber& r : running) {
-    const Fiber& f = table_.at(r.index);
     reset(r.index);
-    if (!f.origin.read(view.origin)) continue;
+    view.origin = r.origin;
     view.state = FiberView::State::running;
     view.stack_in_use = r.in_use;
     view.depth = r.depth;
@@ -272,37 +282,57 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     ++visited;
     if (!visit(view)) return visited;
   }
-  const auto was_running = [&running](std::uint32_t index) {
-    return std::any_of(running.begin(), running.end(), [index](const RunningFiber& r) { return r.index == index; });
+  // By its id: another one may have its place by now.
+  const auto told_already = [&running](std::uint64_t id) {
+    return std::any_of(running.begin(), running.end(), [id](const RunningFiber& r) { return r.origin.id == id; });
   };
   for (std::uint32_t i = 1, n = table_.size(); i < n; ++i) {
     if (i % kTurn == 0 && on_fiber()) yield();
     Fiber& f = table_.at(i);
-    const State state = f.status.state();
-    if (state == State::idle || was_running(i)) continue;
+    if (f.status.state() == State::idle) continue;
     reset(i);
-    if (!look_at_waiting(f, view)) {
+    bool held = look_at_waiting(f, view);
+    // Another look may have it: that is over in no time.
+    for (int tries = 0; !held && tries < kTries && f.status.state() == State::parked; ++tries) {
+      cpu_relax();
+      held = look_at_waiting(f, view);
+    }
+    if (!held) {
       if (!f.origin.read(view.origin)) continue;
-      // What is on its way into a wait, or out of it, has a Processor.
       const State now = f.status.state();
       if (now == State::idle) continue;
-      view.state = now == State::runnable || now == State::parked ? FiberView::State::runnable
-                                                                  : FiberView::State::running;
-      view.silent = view.state == FiberView::State::running;
+      view.reason = now == State::parked ? f.status.reason() : WaitReason::none;
+      // What is on its way into a wait has a Processor.
+      view.state = now == State::parked     ? FiberView::State::waiting
+                   : now == State::runnable ? FiberView::State::runnable
+                                            : FiberView::State::running;
     }
+    if (told_already(view.origin.id)) continue;
     ++visited;
     if (!visit(view)) return visited;
   }
   return visited;
 }
 
+bool Scheduler::find_origin(std::uint32_t index, FiberOrigin& origin) const noexcept {
+  return index != 0 && index < table_.size() && table_.at(index).status.state() != State::idle &&
+         table_.at(index).origin.read(origin);
+}
+
+std::string describe_origin(const FiberOrigin& origin) {
+  std::string name;
+  for (const char c : printable(origin.name, 128)) {
+    if (c == '"') name += '\\';
+    name += c;
+  }
+  return "fiber " + std::to_string(origin.id) + " \"" + name + "\" spawned at " + origin.where.file_name() + ":" +
+         std::to_string(origin.where.line());
+}
+
 std::string describe_fiber(std::uint32_t index) {
   const Scheduler* const s = Scheduler::instance();
   FiberOrigin origin;
-  if (s == nullptr || s->fiber_at(index).status.state() == State::idle || !s->fiber_at(index).origin.read(origin))
-    return "a fiber that has ended";
-  return "fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" spawned at " +
-         origin.where.file_name() + ":" + std::to_string(origin.where.line());
+  return s != nullptr && s->find_origin(index, origin) ? describe_origin(origin) : "a fiber that has ended";
 }
 
 std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit) {

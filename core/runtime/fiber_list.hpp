@@ -1,6 +1,6 @@
 #pragma once
-// Every fiber that there is, for people: Go's goroutine dump (runtime.Stack(all), pprof's goroutine profile). How it looks
-// at fibers that go on meanwhile: fiber_list.cpp.
+// Every fiber that there is, for people: Go's goroutine dump (runtime.Stack(all), pprof's goroutine profile). How it
+// looks at fibers that go on meanwhile: fiber_list.cpp.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -26,29 +26,31 @@ struct FiberView {
   WaitReason reason = WaitReason::none;
   const void* waits_for = nullptr;  ///< the mutex, the channel …; nullptr: the wait has not said
   std::string waits_for_text{};     ///< what is known of it: a mutex's owner, a socket's peer
-  std::int64_t parked_at = 0;       ///< monotonic ns, up to some 100 µs early; 0: unknown
+  std::int64_t parked_at = 0;       ///< monotonic ns, too early by as long as it ran before; 0: unknown
   Deadline until{};                 ///< when the wait ends by itself
   bool pinned = false;
-  bool has_thread = false;        ///< by a LockThread
-  std::size_t stack_size = 0;     ///< bytes; 0: it has none now
-  std::size_t stack_in_use = 0;   ///< of them
+  bool has_thread = false;       ///< by a LockThread
+  std::size_t stack_size = 0;    ///< bytes; 0: it has none now
+  std::size_t stack_in_use = 0;  ///< of them
   fiber::StackClass stack_class = fiber::StackClass::normal;
-  std::uint32_t index = 0;        ///< of Ticket::fiber_index(); another fiber has it after this one has ended
-  // Of waiting ones, and of running ones whose thread has answered: return addresses, innermost first.
+  std::uint32_t index = 0;  ///< of Ticket::fiber_index(); another fiber has it after this one has ended
+  // Of waiting ones, and of running ones whose thread has answered in time: return addresses, innermost first.
   std::array<std::uintptr_t, kFrames> stack{};
   std::size_t depth = 0;
-  bool silent = false;            ///< running, and its thread has not answered in time
   [[nodiscard]] std::span<const std::uintptr_t> frames() const noexcept { return {stack.data(), depth}; }
 };
 [[nodiscard]] std::string_view to_string(FiberView::State state) noexcept;
 
-/// Calls `visit` for each fiber of the present runtime: those that run first, then the others in no order; 0: there is no
-/// runtime. None is stopped for longer than its own stack takes to be walked, and none while `visit` is called, which may
-/// park; between fibers others are let go first. A fiber that is born, ends or is woken meanwhile is told once or not at
-/// all. The view is valid during the call. Any thread; several may look at the same time, of whom one sees the stacks of
-/// those that run. `visit` returns false to end it. Returns how many were visited. What it throws comes through.
+/// Calls `visit` for each fiber of the present runtime, which must live until it returns: those that run first, then
+/// the others in no order; 0: there is no runtime. None is stopped for longer than its own stack takes to be walked,
+/// and none while `visit` is called, which may park; between fibers others are let go first. A fiber that is born, ends
+/// or is woken meanwhile is told once or not at all. The view is valid during the call. Any thread; several may look at
+/// the same time, of whom one sees the stacks of those that run. `visit` returns false to end it. Returns how many were
+/// visited. What it throws comes through.
 std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit);
 
+/// "fiber 7 \"reader\" spawned at main.cpp:12"; a name's quotes and control characters are escaped.
+[[nodiscard]] std::string describe_origin(const FiberOrigin& origin);
 /// "fiber 7 \"reader\" spawned at main.cpp:12" of the fiber that has this index now; "a fiber that has ended" if none.
 [[nodiscard]] std::string describe_fiber(std::uint32_t index);
 

@@ -33,8 +33,8 @@ class OriginCell {
     const auto words = std::bit_cast<Words>(origin);
     const std::uint32_t version = version_.load(std::memory_order_relaxed);
     version_.store(version + 1, std::memory_order_relaxed);
-    // Release and acquire each, instead of two fences (which TSan does not understand): who sees a new word sees the odd
-    // version that was written before it. On x86-64 these are plain moves all the same.
+    // Release and acquire each, instead of two fences (which TSan does not understand): who sees a new word sees the
+    // odd version that was written before it. On x86-64 these are plain moves all the same.
     for (std::size_t i = 0; i < words.size(); ++i) words_[i].store(words[i], std::memory_order_release);
     version_.store(version + 2, std::memory_order_release);
   }

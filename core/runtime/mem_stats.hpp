@@ -17,9 +17,9 @@ inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{1'000,      4'000,
                                                               65'536'000, 262'144'000, 1'048'576'000, UINT64_MAX};
 
 /// Buckets of the length of stalls: upper bounds in ns, from 16 ms; the last is +Inf.
-inline constexpr std::array<std::uint64_t, 12> kStallBounds{16'000'000,     32'000'000,    64'000'000,    128'000'000,
-                                                            256'000'000,    512'000'000,   1'024'000'000, 2'048'000'000,
-                                                            4'096'000'000,  8'192'000'000, 16'384'000'000, UINT64_MAX};
+inline constexpr std::array<std::uint64_t, 12> kStallBounds{16'000'000,    32'000'000,    64'000'000,     128'000'000,
+                                                            256'000'000,   512'000'000,   1'024'000'000,  2'048'000'000,
+                                                            4'096'000'000, 8'192'000'000, 16'384'000'000, UINT64_MAX};
 
 /// Stacks of one class.
 struct StackClassStats {

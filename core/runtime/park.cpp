@@ -11,9 +11,10 @@ static constexpr std::int64_t kSlice = 100'000;
 
 std::string_view to_string(WaitReason reason) noexcept {
   static constexpr std::array<std::string_view, static_cast<std::size_t>(WaitReason::count_)> kNames{
-      "none",     "sleep",   "io_read", "io_write",     "accept", "connect",   "resolve",
-      "blocking", "service", "mutex",   "shared_mutex", "once",   "condition", "semaphore",
-      "wait_group", "channel_send", "channel_receive", "select", "join", "pool", "file", "test"};
+      "none",      "sleep",     "io_read",    "io_write",     "accept",          "connect",
+      "resolve",   "blocking",  "service",    "mutex",        "shared_mutex",    "once",
+      "condition", "semaphore", "wait_group", "channel_send", "channel_receive", "select",
+      "join",      "pool",      "file",       "test"};
   const auto i = static_cast<std::size_t>(reason);
   return i < kNames.size() ? kNames[i] : "unknown";
 }

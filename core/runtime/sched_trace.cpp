@@ -7,10 +7,12 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/base/debug_setting.hpp"
 #include "core/base/log.hpp"
+#include "core/base/printable.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -35,44 +37,55 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
   std::string queues;
   std::string lines;
   std::string fibers;
-  // Before the lock: a fiber's line may wait for memory.
   if (detail) {
     std::size_t told = 0;
     std::size_t all = for_each_fiber([&](const FiberView& f) {
       if (told++ >= kMostFibers) return true;
       fibers += "\n  G" + number(f.origin.id) + ": status=" + std::string(runtime::to_string(f.state));
       if (f.state == FiberView::State::waiting) fibers += "(" + std::string(runtime::to_string(f.reason)) + ")";
-      fibers += " name=" + std::string(f.origin.name) + " pinned=" + (f.pinned ? "true" : "false");
+      fibers += " name=" + printable(f.origin.name, 128) + " pinned=" + (f.pinned ? "true" : "false");
       return true;
     });
     if (all > kMostFibers) fibers += "\n  and " + number(all - kMostFibers) + " more";
   }
+  struct Row {
+    Processor::Phase phase = Processor::Phase::free;
+    std::uint64_t tick = 0, switches = 0, queued = 0, pinned = 0, timers = 0;
+    std::int64_t descriptors = 0;
+    bool there = false;
+  };
   unsigned machines = 0;
   unsigned spare = 0;
+  // Numbers under the lock, texts behind it.
+  std::vector<Row> rows(std::min(gomaxprocs(), slot_count_.load(std::memory_order_acquire)));
   {
-    // A reserve first: memory is not waited for under the lock.
-    const unsigned slots = slot_count_.load(std::memory_order_acquire);
-    queues.reserve(std::size_t{slots} * 12);
-    lines.reserve(detail ? std::size_t{slots} * 256 : 0);
     const LockGuard guard(structure_lock_);
     machines = static_cast<unsigned>(machines_.size());
     spare = spare_count_;
-    for (unsigned i = 0; i < std::min(gomaxprocs(), slots); ++i) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
       const Slot& slot = *slots_[i];
       const Processor* const p = slot.processor.load(std::memory_order_acquire);
-      const std::size_t queued = p != nullptr ? p->queue.size() + (p->runnext.empty() ? 0 : 1) : 0;
-      queues += (queues.empty() ? "" : " ") + number(queued);
-      if (!detail || p == nullptr) continue;
-      lines += "\n  P" + number(i) + ": status=" + std::string(to_string(p->phase.load(std::memory_order_relaxed))) +
-               " schedtick=" + number(p->tick.load(std::memory_order_relaxed)) + " switches=" +
-               number(p->stats.switches.get()) + " runqsize=" + number(queued) + " pinned=" +
-               number(slot.pinned_count.load(std::memory_order_relaxed)) + " timerslen=" +
-               number(slot.poller.timers.size()) + " descriptors=" +
-               std::to_string(slot.poller.descriptors.load(std::memory_order_relaxed));
+      if (p == nullptr) continue;
+      rows[i] = {p->phase.load(std::memory_order_relaxed),
+                 p->tick.load(std::memory_order_relaxed),
+                 p->stats.switches.get(),
+                 p->queue.size() + (p->runnext.empty() ? 0U : 1U),
+                 slot.pinned_count.load(std::memory_order_relaxed),
+                 slot.poller.timers.size(),
+                 slot.poller.descriptors.load(std::memory_order_relaxed),
+                 true};
     }
   }
-  std::string text = "SCHED " + number(static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - since, 0)) /
-                                       1'000'000);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& r = rows[i];
+    queues += (queues.empty() ? "" : " ") + number(r.queued);
+    if (!detail || !r.there) continue;
+    lines += "\n  P" + number(i) + ": status=" + std::string(to_string(r.phase)) + " schedtick=" + number(r.tick) +
+             " switches=" + number(r.switches) + " runqsize=" + number(r.queued) + " pinned=" + number(r.pinned) +
+             " timerslen=" + number(r.timers) + " descriptors=" + std::to_string(r.descriptors);
+  }
+  std::string text =
+      "SCHED " + number(static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - since, 0)) / 1'000'000);
   text += "ms: gomaxprocs=" + number(stats.gomaxprocs) + " idleprocs=" + number(stats.processors_idle) +
           " threads=" + number(machines) + " spinningthreads=" + (idle_.spinning() ? "1" : "0") +
           " idlethreads=" + number(spare) + " runqueue=" + number(stats.global_queue_depth) + " [" + queues + "]" +
@@ -117,7 +130,7 @@ struct SchedTrace::State {
       const bool with_detail = detail;
       lock.unlock();
       try {
-        log(LogLevel::info, describe_scheduler(began, with_detail));
+        log(LogLevel::warning, describe_scheduler(began, with_detail));  // whatever log.level leaves out
       } catch (const std::bad_alloc&) {
         log(LogLevel::warning, "schedtrace: memory is out");
       }
@@ -139,7 +152,8 @@ SchedTrace::~SchedTrace() {
 }
 
 Result<void> SchedTrace::set(std::chrono::milliseconds period, bool detail) {
-  if (period.count() != 0 && (period < kLeast || period > std::chrono::hours(1))) return fail(std::errc::invalid_argument);
+  if (period.count() != 0 && (period < kLeast || period > std::chrono::hours(1)))
+    return fail(std::errc::invalid_argument);
   const std::scoped_lock lock(state_->mutex);
   if (period.count() != 0 && !state_->started) {
     sigset_t all;

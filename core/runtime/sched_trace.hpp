@@ -13,12 +13,13 @@ namespace fiberd::runtime {
 
 /// The present scheduler in a line: "SCHED 1004ms: gomaxprocs=2 idleprocs=1 threads=7 spinningthreads=0 idlethreads=3
 /// runqueue=0 [0 0] …"; behind the queues of the Processors stands what Go does not tell: switches, steals, hand-offs,
-/// fibers and stacks in use. `detail`: with a line for each Processor, machine and fiber (of fibers 1,000 at most), as
-/// Go's scheddetail. "" without a runtime. `since`: monotonic ns from which the milliseconds count. Any thread, while the
-/// runtime lives; takes a lock that no request takes. Throws std::bad_alloc.
+/// fibers and stacks in use. `detail`: with a line for each Processor and fiber (1,000 at most), as Go's scheddetail;
+/// it looks at fibers as for_each_fiber does. "" without a runtime. `since`: monotonic ns from which the milliseconds
+/// count. Any thread, while the runtime lives; takes a lock that no request takes. Throws std::bad_alloc.
 [[nodiscard]] std::string describe_scheduler(std::int64_t since, bool detail);
 
-/// Writes that to the log again and again, on a thread of its own, for as long as it lives: within the runtime's life.
+/// Writes that to the log, as warnings, again and again, on a thread of its own, for as long as it lives: within the
+/// runtime's life.
 class SchedTrace {
  public:
   SchedTrace();

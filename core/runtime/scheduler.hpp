@@ -124,6 +124,7 @@ class Scheduler {
   /// What one machine's thread runs now; false: it runs none, or has not answered within 2 ms. Not on a fiber.
   struct RunningFiber {
     std::uint32_t index = 0;
+    FiberOrigin origin{};
     std::size_t depth = 0;
     std::size_t in_use = 0;
     std::array<std::uintptr_t, FiberView::kFrames> frames{};
@@ -134,6 +135,8 @@ class Scheduler {
   [[nodiscard]] std::string describe(std::int64_t since, bool detail);
 
   // ---- fiber_list.cpp
+  /// False: no fiber has that index now.
+  [[nodiscard]] bool find_origin(std::uint32_t index, FiberOrigin& origin) const noexcept;
   std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit);
 
   // ---- deadlock.cpp

@@ -81,7 +81,7 @@ void StallWatch::tell(const Processor& p, Kind kind, std::int64_t held, std::uin
   try {
     Scheduler::RunningFiber running;
     const bool seen = s_.look_at_thread(p.thread.load(std::memory_order_relaxed), running);
-    std::string text = (seen ? describe_fiber(running.index) : std::string("a fiber")) + " has held Processor " +
+    std::string text = (seen ? describe_origin(running.origin) : std::string("a fiber")) + " has held Processor " +
                        std::to_string(p.slot->index) + " for " + std::to_string(held / 1'000'000) + " ms: it " +
                        (kind == Kind::computes ? "computes" : "blocks its thread");
     if (p.pin.pinned()) text += ", pinned, so that nobody can take over";
@@ -97,8 +97,7 @@ void StallWatch::read(MemStats& out) const noexcept {
   out.stalls_computing = count_[static_cast<std::size_t>(Kind::computes)].load(std::memory_order_relaxed);
   out.stalls_blocking = count_[static_cast<std::size_t>(Kind::blocks)].load(std::memory_order_relaxed);
   out.stalls_robbed = count_[static_cast<std::size_t>(Kind::robbed)].load(std::memory_order_relaxed);
-  for (std::size_t i = 0; i < buckets_.size(); ++i)
-    out.stall_buckets[i] = buckets_[i].load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < buckets_.size(); ++i) out.stall_buckets[i] = buckets_[i].load(std::memory_order_relaxed);
   out.stall_sum_ns = sum_.load(std::memory_order_relaxed);
 }
 

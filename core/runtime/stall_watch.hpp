@@ -1,11 +1,12 @@
 #pragma once
-// StallWatch: fibers that hold their Processor for 10 ms and more, counted and told with their stack: Go's sysmon takes the
-// P away and says nothing; here who did it is named. sysmon asks (sysmon.cpp); what it asks with is its own.
+// StallWatch: fibers that hold their Processor for 10 ms and more, counted and told with their stack: Go's sysmon takes
+// the P away and says nothing; here who did it is named. sysmon asks (sysmon.cpp); what it asks with is its own.
 //
-// Whom to blame. A Processor that has not gone on to another fiber may stand for three reasons: the fiber computes, it has
-// blocked its thread (a read(2), a std::mutex whose holder has no CPU), or the machine gave the thread no CPU, which is
-// nobody's fault here. The thread's own clock tells the first one: it went on for half of the time at least. Else the
-// kernel says whether the thread sleeps; one that would run and may not was robbed, and is counted apart and not blamed.
+// Whom to blame. A Processor that has not gone on to another fiber may stand for three reasons: the fiber computes, it
+// has blocked its thread (a read(2), a std::mutex whose holder has no CPU), or the machine gave the thread no CPU,
+// which is nobody's fault here. The thread's own clock tells the first one: it went on for half of the time at least.
+// Else the kernel says whether the thread sleeps; one that would run and may not was robbed, and is counted apart and
+// not blamed.
 //
 // A stall is over when the Processor goes on, or, where it was replaced, when its machine comes back into the runtime;
 // only then its length is known and counted.

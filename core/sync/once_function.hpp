@@ -53,7 +53,7 @@ class OnceCall {
 }  // namespace detail
 
 /// Calls: any number of fibers at once; those who come while the function runs wait for it. A function that calls
-/// itself by this waits for itself. Must outlive every call. WaitReason::mutex.
+/// itself by this waits for itself. Must outlive every call. WaitReason::once.
 template <std::invocable F>
 class OnceFunction : private detail::OnceCall<F> {
  public:

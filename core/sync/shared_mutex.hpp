@@ -17,7 +17,7 @@
 namespace fiberd::sync {
 
 /// Not recursive, not even for readers (a writer may be waiting between the two). Works with std::unique_lock and
-/// std::shared_lock. Waiting only on fibers. WaitReason::mutex.
+/// std::shared_lock. Waiting only on fibers. WaitReason::shared_mutex.
 class SharedMutex {
  public:
   SharedMutex() noexcept = default;

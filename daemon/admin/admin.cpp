@@ -124,11 +124,12 @@ class SchedHandler final : public http::Handler {
     if (ms.count() == 0 && parsed->count() != 0)
       return exchange.respond(400, kText, "schedtrace: a period is 10ms at least\n");
     if (const Result<void> set = state_.sched_trace(ms, detailed); !set)
-      return exchange.respond(set.error() == std::errc::invalid_argument ? 400 : 503, kText,
-                              "schedtrace: " + (set.error() == std::errc::invalid_argument
-                                                    ? std::string("a period is between 10ms and 1h")
-                                                    : set.error().message()) +
-                                  "\n");
+      return exchange.respond(
+          set.error() == std::errc::invalid_argument ? 400 : 503, kText,
+          "schedtrace: " +
+              (set.error() == std::errc::invalid_argument ? std::string("a period is between 10ms and 1h")
+                                                          : set.error().message()) +
+              "\n");
     return exchange.respond(200, kText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
   }
 

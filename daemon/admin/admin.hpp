@@ -31,8 +31,8 @@ struct AdminState {
   /// Writes the scheduler's state to the log again and again (runtime::Runtime::set_sched_trace). Empty: 501.
   std::function<Result<void>(std::chrono::milliseconds period, bool detail)> sched_trace{};
   std::int64_t began = monotonic_now();  ///< from which the scheduler's milliseconds count
-  std::string config_file{};  ///< what it loads, by its absolute path; empty: no file that could be named
-  std::string config_name{};  ///< the same, for people
+  std::string config_file{};             ///< what it loads, by its absolute path; empty: no file that could be named
+  std::string config_name{};             ///< the same, for people
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),

@@ -1,8 +1,8 @@
 // What a dump of 100,000 fibers costs, and whom it holds up.
 //
 // All wait for a channel. On each of two Processors a pinned fiber yields again and again and measures the longest time
-// between two of its turns, by the wall and by the thread's CPU time: what the machine steals is in the first alone. Each
-// form of the dump is made with its text thrown away, beside a quiet stretch of the same length.
+// between two of its turns, by the wall and by the thread's CPU time: what the machine steals is in the first alone.
+// Each form of the dump is made with its text thrown away, beside a quiet stretch of the same length.
 #include <time.h>
 
 #include <algorithm>
@@ -70,11 +70,12 @@ int main() {
     std::atomic<int> waiting{0};
     for (int i = 0; i < kFibers && code == 0; ++i) {
       group.add(1);
-      if (const auto spawned = runtime::spawn("waits", [&] {
-            ++waiting;
-            (void)never.receive();
-            group.done();
-          });
+      if (const auto spawned = runtime::spawn("waits",
+                                              [&] {
+                                                ++waiting;
+                                                (void)never.receive();
+                                                group.done();
+                                              });
           !spawned) {
         std::fprintf(stderr, "dump_fibers: %s\n", spawned.error().message().c_str());
         group.done();

@@ -57,7 +57,7 @@ const std::array<Fence, 27>& fences() {
       {"prometheus", {"observe"}},
       {"protozero", {"observe"}},
       {"openssl", {"tls"}},
-      {"zlib.h", {"http"}},
+      {"zlib.h", {"http", "observe"}},
       {"zconf.h", {"http"}},
       {"brotli", {"http"}},
       {"zstd.h", {"http"}},

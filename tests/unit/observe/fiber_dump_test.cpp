@@ -250,3 +250,22 @@ TEST_CASE("as pprof's protobuf: samples, locations, functions and labels belong 
   CHECK(three);
   CHECK(total == 7);
 }
+
+TEST_CASE("a fiber that is runnable has a stack that profiles can take", "[fiber_dump]") {
+  const auto rt = test::start_runtime(1);
+  rt->run([] {
+    std::atomic<bool> over{false};
+    REQUIRE(runtime::spawn("turns", [&] {
+      while (!over) runtime::yield();
+      over = false;
+    }));
+    // There is one Processor, and it is ours.
+    const std::string all = grouped({.name = "turns"});
+    over = true;
+    while (over) runtime::yield();
+    INFO(all);
+    CHECK(all.starts_with("goroutine profile: total 1\n1 @ 0x"));
+    CHECK(all.find("stack_not_known") != std::string::npos);
+    CHECK(all.find("[runnable]") != std::string::npos);
+  });
+}

@@ -109,7 +109,8 @@ TEST_CASE("deadlock: what something else can end is none", "[deadlock]") {
   const std::vector<Case> cases = {
       {"a mutex", true, [](Stuck& s) { s.park(WaitReason::mutex); }},
       {"a select", true, [](Stuck& s) { s.park(WaitReason::select); }},
-      {"a channel, cancellable", true, [](Stuck& s) { s.park(WaitReason::channel_receive, Deadline::never(), &never); }},
+      {"a channel, cancellable", true,
+       [](Stuck& s) { s.park(WaitReason::channel_receive, Deadline::never(), &never); }},
       {"a channel with a deadline", false, [](Stuck& s) { s.park(WaitReason::channel_receive, Deadline::in(1h)); }},
       {"sleep", false, [](Stuck& s) { s.park(WaitReason::sleep, Deadline::in(1h)); }},
       {"reading", false, [](Stuck& s) { s.park(WaitReason::io_read); }},
@@ -151,11 +152,11 @@ TEST_CASE("deadlock: no fibers, and a job of the blocking pool, are none", "[dea
   std::binary_semaphore go_on{0};
   const bool spawned =
       rt->spawn("first", [&] { first.park(WaitReason::channel_receive); }).has_value() && rt->spawn("second", [&] {
-                                                                                      blocking([&] {
-                                                                                        begun.release();
-                                                                                        go_on.acquire();
-                                                                                      });
-                                                                                    }).has_value();
+                                                                                              blocking([&] {
+                                                                                                begun.release();
+                                                                                                go_on.acquire();
+                                                                                              });
+                                                                                            }).has_value();
   begun.acquire();
   const bool rests_again = comes_to_rest(*rt, 2);
   const bool blocking_found = rt->scheduler().maybe_deadlocked();

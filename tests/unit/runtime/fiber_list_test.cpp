@@ -86,9 +86,8 @@ TEST_CASE("a fiber that waits is told with reason, age, deadline, spawn site and
     std::map<std::string, std::vector<Told>> all;
     for (int tries = 0; tries < 1'000'000; ++tries) {
       all = list();
-      if (std::all_of(all.begin(), all.end(), [](const auto& f) {
-            return f.first == "run" || f.second[0].state == FiberView::State::waiting;
-          }))
+      if (std::all_of(all.begin(), all.end(),
+                      [](const auto& f) { return f.first == "run" || f.second[0].state == FiberView::State::waiting; }))
         break;
       yield();
     }
@@ -182,37 +181,38 @@ TEST_CASE("fibers that are born, wait and end while others look: each is told at
   bool spawned = true;
   for (int i = 0; i < 4; ++i)
     spawned = spawned && rt->spawn("breeder", [&] {
-      while (!over) {
-        std::atomic<int> left{20};
-        for (int child = 0; child < 20; ++child)
-          if (!spawn("child", [&] {
-                (void)sleep_for(1us);
-                yield();
-                --left;
-              }))
-            --left;
-        while (left != 0) yield();
-      }
-    }).has_value();
+                             while (!over) {
+                               std::atomic<int> left{20};
+                               for (int child = 0; child < 20; ++child)
+                                 if (!spawn("child", [&] {
+                                       (void)sleep_for(1us);
+                                       yield();
+                                       --left;
+                                     }))
+                                   --left;
+                               while (left != 0) yield();
+                             }
+                           }).has_value();
   for (int i = 0; i < kLookers; ++i)
-    spawned = spawned && rt->spawn("looker", [&] {
-      for (int round = 0; round < kRounds; ++round) {
-        std::set<std::uint64_t> ids;
-        int fixed_ones = 0;
-        bool twice = false;
-        bool wild = false;
-        const std::size_t n = for_each_fiber([&](const FiberView& f) {
-          twice = !ids.insert(f.origin.id).second || twice;
-          const std::string_view name = f.origin.name;
-          wild = wild || (name != "fixed" && name != "breeder" && name != "child" && name != "looker");
-          fixed_ones += name == "fixed" ? 1 : 0;
-          if (round % 7 == 0) yield();  // as one that writes to a network
-          return true;
-        });
-        if (n != ids.size() || twice || wild || fixed_ones != 1) ++wrong;
-      }
-      --looking;
-    }).has_value();
+    spawned =
+        spawned && rt->spawn("looker", [&] {
+                       for (int round = 0; round < kRounds; ++round) {
+                         std::set<std::uint64_t> ids;
+                         int fixed_ones = 0;
+                         bool twice = false;
+                         bool wild = false;
+                         const std::size_t n = for_each_fiber([&](const FiberView& f) {
+                           twice = !ids.insert(f.origin.id).second || twice;
+                           const std::string_view name = f.origin.name;
+                           wild = wild || (name != "fixed" && name != "breeder" && name != "child" && name != "looker");
+                           fixed_ones += name == "fixed" ? 1 : 0;
+                           if (round % 7 == 0) yield();  // as one that writes to a network
+                           return true;
+                         });
+                         if (n != ids.size() || twice || wild || fixed_ones != 1) ++wrong;
+                       }
+                       --looking;
+                     }).has_value();
   while (spawned && looking != 0) std::this_thread::yield();
   over = true;
   fixed.let_go();
@@ -233,4 +233,18 @@ TEST_CASE("a visit that says no, or throws, ends the list, and nobody stays held
     CHECK(for_each_fiber([](const FiberView&) { return true; }) == 6);
   });
   for (Waits& s : stuck) s.let_go();
+}
+
+TEST_CASE("a fiber by its index, and none", "[fiber_list]") {
+  CHECK(describe_fiber(1) == "a fiber that has ended");
+  const auto rt = test::start_runtime(1);
+  CHECK(describe_fiber(0) == "a fiber that has ended");
+  CHECK(describe_fiber(5'000'000) == "a fiber that has ended");
+  Waits stuck;
+  REQUIRE(rt->spawn(FiberName::intern("a\"b\nc"), [&] { stuck.park(WaitReason::test); }));
+  while (stuck.ticket == 0) std::this_thread::yield();
+  const std::string text = describe_fiber(Ticket{stuck.ticket}.fiber_index());
+  INFO(text);
+  CHECK(text.find("\"a\\\"b\\x0ac\" spawned at tests/unit/runtime/fiber_list_test.cpp:") != std::string::npos);
+  stuck.let_go();
 }

@@ -102,7 +102,8 @@ TEST_CASE("a fiber that blocks its thread is told from one that computes", "[sta
       },
       [&] { CHECK(::write(pipe[1], "x", 1) == 1); });
   mutex.lock();
-  blocked("std::mutex", [&] { const std::scoped_lock lock(mutex); }, [&] { mutex.unlock(); });
+  blocked(
+      "std::mutex", [&] { const std::scoped_lock lock(mutex); }, [&] { mutex.unlock(); });
   CHECK(comes([] { return test::KeptLog::holds("it blocks its thread"); }));
   ::close(pipe[0]);
   ::close(pipe[1]);
