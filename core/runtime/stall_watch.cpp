@@ -63,8 +63,12 @@ void StallWatch::look(Slot& slot, Processor& p, std::int64_t now) noexcept {
   const Kind kind = judge(thread, cpu - slot.cpu, now - slot.cpu_at);
   count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   if (kind == Kind::robbed) return;
-  p.stalled_since.store(slot.seen_since, std::memory_order_release);
-  if (const auto left_out = log_.pass(now)) tell(p, kind, held, *left_out);
+  const bool pinned = p.pin.pinned();
+  p.stalled_since.store(slot.seen_since, std::memory_order_seq_cst);
+  // It may have gone on before the store, and its machine have said that nothing was to be ended.
+  if (p.tick.load(std::memory_order_seq_cst) != slot.seen_tick) over(p, monotonic_now());
+  // From here on `p` may be anybody's.
+  if (const auto left_out = log_.pass(now)) tell({slot.index, thread, kind, pinned, held, *left_out});
 }
 
 void StallWatch::over(Processor& p, std::int64_t now) noexcept {
@@ -77,15 +81,15 @@ void StallWatch::over(Processor& p, std::int64_t now) noexcept {
   sum_.fetch_add(length, std::memory_order_relaxed);
 }
 
-void StallWatch::tell(const Processor& p, Kind kind, std::int64_t held, std::uint64_t left_out) noexcept {
+void StallWatch::tell(const Stall& stall) noexcept {
   try {
     Scheduler::RunningFiber running;
-    const bool seen = s_.look_at_thread(p.thread.load(std::memory_order_relaxed), running);
+    const bool seen = s_.look_at_thread(stall.thread, running);
     std::string text = (seen ? describe_origin(running.origin) : std::string("a fiber")) + " has held Processor " +
-                       std::to_string(p.slot->index) + " for " + std::to_string(held / 1'000'000) + " ms: it " +
-                       (kind == Kind::computes ? "computes" : "blocks its thread");
-    if (p.pin.pinned()) text += ", pinned, so that nobody can take over";
-    if (left_out != 0) text += " (and " + std::to_string(left_out) + " more since the last such line)";
+                       std::to_string(stall.processor) + " for " + std::to_string(stall.held / 1'000'000) + " ms: it " +
+                       (stall.kind == Kind::computes ? "computes" : "blocks its thread");
+    if (stall.pinned) text += ", pinned, so that nobody can take over";
+    if (stall.left_out != 0) text += " (and " + std::to_string(stall.left_out) + " more since the last such line)";
     for (std::size_t i = 0; i < running.depth; ++i) text += "\n    " + fiber::symbolize(running.frames[i]);
     log(LogLevel::warning, text);
   } catch (const std::bad_alloc&) {

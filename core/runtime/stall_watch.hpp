@@ -38,7 +38,15 @@ class StallWatch {
  private:
   enum class Kind : std::uint8_t { computes, blocks, robbed };
   [[nodiscard]] static Kind judge(pid_t thread, std::int64_t used, std::int64_t wall) noexcept;
-  void tell(const Processor& p, Kind kind, std::int64_t held, std::uint64_t left_out) noexcept;
+  struct Stall {
+    unsigned processor = 0;
+    pid_t thread = 0;
+    Kind kind = Kind::computes;
+    bool pinned = false;
+    std::int64_t held = 0;
+    std::uint64_t left_out = 0;
+  };
+  void tell(const Stall& stall) noexcept;
 
   Scheduler& s_;
   LogLimit log_{1'000'000'000};
