@@ -19,12 +19,11 @@
 #include "core/runtime/sched_trace.hpp"
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/fiber_pages.hpp"
+#include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
 
 namespace {
-
-constexpr std::string_view kText = "text/plain; charset=utf-8";
 
 class MetricsHandler final : public http::Handler {
  public:
@@ -43,7 +42,7 @@ class ContextsHandler final : public http::Handler {
  public:
   Result<void> serve(http::Exchange& exchange) override {
     const std::string page = runtime::blocking([] { return observe::render_contexts(); });
-    return exchange.respond(200, kText, page);
+    return exchange.respond(200, kPlainText, page);
   }
 };
 
@@ -66,7 +65,8 @@ class HealthHandler final : public http::Handler {
         if (roll->missing.fetch_sub(1) == 1)
           if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
       });
-      if (!spawned) return exchange.respond(503, kText, "no fiber can be started: " + spawned.error().message() + "\n");
+      if (!spawned)
+        return exchange.respond(503, kPlainText, "no fiber can be started: " + spawned.error().message() + "\n");
     }
     const Deadline deadline = Deadline::in(kPatience);
     while (roll->missing.load() != 0) {
@@ -79,11 +79,11 @@ class HealthHandler final : public http::Handler {
       }
       if (runtime::park_until(wait, deadline) == runtime::Wake::timeout) break;
     }
-    if (roll->missing.load() == 0) return exchange.respond(200, kText, "ok\n");
+    if (roll->missing.load() == 0) return exchange.respond(200, kPlainText, "ok\n");
     const std::string body = std::to_string(roll->missing.load()) + " of " + std::to_string(n) +
                              " Processors took up no fiber within a second\n";
     log(LogLevel::error, "healthz: " + body.substr(0, body.size() - 1));
-    return exchange.respond(503, kText, body);
+    return exchange.respond(503, kPlainText, body);
   }
 };
 
@@ -91,8 +91,8 @@ class ReadyHandler final : public http::Handler {
  public:
   explicit ReadyHandler(const AdminState& state) : state_(state) {}
   Result<void> serve(http::Exchange& exchange) override {
-    return state_.ready.load(std::memory_order_acquire) ? exchange.respond(200, kText, "ready\n")
-                                                        : exchange.respond(503, kText, "not ready\n");
+    return state_.ready.load(std::memory_order_acquire) ? exchange.respond(200, kPlainText, "ready\n")
+                                                        : exchange.respond(503, kPlainText, "not ready\n");
   }
 
  private:
@@ -113,24 +113,24 @@ class SchedHandler final : public http::Handler {
     const std::string detail = http::query_value(query, "detail").value_or("");
     const bool detailed = !detail.empty() && detail != "0";
     if (exchange.request().method != http::Method::post)
-      return exchange.respond(200, kText, runtime::describe_scheduler(state_.began, detailed) + "\n");
-    if (of_a_browser(exchange)) return exchange.respond(403, kText, "schedtrace: not for browsers\n");
-    if (!state_.sched_trace) return exchange.respond(501, kText, "schedtrace: not here\n");
+      return exchange.respond(200, kPlainText, runtime::describe_scheduler(state_.began, detailed) + "\n");
+    if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "schedtrace: not for browsers\n");
+    if (!state_.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
     const std::string period = http::query_value(query, "period").value_or("");
     const auto parsed = period == "0" ? std::chrono::nanoseconds(0) : parse_duration(period);
     if (!parsed)
-      return exchange.respond(400, kText, "schedtrace: ?period=1s, between 10ms and 1h; 0 ends it; &detail=1\n");
+      return exchange.respond(400, kPlainText, "schedtrace: ?period=1s, between 10ms and 1h; 0 ends it; &detail=1\n");
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
     if (ms.count() == 0 && parsed->count() != 0)
-      return exchange.respond(400, kText, "schedtrace: a period is 10ms at least\n");
+      return exchange.respond(400, kPlainText, "schedtrace: a period is 10ms at least\n");
     if (const Result<void> set = state_.sched_trace(ms, detailed); !set)
       return exchange.respond(
-          set.error() == std::errc::invalid_argument ? 400 : 503, kText,
+          set.error() == std::errc::invalid_argument ? 400 : 503, kPlainText,
           "schedtrace: " +
               (set.error() == std::errc::invalid_argument ? std::string("a period is between 10ms and 1h")
                                                           : set.error().message()) +
               "\n");
-    return exchange.respond(200, kText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
+    return exchange.respond(200, kPlainText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
   }
 
  private:
@@ -141,15 +141,15 @@ class ReloadHandler final : public http::Handler {
  public:
   explicit ReloadHandler(const AdminState& state) : state_(state) {}
   Result<void> serve(http::Exchange& exchange) override {
-    if (of_a_browser(exchange)) return exchange.respond(403, kText, "reload: not for browsers\n");
-    if (!state_.reload) return exchange.respond(501, kText, "reload: not here\n");
+    if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "reload: not for browsers\n");
+    if (!state_.reload) return exchange.respond(501, kPlainText, "reload: not here\n");
     std::string meant;
     for (;;) {
       const Result<std::string_view> piece = exchange.read_body();
       if (!piece) return fail(piece.error());
       if (piece->empty()) break;
       meant += *piece;
-      if (meant.size() > PATH_MAX) return exchange.respond(413, kText, "reload: a body is the name of one file\n");
+      if (meant.size() > PATH_MAX) return exchange.respond(413, kPlainText, "reload: a body is the name of one file\n");
     }
     if (meant.ends_with('\n')) meant.pop_back();  // as echo writes it
     if (!meant.empty()) {
@@ -157,7 +157,7 @@ class ReloadHandler final : public http::Handler {
       if (!same) return fail(same.error());
       if (!*same)
         return exchange.respond(
-            409, kText,
+            409, kPlainText,
             "reload: this daemon was started with " + state_.config_name +
                 ", which a reload loads again; what was named is not that file, or none that it can see, and needs a "
                 "restart. Nothing has changed\n");
@@ -166,7 +166,7 @@ class ReloadHandler final : public http::Handler {
     const Result<ReloadAnswer> answer = state_.reload(exchange.context());
     if (!answer) return fail(answer.error());
     static constexpr std::array<unsigned, 3> kStatus{200, 422, 503};
-    return exchange.respond(kStatus[static_cast<std::size_t>(answer->verdict)], kText, answer->text);
+    return exchange.respond(kStatus[static_cast<std::size_t>(answer->verdict)], kPlainText, answer->text);
   }
 
  private:
@@ -214,7 +214,7 @@ void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::st
   options.hosts.emplace_back("localhost");
   options.address_hosts = true;
   options.error_pages.push_back(
-      {kMisdirected, std::string(kText),
+      {kMisdirected, std::string(kPlainText),
        "421 Misdirected Request\nThe admin listener answers when it is asked for by an IP address, by localhost, or by "
        "a name that its configuration lists in admin.hosts.\n"});
 }
@@ -227,7 +227,8 @@ http::Route admin_index(const std::vector<http::Route>& routes) {
   http::Route route;
   route.spec.path = "/";
   route.spec.methods = http::MethodSet::of(http::Method::get);
-  route.handler = http::make_handler([page](http::Exchange& exchange) { return exchange.respond(200, kText, page); });
+  route.handler =
+      http::make_handler([page](http::Exchange& exchange) { return exchange.respond(200, kPlainText, page); });
   return route;
 }
 

@@ -12,12 +12,11 @@
 #include "core/http/handlers.hpp"
 #include "core/http/query.hpp"
 #include "core/observe/fiber_dump.hpp"
+#include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
 
 namespace {
-
-constexpr std::string_view kText = "text/plain; charset=utf-8";
 
 /// Of the query. What is wrong with it: a sentence.
 std::optional<std::string> read_filter(std::string_view query, observe::FiberFilter& filter) {
@@ -38,10 +37,10 @@ std::optional<std::string> read_filter(std::string_view query, observe::FiberFil
 Result<void> fibers(http::Exchange& exchange) {
   const std::string_view query = exchange.request().query;
   observe::FiberFilter filter;
-  if (const auto wrong = read_filter(query, filter)) return exchange.respond(400, kText, *wrong + "\n");
+  if (const auto wrong = read_filter(query, filter)) return exchange.respond(400, kPlainText, *wrong + "\n");
   const std::string debug = http::query_value(query, "debug").value_or("0");
   if (debug != "0" && debug != "1" && debug != "2")
-    return exchange.respond(400, kText, "debug: 0 (pprof's protobuf), 1 (grouped) or 2 (each fiber)\n");
+    return exchange.respond(400, kPlainText, "debug: 0 (pprof's protobuf), 1 (grouped) or 2 (each fiber)\n");
   if (debug == "0") {
     // What is open meanwhile, fibers that end and begin, does not matter to a call beside: symbols take their time.
     const Result<std::string> profile =
@@ -51,7 +50,7 @@ Result<void> fibers(http::Exchange& exchange) {
     return exchange.respond(200, "application/octet-stream", *profile, {&name, 1});
   }
   http::ResponseHead head;
-  head.content_type = kText;
+  head.content_type = kPlainText;
   if (const Result<void> begun = exchange.begin(head); !begun) return begun;
   const observe::TextSink sink = [&exchange](std::string_view piece) { return exchange.write(piece); };
   const Result<void> told = debug == "1" ? observe::group_fibers(filter, sink) : observe::dump_fibers(filter, sink);
@@ -63,11 +62,11 @@ Result<void> command_line(http::Exchange& exchange) {
   const Result<std::string> line =
       context::blocking(exchange.context(), [] { return read_file("/proc/self/cmdline", 64 * 1024); });
   if (!line) return fail(line.error());
-  return exchange.respond(200, kText, std::string_view(*line).substr(0, line->find_last_not_of('\0') + 1));
+  return exchange.respond(200, kPlainText, std::string_view(*line).substr(0, line->find_last_not_of('\0') + 1));
 }
 
 Result<void> index(http::Exchange& exchange) {
-  return exchange.respond(200, kText,
+  return exchange.respond(200, kPlainText,
                           "/debug/pprof/\n\n"
                           "goroutine            all fibers: pprof's protobuf\n"
                           "goroutine?debug=1    grouped by stack, state and spawn site\n"
