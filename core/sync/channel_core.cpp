@@ -17,7 +17,8 @@ std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void*
                                      const context::Context* ctx) noexcept {
   ChannelWaiter waiter;
   waiter.slot = slot;
-  queue.add(waiter, &queue == &senders_ ? runtime::WaitReason::channel_send : runtime::WaitReason::channel_receive, this);
+  queue.add(waiter, &queue == &senders_ ? runtime::WaitReason::channel_send : runtime::WaitReason::channel_receive,
+            this);
   lock_.unlock();
   if (const std::error_code error = wait(lock_, waiter, ctx)) return error;
   return waiter.completed ? std::error_code{} : errc::closed;
@@ -26,7 +27,8 @@ std::error_code ChannelCore::wait_in(BasicWaitQueue<ChannelWaiter>& queue, void*
 bool ChannelCore::wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* slot) noexcept {
   ChannelWaiter waiter;
   waiter.slot = slot;
-  queue.add(waiter, &queue == &senders_ ? runtime::WaitReason::channel_send : runtime::WaitReason::channel_receive, this);
+  queue.add(waiter, &queue == &senders_ ? runtime::WaitReason::channel_send : runtime::WaitReason::channel_receive,
+            this);
   lock_.unlock();
   runtime::park(waiter.ticket);
   return waiter.completed;

@@ -72,10 +72,10 @@ TEST_CASE("half of a full ring goes out in order", "[run_queue]") {
 }
 
 TEST_CASE("one owner and three thieves take a million elements exactly once", "[run_queue]") {
-  constexpr std::uint32_t kElements = 1'000'000;
+  constexpr std::uint32_t kMillion = 1'000'000;
   constexpr unsigned kThieves = 3;
-  std::vector<TakenOnce> elements(kElements);
-  for (std::uint32_t i = 0; i < kElements; ++i) elements[i].number = i;
+  std::vector<TakenOnce> elements(kMillion);
+  for (std::uint32_t i = 0; i < kMillion; ++i) elements[i].number = i;
   auto owner = std::make_unique<LargeQueue>();
   std::atomic<std::uint32_t> taken{0};
   std::atomic<std::uint32_t> wrong{0};
@@ -90,13 +90,13 @@ TEST_CASE("one owner and three thieves take a million elements exactly once", "[
     thieves.emplace_back([&] {
       auto mine = std::make_unique<LargeQueue>();
       std::uint32_t last = UINT32_MAX;
-      while (taken.load(std::memory_order_relaxed) < kElements) {
+      while (taken.load(std::memory_order_relaxed) < kMillion) {
         if (owner->steal_half(*mine) == 0) std::this_thread::yield();
         while (TakenOnce* const e = mine->pop()) take(*e, last);
       }
     });
   std::uint32_t last = UINT32_MAX;
-  for (std::uint32_t i = 0; i < kElements; ++i) {
+  for (std::uint32_t i = 0; i < kMillion; ++i) {
     while (!owner->push(&elements[i]))
       if (TakenOnce* const e = owner->pop()) take(*e, last);
     if (i % 3 == 0)
@@ -104,6 +104,6 @@ TEST_CASE("one owner and three thieves take a million elements exactly once", "[
   }
   while (TakenOnce* const e = owner->pop()) take(*e, last);
   for (std::thread& t : thieves) t.join();
-  CHECK(taken == kElements);
+  CHECK(taken == kMillion);
   CHECK(wrong == 0);
 }
