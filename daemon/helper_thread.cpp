@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/base/quiet_thread.hpp"
+
 namespace fiberd::daemon::detail {
 
 std::error_code start_thread(pthread_t& thread, ThreadMain main, void* argument) noexcept {
@@ -16,12 +18,7 @@ std::error_code start_thread(pthread_t& thread, ThreadMain main, void* argument)
   (void)pthread_attr_setstacksize(&attributes,
                                   std::max(kStack, 2 * static_cast<std::size_t>(std::max(least, 16'384L))));
   // Signals go to the service thread.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&thread, &attributes, main, argument);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = create_quiet_thread(thread, main, argument, {}, &attributes);
   pthread_attr_destroy(&attributes);
   return {error, std::system_category()};
 }

@@ -6,7 +6,7 @@
 namespace fiberd {
 
 std::optional<std::string_view> debug_setting(std::string_view name) noexcept {
-  const char* const value = std::getenv("FIBERDEBUG");  // NOLINT(concurrency-mt-unsafe): read only
+  const char* const value = std::getenv("FIBERDEBUG");
   for (std::string_view rest = value != nullptr ? value : ""; !rest.empty();) {
     const std::size_t comma = std::min(rest.find(','), rest.size());
     const std::string_view setting = rest.substr(0, comma);

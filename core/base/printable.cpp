@@ -23,6 +23,15 @@ std::string printable(std::string_view text, std::size_t most) {
   return text.size() > most ? out + "…" : out;
 }
 
+std::string quoted(std::string_view text, std::size_t most) {
+  std::string out = "\"";
+  for (const char c : printable(text, most)) {
+    if (c == '"') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
 std::string in_one_line(std::string_view text) {
   return escaped(text, [](unsigned char u) { return u >= 0x20 && u != 0x7f; });
 }

@@ -9,6 +9,8 @@ namespace fiberd {
 /// `text` with every byte but printable ASCII as \xNN, and the backslash too, so that nothing looks escaped that is
 /// not. At most `most` bytes of it; what was left out is told by "…" at its end.
 [[nodiscard]] std::string printable(std::string_view text, std::size_t most);
+/// The same between quotation marks, those inside escaped by a backslash.
+[[nodiscard]] std::string quoted(std::string_view text, std::size_t most);
 /// `text` in one line: control characters of ASCII as \xNN, and nothing else. For what an operator wrote.
 [[nodiscard]] std::string in_one_line(std::string_view text);
 

@@ -216,6 +216,7 @@ static Endpoint address_of(int fd, Call call) noexcept {
 }
 
 bool SocketStream::bytes_waiting() const noexcept { return sys::unread(fd_) > 0; }
+
 /// For dumps: whom a fiber waits for that hangs at a descriptor.
 static void describe_wait(const void* object, std::string& text) {
   const int fd = static_cast<const runtime::PollDescriptor*>(object)->fd();

@@ -89,7 +89,8 @@ constexpr MetricInfo kCatalogue[] = {
      runtime,
      {"kind"},
      "stalls",
-     "Fibers that held their Processor for 10 ms and more: computes, blocks (its thread: a system call, a lock), "
+     "Fibers that held their Processor for 10 ms and more (those that end within 11 to 16 ms may be missed): computes, "
+     "blocks (its thread: a system call, a lock), "
      "robbed "
      "(the machine gave the thread no CPU). The log names them with their stack."},
     {"fiberd_sched_stall_seconds",

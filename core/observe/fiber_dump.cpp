@@ -68,19 +68,9 @@ std::string_view state_of(const FiberView& f) {
   return f.state == FiberView::State::waiting ? runtime::to_string(f.reason) : runtime::to_string(f.state);
 }
 
-/// The fiber's name may come from a configuration: quotes and line ends in it end nothing.
-std::string quoted(std::string_view name) {
-  std::string text = "\"";
-  for (const char c : printable(name, kMostName)) {
-    if (c == '"') text += '\\';
-    text += c;
-  }
-  return text + "\"";
-}
-
 std::string describe(const FiberView& f, std::int64_t now, Symbols& symbols) {
   std::string text =
-      "fiber " + std::to_string(f.origin.id) + " " + quoted(f.origin.name) + " [" + std::string(state_of(f));
+      "fiber " + std::to_string(f.origin.id) + " " + quoted(f.origin.name, kMostName) + " [" + std::string(state_of(f));
   if (f.state == FiberView::State::waiting && f.parked_at != 0) text += ", " + age(now - f.parked_at);
   if (!f.until.is_never()) text += ", ends by itself in " + age(f.until.ns() - now);
   if (f.pinned) text += ", pinned";
@@ -230,7 +220,7 @@ Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink) {
     const auto& [key, known] = *entry;
     std::string text = std::to_string(known.count) + " @";
     for (const std::uintptr_t frame : key.frames) text += " " + hex(frame);
-    text += "\n# " + quoted(known.name) + (known.names ? " and others" : "") + " [" + std::string(key.state);
+    text += "\n# " + quoted(known.name, kMostName) + (known.names ? " and others" : "") + " [" + std::string(key.state);
     if (known.oldest != 0) text += ", the oldest " + age(now - known.oldest);
     text += "], spawned at " + std::string(key.file) + ":" + std::to_string(key.line) + "\n";
     for (const std::uintptr_t frame : key.frames) text += "#\t" + hex(frame) + "\t" + symbols(frame) + "\n";

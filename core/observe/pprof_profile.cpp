@@ -152,25 +152,15 @@ void PprofProfile::add(std::span<const std::uintptr_t> frames, std::span<const s
     label.add_int64(kKey, text(key));
     label.add_int64(kStr, text(value));
   }
-  ++samples_;
 }
 
-Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duration) const {
+Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duration) {
   std::string out;
-  // Texts of this call are numbered on, in a copy: a profile may be encoded again.
-  std::map<std::string, std::int64_t, std::less<>> texts = texts_;
-  const auto number_of = [&texts](std::string_view s) {
-    const auto at = texts.find(s);
-    if (at != texts.end()) return at->second;
-    const auto number = static_cast<std::int64_t>(texts.size());
-    texts.emplace(std::string(s), number);
-    return number;
-  };
   protozero::pbf_writer profile(out);
   for (const auto& [type, unit] : types_) {
     protozero::pbf_writer value(profile, kSampleType);
-    value.add_int64(kType, number_of(type));
-    value.add_int64(kUnit, number_of(unit));
+    value.add_int64(kType, text(type));
+    value.add_int64(kUnit, text(unit));
   }
   out += encoded_;
   const std::vector<Module> loaded = modules();
@@ -180,8 +170,8 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
     mapping.add_uint64(kMemoryStart, loaded[i].start);
     mapping.add_uint64(kMemoryLimit, loaded[i].limit);
     mapping.add_uint64(kFileOffset, loaded[i].offset);
-    mapping.add_int64(kFilename, number_of(loaded[i].file));
-    mapping.add_int64(kBuildId, number_of(loaded[i].build_id));
+    mapping.add_int64(kFilename, text(loaded[i].file));
+    mapping.add_int64(kBuildId, text(loaded[i].build_id));
     mapping.add_bool(kHasFunctions, true);
   }
   std::map<std::string, std::uint64_t> functions;
@@ -203,19 +193,19 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
   for (const auto& [name, id] : functions) {
     protozero::pbf_writer function(profile, kFunction);
     function.add_uint64(kFunctionId, id);
-    function.add_int64(kName, number_of(name));
-    function.add_int64(kSystemName, number_of(name));
+    function.add_int64(kName, text(name));
+    function.add_int64(kSystemName, text(name));
   }
   profile.add_int64(kTimeNanos, time);
   profile.add_int64(kDurationNanos, duration);
   {
     protozero::pbf_writer period(profile, kPeriodType);
-    period.add_int64(kType, number_of(types_.front().first));
-    period.add_int64(kUnit, number_of(types_.front().second));
+    period.add_int64(kType, text(types_.front().first));
+    period.add_int64(kUnit, text(types_.front().second));
   }
   profile.add_int64(kPeriod, 1);
-  std::vector<std::string_view> in_order(texts.size());
-  for (const auto& [s, number] : texts) in_order[static_cast<std::size_t>(number)] = s;
+  std::vector<std::string_view> in_order(texts_.size());
+  for (const auto& [s, number] : texts_) in_order[static_cast<std::size_t>(number)] = s;
   for (const std::string_view s : in_order) profile.add_string(kStringTable, s.data(), s.size());
   return gzip(out);
 }

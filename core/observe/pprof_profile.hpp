@@ -24,19 +24,17 @@ class PprofProfile {
   /// std::bad_alloc.
   void add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values,
            std::span<const std::pair<std::string_view, std::string_view>> labels);
-  [[nodiscard]] std::size_t samples() const noexcept { return samples_; }
 
   /// The whole file, gzip around it. `time`: Unix time in ns of the first sample; `duration` in ns, 0 for a moment's
   /// look. Blocks (symbols are looked up, /proc is read). Errors: zlib's lack of memory. Throws std::bad_alloc.
-  [[nodiscard]] Result<std::string> encode(std::int64_t time, std::int64_t duration) const;
+  [[nodiscard]] Result<std::string> encode(std::int64_t time, std::int64_t duration);
 
  private:
   std::uint64_t location_of(std::uintptr_t return_address);
   std::int64_t text(std::string_view s);
 
   ValueTypes types_;
-  std::string encoded_;  // samples
-  std::size_t samples_ = 0;
+  std::string encoded_;                                // samples
   std::map<std::uintptr_t, std::uint64_t> locations_;  // the address of the call: its number, from 1
   std::map<std::string, std::int64_t, std::less<>> texts_{{"", 0}};
 };

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/base/bug.hpp"
+#include "core/base/quiet_thread.hpp"
 
 namespace fiberd::runtime {
 
@@ -47,12 +48,7 @@ void BlockingPool::reap_ended(std::unique_lock<std::mutex>& held) noexcept {
 int BlockingPool::start_thread() noexcept {
   auto* const worker = new (std::nothrow) Worker(*this);
   if (worker == nullptr) return ENOMEM;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&worker->thread, nullptr, &BlockingPool::thread_main, worker);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = create_quiet_thread(worker->thread, &BlockingPool::thread_main, worker);
   if (error != 0) {
     delete worker;
     return error;

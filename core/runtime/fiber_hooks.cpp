@@ -60,9 +60,7 @@ static std::string describe_where_a_bug_is() noexcept {
   const Fiber* const f = current_fiber();
   if (f == nullptr) return {};
   try {
-    const FiberOrigin origin = f->origin.get();
-    std::string text = "; fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" spawned at " +
-                       origin.where.file_name() + ":" + std::to_string(origin.where.line());
+    std::string text = "; " + describe_origin(f->origin.get());
     std::array<std::uintptr_t, 32> frames{};
     const std::size_t n = fiber::capture_backtrace(frames);
     for (std::size_t i = 0; i < n; ++i) text += "\n    " + fiber::symbolize(frames[i]);

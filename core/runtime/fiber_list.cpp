@@ -1,16 +1,13 @@
 // How a dump sees fibers that go on meanwhile.
 //
-//  waiting   The scan bit of its status word (status_word.hpp) holds the fiber still: whoever wakes it leaves its
-//  queueing
-//            to us. What we read in that time, a microsecond, is consistent, and what it waits for lives, since the
-//            wait has not returned. The caller sees a copy, after the bit is gone; so it may wait, for the network
-//            above all.
-//  runnable  Nothing holds it. Its origin is read by OriginCell's rule, and no more is told: where it stands would have
-//  to
-//            be read from a stack that may begin to run at any moment.
-//  running   Only the thread that runs it can look without stopping it: each machine is sent a signal, whose handler
-//            writes down the fiber and its frames, by frame pointers inside of the bounds of its stack. Who is in a
-//            system call is interrupted (SA_RESTART), who has no CPU answers late and is shown without frames.
+//  - A waiting one is held still by the scan bit of its status word (status_word.hpp): whoever wakes it leaves its
+//    queueing to us. What we read in that time, a microsecond, is consistent, and what it waits for lives, since the
+//    wait has not returned. The caller sees a copy, after the bit is gone; so it may wait, for the network above all.
+//  - Nothing holds a runnable one. Its origin is read by OriginCell's rule, and no more is told: where it stands would
+//    have to be read from a stack that may begin to run at any moment.
+//  - Only the thread that runs a fiber can look at it without stopping it: each machine is sent a signal, whose handler
+//    writes down the fiber and its frames, by frame pointers inside of the bounds of its stack. Who is in a system call
+//    is interrupted (SA_RESTART), who has no CPU answers late and is shown without frames.
 //
 // SIGURG for the reason that Go has it: programs that get one for another purpose (out-of-band data) must cope with
 // spurious ones anyway, and by default it is ignored.
@@ -33,7 +30,6 @@
 #include "core/base/clock.hpp"
 #include "core/base/cpu_relax.hpp"
 #include "core/base/defer.hpp"
-#include "core/base/printable.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -317,16 +313,6 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
 bool Scheduler::find_origin(std::uint32_t index, FiberOrigin& origin) const noexcept {
   return index != 0 && index < table_.size() && table_.at(index).status.state() != State::idle &&
          table_.at(index).origin.read(origin);
-}
-
-std::string describe_origin(const FiberOrigin& origin) {
-  std::string name;
-  for (const char c : printable(origin.name, 128)) {
-    if (c == '"') name += '\\';
-    name += c;
-  }
-  return "fiber " + std::to_string(origin.id) + " \"" + name + "\" spawned at " + origin.where.file_name() + ":" +
-         std::to_string(origin.where.line());
 }
 
 std::string describe_fiber(std::uint32_t index) {

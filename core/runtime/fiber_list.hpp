@@ -49,8 +49,6 @@ struct FiberView {
 /// visited. What it throws comes through.
 std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit);
 
-/// "fiber 7 \"reader\" spawned at main.cpp:12"; a name's quotes and control characters are escaped.
-[[nodiscard]] std::string describe_origin(const FiberOrigin& origin);
 /// "fiber 7 \"reader\" spawned at main.cpp:12" of the fiber that has this index now; "a fiber that has ended" if none.
 [[nodiscard]] std::string describe_fiber(std::uint32_t index);
 

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -25,6 +26,10 @@ struct FiberOrigin {
   std::string_view name;
   SourceLocation where;
 };
+
+/// "fiber 7 \"reader\" spawned at main.cpp:12"; a name's quotes and control characters are escaped. Throws
+/// std::bad_alloc.
+[[nodiscard]] std::string describe_origin(const FiberOrigin& origin);
 
 class OriginCell {
  public:

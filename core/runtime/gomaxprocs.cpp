@@ -111,7 +111,7 @@ CpuLimits detect_gomaxprocs(const CpuSources& sources) {
 
 CpuLimits detect_gomaxprocs(unsigned configured) {
   CpuSources sources;
-  sources.environment = std::getenv("GOMAXPROCS");  // NOLINT: read only
+  sources.environment = std::getenv("GOMAXPROCS");
   sources.configured = configured;
   return detect_gomaxprocs(sources);
 }

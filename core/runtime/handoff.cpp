@@ -15,6 +15,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
+#include "core/base/quiet_thread.hpp"
 #include "core/metric/shard.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -73,14 +74,9 @@ Machine* Scheduler::idle_machine() noexcept {
   m->place = machines_.size();
   m->stand_in.random = Random(options_.random_seed - machines_.size() - 1);
   m->stand_in.retired.store(true, std::memory_order_relaxed);
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
   // Faults stay deliverable: the overflow report needs them. So does what asks for a look (fiber_list.cpp).
-  for (const int kept : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGURG}) sigdelset(&all, kept);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&m->thread, nullptr, &Scheduler::machine_main, m);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = create_quiet_thread(m->thread, &Scheduler::machine_main, m,
+                                        {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGURG});
   if (error != 0) {
     system_limit_ = static_cast<unsigned>(machines_.size());
     thread_error_ = error;

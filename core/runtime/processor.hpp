@@ -129,6 +129,7 @@ struct Slot {
   std::int64_t cpu_at = 0;
   std::int64_t cpu = 0;
   std::int64_t judged = 0;
+  std::int64_t robbed = 0;
   const Processor* section_of = nullptr;
   std::uint64_t seen_section = 0;
   std::int64_t section_since = 0;

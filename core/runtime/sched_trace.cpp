@@ -13,6 +13,7 @@
 #include "core/base/debug_setting.hpp"
 #include "core/base/log.hpp"
 #include "core/base/printable.hpp"
+#include "core/base/quiet_thread.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -139,7 +140,7 @@ struct SchedTrace::State {
   }
 };
 
-SchedTrace::SchedTrace() : state_(std::make_shared<State>()) {}
+SchedTrace::SchedTrace() : state_(std::make_unique<State>()) {}
 
 SchedTrace::~SchedTrace() {
   {
@@ -156,12 +157,7 @@ Result<void> SchedTrace::set(std::chrono::milliseconds period, bool detail) {
     return fail(std::errc::invalid_argument);
   const std::scoped_lock lock(state_->mutex);
   if (period.count() != 0 && !state_->started) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&state_->thread, nullptr, &State::main, state_.get());
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const int error = create_quiet_thread(state_->thread, &State::main, state_.get());
     if (error != 0) return fail(std::error_code(error, std::system_category()));
     state_->started = true;
   }

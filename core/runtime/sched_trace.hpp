@@ -34,7 +34,7 @@ class SchedTrace {
 
  private:
   struct State;
-  const std::shared_ptr<State> state_;
+  const std::unique_ptr<State> state_;
 };
 
 /// What FIBERDEBUG asks for; period 0: nothing.

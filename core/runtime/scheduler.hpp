@@ -121,7 +121,7 @@ class Scheduler {
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
 
-  /// What one machine's thread runs now; false: it runs none, or has not answered within 2 ms. Not on a fiber.
+  // ---- fiber_list.cpp
   struct RunningFiber {
     std::uint32_t index = 0;
     FiberOrigin origin{};
@@ -129,15 +129,15 @@ class Scheduler {
     std::size_t in_use = 0;
     std::array<std::uintptr_t, FiberView::kFrames> frames{};
   };
+  /// What one machine's thread runs now; false: it runs none, or has not answered within 2 ms. Not on a fiber.
   [[nodiscard]] bool look_at_thread(pid_t thread, RunningFiber& running) noexcept;
 
-  // ---- sched_trace.cpp
-  [[nodiscard]] std::string describe(std::int64_t since, bool detail);
-
-  // ---- fiber_list.cpp
   /// False: no fiber has that index now.
   [[nodiscard]] bool find_origin(std::uint32_t index, FiberOrigin& origin) const noexcept;
   std::size_t for_each_fiber(const std::function<bool(const FiberView&)>& visit);
+
+  // ---- sched_trace.cpp
+  [[nodiscard]] std::string describe(std::int64_t since, bool detail);
 
   // ---- deadlock.cpp
   /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an

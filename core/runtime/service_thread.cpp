@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/base/log.hpp"
+#include "core/base/quiet_thread.hpp"
 
 namespace fiberd::runtime {
 
@@ -67,12 +68,7 @@ void* ServiceThread::Impl::thread_main(void* impl) {
 Result<void> ServiceThread::start() noexcept {
   const std::lock_guard held(impl_->mutex);
   if (impl_->started) return {};
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&impl_->thread, nullptr, &Impl::thread_main, impl_.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = create_quiet_thread(impl_->thread, &Impl::thread_main, impl_.get());
   if (error != 0) return fail_errno(-error);
   impl_->started = true;
   return {};

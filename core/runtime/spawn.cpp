@@ -210,9 +210,8 @@ std::uint64_t Scheduler::live_fibers() const noexcept {
 
 static void log_panic(const FiberOrigin& f, const Recovered& thrown) noexcept {
   try {
-    const std::string line = "fiber " + std::to_string(f.id) + " \"" + std::string(f.name) + "\" spawned at " +
-                             f.where.file_name() + ":" + std::to_string(f.where.line()) +
-                             " ended by an exception: " + thrown.what() + "; thrown at:" + thrown.trace();
+    const std::string line =
+        describe_origin(f) + " ended by an exception: " + thrown.what() + "; thrown at:" + thrown.trace();
     log(LogLevel::error, line);
   } catch (...) {
     log(LogLevel::error, "a fiber ended by an exception, and memory to describe it is out");

@@ -55,14 +55,22 @@ void StallWatch::look(Slot& slot, Processor& p, std::int64_t now) noexcept {
     slot.cpu = cpu_of(thread);
     return;
   }
+  // The whole time of it, for a slice of the kernel's is some milliseconds: in less it would look like all there was.
+  if (now - slot.cpu_at < kStall) return;
   const std::int64_t held = now - slot.seen_since;
-  if (held < kStall || now == slot.cpu_at) return;
-  slot.judged = slot.seen_since;
   const std::int64_t cpu = cpu_of(thread);
   if (cpu < 0 || slot.cpu < 0) return;
   const Kind kind = judge(thread, cpu - slot.cpu, now - slot.cpu_at);
+  if (kind == Kind::robbed) {
+    // Counted once, and judged again: it may compute as soon as it is let.
+    if (slot.robbed != slot.seen_since) count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
+    slot.robbed = slot.seen_since;
+    slot.cpu_at = now;
+    slot.cpu = cpu;
+    return;
+  }
+  slot.judged = slot.seen_since;
   count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
-  if (kind == Kind::robbed) return;
   const bool pinned = p.pin.pinned();
   p.stalled_since.store(slot.seen_since, std::memory_order_seq_cst);
   // It may have gone on before the store, and its machine have said that nothing was to be ended.

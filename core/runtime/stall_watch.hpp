@@ -6,7 +6,7 @@
 // has blocked its thread (a read(2), a std::mutex whose holder has no CPU), or the machine gave the thread no CPU,
 // which is nobody's fault here. The thread's own clock tells the first one: it went on for half of the time at least.
 // Else the kernel says whether the thread sleeps; one that would run and may not was robbed, and is counted apart and
-// not blamed.
+// not blamed, until it has had its time. A stall is seen 11 to 16 ms after it began: sysmon looks each 1 to 5 ms.
 //
 // A stall is over when the Processor goes on, or, where it was replaced, when its machine comes back into the runtime;
 // only then its length is known and counted.

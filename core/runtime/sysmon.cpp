@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/base/quiet_thread.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -41,12 +42,7 @@ void* Sysmon::main(void* sysmon) noexcept {
 }
 
 std::error_code Sysmon::start() noexcept {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const int error = pthread_create(&thread_, nullptr, &Sysmon::main, this);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = create_quiet_thread(thread_, &Sysmon::main, this);
   if (error != 0) return {error, std::system_category()};
   started_ = true;
   return {};

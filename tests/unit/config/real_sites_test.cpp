@@ -176,6 +176,10 @@ TEST_CASE("variables of the environment", "[config][environment]") {
   const std::string all = expand("${FIBERD_TEST_NOT} ${FIBERD_TEST_NOR}${FIBERD_TEST_NOT} ${FIBERD_TEST_A-x}");
   CHECK(all.find("no FIBERD_TEST_NOT;") == all.rfind("no FIBERD_TEST_NOT;"));
   CHECK(all.find("; also, the environment has no FIBERD_TEST_NOR;") != std::string::npos);
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "${FIBERD_TEST_NO" + std::to_string(i) + "}";
+  CHECK(expand(many).ends_with("; and more"));
+  CHECK(expand(many).size() < 1500);
   CHECK(all.find("; also, \"${FIBERD_TEST_A-x}\" is no variable") != std::string::npos);
   CHECK(expand("${FIBERD_TEST_A").find("without its }") != std::string::npos);
   CHECK(expand("${FIBERD_TEST_A-x}").find("write ${FIBERD_TEST_A} or") != std::string::npos);

@@ -1,6 +1,6 @@
 // Who holds a Processor is counted, named with its stack, and blamed for what it does; a healthy load is not.
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -109,6 +109,41 @@ TEST_CASE("a fiber that blocks its thread is told from one that computes", "[sta
   CHECK(comes([] { return test::KeptLog::holds("it blocks its thread"); }));
   ::close(pipe[0]);
   ::close(pipe[1]);
+}
+
+TEST_CASE("a fiber whose thread gets no CPU is counted apart, and not blamed", "[stall_watch]") {
+  const test::KeptLog log;
+  // All on one CPU: a thread that computes, and below it, in the class of those who get what nobody wants, the fiber's.
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  REQUIRE(sched_getaffinity(0, sizeof mine, &mine) == 0);
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &mine)) ++cpu;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  const auto rt = test::start_runtime(1);
+  std::atomic<bool> over{false};
+  std::atomic<bool> running{false};
+  std::atomic<bool> settled{false};
+  std::thread robber([&] {
+    settled = sched_setaffinity(0, sizeof one, &one) == 0;
+    running = true;
+    while (!over) asm volatile("");
+  });
+  CHECK(comes([&] { return running.load(); }));
+  REQUIRE(rt->spawn("robbed", [&] {
+    const Pin pin;
+    const sched_param none{};
+    settled = settled && sched_setscheduler(0, SCHED_IDLE, &none) == 0 && sched_setaffinity(0, sizeof one, &one) == 0;
+    compute_until(over);
+  }));
+  CHECK(comes([&] { return rt->read_mem_stats().stalls_robbed >= 1; }));
+  CHECK(settled);
+  CHECK(rt->read_mem_stats().stalls_computing == 0);
+  CHECK_FALSE(test::KeptLog::holds("\"robbed\""));
+  over = true;
+  robber.join();
 }
 
 TEST_CASE("a pinned fiber is told, and not replaced", "[stall_watch]") {
