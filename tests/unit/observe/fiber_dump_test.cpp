@@ -78,23 +78,25 @@ struct Cast {
                              const std::scoped_lock lock(mutex);
                              (void)release.receive();
                            }).has_value();
-    spawned = spawned && rt->spawn(runtime::FiberName::intern("wa\"its\nfor it"), [this] {
-                             const std::scoped_lock lock(mutex);
-                           }).has_value();
     REQUIRE(spawned);
-    bool all_wait = false;
+    REQUIRE(comes_to_wait(5));  // the holder, too: who waits for it comes behind it
+    REQUIRE(rt->spawn(runtime::FiberName::intern("wa\"its\nfor it"), [this] { const std::scoped_lock lock(mutex); }));
+    REQUIRE(comes_to_wait(6));
+  }
+  bool comes_to_wait(int fibers) const {
+    bool all = false;
     rt->run([&] {
-      for (int i = 0; i < 1'000'000 && !all_wait; ++i) {
+      for (int i = 0; i < 1'000'000 && !all; ++i) {
         int waiting = 0;
         (void)runtime::for_each_fiber([&](const runtime::FiberView& f) {
           waiting += f.state == runtime::FiberView::State::waiting ? 1 : 0;
           return true;
         });
-        all_wait = waiting == 6;
+        all = waiting == fibers;
         runtime::yield();
       }
     });
-    REQUIRE(all_wait);
+    return all;
   }
   ~Cast() {
     rt->run([this] {
