@@ -11,82 +11,20 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/printable.hpp"
-#include "core/fiber/backtrace.hpp"
 #include "core/observe/pprof_profile.hpp"
+#include "core/runtime/fiber_text.hpp"
 
 namespace fiberd::observe {
 
 namespace {
 
 using runtime::FiberView;
+using runtime::site_of;
+using runtime::state_of;
+using runtime::Symbols;
 using runtime::WaitReason;
 
-constexpr std::size_t kMostName = 128;
 constexpr std::size_t kMostGroups = 10'000;
-
-/// Names of code addresses. A program has few places where fibers wait, so each is looked up once.
-class Symbols {
- public:
-  const std::string& operator()(std::uintptr_t address) {
-    static constexpr std::size_t kMost = 16'384;
-    if (names_.size() >= kMost) names_.clear();
-    std::string& name = names_[address];
-    if (name.empty()) name = fiber::symbolize(address);
-    return name;
-  }
-
- private:
-  std::unordered_map<std::uintptr_t, std::string> names_;
-};
-
-std::string hex(std::uintptr_t value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "0x%zx", static_cast<std::size_t>(value));
-  return text;
-}
-
-/// As people say it: 12 ms, 3.2 s, 12 min, 5 h.
-std::string age(std::int64_t ns) {
-  char text[32];
-  if (ns < 0) ns = 0;
-  if (ns < 1'000'000'000)
-    std::snprintf(text, sizeof text, "%lld ms", static_cast<long long>(ns / 1'000'000));
-  else if (ns < 60'000'000'000)
-    std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(ns) / 1e9);
-  else if (ns < 7'200'000'000'000)
-    std::snprintf(text, sizeof text, "%lld min", static_cast<long long>(ns / 60'000'000'000));
-  else
-    std::snprintf(text, sizeof text, "%lld h", static_cast<long long>(ns / 3'600'000'000'000));
-  return text;
-}
-
-std::string site_of(const FiberView& f) {
-  return std::string(f.origin.where.file_name()) + ":" + std::to_string(f.origin.where.line());
-}
-
-std::string_view state_of(const FiberView& f) {
-  return f.state == FiberView::State::waiting ? runtime::to_string(f.reason) : runtime::to_string(f.state);
-}
-
-std::string describe(const FiberView& f, std::int64_t now, Symbols& symbols) {
-  std::string text =
-      "fiber " + std::to_string(f.origin.id) + " " + quoted(f.origin.name, kMostName) + " [" + std::string(state_of(f));
-  if (f.state == FiberView::State::waiting && f.parked_at != 0) text += ", " + age(now - f.parked_at);
-  if (!f.until.is_never()) text += ", ends by itself in " + age(f.until.ns() - now);
-  if (f.pinned) text += ", pinned";
-  if (f.has_thread) text += ", with a thread of its own";
-  text += "]:\n";
-  if (f.waits_for != nullptr) {
-    text += "  waits for " + hex(reinterpret_cast<std::uintptr_t>(f.waits_for));
-    if (!f.waits_for_text.empty()) text += ", " + in_one_line(f.waits_for_text);
-    text += "\n";
-  }
-  if (f.stack_in_use != 0)
-    text += "  stack: " + std::to_string(f.stack_in_use) +
-            (f.stack_size != 0 ? " of " + std::to_string(f.stack_size) : std::string()) + " bytes\n";
-  for (const std::uintptr_t frame : f.frames()) text += "    " + symbols(frame) + "\n";
-  return text + "  spawned at " + site_of(f) + "\n\n";
-}
 
 /// Keeps an error of the sink while fibers are visited.
 class Pieces {
@@ -117,7 +55,7 @@ std::optional<std::string> why_no_state(std::string_view state) {
     if (state == name) return std::nullopt;
     all += ", " + std::string(name);
   }
-  return "\"" + printable(state, kMostName) + "\" is no state of a fiber; there are " + all;
+  return "\"" + printable(state, runtime::kMostName) + "\" is no state of a fiber; there are " + all;
 }
 
 bool FiberFilter::matches(const FiberView& f, std::int64_t now) const {
@@ -142,7 +80,7 @@ Result<void> dump_fibers(const FiberFilter& filter, const TextSink& sink, std::s
       return true;
     }
     ++told;
-    return write(describe(f, now, symbols));
+    return write(runtime::describe(f, now, symbols));
   });
   std::string last = std::to_string(told) + " of " + std::to_string(all) + " fibers\n";
   if (more != 0) last = "and " + std::to_string(more) + " more; " + last;
@@ -219,11 +157,13 @@ Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink) {
   for (const auto* const entry : sorted) {
     const auto& [key, known] = *entry;
     std::string text = std::to_string(known.count) + " @";
-    for (const std::uintptr_t frame : key.frames) text += " " + hex(frame);
-    text += "\n# " + quoted(known.name, kMostName) + (known.names ? " and others" : "") + " [" + std::string(key.state);
-    if (known.oldest != 0) text += ", the oldest " + age(now - known.oldest);
+    for (const std::uintptr_t frame : key.frames) text += " " + runtime::hex_text(frame);
+    text += "\n# " + quoted(known.name, runtime::kMostName) + (known.names ? " and others" : "") + " [" +
+            std::string(key.state);
+    if (known.oldest != 0) text += ", the oldest " + runtime::age_text(now - known.oldest);
     text += "], spawned at " + std::string(key.file) + ":" + std::to_string(key.line) + "\n";
-    for (const std::uintptr_t frame : key.frames) text += "#\t" + hex(frame) + "\t" + symbols(frame) + "\n";
+    for (const std::uintptr_t frame : key.frames)
+      text += "#\t" + runtime::hex_text(frame) + "\t" + symbols(frame) + "\n";
     if (!write(text + "\n")) break;
   }
   if (others != 0) (void)write("# and " + std::to_string(others) + " with further stacks\n");

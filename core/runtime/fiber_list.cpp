@@ -137,6 +137,7 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
   if (self != 0) {
     RunningFiber me;
     me.index = self;
+    me.thread = own->tid.load(std::memory_order_relaxed);
     me.origin = own->current->origin.get();
     me.depth = fiber::capture_backtrace(me.frames);
     me.in_use = fiber::current_stack_bounds().top - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
@@ -175,7 +176,8 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     if (look.answered.load(std::memory_order_acquire) != question || look.fiber_index == 0) continue;
     if (look.fiber_index == self) continue;
     if (running.size() == running.capacity()) break;
-    running.push_back({look.fiber_index, look.origin, look.depth, look.in_use, look.frames});
+    running.push_back(
+        {look.fiber_index, m->tid.load(std::memory_order_relaxed), look.origin, look.depth, look.in_use, look.frames});
   }
 }
 
@@ -207,7 +209,7 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
     if (with_machine([&](const Machine& m) {
           const RunningLook& look = m.look;
           if (look.answered.load(std::memory_order_acquire) != question) return false;
-          running = {look.fiber_index, look.origin, look.depth, look.in_use, look.frames};
+          running = {look.fiber_index, thread, look.origin, look.depth, look.in_use, look.frames};
           return true;
         }))
       return running.index != 0;
@@ -263,6 +265,7 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     view.parked_at = 0;
     view.until = Deadline::never();
     view.pinned = view.has_thread = false;
+    view.thread = 0;
     view.stack_size = view.stack_in_use = 0;
     view.stack_class = fiber::StackClass::normal;
     view.index = index;
@@ -272,6 +275,7 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     reset(r.index);
     view.origin = r.origin;
     view.state = FiberView::State::running;
+    view.thread = r.thread;
     view.stack_in_use = r.in_use;
     view.depth = r.depth;
     std::copy_n(r.frames.begin(), r.depth, view.stack.begin());

@@ -1,6 +1,8 @@
 #pragma once
 // Every fiber that there is, for people: Go's goroutine dump (runtime.Stack(all), pprof's goroutine profile). How it
 // looks at fibers that go on meanwhile: fiber_list.cpp.
+#include <sys/types.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +32,7 @@ struct FiberView {
   Deadline until{};                 ///< when the wait ends by itself
   bool pinned = false;
   bool has_thread = false;       ///< by a LockThread
+  pid_t thread = 0;              ///< of a running one: whose number the system gave it; 0: unknown
   std::size_t stack_size = 0;    ///< bytes; 0: it has none now
   std::size_t stack_in_use = 0;  ///< of them
   fiber::StackClass stack_class = fiber::StackClass::normal;

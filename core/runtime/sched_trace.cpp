@@ -6,6 +6,7 @@
 #include <charconv>
 #include <condition_variable>
 #include <cstdio>
+#include <map>
 #include <mutex>
 #include <vector>
 
@@ -20,6 +21,7 @@
 namespace fiberd::runtime {
 
 static constexpr std::size_t kMostFibers = 1000;
+static constexpr std::size_t kMostMachines = 1000;
 
 static std::string_view to_string(Processor::Phase phase) noexcept {
   switch (phase) {
@@ -38,9 +40,11 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
   std::string queues;
   std::string lines;
   std::string fibers;
+  std::map<pid_t, std::uint64_t> on_thread;  // which fiber
   if (detail) {
     std::size_t told = 0;
-    std::size_t all = for_each_fiber([&](const FiberView& f) {
+    const std::size_t all = for_each_fiber([&](const FiberView& f) {
+      if (f.thread != 0) on_thread[f.thread] = f.origin.id;
       if (told++ >= kMostFibers) return true;
       fibers += "\n  G" + number(f.origin.id) + ": status=" + std::string(runtime::to_string(f.state));
       if (f.state == FiberView::State::waiting) fibers += "(" + std::string(runtime::to_string(f.reason)) + ")";
@@ -54,15 +58,31 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
     std::uint64_t tick = 0, switches = 0, queued = 0, pinned = 0, timers = 0;
     std::int64_t descriptors = 0;
     bool there = false;
+    pid_t thread = 0;
+  };
+  struct MachineRow {
+    std::size_t number = 0;
+    pid_t thread = 0;
+    bool spare = false;
+    std::uint32_t lodger = 0;
   };
   unsigned machines = 0;
   unsigned spare = 0;
+  std::vector<MachineRow> threads;
   // Numbers under the lock, texts behind it.
   std::vector<Row> rows(std::min(gomaxprocs(), slot_count_.load(std::memory_order_acquire)));
+  if (detail) threads.reserve(kMostMachines);
   {
     const LockGuard guard(structure_lock_);
     machines = static_cast<unsigned>(machines_.size());
     spare = spare_count_;
+    for (const auto& m : machines_) {
+      if (threads.size() == threads.capacity()) break;
+      threads.push_back(
+          {m->place, m->tid.load(std::memory_order_relaxed), false, m->lodger != nullptr ? m->lodger->index : 0});
+    }
+    for (const Machine* m = spare_machines_; m != nullptr; m = m->next)
+      if (m->place < threads.size()) threads[m->place].spare = true;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Slot& slot = *slots_[i];
       const Processor* const p = slot.processor.load(std::memory_order_acquire);
@@ -74,7 +94,10 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
                  slot.pinned_count.load(std::memory_order_relaxed),
                  slot.poller.timers.size(),
                  slot.poller.descriptors.load(std::memory_order_relaxed),
-                 true};
+                 true,
+                 p->phase.load(std::memory_order_relaxed) == Processor::Phase::free
+                     ? 0
+                     : p->thread.load(std::memory_order_relaxed)};
     }
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -85,6 +108,18 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
              " switches=" + number(r.switches) + " runqsize=" + number(r.queued) + " pinned=" + number(r.pinned) +
              " timerslen=" + number(r.timers) + " descriptors=" + std::to_string(r.descriptors);
   }
+  for (const MachineRow& m : threads) {
+    const auto has = std::find_if(rows.begin(), rows.end(), [&m](const Row& r) { return r.thread == m.thread; });
+    const bool idle = m.spare || m.thread == 0;
+    const auto fiber = on_thread.find(m.thread);
+    FiberOrigin lodger;
+    const bool locked = m.lodger != 0 && find_origin(m.lodger, lodger);
+    lines += "\n  M" + number(m.number) + ": thread=" + std::to_string(m.thread) +
+             " p=" + (idle || has == rows.end() ? "nil" : number(static_cast<std::uint64_t>(has - rows.begin()))) +
+             " curg=" + (fiber == on_thread.end() ? "nil" : number(fiber->second)) +
+             " idle=" + (idle ? "true" : "false") + " lockedg=" + (locked ? number(lodger.id) : "nil");
+  }
+  if (detail && machines > threads.size()) lines += "\n  and " + number(machines - threads.size()) + " more threads";
   std::string text =
       "SCHED " + number(static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - since, 0)) / 1'000'000);
   text += "ms: gomaxprocs=" + number(stats.gomaxprocs) + " idleprocs=" + number(stats.processors_idle) +

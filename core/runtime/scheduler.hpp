@@ -124,6 +124,7 @@ class Scheduler {
   // ---- fiber_list.cpp
   struct RunningFiber {
     std::uint32_t index = 0;
+    pid_t thread = 0;
     FiberOrigin origin{};
     std::size_t depth = 0;
     std::size_t in_use = 0;

@@ -1,4 +1,6 @@
 // SchedTrace: Go's line, once and again and again.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <mutex>
@@ -8,6 +10,8 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
+#include "core/runtime/lock_thread.hpp"
+#include "core/runtime/recover.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/sched_trace.hpp"
 #include "tests/support/kept_log.hpp"
@@ -38,6 +42,15 @@ TEST_CASE("the scheduler in a line, as Go tells it, and in detail", "[sched_trac
     CHECK(detail.find("\n  P1: status=") != std::string::npos);
     CHECK(detail.find(" runqsize=") != std::string::npos);
     CHECK(std::regex_search(detail, std::regex("\n  G[0-9]+: status=running name=run pinned=false")));
+    // This fiber's thread has a Processor and says whom it runs.
+    CHECK(std::regex_search(detail, std::regex("\n  M[0-9]+: thread=" + std::to_string(gettid()) + " p=[01] curg=" +
+                                               std::to_string(current_origin().id) + " idle=false lockedg=nil")));
+  });
+  rt->run([] {
+    const LockThread lock;
+    const std::string detail = describe_scheduler(0, true);
+    INFO(detail);
+    CHECK(detail.find(" lockedg=" + std::to_string(current_origin().id)) != std::string::npos);
   });
 }
 
