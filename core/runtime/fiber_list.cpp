@@ -67,6 +67,8 @@ static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
   // Between two fibers `current` may be the next one, and the stack still the other's: then no frame is inside.
   if (const Fiber* const f = m.current; f != nullptr && m.scheduler != nullptr) {
     look.fiber_index = f->index;
+    look.pinned = f->pins != 0;
+    look.has_thread = f->machine != nullptr;
     look.origin = f->origin.get();  // it cannot end while we are here
     const fiber::Stack* const stack = f->stack.load(std::memory_order_relaxed);
     const fiber::StackPool* const pool = stack != nullptr ? m.scheduler->stack_pool(stack->stack_class) : nullptr;
@@ -138,6 +140,8 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     RunningFiber me;
     me.index = self;
     me.thread = own->tid.load(std::memory_order_relaxed);
+    me.pinned = own->current->pins != 0;
+    me.has_thread = own->current->machine != nullptr;
     me.origin = own->current->origin.get();
     me.depth = fiber::capture_backtrace(me.frames);
     me.in_use = fiber::current_stack_bounds().top - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
@@ -176,8 +180,8 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     if (look.answered.load(std::memory_order_acquire) != question || look.fiber_index == 0) continue;
     if (look.fiber_index == self) continue;
     if (running.size() == running.capacity()) break;
-    running.push_back(
-        {look.fiber_index, m->tid.load(std::memory_order_relaxed), look.origin, look.depth, look.in_use, look.frames});
+    running.push_back({look.fiber_index, m->tid.load(std::memory_order_relaxed), look.pinned, look.has_thread,
+                       look.origin, look.depth, look.in_use, look.frames});
   }
 }
 
@@ -209,7 +213,8 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
     if (with_machine([&](const Machine& m) {
           const RunningLook& look = m.look;
           if (look.answered.load(std::memory_order_acquire) != question) return false;
-          running = {look.fiber_index, thread, look.origin, look.depth, look.in_use, look.frames};
+          running = {look.fiber_index, thread,     look.pinned, look.has_thread,
+                     look.origin,      look.depth, look.in_use, look.frames};
           return true;
         }))
       return running.index != 0;
@@ -276,6 +281,8 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     view.origin = r.origin;
     view.state = FiberView::State::running;
     view.thread = r.thread;
+    view.pinned = r.pinned;
+    view.has_thread = r.has_thread;
     view.stack_in_use = r.in_use;
     view.depth = r.depth;
     std::copy_n(r.frames.begin(), r.depth, view.stack.begin());

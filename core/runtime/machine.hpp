@@ -32,6 +32,8 @@ struct RunningLook {
   std::atomic<std::uint32_t> asked{0};
   std::atomic<std::uint32_t> answered{0};  ///< the last question; what follows belongs to it
   std::uint32_t fiber_index = 0;           ///< 0: it ran none
+  bool pinned = false;
+  bool has_thread = false;
   FiberOrigin origin{};
   std::size_t depth = 0;
   std::size_t in_use = 0;  ///< bytes of the stack

@@ -125,6 +125,8 @@ class Scheduler {
   struct RunningFiber {
     std::uint32_t index = 0;
     pid_t thread = 0;
+    bool pinned = false;
+    bool has_thread = false;
     FiberOrigin origin{};
     std::size_t depth = 0;
     std::size_t in_use = 0;
