@@ -4,11 +4,14 @@
   turns    1,000 fibers that compute 50 µs and yield, on one Processor and on two
   timers   sleeps of 1 ms beside eight fibers that compute 600 µs and yield, on one Processor
   health   answers of /healthz while a handler computes for three seconds, on two Processors
+  held     p99 of requests while one of two Processors computes for two seconds and another fiber blocks in read(2)
   pinned   a fiber's share of the turns beside two pinned ones that yield to each other, on one Processor
 
   tests/bench/fairness/fairness.py --bin build/release/tests/bench [--rounds 5] [--seconds 6]
 """
 import argparse
+import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -24,7 +27,8 @@ from harness import free_port, wait_port  # noqa: E402
 
 CONFIG = """runtime: {{gomaxprocs: 2}}
 admin: {{address: "127.0.0.1:{admin}"}}
-listeners: [{{name: web, address: "127.0.0.1:{web}", http: {{routes: [{{path: /computes, handler: computes}}]}}}}]
+listeners: [{{name: web, address: "127.0.0.1:{web}", http: {{routes: [{{path: /, handler: greets}}, {{path: /computes, handler: computes}},
+  {{path: /holds, handler: holds}}, {{path: /reads, handler: reads}}]}}}}]
 """
 
 
@@ -35,31 +39,67 @@ def run(binary, *arguments):
 
 def health(program):
     """(answers of 200, other answers, the longest in ms) while one request computes."""
+    with fiberd_server(program) as ports:
+        ask = lambda name, path: urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}{path}", timeout=10).status
+        computing = threading.Thread(target=ask, args=("web", "/computes"))
+        computing.start()
+        good, bad, longest = 0, 0, 0.0
+        while computing.is_alive():
+            begin = time.monotonic()
+            try:
+                ask("admin", "/healthz")
+                good += 1
+            except (urllib.error.URLError, OSError):
+                bad += 1
+            longest = max(longest, 1000 * (time.monotonic() - begin))
+            time.sleep(0.02)
+        return good, bad, longest
+
+
+@contextlib.contextmanager
+def fiberd_server(program):
     ports = {"admin": free_port(), "web": free_port()}
     with tempfile.TemporaryDirectory() as directory:
         config = os.path.join(directory, "fiberd.yaml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(CONFIG.format(**ports))
-        daemon = subprocess.Popen([program, "run", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_port(ports["admin"], daemon)
-            ask = lambda name, path: urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}{path}", timeout=10).status
-            computing = threading.Thread(target=ask, args=("web", "/computes"))
-            computing.start()
-            good, bad, longest = 0, 0, 0.0
-            while computing.is_alive():
-                begin = time.monotonic()
-                try:
-                    ask("admin", "/healthz")
-                    good += 1
-                except (urllib.error.URLError, OSError):
-                    bad += 1
-                longest = max(longest, 1000 * (time.monotonic() - begin))
-                time.sleep(0.02)
-            return good, bad, longest
-        finally:
-            daemon.terminate()
-            daemon.wait(10)
+        with server([program, "run", "-c", config], ports["web"]):
+            yield ports
+
+
+@contextlib.contextmanager
+def go_server(program):
+    port = free_port()
+    with server([program, "serve", "2", str(port)], port):
+        yield port
+
+
+@contextlib.contextmanager
+def server(command, port):
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_port(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def held(load, port):
+    """(requests, p50 ms, p99 ms) of 16 connections, from just before both are held until just before they are not."""
+    client = subprocess.Popen([load, "many", str(port), "16", "1.9"], stdout=subprocess.PIPE, text=True)
+    if client.stdout.readline().strip() != "measuring":
+        raise RuntimeError("http_load does not measure")
+    ask = lambda path: urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).status
+    holders = [threading.Thread(target=ask, args=(path,)) for path in ("/holds", "/reads")]
+    for holder in holders:
+        holder.start()
+    result = json.loads(client.communicate(timeout=60)[0])
+    for holder in holders:
+        holder.join()
+    if result["errors"]:
+        raise RuntimeError(f"{result['errors']} requests failed")
+    return result["requests"], result["p50_us"] / 1e3, result["p99_us"] / 1e3
 
 
 def main():
@@ -102,6 +142,17 @@ def main():
     row("/healthz while a handler computes for 3 s, GOMAXPROCS 2",
         f"{good} × 200, {bad} others, longest {max(a[2] for a in answers):.0f} ms", "", "200 throughout",
         bad == 0 and good > 0)
+    load = os.path.join(args.bin, "http_load")
+    ours, theirs = [], []
+    for _ in range(args.rounds):
+        with fiberd_server(os.path.join(args.bin, "fairness_daemon")) as ports:
+            ours.append(held(load, ports["web"]))
+        with go_server(go) as port:
+            theirs.append(held(load, port))
+    told = lambda rounds: (f"{max(r[2] for r in rounds):.1f} ms at most (median {median(r[2] for r in rounds):.1f}; p50 "
+                           f"{median(r[1] for r in rounds):.2f}; {min(r[0] for r in rounds)} requests and more)")
+    row("p99 while one of two Processors computes and a fiber blocks in read(2), 1.9 s", told(ours), told(theirs),
+        "≥ 10,000 requests, < 25 ms", max(r[2] for r in ours) < 25 and min(r[0] for r in ours) >= 10_000)
     share = median(run(fiberd, "pinned", 1, 1)[0] for _ in range(args.rounds))
     row("share of turns beside two pinned yielders", f"{100 * share:.0f} %", "", "≥ 25 %", share >= 0.25)
 

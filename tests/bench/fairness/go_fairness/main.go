@@ -3,11 +3,14 @@ package main
 
 import (
 	"fmt"
+	"log"
+	"net/http"
 	"os"
 	"runtime"
 	"sort"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -73,9 +76,32 @@ func timers(seconds float64) {
 	fmt.Printf("%.3f %.3f %.3f\n", quantile(late, 0.5), quantile(late, 0.99), quantile(late, 1))
 }
 
+// What fairness_daemon.cpp serves: go_fairness serve PROCESSORS PORT.
+func serve(port string) {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("Hello, World!")) })
+	http.HandleFunc("/holds", func(w http.ResponseWriter, r *http.Request) {
+		compute(2 * time.Second)
+		w.Write([]byte("held\n"))
+	})
+	http.HandleFunc("/reads", func(w http.ResponseWriter, r *http.Request) {
+		var ends [2]int
+		if err := syscall.Pipe(ends[:]); err != nil {
+			log.Fatal(err)
+		}
+		time.AfterFunc(2*time.Second, func() { syscall.Close(ends[1]) })
+		syscall.Read(ends[0], make([]byte, 1))
+		syscall.Close(ends[0])
+		w.Write([]byte("read\n"))
+	})
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+port, nil))
+}
+
 func main() {
 	n, _ := strconv.Atoi(os.Args[2])
 	runtime.GOMAXPROCS(n)
+	if os.Args[1] == "serve" {
+		serve(os.Args[3])
+	}
 	seconds, _ := strconv.ParseFloat(os.Args[3], 64)
 	if os.Args[1] == "turns" {
 		turns(seconds)
