@@ -27,6 +27,7 @@
 #include "core/runtime/service_thread.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
+#include "daemon/admin/sampled_pages.hpp"
 #include "daemon/memory_guard.hpp"
 #include "daemon/process_setup.hpp"
 #include "daemon/services/http_service.hpp"
@@ -61,9 +62,11 @@ void Process::use_settings(const config::Config& config) {
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
   memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+  use_profile_rates(config.profiles);
 }
 
 ExitCode Process::build(const config::Config& config) {
+  use_profile_rates(config.profiles);  // before there are threads: what one counts down it counts down to its end
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
   if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
