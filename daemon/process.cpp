@@ -25,9 +25,9 @@
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "daemon/admin/sampled_pages.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
-#include "daemon/admin/sampled_pages.hpp"
 #include "daemon/memory_guard.hpp"
 #include "daemon/process_setup.hpp"
 #include "daemon/services/http_service.hpp"
@@ -91,6 +91,7 @@ ExitCode Process::build(const config::Config& config) {
   observe::register_catalogue(registry_);
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
+  profile_metrics_ = register_profile_metrics(registry_);
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));

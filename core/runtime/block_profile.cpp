@@ -16,12 +16,20 @@ namespace fiberd::runtime {
 static constinit fiber::StackTable blocked;
 static constinit fiber::StackTable contended;
 
+static std::atomic<std::uint64_t> times_blocked{0};
+static std::atomic<std::uint64_t> times_contended{0};
+
+std::uint64_t block_samples() noexcept { return times_blocked.load(std::memory_order_relaxed); }
+std::uint64_t mutex_samples() noexcept { return times_contended.load(std::memory_order_relaxed); }
+
 const fiber::StackTable& block_stacks() noexcept { return blocked; }
 const fiber::StackTable& mutex_stacks() noexcept { return contended; }
 
 /// The caller's callers; without itself and the function that it is called from.
-[[gnu::always_inline]] static inline void add(fiber::StackTable& table, WaitReason reason, std::uint64_t contentions,
+[[gnu::always_inline]] static inline void add(fiber::StackTable& table, std::atomic<std::uint64_t>& samples,
+                                              WaitReason reason, std::uint64_t contentions,
                                               std::uint64_t delay) noexcept {
+  samples.fetch_add(1, std::memory_order_relaxed);
   std::array<std::uintptr_t, fiber::StackTable::kFrames> frames;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   const fiber::StackBounds bounds = fiber::stack_bounds_above(here);
@@ -43,9 +51,9 @@ namespace detail {
   const WaitReason reason = m->current->status.reason();
   const auto period = static_cast<std::uint64_t>(rate);
   if (delay >= period) {
-    add(blocked, reason, kContention, delay);
+    add(blocked, times_blocked, reason, kContention, delay);
   } else if (random() % period < delay) {
-    add(blocked, reason, kContention * period / delay, period);
+    add(blocked, times_blocked, reason, kContention * period / delay, period);
   }
 }
 
@@ -53,7 +61,7 @@ namespace detail {
   const std::uint32_t fraction = mutex_fraction.load(std::memory_order_relaxed);
   if (fraction == 0 || random() % fraction != 0) return;
   const auto delay = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - waited_since, 1));
-  add(contended, lock, kContention * fraction, delay * fraction);
+  add(contended, times_contended, lock, kContention * fraction, delay * fraction);
 }
 
 }  // namespace detail

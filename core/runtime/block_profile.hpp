@@ -55,5 +55,8 @@ enum BlockSum : std::uint8_t { kContentions, kDelay };  ///< in 1 / kContention 
 inline constexpr std::uint64_t kContention = 256;
 [[nodiscard]] const fiber::StackTable& block_stacks() noexcept;
 [[nodiscard]] const fiber::StackTable& mutex_stacks() noexcept;
+/// How many samples there were.
+[[nodiscard]] std::uint64_t block_samples() noexcept;
+[[nodiscard]] std::uint64_t mutex_samples() noexcept;
 
 }  // namespace fiberd::runtime
