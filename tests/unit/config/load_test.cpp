@@ -469,6 +469,22 @@ TEST_CASE("file_cache: what is kept of files", "[config]") {
   CHECK_FALSE(load("file_cache: {age: 0s}\n" + kListener).ok());
 }
 
+TEST_CASE("profiles: how much the sampled profiles look at", "[config]") {
+  const Outcome by_default = load(kListener);
+  REQUIRE(by_default.ok());
+  CHECK(by_default.config.profiles.heap_rate == 512 * 1024);
+  CHECK(by_default.config.profiles.block_rate == std::chrono::nanoseconds(0));
+  CHECK(by_default.config.profiles.mutex_fraction == 0);
+  const Outcome o = load("profiles: {heap_rate: 0, block_rate: 100us, mutex_fraction: 10}\n" + kListener);
+  INFO(all(o));
+  REQUIRE(o.ok());
+  CHECK(o.config.profiles.heap_rate == 0);
+  CHECK(o.config.profiles.block_rate == std::chrono::microseconds(100));
+  CHECK(o.config.profiles.mutex_fraction == 10);
+  for (const char* const wrong : {"heap_rate: 2TiB", "block_rate: 2h", "mutex_fraction: 2000000000", "rate: 1"})
+    CHECK_FALSE(load(std::string("profiles: {") + wrong + "}\n" + kListener).ok());
+}
+
 TEST_CASE("whether somebody wrote the admin listener's address is known", "[config]") {
   const std::string listeners = "listeners: [{name: a, address: \"127.0.0.1:0\", tcp: {echo: {}}}]\n";
   CHECK(load(listeners).config.admin.by_default);
