@@ -90,7 +90,8 @@ class Mutex {
   Word word_;
   Lock lock_;
   struct Entry : Waiter {
-    bool handed = false;  ///< out of the queue as the owner
+    bool handed = false;            ///< out of the queue as the owner
+    std::int64_t waited_since = 0;  ///< for the mutex profile
   };
   BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);
 };

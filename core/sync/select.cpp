@@ -6,6 +6,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/context/waits.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait_edges.hpp"
 #include "core/sync/wait_looks.hpp"
@@ -280,7 +281,11 @@ std::size_t Selector::wait_for_one() noexcept {
     c.node_.ticket = ticket;
     if (!cancellation->link(c.node_)) runtime::wake(ticket, runtime::Wake::canceled);
   });
-  const runtime::Wake how = runtime::park_until(ticket, first);
+  runtime::Wake how = runtime::Wake::none;
+  {
+    const runtime::BlockTimer blocked;
+    how = runtime::park_until(ticket, first);
+  }
   for_each_cancellation([](UntypedCase& c, runtime::Cancellation* cancellation) {
     if (cancellation != nullptr) cancellation->unlink(c.node_);
   });
