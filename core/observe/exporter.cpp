@@ -17,6 +17,7 @@
 #include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
+#include "core/runtime/processor_view.hpp"
 #include "core/runtime/spawn_sites.hpp"
 
 namespace fiberd::observe {
@@ -137,6 +138,12 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_fibers_refused_total");
   for (const runtime::SpawnRefusal& r : s.spawn_refusals)
     if (r.count != 0) page.sample(r.count, {token_of(r.reason)});
+}
+
+void add_processors(Page& page) {
+  page.family("fiberd_sched_processor_busy_seconds_total");
+  for (const runtime::ProcessorView& p : runtime::read_processors())
+    page.sample(static_cast<double>(p.busy_ns) / 1e9, {std::to_string(p.index)});
 }
 
 void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
@@ -275,12 +282,18 @@ Exporter::Exporter(metric::Registry& registry, std::function<runtime::MemStats()
 }
 
 std::vector<prometheus::MetricFamily> Exporter::Collect() const {
+  if (!mem_stats_) return collect(nullptr);
+  const runtime::MemStats stats = mem_stats_();
+  return collect(&stats);
+}
+
+std::vector<prometheus::MetricFamily> Exporter::collect(const runtime::MemStats* stats) const {
   std::vector<prometheus::MetricFamily> out;
   Page page(out);
-  if (mem_stats_) {
-    const runtime::MemStats stats = mem_stats_();
-    add_scheduler(page, stats);
-    add_memory_and_waits(page, stats);
+  if (stats != nullptr) {
+    add_scheduler(page, *stats);
+    add_processors(page);
+    add_memory_and_waits(page, *stats);
     add_spawn_sites(page);
   }
   for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));

@@ -23,6 +23,7 @@
 #include "daemon/admin/leak_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
 #include "daemon/admin/profile_pages.hpp"
+#include "daemon/admin/status_page.hpp"
 
 namespace fiberd::daemon {
 
@@ -215,6 +216,7 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   for (http::Route& page : profile_pages()) routes.push_back(std::move(page));
   if (state.leaks != nullptr)
     for (http::Route& page : leak_pages(*state.leaks)) routes.push_back(std::move(page));
+  routes.push_back(status_page(state.status));
   const auto sched = std::make_shared<SchedHandler>(state);
   add("/debug/sched", sched, get);
   add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));
