@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace fiberd::runtime {
 
@@ -16,7 +18,22 @@ namespace fiberd::runtime {
 struct CgroupPaths {
   std::string proc_self = "/proc/self";  ///< directory with `cgroup` and `mountinfo`
   std::string root;                      ///< put before each mount point
+  bool quiet = false;                    ///< what cannot be parsed is passed over without a word
 };
+
+/// The real ones, or with FIBERDEBUG=cgroup=DIR, for tests of the whole program: DIR/proc and DIR/root.
+[[nodiscard]] CgroupPaths this_cgroup_paths();
+
+/// Where the process's own group of a controller lies.
+struct Cgroup {
+  int version = 0;        ///< 1 or 2
+  std::string mount;      ///< directory of the mount point
+  std::string directory;  ///< of the process's own group: `mount` or below it
+  /// From `directory` up to `mount`.
+  [[nodiscard]] std::vector<std::string> directories() const;
+};
+/// nullopt: there is none that can be seen. Reads files: blocks the thread for a moment.
+[[nodiscard]] std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths);
 
 /// The least CPU quota over the hierarchy, in CPUs (1.5: 150 ms in each 100 ms); nullopt: none. Reads files: blocks the
 /// thread for a moment. A value that cannot be parsed is logged and passed over. Source: Linux, cgroup-v2 "cpu.max",
