@@ -35,6 +35,7 @@ MemoryGovernor::MemoryGovernor(runtime::Runtime& runtime, Room& room, CpuFollowe
       gate_([](void* self) noexcept { static_cast<MemoryGovernor*>(self)->look_again(); }, this),
       leases_(registry) {
   sem_init(&again_, 0, 0);
+  sem_init(&trim_, 0, 0);
   // malloc_trim() leaves alone what is free at the top of a thread's arena; free() gives that back, but for a threshold
   // that grows by itself to megabytes unless it is set.
   (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024);
@@ -173,13 +174,14 @@ milliseconds MemoryGovernor::look_and_act(std::int64_t now) {
   const double expected = expected_share(nearest, growth, milliseconds(20));
   const MemoryLevel level = rule_.look(settings.thresholds, nearest.share(), expected, stalls_, now);
   act(level, whose, nearest, settings);
+  let_trim(level, now);
   return pause_after(nearest, growth, settings.thresholds, level);
 }
 
 milliseconds MemoryGovernor::look() noexcept {
   try {
     return look_and_act(monotonic_now());
-  } catch (const std::exception& e) {  // no memory for names of files: what was decided last goes on
+  } catch (const std::exception&) {  // no memory for names of files: what was decided last goes on
     log(LogLevel::error, "memory cannot be looked at");
     return milliseconds(100);
   }
@@ -197,86 +199,119 @@ void MemoryGovernor::run(MemoryGovernor* const& governor) noexcept {
   }
 }
 
+void MemoryGovernor::run_trimmer(MemoryGovernor* const& governor) noexcept {
+  MemoryGovernor& self = *governor;
+  for (;;) {
+    (void)sem_wait(&self.trim_);
+    if (self.stopping_.load(std::memory_order_acquire)) return;
+    if (!self.trimming_.load(std::memory_order_acquire)) continue;
+    self.last_trimmed_.store(self.trim(), kRelaxed);
+    self.trimming_.store(false, std::memory_order_release);
+  }
+}
+
+void MemoryGovernor::let_trim(MemoryLevel level, std::int64_t now) noexcept {
+  if (!trimmer_ || trimming_.load(std::memory_order_acquire)) return;
+  if (trim_begun_) {
+    trim_begun_ = false;
+    pace_.trimmed(now, last_trimmed_.load(kRelaxed), std::max<std::uint64_t>(limit_.load(kRelaxed), 1));
+  }
+  if (level == MemoryLevel::normal) return pace_.reset();
+  if (!pace_.due(now)) return;
+  trim_begun_ = true;
+  trimming_.store(true, std::memory_order_release);
+  (void)sem_post(&trim_);
+}
+
 void MemoryGovernor::start(runtime::Cancellation& until) {
+  using Self = MemoryGovernor* const;
   (void)look();
   pthread_t thread{};
-  if (const std::error_code error = start_helper<MemoryGovernor* const, &MemoryGovernor::run>(
-          thread, "fiberd-memory", std::make_shared<MemoryGovernor* const>(this)))
-    log(LogLevel::error, "memory is not watched: its thread cannot be started: " + error.message());
+  if (const std::error_code error =
+          start_helper<Self, &MemoryGovernor::run_trimmer>(thread, "fiberd-trim", std::make_shared<Self>(this)))
+    log(LogLevel::error, "memory is not given back: the thread for it cannot be started: " + error.message());
+  else
+    trimmer_ = thread;
+  if (const std::error_code error =
+          start_helper<Self, &MemoryGovernor::run>(thread, "fiberd-memory", std::make_shared<Self>(this)))
+    log(LogLevel::error, "memory is not watched: the thread for it cannot be started: " + error.message());
   else
     thread_ = thread;
   const Result<void> watching = runtime_.spawn("memory", [this, &until] { watch(until); });
   if (!watching)
-    log(LogLevel::error, "memory is not given back and GOMAXPROCS follows nothing: " + watching.error().message());
+    log(LogLevel::error, "idle connections are not closed when memory runs short, and GOMAXPROCS follows nothing: " +
+                             watching.error().message());
 }
 
 void MemoryGovernor::stop() noexcept {
-  if (!thread_) return;
   stopping_.store(true, std::memory_order_release);
   look_again();
-  (void)pthread_join(*thread_, nullptr);
-  thread_.reset();
-  runtime_.set_admission_hook(nullptr);
+  (void)sem_post(&trim_);
+  for (std::optional<pthread_t>* const thread : {&thread_, &trimmer_})
+    if (thread->has_value()) {
+      (void)pthread_join(**thread, nullptr);
+      thread->reset();
+    }
+  if (level() == MemoryLevel::last) runtime_.set_admission_hook(nullptr);
+  level_.store(MemoryLevel::normal, kRelaxed);
   gate_.open();
   gate_.pressure().shed(0);
 }
 
 // ---------------------------------------------------------------------------------------------- the fiber
 
-std::uint64_t MemoryGovernor::trim() {
+std::uint64_t MemoryGovernor::trim() noexcept {
   // malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Free stacks
   // and workspaces go back by themselves a second after they were needed last.
-  const std::shared_ptr<http::OpenFiles> files = room_.files();
-  return runtime::blocking([&]() -> std::uint64_t {
-    const std::uint64_t before = resident_bytes();
-    if (files != nullptr) files->clear();
-    (void)malloc_trim(0);
-    const std::uint64_t after = resident_bytes();
-    const std::uint64_t back = before - std::min(before, after);
-    trims_->add();
-    given_back_->add(back);
-    return back;
-  });
+  const std::uint64_t before = resident_bytes();
+  if (const std::shared_ptr<http::OpenFiles> files = room_.files(); files != nullptr) files->clear();
+  (void)malloc_trim(0);
+  const std::uint64_t after = resident_bytes();
+  const std::uint64_t back = before - std::min(before, after);
+  trims_->add();
+  given_back_->add(back);
+  return back;
 }
 
 void MemoryGovernor::watch(runtime::Cancellation& until) {
   static constexpr std::size_t kCrowd = 256;
   static constexpr std::int64_t kPause = 5 * kSecond;
-  static constexpr std::int64_t kPartPause = kSecond / 2;
+  static constexpr std::int64_t kHalf = kSecond / 2;
   std::size_t crowd = 0;
   std::int64_t trimmed = 0;
   std::int64_t parted = 0;
   std::int64_t swept = 0;
   std::int64_t cpus_seen = monotonic_now();
-  TrimPace pace;
-  while (!until.canceled()) {
+  const auto go_on = [&] {
     const std::int64_t now = monotonic_now();
-    const MemoryLevel level = this->level();
     const std::size_t open = room_.connections();
     crowd = std::max(crowd, open);
-    const bool crowd_left = crowd >= kCrowd && open < crowd / 2 && now - trimmed >= kPause;
-    // Closing what was deleted frees its disk space, which may take a while.
-    if (const auto files = room_.files(); files != nullptr && files->files() != 0 && now - swept >= kSecond / 2) {
-      swept = now;
-      runtime::blocking([&] { files->sweep(monotonic_now()); });
-    }
     // What idle connections hold is what can be had back without hurting anybody.
-    if (level >= MemoryLevel::shed_low && now - parted >= kPartPause) {
+    if (level() >= MemoryLevel::shed_low && now - parted >= kHalf) {
       parted = now;
       room_.part_with_some();
     }
-    if (level == MemoryLevel::normal) pace.reset();
-    if ((level != MemoryLevel::normal && pace.due(now)) || crowd_left) {
-      const std::uint64_t back = trim();
+    // Closing what was deleted frees its disk space, which may take a while.
+    if (const auto files = room_.files(); files != nullptr && files->files() != 0 && now - swept >= kHalf) {
+      swept = now;
+      runtime::blocking([&] { files->sweep(monotonic_now()); });
+    }
+    if (crowd >= kCrowd && open < crowd / 2 && now - trimmed >= kPause) {
+      runtime::blocking([&] { (void)trim(); });
       trimmed = monotonic_now();
-      pace.trimmed(trimmed, back, std::max<std::uint64_t>(nearest().limit, 1));
-      if (crowd_left) crowd = open;
+      crowd = open;
     }
     if (now - cpus_seen >= kSecond) {
       cpus_seen = now;
       runtime::blocking([&] { cpus_.look(); });
     }
-    (void)runtime::sleep_for(milliseconds(level == MemoryLevel::normal ? 500 : 50), &until);
+  };
+  while (!until.canceled()) {
+    try {
+      go_on();
+    } catch (const std::exception&) {  // no memory, or no thread is to be had: again in a moment
+    }
+    (void)runtime::sleep_for(milliseconds(100), &until);
   }
 }
 

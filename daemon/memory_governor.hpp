@@ -3,9 +3,10 @@
 // away when that is not enough, and goes back when it is. By which rules: memory_levels.hpp.
 //
 // Who looks is a thread of its own. A fiber's turn comes when those before it are done, which in a crowd is when it is
-// too late; and what the look leads to (a few stores that listeners and sites read) needs no fiber. Giving back does:
-// files are closed and connections parted with on a fiber, in its own time. That fiber also has GOMAXPROCS follow the
-// CPU quota, which may have to wait for Processors.
+// too late; and what the look leads to (a few stores that listeners and sites read) needs no fiber. Giving back takes
+// its time (files are closed, the allocator walks its arenas), so it is another thread's, and no look waits for it.
+// Only parting with idle connections is a fiber's, which also has GOMAXPROCS follow the CPU quota: that may have to
+// wait for Processors.
 //
 // Rejected: to be told by the kernel (cgroup.event_control, memory.events, PSI triggers). Each is there in one version
 // of control groups only, and tells that a level was passed, not how fast. A look costs some 50 µs; at its fastest,
@@ -45,10 +46,10 @@ class MemoryGovernor {
   /// By this configuration from now on, and by `own_limit`: bytes of the process's resident memory, 0: none. Any
   /// thread.
   void use(const config::MemoryConfig& config, std::uint64_t own_limit) noexcept;
-  /// Looks for the first time, starts the thread, and the fiber, which ends with `until`. Where one of them cannot be
+  /// Looks for the first time, starts the threads, and the fiber, which ends with `until`. Where one of them cannot be
   /// had it is logged what is not done. Once.
   void start(runtime::Cancellation& until);
-  /// The thread ends; nobody is turned away any more. Blocks the thread until it has.
+  /// The threads end; nobody is turned away any more. Blocks the thread until it has.
   void stop() noexcept;
 
   [[nodiscard]] MemoryGate& gate() noexcept { return gate_; }
@@ -58,8 +59,8 @@ class MemoryGovernor {
     return {charge_.load(std::memory_order_relaxed), limit_.load(std::memory_order_relaxed)};
   }
   /// Empties caches and has the allocator give back what it holds, now. Returns by how many bytes the resident memory
-  /// is less. On a fiber; blocks a thread of the pool.
-  std::uint64_t trim();
+  /// is less. Any thread, which it blocks, for as long as a large heap takes: on a fiber inside of runtime::blocking.
+  std::uint64_t trim() noexcept;
 
  private:
   struct Settings {
@@ -70,6 +71,8 @@ class MemoryGovernor {
   enum class Whose : std::uint8_t { nobody, group, process };
 
   static void run(MemoryGovernor* const& self) noexcept;
+  static void run_trimmer(MemoryGovernor* const& self) noexcept;
+  void let_trim(MemoryLevel level, std::int64_t now) noexcept;
   void look_again() noexcept { (void)sem_post(&again_); }
   std::chrono::milliseconds look() noexcept;
   std::chrono::milliseconds look_and_act(std::int64_t now);
@@ -94,6 +97,12 @@ class MemoryGovernor {
   // The thread's.
   sem_t again_{};
   std::optional<pthread_t> thread_;
+  std::optional<pthread_t> trimmer_;
+  sem_t trim_{};
+  std::atomic<bool> trimming_{false};           // the trimmer's turn
+  std::atomic<std::uint64_t> last_trimmed_{0};  // bytes; read when trimming_ is false again
+  bool trim_begun_ = false;
+  TrimPace pace_;
   std::atomic<bool> stopping_{false};
   runtime::CgroupMemory group_;
   LevelRule rule_;

@@ -105,16 +105,6 @@ std::optional<double> quota_at(int version, const std::string& directory, bool q
   return static_cast<double>(*quota) / static_cast<double>(*period);
 }
 
-std::optional<std::uint64_t> memory_at(int version, const std::string& directory, bool quiet) {
-  // Version 1 writes "no limit" as the largest multiple of the page size that a long holds.
-  constexpr std::uint64_t kUnlimited = 0x7fff'ffff'ffff'0000U;
-  const std::string file = directory + (version == 2 ? "/memory.max" : "/memory.limit_in_bytes");
-  const auto line = first_line(file);
-  if (!line || *line == "max") return std::nullopt;
-  const auto value = number<std::uint64_t>(*line, file, quiet);
-  return value && *value < kUnlimited ? value : std::nullopt;
-}
-
 template <class Read>
 auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> decltype(read(0, std::string(), true)) {
   decltype(read(0, std::string(), true)) result;
@@ -175,6 +165,5 @@ std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths
 }
 
 std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }
-std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths) { return least(paths, "memory", memory_at); }
 
 }  // namespace fiberd::runtime

@@ -1,5 +1,5 @@
 #pragma once
-// What the control groups of Linux allow this process: CPU quota and memory, versions 1 and 2.
+// Where the process's control groups lie, and what CPU quota they allow it, versions 1 and 2. Memory: cgroup_memory.hpp.
 //
 // A limit may stand on any ancestor, so the whole path from the process's own group up to the mount is read and the
 // least value counts. Where the group lies is said by two files together: /proc/self/cgroup gives the path inside the
@@ -39,9 +39,5 @@ struct Cgroup {
 /// thread for a moment. A value that cannot be parsed is logged and passed over. Source: Linux, cgroup-v2 "cpu.max",
 /// cgroup-v1 sched-bwc "cpu.cfs_quota_us".
 [[nodiscard]] std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths = {});
-
-/// The least memory limit over the hierarchy, in bytes; nullopt: none. As cgroup_cpu_quota. Source: cgroup-v2
-/// "memory.max", cgroup-v1 "memory.limit_in_bytes".
-[[nodiscard]] std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths = {});
 
 }  // namespace fiberd::runtime

@@ -17,7 +17,8 @@ AggregateService::AggregateService(const config::ListenerConfig& listener, const
       before_(before),
       aggregate_(before != nullptr ? before->aggregate_
                                    : std::make_shared<aggregate::Service>(listener.name, config_of(listener),
-                                                                          with.runtime.gomaxprocs(), with.registry)),
+                                                                          with.runtime.gomaxprocs(), with.registry,
+                                                                          &with.memory.pressure())),
       memory_(with.memory.connections()),
       room_{&with.room, nullptr} {}
 

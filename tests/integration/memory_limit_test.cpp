@@ -19,7 +19,7 @@
 
 #include "tests/integration/configurations.hpp"
 #include "tests/integration/conversations.hpp"
-#include "tests/support/memory_cgroup.hpp"
+#include "tests/support/own_cgroup.hpp"
 #include "tests/support/sanitized.hpp"
 
 using namespace fiberd::test;
@@ -108,6 +108,20 @@ class Crowd {
   std::unordered_set<int> answered_;
 };
 
+class MemoryCgroup : public OwnCgroup {
+ public:
+  explicit MemoryCgroup(std::uint64_t limit) : OwnCgroup("memory") {
+    const std::string bytes = std::to_string(limit);
+    set("memory.limit_in_bytes", "memory.max", bytes, bytes);
+    // Else it grows into swap instead of being killed.
+    if (version() == 2) set("", "memory.swap.max", "", "0");
+  }
+  /// How many processes of it the kernel has killed because it was full.
+  [[nodiscard]] std::uint64_t killed() const {
+    return count(version() == 1 ? "memory.oom_control" : "memory.events", "oom_kill");
+  }
+};
+
 std::string with_governor(const std::string& governor, const std::string& listeners, const std::string& rest = {}) {
   return with_listeners(listeners, "memory: {governor: " + governor + "}\n" + rest);
 }
@@ -165,6 +179,59 @@ void crowd_of_echo_clients(const std::string& governor) {
   CHECK(daemon.log().find("memory: ") != std::string::npos);
 }
 
+/// Requests whose bodies do not come to an end, each with the buffers that it is read and echoed with.
+void uploads_that_stand_still(const std::string& governor) {
+  const MemoryCgroup group(64 * kMiB);
+  if (!may_limit(group)) return;
+  const std::size_t clients = most_connections(6000);
+  if (clients < 5000) {
+    WARN("only " << clients << " connections can be open here: left out");
+    return;
+  }
+  const TemporaryDirectory place;
+  Daemon daemon(with_governor(governor, http_listener("web", "{path: /, echo: {}}")),
+                {.program = group.program(place, FIBERD_BINARY)});
+  Crowd crowd;
+  const std::string begun = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + std::string(12'000, 'x');
+  crowd.come(daemon.port("web"), clients, begun);
+  crowd.settle([&] { return !daemon.process().running(); });
+  if (governor == "off") return check_killed(daemon, group);
+  INFO(crowd.open() << " open, " << crowd.answered() << " were answered, " << crowd.refused << " closed");
+  check_alive(daemon, group);
+  const double shed = daemon.metric("fiberd_memory_shed_total{priority=\"normal\"}").value_or(0);
+  const double closed = daemon.metric("fiberd_listener_refused_total{listener=\"web\",reason=\"memory\"}").value_or(0);
+  INFO(shed << " shed, " << closed << " closed at once");
+  CHECK(shed + closed >= 500);
+}
+
+/// A file cache that is allowed more than there is.
+void files_that_do_not_fit(const std::string& governor) {
+  const MemoryCgroup group(64 * kMiB);
+  if (!may_limit(group)) return;
+  static constexpr int kFiles = 1200;
+  const TemporaryDirectory place;
+  const TemporaryDirectory site;
+  const std::string text(100 * 1024, 'x');
+  for (int i = 0; i < kFiles; ++i) (void)site.write(std::to_string(i), text);
+  Daemon daemon(with_governor(governor, http_listener("web", "{path: /*, files: {root: " + site.path() + "}}"),
+                              "file_cache: {files: 100000, memory: 1GiB, age: 10m}\n"),
+                {.program = group.program(place, FIBERD_BINARY)});
+  HttpClient client(daemon.port("web"));
+  int served = 0;
+  for (int i = 0; i < kFiles; ++i) {
+    client.send("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto answer = client.receive();
+    if (!answer) break;
+    served += answer->status == 200 && answer->body.size() == text.size() ? 1 : 0;
+  }
+  INFO(served << " files were served");
+  if (governor == "off") return check_killed(daemon, group);
+  check_alive(daemon, group);
+  CHECK(served == kFiles);
+  CHECK(daemon.metric("fiberd_memory_trims_total").value_or(0) >= 1);
+  CHECK(daemon.metric("fiberd_memory_given_back_bytes_total").value_or(0) >= 10.0 * kMiB);
+}
+
 }  // namespace
 
 TEST_CASE("20,000 echo clients under 96 MiB: with the governor off the kernel kills", "[integration][memory]") {
@@ -174,4 +241,42 @@ TEST_CASE("20,000 echo clients under 96 MiB: with the governor off the kernel ki
 TEST_CASE("20,000 echo clients under 96 MiB: with the governor on some are refused, and the others served",
           "[integration][memory]") {
   crowd_of_echo_clients("on");
+}
+
+TEST_CASE("uploads that stand still under 64 MiB: with the governor off the kernel kills", "[integration][memory]") {
+  uploads_that_stand_still("off");
+}
+
+TEST_CASE("uploads that stand still under 64 MiB: with the governor on some are turned away", "[integration][memory]") {
+  uploads_that_stand_still("on");
+}
+
+TEST_CASE("a file cache without a bound under 64 MiB: with the governor off the kernel kills",
+          "[integration][memory]") {
+  files_that_do_not_fit("off");
+}
+
+TEST_CASE("a file cache without a bound under 64 MiB: with the governor on all files are served",
+          "[integration][memory]") {
+  files_that_do_not_fit("on");
+}
+
+TEST_CASE("GOMAXPROCS follows the quota of a real control group", "[integration][gomaxprocs]") {
+  OwnCgroup group("cpu");
+  group.set("cpu.cfs_quota_us", "cpu.max", "-1", "max 100000");
+  if (!group.why_not().empty()) {
+    WARN(group.why_not() << ": left out");
+    return;
+  }
+  const TemporaryDirectory place;
+  Daemon daemon(web(), {.environment = {{"FIBERDEBUG", "cpus=2"}, {"GOMAXPROCS", ""}},
+                        .program = group.program(place, FIBERD_BINARY)});
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 2);
+  group.set("cpu.cfs_quota_us", "cpu.max", "90000", "90000 100000");
+  CHECK(daemon.wait_for_log("GOMAXPROCS is 1 now, 2 before (cgroup quota 0.90)"));
+  CHECK(ask(daemon.port("web")) == "200 hello");
+  group.set("cpu.cfs_quota_us", "cpu.max", "-1", "max 100000");
+  CHECK(daemon.wait_for_log("GOMAXPROCS is 2 now, 1 before (affinity)"));
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 2);
+  CHECK(daemon.stop() == 0);
 }

@@ -79,10 +79,6 @@ TEST_CASE("version 1 and hybrid", "[gomaxprocs]") {
   host.write("root/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "50000\n");
   host.write("root/sys/fs/cgroup/unified/ignored/cpu.max", "10000 100000\n");
   CHECK(cgroup_cpu_quota(host.paths()) == 3.0);
-  host.write("root/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
-  CHECK(cgroup_memory_limit(host.paths()) == std::uint64_t{1} << 30U);
 }
 
 TEST_CASE("containers: the mount starts at a sub path; or names a path it does not hold", "[gomaxprocs]") {
@@ -98,15 +94,10 @@ TEST_CASE("containers: the mount starts at a sub path; or names a path it does n
   }
 }
 
-TEST_CASE("memory, version 2; values that make no sense", "[gomaxprocs]") {
+TEST_CASE("quotas that make no sense are none", "[gomaxprocs]") {
   const FakeHost host;
   host.write("proc/cgroup", "0::/a/b\n");
   host.write("proc/mountinfo", kV2);
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/a/b/memory.max", "max\n");
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/a/memory.max", "268435456\n");
-  CHECK(cgroup_memory_limit(host.paths()) == 268435456U);
   host.write("root/sys/fs/cgroup/a/b/cpu.max", "many 100000\n");
   CHECK_FALSE(cgroup_cpu_quota(host.paths()));
   host.write("root/sys/fs/cgroup/a/b/cpu.max", "100000 0\n");
