@@ -64,6 +64,7 @@ void Process::use_settings(const config::Config& config) {
   leaks_->set(config.leaks);
   use_profile_rates(config.profiles);
   memory_->use(config.memory, find_memory_limit(config.memory.limit).bytes);
+  trace_files_.use(config.trace);
 }
 
 ExitCode Process::build(const config::Config& config) {
@@ -84,7 +85,9 @@ ExitCode Process::build(const config::Config& config) {
                                           .stack_trim_after = config.runtime.stack_trim_after,
                                           .blocking_threads = config.runtime.blocking_threads,
                                           .handoff_max = config.runtime.handoff_max,
-                                          .machines_max = config.runtime.machines_max});
+                                          .machines_max = config.runtime.machines_max,
+                                          .trace_buffer = config.trace.buffer,
+                                          .trace_min_age = config.trace.min_age});
   if (!started) {
     say_fatal("the runtime cannot start: " + with_limits(started.error()));
     return ExitCode::runtime_failure;
@@ -95,6 +98,8 @@ ExitCode Process::build(const config::Config& config) {
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
   profile_metrics_ = register_profile_metrics(registry_);
+  trace_counts_ = count_traces(registry_, runtime_->scheduler().tracer());
+  trace_files_.count_in(registry_);
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));
@@ -340,6 +345,7 @@ ExitCode Process::run(const config::Config& config) {
     }
     log_dump_.close();
     if (memory_ != nullptr) memory_->stop();
+    trace_files_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
     room_.use({});

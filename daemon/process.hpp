@@ -28,6 +28,7 @@
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
 #include "daemon/stop_end.hpp"
+#include "daemon/trace_files.hpp"
 
 namespace fiberd::daemon {
 
@@ -89,6 +90,8 @@ class Process {
   std::unique_ptr<CpuFollower> cpus_;
   std::unique_ptr<MemoryGovernor> memory_;
   LogDump log_dump_;
+  TraceFiles trace_files_;
+  std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;

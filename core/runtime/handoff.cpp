@@ -47,6 +47,7 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
     owned->site_counts.reset(new (std::nothrow) SiteCounts[SiteTable::kSites]);
     if (owned->site_counts == nullptr) return nullptr;
     p = owned.get();
+    if (kind_ == Kind::real) tracer_.attach(p->trace);
     processors_.push_back(std::move(owned));
   }
   p->slot = &slot;
@@ -56,6 +57,7 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   p->pin.reset();
   p->retired.store(false, std::memory_order_release);
   p->by_sysmon = false;
+  Tracer::put(p->trace, slot.index);
   return p;
 }
 
@@ -76,6 +78,7 @@ Machine* Scheduler::idle_machine() noexcept {
   m->place = machines_.size();
   m->stand_in.random = Random(options_.random_seed - machines_.size() - 1);
   m->stand_in.retired.store(true, std::memory_order_relaxed);
+  tracer_.forward(m->stand_in.trace);
   // Faults stay deliverable: the overflow report needs them. So does what asks for a look (fiber_list.cpp).
   const int error = create_quiet_thread(m->thread, &Scheduler::machine_main, m,
                                         {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGURG});
@@ -151,6 +154,7 @@ bool Scheduler::replace(Processor& p) noexcept {
   while (p.queue.steal_half(fresh->queue) != 0) {
   }
   handoffs_.fetch_add(1, std::memory_order_relaxed);
+  tracer_.record_outside(trace_word(TraceKind::handoff, 0, p.slot->index));
   assign(*m, *fresh);
   return true;
 }

@@ -17,6 +17,7 @@
 #include "core/runtime/run_queue.hpp"
 #include "core/runtime/runnext.hpp"
 #include "core/runtime/section_word.hpp"
+#include "core/runtime/trace_ring.hpp"
 
 namespace fiberd::runtime {
 
@@ -101,6 +102,7 @@ class alignas(kCacheLine) Processor {
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
   std::unique_ptr<SiteCounts[]> site_counts;  ///< by Fiber::site; nullptr in a stand-in, where nothing is counted
+  TraceWriter trace;
   fiber::StackCache stacks;
   std::array<fiber::StackCache, fiber::kStackClasses - 1> other_stacks;
   Random random;

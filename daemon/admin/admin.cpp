@@ -24,6 +24,7 @@
 #include "daemon/admin/plain_text.hpp"
 #include "daemon/admin/profile_pages.hpp"
 #include "daemon/admin/status_page.hpp"
+#include "daemon/admin/trace_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -124,7 +125,10 @@ class SchedHandler final : public http::Handler {
       (void)std::from_chars(wanted.data(), wanted.data() + wanted.size(), sites);
       if (sites != 0)
         return exchange.respond(200, kPlainText, runtime::describe_spawn_sites(sites == 1 ? kUsual : sites));
-      return exchange.respond(200, kPlainText, runtime::describe_scheduler(state_.began, detailed) + "\n");
+      // What the recorder's rings hold is read for it: milliseconds.
+      const std::string page =
+          runtime::blocking([&] { return runtime::describe_scheduler(state_.began, detailed) + "\n"; });
+      return exchange.respond(200, kPlainText, page);
     }
     if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "schedtrace: not for browsers\n");
     if (!state_.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
@@ -217,6 +221,7 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   if (state.leaks != nullptr)
     for (http::Route& page : leak_pages(*state.leaks)) routes.push_back(std::move(page));
   routes.push_back(status_page(state.status));
+  for (http::Route& page : trace_pages()) routes.push_back(std::move(page));
   const auto sched = std::make_shared<SchedHandler>(state);
   add("/debug/sched", sched, get);
   add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));

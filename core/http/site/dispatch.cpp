@@ -11,6 +11,7 @@
 #include "core/runtime/fiber.hpp"
 #include "core/runtime/machine.hpp"
 #include "core/runtime/recover.hpp"
+#include "core/runtime/trace.hpp"
 
 namespace fiberd::http {
 
@@ -117,6 +118,7 @@ template <class F>
 }
 
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
+  static constexpr runtime::FiberName kNoRoute = "no route";
   Exchange& ex = exchange_;
   reason_ = find_route(room);
   if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
@@ -145,6 +147,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
     c->begin();
   runtime::Fiber* const fiber = runtime::Machine::current_machine()->current;
   fiber->labels.store(&chain_->label, std::memory_order_relaxed);  // what it points to is the Site's
+  runtime::trace::request_begin(route_ != nullptr ? route_->trace_name : kNoRoute);
   const std::error_code error = chain_->empty() ? last() : next(0);
   fiber->labels.store(nullptr, std::memory_order_relaxed);
   ex.end_context();
