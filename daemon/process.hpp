@@ -23,12 +23,14 @@
 #include "daemon/instance.hpp"
 #include "daemon/leak_watcher.hpp"
 #include "daemon/log_dump.hpp"
+#include "daemon/log_levels.hpp"
 #include "daemon/memory_governor.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
 #include "daemon/stop_end.hpp"
 #include "daemon/trace_files.hpp"
+#include "daemon/trimmer.hpp"
 
 namespace fiberd::daemon {
 
@@ -89,6 +91,7 @@ class Process {
   std::unique_ptr<LeakWatcher> leaks_;
   std::unique_ptr<CpuFollower> cpus_;
   std::unique_ptr<MemoryGovernor> memory_;
+  std::unique_ptr<Trimmer> trimmer_;
   LogDump log_dump_;
   TraceFiles trace_files_;
   std::vector<metric::CallbackHandle> trace_counts_;
@@ -108,6 +111,7 @@ class Process {
   std::atomic<std::size_t> retiring_{0};                  // fibers of retire()
   std::atomic<std::int64_t> retire_deadline_{INT64_MAX};  // of all of them, when a stop comes
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
+  const std::shared_ptr<LogLevels> log_levels_ = std::make_shared<LogLevels>(served_.context);
 };
 
 }  // namespace fiberd::daemon
