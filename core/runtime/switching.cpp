@@ -232,7 +232,7 @@ void Scheduler::finish_switch() noexcept {
   switch (m.after) {
     case After::none: return;
     case After::park:
-      if (std::exchange(f.woken_early, false))
+      if (const bool early = f.woken_early; f.woken_early = false, early)
         s.ready_slow(f, true, &m, true);
       else
         s.ready(f, true);
