@@ -30,7 +30,7 @@ Result<http::Secret> read_token(const std::string& file, std::string& why) {
   if (token.size() > kMostToken) return refuse("a token has 4096 bytes at most");
   if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
     return refuse("a token is one word of printable ASCII: openssl rand -hex 32 makes one");
-  return http::Secret(std::move(token));
+  return Result<http::Secret>(tl::in_place, std::move(token));
 }
 
 std::string warn_of_token_file(const std::string& file) {
