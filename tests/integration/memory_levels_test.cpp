@@ -1,6 +1,7 @@
 // What the daemon does at each level of memory, and that GOMAXPROCS follows its quota: by a made-up control group,
 // whose figures the test writes.
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -18,10 +19,16 @@ class Group {
     host_.write("proc/mountinfo", kV2);
     host_.write("proc/cgroup", "0::/a\n");
     write("memory.max", "1000000000\n");
+    stalled_us(0);
     charge(10);
   }
   void write(const std::string& file, const std::string& text) const {
     host_.write("root/sys/fs/cgroup/a/" + file, text);
+  }
+  /// Time that some tasks have waited for memory so far.
+  void stalled_us(std::uint64_t total) const {
+    write("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=" + std::to_string(total) +
+                                 "\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
   }
   /// Percent of the limit, beside file pages that can be dropped.
   void charge(unsigned percent) const {
@@ -36,7 +43,7 @@ class Group {
   FakeHost host_;
 };
 
-const std::string kYaml = with_listeners(
+const std::string kPriorityRoutes = with_listeners(
     http_listener("web",
                   "{path: /low, priority: low, respond: {body: low}}, {path: /, respond: {body: normal}}, "
                   "{path: /high, priority: high, respond: {body: high}}, {path: /post, echo: {}}") +
@@ -47,7 +54,7 @@ bool at_level(const Daemon& daemon, int level) {
 }
 
 /// Whether a new TCP connection is served.
-bool echoes(const Daemon& daemon) {
+bool serves_tcp(const Daemon& daemon) {
   HttpClient client(daemon.port("echo"));
   return client.send("hello") && client.more() && client.rest() == "hello";
 }
@@ -60,7 +67,7 @@ std::string status_of(const Daemon& daemon, const std::string& path) {
 
 TEST_CASE("the lowest priority is shed first, and the admin never", "[integration][memory]") {
   const Group group;
-  Daemon daemon(kYaml, {.environment = group.environment()});
+  Daemon daemon(kPriorityRoutes, {.environment = group.environment()});
   CHECK(daemon.log().find("memory limit 953 MiB") != std::string::npos);
   HttpClient kept(daemon.port("web"));
   HttpClient kept_echo(daemon.port("echo"));
@@ -84,7 +91,7 @@ TEST_CASE("the lowest priority is shed first, and the admin never", "[integratio
     CHECK(answer->field("Retry-After") == "2");
     CHECK(ask(client, "/") == "200 normal");  // the connection goes on
   }
-  CHECK(echoes(daemon));
+  CHECK(serves_tcp(daemon));
 
   group.charge(96);
   REQUIRE(at_level(daemon, 3));
@@ -97,7 +104,7 @@ TEST_CASE("the lowest priority is shed first, and the admin never", "[integratio
     client.send("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
     CHECK(answer_of(client).substr(0, 3) == "503");
   }
-  CHECK_FALSE(echoes(daemon));
+  CHECK_FALSE(serves_tcp(daemon));
   // Who was let in before is served.
   REQUIRE(kept_echo.send("b"));
   CHECK(kept_echo.more());
@@ -124,7 +131,7 @@ TEST_CASE("the lowest priority is shed first, and the admin never", "[integratio
   group.write("memory.max", "4000000000\n");
   REQUIRE(at_level(daemon, 0));
   CHECK(status_of(daemon, "/low") == "200");
-  CHECK(echoes(daemon));
+  CHECK(serves_tcp(daemon));
   const std::string log = daemon.log();
   for (const char* const line :
        {"memory: trim after normal: ", "memory: shed_low after trim: ", "memory: shed_normal after shed_low: ",
@@ -137,10 +144,10 @@ TEST_CASE("the lowest priority is shed first, and the admin never", "[integratio
 TEST_CASE("the governor can be off, and its steps elsewhere", "[integration][memory]") {
   const Group group;
   group.charge(96);
-  const std::string listeners = kYaml.substr(kYaml.find("listeners:"));
+  const std::string listeners = kPriorityRoutes.substr(kPriorityRoutes.find("listeners:"));
   Daemon daemon(kAdmin + "memory: {governor: off}\n" + listeners, {.environment = group.environment()});
   CHECK(status_of(daemon, "/low") == "200");
-  CHECK(echoes(daemon));
+  CHECK(serves_tcp(daemon));
   CHECK(daemon.metric("fiberd_memory_level") == 0);
   CHECK(reload(daemon, kAdmin + "memory: {trim_at: 30, shed_at: 60}\n" + listeners).status == 200);
   REQUIRE(at_level(daemon, 4));
@@ -151,13 +158,26 @@ TEST_CASE("the governor can be off, and its steps elsewhere", "[integration][mem
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("time lost waiting for memory is a reason to give back", "[integration][memory]") {
+  const Group group;
+  Daemon daemon(kPriorityRoutes, {.environment = group.environment()});
+  REQUIRE(at_level(daemon, 0));
+  group.stalled_us(3'600'000'000);
+  REQUIRE(at_level(daemon, 1));
+  CHECK(eventually([&] { return daemon.metric("fiberd_memory_trims_total").value_or(0) >= 1; }));
+  CHECK(daemon.metric("fiberd_memory_stalled_seconds_total{tasks=\"some\"}") == 3600);
+  CHECK(status_of(daemon, "/low") == "200");
+  CHECK(at_level(daemon, 0));  // no more of it
+  CHECK(daemon.stop() == 0);
+}
+
 TEST_CASE("GOMAXPROCS of a daemon follows cpu.max, and says so", "[integration][gomaxprocs]") {
   const Group group;
   group.write("cpu.max", "max 100000\n");
   auto environment = group.environment();
   environment["FIBERDEBUG"] += ",cpus=2";
   environment["GOMAXPROCS"] = "";
-  Daemon daemon(kYaml, {.environment = environment});
+  Daemon daemon(kPriorityRoutes, {.environment = environment});
   REQUIRE(daemon.metric("fiberd_sched_gomaxprocs") == 2);
   group.write("cpu.max", "50000 100000\n");
   CHECK(eventually([&] { return daemon.metric("fiberd_sched_gomaxprocs") == 1; }));

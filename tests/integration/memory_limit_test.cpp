@@ -1,8 +1,7 @@
 // Loads by which the kernel kills the daemon when memory.governor is off, and which it outlives when it is on: in a
 // real control group, whose limit is a real one.
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>

@@ -10,8 +10,6 @@ using fiberd::test::FakeHost;
 using fiberd::test::kV1;
 using fiberd::test::kV2;
 
-static constexpr std::int64_t kSecond = 1'000'000'000;
-
 TEST_CASE("cgroup memory: what the kernel can drop at once does not count", "[cgroup]") {
   const std::string stat =
       "anon 1000\nfile 900\nslab_reclaimable 5000\ninactive_file 300\nactive_file 500\nfile_dirty 100\n"
@@ -69,11 +67,11 @@ TEST_CASE("cgroup memory: version 2, and what changes while it is looked at", "[
   host.write(top + "other/memory.max", "5000\n");
   host.write(top + "other/memory.current", "50\n");
   CHECK(memory.look(6).limit == 600);  // known for a quarter of a second
-  CHECK(memory.look(kSecond).limit == 5000);
+  CHECK(memory.look(1'000'000'000).limit == 5000);
   host.write(top + "other/memory.max", "0\n");
-  CHECK(memory.look(kSecond + 1).share() == Approx(50));
+  CHECK(memory.look(1'000'000'000 + 1).share() == Approx(50));
   host.write(top + "other/memory.max", "much\n");
-  CHECK(memory.look(kSecond + 2).limit == 0);
+  CHECK(memory.look(1'000'000'000 + 2).limit == 0);
 }
 
 TEST_CASE("cgroup memory: version 1", "[cgroup]") {
