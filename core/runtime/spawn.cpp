@@ -187,8 +187,9 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     }
     if (f != nullptr) {
       p.stats.created.add();
-      p.site_counts[site].spawned.add();
-      measured = plan.measures(p.site_counts[site].spawned.get());
+      OwnedCounter& spawned = p.site_counts[site].spawned;
+      spawned.add();
+      measured = plan.measures(spawned.get());
       id = next_id(p);
     } else {
       p.stats.refused.add();

@@ -2,21 +2,27 @@
 
 #include <atomic>
 
-#include "core/base/probe.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::runtime::trace {
 
+std::atomic<std::uint64_t> slow_limit{UINT64_MAX};
+
 namespace {
 
-std::atomic<std::uint64_t> slow_limit{UINT64_MAX};  // ns
 std::atomic<bool> stalls_count{false};
 std::atomic<std::uint32_t> cause{0};  // a Cause, until it is waited for
 
-/// Of the calling fiber; nullptr off fibers.
-TraceWriter* own_writer() noexcept {
+/// The calling fiber's; nullptr off fibers.
+Machine* own_machine() noexcept {
   Machine* const m = Machine::current_machine();
-  return m != nullptr && m->current != nullptr ? &m->processor->trace : nullptr;
+  return m != nullptr && m->current != nullptr ? m : nullptr;
+}
+
+TraceWriter* own_writer() noexcept {
+  Machine* const m = own_machine();
+  return m != nullptr ? &m->processor->trace : nullptr;
 }
 
 }  // namespace
@@ -42,15 +48,11 @@ void log(FiberName category, std::string_view message) noexcept {
 }
 
 void request_begin(FiberName route) noexcept {
-  if (TraceWriter* const w = own_writer()) w->record(trace_word(TraceKind::request_begin, route.text().data()));
-  FIBERD_PROBE2(request__start, thread_locals()->fiber, route.text().data());
+  if (Machine* const m = own_machine()) begin_request(*m, route.text().data());
 }
 
 void request_end(unsigned status, std::uint64_t duration) noexcept {
-  if (TraceWriter* const w = own_writer()) w->record(trace_word(TraceKind::request_end, 0, status));
-  FIBERD_PROBE3(request__done, thread_locals()->fiber, status, duration);
-  if (duration >= slow_limit.load(std::memory_order_relaxed)) [[unlikely]]
-    tell(Cause::latency);
+  if (Machine* const m = own_machine()) end_request(*m, status, duration);
 }
 
 void watch(std::chrono::nanoseconds limit, bool stalls) noexcept {

@@ -9,10 +9,8 @@
 #include "core/http/path.hpp"
 #include "core/http/site/refusal_log.hpp"
 #include "core/http/site/slash_redirect.hpp"
-#include "core/runtime/fiber.hpp"
-#include "core/runtime/machine.hpp"
 #include "core/runtime/recover.hpp"
-#include "core/runtime/trace.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http {
 
@@ -147,9 +145,10 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   }
   if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
     c->begin();
-  runtime::Fiber* const fiber = runtime::Machine::current_machine()->current;
+  runtime::Machine& machine = *runtime::Machine::current_machine();
+  runtime::Fiber* const fiber = machine.current;
   fiber->labels.store(&chain_->label, std::memory_order_relaxed);  // what it points to is the Site's
-  runtime::trace::request_begin(route_ != nullptr ? route_->trace_name : kNoRoute);
+  runtime::trace::begin_request(machine, (route_ != nullptr ? route_->trace_name : kNoRoute).text().data());
   const std::error_code error = chain_->empty() ? last() : next(0);
   fiber->labels.store(nullptr, std::memory_order_relaxed);
   ex.end_context();

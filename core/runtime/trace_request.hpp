@@ -1,0 +1,30 @@
+#pragma once
+// A request's begin and end for the flight recorder, for the house's own server: inline, since both are paid for by
+// every request. Everybody else calls trace.hpp's.
+#include <atomic>
+#include <cstdint>
+
+#include "core/base/probe.hpp"
+#include "core/runtime/fiber.hpp"
+#include "core/runtime/machine.hpp"
+#include "core/runtime/trace.hpp"
+
+namespace fiberd::runtime::trace {
+
+/// ns from which a request is slow; its writer is watch().
+extern std::atomic<std::uint64_t> slow_limit;
+
+/// `m`: the calling fiber's machine. `route` lives for ever.
+[[gnu::always_inline]] inline void begin_request(Machine& m, const char* route) noexcept {
+  m.processor->trace.record(trace_word(TraceKind::request_begin, route));
+  FIBERD_PROBE2(request__start, m.current->index, route);
+}
+
+[[gnu::always_inline]] inline void end_request(Machine& m, unsigned status, std::uint64_t duration) noexcept {
+  m.processor->trace.record(trace_word(TraceKind::request_end, 0, status));
+  FIBERD_PROBE3(request__done, m.current->index, status, duration);
+  if (duration >= slow_limit.load(std::memory_order_relaxed)) [[unlikely]]
+    tell(Cause::latency);
+}
+
+}  // namespace fiberd::runtime::trace
