@@ -100,6 +100,9 @@ ExitCode Process::build(const config::Config& config) {
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
+  status_ = std::make_unique<StatusSource>(
+      *exporter_, [this](bool measure) { return runtime_->read_mem_stats(measure); }, std::string(kVersion));
+  admin_state_.status = status_.get();
   reloader_ = std::make_unique<Reloader>(
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));

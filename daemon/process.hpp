@@ -17,6 +17,7 @@
 #include "core/runtime/runtime.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
+#include "daemon/admin/status_page.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/log_dump.hpp"
@@ -72,6 +73,7 @@ class Process {
   StopEnd& end_;
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
+  std::unique_ptr<StatusSource> status_;
   AdminState admin_state_;
   AccessLogWriters access_writers_;
   metric::CallbackHandle log_dropped_;

@@ -14,6 +14,12 @@ constexpr MetricInfo kCatalogue[] = {
     // Scheduler
     {"fiberd_sched_gomaxprocs", gauge, runtime, {}, "processors", "Processors that may run fibers at the same time."},
     {"fiberd_sched_processors_idle", gauge, runtime, {}, "processors", "Processors without work."},
+    {"fiberd_sched_processor_busy_seconds_total",
+     counter,
+     runtime,
+     {"processor"},
+     "seconds",
+     "Time that each Processor was awake, as it was seen each 1 to 5 ms: its rate is the Processor's load, 0 to 1."},
     {"fiberd_sched_machines",
      gauge,
      runtime,

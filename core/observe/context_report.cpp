@@ -56,6 +56,15 @@ struct Alive {
   }
 };
 
+std::vector<std::pair<Name, Place>> most_first(const Alive& alive) {
+  // A header's name has an address in each object file.
+  std::map<Name, Place> by_name;
+  for (const auto& [address, place] : alive.places) Alive::add_to(by_name[{address.first, address.second}], place);
+  std::vector<std::pair<Name, Place>> places(by_name.begin(), by_name.end());
+  std::ranges::stable_sort(places, [](const auto& a, const auto& b) { return a.second.alive > b.second.alive; });
+  return places;
+}
+
 std::string seconds(std::int64_t ns) {
   char text[32];
   const int n = std::snprintf(text, sizeof text, "%.3fs", static_cast<double>(ns) / 1e9);
@@ -75,15 +84,23 @@ void add_line(std::string& out, const Place& p, std::string_view where, std::int
 
 }  // namespace
 
+std::vector<ContextPlace> context_places(std::size_t most) {
+  Alive alive;
+  context::for_each_live(&Alive::visit, &alive);
+  std::vector<ContextPlace> told;
+  for (const auto& [name, p] : most_first(alive)) {
+    if (told.size() == most) break;
+    told.push_back(
+        {std::string(name.first) + ":" + std::to_string(name.second), p.alive, p.done, p.children, p.oldest_ns});
+  }
+  return told;
+}
+
 std::string render_contexts() {
   Alive alive;
   context::for_each_live(&Alive::visit, &alive);
   const std::int64_t now = monotonic_now();
-  // A header's name has an address in each object file.
-  std::map<Name, Place> by_name;
-  for (const auto& [address, place] : alive.places) Alive::add_to(by_name[{address.first, address.second}], place);
-  std::vector<std::pair<Name, Place>> places(by_name.begin(), by_name.end());
-  std::ranges::stable_sort(places, [](const auto& a, const auto& b) { return a.second.alive > b.second.alive; });
+  const std::vector<std::pair<Name, Place>> places = most_first(alive);
 
   std::string out = "contexts alive, by the place that made them\n";
   out += "   alive     done children       oldest     deadline  place\n";

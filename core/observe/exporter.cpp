@@ -15,6 +15,7 @@
 #include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
+#include "core/runtime/processor_view.hpp"
 
 namespace fiberd::observe {
 
@@ -133,6 +134,12 @@ void add_scheduler(Page& page, const runtime::MemStats& s) {
     if (r.count != 0) page.sample(r.count, {token_of(r.reason)});
 }
 
+void add_processors(Page& page) {
+  page.family("fiberd_sched_processor_busy_seconds_total");
+  for (const runtime::ProcessorView& p : runtime::read_processors())
+    page.sample(static_cast<double>(p.busy_ns) / 1e9, {std::to_string(p.index)});
+}
+
 void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
   const auto of_each_class = [&s](auto&& sample) {
     for (std::size_t i = 0; i < s.stack_classes.size(); ++i)
@@ -215,12 +222,18 @@ Exporter::Exporter(metric::Registry& registry, std::function<runtime::MemStats()
 }
 
 std::vector<prometheus::MetricFamily> Exporter::Collect() const {
+  if (!mem_stats_) return collect(nullptr);
+  const runtime::MemStats stats = mem_stats_();
+  return collect(&stats);
+}
+
+std::vector<prometheus::MetricFamily> Exporter::collect(const runtime::MemStats* stats) const {
   std::vector<prometheus::MetricFamily> out;
   Page page(out);
-  if (mem_stats_) {
-    const runtime::MemStats stats = mem_stats_();
-    add_scheduler(page, stats);
-    add_memory_and_waits(page, stats);
+  if (stats != nullptr) {
+    add_scheduler(page, *stats);
+    add_processors(page);
+    add_memory_and_waits(page, *stats);
   }
   for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));
   add_process(page, version_, process_);

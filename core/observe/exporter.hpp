@@ -23,6 +23,8 @@ class Exporter final : public prometheus::Collectable {
   /// All families: registry, runtime, process. Thread-safe; takes locks, so not for a request's hot path.
   /// When /proc cannot be read, the process_* families have no samples and the reason is logged.
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
+  /// The same with statistics of the runtime that the caller has; nullptr: without them.
+  [[nodiscard]] std::vector<prometheus::MetricFamily> collect(const runtime::MemStats* stats) const;
 
   /// The page in Prometheus' text format. Thread-safe. Throws std::bad_alloc and what `mem_stats` or a callback throws.
   [[nodiscard]] std::string render() const;

@@ -120,6 +120,7 @@ struct Slot {
   Lock pinned_lock;
   Fiber* pinned_head FIBERD_GUARDED_BY(pinned_lock) = nullptr;
   Fiber* pinned_tail FIBERD_GUARDED_BY(pinned_lock) = nullptr;
+  std::atomic<std::uint64_t> busy_ns{0};  ///< its Processor was awake: sysmon's looks, for who asks
   // sysmon's notes, its own: which Processor it saw here, at which tick, since when.
   const Processor* seen = nullptr;
   std::uint64_t seen_tick = 0;

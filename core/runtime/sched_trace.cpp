@@ -23,16 +23,6 @@ namespace fiberd::runtime {
 static constexpr std::size_t kMostFibers = 1000;
 static constexpr std::size_t kMostMachines = 1000;
 
-static std::string_view to_string(Processor::Phase phase) noexcept {
-  switch (phase) {
-    case Processor::Phase::free: return "free";
-    case Processor::Phase::scheduling: return "scheduling";
-    case Processor::Phase::running: return "running";
-    case Processor::Phase::sleeping: break;
-  }
-  return "sleeping";
-}
-
 static std::string number(std::uint64_t n) { return std::to_string(n); }
 
 std::string Scheduler::describe(std::int64_t since, bool detail) {
@@ -53,13 +43,6 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
     });
     if (all > kMostFibers) fibers += "\n  and " + number(all - kMostFibers) + " more";
   }
-  struct Row {
-    Processor::Phase phase = Processor::Phase::free;
-    std::uint64_t tick = 0, switches = 0, queued = 0, pinned = 0, timers = 0;
-    std::int64_t descriptors = 0;
-    bool there = false;
-    pid_t thread = 0;
-  };
   struct MachineRow {
     std::size_t number = 0;
     pid_t thread = 0;
@@ -70,7 +53,7 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
   unsigned spare = 0;
   std::vector<MachineRow> threads;
   // Numbers under the lock, texts behind it.
-  std::vector<Row> rows(std::min(gomaxprocs(), slot_count_.load(std::memory_order_acquire)));
+  const std::vector<ProcessorView> processors = view_processors();
   if (detail) threads.reserve(kMostMachines);
   {
     const LockGuard guard(structure_lock_);
@@ -83,39 +66,23 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
     }
     for (const Machine* m = spare_machines_; m != nullptr; m = m->next)
       if (m->place < threads.size()) threads[m->place].spare = true;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const Slot& slot = *slots_[i];
-      const Processor* const p = slot.processor.load(std::memory_order_acquire);
-      if (p == nullptr) continue;
-      rows[i] = {p->phase.load(std::memory_order_relaxed),
-                 p->tick.load(std::memory_order_relaxed),
-                 p->stats.switches.get(),
-                 p->queue.size() + (p->runnext.empty() ? 0U : 1U),
-                 slot.pinned_count.load(std::memory_order_relaxed),
-                 slot.poller.timers.size(),
-                 slot.poller.descriptors.load(std::memory_order_relaxed),
-                 true,
-                 p->phase.load(std::memory_order_relaxed) == Processor::Phase::free
-                     ? 0
-                     : p->thread.load(std::memory_order_relaxed)};
-    }
   }
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Row& r = rows[i];
-    queues += (queues.empty() ? "" : " ") + number(r.queued);
-    if (!detail || !r.there) continue;
-    lines += "\n  P" + number(i) + ": status=" + std::string(to_string(r.phase)) + " schedtick=" + number(r.tick) +
-             " switches=" + number(r.switches) + " runqsize=" + number(r.queued) + " pinned=" + number(r.pinned) +
-             " timerslen=" + number(r.timers) + " descriptors=" + std::to_string(r.descriptors);
+  for (const ProcessorView& p : processors) {
+    queues += (queues.empty() ? "" : " ") + number(p.queued);
+    if (!detail) continue;
+    lines += "\n  P" + number(p.index) + ": status=" + std::string(p.state) + " schedtick=" + number(p.ticks) +
+             " switches=" + number(p.switches) + " runqsize=" + number(p.queued) + " pinned=" + number(p.pinned) +
+             " timerslen=" + number(p.timers) + " descriptors=" + number(p.descriptors);
   }
   for (const MachineRow& m : threads) {
-    const auto has = std::find_if(rows.begin(), rows.end(), [&m](const Row& r) { return r.thread == m.thread; });
+    const auto has = std::find_if(processors.begin(), processors.end(),
+                                  [&m](const ProcessorView& p) { return p.thread == m.thread; });
     const bool idle = m.spare || m.thread == 0;
     const auto fiber = on_thread.find(m.thread);
     FiberOrigin lodger;
     const bool locked = m.lodger != 0 && find_origin(m.lodger, lodger);
     lines += "\n  M" + number(m.number) + ": thread=" + std::to_string(m.thread) +
-             " p=" + (idle || has == rows.end() ? "nil" : number(static_cast<std::uint64_t>(has - rows.begin()))) +
+             " p=" + (idle || has == processors.end() ? "nil" : number(has->index)) +
              " curg=" + (fiber == on_thread.end() ? "nil" : number(fiber->second)) +
              " idle=" + (idle ? "true" : "false") + " lockedg=" + (locked ? number(lodger.id) : "nil");
   }

@@ -30,6 +30,7 @@
 #include "core/runtime/idle_set.hpp"
 #include "core/runtime/machine.hpp"
 #include "core/runtime/processor.hpp"
+#include "core/runtime/processor_view.hpp"
 #include "core/runtime/recover.hpp"
 #include "core/runtime/retired_list.hpp"
 #include "core/runtime/runtime.hpp"
@@ -141,6 +142,7 @@ class Scheduler {
 
   // ---- sched_trace.cpp
   [[nodiscard]] std::string describe(std::int64_t since, bool detail);
+  [[nodiscard]] std::vector<ProcessorView> view_processors() const;
 
   // ---- deadlock.cpp
   /// Every Processor sleeps, and every fiber waits for what only another fiber does. A walk over all fibers, unless an

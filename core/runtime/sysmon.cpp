@@ -76,6 +76,7 @@ void Sysmon::run() noexcept {
       syscall(SYS_futex, &pausing_, FUTEX_WAIT_PRIVATE, kAllAsleep, &limit, nullptr, 0);
     }
     pausing_.store(0, std::memory_order_relaxed);
+    last_round_ = 0;
   }
 }
 
@@ -109,7 +110,11 @@ void Sysmon::wake() noexcept {
 /// True when some Processor is not asleep.
 bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
   const unsigned n = s_.slot_count_.load(std::memory_order_acquire);
-  for (unsigned i = 0; i < n; ++i) look_after(*s_.slots_[i], now, events);
+  const std::int64_t before = std::exchange(last_round_, now);
+  for (unsigned i = 0; i < n; ++i) {
+    if (before != 0) note_load(*s_.slots_[i], now - before);
+    look_after(*s_.slots_[i], now, events);
+  }
   // A trim that has more to do goes on in the next round.
   if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
@@ -122,6 +127,17 @@ bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
     s_.wake_helper();
   }
   return s_.idle_.count() < s_.gomaxprocs() || !s_.retired_.empty();
+}
+
+/// Who is awake now is taken to have been since the last look: a sample a millisecond is within some percent after a
+/// second, and costs the Processors nothing. A clock at each sleep and wake-up would be exact, and two calls each.
+void Sysmon::note_load(Slot& slot, std::int64_t since_last) noexcept {
+  const Processor* const p = slot.processor.load(std::memory_order_acquire);
+  if (p == nullptr) return;
+  const auto phase = p->phase.load(std::memory_order_relaxed);
+  if (phase != Processor::Phase::scheduling && phase != Processor::Phase::running) return;
+  slot.busy_ns.store(slot.busy_ns.load(std::memory_order_relaxed) + static_cast<std::uint64_t>(since_last),
+                     std::memory_order_relaxed);
 }
 
 void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept {

@@ -50,6 +50,7 @@ class Sysmon {
   static void* main(void* sysmon) noexcept;
   void run() noexcept;
   bool round(std::int64_t now, Poller::Events& events) noexcept;
+  void note_load(Slot& slot, std::int64_t since_last) noexcept;
   void look_after(Slot& slot, std::int64_t now, Poller::Events& events) noexcept;
   void look_at_section(Slot& slot, Processor& p, std::uint64_t section, std::int64_t now) noexcept;
   void pause(unsigned& busy_rounds) noexcept;
@@ -66,6 +67,7 @@ class Sysmon {
   std::int64_t last_help_ = 0;         // when a helper was woken for what is queued
   std::int64_t last_second_look_ = 0;  // when one was asked for because of a runnext
   std::int64_t last_trim_ = 0;
+  std::int64_t last_round_ = 0;  // 0: all have slept since
 };
 
 }  // namespace fiberd::runtime

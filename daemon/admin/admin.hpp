@@ -15,6 +15,8 @@
 
 namespace fiberd::daemon {
 
+class StatusSource;
+
 /// What a reload came to, for people.
 struct ReloadAnswer {
   enum class Verdict : std::uint8_t { done, refused, stopping } verdict = Verdict::done;
@@ -24,6 +26,7 @@ struct ReloadAnswer {
 /// What the admin routes look at. Must outlive the server.
 struct AdminState {
   const observe::Exporter* exporter = nullptr;
+  StatusSource* status = nullptr;  ///< of /debug/status; nullptr: 501
   std::atomic<bool> ready{false};  ///< /readyz: 200 while true, else 503
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
@@ -37,10 +40,10 @@ struct AdminState {
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
 /// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), those about fibers (fiber_pages.hpp),
-/// /debug/sched (the scheduler in a line), POST /debug/schedtrace (the same to the log, again and again); POST /reload
-/// (200: the new configuration serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A
-/// body names the file that is meant: 409 if this daemon runs with another one. A browser's request for it is answered
-/// 403: any page of the web could make it send one.
+/// /debug/status (all of it as JSON), /debug/sched (the scheduler in a line), POST /debug/schedtrace (the same to the
+/// log, again and again); POST /reload (200: the new configuration serves; 422: it was refused, with all that is wrong
+/// with it; 503: the daemon stops). A body names the file that is meant: 409 if this daemon runs with another one. A
+/// browser's request for it is answered 403: any page of the web could make it send one.
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
 
 /// The pages have no password and are often on loopback, where every page of the web that the machine's users look at
