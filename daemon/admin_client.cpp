@@ -92,7 +92,11 @@ AdminOutcome ask_admin(const AdminRequest& request) {
   message += "\r\n" + request.body;
   if (!send_all(socket.fd(), message)) return failed(What::not_asked, errno);
   std::string text;
-  if (const auto failure = read_all(socket.fd(), request.most_bytes, text)) return {std::nullopt, *failure};
+  bool cut = false;
+  if (const auto failure = read_all(socket.fd(), request.most_bytes, text)) {
+    cut = failure->what == What::too_long && request.cut;
+    if (!cut) return {std::nullopt, *failure};
+  }
   const std::size_t head = text.find("\r\n\r\n");
   static constexpr std::string_view kVersion = "HTTP/1.";
   AdminAnswer answer;
@@ -102,7 +106,7 @@ AdminOutcome ask_admin(const AdminRequest& request) {
     return failed(What::no_fiberd);
   const std::optional<std::size_t> length = content_length(std::string_view(text).substr(0, head));
   answer.body = text.substr(head + 4);
-  if (length && *length != answer.body.size()) return failed(What::no_answer, ECONNRESET);
+  if (!cut && length && *length != answer.body.size()) return failed(What::no_answer, ECONNRESET);
   return {std::move(answer), {}};
 }
 

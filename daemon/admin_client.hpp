@@ -16,7 +16,8 @@ struct AdminRequest {
   std::string body{};
   std::string token{};                                ///< of admin.token_file; empty: none is sent
   std::chrono::seconds patience{60};                  ///< for each step of the way, > 0
-  std::size_t most_bytes = std::size_t{1024} * 1024;  ///< of an answer with its head; a longer one is an error
+  std::size_t most_bytes = std::size_t{1024} * 1024;  ///< of an answer with its head
+  bool cut = false;                                   ///< a longer one is cut there; else it is an error
 };
 
 struct AdminAnswer {

@@ -13,12 +13,14 @@
 #include "config/handlers.hpp"
 #include "config/reader.hpp"
 #include "config/schema.hpp"
+#include "core/base/units.hpp"
 #include "core/net/endpoint.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
 #include "daemon/run.hpp"
 #include "daemon/signals.hpp"
+#include "daemon/top/command.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -139,6 +141,23 @@ int reload(const Program& program, const std::string& file, const std::string& a
   return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file});
 }
 
+/// As reload: of `address`, or of the admin listener that the configuration names.
+int watch(const Program& program, const std::string& file, const std::string& address, top::Options options) {
+  if (!address.empty()) {
+    options.address = address;
+    return top::run_top(options);
+  }
+  const config::Outcome outcome = load(program, file, {});
+  options.address = outcome.config.admin.address;
+  options.source = file.empty() ? AddressSource::by_default : AddressSource::in_file;
+  if (!outcome.ok() && (options.address == config::AdminConfig{}.address || !net::Endpoint::parse(options.address))) {
+    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+    return complain("top: where the admin listener is cannot be read from that file: --address");
+  }
+  if (options.address.empty()) return complain("top: the configuration has no admin listener: say --address");
+  return top::run_top(options);
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv, const Handlers& handlers, const std::string& default_config) {
@@ -199,6 +218,21 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
       ->add_option("--address", admin_address,
                    "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
       ->option_text("ADMIN");
+  CLI::App* const top_command = app.add_subcommand("top", "Show what a daemon that runs does, again and again");
+  add_either(*top_command, "Its configuration file, for where its admin listener is")->group("");
+  std::string top_address;
+  std::string top_interval = "1s";
+  std::string top_sort = "rate";
+  bool top_once = false;
+  bool top_json = false;
+  top_command
+      ->add_option("--address", top_address, "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
+      ->option_text("ADMIN");
+  top_command->add_flag("--once", top_once, "Print one look and end; so it does where output is no terminal");
+  top_command->add_flag("--json", top_json, "The same as JSON: rates, and the whole of /debug/status");
+  top_command->add_option("--interval", top_interval, "Between two looks, 100ms to 1h; 1s")->option_text("TIME");
+  top_command->add_option("--sort", top_sort, "By rate (the default), latency, errors, name, fibers or age")
+      ->option_text("ORDER");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
@@ -245,6 +279,16 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
           "its "
           "admin listener is says --address");
     return reload(program, file, admin_address);
+  }
+  if (top_command->parsed()) {
+    if (!overrides.empty()) return complain("top: --set is for who runs a configuration; say --address");
+    const auto interval = parse_duration(top_interval);
+    if (!interval || *interval < top::Options::kShortest || *interval > top::Options::kLongest)
+      return complain("top: --interval " + top_interval + ": a time between 100ms and 1h");
+    const auto sort = top::parse_sort(top_sort);
+    if (!sort) return complain("top: --sort " + top_sort + ": there are rate, latency, errors, name, fibers and age");
+    return watch(program, file, top_address,
+                 {.address = {}, .interval = *interval, .once = top_once, .json = top_json, .sort = *sort});
   }
   return run(program, file, overrides);
 }

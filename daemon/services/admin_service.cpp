@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/observe/catalogue.hpp"
+#include "daemon/console/console.hpp"
 
 namespace fiberd::daemon {
 
@@ -32,6 +33,7 @@ std::unique_ptr<AdminService> AdminService::provision(
   options.keeps = counted;
   std::vector<http::Route> routes = admin_routes(state);
   for (http::Route& route : aggregate::pages(aggregates)) routes.push_back(std::move(route));
+  for (http::Route& route : console_pages(routes)) routes.push_back(std::move(route));
   routes.push_back(admin_index(routes));
   for (http::Route& route : routes) route.counters = &counted->counters;
   auto site =

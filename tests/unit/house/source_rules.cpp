@@ -41,14 +41,16 @@ struct Fence {
 };
 
 // The longest header that fits decides, so boost/context can be stricter than the rest of Boost.
-const std::array<Fence, 27>& fences() {
-  static const std::array<Fence, 27> table = {{
+const std::array<Fence, 29>& fences() {
+  static const std::array<Fence, 29> table = {{
       {"boost/asio", {"net", "runtime"}},
       {"boost/asio.hpp", {"net", "runtime"}},
       {"boost/system", {"net", "runtime"}},
       {"boost/beast", {}},
       {"boost/fiber", {}},
       {"boost/context", {"fiber"}},
+      {"boost/json", {"daemon"}},
+      {"boost/json.hpp", {"daemon"}},
       {"boost", {}},
       {"tl", {"base"}},
       {"yaml-cpp", {"config"}},
