@@ -71,9 +71,10 @@ class Page {
 };
 
 void add_summary(Page& page, const Snapshot& now, const Rates& r) {
-  page.add("fiberd " + now.version + "  pid " + std::to_string(static_cast<std::int64_t>(now.pid)) + "  up " + short_seconds(now.uptime_seconds) +
-               "  CPU " + percent(r.cpu) + "  mem " + short_bytes(now.resident_bytes) + "  fds " +
-               short_count(now.open_fds) + "/" + short_count(now.max_fds) + "  threads " + short_count(now.threads),
+  page.add("fiberd " + now.version + "  pid " + std::to_string(static_cast<std::int64_t>(now.pid)) + "  up " +
+               short_seconds(now.uptime_seconds) + "  CPU " + percent(r.cpu) + "  mem " +
+               short_bytes(now.resident_bytes) + "  fds " + short_count(now.open_fds) + "/" + short_count(now.max_fds) +
+               "  thr " + short_count(now.threads),
            Style::bold);
   page.add("requests " + per_second(r.requests) + "  4xx " + per_second(r.client_errors) + "  5xx " +
            per_second(r.server_errors) + "  in flight " + short_count(r.in_flight) + "  p50 " + seconds_of(r.p50) +
@@ -81,9 +82,9 @@ void add_summary(Page& page, const Snapshot& now, const Rates& r) {
   page.add("conns " + short_count(now.connections) + "  accepted " + per_second(r.accepted) + "  refused " +
            per_second(r.refused) + "  stalls " + per_second(r.stalls) + " (" + short_count(now.computes) +
            " compute, " + short_count(now.blocks) + " block, " + short_count(now.robbed) + " robbed)");
-  page.add("fibers " + short_count(now.waiting) + " waiting, " + short_count(now.runnable) + " runnable, " +
+  page.add("fibers " + short_count(now.waiting) + " waiting, " + short_count(now.runnable) + " ready, " +
            short_count(now.running) + " running  born " + per_second(r.created) + "  switches " +
-           per_second(r.switches) + "  steals " + per_second(r.steals));
+           per_second(r.switches) + "  steal " + per_second(r.steals));
   page.add("stacks " + short_count(now.stacks_in_use) + " in use, " + short_bytes(now.stack_reserved) + " reserved, " +
            short_bytes(now.stack_resident) + " resident" + (now.has_leaks ? "  leaks " + short_count(now.leaks) : ""));
 }
