@@ -19,7 +19,7 @@ CONFIGURE = cmake --preset $(1) -DFIBERD_TESTS=ON -DFIBERD_WERROR=$(WERROR) -DFI
 BUILD = cmake --build --preset $(1) -j $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan tsan bench nightly fuzz lint format docs build packages clean
+.PHONY: help run test asan tsan bench browser nightly fuzz lint format docs build packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,8 +84,16 @@ nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, f
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
 	@NIGHTLY=1 tests/support/run-tests release
+	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	@$(MAKE) --no-print-directory bench
+
+browser: ## the console in headless Chromium, under load; BROWSER_ARGS=docs/images writes the screenshots of the docs
+	@deploy/install-packages build browser
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release) --target fiberd
+	@npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --silent
+	@node tests/browser/console.mjs build/release/fiberd $(BROWSER_ARGS)
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60) under ASan and UBSan, from the corpus in the tree
 	@deploy/install-packages build test
@@ -99,7 +107,7 @@ docs: ## regenerate docs/configuration.md and docs/metrics.md
 	@tests/support/generate-docs build/release
 
 packages: ## install everything that any of these targets needs
-	@deploy/install-packages build test lint bench
+	@deploy/install-packages build test lint bench browser
 
 clean: ## remove the build trees
 	@rm -rf build

@@ -41,6 +41,9 @@ install(FILES README.md CHANGELOG.md CONTRIBUTING.md LICENSE DESTINATION ${CMAKE
 install(FILES /usr/share/doc/node-llhttp/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.llhttp
         COMPONENT runtime OPTIONAL)
 
+# uPlot is in the daemon: it is what draws the console's charts.
+install(FILES daemon/console/uplot/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.uplot COMPONENT runtime)
+
 # ---- development: libraries
 set_target_properties(fiberd_core PROPERTIES EXPORT_NAME core)
 set_target_properties(fiberd_config PROPERTIES EXPORT_NAME config)
