@@ -14,6 +14,7 @@ RUN /tmp/deploy/install-packages runtime && rm -rf /tmp/deploy /var/lib/apt/list
  && useradd --system --user-group --uid 10001 --no-create-home --shell /usr/sbin/nologin fiberd
 COPY --from=build /src/build/release/fiberd /usr/bin/fiberd
 COPY --from=build /src/LICENSE /usr/share/doc/fiberd/LICENSE
+COPY --from=build /src/daemon/console/uplot/LICENSE /usr/share/doc/fiberd/LICENSE.uplot
 USER 10001:10001
 # web, echo; the admin listener stays on loopback inside the container unless the configuration says otherwise.
 EXPOSE 8080 7000

@@ -366,11 +366,11 @@ void write_contexts(JsonWriter& json, const Families& all) {
   json.end_array().end_object();
 }
 
-/// Families as they are; nothing where there are none.
-void write_families(JsonWriter& json, const Families& all, std::string_view key, std::string_view prefix) {
+/// Families with `part` in their name, as they are; nothing where there are none.
+void write_families(JsonWriter& json, const Families& all, std::string_view key, std::string_view part) {
   std::size_t told = 0;
   for (const Family& family : all.all()) {
-    if (!std::string_view(family.name).starts_with(prefix)) continue;
+    if (family.name.find(part) == std::string::npos) continue;
     if (family.type == prometheus::MetricType::Histogram) continue;
     for (const Sample& s : family.metric) {
       if (told == StatusReader::kMostSamples) break;
@@ -436,7 +436,7 @@ std::string StatusReader::render() {
   write_routes(json, all);
   write_refusals(json, all);
   write_contexts(json, all);
-  write_families(json, all, "leaks", "fiberd_leak");
+  write_families(json, all, "leaks", "_leak");
   write_families(json, all, "memory", "fiberd_memory_");
   json.end_object();
   return json.take() + "\n";

@@ -129,8 +129,9 @@ Snapshot read(const json::object& doc) {
     s.refusals.push_back({text(o, "what"), labels(o), number(o, "count")});
   });
   each_object(doc, "leaks", [&](const json::object& o) {
+    if (!text(o, "metric").ends_with("_leaks")) return;
     s.has_leaks = true;
-    if (!text(o, "metric").ends_with("_total")) s.leaks += number(o, "value");
+    s.leaks += number(o, "value");
   });
   return s;
 }
