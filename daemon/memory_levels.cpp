@@ -66,10 +66,14 @@ MemoryLevel LevelRule::look(const MemoryThresholds& thresholds, double share, do
 }
 
 double GrowthRule::look(unsigned source, std::uint64_t charge, std::int64_t now) noexcept {
+  // The kernel charges in batches: over a shorter time one of them would look like a flood.
+  static constexpr std::int64_t kLeast = 5'000'000;
   double growth = 0;
-  if (before_ && before_->source == source && charge > before_->charge && now > before_->at)
-    growth = static_cast<double>(charge - before_->charge) * 1e9 / static_cast<double>(now - before_->at);
-  before_ = Before{source, charge, now};
+  const bool same = before_ && before_->source == source;
+  if (same && charge > before_->charge)
+    growth =
+        static_cast<double>(charge - before_->charge) * 1e9 / static_cast<double>(std::max(now - before_->at, kLeast));
+  if (!same || now - before_->at >= kLeast) before_ = Before{source, charge, now};
   return growth;
 }
 

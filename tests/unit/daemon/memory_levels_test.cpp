@@ -102,7 +102,10 @@ TEST_CASE("memory levels: growth is that of one limit's charge", "[memory]") {
   CHECK(growth.look(1, 200, kSecond / 100) == Approx(10'000));
   CHECK(growth.look(1, 150, kSecond / 50) == 0);
   CHECK(growth.look(2, 900, kSecond / 25) == 0);
-  CHECK(growth.look(2, 900, kSecond / 25) == 0);
+  // Looks that follow each other closely are seen as one of 5 ms.
+  CHECK(growth.look(2, 1000, kSecond / 25 + 1) == Approx(20'000));
+  CHECK(growth.look(2, 1000, kSecond / 25 + 10'000'000) == Approx(10'000));
+  CHECK(growth.look(2, 1000, kSecond / 25 + 20'000'000) == 0);
   CHECK(expected_share({500, 1000}, 1000, 20ms) == Approx(0.52));
   CHECK(expected_share({500, 1000}, 1e9, 20ms) == Approx(0.6));  // a tenth at most
   CHECK(expected_share({500, 0}, 1e9, 20ms) == 0);
