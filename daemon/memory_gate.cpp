@@ -16,8 +16,10 @@ void MemoryGate::bound(std::int64_t left, std::int64_t more, bool last) noexcept
 bool MemoryGate::admit(bool connection_is_work) noexcept {
   if (!bounded_.load(kRelaxed)) return true;
   const std::int64_t left = left_.fetch_sub(connection_is_work ? 1 : kRequestCost, kRelaxed);
-  // One look for each bound: the flag keeps a crowd from asking a thousand times.
-  if (left <= half_.load(kRelaxed) && look_ != nullptr && !asked_.load(kRelaxed) && !asked_.exchange(true, kRelaxed))
+  // One look for each bound: the flag keeps a crowd from asking a thousand times. Where there is no room for two, looks
+  // are frequent anyhow.
+  const std::int64_t half = half_.load(kRelaxed);
+  if (half > 0 && left <= half && look_ != nullptr && !asked_.load(kRelaxed) && !asked_.exchange(true, kRelaxed))
     look_(argument_);
   if (last_.load(kRelaxed)) return false;
   if (connection_is_work) return left > 0 && !pressure_.sheds(flow::Priority::normal);

@@ -129,10 +129,9 @@ void MemoryGovernor::act(MemoryLevel level, Whose whose, const runtime::MemoryCh
   if (whose == Whose::nobody) {
     gate_.open();
   } else {
-    const double beyond =
-        at(settings.thresholds, MemoryLevel::last) - at(settings.thresholds, MemoryLevel::shed_normal);
-    const auto more = static_cast<std::int64_t>(beyond * static_cast<double>(nearest.limit) / 16384);
-    gate_.bound(connections_left(nearest, settings.thresholds), more, level == MemoryLevel::last);
+    const std::int64_t left = connections_left(nearest, settings.thresholds);
+    const std::int64_t more = connections_left(nearest, settings.thresholds, MemoryLevel::last) - left;
+    gate_.bound(left, more, level == MemoryLevel::last);
   }
   const MemoryLevel before = level_.load(kRelaxed);
   if (level == before) return;
@@ -168,6 +167,7 @@ milliseconds MemoryGovernor::look_and_act(std::int64_t now) {
   const bool own = process.limit != 0 && (group.limit == 0 || process.share() > group.share());
   const Whose whose = own ? Whose::process : group.limit != 0 ? Whose::group : Whose::nobody;
   const runtime::MemoryCharge nearest = own ? process : group;
+  settings.thresholds = within(settings.thresholds, nearest.limit);
   charge_.store(nearest.charge, kRelaxed);
   limit_.store(nearest.limit, kRelaxed);
   const double growth = growth_.look(static_cast<unsigned>(whose), nearest.charge, now);

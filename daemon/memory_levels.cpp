@@ -24,6 +24,13 @@ MemoryThresholds memory_thresholds(unsigned trim_at, unsigned shed_at) noexcept 
   return {0, trim, shed - (shed - trim) / 3, shed, shed + (1 - shed) * 0.6, shed + (1 - shed) * 0.8};
 }
 
+MemoryThresholds within(MemoryThresholds thresholds, std::uint64_t limit) noexcept {
+  static constexpr std::array<double, kMemoryLevels> kFree{0, 8, 6, 5, 4, 3};  // MiB
+  for (std::size_t i = 1; i < kMemoryLevels && limit != 0; ++i)
+    thresholds[i] = std::max(0.0, std::min(thresholds[i], 1 - kFree[i] * (1U << 20U) / static_cast<double>(limit)));
+  return thresholds;
+}
+
 StallShares stall_shares(const runtime::StallTimes& before, const runtime::StallTimes& now, nanoseconds period,
                          bool own) noexcept {
   if (period.count() <= 0) return {};
@@ -66,10 +73,14 @@ MemoryLevel LevelRule::look(const MemoryThresholds& thresholds, double share, do
 }
 
 double GrowthRule::look(unsigned source, std::uint64_t charge, std::int64_t now) noexcept {
+  // The kernel charges in batches: over a shorter time one of them would look like a flood.
+  static constexpr std::int64_t kLeast = 5'000'000;
   double growth = 0;
-  if (before_ && before_->source == source && charge > before_->charge && now > before_->at)
-    growth = static_cast<double>(charge - before_->charge) * 1e9 / static_cast<double>(now - before_->at);
-  before_ = Before{source, charge, now};
+  const bool same = before_ && before_->source == source;
+  if (same && charge > before_->charge)
+    growth =
+        static_cast<double>(charge - before_->charge) * 1e9 / static_cast<double>(std::max(now - before_->at, kLeast));
+  if (!same || now - before_->at >= kLeast) before_ = Before{source, charge, now};
   return growth;
 }
 
@@ -91,9 +102,10 @@ milliseconds pause_after(const runtime::MemoryCharge& now, double growth, const 
   return std::clamp(milliseconds(static_cast<std::int64_t>(std::min(seconds, 1.0) * 1000)), kLeast, kMost);
 }
 
-std::int64_t connections_left(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds) noexcept {
+std::int64_t connections_left(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds,
+                              MemoryLevel level) noexcept {
   if (now.limit == 0) return INT64_MAX;
-  const double room = at(thresholds, MemoryLevel::shed_normal) * static_cast<double>(now.limit);
+  const double room = at(thresholds, level) * static_cast<double>(now.limit);
   const double left = room - static_cast<double>(now.charge);
   return left <= 0 ? 0 : static_cast<std::int64_t>(left / static_cast<double>(kConnection));
 }

@@ -44,6 +44,9 @@ inline constexpr std::size_t kMemoryLevels = 6;
 using MemoryThresholds = std::array<double, kMemoryLevels>;
 /// Percents; trim_at < shed_at < 100.
 [[nodiscard]] MemoryThresholds memory_thresholds(unsigned trim_at, unsigned shed_at) noexcept;
+/// The same for a limit of so many bytes: of a small one a percent is less than what is under way at any time, so the
+/// last step keeps 3 MiB free at least, those before it 4, 5, 6 and 8.
+[[nodiscard]] MemoryThresholds within(MemoryThresholds thresholds, std::uint64_t limit) noexcept;
 [[nodiscard]] inline double at(const MemoryThresholds& thresholds, MemoryLevel level) noexcept {
   return thresholds[static_cast<std::size_t>(level)];
 }
@@ -96,9 +99,9 @@ class GrowthRule {
 [[nodiscard]] std::chrono::milliseconds pause_after(const runtime::MemoryCharge& now, double growth,
                                                     const MemoryThresholds& thresholds, MemoryLevel level) noexcept;
 
-/// So many connections may come until the next look, before shed_normal; INT64_MAX where there is no limit.
-[[nodiscard]] std::int64_t connections_left(const runtime::MemoryCharge& now,
-                                            const MemoryThresholds& thresholds) noexcept;
+/// So many connections may come until the next look, before `level`; INT64_MAX where there is no limit.
+[[nodiscard]] std::int64_t connections_left(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds,
+                                            MemoryLevel level = MemoryLevel::shed_normal) noexcept;
 
 /// How often memory is given back: at first after a second, then as long as it helps; less and less often where it does
 /// not.

@@ -178,6 +178,8 @@ std::error_code Dispatch::answer_refused() noexcept {
     case Reject::misdirected:
     case Reject::length_required: break;
     case Reject::memory: {
+      // Whoever is turned away shall not hold buffers until his body has come.
+      if (exchange_.request_.has_body()) exchange_.stream_.end_connection();
       const Field field{"Retry-After", flow::Pressure::kRetryAfter};
       return error_of(exchange_.respond_error(503, {&field, 1}));
     }

@@ -23,6 +23,13 @@ TEST_CASE("memory levels: where they begin", "[memory]") {
   CHECK(at(t, Level::shed_normal) == Approx(0.95));
   CHECK(at(t, Level::shed_high) == Approx(0.98));
   CHECK(at(t, Level::last) == Approx(0.99));
+  const MemoryThresholds large = within(t, 4096 * kMiB);
+  CHECK(at(large, Level::last) == Approx(0.99));
+  const MemoryThresholds small = within(t, 64 * kMiB);
+  CHECK(at(small, Level::trim) == Approx(0.80));
+  CHECK(at(small, Level::shed_normal) == Approx(59.0 / 64));
+  CHECK(at(small, Level::last) == Approx(61.0 / 64));
+  CHECK(at(within(t, kMiB), Level::last) == 0);
   const MemoryThresholds narrow = memory_thresholds(98, 99);
   for (std::size_t i = 1; i < kMemoryLevels; ++i) CHECK(narrow[i] > narrow[i - 1]);
   CHECK(narrow.back() < 1);
@@ -102,7 +109,10 @@ TEST_CASE("memory levels: growth is that of one limit's charge", "[memory]") {
   CHECK(growth.look(1, 200, kSecond / 100) == Approx(10'000));
   CHECK(growth.look(1, 150, kSecond / 50) == 0);
   CHECK(growth.look(2, 900, kSecond / 25) == 0);
-  CHECK(growth.look(2, 900, kSecond / 25) == 0);
+  // Looks that follow each other closely are seen as one of 5 ms.
+  CHECK(growth.look(2, 1000, kSecond / 25 + 1) == Approx(20'000));
+  CHECK(growth.look(2, 1000, kSecond / 25 + 10'000'000) == Approx(10'000));
+  CHECK(growth.look(2, 1000, kSecond / 25 + 20'000'000) == 0);
   CHECK(expected_share({500, 1000}, 1000, 20ms) == Approx(0.52));
   CHECK(expected_share({500, 1000}, 1e9, 20ms) == Approx(0.6));  // a tenth at most
   CHECK(expected_share({500, 0}, 1e9, 20ms) == 0);
@@ -121,6 +131,7 @@ TEST_CASE("memory levels: looks come in time", "[memory]") {
   CHECK(pause_after({90 * kMiB, 96 * kMiB}, 0, t, Level::shed_low) == 10ms);
   CHECK(connections_left({}, t) == INT64_MAX);
   CHECK(connections_left({0, 1000 * 16384}, t) == 950);
+  CHECK(connections_left({900 * 16384, 1000 * 16384}, t, Level::last) == 90);
   CHECK(connections_left({960 * 16384, 1000 * 16384}, t) == 0);
 }
 
