@@ -20,7 +20,7 @@ namespace {
 bool valid(const std::string& document) {
   return document.ends_with("\n") && test::Json::valid(document.substr(0, document.size() - 1));
 }
-bool has(const std::string& text, const std::string& part) {
+bool document_has(const std::string& text, const std::string& part) {
   INFO(text << "\nhas no " << part);
   const bool found = text.find(part) != std::string::npos;
   CHECK(found);
@@ -49,11 +49,11 @@ TEST_CASE("the status document is JSON whatever a route is called, and has bound
       exporter, [](bool) { return runtime::MemStats(); }, "1.2.3\"");
   const std::string document = reader.render();
   CHECK(valid(document));
-  CHECK(has(document, R"("listener":"we\"b\u000a","route":"/\u001b[2J</script>","requests":9,)"));
-  CHECK(has(document, R"("2xx":7,"3xx":0,"4xx":0,"5xx":2)"));
-  CHECK(has(document, R"("version":"1.2.3\"")"));
+  CHECK(document_has(document, R"("listener":"we\"b\u000a","route":"/\u001b[2J</script>","requests":9,)"));
+  CHECK(document_has(document, R"("2xx":7,"3xx":0,"4xx":0,"5xx":2)"));
+  CHECK(document_has(document, R"("version":"1.2.3\"")"));
   CHECK(times(document, "\"route\":") == observe::StatusReader::kMostRoutes);
-  CHECK(has(document, "\"routes_left_out\":301"));
+  CHECK(document_has(document, "\"routes_left_out\":301"));
   CHECK(times(document, "\"what\":\"http_refused\"") == observe::StatusReader::kMostRefusals);
   CHECK(document.size() < 300'000);
   // What this process does not have is not told of.
@@ -75,10 +75,10 @@ TEST_CASE("fibers are counted by spawn site and reason, with the oldest wait of 
            std::string::npos;
   }));
   CHECK(valid(document));
-  CHECK(has(document, "status_document_test.cpp:"));
-  CHECK(has(document, R"("oldest_reason":"channel_receive")"));
-  CHECK(has(document, R"("reasons":[{"reason":"channel_receive","count":3,)"));
-  CHECK(has(document, R"("processors":[{"processor":0,"state":")"));
+  CHECK(document_has(document, "status_document_test.cpp:"));
+  CHECK(document_has(document, R"("oldest_reason":"channel_receive")"));
+  CHECK(document_has(document, R"("reasons":[{"reason":"channel_receive","count":3,)"));
+  CHECK(document_has(document, R"("processors":[{"processor":0,"state":")"));
   channel->close();
 }
 

@@ -40,7 +40,7 @@ const SpawnSiteStats* find_named(const std::vector<SpawnSiteStats>& all, std::st
     if (s.name == name) return &s;
   return nullptr;
 }
-SpawnSiteStats site_named(std::string_view name) {
+SpawnSiteStats learnt_site(std::string_view name) {
   const auto all = read_spawn_sites();
   const SpawnSiteStats* const s = find_named(all, name);
   return s != nullptr ? *s : SpawnSiteStats{};
@@ -67,7 +67,7 @@ void spawn_and_wait(const SpawnOptions& options, std::size_t bytes, int count,
 /// On a fiber: whether its class is known within a minute.
 bool is_learnt(std::string_view name) {
   for (int i = 0; i < 60'000; ++i) {
-    if (site_named(name).learnt) return true;
+    if (learnt_site(name).learnt) return true;
     (void)sleep_for(1ms);
   }
   return false;
@@ -105,7 +105,7 @@ TEST_CASE("a place learns the stack that its fibers need", "[runtime][stacks][si
       return true;
     });
   });
-  const SpawnSiteStats site = site_named("shallow");
+  const SpawnSiteStats site = learnt_site("shallow");
   CHECK(site.learnt);
   CHECK(site.stacks_measured >= 64);
   CHECK(site.stack_high_water >= 4096);
@@ -139,15 +139,15 @@ TEST_CASE("the class is twice what the deepest used", "[runtime][stacks][sites]"
     known = is_learnt("7 KiB") && is_learnt("12 KiB") && is_learnt("24 KiB") && is_learnt("100 KiB");
   });
   CHECK(known);
-  CHECK(site_named("7 KiB").stack_class == StackClass::learnt_16);
-  CHECK(site_named("12 KiB").stack_class == StackClass::learnt_32);
-  CHECK(site_named("24 KiB").stack_class == StackClass::learnt_64);
-  CHECK(site_named("100 KiB").stack_class == StackClass::normal);
-  CHECK(site_named("100 KiB").stack_high_water >= 100 * 1024);
-  CHECK(site_named("100 KiB").stack_high_water <= 112 * 1024);
+  CHECK(learnt_site("7 KiB").stack_class == StackClass::learnt_16);
+  CHECK(learnt_site("12 KiB").stack_class == StackClass::learnt_32);
+  CHECK(learnt_site("24 KiB").stack_class == StackClass::learnt_64);
+  CHECK(learnt_site("100 KiB").stack_class == StackClass::normal);
+  CHECK(learnt_site("100 KiB").stack_high_water >= 100 * 1024);
+  CHECK(learnt_site("100 KiB").stack_high_water <= 112 * 1024);
   // Each has its own, although they had the same stacks one after the other.
-  CHECK(site_named("7 KiB").stack_high_water <= 8 * 1024);
-  CHECK(site_named("24 KiB").stack_high_water <= 32 * 1024);
+  CHECK(learnt_site("7 KiB").stack_high_water <= 8 * 1024);
+  CHECK(learnt_site("24 KiB").stack_high_water <= 32 * 1024);
 }
 
 TEST_CASE("what is learnt is not given out unless it was asked for", "[runtime][stacks][sites]") {
@@ -158,8 +158,8 @@ TEST_CASE("what is learnt is not given out unless it was asked for", "[runtime][
     known = is_learnt("shallow");
   });
   CHECK(known);
-  CHECK(site_named("shallow").stack_class == StackClass::normal);
-  if (!test::kSanitized) CHECK(site_named("shallow").fitting == StackClass::learnt_16);
+  CHECK(learnt_site("shallow").stack_class == StackClass::normal);
+  if (!test::kSanitized) CHECK(learnt_site("shallow").fitting == StackClass::learnt_16);
 }
 
 // In processes of their own: a test framework's handlers are others.
@@ -176,8 +176,8 @@ TEST_CASE("a learnt stack that is outgrown", "[.][child]") {
     if (!is_learnt("mostly shallow")) _exit(2);
     of_one_place(16 * 1024, 1);
   });
-  if (rt->read_mem_stats().stacks_outgrown != 1 || site_named("mostly shallow").outgrown != 1) _exit(4);
-  if (site_named("mostly shallow").stack_class != StackClass::learnt_32) _exit(5);
+  if (rt->read_mem_stats().stacks_outgrown != 1 || learnt_site("mostly shallow").outgrown != 1) _exit(4);
+  if (learnt_site("mostly shallow").stack_class != StackClass::learnt_32) _exit(5);
   if (!test::within_a_minute([] { return test::KeptLog::holds(" outgrew its learnt 16 KiB stack"); })) _exit(6);
   // The page is closed again for the next one.
   rt->run([] {
@@ -263,7 +263,7 @@ TEST_CASE("without guards nothing is learnt, and that is said", "[runtime][stack
     known = is_learnt("shallow");
   });
   CHECK(known);
-  CHECK(site_named("shallow").stack_class == StackClass::normal);
+  CHECK(learnt_site("shallow").stack_class == StackClass::normal);
   CHECK(test::KeptLog::holds("stacks: classes are not learnt"));
   rt.reset();
 }
