@@ -2,7 +2,7 @@
 // Terminal: the screen of a program that draws all of it, and gives it back as it was.
 //
 // Plain sequences of ECMA-48 and xterm (alternate screen, cursor, bold, reverse), which every terminal of today knows;
-// no library of terminals (docs/adr/0014-top-without-curses.md). Whatever ends the program gives the screen back: its
+// no library of terminals (docs/adr/0015-top-without-curses.md). Whatever ends the program gives the screen back: its
 // end, an exception, the signals that ask for an end (they are noticed in poll() alone, as is a new size), a stop by
 // Ctrl-Z, and those of a broken program, whose handler writes the same bytes before it lets the signal do its work.
 #include <chrono>
