@@ -19,6 +19,7 @@
 #include "core/base/guarded_write.hpp"
 #include "core/base/log.hpp"
 #include "core/base/log_flush.hpp"
+#include "core/fiber/thread_creations.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/logging.hpp"
 
@@ -140,6 +141,7 @@ void add_limit(std::string& text, int resource, std::uint64_t unit, const char* 
 }  // namespace
 
 void set_up_process() noexcept {
+  fiber::note_thread_creations();
   open_standard_descriptors();
   reset_signals();
   check_main_stack();

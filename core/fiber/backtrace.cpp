@@ -70,7 +70,7 @@ walk_frames(std::uintptr_t rbp, std::uintptr_t rip, std::uintptr_t stack_bottom,
 
 /// Demangling recurses: some hundred bytes of stack for each character of a name (measured: 44 KiB for 434, 216 KiB for
 /// 1,015). Where that may not be there, on a fiber's small stack, the name stays as the linker has it.
-static std::string demangled(const char* name) {
+std::string demangle(const char* name) {
   static constexpr std::size_t kEachCharacter = 256;
   static constexpr std::size_t kBesides = 8192;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
@@ -85,7 +85,7 @@ static std::string demangled(const char* name) {
 std::string function_at(std::uintptr_t address) {
   Dl_info info{};
   if (dladdr(reinterpret_cast<const void*>(address), &info) == 0 || info.dli_sname == nullptr) return {};
-  return demangled(info.dli_sname);
+  return demangle(info.dli_sname);
 }
 
 std::string symbolize(std::uintptr_t return_address) {
@@ -96,7 +96,7 @@ std::string symbolize(std::uintptr_t return_address) {
   const bool found = dladdr(reinterpret_cast<const void*>(address), &info) != 0;
   std::string result;
   if (found && info.dli_sname != nullptr) {
-    result = demangled(info.dli_sname);
+    result = demangle(info.dli_sname);
     std::snprintf(text, sizeof text, "+0x%zx",
                   static_cast<std::size_t>(return_address - reinterpret_cast<std::uintptr_t>(info.dli_saddr)));
   } else {

@@ -37,5 +37,8 @@ void set_stack_bounds_hook(StackBoundsHook hook) noexcept;
 [[nodiscard]] std::string symbolize(std::uintptr_t return_address);
 /// The function that holds this address, demangled; "" where no name is known. Allocates.
 [[nodiscard]] std::string function_at(std::uintptr_t address);
+/// A linker's name as the source has it; as it is where it is none of C++, or the stack here is too small for its
+/// length. Allocates.
+[[nodiscard]] std::string demangle(const char* name);
 
 }  // namespace fiberd::fiber

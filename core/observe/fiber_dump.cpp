@@ -170,7 +170,7 @@ Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink) {
   return write.outcome();
 }
 
-Result<std::string> profile_fibers(const FiberFilter& filter) {
+PprofProfile collect_fibers(const FiberFilter& filter) {
   const auto all = group(filter, monotonic_now());
   PprofProfile profile(PprofProfile::ValueTypes{{"goroutine", "count"}});
   for (const auto& [key, known] : all.groups) {
@@ -180,7 +180,11 @@ Result<std::string> profile_fibers(const FiberFilter& filter) {
     const auto count = static_cast<std::int64_t>(known.count);
     profile.add(key.frames, {&count, 1}, labels);
   }
-  return profile.encode(std::chrono::nanoseconds(wall_now().time_since_epoch()).count(), 0);
+  return profile;
+}
+
+Result<std::string> profile_fibers(const FiberFilter& filter) {
+  return collect_fibers(filter).encode(std::chrono::nanoseconds(wall_now().time_since_epoch()).count(), 0);
 }
 
 }  // namespace fiberd::observe

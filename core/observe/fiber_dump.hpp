@@ -12,6 +12,8 @@
 
 namespace fiberd::observe {
 
+class PprofProfile;
+
 /// Which fibers. Empty members: all.
 struct FiberFilter {
   std::string name{};                   ///< a part of the fiber's name
@@ -43,5 +45,7 @@ Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink);
 /// The same as pprof's protobuf (pprof_profile.hpp), with the labels state, name and site. Blocks at its end. Errors:
 /// as PprofProfile::encode.
 [[nodiscard]] Result<std::string> profile_fibers(const FiberFilter& filter);
+/// The same, not encoded yet: for who draws it. Does not block.
+[[nodiscard]] PprofProfile collect_fibers(const FiberFilter& filter);
 
 }  // namespace fiberd::observe

@@ -1,17 +1,13 @@
 #include "core/observe/pprof_profile.hpp"
 
-#include <elf.h>
-#include <link.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
-#include <climits>
+#include <cstdio>
 #include <protozero/pbf_writer.hpp>
 
-#include "core/base/characters.hpp"
-#include "core/fiber/backtrace.hpp"
+#include "core/base/printable.hpp"
+#include "core/observe/symbol_names.hpp"
 
 namespace fiberd::observe {
 
@@ -28,7 +24,9 @@ enum Profile : protozero::pbf_tag_type {
   kTimeNanos = 9,
   kDurationNanos = 10,
   kPeriodType = 11,
-  kPeriod = 12
+  kPeriod = 12,
+  kComment = 13,
+  kDefaultSampleType = 14
 };
 enum ValueType : protozero::pbf_tag_type { kType = 1, kUnit = 2 };
 enum Sample : protozero::pbf_tag_type { kLocationId = 1, kValue = 2, kLabel = 3 };
@@ -46,64 +44,25 @@ enum Location : protozero::pbf_tag_type { kId = 1, kLocationMapping = 2, kAddres
 enum Line : protozero::pbf_tag_type { kLineFunction = 1 };
 enum Function : protozero::pbf_tag_type { kFunctionId = 1, kName = 2, kSystemName = 3 };
 
-struct Module {
-  std::uintptr_t start = 0;
-  std::uintptr_t limit = 0;
-  std::uintptr_t offset = 0;
-  std::string file;
-  std::string build_id;
-};
-
-std::string own_file() {
-  std::array<char, PATH_MAX> path{};
-  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
-  return n > 0 ? std::string(path.data(), static_cast<std::size_t>(n)) : std::string();
-}
-
-std::string build_id_of(const dl_phdr_info& info, const ElfW(Phdr) & segment) {
-  const auto* at = reinterpret_cast<const char*>(info.dlpi_addr + segment.p_vaddr);
-  const char* const end = at + segment.p_memsz;
-  const auto padded = [](std::size_t n) { return (n + 3) & ~std::size_t{3}; };
-  while (static_cast<std::size_t>(end - at) >= sizeof(ElfW(Nhdr))) {
-    const auto* const note = reinterpret_cast<const ElfW(Nhdr)*>(at);
-    const char* const name = at + sizeof(*note);
-    const char* const data = name + padded(note->n_namesz);
-    if (data + note->n_descsz > end) break;
-    if (note->n_type == NT_GNU_BUILD_ID && std::string_view(name, note->n_namesz) == std::string_view("GNU\0", 4)) {
-      std::string id;
-      for (std::size_t i = 0; i < note->n_descsz; ++i) {
-        const auto byte = static_cast<unsigned char>(data[i]);
-        id += ascii::kHexDigits[byte >> 4U];
-        id += ascii::kHexDigits[byte & 15U];
-      }
-      return id;
-    }
-    at = data + padded(note->n_descsz);
+/// Numbers of texts; what a profile says is said once.
+class Texts {
+ public:
+  std::int64_t operator()(std::string_view s) {
+    const auto at = numbers_.find(s);
+    if (at != numbers_.end()) return at->second;
+    const auto number = static_cast<std::int64_t>(numbers_.size());
+    numbers_.emplace(std::string(s), number);
+    return number;
   }
-  return {};
-}
+  void write(protozero::pbf_writer& profile) const {
+    std::vector<std::string_view> in_order(numbers_.size());
+    for (const auto& [s, number] : numbers_) in_order[static_cast<std::size_t>(number)] = s;
+    for (const std::string_view s : in_order) profile.add_string(kStringTable, s.data(), s.size());
+  }
 
-/// What is loaded and executable.
-std::vector<Module> modules() {
-  std::vector<Module> all;
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* argument) {
-        auto& found = *static_cast<std::vector<Module>*>(argument);
-        std::string id;
-        for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i)
-          if (info->dlpi_phdr[i].p_type == PT_NOTE && id.empty()) id = build_id_of(*info, info->dlpi_phdr[i]);
-        for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i) {
-          const ElfW(Phdr)& segment = info->dlpi_phdr[i];
-          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
-          const std::uintptr_t start = info->dlpi_addr + segment.p_vaddr;
-          found.push_back({start, start + segment.p_memsz, segment.p_offset,
-                           info->dlpi_name[0] != '\0' ? info->dlpi_name : own_file(), id});
-        }
-        return 0;
-      },
-      &all);
-  return all;
-}
+ private:
+  std::map<std::string, std::int64_t, std::less<>> numbers_{{"", 0}};
+};
 
 Result<std::string> gzip(std::string_view text) {
   z_stream stream{};
@@ -124,37 +83,46 @@ Result<std::string> gzip(std::string_view text) {
 
 }  // namespace
 
-std::int64_t PprofProfile::text(std::string_view s) {
-  const auto at = texts_.find(s);
-  if (at != texts_.end()) return at->second;
-  const auto number = static_cast<std::int64_t>(texts_.size());
-  texts_.emplace(std::string(s), number);
-  return number;
+void PprofProfile::add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values, Labels labels) {
+  Key key;
+  key.first.reserve(frames.size());
+  for (const std::uintptr_t frame : frames)
+    if (frame != 0) key.first.push_back(frame);
+  key.second.reserve(labels.size());
+  for (const auto& [name, value] : labels) key.second.emplace_back(name, value);
+  auto& sums = samples_.try_emplace(std::move(key), types_.size(), 0).first->second;
+  for (std::size_t i = 0; i < std::min(values.size(), sums.size()); ++i) sums[i] += values[i];
 }
 
-std::uint64_t PprofProfile::location_of(std::uintptr_t return_address) {
-  // Inside of the call: the address behind it may belong to another line, and another function.
-  return locations_.emplace(return_address - 1, locations_.size() + 1).first->second;
+void PprofProfile::set_period(std::string type, std::string unit, std::int64_t period) {
+  period_type_ = {std::move(type), std::move(unit)};
+  period_ = period;
 }
 
-void PprofProfile::add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values,
-                       std::span<const std::pair<std::string_view, std::string_view>> labels) {
-  protozero::pbf_writer profile(encoded_);
-  protozero::pbf_writer sample(profile, kSample);
-  {
-    protozero::packed_field_uint64 ids(sample, kLocationId);
-    for (const std::uintptr_t frame : frames)
-      if (frame != 0) ids.add_element(location_of(frame));
+void PprofProfile::subtract(const PprofProfile& earlier) {
+  for (const auto& [key, values] : earlier.samples_) {
+    auto& sums = samples_.try_emplace(key, types_.size(), 0).first->second;
+    for (std::size_t i = 0; i < std::min(values.size(), sums.size()); ++i) sums[i] -= values[i];
   }
-  sample.add_packed_int64(kValue, values.begin(), values.end());
-  for (const auto& [key, value] : labels) {
-    protozero::pbf_writer label(sample, kLabel);
-    label.add_int64(kKey, text(key));
-    label.add_int64(kStr, text(value));
-  }
+  std::erase_if(samples_, [](const auto& sample) {
+    return std::all_of(sample.second.begin(), sample.second.end(), [](std::int64_t value) { return value == 0; });
+  });
 }
 
-Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duration) {
+std::size_t PprofProfile::type_index(std::string_view type) const noexcept {
+  const std::string_view wanted = type.empty() ? std::string_view(default_type_) : type;
+  if (wanted.empty()) return types_.size() - 1;
+  const auto at = std::find_if(types_.begin(), types_.end(), [wanted](const auto& t) { return t.first == wanted; });
+  return static_cast<std::size_t>(at - types_.begin());
+}
+
+void PprofProfile::for_each(
+    const std::function<void(std::span<const std::uintptr_t>, std::span<const std::int64_t>)>& visit) const {
+  for (const auto& [key, values] : samples_) visit(key.first, values);
+}
+
+Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duration) const {
+  Texts text;
   std::string out;
   protozero::pbf_writer profile(out);
   for (const auto& [type, unit] : types_) {
@@ -162,8 +130,24 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
     value.add_int64(kType, text(type));
     value.add_int64(kUnit, text(unit));
   }
-  out += encoded_;
-  const std::vector<Module> loaded = modules();
+  std::map<std::uintptr_t, std::uint64_t> locations;  // the address of the call: its number, from 1
+  for (const auto& [key, values] : samples_) {
+    protozero::pbf_writer sample(profile, kSample);
+    {
+      protozero::packed_field_uint64 ids(sample, kLocationId);
+      // Inside of the call: the address behind it may belong to another line, and another function.
+      for (const std::uintptr_t frame : key.first)
+        ids.add_element(locations.emplace(frame - 1, locations.size() + 1).first->second);
+    }
+    sample.add_packed_int64(kValue, values.begin(), values.end());
+    for (const auto& [name, value] : key.second) {
+      protozero::pbf_writer label(sample, kLabel);
+      label.add_int64(kKey, text(name));
+      label.add_int64(kStr, text(value));
+    }
+  }
+  SymbolNames names;
+  const std::vector<LoadedModule>& loaded = names.modules();
   for (std::size_t i = 0; i < loaded.size(); ++i) {
     protozero::pbf_writer mapping(profile, kMapping);
     mapping.add_uint64(kMappingId, i + 1);
@@ -175,15 +159,12 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
     mapping.add_bool(kHasFunctions, true);
   }
   std::map<std::string, std::uint64_t> functions;
-  for (const auto& [address, id] : locations_) {
-    const std::string name = fiber::function_at(address);
+  for (const auto& [address, id] : locations) {
+    const std::string& name = names.function_at(address);
     protozero::pbf_writer location(profile, kLocation);
     location.add_uint64(kId, id);
-    const auto at = address;
-    const auto module =
-        std::find_if(loaded.begin(), loaded.end(), [at](const Module& m) { return at >= m.start && at < m.limit; });
-    if (module != loaded.end())
-      location.add_uint64(kLocationMapping, static_cast<std::uint64_t>(module - loaded.begin()) + 1);
+    if (const LoadedModule* const module = module_at(loaded, address))
+      location.add_uint64(kLocationMapping, static_cast<std::uint64_t>(module - loaded.data()) + 1);
     location.add_uint64(kAddress, address);
     if (name.empty()) continue;
     const std::uint64_t function = functions.emplace(name, functions.size() + 1).first->second;
@@ -200,14 +181,59 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
   profile.add_int64(kDurationNanos, duration);
   {
     protozero::pbf_writer period(profile, kPeriodType);
-    period.add_int64(kType, text(types_.front().first));
-    period.add_int64(kUnit, text(types_.front().second));
+    period.add_int64(kType, text(period_type_.first));
+    period.add_int64(kUnit, text(period_type_.second));
   }
-  profile.add_int64(kPeriod, 1);
-  std::vector<std::string_view> in_order(texts_.size());
-  for (const auto& [s, number] : texts_) in_order[static_cast<std::size_t>(number)] = s;
-  for (const std::string_view s : in_order) profile.add_string(kStringTable, s.data(), s.size());
+  profile.add_int64(kPeriod, period_);
+  for (const std::string& comment : comments_) profile.add_int64(kComment, text(comment));
+  if (!default_type_.empty()) profile.add_int64(kDefaultSampleType, text(default_type_));
+  text.write(profile);
   return gzip(out);
+}
+
+std::string PprofProfile::text(std::string_view name, std::size_t most) const {
+  const std::size_t shown = std::min(type_index({}), types_.size() - 1);
+  std::vector<const std::pair<const Key, std::vector<std::int64_t>>*> sorted;
+  sorted.reserve(samples_.size());
+  std::vector<std::int64_t> totals(types_.size(), 0);
+  for (const auto& sample : samples_) {
+    sorted.push_back(&sample);
+    for (std::size_t i = 0; i < totals.size(); ++i) totals[i] += sample.second[i];
+  }
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [shown](const auto* a, const auto* b) { return a->second[shown] > b->second[shown]; });
+  SymbolNames names;
+  char number[32];
+  const auto joined = [](const std::vector<std::int64_t>& values) {
+    std::string all;
+    for (const std::int64_t value : values) all += (all.empty() ? "" : " ") + std::to_string(value);
+    return all;
+  };
+  std::string page = std::string(name) + " profile: total " + joined(totals) + "\n";
+  if (types_.size() > 1) {
+    page += "#";
+    for (const auto& [type, unit] : types_) page += " " + type + "/" + unit;
+    page += "\n";
+  }
+  for (const std::string& comment : comments_) page += "# " + in_one_line(comment) + "\n";
+  for (std::size_t i = 0; i < std::min(most, sorted.size()); ++i) {
+    const auto& [key, values] = *sorted[i];
+    page += joined(values) + " @";
+    for (const std::uintptr_t frame : key.first) {
+      std::snprintf(number, sizeof number, " 0x%zx", static_cast<std::size_t>(frame));
+      page += number;
+    }
+    page += "\n";
+    for (const auto& [label, value] : key.second)
+      page += "# " + in_one_line(label) + ": " + quoted(value, value.size()) + "\n";
+    for (const std::uintptr_t frame : key.first) {
+      std::snprintf(number, sizeof number, "#\t0x%zx\t", static_cast<std::size_t>(frame));
+      page += number + names.frame(frame) + "\n";
+    }
+    page += "\n";
+  }
+  if (sorted.size() > most) page += "# and " + std::to_string(sorted.size() - most) + " further stacks\n";
+  return page;
 }
 
 }  // namespace fiberd::observe

@@ -7,6 +7,7 @@
 #include "core/fiber/context.hpp"
 #include "core/fiber/stack_pool.hpp"
 #include "core/runtime/fiber_origin.hpp"
+#include "core/runtime/profile_label.hpp"
 #include "core/runtime/status_word.hpp"
 #include "core/runtime/timer.hpp"
 
@@ -41,6 +42,8 @@ struct Fiber {
   // For those who look (fiber_list.cpp): of the present wait, or the last one.
   std::atomic<const void*> waits_for{nullptr};  ///< what it hangs at, if the wait named it
   std::atomic<std::int64_t> parked_at{0};       ///< monotonic ns, coarse; 0: unknown
+  /// What CPU samples of it are told apart by: read by signals on the thread that runs it.
+  std::atomic<const ProfileLabelNode*> labels{nullptr};
 };
 
 }  // namespace fiberd::runtime

@@ -19,7 +19,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <array>
@@ -31,6 +30,7 @@
 #include "core/base/cpu_relax.hpp"
 #include "core/base/defer.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/runtime/interrupted.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -57,40 +57,25 @@ std::string_view to_string(FiberView::State state) noexcept {
 static constexpr int kSignal = SIGURG;
 
 /// In the handler: what the interrupted thread runs.
-static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
+static void answer_look(Machine& m, const void* ucontext) noexcept {
   RunningLook& look = m.look;
   const std::uint32_t asked = look.asked.load(std::memory_order_acquire);
   if (asked == look.answered.load(std::memory_order_relaxed)) return;
   look.fiber_index = 0;
   look.depth = 0;
   look.in_use = 0;
-  // Between two fibers `current` may be the next one, and the stack still the other's: then no frame is inside.
-  if (const Fiber* const f = m.current; f != nullptr && m.scheduler != nullptr) {
-    look.fiber_index = f->index;
-    look.pinned = f->pins != 0;
-    look.has_thread = f->machine != nullptr;
-    look.origin = f->origin.get();  // it cannot end while we are here
-    const fiber::Stack* const stack = f->stack.load(std::memory_order_relaxed);
-    const fiber::StackPool* const pool = stack != nullptr ? m.scheduler->stack_pool(stack->stack_class) : nullptr;
-    if (pool != nullptr) {
-      const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
-      const auto top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
-#if defined(__x86_64__)
-      const auto rsp = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RSP]);
-      const auto rbp = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RBP]);
-      const auto rip = static_cast<std::uintptr_t>(where.uc_mcontext.gregs[REG_RIP]);
-#elif defined(__aarch64__)
-      const auto rsp = static_cast<std::uintptr_t>(where.uc_mcontext.sp);
-      const auto rbp = static_cast<std::uintptr_t>(where.uc_mcontext.regs[29]);
-      const auto rip = static_cast<std::uintptr_t>(where.uc_mcontext.pc);
-#else
-      const std::uintptr_t rsp = 0, rbp = 0, rip = 0;
-#endif
-      if (rsp >= bottom && rsp < top) {
-        look.depth = fiber::walk_frames(rbp, rip, rsp, top, look.frames);
-        look.in_use = top - rsp;
-      }
-    }
+  const Interrupted seen = look_at_interrupted(ucontext);
+  if (seen.fiber_index != 0) {
+    look.fiber_index = seen.fiber_index;
+    look.pinned = m.current->pins != 0;
+    look.has_thread = m.current->machine != nullptr;
+  }
+  if (seen.stack.top != 0) {
+    look.origin = seen.origin;
+    look.depth = fiber::walk_frames(seen.rbp, seen.rip, seen.rsp, seen.stack.top, look.frames);
+    look.in_use = seen.stack.top - seen.rsp;
+  } else if (seen.fiber_index != 0 && !m.current->origin.read(look.origin)) {
+    look.fiber_index = 0;
   }
   look.answered.store(asked, std::memory_order_release);
 }
@@ -98,7 +83,7 @@ static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
 static void on_signal(int /*signo*/, siginfo_t* /*info*/, void* context) noexcept {
   const int saved = errno;
   const ThreadLocals* const t = thread_locals();
-  if (t != nullptr && t->machine != nullptr) look_at_interrupted(*t->machine, *static_cast<ucontext_t*>(context));
+  if (t != nullptr && t->machine != nullptr) answer_look(*t->machine, context);
   errno = saved;
 }
 

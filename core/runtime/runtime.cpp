@@ -13,6 +13,7 @@
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/fiber/thread_creations.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/sched_trace.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -203,6 +204,7 @@ Runtime::Runtime(std::unique_ptr<Scheduler> scheduler)
     : scheduler_(std::move(scheduler)), trace_(std::make_unique<SchedTrace>()) {}
 
 Result<std::unique_ptr<Runtime>> Runtime::start(const Options& options) {
+  fiber::note_thread_creations();
   auto scheduler = Scheduler::create(options, Scheduler::Kind::real);
   if (!scheduler) return fail(scheduler.error());
   if (const std::error_code error = (*scheduler)->start_threads()) {

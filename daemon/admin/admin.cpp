@@ -20,6 +20,7 @@
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/fiber_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
+#include "daemon/admin/profile_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -201,6 +202,7 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/readyz", std::make_shared<ReadyHandler>(state), get);
   add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
   for (http::Route& page : fiber_pages()) routes.push_back(std::move(page));
+  for (http::Route& page : profile_pages()) routes.push_back(std::move(page));
   const auto sched = std::make_shared<SchedHandler>(state);
   add("/debug/sched", sched, get);
   add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));

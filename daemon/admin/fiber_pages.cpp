@@ -65,16 +65,6 @@ Result<void> command_line(http::Exchange& exchange) {
   return exchange.respond(200, kPlainText, std::string_view(*line).substr(0, line->find_last_not_of('\0') + 1));
 }
 
-Result<void> index(http::Exchange& exchange) {
-  return exchange.respond(200, kPlainText,
-                          "/debug/pprof/\n\n"
-                          "goroutine            all fibers: pprof's protobuf\n"
-                          "goroutine?debug=1    grouped by stack, state and spawn site\n"
-                          "goroutine?debug=2    each with its stack\n"
-                          "                     &name= &site= &state= &min_age= choose fibers\n"
-                          "cmdline              the command line\n");
-}
-
 }  // namespace
 
 std::vector<http::Route> fiber_pages() {
@@ -89,7 +79,6 @@ std::vector<http::Route> fiber_pages() {
   add("/debug/fibers", &fibers);
   add("/debug/pprof/goroutine", &fibers);
   add("/debug/pprof/cmdline", &command_line);
-  add("/debug/pprof/", &index);
   return routes;
 }
 

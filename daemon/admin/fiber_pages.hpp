@@ -1,6 +1,5 @@
 #pragma once
-// The admin pages about fibers: /debug/pprof/goroutine, which /debug/fibers is too, and /debug/pprof/ with its small
-// companions.
+// The admin pages about fibers: /debug/pprof/goroutine, which /debug/fibers is too, and /debug/pprof/cmdline beside it.
 #include <vector>
 
 #include "core/http/server.hpp"

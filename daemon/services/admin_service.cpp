@@ -27,6 +27,7 @@ std::unique_ptr<AdminService> AdminService::provision(
   options.timeouts.drain = with.config.shutdown.idle;
   // Who can reach a Unix socket has been let in by its mode; a browser reaches ports only.
   if (!config.address.starts_with("unix:")) answer_own_hosts_only(options, config.hosts);
+  options.name = "admin";
   options.metrics = make_server_metrics("admin", counted->leases);
   options.metrics.unrouted = &counted->counters;
   options.keeps = counted;

@@ -90,6 +90,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   const auto state = std::make_shared<SiteState>(with.registry);
   const metric::StatusFamilies families = status_families(with.registry);
   http::SiteOptions options = options_of(config, with.config.shutdown);
+  options.name = listener.name;
   options.metrics = make_server_metrics(listener.name, state->leases);
   options.metrics.unrouted = state->count_for(families, listener.name, "none");
   const Gates* const gates = before != nullptr ? &before->gates_ : nullptr;

@@ -4,6 +4,7 @@
 
 #include "core/http/exchange.hpp"
 #include "core/http/filters/request_values.hpp"
+#include "core/runtime/profile_label.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
@@ -24,6 +25,7 @@ class RequestIdFilter final : public Filter {
     // In place of what the handler says: an answer has one name.
     Hook hook(options_.field, id.text);
     if (options_.answer) ex.on_head(hook);
+    const runtime::ProfileLabel label("request_id", id.text);
     return next(ex);
   }
 

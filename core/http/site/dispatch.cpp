@@ -8,6 +8,8 @@
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
 #include "core/http/site/slash_redirect.hpp"
+#include "core/runtime/fiber.hpp"
+#include "core/runtime/machine.hpp"
 #include "core/runtime/recover.hpp"
 
 namespace fiberd::http {
@@ -130,7 +132,10 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   }
   if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
     c->begin();
+  runtime::Fiber* const fiber = runtime::Machine::current_machine()->current;
+  fiber->labels.store(&chain_->label, std::memory_order_relaxed);  // what it points to is the Site's
   const std::error_code error = chain_->empty() ? last() : next(0);
+  fiber->labels.store(nullptr, std::memory_order_relaxed);
   ex.end_context();
   return error;
 }

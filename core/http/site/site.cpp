@@ -71,7 +71,12 @@ void Site::chain() {
     if (route.gate != nullptr) chain.push_back(own(*route.gate));
     add(chain, options_.filters);
     add(chain, route.filters);
+    chain.label.value = route.label.empty() ? std::string_view(route.spec.path) : std::string_view(route.label);
   }
+  if (options_.name.empty()) return;
+  for (Chain* const chain : {&unrouted_, &refused_}) chain->label.next = &listener_label_;
+  for (Beside& beside : beside_) beside.unrouted.label.next = beside.refused.label.next = &listener_label_;
+  for (Chain& chain : chains_) chain.label.next = &listener_label_;
 }
 
 void Site::stop() const {

@@ -30,6 +30,7 @@
 #include "core/http/site/router.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/metric/status_counters.hpp"
+#include "core/runtime/profile_label.hpp"
 
 namespace fiberd::http {
 
@@ -113,6 +114,7 @@ struct SiteOptions {
   std::vector<std::string> hosts;
   bool address_hosts = false;  ///< beside `hosts`: requests for an IP address, and those without a Host (1.0)
   std::string server_name;     ///< Server field; empty: none
+  std::string name;            ///< of the listener: the label "listener" of CPU samples; empty: none
   /// Before all else, also before the gates: filters that say who is asking (Exchange::set_peer).
   std::vector<std::shared_ptr<Filter>> outermost{};
   std::shared_ptr<Gate> gate{};  ///< of all requests that are understood, before their routes
@@ -149,7 +151,10 @@ class Site {
 
  private:
   friend class Dispatch;
-  using Chain = std::vector<Filter*>;
+  /// What stands around the answers of one route, and what CPU samples of them are told apart by.
+  struct Chain : std::vector<Filter*> {
+    runtime::ProfileLabelNode label{"route", "none", nullptr};
+  };
   Site(SiteOptions options, std::vector<Route> routes, Router router);
   /// What stands around answers that are about a route and not its handler's. Its gate is its handler's.
   struct Beside {
@@ -162,6 +167,7 @@ class Site {
   SiteOptions options_;
   std::vector<Route> routes_;
   Router router_;
+  const runtime::ProfileLabelNode listener_label_{"listener", options_.name, nullptr};
   std::shared_ptr<WorkspacePool> workspaces_;
   std::vector<std::unique_ptr<Filter>> own_;  // what gates and require_length are as filters
   std::vector<Chain> chains_;                 // of each route

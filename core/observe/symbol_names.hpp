@@ -1,0 +1,30 @@
+#pragma once
+// SymbolNames: names of code addresses, each looked up once: of functions that are static, too, and of a stripped
+// program whose debug file is at hand (elf_symbols.hpp).
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/observe/elf_symbols.hpp"
+#include "core/observe/loaded_modules.hpp"
+
+namespace fiberd::observe {
+
+/// By one thread at a time. Blocks: files are read. Throws std::bad_alloc.
+class SymbolNames {
+ public:
+  /// The function that holds `address`, demangled; "" where nobody knows it. Valid as long as this lives.
+  [[nodiscard]] const std::string& function_at(std::uintptr_t address);
+  /// The same of a return address: of the call before it. Where the function is not known: "module+0x1c0ffee".
+  [[nodiscard]] std::string frame(std::uintptr_t return_address);
+  [[nodiscard]] const std::vector<LoadedModule>& modules() const noexcept { return modules_; }
+
+ private:
+  std::vector<LoadedModule> modules_ = loaded_modules();
+  std::map<std::string, ElfSymbols> files_;
+  std::unordered_map<std::uintptr_t, std::string> names_;
+};
+
+}  // namespace fiberd::observe

@@ -1,0 +1,251 @@
+#include "daemon/admin/profile_pages.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "core/base/characters.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/printable.hpp"
+#include "core/context/waits.hpp"
+#include "core/http/handlers.hpp"
+#include "core/http/query.hpp"
+#include "core/observe/flame_graph.hpp"
+#include "core/observe/symbol_names.hpp"
+#include "daemon/admin/plain_text.hpp"
+
+namespace fiberd::daemon {
+
+namespace {
+
+using observe::PprofProfile;
+
+constexpr unsigned kMostSeconds = 300;
+
+/// A profile, or what is to be answered instead.
+struct Taken {
+  std::optional<PprofProfile> profile{};
+  std::int64_t time = 0;
+  std::int64_t duration = 0;
+  unsigned status = 400;
+  std::string refusal{};
+};
+
+Taken refused(unsigned status, std::string why) { return {.status = status, .refusal = std::move(why)}; }
+
+std::int64_t unix_now() { return std::chrono::nanoseconds(wall_now().time_since_epoch()).count(); }
+
+/// nullopt: it is no number of seconds that may be asked for.
+std::optional<unsigned> read_seconds(std::string_view query, unsigned otherwise) {
+  const auto text = http::query_value(query, "seconds");
+  if (!text) return otherwise;
+  unsigned seconds = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  if (seconds < 1 || seconds > kMostSeconds) return std::nullopt;
+  return seconds;
+}
+
+std::string wrong_seconds() { return "seconds: a whole number between 1 and " + std::to_string(kMostSeconds) + "\n"; }
+
+/// On the request's fiber. An error: who asked has left, or the daemon stops.
+Result<Taken> take(const ProfileSource& source, http::Exchange& exchange) {
+  Taken taken;
+  const auto now = [&]() -> Result<void> {
+    Result<PprofProfile> profile = context::blocking(exchange.context(), [take = source.take] { return take(); });
+    if (!profile) return fail(profile.error());
+    taken.profile = std::move(*profile);
+    return {};
+  };
+  const std::optional<unsigned> seconds = read_seconds(exchange.request().query, 0);
+  if (!seconds) return refused(400, wrong_seconds());
+  if (const Result<void> first = now(); !first) return fail(first.error());
+  taken.time = unix_now();
+  if (*seconds == 0 || !source.grows) return taken;
+  const PprofProfile before = std::move(*taken.profile);
+  const std::int64_t began = monotonic_now();
+  if (const Result<void> slept = context::sleep(exchange.context(), std::chrono::seconds(*seconds)); !slept)
+    return fail(slept.error());
+  if (const Result<void> second = now(); !second) return fail(second.error());
+  taken.profile->subtract(before);
+  taken.duration = monotonic_now() - began;
+  return taken;
+}
+
+Result<void> answer(http::Exchange& exchange, const std::string& name, Taken taken) {
+  if (!taken.profile) return exchange.respond(taken.status, kPlainText, taken.refusal);
+  const std::string debug = http::query_value(exchange.request().query, "debug").value_or("0");
+  const auto profile = std::make_shared<const PprofProfile>(std::move(*taken.profile));
+  if (debug != "0") {
+    const Result<std::string> text =
+        context::blocking(exchange.context(), [profile, name] { return Result<std::string>(profile->text(name)); });
+    if (!text) return fail(text.error());
+    return exchange.respond(200, kPlainText, *text);
+  }
+  const Result<std::string> encoded = context::blocking(
+      exchange.context(),
+      [profile, time = taken.time, duration = taken.duration] { return profile->encode(time, duration); });
+  if (!encoded) return fail(encoded.error());
+  const std::string file = "attachment; filename=\"" + name + ".pb.gz\"";
+  const std::array<http::Field, 2> fields{{{"Content-Disposition", file}, {"X-Content-Type-Options", "nosniff"}}};
+  return exchange.respond(200, "application/octet-stream", *encoded, fields);
+}
+
+// ---------------------------------------------------------------------------------------------- flame graph
+
+std::string make_nonce() {
+  std::array<unsigned char, 16> random{};
+  (void)::getrandom(random.data(), random.size(), 0);  // what is drawn is escaped; this is the second lock
+  std::string nonce;
+  for (const unsigned char byte : random) {
+    nonce += ascii::kHexDigits[byte >> 4U];
+    nonce += ascii::kHexDigits[byte & 15U];
+  }
+  return nonce;
+}
+
+Result<void> answer_flames(http::Exchange& exchange, const std::string& name, Taken taken) {
+  if (!taken.profile) return exchange.respond(taken.status, kPlainText, taken.refusal);
+  const std::string wanted = http::query_value(exchange.request().query, "type").value_or("");
+  const auto profile = std::make_shared<const PprofProfile>(std::move(*taken.profile));
+  const std::size_t type = profile->type_index(wanted);
+  if (type == profile->types().size()) {
+    std::string all;
+    for (const auto& [one, unit] : profile->types()) all += (all.empty() ? "" : ", ") + one;
+    return exchange.respond(400, kPlainText, "type: " + name + " has " + all + "\n");
+  }
+  const std::string nonce = make_nonce();
+  const Result<std::string> page = context::blocking(exchange.context(), [profile, type, name, nonce] {
+    const std::string title = name + (profile->types().size() > 1 ? " (" + profile->types()[type].first + ")" : "");
+    return Result<std::string>(observe::draw_flames(*profile, type, title).svg(nonce));
+  });
+  if (!page) return fail(page.error());
+  const std::string policy = "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce +
+                             "'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+  const std::array<http::Field, 3> fields{
+      {{"Content-Security-Policy", policy}, {"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}}};
+  return exchange.respond(200, "image/svg+xml", *page, fields);
+}
+
+class Flames final : public http::Handler {
+ public:
+  explicit Flames(std::shared_ptr<const std::vector<ProfileSource>> sources) : sources_(std::move(sources)) {}
+  Result<void> serve(http::Exchange& exchange) override {
+    const std::string name = http::query_value(exchange.request().query, "profile").value_or("goroutine");
+    for (const ProfileSource& source : *sources_) {
+      if (source.name != name) continue;
+      Result<Taken> taken = take(source, exchange);
+      if (!taken) return fail(taken.error());
+      return answer_flames(exchange, name, std::move(*taken));
+    }
+    std::string all;
+    for (const ProfileSource& source : *sources_) all += (all.empty() ? "" : ", ") + source.name;
+    return exchange.respond(400, kPlainText, "profile: one of " + all + "; not \"" + printable(name, 64) + "\"\n");
+  }
+
+ private:
+  std::shared_ptr<const std::vector<ProfileSource>> sources_;
+};
+
+// ---------------------------------------------------------------------------------------------- symbols
+
+/// As Go's: addresses joined by '+', and a line for each that is a function's. The first line says only that there are
+/// symbols.
+Result<std::string> name_symbols(std::string_view addresses) {
+  observe::SymbolNames names;
+  std::string page = "num_symbols: 1\n";
+  while (!addresses.empty()) {
+    std::string_view word = addresses.substr(0, addresses.find('+'));
+    addresses.remove_prefix(std::min(word.size() + 1, addresses.size()));
+    if (word.starts_with("0x") || word.starts_with("0X")) word.remove_prefix(2);
+    std::uintptr_t address = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), address, 16);
+    if (error != std::errc() || address == 0) continue;
+    const std::string& name = names.function_at(address);
+    if (name.empty()) continue;
+    char text[32];
+    std::snprintf(text, sizeof text, "0x%zx ", static_cast<std::size_t>(address));
+    page += text + name + "\n";
+  }
+  return page;
+}
+
+Result<void> symbol(http::Exchange& exchange) {
+  static constexpr std::size_t kMost = 64 * 1024;
+  std::string addresses;
+  if (exchange.request().method == http::Method::post) {
+    for (;;) {
+      const Result<std::string_view> piece = exchange.read_body();
+      if (!piece) return fail(piece.error());
+      if (piece->empty()) break;
+      addresses += *piece;
+      if (addresses.size() > kMost) return exchange.respond(413, kPlainText, "symbol: 64 KiB of addresses at most\n");
+    }
+  } else {
+    addresses = exchange.request().query.substr(exchange.request().query.starts_with('?') ? 1 : 0);
+  }
+  const Result<std::string> page =
+      context::blocking(exchange.context(), [addresses = std::move(addresses)] { return name_symbols(addresses); });
+  if (!page) return fail(page.error());
+  return exchange.respond(200, kPlainText, *page);
+}
+
+// ---------------------------------------------------------------------------------------------- index
+
+std::string index_page(const std::vector<ProfileSource>& sources) {
+  std::string page = "/debug/pprof/\n\n";
+  const auto line = [&page](std::string_view name, std::string_view help) {
+    static constexpr std::size_t kColumn = 16;
+    page +=
+        std::string(name) + std::string(kColumn - std::min(name.size(), kColumn - 1), ' ') + std::string(help) + "\n";
+  };
+  for (const ProfileSource& source : sources)
+    line(source.name, source.help + (source.grows ? "; ?seconds=N: what comes in N seconds" : ""));
+  line("cmdline", "the command line");
+  line("symbol", "functions at addresses: ?0x1234+0x5678, or by POST");
+  page +=
+      "\nAll but the last two: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and as a flame graph at\n"
+      "/debug/flame?profile=NAME (&seconds=N &type=TYPE).\n";
+  return page;
+}
+
+}  // namespace
+
+std::vector<http::Route> profile_pages() {
+  std::vector<http::Route> routes;
+  const auto add = [&routes](const std::string& path, std::shared_ptr<http::Handler> handler,
+                             http::MethodSet methods = http::MethodSet::of(http::Method::get)) {
+    http::Route route;
+    route.spec.path = path;
+    route.spec.methods = methods;
+    route.handler = std::move(handler);
+    // What is sampled for a while is answered behind it.
+    route.request_timeout = std::chrono::seconds(kMostSeconds + 60);
+    routes.push_back(std::move(route));
+  };
+  const auto sources = std::make_shared<const std::vector<ProfileSource>>(profile_sources());
+  for (const ProfileSource& source : *sources) {
+    if (source.own_page) continue;
+    add("/debug/pprof/" + source.name, http::make_handler([source](http::Exchange& exchange) -> Result<void> {
+          Result<Taken> taken = take(source, exchange);
+          if (!taken) return fail(taken.error());
+          return answer(exchange, source.name, std::move(*taken));
+        }));
+  }
+  add("/debug/pprof/symbol", http::make_handler(&symbol),
+      http::MethodSet::of(http::Method::get) | http::MethodSet::of(http::Method::post));
+  add("/debug/pprof/", http::make_handler([page = index_page(*sources)](http::Exchange& exchange) {
+        return exchange.respond(200, kPlainText, page);
+      }));
+  add("/debug/flame", std::make_shared<Flames>(sources));
+  return routes;
+}
+
+}  // namespace fiberd::daemon
