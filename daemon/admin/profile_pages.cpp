@@ -17,8 +17,10 @@
 #include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/query.hpp"
+#include "core/observe/cpu_profile.hpp"
 #include "core/observe/flame_graph.hpp"
 #include "core/observe/symbol_names.hpp"
+#include "core/runtime/blocking.hpp"
 #include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
@@ -42,15 +44,14 @@ Taken refused(unsigned status, std::string why) { return {.status = status, .ref
 
 std::int64_t unix_now() { return std::chrono::nanoseconds(wall_now().time_since_epoch()).count(); }
 
-/// nullopt: it is no number of seconds that may be asked for.
-std::optional<unsigned> read_seconds(std::string_view query, unsigned otherwise) {
-  const auto text = http::query_value(query, "seconds");
+/// A number of the query; nullopt: it is none, or is not within 1 … most.
+std::optional<unsigned> read_number(std::string_view query, std::string_view name, unsigned otherwise, unsigned most) {
+  const auto text = http::query_value(query, name);
   if (!text) return otherwise;
-  unsigned seconds = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
-  if (seconds < 1 || seconds > kMostSeconds) return std::nullopt;
-  return seconds;
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc() || end != text->data() + text->size() || number < 1 || number > most) return std::nullopt;
+  return number;
 }
 
 std::string wrong_seconds() { return "seconds: a whole number between 1 and " + std::to_string(kMostSeconds) + "\n"; }
@@ -64,7 +65,7 @@ Result<Taken> take(const ProfileSource& source, http::Exchange& exchange) {
     taken.profile = std::move(*profile);
     return {};
   };
-  const std::optional<unsigned> seconds = read_seconds(exchange.request().query, 0);
+  const auto seconds = read_number(exchange.request().query, "seconds", 0, kMostSeconds);
   if (!seconds) return refused(400, wrong_seconds());
   if (const Result<void> first = now(); !first) return fail(first.error());
   taken.time = unix_now();
@@ -76,6 +77,34 @@ Result<Taken> take(const ProfileSource& source, http::Exchange& exchange) {
   if (const Result<void> second = now(); !second) return fail(second.error());
   taken.profile->subtract(before);
   taken.duration = monotonic_now() - began;
+  return taken;
+}
+
+Result<Taken> take_cpu(http::Exchange& exchange) {
+  using observe::CpuProfile;
+  static constexpr unsigned kUsualSeconds = 30;  // as Go's
+  const std::string_view query = exchange.request().query;
+  const auto seconds = read_number(query, "seconds", kUsualSeconds, kMostSeconds);
+  if (!seconds) return refused(400, wrong_seconds());
+  const auto rate = read_number(query, "hz", CpuProfile::kUsualRate, CpuProfile::kMostRate);
+  if (!rate)
+    return refused(400, "hz: a whole number between 1 and " + std::to_string(CpuProfile::kMostRate) +
+                            ": samples a second of CPU time\n");
+  Result<std::unique_ptr<CpuProfile>> begun =
+      context::blocking(exchange.context(), [rate = *rate] { return CpuProfile::start(rate); });
+  if (!begun) {
+    if (begun.error() != std::errc::device_or_resource_busy) return fail(begun.error());
+    return refused(409, "profile: another CPU profile is being taken, or a library has SIGPROF\n");
+  }
+  Taken taken;
+  taken.time = unix_now();
+  const std::int64_t began = monotonic_now();
+  const Result<void> slept = context::sleep(exchange.context(), std::chrono::seconds(*seconds));
+  taken.duration = monotonic_now() - began;
+  // It ends now, whether or not somebody waits for it.
+  taken.profile = runtime::blocking([&begun] { return (*begun)->stop(); });
+  begun->reset();
+  if (!slept) return fail(slept.error());
   return taken;
 }
 
@@ -139,14 +168,19 @@ class Flames final : public http::Handler {
   explicit Flames(std::shared_ptr<const std::vector<ProfileSource>> sources) : sources_(std::move(sources)) {}
   Result<void> serve(http::Exchange& exchange) override {
     const std::string name = http::query_value(exchange.request().query, "profile").value_or("goroutine");
+    if (name == "cpu") {
+      Result<Taken> taken = take_cpu(exchange);
+      if (!taken) return fail(taken.error());
+      return answer_flames(exchange, name, std::move(*taken));
+    }
     for (const ProfileSource& source : *sources_) {
       if (source.name != name) continue;
       Result<Taken> taken = take(source, exchange);
       if (!taken) return fail(taken.error());
       return answer_flames(exchange, name, std::move(*taken));
     }
-    std::string all;
-    for (const ProfileSource& source : *sources_) all += (all.empty() ? "" : ", ") + source.name;
+    std::string all = "cpu";
+    for (const ProfileSource& source : *sources_) all += ", " + source.name;
     return exchange.respond(400, kPlainText, "profile: one of " + all + "; not \"" + printable(name, 64) + "\"\n");
   }
 
@@ -206,13 +240,14 @@ std::string index_page(const std::vector<ProfileSource>& sources) {
     page +=
         std::string(name) + std::string(kColumn - std::min(name.size(), kColumn - 1), ' ') + std::string(help) + "\n";
   };
+  line("profile", "CPU time: ?seconds=N (30) &hz=N (100)");
   for (const ProfileSource& source : sources)
     line(source.name, source.help + (source.grows ? "; ?seconds=N: what comes in N seconds" : ""));
   line("cmdline", "the command line");
   line("symbol", "functions at addresses: ?0x1234+0x5678, or by POST");
   page +=
       "\nAll but the last two: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and as a flame graph at\n"
-      "/debug/flame?profile=NAME (&seconds=N &type=TYPE).\n";
+      "/debug/flame?profile=NAME (&seconds=N &type=TYPE); the first one is called cpu there.\n";
   return page;
 }
 
@@ -239,6 +274,11 @@ std::vector<http::Route> profile_pages() {
           return answer(exchange, source.name, std::move(*taken));
         }));
   }
+  add("/debug/pprof/profile", http::make_handler([](http::Exchange& exchange) -> Result<void> {
+        Result<Taken> taken = take_cpu(exchange);
+        if (!taken) return fail(taken.error());
+        return answer(exchange, "profile", std::move(*taken));
+      }));
   add("/debug/pprof/symbol", http::make_handler(&symbol),
       http::MethodSet::of(http::Method::get) | http::MethodSet::of(http::Method::post));
   add("/debug/pprof/", http::make_handler([page = index_page(*sources)](http::Exchange& exchange) {

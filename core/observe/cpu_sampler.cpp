@@ -1,0 +1,287 @@
+// The handler of SIGPROF runs between two instructions of anything: of malloc with its lock held, of a fiber's switch,
+// of foreign code that uses the frame pointer for something else. So
+//
+//  - it takes no lock and no memory; what it writes goes to a slot of a ring that was made before. The ring is Vyukov's
+//    bounded queue: a slot's turn says whose it is; who finds none free counts the sample as lost and goes.
+//  - on a fiber it reads frames inside of that fiber's stack alone, which is mapped as a whole, whatever the chain
+//  says.
+//    On other stacks, whose bounds nobody knows here (pthread_getattr_np allocates), it asks the kernel for the words
+//    (process_vm_readv on ourselves): what is not mapped is an error there and no fault.
+//  - it is seen to be inside by a count, which whoever takes the ring away waits for.
+//
+// Libraries are compiled without frame pointers. In one of their leaf functions (memcpy, a system call) the frame
+// pointer is still its caller's, whose own name would be missing: the return address into it stands somewhere between
+// the stack pointer and its frame, and is looked for there: the first word that points into the program's code behind a
+// call instruction. Where the library has used the register for itself, the first such word with a plausible frame
+// pointer before it is where the chain goes on. Both are bounded by kSearch words. A stale word may be taken for one:
+// rare, and it costs a wrong frame in one sample.
+//
+// Labels and the fiber's name are read here because only here they hold still: profile_label.hpp.
+//
+// Rejected: setitimer(ITIMER_PROF), as Go had it (the kernel gives most signals to one thread, so the profile is
+// skewed); perf_event_open (refused in containers and by kernel.perf_event_paranoid); a dwarf unwinder in the handler
+// (10 to 100 µs a frame, locks of the loader).
+#include "core/observe/cpu_sampler.hpp"
+
+#include <link.h>
+#include <signal.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+
+#include "core/base/clock.hpp"
+#include "core/base/cpu_relax.hpp"
+#include "core/fiber/backtrace.hpp"
+#include "core/runtime/interrupted.hpp"
+
+#if defined(__clang__)
+#define FIBERD_READS_STACKS __attribute__((no_sanitize("address", "thread")))
+#else
+#define FIBERD_READS_STACKS __attribute__((no_sanitize("address", "thread"), noinline))
+#endif
+
+namespace fiberd::observe {
+
+static std::atomic<CpuSampler*> present{nullptr};
+static std::atomic<std::uint32_t> inside{0};
+
+static void on_profile_signal(int /*signo*/, siginfo_t* info, void* ucontext) noexcept {
+  const int saved = errno;
+  inside.fetch_add(1, std::memory_order_seq_cst);
+  if (CpuSampler* const sampler = present.load(std::memory_order_seq_cst)) {
+    const bool timer = info->si_code == SI_TIMER;
+    sampler->note(ucontext, timer && info->si_overrun > 0 ? static_cast<std::uint32_t>(info->si_overrun) + 1 : 1);
+  }
+  inside.fetch_sub(1, std::memory_order_seq_cst);
+  errno = saved;
+}
+
+namespace {
+
+constexpr std::size_t kSearch = 64;  // words
+constexpr std::size_t kWord = sizeof(std::uintptr_t);
+
+/// Words of a stack. Inside of `known` they are read as they are; else by the kernel, a piece at a time.
+class StackReader {
+ public:
+  StackReader(fiber::StackBounds known, int process) noexcept : known_(known), process_(process) {}
+
+  FIBERD_READS_STACKS bool read(std::uintptr_t at, std::uintptr_t& word) noexcept {
+    if (at % kWord != 0) return false;
+    if (known_.top != 0) {
+      if (at < known_.bottom || at >= known_.top || known_.top - at < kWord) return false;
+      word = *reinterpret_cast<const std::uintptr_t*>(at);
+      return true;
+    }
+    if (at < begin_ || at - begin_ >= size_) {
+      if (pieces_ == kMostPieces) return false;
+      ++pieces_;
+      iovec here{piece_.data(), sizeof piece_};
+      iovec there{reinterpret_cast<void*>(at), sizeof piece_};
+      // It reads up to what is not mapped.
+      const ssize_t n = ::process_vm_readv(process_, &here, 1, &there, 1, 0);
+      begin_ = at;
+      size_ = n > 0 ? static_cast<std::size_t>(n) / kWord * kWord : 0;
+      if (size_ == 0) return false;
+    }
+    word = piece_[(at - begin_) / kWord];
+    return true;
+  }
+
+ private:
+  static constexpr int kMostPieces = 16;
+  fiber::StackBounds known_;
+  int process_;
+  int pieces_ = 0;
+  std::uintptr_t begin_ = 0;
+  std::size_t size_ = 0;
+  std::array<std::uintptr_t, 128> piece_;
+};
+
+struct Code {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+  [[nodiscard]] bool holds(std::uintptr_t address) const noexcept { return address > begin && address < end; }
+  /// What a call would return to.
+  [[nodiscard]] bool is_return_address(std::uintptr_t address) const noexcept {
+#if defined(__x86_64__)
+    static constexpr std::uintptr_t kLongestCall = 7;
+    if (address < begin + kLongestCall || address >= end) return false;
+    const auto* const at = reinterpret_cast<const unsigned char*>(address);
+    const auto calls = [at](int opcode, int mode) {  // call r/m64 (FF /2), by what follows the opcode
+      return at[-opcode] == 0xFF && (at[1 - opcode] & 0x38U) == 0x10 && at[1 - opcode] >> 6U == mode;
+    };
+    return at[-5] == 0xE8 || calls(2, 3) || calls(3, 1) || calls(4, 1) || calls(6, 2) || calls(7, 2) || calls(6, 0) ||
+           calls(2, 0);
+#else
+    return address > begin && address < end && address % 4 == 0;
+#endif
+  }
+};
+
+/// Frames from where it was interrupted.
+std::size_t walk(const runtime::Interrupted& at, const Code& code, StackReader& stack,
+                 std::span<std::uintptr_t> frames) noexcept {
+  std::size_t n = 0;
+  if (at.rip == 0) return 0;
+  frames[n++] = at.rip;
+  std::uintptr_t frame = at.rbp;
+  const auto plausible = [&at](std::uintptr_t f, std::uintptr_t above) {
+    static constexpr std::uintptr_t kMostStack = 1ULL << 30U;
+    return f % kWord == 0 && f > above && f - at.rsp < kMostStack;
+  };
+  if (!code.holds(at.rip)) {
+    const bool chain = plausible(frame, at.rsp - 1);
+    const std::uintptr_t end = chain ? std::min(frame, at.rsp + kSearch * kWord) : at.rsp + kSearch * kWord;
+    std::uintptr_t before = 0;
+    for (std::uintptr_t place = at.rsp / kWord * kWord; place < end; place += kWord) {
+      std::uintptr_t word = 0;
+      if (!stack.read(place, word)) break;
+      const bool returns = code.is_return_address(word);
+      if (returns && chain) {
+        frames[n++] = word;
+        break;
+      }
+      // The frame pointer that a function of the program has pushed below its return address.
+      if (returns && plausible(before, place)) {
+        frames[n++] = word;
+        frame = before;
+        break;
+      }
+      before = word;
+    }
+  }
+  std::uintptr_t above = at.rsp - 1;
+  while (n < frames.size() && plausible(frame, above)) {
+    std::uintptr_t caller = 0;
+    std::uintptr_t returns_to = 0;
+    // A return address among the first 4 KiB is none.
+    static constexpr std::uintptr_t kFirstPage = 4096;
+    if (!stack.read(frame, caller) || !stack.read(frame + kWord, returns_to) || returns_to < kFirstPage) break;
+    if (caller == 0) break;  // the outermost frame: what it would return to is a stub of the context's start
+    frames[n++] = returns_to;
+    above = frame;
+    frame = caller;
+  }
+  return n;
+}
+
+template <std::size_t N>
+std::uint8_t copy_cut(std::string_view text, std::array<char, N>& to) noexcept {
+  static_assert(N < 256);
+  const std::size_t n = std::min(text.size(), N);
+  if (n != 0) std::memcpy(to.data(), text.data(), n);
+  return static_cast<std::uint8_t>(n);
+}
+
+}  // namespace
+
+CpuSampler::CpuSampler() : slots_(std::make_unique<std::array<Slot, kSlots>>()), process_(::getpid()) {
+  for (std::size_t i = 0; i < kSlots; ++i) (*slots_)[i].turn.store(i, std::memory_order_relaxed);
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* argument) {
+        auto& self = *static_cast<CpuSampler*>(argument);
+        for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
+          self.code_begin_ = info->dlpi_addr + segment.p_vaddr;
+          self.code_end_ = self.code_begin_ + segment.p_memsz;
+        }
+        return 1;  // the first is the program itself
+      },
+      this);
+}
+
+CpuSampler::~CpuSampler() { detach(); }
+
+bool CpuSampler::install() noexcept {
+  static const bool installed = [] {
+    struct sigaction before {};
+    if (::sigaction(SIGPROF, nullptr, &before) != 0) return false;
+    if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return false;
+    struct sigaction action {};
+    action.sa_sigaction = &on_profile_signal;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    sigdelset(&action.sa_mask, SIGSEGV);
+    sigdelset(&action.sa_mask, SIGBUS);
+    return ::sigaction(SIGPROF, &action, nullptr) == 0;
+  }();
+  return installed;
+}
+
+bool CpuSampler::attach() noexcept {
+  CpuSampler* none = nullptr;
+  return present.compare_exchange_strong(none, this, std::memory_order_seq_cst);
+}
+
+void CpuSampler::detach() noexcept {
+  CpuSampler* self = this;
+  if (!present.compare_exchange_strong(self, nullptr, std::memory_order_seq_cst)) return;
+  // Who has come in before may still write; who comes in now finds nothing.
+  while (inside.load(std::memory_order_seq_cst) != 0) {
+    const timespec some{0, 100'000};
+    (void)::nanosleep(&some, nullptr);
+  }
+}
+
+void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
+  const std::int64_t began = monotonic_now();
+  std::uint64_t at = next_.load(std::memory_order_relaxed);
+  Slot* slot = nullptr;
+  for (;;) {
+    slot = &(*slots_)[at % kSlots];
+    const std::uint64_t turn = slot->turn.load(std::memory_order_acquire);
+    if (turn == at) {
+      if (next_.compare_exchange_weak(at, at + 1, std::memory_order_relaxed)) break;
+    } else if (turn < at) {
+      lost_.fetch_add(weight, std::memory_order_relaxed);
+      return;
+    } else {
+      at = next_.load(std::memory_order_relaxed);
+    }
+  }
+  CpuSample& sample = slot->sample;
+  const runtime::Interrupted seen = runtime::look_at_interrupted(ucontext);
+  StackReader stack(seen.stack, process_);
+  sample.depth = walk(seen, Code{code_begin_, code_end_}, stack, sample.frames);
+  sample.weight = weight;
+  sample.fiber = seen.stack.top != 0 ? seen.origin.name : std::string_view();
+  sample.label_count = 0;
+  for (const runtime::ProfileLabelNode* node = seen.labels; node != nullptr; node = node->next) {
+    if (sample.label_count == sample.labels.size()) break;
+    CpuSample::Label& label = sample.labels[sample.label_count++];
+    label.key_size = copy_cut(node->key, label.key);
+    label.value_size = copy_cut(node->value, label.value);
+  }
+  slot->turn.store(at + 1, std::memory_order_release);
+  samples_.fetch_add(1, std::memory_order_relaxed);
+  spent_.fetch_add(static_cast<std::uint64_t>(monotonic_now() - began), std::memory_order_relaxed);
+}
+
+bool CpuSampler::take(CpuSample& sample) noexcept {
+  Slot& slot = (*slots_)[taken_ % kSlots];
+  if (slot.turn.load(std::memory_order_acquire) != taken_ + 1) return false;
+  const CpuSample& from = slot.sample;
+  sample.depth = from.depth;
+  std::copy_n(from.frames.begin(), from.depth, sample.frames.begin());
+  sample.weight = from.weight;
+  sample.fiber = from.fiber;
+  sample.label_count = from.label_count;
+  std::copy_n(from.labels.begin(), from.label_count, sample.labels.begin());
+  slot.turn.store(taken_ + kSlots, std::memory_order_release);
+  ++taken_;
+  return true;
+}
+
+CpuSampler::Counts CpuSampler::counts() const noexcept {
+  return {samples_.load(std::memory_order_relaxed), lost_.load(std::memory_order_relaxed),
+          spent_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace fiberd::observe
