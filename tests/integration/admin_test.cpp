@@ -111,15 +111,18 @@ TEST_CASE("no page of the admin listener changes anything, and none is shared wi
     ++count;
     const bool changes = page.starts_with(kPost);  // what does change something refuses what comes from a page
     if (changes) page.erase(0, kPost.size());
+    const bool asks_by_post = page == "/debug/pprof/symbol";  // as Go's: for lists of addresses too long for a query
     for (const char* method : {"POST", "PUT", "PATCH", "DELETE"}) {
       INFO(method);
       const auto answer = client.ask(std::string(method) + " " + page +
                                      " HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n"
                                      "Content-Length: 0\r\n\r\n");
       REQUIRE(answer);
-      CHECK(answer->status == (changes && method == std::string_view("POST") ? 403 : 405));
+      const bool post = method == std::string_view("POST");
+      CHECK(answer->status == (post && changes ? 403 : post && asks_by_post ? 200 : 405));
     }
     if (changes) continue;
+    if (page == "/debug/pprof/profile") page += "?seconds=1";
     const auto read = client.ask(get_admin(page, "Origin: http://evil.example\r\n"));
     REQUIRE(read);
     CHECK(read->status == 200);
