@@ -73,10 +73,8 @@ struct CpuProfile::State {
   explicit State(unsigned samples_a_second)
       : rate(samples_a_second), profile(PprofProfile::ValueTypes{{"samples", "count"}, {"cpu", "nanoseconds"}}) {}
   ~State() {
-    end();
-    sampler.detach();
+    release();
     ::sem_destroy(&over);
-    busy.store(false, std::memory_order_release);
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -88,6 +86,7 @@ struct CpuProfile::State {
   sem_t over{};
   pthread_t thread{};
   bool running = false;
+  bool held = true;  // `busy` is ours
   // The thread's own until it has been joined:
   std::unordered_map<pid_t, timer_t> timers;
   std::size_t without = 0;  // threads that could have no timer, at most at a time
@@ -193,11 +192,17 @@ struct CpuProfile::State {
     sampler.detach();
   }
 
-  void end() noexcept {
-    if (!running) return;
-    running = false;
-    ::sem_post(&over);
-    pthread_join(thread, nullptr);
+  /// The next one may begin.
+  void release() noexcept {
+    if (running) {
+      ::sem_post(&over);
+      pthread_join(thread, nullptr);
+      running = false;
+    }
+    if (!held) return;
+    sampler.detach();
+    held = false;
+    busy.store(false, std::memory_order_release);
   }
 };
 
@@ -228,14 +233,13 @@ Result<std::unique_ptr<CpuProfile>> CpuProfile::start(unsigned rate) {
 CpuSampler::Counts CpuProfile::counts() const noexcept { return state_->sampler.counts(); }
 
 PprofProfile CpuProfile::stop() {
-  state_->end();
+  state_->release();
   const CpuSampler::Counts counts = state_->sampler.counts();
   PprofProfile& profile = state_->profile;
   profile.set_period("cpu", "nanoseconds", state_->period);
   profile.set_default_type("cpu");
   profile.add_comment(std::to_string(counts.samples) + " samples, " + std::to_string(counts.lost + state_->dropped) +
-                      " lost; one took " + std::to_string(counts.spent / std::max<std::uint64_t>(counts.samples, 1)) +
-                      " ns");
+                      " lost; one took " + std::to_string(counts.each) + " ns");
   if (state_->without != 0)
     profile.add_comment(std::to_string(state_->without) + " threads could not be sampled: RLIMIT_SIGPENDING");
   return std::move(profile);

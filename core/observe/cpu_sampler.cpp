@@ -14,7 +14,9 @@
 // the stack pointer and its frame, and is looked for there: the first word that points into the program's code behind a
 // call instruction. Where the library has used the register for itself, the first such word with a plausible frame
 // pointer before it is where the chain goes on. Both are bounded by kSearch words. A stale word may be taken for one:
-// rare, and it costs a wrong frame in one sample.
+// rare, and it costs a wrong frame in one sample. Nor have the program's own leaf functions a frame when they need no
+// stack (gcc), nor any function in its first and last instructions: there the return address is at the stack pointer,
+// and is believed if its call leads to where we are.
 //
 // Labels and the fiber's name are read here because only here they hold still: profile_label.hpp.
 //
@@ -34,8 +36,6 @@
 #include <cstring>
 #include <span>
 
-#include "core/base/clock.hpp"
-#include "core/base/cpu_relax.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/interrupted.hpp"
 
@@ -100,7 +100,7 @@ class StackReader {
   int pieces_ = 0;
   std::uintptr_t begin_ = 0;
   std::size_t size_ = 0;
-  std::array<std::uintptr_t, 128> piece_;
+  std::array<std::uintptr_t, 512> piece_;  // a page: a system call costs more than to copy it
 };
 
 struct Code {
@@ -122,6 +122,22 @@ struct Code {
     return address > begin && address < end && address % 4 == 0;
 #endif
   }
+  /// What a call that has led to `rip` would return to.
+  [[nodiscard]] bool returns_from(std::uintptr_t address, std::uintptr_t rip) const noexcept {
+#if defined(__x86_64__)
+    if (!is_return_address(address)) return false;
+    const auto* const at = reinterpret_cast<const unsigned char*>(address);
+    if (at[-5] != 0xE8) return true;  // whereto is not known
+    std::int32_t distance = 0;
+    std::memcpy(&distance, at - sizeof distance, sizeof distance);
+    static constexpr std::uintptr_t kLargest = 64 * 1024;
+    return rip - (address + static_cast<std::uintptr_t>(static_cast<std::intptr_t>(distance))) < kLargest;
+#else
+    (void)address;
+    (void)rip;
+    return false;
+#endif
+  }
 };
 
 /// Frames from where it was interrupted.
@@ -135,12 +151,14 @@ std::size_t walk(const runtime::Interrupted& at, const Code& code, StackReader& 
     static constexpr std::uintptr_t kMostStack = 1ULL << 30U;
     return f % kWord == 0 && f > above && f - at.rsp < kMostStack;
   };
-  if (!code.holds(at.rip)) {
+  std::uintptr_t word = 0;
+  if (code.holds(at.rip)) {
+    if (stack.read(at.rsp, word) && code.returns_from(word, at.rip)) frames[n++] = word;
+  } else {
     const bool chain = plausible(frame, at.rsp - 1);
     const std::uintptr_t end = chain ? std::min(frame, at.rsp + kSearch * kWord) : at.rsp + kSearch * kWord;
     std::uintptr_t before = 0;
     for (std::uintptr_t place = at.rsp / kWord * kWord; place < end; place += kWord) {
-      std::uintptr_t word = 0;
       if (!stack.read(place, word)) break;
       const bool returns = code.is_return_address(word);
       if (returns && chain) {
@@ -169,6 +187,12 @@ std::size_t walk(const runtime::Interrupted& at, const Code& code, StackReader& 
     frame = caller;
   }
   return n;
+}
+
+std::int64_t thread_cpu_now() noexcept {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
 }
 
 template <std::size_t N>
@@ -231,7 +255,6 @@ void CpuSampler::detach() noexcept {
 }
 
 void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
-  const std::int64_t began = monotonic_now();
   std::uint64_t at = next_.load(std::memory_order_relaxed);
   Slot* slot = nullptr;
   for (;;) {
@@ -246,6 +269,9 @@ void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
       at = next_.load(std::memory_order_relaxed);
     }
   }
+  // Of CPU time, which is a system call: now and then.
+  static constexpr std::uint64_t kMeasured = 8;
+  const std::int64_t began = at % kMeasured == 0 ? thread_cpu_now() : 0;
   CpuSample& sample = slot->sample;
   const runtime::Interrupted seen = runtime::look_at_interrupted(ucontext);
   StackReader stack(seen.stack, process_);
@@ -261,7 +287,9 @@ void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
   }
   slot->turn.store(at + 1, std::memory_order_release);
   samples_.fetch_add(1, std::memory_order_relaxed);
-  spent_.fetch_add(static_cast<std::uint64_t>(monotonic_now() - began), std::memory_order_relaxed);
+  if (began == 0) return;
+  spent_.fetch_add(static_cast<std::uint64_t>(thread_cpu_now() - began), std::memory_order_relaxed);
+  measured_.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool CpuSampler::take(CpuSample& sample) noexcept {
@@ -280,8 +308,9 @@ bool CpuSampler::take(CpuSample& sample) noexcept {
 }
 
 CpuSampler::Counts CpuSampler::counts() const noexcept {
+  const std::uint64_t measured = std::max<std::uint64_t>(measured_.load(std::memory_order_relaxed), 1);
   return {samples_.load(std::memory_order_relaxed), lost_.load(std::memory_order_relaxed),
-          spent_.load(std::memory_order_relaxed)};
+          spent_.load(std::memory_order_relaxed) / measured};
 }
 
 }  // namespace fiberd::observe

@@ -36,7 +36,7 @@ class CpuSampler {
   struct Counts {
     std::uint64_t samples = 0;  ///< taken
     std::uint64_t lost = 0;     ///< periods without one: the ring was full
-    std::uint64_t spent = 0;    ///< ns in the handler
+    std::uint64_t each = 0;     ///< ns of CPU time that one took in the handler
   };
 
   /// Throws std::bad_alloc.
@@ -70,6 +70,7 @@ class CpuSampler {
   std::atomic<std::uint64_t> samples_{0};
   std::atomic<std::uint64_t> lost_{0};
   std::atomic<std::uint64_t> spent_{0};
+  std::atomic<std::uint64_t> measured_{0};
   // The program's own code, which has frame pointers.
   std::uintptr_t code_begin_ = 0;
   std::uintptr_t code_end_ = 0;

@@ -53,7 +53,7 @@ TEST_CASE("a CPU profile names the functions, with their route, listener, fiber 
   const std::string profile = daemon.admin("/debug/pprof/profile?seconds=1");
   REQUIRE_FALSE(profile.empty());
   const TemporaryDirectory directory;
-  const std::string top = go_pprof(directory, profile, {"-top", "-nodecount=10"});
+  const std::string top = go_pprof(directory, profile, {"-top", "-nodecount=40"});
   profile_says(top, "Type: cpu");
   profile_says(top, "hog::spend_time");
   if (!kThreadSanitizer) {  // which delivers signals at its own points
@@ -124,7 +124,7 @@ TEST_CASE("addresses are named as Go's symbol page does it", "[integration][admi
 
 TEST_CASE("of two CPU profiles at a time the second is refused; one whose client has left ends",
           "[integration][admin][profiles]") {
-  Daemon daemon(kHogConfig, {.program = FIBERD_HOG});
+  Daemon daemon(std::string("shutdown: {timeout: 2s}\n") + kHogConfig, {.program = FIBERD_HOG});
   for (const char* wrong : {"seconds=0", "seconds=301", "seconds=-1", "seconds=x", "seconds=", "hz=0", "hz=1001"}) {
     INFO(wrong);
     CHECK(daemon.admin_status("/debug/pprof/profile?" + std::string(wrong)) == 400);
@@ -187,7 +187,7 @@ TEST_CASE("a stripped program with its debug file beside it names its static fun
     HttpClient client(daemon.port("web"));
     begin_to_burn(client);
     const std::string top =
-        go_pprof(place, daemon.admin("/debug/pprof/profile?seconds=1"), {"-top", "-nodecount=10", "-symbolize=none"});
+        go_pprof(place, daemon.admin("/debug/pprof/profile?seconds=1"), {"-top", "-nodecount=40", "-symbolize=none"});
     INFO(top);
     CHECK((top.find("burn_in_static") != std::string::npos) == there);
     profile_says(top, "hog::spend_time");  // the dynamic linker knows it
