@@ -4,25 +4,28 @@
 #   WERROR=ON   warnings are errors, as in CI
 #   UNITY=ON    tests, and what is sanitized, are compiled eight sources at a time, as in CI: for builds from nothing
 #   ONLY=REGEX  the ctest names that test, asan and tsan run
+#   STACK_LIMIT=N  most bytes for a stack frame in a handler (8192): `make stack-report`
 #   ARGS="..."  what `make run` gives to `fiberd run`: -c FILE, --set key=value; default: the built-in configuration
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 WERROR ?= OFF
 UNITY ?= OFF
 ONLY ?=
+STACK_LIMIT ?= 8192
 ARGS ?=
-export JOBS ONLY UNITY
+export JOBS ONLY UNITY STACK_LIMIT
 
 # What goes wrong is said on stderr.
 # A tree remembers what it was configured with last: that there are tests is said each time.
 CONFIGURE = cmake --preset $(1) -DFIBERD_TESTS=ON -DFIBERD_WERROR=$(WERROR) -DFIBERD_UNITY=$(UNITY) --log-level=WARNING $(2) > /dev/null
 BUILD = cmake --build --preset $(1) -j $(JOBS)
+BUILD_STACK_REPORT = $(call BUILD,stack-report) --target fiberd greeter handlers_doc_objects
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan tsan bench nightly fuzz lint format docs build packages clean
+.PHONY: help run test asan tsan bench nightly fuzz lint stack-report format docs build packages clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Ports of the built-in configuration: a build is long, and a port that is taken is found in no time. The admin
 # listener's is not among them: without it the daemon warns and goes on.
@@ -86,6 +89,13 @@ nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, f
 	@NIGHTLY=1 tests/support/run-tests release
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	@$(MAKE) --no-print-directory bench
+
+# What the docs show as handlers is built too: it is read as users' own would be.
+stack-report: ## the largest stack frames by function; fails above STACK_LIMIT (8192) bytes in a handler
+	@deploy/install-packages build test
+	@$(call CONFIGURE,stack-report)
+	@$(BUILD_STACK_REPORT)
+	@tests/support/stack-report build/stack-report
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60) under ASan and UBSan, from the corpus in the tree
 	@deploy/install-packages build test

@@ -25,6 +25,8 @@ struct RuntimeConfig {
   std::uint64_t small_stack_size = 64 * 1024;
   std::uint64_t large_stack_size = 8 * 1024 * 1024;
   StackGuards stack_guards = StackGuards::automatic;
+  bool stack_learning = false;
+  std::chrono::nanoseconds stack_trim_after = std::chrono::minutes(2);  ///< 0: never
   unsigned blocking_threads = 64;
   unsigned handoff_max = 4;
   unsigned machines_max = 10'000;

@@ -89,6 +89,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
                runtime.number("small_stack_size"),
                runtime.number("large_stack_size"),
                static_cast<StackGuards>(runtime.choice("stack_guards")),
+               runtime.choice("stack_learning") == 1,
+               runtime.duration("stack_trim_after"),
                static_cast<unsigned>(runtime.number("blocking_threads")),
                static_cast<unsigned>(runtime.number("handoff_max")),
                static_cast<unsigned>(runtime.number("machines_max")),

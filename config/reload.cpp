@@ -43,6 +43,8 @@ std::vector<Diagnostic> not_reloadable(const Config& before, const Config& after
   compare("runtime.small_stack_size", was.small_stack_size, is.small_stack_size, format_bytes);
   compare("runtime.large_stack_size", was.large_stack_size, is.large_stack_size, format_bytes);
   compare("runtime.stack_guards", was.stack_guards, is.stack_guards, name_of);
+  compare("runtime.stack_learning", was.stack_learning, is.stack_learning, [](bool on) { return on ? "on" : "off"; });
+  compare("runtime.stack_trim_after", was.stack_trim_after, is.stack_trim_after, format_duration);
   compare("runtime.blocking_threads", was.blocking_threads, is.blocking_threads, number);
   compare("runtime.handoff_max", was.handoff_max, is.handoff_max, number);
   compare("runtime.machines_max", was.machines_max, is.machines_max, number);

@@ -76,6 +76,8 @@ ExitCode Process::build(const config::Config& config) {
                                           .small_stack_size = config.runtime.small_stack_size,
                                           .large_stack_size = config.runtime.large_stack_size,
                                           .stack_guards = static_cast<fiber::GuardMode>(config.runtime.stack_guards),
+                                          .stack_learning = config.runtime.stack_learning,
+                                          .stack_trim_after = config.runtime.stack_trim_after,
                                           .blocking_threads = config.runtime.blocking_threads,
                                           .handoff_max = config.runtime.handoff_max,
                                           .machines_max = config.runtime.machines_max});

@@ -75,7 +75,18 @@ std::atomic<DescribeOverflow> describe_overflow{nullptr};
 struct sigaction previous_segv;
 struct sigaction previous_bus;
 
-void report_overflow(const void* address, const OverflowInfo& info, const ucontext_t& context) noexcept {
+FaultRegisters registers_of(const ucontext_t& context) noexcept {
+#if defined(__x86_64__)
+  return {static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RBP]),
+          static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RIP])};
+#elif defined(__aarch64__)
+  return {context.uc_mcontext.regs[29], context.uc_mcontext.pc};
+#else
+  return {};
+#endif
+}
+
+void report_overflow(const void* address, const OverflowInfo& info, const FaultRegisters& where) noexcept {
   SafeLine line;
   line.text("fiberd: stack overflow: fiber ").number(info.fiber_id).text(" \"").text(info.name);
   line.text("\" spawned at ").text(info.file).text(":").number(info.line);
@@ -83,17 +94,8 @@ void report_overflow(const void* address, const OverflowInfo& info, const uconte
   line.text(info.stack_class.empty() ? ", stack " : " stack ").number(info.stack_size).text(" bytes, fault at 0x");
   line.number(reinterpret_cast<std::uintptr_t>(address), 16).text("\n").write_to(STDERR_FILENO);
 
-  std::uintptr_t rbp = 0;
-  std::uintptr_t rip = 0;
-#if defined(__x86_64__)
-  rbp = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RBP]);
-  rip = static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RIP]);
-#elif defined(__aarch64__)
-  rbp = context.uc_mcontext.regs[29];
-  rip = context.uc_mcontext.pc;
-#endif
   std::array<std::uintptr_t, 32> frames;
-  const std::size_t n = walk_frames(rbp, rip, info.stack_bottom, info.stack_top, frames);
+  const std::size_t n = walk_frames(where.rbp, where.rip, info.stack_bottom, info.stack_top, frames);
   static_assert(sizeof(void*) == sizeof(std::uintptr_t));
   std::array<void*, 32> pointers;
   for (std::size_t i = 0; i < n; ++i) pointers[i] = reinterpret_cast<void*>(frames[i]);
@@ -106,12 +108,15 @@ void on_fault(int signal, siginfo_t* what, void* context) noexcept {
   if (what->si_code > 0) {
     OverflowInfo info;
     const DescribeOverflow describe = describe_overflow.load(std::memory_order_acquire);
-    if (describe != nullptr && describe(what->si_addr, info)) {
-      report_overflow(what->si_addr, info, *static_cast<const ucontext_t*>(context));
-      flush_log();
-      std::abort();
+    const FaultRegisters where = registers_of(*static_cast<const ucontext_t*>(context));
+    switch (describe != nullptr ? describe(what->si_addr, where, info) : Fault::not_ours) {
+      case Fault::goes_on: errno = saved_errno; return;
+      case Fault::overflow:
+        report_overflow(what->si_addr, info, where);
+        flush_log();
+        std::abort();
+      case Fault::not_ours: flush_log(); break;
     }
-    flush_log();
   }
   // Not ours: back to what was there before; the instruction faults again under it.
   sigaction(signal, signal == SIGSEGV ? &previous_segv : &previous_bus, nullptr);

@@ -1,5 +1,6 @@
 #pragma once
-// Stack overflow becomes a report that names the fiber, then abort(); any other fault dies as it would have.
+// Stack overflow becomes a report that names the fiber, then abort(), unless the stack has an emergency page; any other
+// fault dies as it would have.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -20,9 +21,20 @@ struct OverflowInfo {
   std::uintptr_t stack_top = 0;     ///< one past the highest
 };
 
-/// True, with `info` filled, when `address` is in a fiber's guard page (StackPool::find_guard_hit). Called in a signal
-/// handler: must be async-signal-safe.
-using DescribeOverflow = bool (*)(const void* address, OverflowInfo& info) noexcept;
+/// Where the interrupted code stands: its frame pointer and next instruction; zeros where the architecture is unknown.
+struct FaultRegisters {
+  std::uintptr_t rbp = 0;
+  std::uintptr_t rip = 0;
+};
+
+enum class Fault : std::uint8_t {
+  not_ours,
+  overflow,  ///< in a fiber's guard page, and `info` is filled (StackPool::find_guard_hit)
+  goes_on,   ///< what was missing is there now (StackPool::open_emergency)
+};
+
+/// Called in a signal handler: must be async-signal-safe.
+using DescribeOverflow = Fault (*)(const void* address, const FaultRegisters& where, OverflowInfo& info) noexcept;
 
 /// Installs the process's SIGSEGV and SIGBUS handler (SA_ONSTACK); later calls only replace `describe`. Threads that
 /// run fibers need a SignalStack and must not block the two signals. Thread-safe. Errors: from sigaction(2).

@@ -35,6 +35,12 @@
 // the cache of an idle Processor. Stacks may: that is why a cache's capacity is at most a quarter of the limit over
 // all.
 //
+// The emergency page. Stacks whose size was learnt from what fibers needed so far (runtime/spawn_sites.hpp) may be too
+// small for once. Above their guard lies a page that is closed like it; who touches it gets it, by the handler of the
+// fault, and goes on: the guess was wrong, not the fiber. It is closed again when the stack is released. Frames that
+// were compiled with -fstack-clash-protection touch each page on their way down, so they meet this page before the
+// guard; the guard is still the end.
+//
 // Free lists. `warm_` is LIFO and hot; `cold_` has no resident page. trim() moves from warm to cold what the least
 // length of warm_ since the last trim() proves to be unneeded. Rejected: MADV_DONTNEED in release() (it and the
 // re-touch cost 4–60 µs); MADV_FREE (resident numbers would lie, and a stack's pages are reused too soon to matter).
@@ -60,6 +66,7 @@ namespace fiberd::fiber {
 namespace {
 
 constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, newer than Debian 12's headers
+constexpr int kMadvGuardRemove = 103;   // MADV_GUARD_REMOVE
 constexpr std::size_t kMinStack = 16 * 1024;
 constexpr std::size_t kMaxStack = 64 * 1024 * 1024;
 constexpr std::size_t kCanarySize = 128;  // right below Stack::base, in what would be the guard page
@@ -121,7 +128,7 @@ Stack* StackPool::FreeList::pop_back() noexcept {
 Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < kMinStack || options.stack_size > kMaxStack || options.stack_size % page != 0 ||
-      options.stack_size < 4 * page || options.caches == 0 || options.max_stacks == 0 ||
+      options.stack_size < 4 * page || (options.emergency && options.mode == GuardMode::canary) || options.caches == 0 || options.max_stacks == 0 ||
       options.max_stacks > UINT32_MAX || options.slab_stacks == 0 || options.slab_stacks > kSlabStacks)
     return fail(std::errc::invalid_argument);
 
@@ -158,7 +165,8 @@ Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
 StackPool::StackPool(const Options& options, std::size_t page)
     : page_(page),
       stack_size_(options.stack_size),
-      usable_(options.stack_size - page),
+      closed_(options.emergency ? 2 * page : page),
+      usable_(options.stack_size - closed_),
       mode_(options.mode),
       max_stacks_(options.max_stacks),
       slab_stacks_(options.slab_stacks),
@@ -209,9 +217,9 @@ bool StackPool::add_slab() noexcept {
 }
 
 StackPool::GuardResult StackPool::install_guard(std::byte* page) noexcept {
-  if (kind_ == GuardKind::guard_install && advise(page, page_, kMadvGuardInstall) == 0) return GuardResult::guarded;
+  if (kind_ == GuardKind::guard_install && advise(page, closed_, kMadvGuardInstall) == 0) return GuardResult::guarded;
   if (kind_ == GuardKind::mprotect && guard_maps_->take()) {
-    if (mprotect(page, page_, PROT_NONE) == 0) return GuardResult::guarded;
+    if (mprotect(page, closed_, PROT_NONE) == 0) return GuardResult::guarded;
     guard_maps_->ran_out();
   }
   if (mode_ != GuardMode::canary) return GuardResult::failed;
@@ -236,8 +244,9 @@ std::uint32_t StackPool::carve(std::uint32_t wanted) noexcept {
     Stack& stack = slab->stacks[within];
     stack.index = static_cast<std::uint32_t>(index);
     stack.guarded = guard == GuardResult::guarded;
+    stack.look_at = !stack.guarded;
     stack.stack_class = class_;
-    stack.base = low + page_;
+    stack.base = low + closed_;
     fresh[made++] = &stack;
   }
   carved_ += made;
@@ -482,17 +491,50 @@ std::size_t StackPool::high_water(const Stack& stack) const noexcept {
   return 0;
 }
 
-const Stack* StackPool::find_guard_hit(const void* address) const noexcept {
+/// The guarded stack whose closed pages `address` is in, and how far from their lowest byte.
+Stack* StackPool::stack_below(const void* address, std::size_t& offset) const noexcept {
   const auto a = reinterpret_cast<std::uintptr_t>(address);
   const std::size_t slabs = slab_count_.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < slabs; ++i) {
-    const Slab* slab = slabs_[i].load(std::memory_order_acquire);
-    const std::uintptr_t offset = a - reinterpret_cast<std::uintptr_t>(slab->memory);
-    if (offset >= slab_stacks_ * stack_size_) continue;
-    const Stack& stack = slab->stacks[offset / stack_size_];
-    return offset % stack_size_ < page_ && stack.base != nullptr && stack.guarded ? &stack : nullptr;
+    Slab* const slab = slabs_[i].load(std::memory_order_acquire);
+    const std::uintptr_t within = a - reinterpret_cast<std::uintptr_t>(slab->memory);
+    if (within >= slab_stacks_ * stack_size_) continue;
+    Stack& stack = slab->stacks[within / stack_size_];
+    offset = within % stack_size_;
+    return offset < closed_ && stack.base != nullptr && stack.guarded ? &stack : nullptr;
   }
   return nullptr;
+}
+
+const Stack* StackPool::find_guard_hit(const void* address) const noexcept {
+  std::size_t offset = 0;
+  return stack_below(address, offset);
+}
+
+bool StackPool::open_emergency(const void* address) noexcept {
+  std::size_t offset = 0;
+  Stack* const stack = stack_below(address, offset);
+  if (stack == nullptr || offset < page_ || stack->opened) return false;
+  std::byte* const page = stack->base - page_;
+  if (kind_ == GuardKind::guard_install ? advise(page, page_, kMadvGuardRemove) != 0
+                                        : mprotect(page, page_, PROT_READ | PROT_WRITE) != 0)
+    return false;
+  stack->opened = stack->look_at = true;
+  return true;
+}
+
+/// No guard: whether it was missed. An opened emergency page: closed, with what was in it. Where the kernel has no map
+/// left for that it stays open: the next fiber on it has the same depth, and nothing is said of it.
+void StackPool::look_at_released(Stack& stack) noexcept {
+  if (!stack.guarded) return check_canary(stack);
+  std::byte* const page = stack.base - page_;
+  if (kind_ == GuardKind::guard_install) {
+    if (advise(page, page_, kMadvGuardInstall) != 0) return;
+  } else {
+    (void)advise(page, page_, MADV_DONTNEED);
+    if (mprotect(page, page_, PROT_NONE) != 0) return;
+  }
+  stack.opened = stack.look_at = false;
 }
 
 }  // namespace fiberd::fiber

@@ -29,6 +29,8 @@ struct Stack {
   Stack* previous = nullptr;
   std::uint32_t index = 0;  ///< unique in its pool, from 0
   bool guarded = false;
+  bool opened = false;   ///< its emergency page is in use
+  bool look_at = false;  ///< by release(): it has no guard, or its emergency page was opened
   StackClass stack_class = StackClass::normal;  ///< of its pool
 };
 
@@ -70,6 +72,9 @@ class StackPool {
     std::shared_ptr<GuardMaps> guard_maps = nullptr;  ///< another pool's, to share its maps
     std::uint32_t reserve = 0;                        ///< stacks set aside for claims above StackClaim::ordinary
     std::uint32_t reserve_final = 0;                  ///< of these, those that only StackClaim::finish may have
+    /// The page above the guard is closed like it, and open_emergency() opens it for who is short of stack for once.
+    /// Needs a guard under each stack, so `mode` is automatic or require.
+    bool emergency = false;
   };
   static constexpr std::uint64_t kMapsLeft = GuardMaps::kMapsLeft;
   struct Stats {
@@ -87,7 +92,7 @@ class StackPool {
   };
 
   /// Errors: invalid_argument (stack_size not a multiple of the page size, or outside 16 KiB … 64 MiB, no caches, no
-  /// stacks); not_supported (GuardMode::require and no guard can be had).
+  /// stacks, an emergency page and GuardMode::canary); not_supported (GuardMode::require and no guard can be had).
   /// For tests, in the environment variable FIBERDEBUG: guard=mprotect skips guard_install, guard=none both;
   /// max_map_count=N stands for the kernel's limit.
   [[nodiscard]] static Result<std::unique_ptr<StackPool>> create(const Options& options);
@@ -124,8 +129,8 @@ class StackPool {
   }
   /// The fiber that used `stack` has switched away for the last time.
   void release(StackCache& cache, Stack* stack) noexcept {
-    if (!stack->guarded) [[unlikely]]
-      check_canary(*stack);
+    if (stack->look_at) [[unlikely]]
+      look_at_released(*stack);
     const std::uint32_t count = cache.count.load(std::memory_order_relaxed);
     if (count >= cache.capacity) [[unlikely]]
       return release_slow(cache, stack);
@@ -148,6 +153,7 @@ class StackPool {
   [[nodiscard]] std::byte* end(const Stack& stack) const noexcept { return stack.base + usable_; }
   [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }
   [[nodiscard]] std::size_t usable_size() const noexcept { return usable_; }
+  [[nodiscard]] std::size_t page_size() const noexcept { return page_; }
 
   /// For the Options of a pool that shares them; nullptr where guards take no maps.
   [[nodiscard]] const std::shared_ptr<GuardMaps>& guard_maps() const noexcept { return guard_maps_; }
@@ -159,6 +165,9 @@ class StackPool {
   [[nodiscard]] std::size_t high_water(const Stack& stack) const noexcept;
   /// The stack whose guard page holds `address`, or nullptr. Async-signal-safe.
   [[nodiscard]] const Stack* find_guard_hit(const void* address) const noexcept;
+  /// `address` is in a closed emergency page, which is opened: the fiber goes on, on a page more, until its stack is
+  /// released. False: it is not, or the kernel refuses. On the thread that runs on that stack; async-signal-safe.
+  [[nodiscard]] bool open_emergency(const void* address) noexcept;
 
  private:
   struct Slab;
@@ -183,6 +192,8 @@ class StackPool {
   [[nodiscard]] Stack* acquire_slow(StackCache& cache) noexcept;
   [[nodiscard]] Stack* take_batch(StackCache& cache) noexcept;
   void release_slow(StackCache& cache, Stack* stack) noexcept;
+  [[nodiscard]] Stack* stack_below(const void* address, std::size_t& offset) const noexcept;
+  void look_at_released(Stack& stack) noexcept;
   void write_canary(const Stack& stack) const noexcept;
   void check_canary(const Stack& stack) const noexcept;
   // With grow_mutex_ held:
@@ -201,6 +212,7 @@ class StackPool {
   // Fixed at creation.
   std::size_t page_;
   std::size_t stack_size_;
+  std::size_t closed_;  // the guard, and the emergency page if there is one
   std::size_t usable_;
   GuardMode mode_;
   GuardKind kind_ = GuardKind::guard_install;

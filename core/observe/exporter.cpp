@@ -2,9 +2,11 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <locale>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/observe/process_stats.hpp"
+#include "core/runtime/spawn_sites.hpp"
 
 namespace fiberd::observe {
 
@@ -64,8 +67,11 @@ class Page {
     out_.back().metric.push_back(std::move(m));
     return *this;
   }
-  void histogram(prometheus::ClientMetric::Histogram histogram) {
+  void histogram(prometheus::ClientMetric::Histogram histogram, std::initializer_list<std::string_view> labels = {}) {
     prometheus::ClientMetric m;
+    std::size_t i = 0;
+    for (const std::string_view value : labels)
+      m.label.push_back({std::string(info_->labels.at(i++)), std::string(value)});
     m.histogram = std::move(histogram);
     out_.back().metric.push_back(std::move(m));
   }
@@ -152,6 +158,9 @@ void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_stack_high_water_bytes");
   of_each_class([&page](std::string_view name, const Class& c) { page.sample(c.high_water, {name}); });
   page.family("fiberd_stacks_unguarded").sample(s.stacks_unguarded);
+  page.family("fiberd_stacks_outgrown_total").sample(s.stacks_outgrown);
+  page.family("fiberd_stacks_trimmed_total").sample(s.stacks_cooled);
+  page.family("fiberd_stack_trimmed_bytes_total").sample(s.stack_bytes_cooled);
   page.family("fiberd_stacks_limit").sample(s.stacks_most);
   page.family("fiberd_stacks_set_aside")
       .sample(s.stacks_reserve_in_use, {"in_use"})
@@ -167,6 +176,57 @@ void add_memory_and_waits(Page& page, const runtime::MemStats& s) {
   page.family("fiberd_blocking_busy").sample(s.blocking_busy);
   page.family("fiberd_blocking_queued").sample(s.blocking_queued);
   page.family("fiberd_blocking_jobs_total").sample(s.blocking_jobs);
+}
+
+/// Of the first so many places; all others are one more, so that the number of series is bounded.
+constexpr std::size_t kMostSites = 63;
+
+void add_to(runtime::SpawnSiteStats& sum, const runtime::SpawnSiteStats& s) {
+  sum.spawned += s.spawned;
+  sum.ended += s.ended;
+  for (std::size_t i = 0; i < s.latency_buckets.size(); ++i) sum.latency_buckets[i] += s.latency_buckets[i];
+  sum.latency_sum_ns += s.latency_sum_ns;
+  sum.wakes += s.wakes;
+  sum.wakes_by_itself += s.wakes_by_itself;
+  sum.long_runs += s.long_runs;
+  sum.stack_high_water = std::max(sum.stack_high_water, s.stack_high_water);
+  sum.outgrown += s.outgrown;
+}
+
+void add_spawn_sites(Page& page) {
+  std::vector<std::pair<std::string, runtime::SpawnSiteStats>> sites;
+  std::optional<runtime::SpawnSiteStats> others;
+  for (const runtime::SpawnSiteStats& s : runtime::read_spawn_sites()) {
+    if (!s.file.empty() && sites.size() < kMostSites) {
+      sites.emplace_back(std::string(s.file) + ":" + std::to_string(s.line), s);
+      continue;
+    }
+    if (!others) others.emplace();
+    add_to(*others, s);
+  }
+  if (others) sites.emplace_back("other", *others);
+  const auto each = [&](std::string_view family, auto&& number) {
+    page.family(family);
+    for (const auto& [site, s] : sites) page.sample(number(s), {site});
+  };
+  using Site = runtime::SpawnSiteStats;
+  each("fiberd_spawn_site_fibers", [](const Site& s) { return s.spawned - s.ended; });
+  each("fiberd_spawn_site_spawned_total", [](const Site& s) { return s.spawned; });
+  each("fiberd_spawn_site_long_runs_total", [](const Site& s) { return s.long_runs; });
+  each("fiberd_spawn_site_stack_high_water_bytes", [](const Site& s) { return s.stack_high_water; });
+  each("fiberd_spawn_site_stacks_outgrown_total", [](const Site& s) { return s.outgrown; });
+  page.family("fiberd_spawn_site_wakes_sampled_total");
+  for (const auto& [site, s] : sites)
+    page.sample(s.wakes_by_itself, {site, "itself"})
+        .sample(s.wakes - std::min(s.wakes, s.wakes_by_itself), {site, "others"});
+  page.family("fiberd_spawn_site_latency_seconds");
+  const std::span<const std::uint64_t> bounds(runtime::kLatencyBounds);
+  for (const auto& [site, s] : sites) {
+    prometheus::ClientMetric::Histogram latency;
+    fill_histogram(latency, bounds.first(bounds.size() - 1), s.latency_buckets, 1e9,
+                   static_cast<double>(s.latency_sum_ns) / 1e9);
+    page.histogram(std::move(latency), {site});
+  }
 }
 
 void add_process(Page& page, const std::string& version, ProcessStatsReader& process) {
@@ -221,6 +281,7 @@ std::vector<prometheus::MetricFamily> Exporter::Collect() const {
     const runtime::MemStats stats = mem_stats_();
     add_scheduler(page, stats);
     add_memory_and_waits(page, stats);
+    add_spawn_sites(page);
   }
   for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));
   add_process(page, version_, process_);

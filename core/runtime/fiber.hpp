@@ -31,6 +31,11 @@ struct Fiber {
   std::uint16_t pins = 0;
   std::uint16_t pin_slot = 0;
   fiber::StackClass stack_class = fiber::StackClass::normal;
+  // By whoever owns it at that moment: itself, or who makes it runnable.
+  bool measured : 1 = false;      ///< the depth of its stack is (stack_learning.cpp)
+  bool woke_itself : 1 = false;   ///< the switch that runnable_since is of
+  bool woken_early : 1 = false;   ///< by itself, before it had left
+  std::uint16_t site = 0;         ///< in the scheduler's SiteTable
   std::uint32_t locks = 0;     ///< LockThreads that live
   Machine* machine = nullptr;  ///< the one it is locked to; then it counts as pinned, too
   // Touched by waits with a deadline, by spawn and at the end.
@@ -41,6 +46,7 @@ struct Fiber {
   // For those who look (fiber_list.cpp): of the present wait, or the last one.
   std::atomic<const void*> waits_for{nullptr};  ///< what it hangs at, if the wait named it
   std::atomic<std::int64_t> parked_at{0};       ///< monotonic ns, coarse; 0: unknown
+  std::uint32_t cooled = 0;                     ///< sysmon's: the wait for which its stack was trimmed
 };
 
 }  // namespace fiberd::runtime

@@ -31,29 +31,31 @@ static void*& fiber_local_root() noexcept {
   return m != nullptr && m->current != nullptr ? m->current->locals : fiber::thread_local_root();
 }
 
-static bool describe_overflow(const void* address, fiber::OverflowInfo& info) noexcept {
-  const Scheduler* const s = Scheduler::instance();
-  if (s == nullptr) return false;
+static fiber::Fault describe_overflow(const void* address, const fiber::FaultRegisters& where,
+                                      fiber::OverflowInfo& info) noexcept {
+  Scheduler* const s = Scheduler::instance();
+  if (s == nullptr) return fiber::Fault::not_ours;
+  if (s->outgrow(address, where)) return fiber::Fault::goes_on;
   const fiber::Stack* stack = nullptr;
   const fiber::StackPool* pool = nullptr;
-  for (const auto c : {fiber::StackClass::normal, fiber::StackClass::small, fiber::StackClass::large}) {
-    pool = s->stack_pool(c);
+  for (std::size_t i = 0; i < fiber::kStackClasses; ++i) {
+    pool = s->stack_pool(static_cast<fiber::StackClass>(i));
     if (pool != nullptr && (stack = pool->find_guard_hit(address)) != nullptr) break;
   }
-  if (stack == nullptr) return false;
+  if (stack == nullptr) return fiber::Fault::not_ours;
   info.stack_size = pool->usable_size();
   if (stack->stack_class != fiber::StackClass::normal) info.stack_class = fiber::to_string(stack->stack_class);
   info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
   info.stack_top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
   info.name = "unknown";
   const Fiber* const f = current_fiber();
-  if (f == nullptr || f->stack.load(std::memory_order_relaxed) != stack) return true;
+  if (f == nullptr || f->stack.load(std::memory_order_relaxed) != stack) return fiber::Fault::overflow;
   const FiberOrigin origin = f->origin.get();
   info.fiber_id = origin.id;
   info.name = origin.name;
   info.file = origin.where.file_name();
   info.line = static_cast<std::uint32_t>(origin.where.line());
-  return true;
+  return fiber::Fault::overflow;
 }
 
 static std::string describe_where_a_bug_is() noexcept {

@@ -64,6 +64,7 @@ static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
   look.fiber_index = 0;
   look.depth = 0;
   look.in_use = 0;
+  look.stack = nullptr;
   // Between two fibers `current` may be the next one, and the stack still the other's: then no frame is inside.
   if (const Fiber* const f = m.current; f != nullptr && m.scheduler != nullptr) {
     look.fiber_index = f->index;
@@ -89,6 +90,7 @@ static void look_at_interrupted(Machine& m, const ucontext_t& where) noexcept {
       if (rsp >= bottom && rsp < top) {
         look.depth = fiber::walk_frames(rbp, rip, rsp, top, look.frames);
         look.in_use = top - rsp;
+        look.stack = stack;
       }
     }
   }
@@ -145,6 +147,7 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     me.origin = own->current->origin.get();
     me.depth = fiber::capture_backtrace(me.frames);
     me.in_use = fiber::current_stack_bounds().top - reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    me.stack = own->current->stack.load(std::memory_order_relaxed);
     running.push_back(me);
   }
   if (kind_ == Kind::simulated || asking.exchange(true, std::memory_order_acquire)) return;
@@ -181,7 +184,7 @@ void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
     if (look.fiber_index == self) continue;
     if (running.size() == running.capacity()) break;
     running.push_back({look.fiber_index, m->tid.load(std::memory_order_relaxed), look.pinned, look.has_thread,
-                       look.origin, look.depth, look.in_use, look.frames});
+                       look.origin, look.depth, look.in_use, look.stack, look.frames});
   }
 }
 
@@ -214,7 +217,7 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
           const RunningLook& look = m.look;
           if (look.answered.load(std::memory_order_acquire) != question) return false;
           running = {look.fiber_index, thread,     look.pinned, look.has_thread,
-                     look.origin,      look.depth, look.in_use, look.frames};
+                     look.origin,      look.depth, look.in_use, look.stack, look.frames};
           return true;
         }))
       return running.index != 0;
@@ -246,6 +249,7 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
     const auto top = reinterpret_cast<std::uintptr_t>(pool.end(*stack));
     view.stack_class = stack->stack_class;
     view.stack_size = pool.usable_size();
+    view.stack_base = stack->base;
     view.stack_in_use = top - registers.rsp;
     view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base), top,
                                     view.stack);
@@ -273,6 +277,7 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     view.thread = 0;
     view.stack_size = view.stack_in_use = 0;
     view.stack_class = fiber::StackClass::normal;
+    view.stack_base = nullptr;
     view.index = index;
     view.depth = 0;
   };
@@ -284,6 +289,11 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
     view.pinned = r.pinned;
     view.has_thread = r.has_thread;
     view.stack_in_use = r.in_use;
+    if (r.stack != nullptr) {
+      view.stack_class = r.stack->stack_class;
+      view.stack_size = stack_pool(r.stack->stack_class)->usable_size();
+      view.stack_base = r.stack->base;
+    }
     view.depth = r.depth;
     std::copy_n(r.frames.begin(), r.depth, view.stack.begin());
     ++visited;
@@ -324,6 +334,15 @@ std::size_t Scheduler::for_each_fiber(const std::function<bool(const FiberView&)
 bool Scheduler::find_origin(std::uint32_t index, FiberOrigin& origin) const noexcept {
   return index != 0 && index < table_.size() && table_.at(index).status.state() != State::idle &&
          table_.at(index).origin.read(origin);
+}
+
+std::size_t stack_high_water(const FiberView& fiber) noexcept {
+  const Scheduler* const s = Scheduler::instance();
+  const fiber::StackPool* const pool =
+      s != nullptr && fiber.stack_base != nullptr ? s->stack_pool(fiber.stack_class) : nullptr;
+  fiber::Stack stack;
+  stack.base = const_cast<std::byte*>(fiber.stack_base);
+  return pool != nullptr ? pool->high_water(stack) : 0;
 }
 
 std::string describe_fiber(std::uint32_t index) {

@@ -36,6 +36,7 @@ struct FiberView {
   std::size_t stack_size = 0;    ///< bytes; 0: it has none now
   std::size_t stack_in_use = 0;  ///< of them
   fiber::StackClass stack_class = fiber::StackClass::normal;
+  const std::byte* stack_base = nullptr;  ///< its lowest byte, for stack_high_water()
   std::uint32_t index = 0;  ///< of Ticket::fiber_index(); another fiber has it after this one has ended
   // Of waiting ones, and of running ones whose thread has answered in time: return addresses, innermost first.
   std::array<std::uintptr_t, kFrames> stack{};
@@ -43,6 +44,10 @@ struct FiberView {
   [[nodiscard]] std::span<const std::uintptr_t> frames() const noexcept { return {stack.data(), depth}; }
 };
 [[nodiscard]] std::string_view to_string(FiberView::State state) noexcept;
+
+/// How deep its stack has been used, bytes, a whole number of pages: by this fiber, or by one that had the stack before
+/// and whose pages were not given back since; 0: unknown. A system call or a few; the runtime must live.
+[[nodiscard]] std::size_t stack_high_water(const FiberView& fiber) noexcept;
 
 /// Calls `visit` for each fiber of the present runtime, which must live until it returns: those that run first, then
 /// the others in no order; 0: there is no runtime. None is stopped for longer than its own stack takes to be walked,

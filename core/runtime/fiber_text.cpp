@@ -59,7 +59,8 @@ std::string describe(const FiberView& f, std::int64_t now, Symbols& symbols) {
   }
   if (f.stack_in_use != 0)
     text += "  stack: " + std::to_string(f.stack_in_use) +
-            (f.stack_size != 0 ? " of " + std::to_string(f.stack_size) : std::string()) + " bytes\n";
+            (f.stack_size != 0 ? " of " + std::to_string(f.stack_size) : std::string()) + " bytes" +
+            (f.stack_base != nullptr ? ", high-water " + std::to_string(stack_high_water(f)) : std::string()) + "\n";
   for (const std::uintptr_t frame : f.frames()) text += "    " + symbols(frame) + "\n";
   return text + "  spawned at " + site_of(f) + "\n\n";
 }

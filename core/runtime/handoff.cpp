@@ -44,6 +44,8 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   } else {
     auto owned = std::unique_ptr<Processor>(new (std::nothrow) Processor(options_.random_seed + processors_.size()));
     if (owned == nullptr) return nullptr;
+    owned->site_counts.reset(new (std::nothrow) SiteCounts[SiteTable::kSites]);
+    if (owned->site_counts == nullptr) return nullptr;
     p = owned.get();
     processors_.push_back(std::move(owned));
   }

@@ -37,6 +37,7 @@ struct RunningLook {
   FiberOrigin origin{};
   std::size_t depth = 0;
   std::size_t in_use = 0;  ///< bytes of the stack
+  const fiber::Stack* stack = nullptr;
   std::array<std::uintptr_t, FiberView::kFrames> frames{};
 };
 

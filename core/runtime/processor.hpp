@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "core/base/cache_line.hpp"
 #include "core/base/lock.hpp"
@@ -45,6 +46,15 @@ inline constexpr std::uint32_t kFairTick = 61;
 /// So many fairness periods: a ring that is never short of fibers changes half of them with the global queue.
 inline constexpr std::uint32_t kRotateEvery = 4;
 
+/// Of the fibers of one place in the source (site_table.hpp), those that were born and those that ended here.
+struct SiteCounts {
+  OwnedCounter spawned, ended;
+};
+
+/// One in so many times that a fiber becomes runnable is sampled. A prime: fibers that take turns in a rhythm are all
+/// met.
+inline constexpr std::uint32_t kSampleEvery = 251;
+
 struct ProcessorStats {
   OwnedCounter created, ended, panicked, refused, switches, steals, budget_yields;
   std::array<OwnedCounter, static_cast<std::size_t>(WaitReason::count_)> parks;
@@ -68,7 +78,7 @@ class alignas(kCacheLine) Processor {
   BasicRunnext<Fiber> runnext;
   std::uint32_t runnext_streak = 0;
   std::int32_t budget = 0;
-  std::uint32_t ready_count = 0;  ///< for sampling the latency
+  std::uint32_t ready_count = 0;  ///< since the last sample of the latency
   /// The turn that begins with a look at the clock, timers and queues. sysmon makes it 0 when something waits for that.
   std::atomic<std::uint64_t> next_look{0};
   Slot* slot = nullptr;
@@ -90,6 +100,7 @@ class alignas(kCacheLine) Processor {
   std::uint32_t shard = 0;
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
+  std::unique_ptr<SiteCounts[]> site_counts;  ///< by Fiber::site; nullptr in a stand-in, where nothing is counted
   fiber::StackCache stacks;
   std::array<fiber::StackCache, fiber::kStackClasses - 1> other_stacks;
   Random random;
@@ -103,6 +114,9 @@ class alignas(kCacheLine) Processor {
   }
 
   std::atomic<pid_t> thread{0};                ///< of the machine that has it, or had it last
+  // sysmon saw the turn with this tick go on at that time; whoever ends it says how long it was.
+  std::atomic<std::uint64_t> watched{0};
+  std::atomic<std::int64_t> watched_at{0};
   std::atomic<std::int64_t> stalled_since{0};  ///< the turn that has become a stall began then; 0: none has
 
   SectionWord section;

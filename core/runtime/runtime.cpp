@@ -69,6 +69,7 @@ Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
       external_(0),
       sim_random_(options_.random_seed) {
   processors_.reserve(most_processors_ + kMaxRetired);
+  external_.site_counts = std::make_unique<SiteCounts[]>(SiteTable::kSites);
 }
 
 /// The number of Processors, where it was left open. False: what the environment asks for cannot be; said.
@@ -112,6 +113,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
       options.handoff_max > 64 || options.machines_max < 1 || options.machines_max > 100'000)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
+  if (!s->sites_.made()) return fail(std::errc::not_enough_memory);
   if (kind == Kind::simulated) {
     if (const std::error_code error = s->take_simulation_stacks()) return fail(error);
   } else {
@@ -128,6 +130,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
     s->other_stacks_.configure(stack_options, options.small_stack_size, options.large_stack_size);
     s->set_fibers_aside();
   }
+  s->configure_sites();
   s->blocking_ = std::make_unique<BlockingPool>(s->affordable_blocking_threads(), kind == Kind::simulated);
   s->service_ = std::make_unique<ServiceThread>();
   Scheduler* none = nullptr;

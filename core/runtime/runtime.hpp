@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -28,6 +29,12 @@ struct Options {
   std::size_t small_stack_size = 64 * 1024;        ///< the same for StackClass::small
   std::size_t large_stack_size = 8 * 1024 * 1024;  ///< and for StackClass::large
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
+  /// Fibers of a place in the source (of which 64 have ended) get the smallest class of stack, 16, 32, 64 KiB or normal,
+  /// of which none of them used more than half (spawn_sites.hpp). A page more opens under who needs it once, and is
+  /// reported; who needs more than that overflows, as on any stack. Off: measured only (docs/adr/0014).
+  bool stack_learning = false;
+  /// Of a fiber that has been parked for so long, the memory below its stack pointer is given back; 0: never.
+  std::chrono::nanoseconds stack_trim_after = std::chrono::minutes(2);
   unsigned blocking_threads = 64;  ///< upper bound of the blocking pool, 1 … 4096
   unsigned handoff_max = 4;        ///< Processors that may be held by long-running fibers and replaced, 0 … 64
   unsigned machines_max = 10'000;  ///< scheduler threads, those in blocking sections included, 1 … 100,000; never less
@@ -49,9 +56,9 @@ inline constexpr unsigned kAnyProcessor = ~0U;
 /// How a fiber is spawned, beyond its name and function: `spawn({.name = "parse", .stack = StackClass::large}, fn)`.
 struct SpawnOptions {
   FiberName name;
-  /// Stacks of small and large size are mapped when the first fiber asks for one. To spawn one with a large stack takes
-  /// two locks more.
-  StackClass stack = StackClass::normal;
+  /// Not set: normal, or what was learnt (Options::stack_learning). Stacks of small and large size are mapped when the
+  /// first fiber asks for one. To spawn one with a large stack takes two locks more.
+  std::optional<StackClass> stack{};
   unsigned processor = kAnyProcessor;                     ///< pinned to this one (modulo GOMAXPROCS) for its whole life
   fiber::StackClaim claim = fiber::StackClaim::ordinary;  ///< as spawn_reserved's; of stacks of normal size only
 };

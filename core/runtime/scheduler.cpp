@@ -325,6 +325,8 @@ void Scheduler::run_machine(Machine& m) noexcept {
     m.processor->phase.store(Processor::Phase::running, std::memory_order_relaxed);
     fiber::switch_context(m.g0, f->context, m.eh, false);
     m.processor->phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
+    if (m.processor->watched.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      end_watch(m);
     finish_switch();
   }
   thread_locals()->machine = nullptr;

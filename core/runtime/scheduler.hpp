@@ -2,8 +2,8 @@
 // Scheduler: the G/M/P scheduler's state and its inner operations. The public face is runtime.hpp; the essay is at the
 // head of scheduler.cpp. The parts: scheduler.cpp (finding work), switching.cpp (the hot path), spawn.cpp (birth and
 // death of a fiber), park.cpp (cancellation, budget, pins), handoff.cpp (replacing Processors, GOMAXPROCS),
-// blocking_section.cpp, lock_thread.cpp, deadlock.cpp, stats.cpp. Types of their own beside it: GlobalQueue,
-// RetiredList, Sysmon, FiberTable, BasicIdleSet.
+// blocking_section.cpp, lock_thread.cpp, deadlock.cpp, stats.cpp, stack_learning.cpp, cold_stacks.cpp. Types of their
+// own beside it: GlobalQueue, RetiredList, Sysmon, FiberTable, SiteTable, BasicIdleSet.
 #include <pthread.h>
 
 #include <array>
@@ -20,6 +20,7 @@
 #include "core/base/log_limit.hpp"
 #include "core/base/result.hpp"
 #include "core/base/source_location.hpp"
+#include "core/fiber/fault_handler.hpp"
 #include "core/fiber/stack_pool.hpp"
 #include "core/runtime/acceptor.hpp"
 #include "core/runtime/blocking_pool.hpp"
@@ -34,6 +35,7 @@
 #include "core/runtime/retired_list.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "core/runtime/site_table.hpp"
 #include "core/runtime/stack_pools.hpp"
 #include "core/runtime/sysmon.hpp"
 
@@ -121,6 +123,13 @@ class Scheduler {
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
 
+  // ---- spawn_sites.cpp
+  [[nodiscard]] std::vector<SpawnSiteStats> read_spawn_sites() const;
+
+  // ---- stack_learning.cpp
+  /// In the handler of a fault: a learnt stack was too small, and there is a page more now.
+  [[nodiscard]] bool outgrow(const void* address, const fiber::FaultRegisters& where) noexcept;
+
   // ---- fiber_list.cpp
   struct RunningFiber {
     std::uint32_t index = 0;
@@ -130,6 +139,7 @@ class Scheduler {
     FiberOrigin origin{};
     std::size_t depth = 0;
     std::size_t in_use = 0;
+    const fiber::Stack* stack = nullptr;
     std::array<std::uintptr_t, FiberView::kFrames> frames{};
   };
   /// What one machine's thread runs now; false: it runs none, or has not answered within 2 ms. Not on a fiber.
@@ -168,6 +178,7 @@ class Scheduler {
   friend class Sysmon;
   friend void enter_runtime() noexcept;
   friend void spend_budget() noexcept;
+  friend bool wake(Ticket ticket, Wake cause) noexcept;
   explicit Scheduler(const Options& options, Kind kind, std::uint64_t seed);
   [[nodiscard]] unsigned affordable_blocking_threads() const;
 
@@ -187,6 +198,9 @@ class Scheduler {
   unsigned poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept;
   unsigned poll_stale(Machine& m) noexcept;
   void begin_run(Machine& m, Fiber& f) noexcept;
+  void record_latency(Processor& p, Fiber& f) noexcept;
+  static void note_own_wake(Fiber& f) noexcept;
+  static void end_watch(Machine& m) noexcept;
   void bind_stack(Processor& p, Fiber& f) noexcept;
   bool push_local(Processor& p, Fiber& f, bool next) noexcept;
   void overflow(Processor& p, Fiber* f) noexcept;
@@ -223,6 +237,17 @@ class Scheduler {
   [[nodiscard]] bool trim_stacks() noexcept;
   void give_back_fibers(Processor& p, std::uint32_t keep) noexcept;
   std::uint64_t next_id(Processor& p) noexcept;
+
+  // stack_learning.cpp
+  void configure_sites();
+  void begin_measuring(Fiber& self) noexcept;
+  void end_measuring(Fiber& self) noexcept;
+  [[nodiscard]] bool make_learnt_pool(fiber::StackClass c) noexcept;
+  void tell_outgrown() noexcept;
+
+  // cold_stacks.cpp
+  void cool_parked_stacks(std::int64_t now) noexcept;
+  [[nodiscard]] std::size_t cool(Fiber& f) noexcept;
 
   // stats.cpp
   void read_stack_stats(MemStats& out, bool measure) const;
@@ -283,6 +308,11 @@ class Scheduler {
   FiberTable table_;
   std::unique_ptr<fiber::StackPool> stacks_;
   StackPools other_stacks_;
+  SiteTable sites_;
+  LogLimit outgrown_log_{1'000'000'000};
+  std::uint32_t cool_next_ = 1;  // sysmon's: the fiber it looks at next
+  std::atomic<std::uint64_t> stacks_cooled_{0};
+  std::atomic<std::uint64_t> stack_bytes_cooled_{0};
 
   GlobalQueue global_;
 

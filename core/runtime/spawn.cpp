@@ -106,26 +106,32 @@ void Scheduler::recycle(Processor& p, Fiber& f) noexcept {
   f.next = p.free_fibers;
   p.free_fibers = &f;
   if (++p.free_count > 2 * kFreeFibers) give_back_fibers(p, kFreeFibers);
+  p.site_counts[f.site].ended.add();
   drain_.ended(p.stats.ended);
 }
 
 [[gnu::noinline]] std::error_code Scheduler::take_other_credit(Processor& p, fiber::StackClass c) noexcept {
   fiber::StackPool* const pool = other_stacks_.find(c);
   if (pool != nullptr && pool->reserve(p.stacks_of(c))) return {};
-  return c == fiber::StackClass::small ? errc::out_of_small_stacks : errc::out_of_large_stacks;
+  return c == fiber::StackClass::small   ? errc::out_of_small_stacks
+         : c == fiber::StackClass::large ? errc::out_of_large_stacks
+                                         : errc::out_of_stacks;
 }
 
 void Scheduler::flush_stacks(Processor& p) noexcept {
   stacks_->flush(p.stacks);
-  for (const auto c : {fiber::StackClass::small, fiber::StackClass::large})
+  for (std::size_t i = 1; i < fiber::kStackClasses; ++i) {
+    const auto c = static_cast<fiber::StackClass>(i);
     if (fiber::StackPool* const pool = other_stacks_.find(c)) pool->flush(p.stacks_of(c));
+  }
 }
 
 /// True when there is more to do.
 bool Scheduler::trim_stacks() noexcept {
   bool more = stacks_->trim();
-  for (const auto c : {fiber::StackClass::small, fiber::StackClass::large})
-    if (fiber::StackPool* const pool = other_stacks_.find(c)) more = pool->trim() || more;
+  for (std::size_t i = 1; i < fiber::kStackClasses; ++i)
+    if (fiber::StackPool* const pool = other_stacks_.find(static_cast<fiber::StackClass>(i)))
+      more = pool->trim() || more;
   return more;
 }
 
@@ -136,29 +142,45 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
   std::error_code refused;
   if (Admission* const admission = admission_.load(std::memory_order_acquire))
     refused = error_of(admission->admit(options.name));
-  // Before any lock: system calls. Where it fails the credit does, too.
-  if (options.stack != fiber::StackClass::normal && !refused) [[unlikely]]
-    (void)other_stacks_.get(options.stack, *stacks_);
+  const std::uint16_t site = sites_.find(where, options.name);
+  const SitePlan plan = sites_.plan(site);
+  fiber::StackClass stack_class = fiber::StackClass::normal;
+  if (options.stack) [[unlikely]] {
+    stack_class = *options.stack;
+    // Before any lock: system calls. Where it fails the credit does, too.
+    if (stack_class != fiber::StackClass::normal && !refused) (void)other_stacks_.get(stack_class, *stacks_);
+  } else if (options.claim == fiber::StackClaim::ordinary) {
+    stack_class = plan.stack_class();
+  }
 
   Fiber* f = nullptr;
   std::uint64_t id = 0;
+  bool measured = false;
   {
     if (!local) external_lock_.lock();
     Processor& p = local ? *m->processor : external_;
     if (!refused) {
-      if (options.stack != fiber::StackClass::normal) [[unlikely]]
-        refused = take_other_credit(p, options.stack);
-      else if (!stacks_->reserve(p.stacks, options.claim)) [[unlikely]]
+      if (stack_class != fiber::StackClass::normal) [[unlikely]] {
+        refused = take_other_credit(p, stack_class);
+        // Nobody is refused for want of what was learnt.
+        if (refused && !options.stack) {
+          stack_class = fiber::StackClass::normal;
+          refused = {};
+        }
+      }
+      if (stack_class == fiber::StackClass::normal && !stacks_->reserve(p.stacks, options.claim)) [[unlikely]]
         refused = errc::out_of_stacks;
     }
     if (!refused &&
         (f = options.claim == fiber::StackClaim::ordinary ? take_free_fiber(p)
                                                           : take_reserved_fiber(p, options.claim)) == nullptr) {
-      pool_of(options.stack).unreserve(p.stacks_of(options.stack));
+      pool_of(stack_class).unreserve(p.stacks_of(stack_class));
       refused = std::make_error_code(std::errc::not_enough_memory);
     }
     if (f != nullptr) {
       p.stats.created.add();
+      p.site_counts[site].spawned.add();
+      measured = plan.measures(p.site_counts[site].spawned.get());
       id = next_id(p);
     } else {
       p.stats.refused.add();
@@ -170,7 +192,9 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     return refused;
   }
   f->origin.set({id, options.name, where});
-  f->stack_class = options.stack;
+  f->stack_class = stack_class;
+  f->site = site;
+  f->measured = measured;
   f->function = std::move(function);
   f->pins = 0;
   f->locks = 0;
@@ -259,7 +283,11 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
   finish_switch();
   for (;;) {
     Fiber& self = *Machine::current_machine()->current;
+    if (self.measured) [[unlikely]]
+      Machine::current_machine()->scheduler->begin_measuring(self);
     run_function(self);
+    if (self.measured) [[unlikely]]
+      Machine::current_machine()->scheduler->end_measuring(self);
     if (Machine::current_machine()->has_stand_in()) [[unlikely]]
       leave_thread(self);
     Machine& m = *Machine::current_machine();

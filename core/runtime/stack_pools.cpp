@@ -1,5 +1,7 @@
 #include "core/runtime/stack_pools.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -18,6 +20,15 @@ void StackPools::configure(const fiber::StackPool::Options& normal, std::size_t 
   options.stack_class = fiber::StackClass::small;
   options.stack_size = small;
   options_[index(fiber::StackClass::small)] = options;
+  for (const auto c : {fiber::StackClass::learnt_16, fiber::StackClass::learnt_32, fiber::StackClass::learnt_64}) {
+    fiber::StackPool::Options learnt = options;
+    learnt.stack_class = c;
+    // Guard and emergency page come on top.
+    learnt.stack_size = fiber::learnt_size(c) + 2 * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    learnt.emergency = true;
+    if (learnt.mode == fiber::GuardMode::canary) learnt.mode = fiber::GuardMode::automatic;
+    options_[index(c)] = std::move(learnt);
+  }
   options.stack_class = fiber::StackClass::large;
   options.stack_size = large;
   options.slab_stacks = kLargeSlab;

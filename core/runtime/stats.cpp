@@ -62,6 +62,9 @@ MemStats Scheduler::read_mem_stats(bool measure_stacks) const {
   sysmon_.stalls().read(out);
   out.deadlocks = deadlocks_.load(std::memory_order_relaxed);
   out.channel_unsent = unsent_count();
+  out.stacks_outgrown = sites_.outgrown_total();
+  out.stacks_cooled = stacks_cooled_.load(std::memory_order_relaxed);
+  out.stack_bytes_cooled = stack_bytes_cooled_.load(std::memory_order_relaxed);
   out.processors_idle = idle_.count();
   // Counters are read one after the other while fibers come and go: the differences are held at zero.
   const std::uint64_t live = out.fibers_created > out.fibers_ended ? out.fibers_created - out.fibers_ended : 0;

@@ -5,6 +5,7 @@
 // lines.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
@@ -64,8 +65,10 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
   // A fiber wakes another, and nothing else is next: by far the most frequent case, so nothing else stands in its way.
   if (next && m != nullptr && m->current != nullptr && kind_ == Kind::real && f.pins == 0) [[likely]] {
     Processor& p = *m->processor;
-    if ((++p.ready_count & 255U) == 0) [[unlikely]]
+    if (++p.ready_count == kSampleEvery) [[unlikely]] {
+      p.ready_count = 0;
       f.runnable_since = monotonic_now();
+    }
     // Where fibers run long, it would wait for the rest of the caller's slice beside somebody who has nothing to do.
     if (p.slice > kWorthWaking && idle_.any_idle()) [[unlikely]] {
       ready_slow(f, false, m);
@@ -95,11 +98,18 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
     sim_queue_.push_back(&f);
     return;
   }
+  Processor* const p = m != nullptr ? m->processor : nullptr;
+  // Not what ready() has counted.
+  if (p != nullptr && (m->current == nullptr || yields || f.pins != 0) && f.machine == nullptr &&
+      ++p->ready_count >= kSampleEvery) [[unlikely]] {
+    p->ready_count = 0;
+    f.woke_itself = yields;
+    f.runnable_since = monotonic_now();
+  }
   if (f.pins != 0) [[unlikely]] {
     push_pinned(f);
     return;
   }
-  Processor* const p = m != nullptr ? m->processor : nullptr;
   if (p != nullptr && !p->retired.load(std::memory_order_relaxed)) {
     // Who yields while others wait in the global queue goes behind them: a ring that takes back each that leaves it
     // stays full, and they would come in by one in kFairTick turns.
@@ -108,7 +118,6 @@ void Scheduler::ready(Fiber& f, bool next) noexcept {
       wake_helper();
       return;
     }
-    if (m->current == nullptr && (++p->ready_count & 255U) == 0) f.runnable_since = monotonic_now();
     const bool first = m->current != nullptr || m->firing == Firing::first;
     const bool shared = push_local(*p, f, next && first);
     if (m->firing == Firing::first) m->firing = Firing::later;
@@ -148,13 +157,32 @@ Fiber* Scheduler::pick_fast(Processor& p) noexcept {
 
 // ---------------------------------------------------------------------------------------------- switching
 
-[[gnu::noinline, gnu::cold]] static void record_latency(Processor& p, Fiber& f) noexcept {
+[[gnu::noinline, gnu::cold]] void Scheduler::record_latency(Processor& p, Fiber& f) noexcept {
   const auto latency = static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - f.runnable_since, 0));
   f.runnable_since = 0;
   std::size_t bucket = 0;
   while (latency > kLatencyBounds[bucket]) ++bucket;
   p.stats.latency[bucket].add();
   p.stats.latency_sum.add(latency);
+  sites_.ran_after(f.site, bucket, latency, f.woke_itself);
+  f.woke_itself = false;
+}
+
+/// The turn that sysmon saw has ended, or another one after it. Nobody else's look at the clock says who ran long.
+[[gnu::noinline, gnu::cold]] void Scheduler::end_watch(Machine& m) noexcept {
+  static constexpr std::int64_t kLong = 1'000'000;
+  Processor& p = *m.processor;
+  const std::uint64_t seen = p.watched.exchange(0, std::memory_order_acquire);
+  // Who leaves has counted the next turn already.
+  if (m.previous == nullptr || p.tick.load(std::memory_order_relaxed) != seen + 1) return;
+  const std::int64_t length = monotonic_now() - p.watched_at.load(std::memory_order_relaxed);
+  if (length > kLong) m.scheduler->sites_.ran_long(m.previous->site, static_cast<std::uint64_t>(length));
+}
+
+/// A wake that came before its fiber had left: noted if it is the fiber's own.
+[[gnu::noinline, gnu::cold]] void Scheduler::note_own_wake(Fiber& f) noexcept {
+  const Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->current == &f) f.woken_early = true;
 }
 
 void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
@@ -168,7 +196,7 @@ void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
   if (p.pin.raw() != static_cast<std::uint8_t>(f.pins != 0)) [[unlikely]]
     p.pin.unpin();
   if (f.runnable_since != 0) [[unlikely]]
-    record_latency(p, f);
+    m.scheduler->record_latency(p, f);
   if (f.stack.load(std::memory_order_relaxed) == nullptr) {
     bind_stack(p, f);
   }
@@ -201,7 +229,12 @@ void Scheduler::finish_switch() noexcept {
   Scheduler& s = *m.scheduler;
   switch (m.after) {
     case After::none: return;
-    case After::park: s.ready(f, true); return;
+    case After::park:
+      if (std::exchange(f.woken_early, false))
+        s.ready_slow(f, true, &m, true);
+      else
+        s.ready(f, true);
+      return;
     case After::yield: return;  // done before this is called
     case After::end:
       fiber::destroy_context(f.context);
@@ -283,7 +316,7 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   Fiber& f = s->fiber_at(ticket.fiber_index());
   switch (f.status.wake(ticket.sequence(), cause)) {
     case StatusWord::WakeResult::lost: return false;
-    case StatusWord::WakeResult::deferred: return true;
+    case StatusWord::WakeResult::deferred: Scheduler::note_own_wake(f); return true;
     case StatusWord::WakeResult::enqueue: s->ready(f, true); return true;
   }
   return false;

@@ -108,12 +108,14 @@ void Sysmon::wake() noexcept {
 
 /// True when some Processor is not asleep.
 bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
+  s_.tell_outgrown();
   const unsigned n = s_.slot_count_.load(std::memory_order_acquire);
   for (unsigned i = 0; i < n; ++i) look_after(*s_.slots_[i], now, events);
   // A trim that has more to do goes on in the next round.
   if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
     s_.trim_machines();
+    s_.cool_parked_stacks(now);
   }
   // Once in a period, also where blocking sections have us look more often: where fibers are through in no time there
   // is always something queued, and a helper would be woken for it all the time.
@@ -159,6 +161,9 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     slot.seen = p;
     slot.seen_tick = tick;
     slot.seen_since = now;
+    // Should this turn be a long one, its end says so: by a look at the clock, which costs nothing but at such an end.
+    p->watched_at.store(now, std::memory_order_relaxed);
+    p->watched.store(tick, std::memory_order_release);
     // Woken by a fiber that perhaps goes on computing, beside somebody who could run it: looked at again soon.
     if (now - last_second_look_ >= kPeriod && p->phase.load(std::memory_order_relaxed) == Processor::Phase::running &&
         !p->runnext.empty() && s_.idle_.any_idle()) {
@@ -168,6 +173,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     }
     return;
   }
+  p->next_look.store(0, std::memory_order_relaxed);
   stalls_.look(slot, *p, now);
   const bool waiting =
       !p->runnext.empty() || s_.work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;

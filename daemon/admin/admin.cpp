@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <string>
@@ -112,8 +113,16 @@ class SchedHandler final : public http::Handler {
     const std::string_view query = exchange.request().query;
     const std::string detail = http::query_value(query, "detail").value_or("");
     const bool detailed = !detail.empty() && detail != "0";
-    if (exchange.request().method != http::Method::post)
+    if (exchange.request().method != http::Method::post) {
+      // ?sites=1: the usual number of them; a larger one: so many.
+      static constexpr unsigned kUsual = 20;
+      unsigned sites = 0;
+      const std::string wanted = http::query_value(query, "sites").value_or("");
+      (void)std::from_chars(wanted.data(), wanted.data() + wanted.size(), sites);
+      if (sites != 0)
+        return exchange.respond(200, kPlainText, runtime::describe_spawn_sites(sites == 1 ? kUsual : sites));
       return exchange.respond(200, kPlainText, runtime::describe_scheduler(state_.began, detailed) + "\n");
+    }
     if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "schedtrace: not for browsers\n");
     if (!state_.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
     const std::string period = http::query_value(query, "period").value_or("");

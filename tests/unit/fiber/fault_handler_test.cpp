@@ -23,9 +23,9 @@ StackPool* guarded_pool = nullptr;
 SavedContext main_context;
 SavedContext fiber_context;
 
-bool describe(const void* address, OverflowInfo& info) noexcept {
+Fault describe(const void* address, const FaultRegisters& /*where*/, OverflowInfo& info) noexcept {
   const Stack* stack = guarded_pool->find_guard_hit(address);
-  if (stack == nullptr) return false;
+  if (stack == nullptr) return Fault::not_ours;
   info.fiber_id = 17;
   info.name = "deep one";
   info.file = "handlers.cpp";
@@ -33,7 +33,7 @@ bool describe(const void* address, OverflowInfo& info) noexcept {
   info.stack_size = guarded_pool->stack_size();
   info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
   info.stack_top = reinterpret_cast<std::uintptr_t>(guarded_pool->end(*stack));
-  return true;
+  return Fault::overflow;
 }
 
 [[gnu::noinline]] int recurse(int depth) {  // NOLINT: it is meant to overflow

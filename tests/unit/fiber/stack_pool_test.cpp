@@ -326,6 +326,45 @@ TEST_CASE("trim gives back what was not needed since the last trim", "[fiber][st
   CHECK(pool->resident_bytes() == 500 * kPage);
 }
 
+TEST_CASE("an emergency page is closed until somebody needs it, and for the next one", "[fiber][stack]") {
+  const char* setting = GENERATE("", "guard=mprotect");
+  const DebugSetting debug(setting);
+  CHECK(StackPool::create({.mode = GuardMode::canary, .emergency = true}).error() == std::errc::invalid_argument);
+  auto pool = make({.stack_size = 6 * kPage, .emergency = true});
+  CHECK(pool->usable_size() == 4 * kPage);
+  StackCache cache;
+  std::array<int, 2> ends{};
+  REQUIRE(pipe(ends.data()) == 0);
+  for (int use = 0; use < 2; ++use) {
+    REQUIRE(pool->reserve(cache).has_value());
+    Stack* const stack = pool->acquire(cache);
+    std::byte* const last = stack->base - 1;
+    CHECK(pool->find_guard_hit(last) == stack);
+    CHECK(pool->find_guard_hit(stack->base - 2 * kPage) == stack);
+    CHECK(pool->find_guard_hit(stack->base - 2 * kPage - 1) == nullptr);
+    CHECK(write(ends[1], last, 1) == -1);
+    CHECK_FALSE(pool->open_emergency(stack->base));
+    CHECK_FALSE(pool->open_emergency(last - kPage));  // the guard
+    CHECK(pool->open_emergency(last));
+    CHECK_FALSE(pool->open_emergency(last));  // it is open
+    CHECK(*last == std::byte{0});             // nothing of the use before
+    *(stack->base - kPage) = *last = std::byte{7};
+    CHECK(write(ends[1], last - kPage, 1) == -1);
+    pool->release(cache, stack);
+    pool->unreserve(cache);
+    CHECK(write(ends[1], last, 1) == -1);
+  }
+  pool->flush(cache);
+  // One without has none to open.
+  auto plain = make({});
+  StackCache other;
+  REQUIRE(plain->reserve(other).has_value());
+  Stack* const stack = plain->acquire(other);
+  CHECK_FALSE(plain->open_emergency(stack->base - 1));
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST_CASE("each stack has a guard below it", "[fiber][stack]") {
   const char* setting = GENERATE("", "other=1,guard=mprotect");
   const DebugSetting debug(setting);
