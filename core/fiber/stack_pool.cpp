@@ -128,8 +128,9 @@ Stack* StackPool::FreeList::pop_back() noexcept {
 Result<std::unique_ptr<StackPool>> StackPool::create(const Options& options) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   if (options.stack_size < kMinStack || options.stack_size > kMaxStack || options.stack_size % page != 0 ||
-      options.stack_size < 4 * page || (options.emergency && options.mode == GuardMode::canary) || options.caches == 0 || options.max_stacks == 0 ||
-      options.max_stacks > UINT32_MAX || options.slab_stacks == 0 || options.slab_stacks > kSlabStacks)
+      options.stack_size < 4 * page || (options.emergency && options.mode == GuardMode::canary) ||
+      options.caches == 0 || options.max_stacks == 0 || options.max_stacks > UINT32_MAX || options.slab_stacks == 0 ||
+      options.slab_stacks > kSlabStacks)
     return fail(std::errc::invalid_argument);
 
   std::unique_ptr<StackPool> pool(new StackPool(options, page));

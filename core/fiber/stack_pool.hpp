@@ -29,8 +29,8 @@ struct Stack {
   Stack* previous = nullptr;
   std::uint32_t index = 0;  ///< unique in its pool, from 0
   bool guarded = false;
-  bool opened = false;   ///< its emergency page is in use
-  bool look_at = false;  ///< by release(): it has no guard, or its emergency page was opened
+  bool opened = false;                          ///< its emergency page is in use
+  bool look_at = false;                         ///< by release(): it has no guard, or its emergency page was opened
   StackClass stack_class = StackClass::normal;  ///< of its pool
 };
 

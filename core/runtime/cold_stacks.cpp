@@ -1,12 +1,13 @@
 // Stacks of fibers that have been parked for long: what lies below their stack pointer is of no use to anybody.
 //
-// A fiber that once went deep and then waits for hours keeps the pages it touched there; with a hundred thousand of them
-// that is the process's memory. Once a second sysmon looks at some fibers (all of them are through in a minute or two)
-// for a wait older than Options::stack_trim_after, asks the kernel which of the pages below are resident, and gives
-// them back while the fiber is held still by the scan bit of its status word: whoever wakes it meanwhile leaves its
-// queueing to us, some microseconds. Once in a wait: nothing can be touched there until it is over.
+// A fiber that once went deep and then waits for hours keeps the pages it touched there; with a hundred thousand of
+// them that is the process's memory. Once a second sysmon looks at some fibers (all of them are through in a minute or
+// two) for a wait older than Options::stack_trim_after, asks the kernel which of the pages below are resident, and
+// gives them back while the fiber is held still by the scan bit of its status word: whoever wakes it meanwhile leaves
+// its queueing to us, some microseconds. Once in a wait: nothing can be touched there until it is over.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -42,7 +43,7 @@ std::size_t Scheduler::cool(Fiber& f) noexcept {
   f.cooled = f.status.sequence();
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
-  if (stack == nullptr || registers.rsp == 0) return 0;
+  if (stack == nullptr || registers.rsp == 0 || f.machine != nullptr) return 0;
   const fiber::StackPool& pool = pool_of(stack->stack_class);
   const std::size_t page = pool.page_size();
   const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);

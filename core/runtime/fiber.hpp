@@ -32,12 +32,12 @@ struct Fiber {
   std::uint16_t pin_slot = 0;
   fiber::StackClass stack_class = fiber::StackClass::normal;
   // By whoever owns it at that moment: itself, or who makes it runnable.
-  bool measured : 1 = false;      ///< the depth of its stack is (stack_learning.cpp)
-  bool woke_itself : 1 = false;   ///< the switch that runnable_since is of
-  bool woken_early : 1 = false;   ///< by itself, before it had left
-  std::uint16_t site = 0;         ///< in the scheduler's SiteTable
-  std::uint32_t locks = 0;     ///< LockThreads that live
-  Machine* machine = nullptr;  ///< the one it is locked to; then it counts as pinned, too
+  bool measured : 1 = false;     ///< the depth of its stack is (stack_learning.cpp)
+  bool woke_itself : 1 = false;  ///< the switch that runnable_since is of
+  bool woken_early : 1 = false;  ///< by itself, before it had left
+  std::uint16_t site = 0;        ///< in the scheduler's SiteTable
+  std::uint32_t locks = 0;       ///< LockThreads that live
+  Machine* machine = nullptr;    ///< the one it is locked to; then it counts as pinned, too
   // Touched by waits with a deadline, by spawn and at the end.
   FiberTimer timer;
   void* locals = nullptr;  ///< fiber-local storage

@@ -216,8 +216,8 @@ bool Scheduler::look_at_thread(pid_t thread, RunningFiber& running) noexcept {
     if (with_machine([&](const Machine& m) {
           const RunningLook& look = m.look;
           if (look.answered.load(std::memory_order_acquire) != question) return false;
-          running = {look.fiber_index, thread,     look.pinned, look.has_thread,
-                     look.origin,      look.depth, look.in_use, look.stack, look.frames};
+          running = {look.fiber_index, thread,      look.pinned, look.has_thread, look.origin,
+                     look.depth,       look.in_use, look.stack,  look.frames};
           return true;
         }))
       return running.index != 0;

@@ -37,7 +37,7 @@ struct FiberView {
   std::size_t stack_in_use = 0;  ///< of them
   fiber::StackClass stack_class = fiber::StackClass::normal;
   const std::byte* stack_base = nullptr;  ///< its lowest byte, for stack_high_water()
-  std::uint32_t index = 0;  ///< of Ticket::fiber_index(); another fiber has it after this one has ended
+  std::uint32_t index = 0;                ///< of Ticket::fiber_index(); another fiber has it after this one has ended
   // Of waiting ones, and of running ones whose thread has answered in time: return addresses, innermost first.
   std::array<std::uintptr_t, kFrames> stack{};
   std::size_t depth = 0;

@@ -80,9 +80,9 @@ struct MemStats {
   std::uint64_t stack_bytes_resident = 0;  ///< by mincore(2); only when asked for
   std::uint64_t stack_high_water = 0;      ///< deepest of up to 4,096 stacks in use, bytes; only when asked for
   std::uint64_t stacks_unguarded = 0;
-  std::uint64_t stacks_outgrown = 0;     ///< learnt ones that were too small for once
-  std::uint64_t stacks_cooled = 0;       ///< of fibers parked for long, of which something was given back
-  std::uint64_t stack_bytes_cooled = 0;  ///< what that was
+  std::uint64_t stacks_outgrown = 0;        ///< learnt ones that were too small for once
+  std::uint64_t stacks_cooled = 0;          ///< of fibers parked for long, of which something was given back
+  std::uint64_t stack_bytes_cooled = 0;     ///< what that was
   std::uint64_t stacks_most = 0;            ///< how many there may be; with mprotect what vm.max_map_count allows
   std::uint64_t stacks_reserve = 0;         ///< of these, set aside for spawn_reserved()
   std::uint64_t stacks_reserve_in_use = 0;  ///< and taken

@@ -113,7 +113,7 @@ class alignas(kCacheLine) Processor {
     return other_stacks[static_cast<std::size_t>(c) - 1];
   }
 
-  std::atomic<pid_t> thread{0};                ///< of the machine that has it, or had it last
+  std::atomic<pid_t> thread{0};  ///< of the machine that has it, or had it last
   // sysmon saw the turn with this tick go on at that time; whoever ends it says how long it was.
   std::atomic<std::uint64_t> watched{0};
   std::atomic<std::int64_t> watched_at{0};

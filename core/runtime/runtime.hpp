@@ -29,9 +29,9 @@ struct Options {
   std::size_t small_stack_size = 64 * 1024;        ///< the same for StackClass::small
   std::size_t large_stack_size = 8 * 1024 * 1024;  ///< and for StackClass::large
   fiber::GuardMode stack_guards = fiber::GuardMode::automatic;
-  /// Fibers of a place in the source (of which 64 have ended) get the smallest class of stack, 16, 32, 64 KiB or normal,
-  /// of which none of them used more than half (spawn_sites.hpp). A page more opens under who needs it once, and is
-  /// reported; who needs more than that overflows, as on any stack. Off: measured only (docs/adr/0014).
+  /// Fibers of a place in the source (of which 64 have ended) get the smallest class of stack, 16, 32, 64 KiB or
+  /// normal, of which none of them used more than half (spawn_sites.hpp). A page more opens under who needs it once,
+  /// and is reported; who needs more than that overflows, as on any stack. Off: measured only (docs/adr/0017).
   bool stack_learning = false;
   /// Of a fiber that has been parked for so long, the memory below its stack pointer is given back; 0: never.
   std::chrono::nanoseconds stack_trim_after = std::chrono::minutes(2);

@@ -156,8 +156,10 @@ void SiteTable::outgrew(const Outgrown& what) noexcept {
     const SitePlan old{word};
     const std::size_t up = rank_of(what.from) + 1;
     if (what.site == kOthers || !old.learnt() || rank_of(old.stack_class()) >= up) break;
-    const StackClass next = up < kLearntClasses.size() && fits(kLearntClasses[up]) ? kLearntClasses[up] : StackClass::normal;
-    if (s.plan.compare_exchange_weak(word, (word & ~0x7fU) | static_cast<std::uint32_t>(next), std::memory_order_relaxed))
+    const StackClass next =
+        up < kLearntClasses.size() && fits(kLearntClasses[up]) ? kLearntClasses[up] : StackClass::normal;
+    if (s.plan.compare_exchange_weak(word, (word & ~0x7fU) | static_cast<std::uint32_t>(next),
+                                     std::memory_order_relaxed))
       break;
   }
   for (Report& report : reports_) {

@@ -76,9 +76,10 @@ std::string describe_spawn_sites(std::size_t most) {
                       const std::uint64_t live_b = b.spawned - b.ended;
                       return live_a != live_b ? live_a > live_b : a.spawned > b.spawned;
                     });
-  std::string text = "SITES " + std::to_string(shown) + " of " + std::to_string(places) +
-                     ": fibers alive and spawned; time runnable before a run (p50, p99) and the share of wakes by itself, "
-                     "sampled; turns over 1 ms and the longest; stack: deepest of those measured, class\n";
+  std::string text =
+      "SITES " + std::to_string(shown) + " of " + std::to_string(places) +
+      ": fibers alive and spawned; time runnable before a run (p50, p99) and the share of wakes by itself, "
+      "sampled; turns over 1 ms and the longest; stack: deepest of those measured, class\n";
   char line[256];
   std::snprintf(line, sizeof line, "%9s %11s %8s %8s %5s %6s %8s %6s %8s %9s  %s\n", "alive", "spawned", "p50", "p99",
                 "self", ">1ms", "longest", "stack", "measured", "outgrown", "class, place, name of the first");

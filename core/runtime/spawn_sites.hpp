@@ -35,7 +35,7 @@ struct SpawnSiteStats {
   /// pages.
   std::uint64_t stacks_measured = 0;
   std::uint64_t stack_high_water = 0;
-  bool learnt = false;  ///< enough were measured for the next two
+  bool learnt = false;                                        ///< enough were measured for the next two
   fiber::StackClass fitting = fiber::StackClass::normal;      ///< what would do
   fiber::StackClass stack_class = fiber::StackClass::normal;  ///< what its fibers get that do not ask for a class
   std::uint64_t outgrown = 0;                                 ///< times that a learnt stack was too small

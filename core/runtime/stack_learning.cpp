@@ -79,9 +79,11 @@ bool Scheduler::make_learnt_pool(StackClass c) noexcept {
 void Scheduler::configure_sites() {
   bool apply = kind_ == Kind::real && options_.stack_learning;
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  if (apply && (stacks_->stats().guard_kind == fiber::GuardKind::canary || options_.stack_guards == fiber::GuardMode::canary)) {
+  if (apply &&
+      (stacks_->stats().guard_kind == fiber::GuardKind::canary || options_.stack_guards == fiber::GuardMode::canary)) {
     log(LogLevel::warning,
-        "stacks: classes are not learnt: a learnt stack needs a guard below its emergency page, and stacks may have none "
+        "stacks: classes are not learnt: a learnt stack needs a guard below its emergency page, and stacks may have "
+        "none "
         "here");
     apply = false;
   } else if (apply && page > fiber::learnt_size(StackClass::learnt_16) / 4) {
@@ -110,8 +112,9 @@ bool Scheduler::outgrow(const void* address, const fiber::FaultRegisters& where)
         what.site = f->site;
         break;
       }
-    what.depth = fiber::walk_frames(where.rbp, where.rip, reinterpret_cast<std::uintptr_t>(stack->base) - pool->page_size(),
-                                    reinterpret_cast<std::uintptr_t>(pool->end(*stack)), what.frames);
+    what.depth =
+        fiber::walk_frames(where.rbp, where.rip, reinterpret_cast<std::uintptr_t>(stack->base) - pool->page_size(),
+                           reinterpret_cast<std::uintptr_t>(pool->end(*stack)), what.frames);
     sites_.outgrew(what);
     return true;
   }

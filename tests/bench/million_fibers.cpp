@@ -1,5 +1,5 @@
-// million_fibers [N [learnt]]: N fibers (1,000,000) that all wait at once; prints bytes per fiber, resident and reserved,
-// wakes them and joins. learnt: their place has learnt before what stack they need (Options::stack_learning).
+// million_fibers [N [learnt]]: N fibers (1,000,000) that all wait at once; prints bytes per fiber, resident and
+// reserved, wakes them and joins. learnt: their place has learnt before what stack they need (Options::stack_learning).
 // With FIBERDEBUG=guard=mprotect maps run out before: the refused spawn is printed, and the fibers that did start end.
 #include <unistd.h>
 

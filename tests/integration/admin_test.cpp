@@ -194,6 +194,8 @@ TEST_CASE("SIGQUIT writes every fiber to the log, and the daemon goes on", "[int
 TEST_CASE("the scheduler is shown, and written to the log as long as it is asked for", "[integration][admin][fibers]") {
   Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
   CHECK(daemon.admin("/debug/sched").starts_with("SCHED "));
+  CHECK(daemon.admin("/debug/sched?sites=1").starts_with("SITES "));
+  CHECK(daemon.admin("/debug/sched?sites=1000").find(" core/") != std::string::npos);
   CHECK(daemon.admin("/debug/sched?detail=1").find("\n  P0: status=") != std::string::npos);
   HttpClient client(daemon.port("admin"));
   const auto post = [&](const std::string& query, const std::string& fields = "") {

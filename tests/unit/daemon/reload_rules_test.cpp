@@ -30,7 +30,7 @@ TEST_CASE("each key of runtime but gomaxprocs is refused by its name", "[daemon]
   const config::Config before = listeners(kWeb);
   for (const char* const change :
        {"stack_size: 128KiB", "small_stack_size: 32KiB", "large_stack_size: 4MiB", "stack_guards: canary",
-        "blocking_threads: 3", "handoff_max: 3", "machines_max: 99"}) {
+        "stack_learning: on", "stack_trim_after: 5m", "blocking_threads: 3", "handoff_max: 3", "machines_max: 99"}) {
     const auto lines = refused(before, listeners(kWeb, std::string("runtime: {") + change + "}\n"));
     INFO(change);
     REQUIRE(lines.size() == 1);

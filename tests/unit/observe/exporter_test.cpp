@@ -16,6 +16,8 @@
 
 #include "core/metric/status_counters.hpp"
 #include "core/observe/catalogue.hpp"
+#include "core/runtime/runtime.hpp"
+#include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
 
@@ -92,6 +94,28 @@ TEST_CASE("the page says what was counted", "[observe]") {
   CHECK(page.find("le=\"0.0005\"} 1\n") != std::string::npos);
   CHECK(page.find("le=\"10\"} 1\n") != std::string::npos);
   CHECK(page.find("le=\"+Inf\"} 2\n") != std::string::npos);
+}
+
+TEST_CASE("places where fibers are spawned are exported, a bounded number of them", "[observe]") {
+  metric::Registry registry;
+  const observe::Exporter exporter(registry, some_stats, "1.2.3");
+  const auto rt = test::start_runtime(1);
+  rt->run([] {
+    for (int i = 0; i < 3; ++i)
+      if (!runtime::spawn("one of three", [] {})) std::abort();
+  });
+  const std::string page = exporter.render();
+  INFO(page);
+  CHECK(page.find("fiberd_spawn_site_spawned_total{site=\"tests/unit/observe/exporter_test.cpp:") != std::string::npos);
+  CHECK(page.find("\"} 3\n") != std::string::npos);
+  for (const char* const family :
+       {"fiberd_spawn_site_fibers{site=", "fiberd_spawn_site_latency_seconds_bucket{site=",
+        "fiberd_spawn_site_stack_high_water_bytes{site=", "fiberd_stacks_outgrown_total 0\n"})
+    CHECK(page.find(family) != std::string::npos);
+  std::size_t series = 0;
+  for (std::size_t at = 0; (at = page.find("\nfiberd_spawn_site_fibers{", at)) != std::string::npos; ++at) ++series;
+  CHECK(series >= 1);
+  CHECK(series <= 64);
 }
 
 TEST_CASE("without runtime statistics the rest is exported", "[observe]") {

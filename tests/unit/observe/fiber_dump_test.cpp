@@ -4,6 +4,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <protozero/pbf_reader.hpp>
@@ -108,6 +109,19 @@ struct Cast {
 };
 
 }  // namespace
+
+TEST_CASE("a dump says how much of a stack is in use and how deep it was used", "[observe]") {
+  const Cast cast;
+  const std::string all = dumped({.name = "sender"});
+  const auto number_behind = [&all](const std::string& text) {
+    const std::size_t at = all.find(text);
+    return at == std::string::npos ? 0UL : std::strtoul(all.c_str() + at + text.size(), nullptr, 10);
+  };
+  INFO(all);
+  CHECK(number_behind("  stack: ") > 0);
+  CHECK(number_behind(" bytes, high-water ") >= number_behind("  stack: "));
+  CHECK(number_behind(" bytes, high-water ") % 4096 == 0);
+}
 
 TEST_CASE("a dump tells of each fiber what it does, since when, for what, and where", "[fiber_dump]") {
   const Cast cast;
