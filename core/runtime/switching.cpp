@@ -5,7 +5,6 @@
 // lines.
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
@@ -230,10 +229,12 @@ void Scheduler::finish_switch() noexcept {
   switch (m.after) {
     case After::none: return;
     case After::park:
-      if (std::exchange(f.woken_early, false))
+      if (f.woken_early) {
+        f.woken_early = false;
         s.ready_slow(f, true, &m, true);
-      else
+      } else {
         s.ready(f, true);
+      }
       return;
     case After::yield: return;  // done before this is called
     case After::end:

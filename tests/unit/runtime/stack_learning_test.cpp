@@ -162,10 +162,10 @@ TEST_CASE("what is learnt is not given out unless it was asked for", "[runtime][
   if (!test::kSanitized) CHECK(site_named("shallow").fitting == StackClass::learnt_16);
 }
 
-TEST_CASE("a learnt stack that is too small for once has a page more, and it is told", "[runtime][stacks][sites]") {
-  if (test::kSanitized) return;  // their handlers of faults are others
-  const char* const setting = GENERATE("", "guard=mprotect");
-  const test::DebugSetting debug(setting);
+// In processes of their own: a test framework's handlers are others.
+
+TEST_CASE("a learnt stack that is outgrown", "[.][child]") {
+  for (const int s : {SIGSEGV, SIGBUS, SIGABRT}) (void)std::signal(s, SIG_DFL);
   const test::KeptLog log;
   auto rt = test::start_runtime(1, {.stack_learning = true});
   const auto of_one_place = [](std::size_t bytes, int count) {
@@ -173,23 +173,21 @@ TEST_CASE("a learnt stack that is too small for once has a page more, and it is 
   };
   rt->run([&] {
     of_one_place(0, kEnough);
-    (void)is_learnt("mostly shallow");
+    if (!is_learnt("mostly shallow")) _exit(2);
     of_one_place(16 * 1024, 1);
   });
-  INFO(log.text());
-  CHECK(rt->read_mem_stats().stacks_outgrown == 1);
-  CHECK(site_named("mostly shallow").outgrown == 1);
-  CHECK(site_named("mostly shallow").stack_class == StackClass::learnt_32);
-  CHECK(test::within_a_minute([&] { return test::KeptLog::holds(" outgrew its learnt 16 KiB stack"); }));
-  CHECK(test::KeptLog::holds("\"mostly shallow\" spawned at "));
-  CHECK(test::KeptLog::holds("go_deep"));
+  if (rt->read_mem_stats().stacks_outgrown != 1 || site_named("mostly shallow").outgrown != 1) _exit(4);
+  if (site_named("mostly shallow").stack_class != StackClass::learnt_32) _exit(5);
+  if (!test::within_a_minute([] { return test::KeptLog::holds(" outgrew its learnt 16 KiB stack"); })) _exit(6);
   // The page is closed again for the next one.
   rt->run([] {
     spawn_and_wait({.name = "asks", .stack = StackClass::learnt_16}, 16 * 1024, 1);
     spawn_and_wait({.name = "asks", .stack = StackClass::learnt_16}, 16 * 1024, 1);
   });
-  CHECK(rt->read_mem_stats().stacks_outgrown == 3);
-  rt.reset();
+  if (rt->read_mem_stats().stacks_outgrown != 3) _exit(7);
+  const std::string text = test::KeptLog::text();
+  if (write(STDERR_FILENO, text.data(), text.size()) != static_cast<ssize_t>(text.size())) _exit(8);
+  _exit(0);
 }
 
 TEST_CASE("beyond the emergency page of a learnt stack", "[.][child]") {
@@ -201,31 +199,57 @@ TEST_CASE("beyond the emergency page of a learnt stack", "[.][child]") {
   });
 }
 
-TEST_CASE("what needs more than the emergency page is an overflow as any other", "[runtime][stacks][sites]") {
-  if (test::kSanitized) return;  // the sanitizer reports it
+namespace {
+
+struct Ended {
+  int status = 0;
+  std::string report;
+};
+
+/// Runs a test case in a process and takes down what it writes to stderr.
+Ended run_child(const char* test_case) {
   std::array<int, 2> ends{};
   REQUIRE(pipe(ends.data()) == 0);
   const pid_t pid = fork();
   REQUIRE(pid >= 0);
   if (pid == 0) {
     dup2(ends[1], STDERR_FILENO);
-    execl("/proc/self/exe", "test_runtime", "beyond the emergency page of a learnt stack", nullptr);
+    execl("/proc/self/exe", "test_runtime", test_case, nullptr);
     _exit(3);
   }
   close(ends[1]);
-  std::string report;
+  Ended ended;
   std::array<char, 4096> buffer{};
   for (ssize_t n = 0; (n = read(ends[0], buffer.data(), buffer.size())) > 0;)
-    report.append(buffer.data(), static_cast<std::size_t>(n));
+    ended.report.append(buffer.data(), static_cast<std::size_t>(n));
   close(ends[0]);
-  int status = 0;
-  REQUIRE(waitpid(pid, &status, 0) == pid);
-  INFO(report);
-  CHECK(WIFSIGNALED(status));
-  CHECK(WTERMSIG(status) == SIGABRT);
-  CHECK(report.find("stack overflow: fiber ") != std::string::npos);
-  CHECK(report.find("\"deep\" spawned at ") != std::string::npos);
-  CHECK(report.find(", learnt_16k stack 16384 bytes") != std::string::npos);
+  REQUIRE(waitpid(pid, &ended.status, 0) == pid);
+  return ended;
+}
+
+}  // namespace
+
+TEST_CASE("a learnt stack that is too small for once has a page more, and it is told", "[runtime][stacks][sites]") {
+  if (test::kSanitized) return;  // their handlers of faults are others
+  const char* const setting = GENERATE("", "guard=mprotect");
+  const test::DebugSetting debug(setting);
+  const Ended ended = run_child("a learnt stack that is outgrown");
+  INFO(ended.report);
+  CHECK(WIFEXITED(ended.status));
+  CHECK(WEXITSTATUS(ended.status) == 0);
+  CHECK(ended.report.find("\"mostly shallow\" spawned at ") != std::string::npos);
+  CHECK(ended.report.find("\n    ") != std::string::npos);  // its stack
+}
+
+TEST_CASE("what needs more than the emergency page is an overflow as any other", "[runtime][stacks][sites]") {
+  if (test::kSanitized) return;  // the sanitizer reports it
+  const Ended ended = run_child("beyond the emergency page of a learnt stack");
+  INFO(ended.report);
+  CHECK(WIFSIGNALED(ended.status));
+  CHECK(WTERMSIG(ended.status) == SIGABRT);
+  CHECK(ended.report.find("stack overflow: fiber ") != std::string::npos);
+  CHECK(ended.report.find("\"deep\" spawned at ") != std::string::npos);
+  CHECK(ended.report.find(", learnt_16k stack 16384 bytes") != std::string::npos);
 }
 
 TEST_CASE("without guards nothing is learnt, and that is said", "[runtime][stacks][sites]") {
