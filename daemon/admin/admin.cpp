@@ -18,6 +18,7 @@
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/sched_trace.hpp"
+#include "core/runtime/spawn_sites.hpp"
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/fiber_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
