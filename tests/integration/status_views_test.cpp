@@ -37,7 +37,7 @@ std::string with_routes(const std::string& admin) {
          "      {path: /bad, respond: {status: 500, body: no}}]}}\n";
 }
 
-top::Snapshot parsed(const std::string& document) {
+top::Snapshot snapshot_in(const std::string& document) {
   std::string why;
   auto snapshot = top::parse_snapshot(document, why);
   INFO(why);
@@ -167,7 +167,7 @@ TEST_CASE("the status document tells what /metrics tells, by fields that stay", 
   top::Snapshot status;
   REQUIRE(eventually([&] {
     document = daemon.admin("/debug/status");
-    status = parsed(document);
+    status = snapshot_in(document);
     return std::any_of(status.sites.begin(), status.sites.end(),
                        [](const top::SiteLine& s) { return s.name.starts_with("http") && s.reason == "io_read"; });
   }));
@@ -244,12 +244,12 @@ TEST_CASE("a Processor that is busy is shown as loaded, by the document and by t
   CHECK(Json::valid(once.output.substr(0, once.output.size() - 1)));
   CHECK(once.output.find("\"requests_per_second\":") != std::string::npos);
   CHECK(once.output.find("\"status\":{\"schema\":1") != std::string::npos);
-  top::Snapshot before = parsed(daemon.admin("/debug/status"));
+  top::Snapshot before = snapshot_in(daemon.admin("/debug/status"));
   HttpClient client(daemon.port("web"));
   double busy = 0;
   CHECK(eventually([&] {
     for (int i = 0; i < 500; ++i) (void)client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    const top::Snapshot now = parsed(daemon.admin("/debug/status"));
+    const top::Snapshot now = snapshot_in(daemon.admin("/debug/status"));
     const top::Rates rates = top::rates_between(before, now);
     busy = *std::max_element(rates.load.begin(), rates.load.end());
     return busy > 0.0 && rates.requests > 0 && rates.p99;

@@ -12,7 +12,7 @@ using namespace fiberd::daemon::top;
 
 namespace {
 
-std::string document(double at, int requests, const std::string& route = "/") {
+std::string status_at(double at, int requests, const std::string& route = "/") {
   return R"({"schema":1,"monotonic_seconds":)" + std::to_string(at) +
          R"(,"process":{"version":"1","pid":7},"scheduler":{"processors":[{"processor":0,"busy_seconds":)" +
          std::to_string(at / 2) +
@@ -22,7 +22,7 @@ std::string document(double at, int requests, const std::string& route = "/") {
          R"({"site":"a/b/c.cpp:1","name":")" + route + R"(","count":5,"waiting":5,"oldest_seconds":90,)" +
          R"("oldest_reason":"select"},{"site":"d.cpp:2","name":"x","count":9,"waiting":1,"oldest_seconds":2}]}})";
 }
-Snapshot parsed(const std::string& text) {
+Snapshot snapshot_of(const std::string& text) {
   std::string why;
   auto snapshot = parse_snapshot(text, why);
   INFO(why);
@@ -33,8 +33,8 @@ Snapshot parsed(const std::string& text) {
 }  // namespace
 
 TEST_CASE("rates are differences of two documents", "[daemon][top]") {
-  const Snapshot before = parsed(document(10, 100));
-  const Snapshot now = parsed(document(12, 300));
+  const Snapshot before = snapshot_of(status_at(10, 100));
+  const Snapshot now = snapshot_of(status_at(12, 300));
   const Rates rates = rates_between(before, now);
   CHECK(rates.seconds == Approx(2));
   CHECK(rates.requests == Approx(100));
@@ -86,8 +86,8 @@ TEST_CASE("text is cut by the columns that it takes, and nothing in it reaches t
 
 TEST_CASE("a screen has its size, whatever is told", "[daemon][top]") {
   const std::string hostile = "\\u001b[31m日本語日本語日本語日本語日本語日本語日本語日本語日本語\\u202e";
-  const Snapshot before = parsed(document(10, 100, hostile));
-  const Snapshot now = parsed(document(12, 300, hostile));
+  const Snapshot before = snapshot_of(status_at(10, 100, hostile));
+  const Snapshot now = snapshot_of(status_at(12, 300, hostile));
   const Rates rates = rates_between(before, now);
   for (const std::size_t columns : {20UL, 40UL, 80UL, 133UL})
     for (const std::size_t rows : {1UL, 5UL, 12UL, 24UL, 60UL}) {

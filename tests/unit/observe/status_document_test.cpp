@@ -17,16 +17,16 @@ using namespace fiberd;
 
 namespace {
 
-bool valid(const std::string& document) {
+bool whole_json(const std::string& document) {
   return document.ends_with("\n") && test::Json::valid(document.substr(0, document.size() - 1));
 }
-bool document_has(const std::string& text, const std::string& part) {
+bool tells(const std::string& text, const std::string& part) {
   INFO(text << "\nhas no " << part);
   const bool found = text.find(part) != std::string::npos;
   CHECK(found);
   return found;
 }
-std::size_t times(const std::string& text, const std::string& part) {
+std::size_t occurrences(const std::string& text, const std::string& part) {
   std::size_t n = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
   return n;
@@ -48,13 +48,13 @@ TEST_CASE("the status document is JSON whatever a route is called, and has bound
   observe::StatusReader reader(
       exporter, [](bool) { return runtime::MemStats(); }, "1.2.3\"");
   const std::string document = reader.render();
-  CHECK(valid(document));
-  CHECK(document_has(document, R"("listener":"we\"b\u000a","route":"/\u001b[2J</script>","requests":9,)"));
-  CHECK(document_has(document, R"("2xx":7,"3xx":0,"4xx":0,"5xx":2)"));
-  CHECK(document_has(document, R"("version":"1.2.3\"")"));
-  CHECK(times(document, "\"route\":") == observe::StatusReader::kMostRoutes);
-  CHECK(document_has(document, "\"routes_left_out\":301"));
-  CHECK(times(document, "\"what\":\"http_refused\"") == observe::StatusReader::kMostRefusals);
+  CHECK(whole_json(document));
+  CHECK(tells(document, R"("listener":"we\"b\u000a","route":"/\u001b[2J</script>","requests":9,)"));
+  CHECK(tells(document, R"("2xx":7,"3xx":0,"4xx":0,"5xx":2)"));
+  CHECK(tells(document, R"("version":"1.2.3\"")"));
+  CHECK(occurrences(document, "\"route\":") == observe::StatusReader::kMostRoutes);
+  CHECK(tells(document, "\"routes_left_out\":301"));
+  CHECK(occurrences(document, "\"what\":\"http_refused\"") == observe::StatusReader::kMostRefusals);
   CHECK(document.size() < 300'000);
   // What this process does not have is not told of.
   CHECK(document.find("\"leaks\"") == std::string::npos);
@@ -74,11 +74,11 @@ TEST_CASE("fibers are counted by spawn site and reason, with the oldest wait of 
     return document.find(R"("name":"wai\"ter","names":false,"count":3,"runnable":0,"running":0,"waiting":3)") !=
            std::string::npos;
   }));
-  CHECK(valid(document));
-  CHECK(document_has(document, "status_document_test.cpp:"));
-  CHECK(document_has(document, R"("oldest_reason":"channel_receive")"));
-  CHECK(document_has(document, R"("reasons":[{"reason":"channel_receive","count":3,)"));
-  CHECK(document_has(document, R"("processors":[{"processor":0,"state":")"));
+  CHECK(whole_json(document));
+  CHECK(tells(document, "status_document_test.cpp:"));
+  CHECK(tells(document, R"("oldest_reason":"channel_receive")"));
+  CHECK(tells(document, R"("reasons":[{"reason":"channel_receive","count":3,)"));
+  CHECK(tells(document, R"("processors":[{"processor":0,"state":")"));
   channel->close();
 }
 
