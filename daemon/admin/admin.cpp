@@ -16,11 +16,6 @@
 #include "core/observe/context_report.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
-<<<<<<< ours
-=======
-#include "core/runtime/sched_trace.hpp"
-#include "core/runtime/spawn_sites.hpp"
->>>>>>> theirs
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/control_pages.hpp"
 #include "daemon/admin/fiber_pages.hpp"
