@@ -37,6 +37,20 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+/// The flight recorder, and when its trace is kept in a file.
+struct TraceConfig {
+  std::uint64_t buffer = std::uint64_t{1} << 20U;  ///< bytes of a Processor's ring at most; 0: off
+  std::chrono::nanoseconds min_age = std::chrono::seconds(10);
+  std::chrono::nanoseconds on_latency{0};  ///< 0: no request is too slow
+  bool on_stall = false;
+  std::string directory;  ///< empty: no files
+  unsigned max_files = 8;
+  std::uint64_t max_bytes = std::uint64_t{256} << 20U;  ///< of all files together
+  std::chrono::nanoseconds interval = std::chrono::minutes(1);
+  Place directory_at{};
+  bool operator==(const TraceConfig&) const = default;
+};
+
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
@@ -324,6 +338,7 @@ struct Config {
   std::string source;  ///< the file's name, or kBuiltIn
   RuntimeConfig runtime;
   MemoryConfig memory;
+  TraceConfig trace;
   FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;

@@ -68,6 +68,34 @@ void check_proxies(const Config& c, const std::vector<Place>& proxy_protocol, st
                                           "each connection would be refused or its header taken for a request"));
 }
 
+TraceConfig read_trace(const Reader& r) {
+  TraceConfig t;
+  t.buffer = r.number("buffer");
+  t.min_age = r.duration("min_age");
+  t.on_latency = r.duration("on_latency");
+  t.on_stall = r.boolean("on_stall");
+  t.directory = r.text("directory");
+  t.directory_at = r.place("directory");
+  t.max_files = static_cast<unsigned>(r.number("max_files"));
+  t.max_bytes = r.number("max_bytes");
+  t.interval = r.duration("interval");
+  if (t.buffer != 0 && t.buffer < 32 * 1024) r.report("buffer", "is 32KiB at least, or 0 for none");
+  const bool wanted = t.on_latency.count() != 0 || t.on_stall;
+  if (wanted && t.directory.empty())
+    r.report(t.on_stall ? "on_stall" : "on_latency", "needs trace.directory, where the files go");
+  if (wanted && t.buffer == 0)
+    r.report(t.on_stall ? "on_stall" : "on_latency", "needs a trace.buffer: with 0 nothing is recorded");
+  if (!t.directory.empty() && !wanted)
+    r.report("directory", "is for trace.on_latency or trace.on_stall, and neither is set");
+  if (!t.directory.empty()) {
+    if (const std::string wrong = check_file_path(t.directory); !wrong.empty())
+      r.report("directory", wrong);
+    else if (const std::string_view variable = find_variable(t.directory); !variable.empty())
+      r.report("directory", unknown_variable(variable, "write the path itself"));
+  }
+  return t;
+}
+
 Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics) {
   Outcome out;
   out.diagnostics = std::move(diagnostics);
@@ -98,6 +126,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
         std::pair{"large_stack_size", c.runtime.large_stack_size}})
     if (size % 4096 != 0 && size >= 16 * 1024) runtime.report(key, "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
+  const Reader trace = root.section("trace");
+  c.trace = read_trace(trace);
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
   const Reader log = root.section("log");
@@ -134,6 +164,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   for (const std::string& key : runtime.keys())
     if (const Row* const row = find_row("runtime." + key); row != nullptr && !row->reloadable)
       c.fixed_at.push_back(runtime.place(key));
+  for (const std::string_view key : {std::string_view("buffer"), std::string_view("min_age")})
+    if (trace.has(key)) c.fixed_at.push_back(trace.place(key));
   std::map<std::string, std::string> names;
   std::vector<Place> proxy_protocol;
   const std::size_t listeners = root.list("listeners", [&](Reader& item) {

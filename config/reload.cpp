@@ -46,6 +46,8 @@ std::vector<Diagnostic> not_reloadable(const Config& before, const Config& after
   compare("runtime.blocking_threads", was.blocking_threads, is.blocking_threads, number);
   compare("runtime.handoff_max", was.handoff_max, is.handoff_max, number);
   compare("runtime.machines_max", was.machines_max, is.machines_max, number);
+  compare("trace.buffer", before.trace.buffer, after.trace.buffer, format_bytes);
+  compare("trace.min_age", before.trace.min_age, after.trace.min_age, [](auto d) { return format_duration(d); });
   sort_by_place(found);
   return found;
 }

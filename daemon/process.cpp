@@ -61,6 +61,7 @@ void Process::use_settings(const config::Config& config) {
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
   memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+  trace_files_.use(config.trace);
 }
 
 ExitCode Process::build(const config::Config& config) {
@@ -78,7 +79,9 @@ ExitCode Process::build(const config::Config& config) {
                                           .stack_guards = static_cast<fiber::GuardMode>(config.runtime.stack_guards),
                                           .blocking_threads = config.runtime.blocking_threads,
                                           .handoff_max = config.runtime.handoff_max,
-                                          .machines_max = config.runtime.machines_max});
+                                          .machines_max = config.runtime.machines_max,
+                                          .trace_buffer = config.trace.buffer,
+                                          .trace_min_age = config.trace.min_age});
   if (!started) {
     say_fatal("the runtime cannot start: " + with_limits(started.error()));
     return ExitCode::runtime_failure;
@@ -88,6 +91,8 @@ ExitCode Process::build(const config::Config& config) {
   observe::register_catalogue(registry_);
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
+  trace_counts_ = count_traces(registry_, runtime_->scheduler().tracer());
+  trace_files_.count_in(registry_);
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));
@@ -325,6 +330,7 @@ ExitCode Process::run(const config::Config& config) {
         for (const auto& s : admin->sockets) s->socket->stop();
     }
     log_dump_.close();
+    trace_files_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
     room_.use({});

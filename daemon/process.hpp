@@ -25,6 +25,7 @@
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
 #include "daemon/stop_end.hpp"
+#include "daemon/trace_files.hpp"
 
 namespace fiberd::daemon {
 
@@ -82,6 +83,8 @@ class Process {
   Room room_;
   std::unique_ptr<MemoryWatch> memory_;
   LogDump log_dump_;
+  TraceFiles trace_files_;
+  std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;

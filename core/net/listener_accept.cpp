@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/base/probe.hpp"
 #include "core/net/listener.hpp"
 #include "core/net/listener_socket.hpp"
 #include "core/net/system_calls.hpp"
@@ -78,6 +79,7 @@ bool Listener::count_in(int fd, const Serving& serving) noexcept {
   }
   if (reserve_.low(fd)) (void)make_room(serving.make_room, Shortage::descriptors, reserve_.few_left());
   count(serving.metrics->accepted);
+  FIBERD_PROBE2(conn__accept, fd, serving.name.data());
   return true;
 }
 

@@ -1,4 +1,5 @@
 #include "core/net/socket_stream.hpp"
+#include "core/base/probe.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "core/base/bug.hpp"
+#include "core/base/probe.hpp"
 #include "core/net/system_calls.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
@@ -38,6 +40,7 @@ void SocketStream::destroy() noexcept {
   std::uint16_t expected = kClosed;
   if (!state_.compare_exchange_strong(expected, kClosed | kDestroyed, std::memory_order_acq_rel)) return;
   descriptor_->close();
+  FIBERD_PROBE1(conn__close, fd_);
   sys::close(fd_);
   descriptor_ = nullptr;
   fd_ = -1;

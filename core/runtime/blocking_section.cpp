@@ -51,6 +51,7 @@ bool Scheduler::enter_section() noexcept {
   // Somebody else serves its place already, or nobody shall.
   if (p.retired.load(std::memory_order_relaxed)) [[unlikely]]
     return false;
+  p.trace.record(trace_word(TraceKind::section_begin, 0, 0));
   m->stand_in.slot = p.slot;
   m->stand_in.now = p.now;
   m->own = &p;
@@ -70,6 +71,7 @@ void Scheduler::leave_section() noexcept {
     m.processor = std::exchange(m.own, nullptr);
     thread_locals()->shard = m.processor->shard;
   }
+  m.processor->trace.record(trace_word(TraceKind::section_end, 0, 0));
   // Retaken: what the machine has is the stand-in, which is retired as any that was replaced.
   if (m.processor->retired.load(std::memory_order_relaxed)) [[unlikely]]
     enter_runtime();
@@ -156,6 +158,7 @@ bool Scheduler::retake(Processor& p, std::uint64_t section) noexcept {
       sections_wait_.store(!section_waiters_.empty() || section_room() == 0, std::memory_order_relaxed);
       p.phase.store(Processor::Phase::scheduling, std::memory_order_relaxed);
       sections_retaken_.fetch_add(1, std::memory_order_relaxed);
+      tracer_.record_outside(trace_word(TraceKind::retake, 0, p.slot->index));
       assign(*m, p);
       return true;
     }

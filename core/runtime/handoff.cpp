@@ -45,6 +45,7 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
     auto owned = std::unique_ptr<Processor>(new (std::nothrow) Processor(options_.random_seed + processors_.size()));
     if (owned == nullptr) return nullptr;
     p = owned.get();
+    if (kind_ == Kind::real) tracer_.attach(p->trace);
     processors_.push_back(std::move(owned));
   }
   p->slot = &slot;
@@ -54,6 +55,7 @@ Processor* Scheduler::new_processor(Slot& slot) noexcept {
   p->pin.reset();
   p->retired.store(false, std::memory_order_release);
   p->by_sysmon = false;
+  Tracer::put(p->trace, slot.index);
   return p;
 }
 
@@ -74,6 +76,7 @@ Machine* Scheduler::idle_machine() noexcept {
   m->place = machines_.size();
   m->stand_in.random = Random(options_.random_seed - machines_.size() - 1);
   m->stand_in.retired.store(true, std::memory_order_relaxed);
+  tracer_.forward(m->stand_in.trace);
   // Faults stay deliverable: the overflow report needs them. So does what asks for a look (fiber_list.cpp).
   const int error = create_quiet_thread(m->thread, &Scheduler::machine_main, m,
                                         {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGURG});
@@ -149,6 +152,7 @@ bool Scheduler::replace(Processor& p) noexcept {
   while (p.queue.steal_half(fresh->queue) != 0) {
   }
   handoffs_.fetch_add(1, std::memory_order_relaxed);
+  tracer_.record_outside(trace_word(TraceKind::handoff, 0, p.slot->index));
   assign(*m, *fresh);
   return true;
 }

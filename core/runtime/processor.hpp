@@ -16,6 +16,7 @@
 #include "core/runtime/run_queue.hpp"
 #include "core/runtime/runnext.hpp"
 #include "core/runtime/section_word.hpp"
+#include "core/runtime/trace_ring.hpp"
 
 namespace fiberd::runtime {
 
@@ -90,6 +91,7 @@ class alignas(kCacheLine) Processor {
   std::uint32_t shard = 0;
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
+  TraceWriter trace;
   fiber::StackCache stacks;
   std::array<fiber::StackCache, fiber::kStackClasses - 1> other_stacks;
   Random random;

@@ -31,6 +31,8 @@ static std::uint64_t kernel_seed() noexcept {
   return seed;
 }
 
+static constexpr std::size_t kMostTrace = std::size_t{1} << 30U;
+
 static Options with_seed(Options options, std::uint64_t seed) {
   if (seed != 0) options.random_seed = seed;
   if (options.random_seed == 0) options.random_seed = kernel_seed();
@@ -66,6 +68,7 @@ Scheduler::Scheduler(const Options& options, Kind kind, std::uint64_t seed)
     : options_(with_seed(options, seed)),
       most_processors_(std::max(kUsualProcessors, options.gomaxprocs)),
       kind_(kind),
+      tracer_(kind == Kind::real ? TraceOptions{options.trace_buffer, options.trace_min_age.count()} : TraceOptions{}),
       external_(0),
       sim_random_(options_.random_seed) {
   processors_.reserve(most_processors_ + kMaxRetired);
@@ -109,7 +112,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const Options& wanted, Kind
   if (kind == Kind::real && !settle_gomaxprocs(options)) return fail(std::errc::invalid_argument);
   if (options.reserve != 0) options.reserve += 2 * options.gomaxprocs;
   if (!stack_sizes_can_be(options) || options.blocking_threads < 1 || options.blocking_threads > 4096 ||
-      options.handoff_max > 64 || options.machines_max < 1 || options.machines_max > 100'000)
+      options.handoff_max > 64 || options.machines_max < 1 || options.machines_max > 100'000 ||
+      options.trace_buffer > kMostTrace || options.trace_min_age.count() < 0)
     return fail(std::errc::invalid_argument);
   std::unique_ptr<Scheduler> s(new Scheduler(options, kind, seed));
   if (kind == Kind::simulated) {

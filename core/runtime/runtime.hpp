@@ -37,6 +37,10 @@ struct Options {
   /// checks ask: an eighth of all at most.
   unsigned reserve = 64;
   unsigned reserve_final = 16;  ///< of these, those that only StackClaim::finish may have
+  /// The flight recorder (trace.hpp): bytes that the events of one Processor may take at most, up to 1 GiB; 0: it is
+  /// off. A ring grows to that while its oldest event is younger than trace_min_age.
+  std::size_t trace_buffer = std::size_t{1} << 20U;
+  std::chrono::nanoseconds trace_min_age = std::chrono::seconds(10);
 };
 
 class Scheduler;

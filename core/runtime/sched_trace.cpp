@@ -17,6 +17,7 @@
 #include "core/base/quiet_thread.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/trace_reader.hpp"
 
 namespace fiberd::runtime {
 
@@ -132,9 +133,27 @@ std::string Scheduler::describe(std::int64_t since, bool detail) {
   return text + lines + fibers;
 }
 
+/// Longest turn of a fiber, of what `reader` has not told yet; nothing where nothing is recorded.
+static std::string longest_pause(TraceReader& reader, TracePauses& pauses) {
+  (void)reader.look([&](const TraceItem& item) { pauses.see(item); });
+  return " longestpause=" + std::to_string(pauses.take_longest(reader.until()) / 1000) + "us";
+}
+
+/// Into the first line, behind what else is ours.
+static void insert_pause(std::string& text, const std::string& pause) {
+  text.insert(std::min(text.find('\n'), text.size()), pause);
+}
+
 std::string describe_scheduler(std::int64_t since, bool detail) {
   Scheduler* const s = Scheduler::instance();
-  return s != nullptr ? s->describe(since, detail) : std::string();
+  if (s == nullptr) return {};
+  std::string text = s->describe(since, detail);
+  if (s->tracer().on()) {
+    TraceReader reader(s->tracer(), TraceReader::From::oldest);
+    TracePauses pauses;
+    insert_pause(text, longest_pause(reader, pauses));
+  }
+  return text;
 }
 
 // ---------------------------------------------------------------------------------------------- again and again
@@ -148,12 +167,24 @@ struct SchedTrace::State {
   bool ending = false;
   bool started = false;
   pthread_t thread{};
+  std::unique_ptr<TraceReader> reader;  // the thread's: since the line before
+  TracePauses pauses;
   const std::int64_t began = monotonic_now();
 
   static void* main(void* argument) noexcept {
     pthread_setname_np(pthread_self(), "fiberd-trace");
     static_cast<State*>(argument)->run();
     return nullptr;
+  }
+  std::string describe(bool with_detail) {
+    Scheduler* const s = Scheduler::instance();
+    if (s == nullptr) return {};
+    std::string text = s->describe(began, with_detail);
+    if (s->tracer().on()) {
+      if (reader == nullptr) reader = std::make_unique<TraceReader>(s->tracer(), TraceReader::From::oldest);
+      insert_pause(text, longest_pause(*reader, pauses));
+    }
+    return text;
   }
   void run() noexcept {
     std::unique_lock lock(mutex);
@@ -166,7 +197,7 @@ struct SchedTrace::State {
       const bool with_detail = detail;
       lock.unlock();
       try {
-        log(LogLevel::warning, describe_scheduler(began, with_detail));  // whatever log.level leaves out
+        log(LogLevel::warning, describe(with_detail));  // whatever log.level leaves out
       } catch (const std::bad_alloc&) {
         log(LogLevel::warning, "schedtrace: memory is out");
       }

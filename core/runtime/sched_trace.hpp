@@ -13,9 +13,11 @@ namespace fiberd::runtime {
 
 /// The present scheduler in a line: "SCHED 1004ms: gomaxprocs=2 idleprocs=1 threads=7 spinningthreads=0 idlethreads=3
 /// runqueue=0 [0 0] …"; behind the queues of the Processors stands what Go does not tell: switches, steals, hand-offs,
-/// fibers and stacks in use. `detail`: with a line for each Processor and fiber (1,000 at most), as Go's scheddetail;
-/// it looks at fibers as for_each_fiber does. "" without a runtime. `since`: monotonic ns from which the milliseconds
-/// count. Any thread, while the runtime lives; takes a lock that no request takes. Throws std::bad_alloc.
+/// fibers and stacks in use, and `longestpause`, the longest that a Processor has run one fiber without going on: of
+/// what the flight recorder still holds, in a line of SchedTrace since the line before. `detail`: with a line for each
+/// Processor and fiber (1,000 at most), as Go's scheddetail; it looks at fibers as for_each_fiber does. "" without a
+/// runtime. `since`: monotonic ns from which the milliseconds count. Any thread, while the runtime lives; takes a lock
+/// that no request takes. Throws std::bad_alloc.
 [[nodiscard]] std::string describe_scheduler(std::int64_t since, bool detail);
 
 /// Writes that to the log, as warnings, again and again, on a thread of its own, for as long as it lives: within the

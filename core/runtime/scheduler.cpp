@@ -111,6 +111,7 @@ Fiber* Scheduler::steal_from(Processor& thief, Processor& victim) noexcept {
   const std::uint32_t n = victim.queue.steal_half(thief.queue);
   if (n == 0) return nullptr;
   thief.stats.steals.add(n);
+  thief.trace.record(trace_word(TraceKind::steal, 0, n));
   return thief.queue.pop();
 }
 
@@ -149,7 +150,9 @@ std::int64_t Scheduler::run_timers(Slot& slot, std::int64_t now) noexcept {
 unsigned Scheduler::poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept {
   const int n = poller.wait(m.events, timeout);
   if (timeout == 0) poller.last_poll.store(m.processor->now, std::memory_order_relaxed);
-  return n > 0 ? poller.deliver(m.events, n) : 0;
+  if (n <= 0) return 0;
+  m.processor->trace.record(trace_word(TraceKind::poll, 0, static_cast<std::uint32_t>(n)));
+  return poller.deliver(m.events, n);
 }
 
 /// Before the last spinner sleeps: looks into the Pollers whose Processors run.
@@ -285,8 +288,11 @@ void Scheduler::sleep(Machine& m) noexcept {
               !p.retired.load(std::memory_order_seq_cst) && slot.pinned_count.load(std::memory_order_seq_cst) == 0;
   if (stay && last_spinner) stay = poll_stale(m) == 0;
   int events = 0;
-  if (stay)
+  if (stay) {
+    p.trace.record(trace_word(TraceKind::sleep, 0, 0));
     events = slot.poller.wait(m.events, earliest == INT64_MAX ? earliest : std::max<std::int64_t>(earliest - p.now, 0));
+    p.trace.record(trace_word(TraceKind::poll, 0, static_cast<std::uint32_t>(std::max(events, 0))));
+  }
   // If a waker took us out of the set, it gave us the spinning token.
   if (!idle_.leave(slot.index)) m.spinning = true;
   slot.poller.sleeping.store(false, std::memory_order_release);

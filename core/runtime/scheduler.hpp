@@ -36,6 +36,7 @@
 #include "core/runtime/service_thread.hpp"
 #include "core/runtime/stack_pools.hpp"
 #include "core/runtime/sysmon.hpp"
+#include "core/runtime/tracer.hpp"
 
 namespace fiberd::runtime {
 
@@ -82,8 +83,9 @@ class Scheduler {
   /// Queues a runnable fiber. `next`: it should run as soon as the present one leaves.
   void ready(Fiber& fiber, bool next) noexcept;
   /// On a fiber: switches to the next one. Returns when this fiber runs again, maybe on another thread.
-  static void leave(After after) noexcept;
-  static void leave_inline(After after) noexcept;
+  /// `reason`: of a park, for traces.
+  static void leave(After after, WaitReason reason = WaitReason::none) noexcept;
+  static void leave_inline(After after, WaitReason reason) noexcept;
   static void finish_switch() noexcept;
   static void finish_otherwise(Machine& m, Fiber& f) noexcept;
   [[nodiscard]] Fiber& fiber_at(std::uint32_t index) const noexcept { return table_.at(index); }
@@ -149,6 +151,8 @@ class Scheduler {
   /// For reports: id, name, wait reason, spawn site, and the stack, a line each. The fiber is held still or simulated.
   [[nodiscard]] std::string describe_parked(const Fiber& f) const;
 
+  [[nodiscard]] Tracer& tracer() noexcept { return tracer_; }
+
   // ---- helpers of other rooms
   [[nodiscard]] BlockingPool& blocking_pool() noexcept { return *blocking_; }
   [[nodiscard]] ServiceThread& service_thread() noexcept { return *service_; }
@@ -186,7 +190,8 @@ class Scheduler {
   void sleep(Machine& m) noexcept;
   unsigned poll(Machine& m, Poller& poller, std::int64_t timeout) noexcept;
   unsigned poll_stale(Machine& m) noexcept;
-  void begin_run(Machine& m, Fiber& f) noexcept;
+  /// `left`: how the fiber before left the Processor, if one did.
+  void begin_run(Machine& m, Fiber& f, std::uint32_t left = 0) noexcept;
   void bind_stack(Processor& p, Fiber& f) noexcept;
   bool push_local(Processor& p, Fiber& f, bool next) noexcept;
   void overflow(Processor& p, Fiber* f) noexcept;
@@ -272,6 +277,7 @@ class Scheduler {
   const Options options_;
   const unsigned most_processors_;
   const Kind kind_;
+  Tracer tracer_;  // before what writes into its rings
   std::atomic<Admission*> admission_{nullptr};
   FunctionAdmission function_admission_;
   SpawnRefusals refusals_;

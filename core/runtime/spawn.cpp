@@ -7,12 +7,14 @@
 //
 // A fiber that ends and finds a fiber that never ran next in its queue becomes that fiber: the new one inherits stack
 // and context, and no switch happens at all.
+#include <bit>
 #include <exception>
 #include <string>
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
+#include "core/base/probe.hpp"
 #include "core/fiber/local.hpp"
 #include "core/runtime/errc.hpp"
 #include "core/runtime/recover.hpp"
@@ -129,6 +131,12 @@ bool Scheduler::trim_stacks() noexcept {
   return more;
 }
 
+/// The compiler's record of the place, which lives for ever; nullptr where it is more than one word.
+static const void* site_of(const SourceLocation& where) noexcept {
+  if constexpr (sizeof where == sizeof(void*)) return std::bit_cast<const void*>(where);
+  return nullptr;
+}
+
 std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& function, SourceLocation where) {
   Machine* const m = Machine::current_machine();
   // Nothing is kept in a stand-in.
@@ -179,6 +187,12 @@ std::error_code Scheduler::spawn(const SpawnOptions& options, UniqueFunction& fu
     f->pin_slot = static_cast<std::uint16_t>(options.processor % gomaxprocs());
   }
   f->status.set_owned(State::runnable);
+  const std::uint64_t spawned = trace_word(TraceKind::spawn, f->index, static_cast<std::uint32_t>(id));
+  if (local) [[likely]]
+    m->processor->trace.record(spawned, site_of(where), options.name.text().data());
+  else
+    tracer_.record_outside(spawned, site_of(where), options.name.text().data());
+  FIBERD_PROBE3(fiber__spawn, id, f->index, options.name.text().data());
   ready(*f, true);
   // Not from within a Lock: it must not be taken to another thread.
   if (local && m->current != nullptr && thread_locals()->lock_depth == 0) enter_runtime();
@@ -256,6 +270,7 @@ void Scheduler::run_function(Fiber& f) noexcept {
 }
 
 void Scheduler::fiber_main(void* /*argument*/) noexcept {
+  static constexpr auto kEnded = static_cast<std::uint32_t>(After::end);
   finish_switch();
   for (;;) {
     Fiber& self = *Machine::current_machine()->current;
@@ -271,8 +286,9 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
       m.previous = &self;
       m.after = After::end;
       if (next != nullptr) {
-        s.begin_run(m, *next);
+        s.begin_run(m, *next, kEnded);
       } else {
+        p.trace.record(trace_word(TraceKind::stop, self.index, kEnded));
         m.current = nullptr;
       }
       fiber::switch_context(self.context, next != nullptr ? next->context : m.g0, m.eh, true);
@@ -282,7 +298,7 @@ void Scheduler::fiber_main(void* /*argument*/) noexcept {
     next->stack.store(self.take_stack(), std::memory_order_release);
     next->context = self.context;
     s.recycle(p, self);
-    s.begin_run(m, *next);
+    s.begin_run(m, *next, kEnded);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "core/base/log.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/trace.hpp"
 
 namespace fiberd::runtime {
 
@@ -76,6 +77,7 @@ void StallWatch::look(Slot& slot, Processor& p, std::int64_t now) noexcept {
   // It may have gone on before the store, and its machine have said that nothing was to be ended.
   if (p.tick.load(std::memory_order_seq_cst) != slot.seen_tick) over(p, monotonic_now());
   // From here on `p` may be anybody's.
+  trace::tell(trace::Cause::stall);
   if (const auto left_out = log_.pass(now)) tell({slot.index, thread, kind, pinned, held, *left_out});
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/probe.hpp"
 #include "core/runtime/pick_next.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait.hpp"
@@ -157,9 +158,10 @@ Fiber* Scheduler::pick_fast(Processor& p) noexcept {
   p.stats.latency_sum.add(latency);
 }
 
-void Scheduler::begin_run(Machine& m, Fiber& f) noexcept {
+void Scheduler::begin_run(Machine& m, Fiber& f, std::uint32_t left) noexcept {
   Processor& p = *m.processor;
   m.current = &f;
+  p.trace.record(trace_word(TraceKind::run, f.index, left));
   thread_locals()->fiber = f.index;
   f.status.set_owned(State::running);
   p.budget = kBudget;
@@ -212,23 +214,25 @@ void Scheduler::finish_switch() noexcept {
 }
 
 /// Inlined into each way of leaving: a call less to come back through.
-[[gnu::always_inline]] inline void Scheduler::leave_inline(After after) noexcept {
+[[gnu::always_inline]] inline void Scheduler::leave_inline(After after, WaitReason reason) noexcept {
   Machine& m = *Machine::current_machine();
   Fiber& self = *m.current;
   m.previous = &self;
   m.after = after;
   Fiber* const next = m.scheduler->kind_ == Kind::real ? pick_fast(*m.processor) : nullptr;
+  const std::uint32_t left = static_cast<std::uint32_t>(after) | (static_cast<std::uint32_t>(reason) << 8U);
   if (next != nullptr) {
-    m.scheduler->begin_run(m, *next);
+    m.scheduler->begin_run(m, *next, left);
     fiber::switch_context(self.context, next->context, m.eh, after == After::end);
   } else {
+    m.processor->trace.record(trace_word(TraceKind::stop, self.index, left));
     m.current = nullptr;
     fiber::switch_context(self.context, m.g0, m.eh, after == After::end);
   }
   finish_switch();
 }
 
-[[gnu::flatten]] void Scheduler::leave(After after) noexcept { leave_inline(after); }
+[[gnu::flatten]] void Scheduler::leave(After after, WaitReason reason) noexcept { leave_inline(after, reason); }
 
 // ---------------------------------------------------------------------------------------------- waiting
 
@@ -270,12 +274,25 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
     f.timer.ticket.store(ticket);
     f.timer.arm(deadline);
   }
-  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  const WaitReason reason = f.status.reason();
+  FIBERD_PROBE2(fiber__park, f.index, static_cast<int>(reason));
+  m.processor->stats.parks[static_cast<std::size_t>(reason)].add();
   f.parked_at.store(m.processor->now, std::memory_order_relaxed);
-  Scheduler::leave(After::park);
+  Scheduler::leave(After::park, reason);
   if (timed) f.timer.disarm();
   if (cancellation != nullptr) cancellation->unlink(node);
   return f.status.cause();
+}
+
+/// Who woke whom, before anybody else can run it.
+[[gnu::always_inline]] static inline void trace_wake(Scheduler& s, const Fiber& f, Wake cause) noexcept {
+  const std::uint64_t word = trace_word(TraceKind::ready, f.index, static_cast<std::uint32_t>(cause));
+  Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->processor != nullptr) [[likely]]
+    m->processor->trace.record(word);
+  else
+    s.tracer().record_outside(word);
+  FIBERD_PROBE2(fiber__ready, f.index, static_cast<int>(cause));
 }
 
 [[gnu::flatten]] bool wake(Ticket ticket, Wake cause) noexcept {
@@ -283,8 +300,11 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   Fiber& f = s->fiber_at(ticket.fiber_index());
   switch (f.status.wake(ticket.sequence(), cause)) {
     case StatusWord::WakeResult::lost: return false;
-    case StatusWord::WakeResult::deferred: return true;
-    case StatusWord::WakeResult::enqueue: s->ready(f, true); return true;
+    case StatusWord::WakeResult::deferred: trace_wake(*s, f, cause); return true;
+    case StatusWord::WakeResult::enqueue:
+      trace_wake(*s, f, cause);
+      s->ready(f, true);
+      return true;
   }
   return false;
 }
@@ -293,9 +313,11 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   Machine& m = *Machine::current_machine();
   Fiber& f = *m.current;
   (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
-  m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
+  const WaitReason reason = f.status.reason();
+  FIBERD_PROBE2(fiber__park, f.index, static_cast<int>(reason));
+  m.processor->stats.parks[static_cast<std::size_t>(reason)].add();
   f.parked_at.store(m.processor->now, std::memory_order_relaxed);
-  Scheduler::leave_inline(After::park);
+  Scheduler::leave_inline(After::park, reason);
 }
 
 }  // namespace fiberd::runtime

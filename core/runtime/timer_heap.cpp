@@ -119,6 +119,16 @@ void TimerHeap::remove(Timer& timer) noexcept {
   publish();
 }
 
+/// A callback begins; whom a timer wakes is in the trace by the wake.
+static void trace_timer() noexcept {
+  const std::uint64_t word = trace_word(TraceKind::timer, 0, 0);
+  Machine* const m = Machine::current_machine();
+  if (m != nullptr && m->processor != nullptr)
+    m->processor->trace.record(word);
+  else if (Scheduler* const s = Scheduler::instance())
+    s->tracer().record_outside(word);
+}
+
 std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
   if (earliest() > now || running_.exchange(true, std::memory_order_acquire)) return 0;
   std::uint64_t fired = 0;
@@ -142,6 +152,7 @@ std::uint64_t TimerHeap::run(std::int64_t now) noexcept {
     ++fired;
     fired_.store(fired_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (timer.callback_ != nullptr) {
+      trace_timer();
       timer.callback_(timer);
     } else {
       const Ticket ticket = static_cast<FiberTimer&>(timer).ticket.load();

@@ -20,6 +20,7 @@
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/fiber_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
+#include "daemon/admin/trace_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -112,8 +113,12 @@ class SchedHandler final : public http::Handler {
     const std::string_view query = exchange.request().query;
     const std::string detail = http::query_value(query, "detail").value_or("");
     const bool detailed = !detail.empty() && detail != "0";
-    if (exchange.request().method != http::Method::post)
-      return exchange.respond(200, kPlainText, runtime::describe_scheduler(state_.began, detailed) + "\n");
+    if (exchange.request().method != http::Method::post) {
+      // What the recorder's rings hold is read for it: milliseconds.
+      const std::string page =
+          runtime::blocking([&] { return runtime::describe_scheduler(state_.began, detailed) + "\n"; });
+      return exchange.respond(200, kPlainText, page);
+    }
     if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "schedtrace: not for browsers\n");
     if (!state_.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
     const std::string period = http::query_value(query, "period").value_or("");
@@ -201,6 +206,7 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/readyz", std::make_shared<ReadyHandler>(state), get);
   add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
   for (http::Route& page : fiber_pages()) routes.push_back(std::move(page));
+  for (http::Route& page : trace_pages()) routes.push_back(std::move(page));
   const auto sched = std::make_shared<SchedHandler>(state);
   add("/debug/sched", sched, get);
   add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));

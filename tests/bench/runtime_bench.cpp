@@ -6,6 +6,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/scheduler.hpp"
 #include "core/runtime/timer.hpp"
 
 using namespace fiberd;
@@ -34,6 +35,17 @@ static void switch_through_scheduler(benchmark::State& state) {
                                                        benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(switch_through_scheduler);
+
+/// One event of the flight recorder, into a ring that goes round.
+static void record_event(benchmark::State& state) {
+  auto rt = start(1);
+  rt->run([&] {
+    TraceWriter& writer = Machine::current_machine()->processor->trace;
+    for (auto _ : state) writer.record(trace_word(TraceKind::steal, 1, 2));
+  });
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(record_event);
 
 /// Two fibers that wake each other and park: an iteration is two parks, two wakes, two switches.
 static void park_and_wake(benchmark::State& state) {

@@ -9,6 +9,7 @@
 #include "core/http/path.hpp"
 #include "core/http/site/slash_redirect.hpp"
 #include "core/runtime/recover.hpp"
+#include "core/runtime/trace.hpp"
 
 namespace fiberd::http {
 
@@ -107,6 +108,7 @@ template <class F>
 }
 
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
+  static constexpr runtime::FiberName kNoRoute = "no route";
   Exchange& ex = exchange_;
   reason_ = find_route(room);
   if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
@@ -130,6 +132,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   }
   if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
     c->begin();
+  runtime::trace::request_begin(route_ != nullptr ? route_->trace_name : kNoRoute);
   const std::error_code error = chain_->empty() ? last() : next(0);
   ex.end_context();
   return error;

@@ -30,6 +30,8 @@ Result<std::shared_ptr<const Site>> Site::make(SiteOptions options, std::vector<
 
 Site::Site(SiteOptions options, std::vector<Route> routes, Router router)
     : options_(std::move(options)), routes_(std::move(routes)), router_(std::move(router)) {
+  // Events may outlive the site. Names of routes come from a configuration: there are few.
+  for (Route& r : routes_) r.trace_name = runtime::FiberName::intern(r.label.empty() ? r.spec.path : r.label);
   chain();
   wants_log_ = options_.access_log.write != nullptr;
   wants_client_ = options_.gate != nullptr && options_.gate->wants_client();

@@ -30,6 +30,7 @@
 #include "core/http/site/router.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/metric/status_counters.hpp"
+#include "core/runtime/fiber_name.hpp"
 
 namespace fiberd::http {
 
@@ -100,6 +101,7 @@ struct Route {
   std::vector<ErrorPage> error_pages{};       ///< before the site's
   std::optional<AccessLogHook> access_log{};  ///< instead of the site's; with write == nullptr: none
   std::string label{};                        ///< for logs; empty: spec.path
+  runtime::FiberName trace_name = "";         ///< the same, for traces: of the site that it is in
 };
 
 struct SiteOptions {
