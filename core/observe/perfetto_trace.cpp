@@ -207,6 +207,8 @@ void PerfettoTrace::begin(std::int64_t now) {
 
 PerfettoTrace::FiberTrack& PerfettoTrace::name_fiber(std::uint32_t index, std::uint64_t id, std::string_view text) {
   FiberTrack& f = fibers_[index];
+  // The end of the one that had the index before was lost.
+  for (; !f.open.empty(); f.open.pop_back()) end_slice(f, f.last);
   f = FiberTrack();
   f.known = true;
   f.id = id;
@@ -268,10 +270,14 @@ void PerfettoTrace::close_waits(FiberTrack& f, std::int64_t time) {
 }
 
 void PerfettoTrace::fiber_left(std::uint32_t index, std::int64_t time, std::uint32_t how) {
+  const auto after = static_cast<runtime::After>(how & 0xffU);
+  // How it left is elsewhere: in a blocking section its Processor was taken, or its turn is in no ring any more.
+  if (after == runtime::After::none) return;
   FiberTrack& f = fiber(index);
   close_waits(f, time);
-  switch (static_cast<runtime::After>(how & 0xffU)) {
+  switch (after) {
     case runtime::After::park:
+      (void)close(f, time, Open::section);  // a wait ends it
       open(f, time, Open::waiting, nullptr, name(runtime::to_string(static_cast<runtime::WaitReason>(how >> 8U))));
       break;
     case runtime::After::yield: open(f, time, Open::runnable, nullptr, name("runnable")); break;
@@ -294,6 +300,13 @@ void PerfettoTrace::stop_slice(ProcessorTrack& p, std::int64_t time, std::uint32
   if (p.fiber == 0) return;
   end_slice(p, time);
   fiber_left(std::exchange(p.fiber, 0), time, how);
+}
+
+/// At a switch: the slice that is open is not that of the fiber which left where events were lost between.
+void PerfettoTrace::leave(ProcessorTrack& p, const TraceItem& item) {
+  const bool same = p.fiber == item.by;
+  stop_slice(p, item.time, same ? item.argument : 0);
+  if (!same && item.by != 0) fiber_left(item.by, item.time, item.argument);
 }
 
 // ---------------------------------------------------------------------------------------------- events
@@ -347,8 +360,7 @@ void PerfettoTrace::add(const TraceItem& item) {
         break;
       }
       auto& p = static_cast<ProcessorTrack&>(track);
-      if (p.fiber == 0 && item.by != 0) fiber_left(item.by, t, item.argument);
-      stop_slice(p, t, item.argument);
+      leave(p, item);
       FiberTrack& f = fiber(item.fiber);
       begin_slice(p, t, f.name, "run", std::exchange(f.flow, 0), f.id);
       p.fiber = item.fiber;
@@ -360,11 +372,7 @@ void PerfettoTrace::add(const TraceItem& item) {
         fiber_left(item.fiber, t, item.argument);
         break;
       }
-      auto& p = static_cast<ProcessorTrack&>(track);
-      if (p.fiber == 0)
-        fiber_left(item.fiber, t, item.argument);
-      else
-        stop_slice(p, t, item.argument);
+      leave(static_cast<ProcessorTrack&>(track), item);
       break;
     }
     case TraceKind::sleep: {

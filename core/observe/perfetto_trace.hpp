@@ -76,6 +76,7 @@ class PerfettoTrace {
   bool close(FiberTrack& f, std::int64_t time, Open what, const char* which = nullptr);
   void close_waits(FiberTrack& f, std::int64_t time);
   void stop_slice(ProcessorTrack& p, std::int64_t time, std::uint32_t how);
+  void leave(ProcessorTrack& p, const runtime::TraceItem& item);
   void fiber_left(std::uint32_t index, std::int64_t time, std::uint32_t how);
   void fiber_runs(std::uint32_t index, std::int64_t time);
 

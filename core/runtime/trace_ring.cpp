@@ -17,7 +17,7 @@ namespace fiberd::runtime {
 static std::uint32_t running_fiber(std::uint64_t last_word) noexcept {
   // At a switch the last event knows it better than the machine, which is told of it behind the event.
   const auto kind = static_cast<TraceKind>(last_word & 0xffU);
-  if (kind == TraceKind::stop) return 0;
+  if (kind == TraceKind::stop || kind == TraceKind::place) return 0;
   if (kind == TraceKind::run) return static_cast<std::uint32_t>(last_word >> 8U) & 0xffffffU;
   const Machine* const m = Machine::current_machine();
   return m != nullptr && m->current != nullptr ? m->current->index : 0;
