@@ -52,7 +52,7 @@ std::vector<Kept> list(const std::string& directory, std::error_code& error) {
   return all;
 }
 
-std::error_code last_error() noexcept { return {errno, std::generic_category()}; }
+std::error_code present_error() noexcept { return {errno, std::generic_category()}; }
 
 }  // namespace
 
@@ -98,7 +98,7 @@ std::error_code TraceFiles::State::write(int fd, std::uint64_t most, bool& large
         while (!piece.empty()) {
           const ssize_t n = ::write(fd, piece.data(), piece.size());
           if (n < 0 && errno == EINTR) continue;
-          if (n < 0) return fail(last_error());
+          if (n < 0) return fail(present_error());
           piece.remove_prefix(static_cast<std::size_t>(n));
         }
         return {};
@@ -135,13 +135,13 @@ void TraceFiles::State::keep(const config::TraceConfig& c, runtime::trace::Cause
   const fs::path path = fs::path(c.directory) / name;
   const fs::path part = path.string() + std::string(kUnfinished);
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return complain(c, "no file can be made", last_error());
+  if (fd < 0) return complain(c, "no file can be made", present_error());
   bool large = false;
   std::error_code error = write(fd, c.max_bytes, large);
   const off_t size = ::lseek(fd, 0, SEEK_CUR);
-  if (::close(fd) != 0 && !error) error = last_error();
+  if (::close(fd) != 0 && !error) error = present_error();
   if (!error) error = make_room(c, size > 0 ? static_cast<std::uint64_t>(size) : 0);
-  if (!error && ::rename(part.c_str(), path.c_str()) != 0) error = last_error();
+  if (!error && ::rename(part.c_str(), path.c_str()) != 0) error = present_error();
   if (error) {
     (void)::unlink(part.c_str());
     if (large) return count(too_large);
