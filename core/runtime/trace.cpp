@@ -2,14 +2,15 @@
 
 #include <atomic>
 
-#include "core/base/probe.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::runtime::trace {
 
+std::atomic<std::uint64_t> slow_limit{UINT64_MAX};
+
 namespace {
 
-std::atomic<std::uint64_t> slow_limit{UINT64_MAX};  // ns
 std::atomic<bool> stalls_count{false};
 std::atomic<std::uint32_t> cause{0};  // a Cause, until it is waited for
 
@@ -42,14 +43,13 @@ void log(FiberName category, std::string_view message) noexcept {
 }
 
 void request_begin(FiberName route) noexcept {
-  if (TraceWriter* const w = own_writer()) w->record(trace_word(TraceKind::request_begin, route.text().data()));
-  FIBERD_PROBE2(request__start, thread_locals()->fiber, route.text().data());
+  if (own_writer() != nullptr) begin_request(route.text().data());
 }
 
 void request_end(unsigned status, std::uint64_t duration) noexcept {
-  if (TraceWriter* const w = own_writer()) w->record(trace_word(TraceKind::request_end, 0, status));
-  FIBERD_PROBE3(request__done, thread_locals()->fiber, status, duration);
-  if (duration >= slow_limit.load(std::memory_order_relaxed)) [[unlikely]]
+  if (own_writer() != nullptr)
+    end_request(status, duration);
+  else if (duration >= slow_limit.load(std::memory_order_relaxed))
     tell(Cause::latency);
 }
 

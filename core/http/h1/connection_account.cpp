@@ -11,7 +11,7 @@
 #include "core/http/filters/basic_auth_filter.hpp"
 #include "core/http/filters/request_id.hpp"
 #include "core/http/h1/connection.hpp"
-#include "core/runtime/trace.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http {
 
@@ -38,7 +38,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   Workspace& ws = *ws_;
   ws.clock = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
-  runtime::trace::request_end(ex.status() != 0 ? ex.status() : kClientLeft, duration);
+  runtime::trace::end_request(ex.status(), duration);
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
   if (ws.site->wants_log()) {

@@ -9,7 +9,7 @@
 #include "core/http/path.hpp"
 #include "core/http/site/slash_redirect.hpp"
 #include "core/runtime/recover.hpp"
-#include "core/runtime/trace.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http {
 
@@ -108,7 +108,6 @@ template <class F>
 }
 
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
-  static constexpr runtime::FiberName kNoRoute = "no route";
   Exchange& ex = exchange_;
   reason_ = find_route(room);
   if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
@@ -132,7 +131,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   }
   if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
     c->begin();
-  runtime::trace::request_begin(route_ != nullptr ? route_->trace_name : kNoRoute);
+  runtime::trace::begin_request(route_ != nullptr ? route_->trace_name.text().data() : "no route");
   const std::error_code error = chain_->empty() ? last() : next(0);
   ex.end_context();
   return error;
