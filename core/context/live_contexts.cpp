@@ -69,8 +69,7 @@ void count_never_canceled(const SourceLocation& where) noexcept { sites().count(
 
 }  // namespace detail
 
-void for_each_live(void (*visit)(void* argument, const LiveContext& context), void* argument) {
-  const std::int64_t now = monotonic_now();
+void detail::for_each_live_node(void (*visit)(void* argument, const Node& node), void* argument) {
   for (Shard& s : shards()) {
     detail::LiveHook cursor;
     cursor.cursor = true;
@@ -82,13 +81,27 @@ void for_each_live(void (*visit)(void* argument, const LiveContext& context), vo
       if (cursor.linked()) List<detail::LiveHook>::remove(cursor);
       for (int turn = kTurn; at != nullptr && turn != 0 && left != 0; at = s.list.after(*at), --turn) {
         if (at->cursor) continue;
-        visit(argument, describe(*at, now));
+        visit(argument, static_cast<const Node&>(*at));
         --left;
       }
       if (at == nullptr) break;
       if (left != 0) s.list.insert_before(cursor, *at);
     }
   }
+}
+
+void for_each_live(void (*visit)(void* argument, const LiveContext& context), void* argument) {
+  struct Through {
+    void (*visit)(void*, const LiveContext&);
+    void* argument;
+    std::int64_t now;
+  } through{visit, argument, monotonic_now()};
+  detail::for_each_live_node(
+      [](void* t, const detail::Node& node) {
+        const auto& to = *static_cast<const Through*>(t);
+        to.visit(to.argument, describe(node, to.now));
+      },
+      &through);
 }
 
 std::vector<LiveContext> live_contexts(std::size_t most) {

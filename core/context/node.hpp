@@ -123,6 +123,8 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   [[nodiscard]] std::error_code cause_given() const noexcept { return cause_; }
   [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
   [[nodiscard]] std::uint32_t children() const noexcept { return child_count_.load(std::memory_order_relaxed); }
+  /// Whose end is this one's, too; nullptr: nobody's. It lives as long as this one.
+  [[nodiscard]] const Node* above() const noexcept { return above_; }
 
   /// From now on somebody depends on being told of the deadline.
   void need_timer() noexcept;
@@ -177,6 +179,9 @@ class Node final : public Link, public runtime::Cancellation, public ChildHook, 
   Node* next_work_ = nullptr;  // used by the one finish() that took this node from its parent
   DeadlineTimer timer_{*this};
 };
+
+/// for_each_live() (live_contexts.hpp) with the nodes themselves, under its rules.
+void for_each_live_node(void (*visit)(void* argument, const Node& node), void* argument);
 
 /// The door from handles to links.
 struct Access {

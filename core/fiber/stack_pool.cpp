@@ -451,6 +451,16 @@ StackPool::Stats StackPool::stats() const {
   return stats;
 }
 
+std::vector<std::pair<std::uintptr_t, std::uintptr_t>> StackPool::ranges() const {
+  std::vector<std::pair<std::uintptr_t, std::uintptr_t>> all;
+  const std::size_t slabs = slab_count_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < slabs; ++i) {
+    const auto at = reinterpret_cast<std::uintptr_t>(slabs_[i].load(std::memory_order_acquire)->memory);
+    all.emplace_back(at, at + slab_stacks_ * stack_size_);
+  }
+  return all;
+}
+
 std::size_t StackPool::resident_bytes() const noexcept {
   std::array<unsigned char, 4096> pages;
   std::size_t resident = 0;

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
@@ -157,6 +159,8 @@ class StackPool {
   /// Bytes from the deepest page ever touched (since the last trim of it) to the end. Racy for a running fiber,
   /// harmless.
   [[nodiscard]] std::size_t high_water(const Stack& stack) const noexcept;
+  /// The address ranges in which all stacks of this pool lie, free ones too. Any thread.
+  [[nodiscard]] std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges() const;
   /// The stack whose guard page holds `address`, or nullptr. Async-signal-safe.
   [[nodiscard]] const Stack* find_guard_hit(const void* address) const noexcept;
 

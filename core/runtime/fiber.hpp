@@ -12,6 +12,7 @@
 
 namespace fiberd::runtime {
 
+class Cancellation;
 class Machine;
 
 struct Fiber {
@@ -41,6 +42,7 @@ struct Fiber {
   // For those who look (fiber_list.cpp): of the present wait, or the last one.
   std::atomic<const void*> waits_for{nullptr};  ///< what it hangs at, if the wait named it
   std::atomic<std::int64_t> parked_at{0};       ///< monotonic ns, coarse; 0: unknown
+  std::atomic<Cancellation*> obeys{nullptr};    ///< what may cancel it
 };
 
 }  // namespace fiberd::runtime

@@ -33,6 +33,7 @@
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::runtime {
 
@@ -41,6 +42,11 @@ static std::array<std::atomic<DescribeWait>, kReasons> descriptions{};
 
 void set_wait_description(WaitReason reason, DescribeWait describe) noexcept {
   descriptions[static_cast<std::size_t>(reason)].store(describe, std::memory_order_release);
+}
+
+void describe_wait(WaitReason reason, const void* object, std::string& text) {
+  const DescribeWait tell = descriptions[static_cast<std::size_t>(reason)].load(std::memory_order_acquire);
+  if (tell != nullptr && object != nullptr) tell(object, text);
 }
 
 std::string_view to_string(FiberView::State state) noexcept {
@@ -250,8 +256,7 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
     view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base), top,
                                     view.stack);
   }
-  const DescribeWait tell = descriptions[static_cast<std::size_t>(view.reason)].load(std::memory_order_acquire);
-  if (tell != nullptr && view.waits_for != nullptr) tell(view.waits_for, view.waits_for_text);
+  describe_wait(view.reason, view.waits_for, view.waits_for_text);
   return true;
 }
 

@@ -87,6 +87,8 @@ class Scheduler {
   static void finish_switch() noexcept;
   static void finish_otherwise(Machine& m, Fiber& f) noexcept;
   [[nodiscard]] Fiber& fiber_at(std::uint32_t index) const noexcept { return table_.at(index); }
+  /// Fibers have indices in [1, n).
+  [[nodiscard]] std::uint32_t fiber_indices() const noexcept { return table_.size(); }
   /// Visits every fiber that is parked, holding it still meanwhile. `visit` must not park.
   void for_each_parked_fiber(const std::function<void(const Fiber&)>& visit);
 

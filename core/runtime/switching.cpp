@@ -272,6 +272,7 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   }
   m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
   f.parked_at.store(m.processor->now, std::memory_order_relaxed);
+  f.obeys.store(cancellation, std::memory_order_relaxed);
   Scheduler::leave(After::park);
   if (timed) f.timer.disarm();
   if (cancellation != nullptr) cancellation->unlink(node);
@@ -295,6 +296,7 @@ Wake park_until(Ticket ticket, Deadline deadline, Cancellation* cancellation) no
   (void)FIBERD_BUG_IF(thread_locals()->lock_depth != 0);
   m.processor->stats.parks[static_cast<std::size_t>(f.status.reason())].add();
   f.parked_at.store(m.processor->now, std::memory_order_relaxed);
+  f.obeys.store(nullptr, std::memory_order_relaxed);
   Scheduler::leave_inline(After::park);
 }
 

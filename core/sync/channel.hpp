@@ -8,8 +8,10 @@
 // under the channel's lock (wait_queue.hpp): a send whose context ends while a receiver takes the value *has*
 // succeeded.
 //
-// The state that does not depend on T is in channel_core.hpp; select.hpp works on that.
+// The state that does not depend on T is in channel_core.hpp; select.hpp works on that. It is enable_shared_from_this
+// so that a leak report can tell a channel whose every owner waits for it from one that somebody may still close.
 #include <cstddef>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -44,7 +46,7 @@ ChannelCore& core_of(Channel<T>& channel) noexcept;
 /// channel, and closing twice, are misuse: a BUG, and errc::closed. Senders that wait when the channel is closed keep
 /// their values and get errc::closed; that is no BUG. What is still buffered when the channel dies is destroyed.
 template <class T>
-class Channel : private detail::ChannelCore {
+class Channel : private detail::ChannelCore, public std::enable_shared_from_this<Channel<T>> {
   static_assert(ChannelValue<T>, "a value must not be lost half-way: what a channel carries is moved without throwing");
 
  public:
@@ -300,7 +302,21 @@ class Channel : private detail::ChannelCore {
     self.lock_.unlock();
     return true;
   }
-  static constexpr detail::ChannelOps kOps{&Channel::receive_op, &Channel::send_op};
+  static detail::ChannelPlace place_op(const ChannelCore& core) noexcept {
+    const auto& self = static_cast<const Channel&>(core);
+    const std::weak_ptr<const Channel> owner = self.weak_from_this();
+    if (owner.expired()) return {};
+    // The standard tells who owns an object, but not where that is written down. Both libraries keep two pointers.
+    struct Words {
+      const void* object;
+      const void* control;
+    };
+    static_assert(sizeof owner == sizeof(Words));
+    Words words;
+    std::memcpy(&words, &owner, sizeof words);
+    return {&self, words.control, sizeof(Channel)};
+  }
+  static constexpr detail::ChannelOps kOps{&Channel::receive_op, &Channel::send_op, &Channel::place_op};
 
   T* buffer_ = nullptr;
 };

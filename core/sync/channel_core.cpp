@@ -1,15 +1,50 @@
 #include "core/sync/channel_core.hpp"
 
 #include "core/base/bug.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/unsent_values.hpp"
 #include "core/sync/errc.hpp"
+#include "core/sync/wait_looks.hpp"
 
 namespace fiberd::sync {
 
 std::uint64_t unsent_count() noexcept { return runtime::unsent_count(); }
 
 namespace detail {
+
+std::string ChannelLook::describe(const ChannelCore& channel) {
+  std::size_t size = 0;
+  bool closed = false;
+  {
+    const LeafLockGuard guard(channel.lock_);
+    size = channel.size_;
+    closed = channel.closed_;
+  }
+  const std::string values = channel.capacity_ == 0 ? "without a buffer"
+                                                    : "with " + std::to_string(size) + " of " +
+                                                          std::to_string(channel.capacity_) + " values in it";
+  return (closed ? "a closed channel " : "a channel ") + values;
+}
+
+void ChannelLook::tell(const ChannelCore& channel, runtime::WaitEdges& edges) {
+  runtime::WaitObject object{runtime::HiddenAddress(&channel), sizeof channel};
+  if (const ChannelPlace place = channel.ops_->place(channel); place.object != nullptr)
+    object = {runtime::HiddenAddress(place.object), place.size, true, runtime::HiddenAddress(place.control)};
+  edges.objects.push_back(object);
+}
+
+[[maybe_unused]] static const bool described = [] {
+  for (const auto reason : {runtime::WaitReason::channel_send, runtime::WaitReason::channel_receive}) {
+    runtime::set_wait_description(reason, [](const void* channel, std::string& text) {
+      text = ChannelLook::describe(*static_cast<const ChannelCore*>(channel));
+    });
+    runtime::set_wait_edges(reason, [](const void* channel, runtime::WaitEdges& edges) {
+      ChannelLook::tell(*static_cast<const ChannelCore*>(channel), edges);
+    });
+  }
+  return true;
+}();
 
 void ChannelCore::count_unsent() noexcept { runtime::count_unsent(); }
 

@@ -22,6 +22,7 @@ namespace detail {
 
 class ChannelCore;
 class Selector;
+struct ChannelLook;  // wait_looks.hpp
 
 struct ChannelWaiter : Waiter {
   void* slot = nullptr;  ///< receiving: room for a T; sending: the T
@@ -30,10 +31,18 @@ struct ChannelWaiter : Waiter {
   bool completed = false;   ///< the value has changed hands; otherwise, when out of the queue: closed
 };
 
-/// Under the lock. True: done, and the lock is released.
+/// Where the memory is of a channel that a shared_ptr owns: nothing else is in there.
+struct ChannelPlace {
+  const void* object = nullptr;   ///< nullptr: no shared_ptr, so nobody knows what it is a part of
+  const void* control = nullptr;  ///< the shared_ptr's block, in front of the object or elsewhere
+  std::size_t size = 0;           ///< of the object
+};
+
 struct ChannelOps {
+  /// Under the lock. True: done, and the lock is released.
   bool (*receive)(ChannelCore& channel, void* slot) noexcept;
   bool (*send)(ChannelCore& channel, void* slot) noexcept;
+  ChannelPlace (*place)(const ChannelCore& channel) noexcept;
 };
 
 class ChannelCore {
@@ -84,6 +93,7 @@ class ChannelCore {
   static void count_unsent() noexcept;
 
   friend class Selector;
+  friend struct ChannelLook;
   const ChannelOps* const ops_;
   mutable LeafLock lock_;
   bool closed_ FIBERD_GUARDED_BY(lock_) = false;

@@ -1,8 +1,20 @@
 #include "core/sync/condition.hpp"
 
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::condition, [](const void* /*object*/, std::string& text) {
+    text = "a condition that nobody has notified";
+  });
+  runtime::set_wait_edges(runtime::WaitReason::condition, [](const void* object, runtime::WaitEdges& edges) {
+    edges.objects.push_back({.at = runtime::HiddenAddress(object), .size = sizeof(Condition)});
+  });
+  return true;
+}();
 
 std::error_code Condition::wait_on(Mutex& mutex, const context::Context* ctx) noexcept {
   if (const std::error_code error = ended_by(ctx)) return error;

@@ -5,6 +5,7 @@
 #include "core/base/cpu_relax.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
 
@@ -21,8 +22,20 @@ void Mutex::describe_wait(const void* mutex, std::string& text) {
     text = "held by " + runtime::describe_fiber(static_cast<std::uint32_t>(owner));
 }
 
-[[maybe_unused]] static const bool described =
-    (runtime::set_wait_description(runtime::WaitReason::mutex, &Mutex::describe_wait), true);
+void Mutex::tell_edges(const void* mutex, runtime::WaitEdges& edges) {
+  const std::uint64_t owner = static_cast<const Mutex*>(mutex)->word_.owner();
+  // Given back a moment ago, or a thread has it.
+  if (owner == 0 || owner > UINT32_MAX)
+    edges.elsewhere = true;
+  else
+    edges.owner = static_cast<std::uint32_t>(owner);
+}
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::mutex, &Mutex::describe_wait);
+  runtime::set_wait_edges(runtime::WaitReason::mutex, &Mutex::tell_edges);
+  return true;
+}();
 
 bool Mutex::try_lock() noexcept { return word_.take_while_free(me()); }
 

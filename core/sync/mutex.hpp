@@ -26,6 +26,10 @@
 #include "core/sync/mutex_word.hpp"
 #include "core/sync/wait_queue.hpp"
 
+namespace fiberd::runtime {
+struct WaitEdges;
+}
+
 namespace fiberd::sync {
 
 /// Not recursive: a fiber that locks twice waits for itself. Works with std::lock_guard, std::unique_lock,
@@ -70,6 +74,8 @@ class Mutex {
 
   /// runtime::DescribeWait: who holds it.
   static void describe_wait(const void* mutex, std::string& text);
+  /// runtime::TellEdges: the same for leak reports.
+  static void tell_edges(const void* mutex, runtime::WaitEdges& edges);
 
  private:
   using Word = BasicMutexWord<>;

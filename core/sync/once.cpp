@@ -1,8 +1,20 @@
 #include "core/sync/once.hpp"
 
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::once, [](const void* /*object*/, std::string& text) {
+    text = "a function that is called once and has not returned";
+  });
+  runtime::set_wait_edges(runtime::WaitReason::once, [](const void* object, runtime::WaitEdges& edges) {
+    edges.objects.push_back({.at = runtime::HiddenAddress(object), .size = sizeof(Once)});
+  });
+  return true;
+}();
 
 std::error_code Once::wait(const context::Context& ctx) noexcept {
   Waiter me;

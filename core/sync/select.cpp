@@ -1,19 +1,24 @@
 #include "core/sync/select.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <string>
 
 #include "core/base/clock.hpp"
 #include "core/context/waits.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/wait_edges.hpp"
+#include "core/sync/wait_looks.hpp"
 
 namespace fiberd::sync {
 
 namespace detail {
 
 /// One run of select.
-class Selector {
+class Selector : private runtime::ManyWaits {
  public:
-  explicit Selector(std::span<SelectCase* const> cases) noexcept : cases_(cases) {}
+  explicit Selector(std::span<SelectCase* const> cases) noexcept
+      : runtime::ManyWaits{&Selector::tell_edges, &Selector::describe_wait}, cases_(cases) {}
   std::size_t run();
 
  private:
@@ -38,6 +43,8 @@ class Selector {
   void hang(runtime::Ticket ticket) noexcept FIBERD_UNCHECKED_LOCKING;  // under all locks
   void take_down(std::uint32_t woken_by) noexcept;
   std::size_t ended_by(runtime::Wake how) noexcept;
+  static void tell_edges(const runtime::ManyWaits& waits, runtime::WaitEdges& edges);
+  static void describe_wait(const runtime::ManyWaits& waits, std::string& text);
 
   [[nodiscard]] static bool before(const SelectCase* a, const SelectCase* b) noexcept {
     return std::less<>()(a->channel_, b->channel_);
@@ -261,7 +268,8 @@ std::size_t Selector::wait_for_one() noexcept {
   sort();
   lock_all();
   if (const std::size_t i = try_under_locks(); i != kNothing) return i;
-  const runtime::Ticket ticket = runtime::prepare_park(runtime::WaitReason::select);
+  const runtime::Ticket ticket =
+      runtime::prepare_park(runtime::WaitReason::select, static_cast<const runtime::ManyWaits*>(this));
   hang(ticket);
   unlock_all();
 
@@ -286,6 +294,36 @@ std::size_t Selector::wait_for_one() noexcept {
   if (at(winner).waiter_.chained)
     while (!at(winner).waiter_.released.load(std::memory_order_acquire)) runtime::yield();
   return winner;
+}
+
+// The fiber is held still in wait_for_one(): its cases stay as they are.
+void Selector::tell_edges(const runtime::ManyWaits& waits, runtime::WaitEdges& edges) {
+  for (const SelectCase* const c : static_cast<const Selector&>(waits).cases_) {
+    if (is_channel(*c)) ChannelLook::tell(*c->channel_, edges);
+    const context::Context* const ctx = is_untyped(*c) ? static_cast<const UntypedCase*>(c)->context_ : nullptr;
+    if (const runtime::Cancellation* const end = ctx != nullptr ? ctx->wait_point() : nullptr)
+      edges.cancellations.emplace_back(end);
+  }
+}
+
+void Selector::describe_wait(const runtime::ManyWaits& waits, std::string& text) {
+  static constexpr std::size_t kMost = 4;
+  const auto& cases = static_cast<const Selector&>(waits).cases_;
+  text = std::to_string(cases.size()) + (cases.size() == 1 ? " case" : " cases");
+  for (std::size_t i = 0; i < std::min(cases.size(), kMost); ++i) {
+    const SelectCase& c = *cases[i];
+    char at[32];
+    std::snprintf(at, sizeof at, " 0x%zx", reinterpret_cast<std::size_t>(c.channel_));
+    text += i == 0 ? ": " : "; ";
+    if (is_channel(c))
+      text += (c.kind_ == Kind::send ? "to send to" : "to receive from") + std::string(at) + ", " +
+              ChannelLook::describe(*c.channel_);
+    else
+      text += c.kind_ == Kind::done    ? "the end of a context"
+              : c.kind_ == Kind::timer ? "a time"
+                                       : "a channel that is none";
+  }
+  if (cases.size() > kMost) text += "; …";
 }
 
 /// No channel went on: which context, or which time?

@@ -3,8 +3,18 @@
 #include <algorithm>
 
 #include "core/base/bug.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
+
+// Nothing of the object is read: a concurrency limiter's waits have this reason, too.
+[[maybe_unused]] static const bool described =
+    (runtime::set_wait_edges(runtime::WaitReason::semaphore,
+                             [](const void* object, runtime::WaitEdges& edges) {
+                               edges.objects.push_back(
+                                   {.at = runtime::HiddenAddress(object), .size = sizeof(Semaphore)});
+                             }),
+     true);
 
 std::error_code Semaphore::acquire_for(std::uint64_t n, const context::Context* ctx) noexcept {
   if (const std::error_code error = ended_by(ctx)) return error;

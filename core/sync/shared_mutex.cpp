@@ -1,11 +1,47 @@
 #include "core/sync/shared_mutex.hpp"
 
 #include "core/base/bug.hpp"
+#include "core/runtime/fiber_list.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
 
 /// Never 0, which is nobody.
 static std::uint64_t me() noexcept { return std::uint64_t{thread_locals()->fiber - 1U} + 1; }
+
+void SharedMutex::describe_wait(const void* mutex, std::string& text) {
+  const auto& m = *static_cast<const SharedMutex*>(mutex);
+  std::uint64_t writer = 0;
+  std::uint32_t readers = 0;
+  {
+    const LockGuard guard(m.lock_);
+    writer = m.writer_;
+    readers = m.readers_;
+  }
+  if (writer == 0)
+    text = "held by " + std::to_string(readers) + (readers == 1 ? " reader" : " readers");
+  else if (writer > UINT32_MAX)
+    text = "held for writing by a thread without a fiber";
+  else
+    text = "held for writing by " + runtime::describe_fiber(static_cast<std::uint32_t>(writer));
+}
+
+void SharedMutex::tell_edges(const void* mutex, runtime::WaitEdges& edges) {
+  const auto& m = *static_cast<const SharedMutex*>(mutex);
+  const LockGuard guard(m.lock_);
+  if (m.writer_ != 0 && m.writer_ <= UINT32_MAX)
+    edges.owner = static_cast<std::uint32_t>(m.writer_);
+  else if (m.writer_ != 0)
+    edges.elsewhere = true;
+  else  // who reads it is not written down, but must be able to get at it
+    edges.objects.push_back({runtime::HiddenAddress(&m), sizeof m});
+}
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::shared_mutex, &SharedMutex::describe_wait);
+  runtime::set_wait_edges(runtime::WaitReason::shared_mutex, &SharedMutex::tell_edges);
+  return true;
+}();
 
 bool SharedMutex::try_lock() noexcept {
   const LockGuard guard(lock_);

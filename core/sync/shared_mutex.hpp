@@ -7,12 +7,17 @@
 #include <cstdint>
 #include <mutex>
 #include <shared_mutex>
+#include <string>
 #include <system_error>
 
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/sync/errc.hpp"
 #include "core/sync/wait_queue.hpp"
+
+namespace fiberd::runtime {
+struct WaitEdges;
+}
 
 namespace fiberd::sync {
 
@@ -53,6 +58,10 @@ class SharedMutex {
   /// Error errc::not_owner when there is no reader; nothing changes, and it is a BUG. Which fiber it is is not checked.
   Result<void> unlock_shared() noexcept;
 
+  /// runtime::DescribeWait and runtime::TellEdges: its writer, or how many readers.
+  static void describe_wait(const void* mutex, std::string& text);
+  static void tell_edges(const void* mutex, runtime::WaitEdges& edges);
+
  private:
   struct Entry : Waiter {
     bool writer = false;
@@ -61,7 +70,7 @@ class SharedMutex {
   /// Under the lock: grants to the head of the queue what can be granted now.
   void grant(WakeChain& chain) noexcept FIBERD_REQUIRES(lock_);
 
-  Lock lock_;
+  mutable Lock lock_;
   std::uint32_t readers_ FIBERD_GUARDED_BY(lock_) = 0;
   std::uint64_t writer_ FIBERD_GUARDED_BY(lock_) = 0;  // its fiber's index; 2^32: a thread without a fiber
   BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);

@@ -1,8 +1,19 @@
 #include "core/sync/task.hpp"
 
-#include "core/runtime/wait.hpp"
+#include "core/runtime/fiber_list.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync::detail {
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::join, [](const void* /*object*/, std::string& text) {
+    text = "a fiber's function that has not returned";
+  });
+  runtime::set_wait_edges(runtime::WaitReason::join, [](const void* object, runtime::WaitEdges& edges) {
+    edges.objects.push_back({.at = runtime::HiddenAddress(object), .size = sizeof(TaskCore), .task = true});
+  });
+  return true;
+}();
 
 std::error_code TaskCore::wait(const context::Context* ctx) noexcept {
   if (const std::error_code error = ended_by(ctx)) return error;

@@ -1,8 +1,21 @@
 #include "core/sync/wait_group.hpp"
 
 #include "core/base/bug.hpp"
+#include "core/runtime/fiber_list.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::sync {
+
+[[maybe_unused]] static const bool described = [] {
+  runtime::set_wait_description(runtime::WaitReason::wait_group, [](const void* object, std::string& text) {
+    const std::uint64_t left = static_cast<const WaitGroup*>(object)->count();
+    text = std::to_string(left) + (left == 1 ? " part of the work is" : " parts of the work are") + " not done";
+  });
+  runtime::set_wait_edges(runtime::WaitReason::wait_group, [](const void* object, runtime::WaitEdges& edges) {
+    edges.objects.push_back({.at = runtime::HiddenAddress(object), .size = sizeof(WaitGroup)});
+  });
+  return true;
+}();
 
 std::error_code WaitGroup::done_slow(std::int64_t before) noexcept {
   if (Word::one_too_many(before)) {
