@@ -37,6 +37,12 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+struct LeaksConfig {
+  std::chrono::nanoseconds threshold = std::chrono::minutes(10);  ///< 0: nobody looks
+  std::vector<std::string> ignore;                                ///< names of fibers
+  bool operator==(const LeaksConfig&) const = default;
+};
+
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
@@ -327,6 +333,7 @@ struct Config {
   FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;
+  LeaksConfig leaks;
   AdminConfig admin;
   /// Ranges of addresses of proxies that are believed who the client is.
   PlacedTexts trusted_proxies{};

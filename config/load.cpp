@@ -111,6 +111,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout"), shutdown.duration("idle")};
   if (shutdown.has("idle") && c.shutdown.idle > c.shutdown.timeout)
     shutdown.report("idle", "is longer than shutdown.timeout, which cuts whoever still waits");
+  const Reader leaks = root.section("leaks");
+  c.leaks = {leaks.duration("threshold"), leaks.strings("ignore")};
   const Reader admin = root.section("admin");
   c.admin.address = admin.text("address");
   c.admin.address_at = admin.place("address");

@@ -61,6 +61,7 @@ void Process::use_settings(const config::Config& config) {
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
   memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+  leaks_->set(config.leaks);
 }
 
 ExitCode Process::build(const config::Config& config) {
@@ -96,6 +97,8 @@ ExitCode Process::build(const config::Config& config) {
   if (const MemoryLimit memory = find_memory_limit(config.memory.limit); !memory.warning.empty())
     log(LogLevel::warning, memory.warning);
   memory_ = std::make_unique<MemoryWatch>(*runtime_, room_);
+  leaks_ = std::make_unique<LeakWatcher>(*runtime_, registry_);
+  admin_state_.leaks = &leaks_->watch();
   use_settings(config);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -284,6 +287,7 @@ ExitCode Process::serve() {
     return ExitCode::runtime_failure;
   }
   memory_->start(draining_);
+  leaks_->start(draining_);
   ExitCode code = ExitCode::clean;
   std::string why;
   if (const std::error_code error = start(why)) {

@@ -19,6 +19,7 @@
 #include "daemon/admin/admin.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/instance.hpp"
+#include "daemon/leak_watcher.hpp"
 #include "daemon/log_dump.hpp"
 #include "daemon/memory_watch.hpp"
 #include "daemon/reloader.hpp"
@@ -81,6 +82,7 @@ class Process {
   std::string gomaxprocs_source_;
   Room room_;
   std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<LeakWatcher> leaks_;
   LogDump log_dump_;
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it

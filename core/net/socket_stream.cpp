@@ -222,11 +222,16 @@ static void describe_wait(const void* object, std::string& text) {
   const int fd = static_cast<const runtime::PollDescriptor*>(object)->fd();
   const Endpoint peer = address_of(fd, sys::getpeername);
   text = "descriptor " + std::to_string(fd);
-  if (peer.family() != AF_UNSPEC) text += ", peer " + peer.to_string();
+  if (peer.family() != AF_UNSPEC) {
+    text += ", peer " + peer.to_string();
+  } else if (const Endpoint local = address_of(fd, sys::getsockname); local.family() != AF_UNSPEC) {
+    text += ", bound to " + local.to_string();
+  }
 }
 
 [[maybe_unused]] static const bool described = [] {
-  for (const auto reason : {runtime::WaitReason::io_read, runtime::WaitReason::io_write, runtime::WaitReason::connect})
+  for (const auto reason : {runtime::WaitReason::io_read, runtime::WaitReason::io_write, runtime::WaitReason::connect,
+                            runtime::WaitReason::accept, runtime::WaitReason::resolve})
     runtime::set_wait_description(reason, &describe_wait);
   return true;
 }();

@@ -29,6 +29,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/defer.hpp"
 #include "core/context/context_look.hpp"
+#include "core/fiber/backtrace.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/reference_search.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -152,6 +153,10 @@ bool Graph::collect_one(runtime::Scheduler& s, runtime::Fiber& f, std::uint32_t 
   who.edges = runtime::find_wait_edges(reason, object);
   if (const runtime::Cancellation* const c = f.obeys.load(std::memory_order_relaxed))
     who.edges.cancellations.emplace_back(c);
+  if (who.edges.by_itself) {
+    suspects_.pop_back();
+    return true;
+  }
   if (object != nullptr) {
     char at[32];
     std::snprintf(at, sizeof at, "0x%zx", reinterpret_cast<std::size_t>(object));

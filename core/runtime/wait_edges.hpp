@@ -32,11 +32,11 @@ class HiddenAddress {
 
 /// Something at which the wait hangs: whoever can get at it may end the wait.
 struct WaitObject {
-  HiddenAddress at;
+  HiddenAddress at{};
   std::size_t size = 0;  ///< bytes; those in which the queue of its waiters is
   /// What is known of its allocation: nothing but it is in there, and its owners' block, which may lie elsewhere.
   bool whole = false;
-  HiddenAddress control;
+  HiddenAddress control{};
   /// A task: only the fiber ends it whose function begins with the task's address.
   bool task = false;
 };
@@ -45,6 +45,7 @@ struct WaitEdges {
   std::vector<WaitObject> objects;
   std::vector<HiddenAddress> cancellations;  ///< beside the one that the wait itself obeys
   std::uint32_t owner = 0;                   ///< of a fiber: only this one ends it; 0: none
+  bool by_itself = false;                    ///< it ends: a timer sends into the channel
   bool elsewhere = false;                    ///< others may end it, of whom nothing is known
 };
 

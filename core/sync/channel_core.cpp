@@ -28,6 +28,10 @@ std::string ChannelLook::describe(const ChannelCore& channel) {
 }
 
 void ChannelLook::tell(const ChannelCore& channel, runtime::WaitEdges& edges) {
+  if (channel.ops_->place == nullptr) {
+    edges.by_itself = true;
+    return;
+  }
   runtime::WaitObject object{runtime::HiddenAddress(&channel), sizeof channel};
   if (const ChannelPlace place = channel.ops_->place(channel); place.object != nullptr)
     object = {runtime::HiddenAddress(place.object), place.size, true, runtime::HiddenAddress(place.control)};

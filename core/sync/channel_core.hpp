@@ -42,7 +42,8 @@ struct ChannelOps {
   /// Under the lock. True: done, and the lock is released.
   bool (*receive)(ChannelCore& channel, void* slot) noexcept;
   bool (*send)(ChannelCore& channel, void* slot) noexcept;
-  ChannelPlace (*place)(const ChannelCore& channel) noexcept;
+  /// nullptr: a timer sends.
+  ChannelPlace (*place)(const ChannelCore& channel) noexcept = nullptr;
 };
 
 class ChannelCore {

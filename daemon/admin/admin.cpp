@@ -19,6 +19,7 @@
 #include "core/runtime/sched_trace.hpp"
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/fiber_pages.hpp"
+#include "daemon/admin/leak_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
@@ -201,6 +202,8 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   add("/readyz", std::make_shared<ReadyHandler>(state), get);
   add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
   for (http::Route& page : fiber_pages()) routes.push_back(std::move(page));
+  if (state.leaks != nullptr)
+    for (http::Route& page : leak_pages(*state.leaks)) routes.push_back(std::move(page));
   const auto sched = std::make_shared<SchedHandler>(state);
   add("/debug/sched", sched, get);
   add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));

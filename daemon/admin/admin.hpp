@@ -12,6 +12,7 @@
 #include "core/base/clock.hpp"
 #include "core/http/server.hpp"
 #include "core/observe/exporter.hpp"
+#include "core/observe/leak_report.hpp"
 
 namespace fiberd::daemon {
 
@@ -24,6 +25,7 @@ struct ReloadAnswer {
 /// What the admin routes look at. Must outlive the server.
 struct AdminState {
   const observe::Exporter* exporter = nullptr;
+  observe::LeakWatch* leaks = nullptr;  ///< nullptr: no pages about leaks
   std::atomic<bool> ready{false};  ///< /readyz: 200 while true, else 503
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
@@ -36,7 +38,7 @@ struct AdminState {
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
-/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), those about fibers (fiber_pages.hpp),
+/// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), those about fibers (fiber_pages.hpp) and leaks (leak_pages.hpp),
 /// /debug/sched (the scheduler in a line), POST /debug/schedtrace (the same to the log, again and again); POST /reload
 /// (200: the new configuration serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A
 /// body names the file that is meant: 409 if this daemon runs with another one. A browser's request for it is answered

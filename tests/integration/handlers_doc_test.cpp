@@ -75,6 +75,12 @@ TEST_CASE("each snippet of docs/handlers.md and README.md is compiled", "[integr
   CHECK_FALSE(stands_in(sources, "x" + snippets[0]));
 }
 
+TEST_CASE("each snippet of docs/leaks.md is compiled", "[integration][docs]") {
+  const std::vector<std::string> snippets = blocks(read_file(FIBERD_SOURCE_DIR "/docs/leaks.md"), "cpp");
+  REQUIRE(snippets.size() == 1);
+  CHECK(stands_in(compiled(), snippets[0]));
+}
+
 TEST_CASE("docs/go-to-fiberd.md: each idiom of Go has a twin, which is compiled and run", "[integration][docs]") {
   const std::string text = read_file(FIBERD_SOURCE_DIR "/docs/go-to-fiberd.md");
   const std::vector<std::string> sources{flat(read_file(kTests + "handlers_doc/from_go.cpp"))};

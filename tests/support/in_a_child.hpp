@@ -1,0 +1,46 @@
+#pragma once
+// A case whose fibers can never end, in a process of its own: forked before it has a runtime, it tells what it found
+// and is gone with all of them.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <string>
+
+#include "tests/support/start_runtime.hpp"
+
+namespace fiberd::test {
+
+/// What `tell` says in a child with a runtime. No assertions in there.
+inline std::string in_a_child(const std::function<std::string(runtime::Runtime&)>& tell, unsigned processors = 2) {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    try {
+      const auto rt = start_runtime(processors);
+      const std::string text = tell(*rt);
+      for (std::size_t at = 0; at < text.size();) {
+        const ssize_t n = write(ends[1], text.data() + at, text.size() - at);
+        if (n <= 0) break;
+        at += static_cast<std::size_t>(n);
+      }
+      _exit(0);  // its fibers wait on
+    } catch (...) {
+      _exit(1);
+    }
+  }
+  close(ends[1]);
+  std::string text;
+  char piece[4096];
+  for (ssize_t n = 0; (n = read(ends[0], piece, sizeof piece)) > 0;) text.append(piece, static_cast<std::size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  return text;
+}
+
+}  // namespace fiberd::test
