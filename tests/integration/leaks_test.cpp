@@ -38,10 +38,10 @@ std::string with_leaks(const std::string& threshold, unsigned connections = 20'0
          "        - {path: /poll, handler: poll}\n";
 }
 
-const std::string kCertain = "fiberd_fiber_leaks{kind=\"certain\"}";
-const std::string kSuspect = "fiberd_fiber_leaks{kind=\"suspect\"}";
+const std::string kCertainLeaks = "fiberd_fiber_leaks{kind=\"certain\"}";
+const std::string kSuspectLeaks = "fiberd_fiber_leaks{kind=\"suspect\"}";
 
-bool has(const std::string& text, const std::string& part) {
+bool page_has(const std::string& text, const std::string& part) {
   INFO(text << "\nhas no " << part);
   const bool found = text.find(part) != std::string::npos;
   CHECK(found);
@@ -49,10 +49,10 @@ bool has(const std::string& text, const std::string& part) {
 }
 
 /// Connections that have asked once and are idle, and others whose answer does not come.
-struct Crowd {
+struct WaitingCrowd {
   std::list<HttpClient> idle;
   std::list<HttpClient> polls;
-  Crowd(std::uint16_t port, int idle_ones, int waiting) {
+  WaitingCrowd(std::uint16_t port, int idle_ones, int waiting) {
     for (int i = 0; i < idle_ones; ++i) {
       idle.emplace_back(port);
       if (!idle.back().ask(get("/"))) return;
@@ -87,36 +87,36 @@ void wait_for_looks(const Daemon& daemon, int looks) {
 TEST_CASE("leaks of a daemon that serves on are named by page, gauge, log and profile; long polls are none",
           "[integration][leaks]") {
   Daemon daemon(with_leaks("400ms"), {.program = FIBERD_LEAKY});
-  Crowd crowd(daemon.port("web"), 100, 20);
+  WaitingCrowd crowd(daemon.port("web"), 100, 20);
   wait_for_looks(daemon, 6);  // a look each quarter of the threshold
   const std::string before = daemon.admin("/debug/leaks");
-  has(before, "leaks: 0 certain, 0 suspect, of ");
-  CHECK(daemon.metric(kCertain) == 0.0);
-  CHECK(daemon.metric(kSuspect) == 0.0);
+  page_has(before, "leaks: 0 certain, 0 suspect, of ");
+  CHECK(daemon.metric(kCertainLeaks) == 0.0);
+  CHECK(daemon.metric(kSuspectLeaks) == 0.0);
 
   HttpClient web(daemon.port("web"));
   REQUIRE(web.ask(get("/leak"))->status == 200);
   REQUIRE(web.ask(get("/deadlock"))->status == 200);
   // Without the search (sanitizers) only the circle is certain.
   const double certain = kSanitized ? 2.0 : 3.0;
-  CHECK(eventually([&] { return daemon.metric(kCertain) == certain; }));
-  CHECK(daemon.metric(kSuspect) == 3.0 - certain);
+  CHECK(eventually([&] { return daemon.metric(kCertainLeaks) == certain; }));
+  CHECK(daemon.metric(kSuspectLeaks) == 3.0 - certain);
   const std::string page = daemon.admin("/debug/leaks");
-  has(page, "leaks: " + std::to_string(static_cast<int>(certain)) + " certain, ");
-  has(page, "certain: 2 fibers [mutex, the oldest for ");
-  has(page, "because they wait for each other: fiber ");
-  has(page, "1 fiber [channel_send, the oldest for ");
-  has(page, "programs/leaky.cpp:");
-  has(page, "  growth: ");
-  has(daemon.admin("/debug/leaks?format=json"), "\"reason\":\"mutex\"");
-  has(daemon.admin("/debug/leaks?threshold=100ms"), "waiting for more than 100 ms");
+  page_has(page, "leaks: " + std::to_string(static_cast<int>(certain)) + " certain, ");
+  page_has(page, "certain: 2 fibers [mutex, the oldest for ");
+  page_has(page, "because they wait for each other: fiber ");
+  page_has(page, "1 fiber [channel_send, the oldest for ");
+  page_has(page, "programs/leaky.cpp:");
+  page_has(page, "  growth: ");
+  page_has(daemon.admin("/debug/leaks?format=json"), "\"reason\":\"mutex\"");
+  page_has(daemon.admin("/debug/leaks?threshold=100ms"), "waiting for more than 100 ms");
   CHECK(daemon.admin_status("/debug/leaks?threshold=soon") == 400);
   CHECK(daemon.admin_status("/debug/leaks?threshold=0s") == 400);
   CHECK(daemon.admin_status("/debug/leaks?format=xml") == 400);
   CHECK(daemon.wait_for_log("leak: 2 fibers [mutex, the oldest for "));
-  has(daemon.admin("/debug/pprof/goroutineleak?debug=1"),
-      "goroutineleak profile: total " + std::to_string(static_cast<int>(certain)) + "\n2 @ 0x");
-  has(daemon.admin("/debug/pprof/goroutineleak?debug=1&suspects=1"), "goroutineleak profile: total 3\n");
+  page_has(daemon.admin("/debug/pprof/goroutineleak?debug=1"),
+           "goroutineleak profile: total " + std::to_string(static_cast<int>(certain)) + "\n2 @ 0x");
+  page_has(daemon.admin("/debug/pprof/goroutineleak?debug=1&suspects=1"), "goroutineleak profile: total 3\n");
   const std::string profile = daemon.admin("/debug/pprof/goroutineleak");
   REQUIRE(profile.size() > 2);
   CHECK(profile.substr(0, 2) == "\x1f\x8b");  // gzip, as `go tool pprof` takes it
@@ -133,13 +133,13 @@ TEST_CASE("leaks of a daemon that serves on are named by page, gauge, log and pr
 TEST_CASE("10,000 idle connections and long polls are no leaks", "[integration][leaks]") {
   const int idle = kSanitized ? 500 : 10'000;
   Daemon daemon(with_leaks("400ms"), {.program = FIBERD_LEAKY});
-  Crowd crowd(daemon.port("web"), idle, 200);
+  WaitingCrowd crowd(daemon.port("web"), idle, 200);
   CHECK(crowd.idle.size() == static_cast<std::size_t>(idle));
   wait_for_looks(daemon, 8);
   const std::string page = daemon.admin("/debug/leaks");
-  has(page, "leaks: 0 certain, 0 suspect, of ");
-  CHECK(daemon.metric(kCertain) == 0.0);
-  CHECK(daemon.metric(kSuspect) == 0.0);
+  page_has(page, "leaks: 0 certain, 0 suspect, of ");
+  CHECK(daemon.metric(kCertainLeaks) == 0.0);
+  CHECK(daemon.metric(kSuspectLeaks) == 0.0);
   CHECK(daemon.log().find("leak") == std::string::npos);
 }
 
@@ -147,7 +147,7 @@ TEST_CASE("a mixed load is not accused of a leak, for half an hour", "[.nightly]
   const char* const wanted = std::getenv("FIBERD_LEAK_MINUTES");
   const int minutes = wanted != nullptr ? std::atoi(wanted) : 30;
   Daemon daemon(with_leaks("2s"), {.program = FIBERD_LEAKY});
-  Crowd crowd(daemon.port("web"), 2'000, 100);
+  WaitingCrowd crowd(daemon.port("web"), 2'000, 100);
   PacedLoad load({.port = daemon.port("web"), .connections = 100, .rate = 1'000, .body = "hello"});
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(minutes);
   std::string found;

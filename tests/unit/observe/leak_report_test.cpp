@@ -29,7 +29,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kThreshold = 400ms;
+constexpr auto kLeakThreshold = 400ms;
 
 using test::in_a_child;
 
@@ -37,8 +37,8 @@ using test::in_a_child;
 /// threshold is over.
 std::shared_ptr<const observe::LeakReport> look_for(std::size_t certain, std::size_t suspect) {
   observe::LeakWatch watch;
-  watch.set({.threshold = kThreshold});
-  const auto pause = observe::LeakWatch::interval_of(kThreshold);
+  watch.set({.threshold = kLeakThreshold});
+  const auto pause = observe::LeakWatch::interval_of(kLeakThreshold);
   std::shared_ptr<const observe::LeakReport> report;
   for (int i = 0; i < 16; ++i) {
     report = watch.look();
@@ -49,7 +49,7 @@ std::shared_ptr<const observe::LeakReport> look_for(std::size_t certain, std::si
 }
 
 /// "certain channel_receive range" a line, sorted by name; then how late the last one was found, in thresholds.
-std::string told(const observe::LeakReport& report) {
+std::string told_of(const observe::LeakReport& report) {
   std::vector<std::string> lines;
   std::int64_t youngest = 0;
   for (const observe::LeakGroup& g : report.groups) {
@@ -61,15 +61,15 @@ std::string told(const observe::LeakReport& report) {
   std::string text;
   for (const std::string& line : lines) text += line;
   const auto late = std::chrono::nanoseconds(report.at - youngest);
-  text += late <= 2 * kThreshold ? "in time\n" : "late: " + std::to_string(late / 1ms) + " ms\n";
+  text += late <= 2 * kLeakThreshold ? "in time\n" : "late: " + std::to_string(late / 1ms) + " ms\n";
   return text + observe::render_leaks(report);
 }
 
-void spawn(const char* name, UniqueFunction fn, SourceLocation where = SourceLocation::current()) {
+void spawn_named(const char* name, UniqueFunction fn, SourceLocation where = SourceLocation::current()) {
   if (!runtime::spawn(runtime::FiberName::intern(name), std::move(fn), where)) std::abort();
 }
 
-bool has(const std::string& text, const std::string& part) {
+bool report_has(const std::string& text, const std::string& part) {
   INFO(text << "\nhas no " << part);
   const bool found = text.find(part) != std::string::npos;
   CHECK(found);
@@ -86,62 +86,62 @@ TEST_CASE("the seven classic leaks are named by their place within twice the thr
         rt.run([] {
           {
             auto values = std::make_shared<sync::Channel<int>>();
-            spawn("1 range", [values] {
+            spawn_named("1 range", [values] {
               for (const int v : *values) (void)v;  // nobody closes it
             });
           }
           {
             auto made = context::with_cancel(context::background());
-            spawn("2 forgotten cancel", [ctx = made.context] { context::when_done(ctx).wait(); });
+            spawn_named("2 forgotten cancel", [ctx = made.context] { context::when_done(ctx).wait(); });
           }
           {
             auto answer = std::make_shared<sync::Channel<int>>();
-            spawn("3 blocked send", [answer] { (void)answer->send(1); });  // the one who asked has left
+            spawn_named("3 blocked send", [answer] { (void)answer->send(1); });  // the one who asked has left
           }
-          spawn("4 lost wait group", [] {
+          spawn_named("4 lost wait group", [] {
             sync::WaitGroup parts;
             parts.add(2);
-            spawn("part", [&parts] { (void)parts.done(); });
+            spawn_named("part", [&parts] { (void)parts.done(); });
             parts.wait();
           });
           {
             auto mutex = std::make_shared<sync::Mutex>();
-            spawn("locker", [mutex] { mutex->lock(); });
+            spawn_named("locker", [mutex] { mutex->lock(); });
             runtime::yield();
-            spawn("5 mutex", [mutex] { const std::scoped_lock lock(*mutex); });
+            spawn_named("5 mutex", [mutex] { const std::scoped_lock lock(*mutex); });
           }
           {
             auto permits = std::make_shared<sync::Semaphore>(1);
-            spawn("taker", [permits] { (void)permits->acquire(); });
+            spawn_named("taker", [permits] { (void)permits->acquire(); });
             runtime::yield();
-            spawn("6 semaphore", [permits] { (void)permits->acquire(); });
+            spawn_named("6 semaphore", [permits] { (void)permits->acquire(); });
           }
           {
             auto a = std::make_shared<sync::Channel<int>>();
             auto b = std::make_shared<sync::Channel<int>>(1);
-            spawn("7 select", [a, b] {
+            spawn_named("7 select", [a, b] {
               sync::select(sync::on_receive(*a, [](Result<int>) {}), sync::on_receive(*b, [](Result<int>) {}));
             });
           }
         });
-        return told(*look_for(6, 1));
+        return told_of(*look_for(6, 1));
       },
       1);  // one Processor: a fiber that ends is followed by the next one in its place, which then has its number
-  has(text,
-      "1 range: certain channel_receive x1\n"
-      "2 forgotten cancel: certain select x1\n"
-      "3 blocked send: certain channel_send x1\n"
-      "4 lost wait group: certain wait_group x1\n"
-      "5 mutex: certain mutex x1\n"
-      "6 semaphore: suspect semaphore x1\n"
-      "7 select: certain select x1\n"
-      "in time\n");
-  has(text, "], spawned at tests/unit/observe/leak_report_test.cpp:");
-  has(text, "; nobody can cancel the context made at tests/unit/observe/leak_report_test.cpp:");
-  has(text, "because nobody who goes on refers to what it waits at");
-  has(text, "1 part of the work is not done");
-  has(text, "2 cases: to receive from 0x");
-  has(text, "fiberd::sync::WaitGroup::wait");
+  report_has(text,
+             "1 range: certain channel_receive x1\n"
+             "2 forgotten cancel: certain select x1\n"
+             "3 blocked send: certain channel_send x1\n"
+             "4 lost wait group: certain wait_group x1\n"
+             "5 mutex: certain mutex x1\n"
+             "6 semaphore: suspect semaphore x1\n"
+             "7 select: certain select x1\n"
+             "in time\n");
+  report_has(text, "], spawned at tests/unit/observe/leak_report_test.cpp:");
+  report_has(text, "; nobody can cancel the context made at tests/unit/observe/leak_report_test.cpp:");
+  report_has(text, "because nobody who goes on refers to what it waits at");
+  report_has(text, "1 part of the work is not done");
+  report_has(text, "2 cases: to receive from 0x");
+  report_has(text, "fiberd::sync::WaitGroup::wait");
 }
 
 TEST_CASE("a circle of mutexes is certain, without a search", "[leaks]") {
@@ -158,14 +158,14 @@ TEST_CASE("a circle of mutexes is certain, without a search", "[leaks]") {
         while (two->held != 2) runtime::yield();
         const std::scoped_lock other(second);
       };
-      spawn("left", [two, cross] { cross(two->a, two->b); });
-      spawn("right", [two, cross] { cross(two->b, two->a); });
+      spawn_named("left", [two, cross] { cross(two->a, two->b); });
+      spawn_named("right", [two, cross] { cross(two->b, two->a); });
     });
-    return told(*look_for(2, 0));
+    return told_of(*look_for(2, 0));
   });
-  has(text, "left: certain mutex x1\nright: certain mutex x1\nin time\n");
-  has(text, "because they wait for each other: fiber ");
-  has(text, " waits for fiber ");
+  report_has(text, "left: certain mutex x1\nright: certain mutex x1\nin time\n");
+  report_has(text, "because they wait for each other: fiber ");
+  report_has(text, " waits for fiber ");
 }
 
 TEST_CASE("who waits for one that is lost is lost, too: by a join, a wait group, a mutex", "[leaks]") {
@@ -173,22 +173,22 @@ TEST_CASE("who waits for one that is lost is lost, too: by a join, a wait group,
   const std::string text = in_a_child([](runtime::Runtime& rt) {
     rt.run([] {
       auto never = std::make_shared<sync::Channel<int>>();
-      spawn("joiner", [never] {
+      spawn_named("joiner", [never] {
         auto task = sync::spawn_task("task", [channel = never.get()] { (void)channel->receive(); });
         if (task) (void)task->join();
       });
-      spawn("group", [] {
+      spawn_named("group", [] {
         sync::Channel<int> results;
         sync::WaitGroup parts;
         (void)parts.go("group's part", [&results] { (void)results.send(1); });
         parts.wait();  // and only then would it receive
       });
     });
-    return told(*look_for(2, 2));
+    return told_of(*look_for(2, 2));
   });
   // The task's function lies on the heap: what it refers to there may be anybody's.
-  has(text, "group: certain wait_group x1\ngroup's part: certain channel_send x1\n");
-  has(text, "joiner: suspect join x1\ntask: suspect channel_receive x1\n");
+  report_has(text, "group's part: certain channel_send x1\ngroup: certain wait_group x1\n");
+  report_has(text, "joiner: suspect join x1\ntask: suspect channel_receive x1\n");
 }
 
 TEST_CASE("who may still be woken is a suspect and never certain", "[leaks]") {
@@ -200,84 +200,84 @@ TEST_CASE("who may still be woken is a suspect and never certain", "[leaks]") {
     rt.run([&] {
       auto heap = std::make_shared<sync::Channel<int>>();
       kept.push_back(heap);
-      spawn("1 heap", [heap] { (void)heap->receive(); });
-      spawn("2 thread", [channel = on_a_thread] { (void)channel->receive(); });
+      spawn_named("1 heap", [heap] { (void)heap->receive(); });
+      spawn_named("2 thread", [channel = on_a_thread] { (void)channel->receive(); });
       auto closure = std::make_shared<sync::Channel<int>>();
-      spawn("3 closure", [closure] { (void)closure->receive(); });
-      spawn("sleeper", [closure] {
+      spawn_named("3 closure", [closure] { (void)closure->receive(); });
+      spawn_named("sleeper", [closure] {
         (void)runtime::sleep_for(1h);
         closure->close();
       });
       auto made = context::with_cancel(context::background());
       cancels.push_back(made.cancel);
       const auto below = context::with_cancel(made.context);  // who cancels the upper one cancels this one
-      spawn("4 context", [ctx = below.context] { context::when_done(ctx).wait(); });
+      spawn_named("4 context", [ctx = below.context] { context::when_done(ctx).wait(); });
       auto stack = std::make_shared<sync::Channel<int>>();
-      spawn("5 stack", [stack] { (void)stack->receive(); });
-      spawn("computes", [stack] {
+      spawn_named("5 stack", [stack] { (void)stack->receive(); });
+      spawn_named("computes", [stack] {
         for (;;) runtime::yield();
         stack->close();
       });
       auto mutex = std::make_shared<sync::Mutex>();
-      spawn("holder", [mutex] {
+      spawn_named("holder", [mutex] {
         const std::scoped_lock lock(*mutex);
         (void)runtime::sleep_for(1h);
       });
       runtime::yield();
-      spawn("6 mutex", [mutex] { const std::scoped_lock lock(*mutex); });
+      spawn_named("6 mutex", [mutex] { const std::scoped_lock lock(*mutex); });
       // A plain pointer counts as much as a shared one.
       auto plain = std::make_shared<sync::Channel<int>>();
-      spawn("7 plain", [plain] { (void)plain->receive(); });
-      spawn("sleeper", [plain = plain.get()] {
+      spawn_named("7 plain", [plain] { (void)plain->receive(); });
+      spawn_named("sleeper", [plain = plain.get()] {
         (void)runtime::sleep_for(1h);
         plain->close();
       });
     });
     observe::LeakWatch watch;
-    watch.set({.threshold = kThreshold});
+    watch.set({.threshold = kLeakThreshold});
     std::shared_ptr<const observe::LeakReport> report;
     for (int i = 0; i < 8; ++i) {
       std::this_thread::sleep_for(100ms);
       report = watch.look();
       if (report->certain != 0) break;
     }
-    const std::string found = told(*report);
+    const std::string found = told_of(*report);
     (void)on_a_thread->size();
     return found;
   });
-  has(text, "0 certain, 7 suspect");
-  has(text, "1 heap: suspect");
-  has(text, "4 context: suspect");
-  has(text, "; nobody has cancelled the context made at tests/unit/observe/leak_report_test.cpp:");
-  has(text, "6 mutex: suspect");
-  has(text, "because its holder goes on");
+  report_has(text, "0 certain, 7 suspect");
+  report_has(text, "1 heap: suspect");
+  report_has(text, "4 context: suspect");
+  report_has(text, "; nobody has cancelled the context made at tests/unit/observe/leak_report_test.cpp:");
+  report_has(text, "6 mutex: suspect");
+  report_has(text, "because its holder goes on");
 }
 
 TEST_CASE("waits that end by themselves are no leaks, and those of ignored names are not told", "[leaks]") {
   const std::string text = in_a_child([](runtime::Runtime& rt) {
     rt.run([] {
-      spawn("sleeps", [] { (void)runtime::sleep_for(1h); });
-      spawn("timed", [] {
+      spawn_named("sleeps", [] { (void)runtime::sleep_for(1h); });
+      spawn_named("timed", [] {
         const auto made = context::with_timeout(context::background(), 1h);
         sync::Channel<int> channel;
         (void)channel.receive(made.context);
       });
-      spawn("timed select", [] {
+      spawn_named("timed select", [] {
         sync::Channel<int> channel;
         sync::select(sync::on_receive(channel, [](Result<int>) {}), sync::after(1h));
       });
-      spawn("worker", [] {
+      spawn_named("worker", [] {
         sync::Channel<int> channel;
         (void)channel.receive();
       });
     });
-    std::this_thread::sleep_for(kThreshold);
-    const auto report = observe::find_leaks({.threshold = kThreshold / 2, .ignore = {"worker"}});
-    const auto all = observe::find_leaks({.threshold = kThreshold / 2});
+    std::this_thread::sleep_for(kLeakThreshold);
+    const auto report = observe::find_leaks({.threshold = kLeakThreshold / 2, .ignore = {"worker"}});
+    const auto all = observe::find_leaks({.threshold = kLeakThreshold / 2});
     return std::to_string(report.groups.size()) + " of " + std::to_string(all.groups.size()) + "\n" +
            observe::render_leaks(all);
   });
-  has(text, "0 of 1\n");
+  report_has(text, "0 of 1\n");
 }
 
 TEST_CASE("growth is counted from look to look, and each place is told to the log once", "[leaks]") {
@@ -288,7 +288,7 @@ TEST_CASE("growth is counted from look to look, and each place is told to the lo
     std::string found;
     for (int i = 1; i <= 3; ++i) {
       rt.run([] {
-        for (int n = 0; n < 10; ++n) spawn("grows", [] { (void)never.receive(); });
+        for (int n = 0; n < 10; ++n) spawn_named("grows", [] { (void)never.receive(); });
       });
       std::this_thread::sleep_for(40ms);
       const auto report = watch.look();
@@ -299,9 +299,9 @@ TEST_CASE("growth is counted from look to look, and each place is told to the lo
     return found + observe::render_leaks(*watch.last()) + observe::render_leaks_json(*watch.last()) +
            observe::render_leak_profile(*watch.last(), true);
   });
-  has(text, "10 +10 after 0\n20 +10 after 1\n30 +10 after 2\n");
-  has(text, "growth: +10 since the last look (10, 20, 30)");
-  has(text, "\"count\":30,");
-  has(text, "\"counts_before\":[10,20]");
-  has(text, "goroutineleak profile: total 30\n30 @ 0x");
+  report_has(text, "10 +10 after 0\n20 +10 after 1\n30 +10 after 2\n");
+  report_has(text, "growth: +10 since the last look (10, 20, 30)");
+  report_has(text, "\"count\":30,");
+  report_has(text, "\"counts_before\":[10,20]");
+  report_has(text, "goroutineleak profile: total 30\n30 @ 0x");
 }

@@ -45,7 +45,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-runtime::Runtime* present = nullptr;
+runtime::Runtime* runtime_now = nullptr;
 
 /// Listens and never accepts; its backlog is full after one.
 std::uint16_t deaf_port() {
@@ -73,7 +73,7 @@ std::uint16_t silent_server() {
   return ntohs(address.sin_port);
 }
 
-net::Endpoint local(std::uint16_t port) {
+net::Endpoint loopback(std::uint16_t port) {
   auto endpoint = net::Endpoint::parse("127.0.0.1:" + std::to_string(port));
   if (!endpoint) std::abort();
   return *endpoint;
@@ -86,7 +86,7 @@ void park_for() {
   runtime::park(runtime::prepare_park(kReason, &thing));
 }
 
-struct Case {
+struct StuckFor {
   void (*wait)();     ///< on a fiber named as the reason; never returns
   const char* shown;  ///< a part of what the dump says it waits for, or of its stack
 };
@@ -98,19 +98,19 @@ T& forever() {
   return *one;
 }
 
-const std::map<WaitReason, Case>& cases() {
-  static const std::map<WaitReason, Case> all{
+const std::map<WaitReason, StuckFor>& stuck_cases() {
+  static const std::map<WaitReason, StuckFor> all{
       {WaitReason::sleep, {[] { (void)runtime::sleep_for(1h); }, ", ends by itself in 59 min"}},
       {WaitReason::io_read,
        {[] {
-          auto stream = net::TcpStream::connect(local(deaf_port()));
+          auto stream = net::TcpStream::connect(loopback(deaf_port()));
           std::byte byte;
           if (stream) (void)stream->read_some({&byte, 1});
         },
         ", peer 127.0.0.1:"}},
       {WaitReason::io_write,
        {[] {
-          auto stream = net::TcpStream::connect(local(deaf_port()));
+          auto stream = net::TcpStream::connect(loopback(deaf_port()));
           std::vector<std::byte> much(1U << 20U);
           while (stream && stream->write_some(much)) {
           }
@@ -118,7 +118,7 @@ const std::map<WaitReason, Case>& cases() {
         ", peer 127.0.0.1:"}},
       {WaitReason::accept,
        {[] {
-          auto listener = net::Listener::bind(*present, local(0), {});
+          auto listener = net::Listener::bind(*runtime_now, loopback(0), {});
           if (listener) (void)(*listener)->accept();
         },
         ", bound to 127.0.0.1:"}},
@@ -127,7 +127,7 @@ const std::map<WaitReason, Case>& cases() {
           const std::uint16_t port = deaf_port();
           std::vector<net::TcpStream> fill;
           for (;;) {
-            auto stream = net::TcpStream::connect(local(port));
+            auto stream = net::TcpStream::connect(loopback(port));
             if (!stream) return;
             fill.push_back(std::move(*stream));
           }
@@ -135,7 +135,7 @@ const std::map<WaitReason, Case>& cases() {
         ", bound to 127.0.0.1:"}},
       {WaitReason::resolve,
        {[] {
-          const net::Resolver resolver({.servers = {local(silent_server())}, .timeout = 1min, .tries = 10});
+          const net::Resolver resolver({.servers = {loopback(silent_server())}, .timeout = 1min, .tries = 10});
           (void)resolver.resolve("nobody.example", 80);
         },
         "waits for 0x"}},
@@ -145,7 +145,7 @@ const std::map<WaitReason, Case>& cases() {
             for (;;) (void)::pause();
           });
         },
-        "fiberd::runtime::blocking"}},
+        "fiberd::runtime::park_until"}},
       {WaitReason::service,
        {[] {
           asio::steady_timer timer(runtime::current_service_thread().io_context());
@@ -222,7 +222,7 @@ const std::map<WaitReason, Case>& cases() {
         "a fiber's function that has not returned"}},
       {WaitReason::pool,
        {[] {
-          auto* const pool = new flow::WorkerPool({.workers = 1});
+          auto* const pool = new flow::WorkerPool(flow::WorkerPoolOptions{.most = 1});
           (void)pool->run([] { (void)runtime::sleep_for(1h); });
         },
         "waits for 0x"}},
@@ -246,15 +246,15 @@ TEST_CASE("a fiber stuck on each wait reason there is is shown with it, its age,
   for (std::size_t i = 1; i < static_cast<std::size_t>(WaitReason::count_); ++i) {
     const auto reason = static_cast<WaitReason>(i);
     INFO(runtime::to_string(reason) << " has no case");
-    REQUIRE(cases().contains(reason));
+    REQUIRE(stuck_cases().contains(reason));
     reasons.push_back(reason);
   }
   const int place = __LINE__ + 5;
   const std::string dump = test::in_a_child([&reasons](runtime::Runtime& rt) {
-    present = &rt;
+    runtime_now = &rt;
     for (const WaitReason reason : reasons) {
       const auto name = runtime::FiberName::intern("stuck in " + std::string(runtime::to_string(reason)));
-      if (!rt.spawn(name, cases().at(reason).wait)) return std::string("no fiber");
+      if (!rt.spawn(name, stuck_cases().at(reason).wait)) return std::string("no fiber");
     }
     std::string all;
     // Until each is where it shall be, a quarter of a second ago.
@@ -282,7 +282,7 @@ TEST_CASE("a fiber stuck on each wait reason there is is shown with it, its age,
     const std::string told = of_fiber(dump, name);
     INFO(name << ":\n" << told);
     CHECK(told.starts_with("\"stuck in " + name + "\" [" + name + ", "));
-    CHECK(told.find(cases().at(reason).shown) != std::string::npos);
+    CHECK(told.find(stuck_cases().at(reason).shown) != std::string::npos);
     CHECK(told.find("  spawned at tests/unit/observe/wait_reasons_test.cpp:" + std::to_string(place)) !=
           std::string::npos);
     // Not as old as the machine, nor just born.
