@@ -147,7 +147,7 @@ std::string render_leaks(const LeakReport& r) {
                      age_text(r.took.count());
   if (r.interval.count() != 0) text += ", every " + age_text(r.interval.count());
   if (r.bytes_searched != 0)
-    text += "; " + std::to_string(r.bytes_searched >> 10U) + " KiB of memory searched for references";
+    text += "; " + std::to_string(r.bytes_searched >> 20U) + " MiB of memory searched for references";
   if (!r.not_searched.empty()) text += "; the search is not complete: " + r.not_searched;
   text += "\n";
   Symbols symbols;
