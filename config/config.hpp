@@ -33,7 +33,10 @@ struct RuntimeConfig {
 };
 
 struct MemoryConfig {
-  std::uint64_t limit = 0;  ///< bytes; 0: auto (cgroup)
+  std::uint64_t limit = 0;  ///< bytes of the process's own; 0: auto, the cgroup's limits alone
+  bool governor = true;
+  unsigned trim_at = 80;  ///< percent of a limit
+  unsigned shed_at = 95;  ///< more than trim_at
   bool operator==(const MemoryConfig&) const = default;
 };
 
@@ -103,6 +106,9 @@ struct HandlerAction {
 using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
 
 enum class LimitKey : std::uint8_t { none, address, header };
+
+/// Who is turned away first when memory runs short; the values of flow::Priority.
+enum class Priority : std::uint8_t { low, normal, high };
 
 /// So many requests, or connections, in a time.
 struct RateLimitConfig {
@@ -177,6 +183,7 @@ struct RouteConfig {
   std::optional<std::chrono::nanoseconds> timeout;
   std::optional<std::uint64_t> body_size;
   bool require_length = false;
+  Priority priority = Priority::normal;
   FlowConfig flow;
   RouteAction action;
   std::vector<FilterConfig> filters{};          ///< in the order written; inside of the listener's

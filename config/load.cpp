@@ -97,7 +97,17 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
        {std::pair{"stack_size", c.runtime.stack_size}, std::pair{"small_stack_size", c.runtime.small_stack_size},
         std::pair{"large_stack_size", c.runtime.large_stack_size}})
     if (size % 4096 != 0 && size >= 16 * 1024) runtime.report(key, "must be a multiple of 4KiB");
-  c.memory.limit = root.section("memory").number("limit");
+  const Reader memory = root.section("memory");
+  c.memory = {memory.number("limit"), memory.choice("governor") == 0, static_cast<unsigned>(memory.number("trim_at")),
+              static_cast<unsigned>(memory.number("shed_at"))};
+  if (c.memory.trim_at >= c.memory.shed_at)
+    memory.report(memory.has("shed_at") ? "shed_at" : "trim_at",
+                  "memory is given back before anybody is turned away: trim_at (" + std::to_string(c.memory.trim_at) +
+                      ") must be less than shed_at (" + std::to_string(c.memory.shed_at) + ")");
+  if (!c.memory.governor)
+    for (const std::string_view key :
+         {std::string_view("limit"), std::string_view("trim_at"), std::string_view("shed_at")})
+      if (memory.has(key)) memory.report(key, "has no effect: memory.governor is off");
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
   const Reader log = root.section("log");

@@ -150,6 +150,7 @@ RouteConfig read_route(const Reader& route, const AccessLogConfig& log, bool nam
   if (route.has("timeout")) r.timeout = route.duration("timeout");
   if (route.has("body_size")) r.body_size = route.number("body_size");
   r.require_length = route.boolean("require_length");
+  r.priority = static_cast<Priority>(route.choice("priority"));
   r.flow = read_flow(route, FlowOf::requests, nameless);
   r.action = read_action(route);
   r.filters = read_filters(route);

@@ -28,7 +28,7 @@ const Instance::Entry* Instance::find(const std::string& name) const noexcept {
 bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
                                   Failure& why) {
   const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
-                          parts_.room, files_};
+                          parts_.room, parts_.memory,   files_};
   Entry entry;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
@@ -66,8 +66,8 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   for (const Entry& e : instance->entries_)
     if (const auto* const a = dynamic_cast<const AggregateService*>(e.service.get()))
       aggregates.push_back(a->aggregate());
-  const Surroundings with{c,          parts.handlers,  parts.registry, parts.runtime, parts.access_logs,
-                          parts.room, instance->files_};
+  const Surroundings with{c,          parts.handlers, parts.registry,  parts.runtime, parts.access_logs,
+                          parts.room, parts.memory,   instance->files_};
   Entry& admin = instance->admin_;
   admin.before = before != nullptr ? before->admin_.service.get() : nullptr;
   admin.service = AdminService::provision(c.admin, parts.admin, aggregates, with,

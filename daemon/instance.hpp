@@ -40,6 +40,7 @@ struct InstanceParts {
   runtime::Runtime& runtime;
   AccessLogWriters& access_logs;
   Room& room;
+  MemoryGate& memory;
   AdminState& admin;
 };
 

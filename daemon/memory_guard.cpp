@@ -4,19 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
-#include "core/base/log.hpp"
 #include "core/base/units.hpp"
-#include "core/runtime/cgroup.hpp"
 
 namespace fiberd::daemon {
-
-static std::atomic<bool> over{false};
 
 MemoryLimit find_memory_limit(std::uint64_t configured) {
   MemoryLimit found;
@@ -33,8 +28,6 @@ MemoryLimit find_memory_limit(std::uint64_t configured) {
     found.warning = setting + " is no size like 512MiB, nor off; it is passed over";
   }
   found.bytes = configured;
-  if (configured == 0)
-    if (const auto cgroup = runtime::cgroup_memory_limit()) found.bytes = *cgroup / 10 * 9;
   return found;
 }
 
@@ -51,19 +44,5 @@ std::uint64_t resident_bytes() noexcept {
   if (std::sscanf(text, "%llu %llu", &size, &resident) != 2) return 0;
   return resident * static_cast<unsigned long long>(sysconf(_SC_PAGESIZE));
 }
-
-void check_memory(std::uint64_t limit) noexcept {
-  const std::uint64_t used = resident_bytes();
-  // Down to 95 % before it lets in again: no flapping around the limit.
-  const bool now = over.load(std::memory_order_relaxed) ? used > limit / 100 * 95 : used > limit;
-  if (over.exchange(now, std::memory_order_relaxed) == now) return;
-  char line[160];
-  const int n = std::snprintf(
-      line, sizeof line, "memory: %llu MiB resident, limit %llu MiB: %s", static_cast<unsigned long long>(used >> 20U),
-      static_cast<unsigned long long>(limit >> 20U), now ? "new work is refused" : "new work is accepted again");
-  log(now ? LogLevel::error : LogLevel::info, {line, n > 0 ? static_cast<std::size_t>(n) : 0U});
-}
-
-bool over_memory_limit() noexcept { return over.load(std::memory_order_relaxed); }
 
 }  // namespace fiberd::daemon

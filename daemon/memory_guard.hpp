@@ -1,5 +1,5 @@
 #pragma once
-// `memory.limit`: while the process uses more, no fiber is started for a new connection or request.
+// `memory.limit` and GOMEMLIMIT: the limit of the process's own memory. What it is for: memory_governor.hpp.
 #include <cstdint>
 #include <string>
 
@@ -9,16 +9,11 @@ struct MemoryLimit {
   std::uint64_t bytes = 0;  ///< 0: none
   std::string warning{};    ///< not empty: what GOMEMLIMIT says is of no use
 };
-/// GOMEMLIMIT (as Go reads it: 512MiB, or off for none), else `configured`, else 90 % of the cgroup's limit.
+/// GOMEMLIMIT (as Go reads it: 512MiB, or off for none), else `configured`, where 0 is none. The limits of the control
+/// group are others, which count beside it.
 [[nodiscard]] MemoryLimit find_memory_limit(std::uint64_t configured);
 
 /// Resident bytes of the process now; 0 when /proc cannot be read.
 [[nodiscard]] std::uint64_t resident_bytes() noexcept;
-
-/// Looks at the resident memory and lets the admission hook refuse while it is over `limit`; logs each change once.
-/// Call it twice a second.
-void check_memory(std::uint64_t limit) noexcept;
-/// The admission hook (runtime::AdmissionHook): not_enough_memory for fibers of connections while over the limit.
-[[nodiscard]] bool over_memory_limit() noexcept;
 
 }  // namespace fiberd::daemon

@@ -60,7 +60,7 @@ void Process::use_settings(const config::Config& config) {
   shutdown_delay_.store(config.shutdown.delay.count(), std::memory_order_relaxed);
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
-  memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+  memory_->use(config.memory, find_memory_limit(config.memory.limit).bytes);
 }
 
 ExitCode Process::build(const config::Config& config) {
@@ -95,7 +95,8 @@ ExitCode Process::build(const config::Config& config) {
     (void)registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {result});
   if (const MemoryLimit memory = find_memory_limit(config.memory.limit); !memory.warning.empty())
     log(LogLevel::warning, memory.warning);
-  memory_ = std::make_unique<MemoryWatch>(*runtime_, room_);
+  cpus_ = std::make_unique<CpuFollower>(*runtime_, cpus, config.runtime.gomaxprocs);
+  memory_ = std::make_unique<MemoryGovernor>(*runtime_, room_, *cpus_, registry_);
   use_settings(config);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -186,12 +187,12 @@ void Process::announce() const {
   // Last: who waits for this line may connect everywhere.
   const runtime::MemStats stats = runtime_->read_mem_stats();
   const bool few = stats.guard_kind == fiber::GuardKind::mprotect;  // else there are millions
-  log(LogLevel::info, "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) +
-                          " (" + gomaxprocs_source_ + "), stack guards " +
-                          std::string(fiber::to_string(stats.guard_kind)) +
-                          (few ? " (" + std::to_string(stats.stacks_most) + " at most)" : "") +
-                          (memory_->limit() != 0 ? ", memory limit " + std::to_string(memory_->limit() >> 20U) + " MiB"
-                                                 : std::string(", no memory limit")));
+  log(LogLevel::info,
+      "fiberd " + std::string(kVersion) + " started: GOMAXPROCS=" + std::to_string(stats.gomaxprocs) + " (" +
+          gomaxprocs_source_ + "), stack guards " + std::string(fiber::to_string(stats.guard_kind)) +
+          (few ? " (" + std::to_string(stats.stacks_most) + " at most)" : "") +
+          (memory_->nearest().limit != 0 ? ", memory limit " + std::to_string(memory_->nearest().limit >> 20U) + " MiB"
+                                         : std::string(", no memory limit")));
 }
 
 /// All of the present instance but the admin's, each on a fiber of its own.
@@ -325,6 +326,7 @@ ExitCode Process::run(const config::Config& config) {
         for (const auto& s : admin->sockets) s->socket->stop();
     }
     log_dump_.close();
+    if (memory_ != nullptr) memory_->stop();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
     room_.use({});

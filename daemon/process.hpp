@@ -17,10 +17,11 @@
 #include "core/runtime/runtime.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
+#include "daemon/cpu_follower.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/log_dump.hpp"
-#include "daemon/memory_watch.hpp"
+#include "daemon/memory_governor.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
@@ -50,7 +51,7 @@ class Process {
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
   void use_settings(const config::Config& config);
   [[nodiscard]] InstanceParts parts() noexcept {
-    return {handlers_, registry_, *runtime_, access_writers_, room_, admin_state_};
+    return {handlers_, registry_, *runtime_, access_writers_, room_, memory_->gate(), admin_state_};
   }
 
   // Reloads: on the reload's fiber.
@@ -80,7 +81,8 @@ class Process {
   std::unique_ptr<runtime::Runtime> runtime_;
   std::string gomaxprocs_source_;
   Room room_;
-  std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<CpuFollower> cpus_;
+  std::unique_ptr<MemoryGovernor> memory_;
   LogDump log_dump_;
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it

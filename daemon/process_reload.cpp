@@ -17,7 +17,6 @@
 #include "core/base/log.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/runtime/blocking.hpp"
-#include "core/runtime/gomaxprocs.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/process.hpp"
@@ -124,9 +123,7 @@ void Process::commit(Prepared& next) {
   const config::Config& config = current_->config();
   until_there_is_memory([&] { use_settings(config); });
   if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
-    const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
-    gomaxprocs_source_ = cpus.source;
-    runtime::blocking([&] { runtime_->set_gomaxprocs(cpus.gomaxprocs); });
+    runtime::blocking([&] { cpus_->configure(config.runtime.gomaxprocs); });
   }
   retire(std::move(left), time_after(monotonic_now(), config.shutdown.timeout));
   until_there_is_memory([&] { after = current_->announcements(); });

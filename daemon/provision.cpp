@@ -286,6 +286,7 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     specs.push_back(route.spec);
     route.body_size = r.body_size;
     route.require_length = r.require_length;
+    route.priority = static_cast<flow::Priority>(r.priority);
     route.request_timeout = r.timeout;
     route.filters = make_filters(r.filters, around, flaws);
     route.error_pages = read_pages(r.error_pages);

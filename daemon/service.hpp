@@ -30,6 +30,7 @@
 #include "core/runtime/runtime.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/handlers.hpp"
+#include "daemon/memory_gate.hpp"
 #include "daemon/room.hpp"
 
 namespace fiberd::daemon {
@@ -42,6 +43,7 @@ struct Surroundings {
   runtime::Runtime& runtime;
   AccessLogWriters& access_logs;
   Room& room;
+  MemoryGate& memory;
   std::shared_ptr<http::OpenFiles> files;
 };
 

@@ -28,14 +28,12 @@
 #include "core/context/context.hpp"
 #include "core/flow/codel.hpp"
 #include "core/flow/gradient_limit.hpp"
+#include "core/flow/priority.hpp"
 #include "core/flow/refusals.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::flow {
-
-enum class Priority : std::uint8_t { low, normal, high };
-inline constexpr std::size_t kPriorities = 3;
 
 struct ConcurrencyLimiterOptions {
   std::uint32_t limit = 100;                     ///< at once; with `adaptive`: to begin with. 0 admits nobody

@@ -57,6 +57,7 @@ constexpr std::array<Row, static_cast<std::size_t>(Reject::count_)> kRows{{
     {Reject::nul_in_path, 400, "nul_in_path"},
     {Reject::encoded_slash, 400, "encoded_slash"},
     {Reject::path_too_long, 414, "path_too_long"},
+    {Reject::memory, 503, "memory"},
     {Reject::parser_disagrees, 400, "parser_disagrees"},
 }};
 

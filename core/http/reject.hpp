@@ -56,12 +56,14 @@ enum class Reject : std::uint8_t {
   nul_in_path,
   encoded_slash,
   path_too_long,
+  // the server's own need
+  memory,
   // the second opinion disagreed with the guard
   parser_disagrees,
   count_
 };
 
-/// The status code that answers this refusal: 400, 405, 411, 413, 414, 417, 421, 431, 501 or 505; 0 for `none`.
+/// The status code that answers this refusal: 400, 405, 411, 413, 414, 417, 421, 431, 501, 503 or 505; 0 for `none`.
 [[nodiscard]] std::uint16_t status_of(Reject reason) noexcept;
 /// A stable snake_case token; static storage.
 [[nodiscard]] std::string_view token_of(Reject reason) noexcept;

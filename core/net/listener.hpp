@@ -36,6 +36,7 @@ struct ListenerMetrics {
   metric::Counter* refused_limit = nullptr;    ///< over the connection limit: closed at once
   metric::Counter* refused_address = nullptr;  ///< over the limit of its address: closed at once
   metric::Counter* refused_gate = nullptr;     ///< by the AcceptGate: closed at once
+  metric::Counter* refused_memory = nullptr;   ///< by Serving::memory: closed at once
   metric::Counter* refused_descriptors =
       nullptr;                        ///< EMFILE and its kin: the client was closed by the reserve descriptor
   metric::Counter* errors = nullptr;  ///< accept failed otherwise
@@ -74,6 +75,7 @@ struct Serving {
   bool wants_client = false;  ///< Admitted::client() is asked for, whatever the limits need
   std::size_t connections = 10'000;
   std::size_t connections_per_address = 0;
+  AcceptGate memory{};  ///< asked first of all, before anything is counted: whether there is memory for it
   AcceptGate gate{};
   MakeRoom make_room{};
   // Of who serves, if several sockets are his, or if sockets pass from one to another; else the listener's own.

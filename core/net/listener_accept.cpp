@@ -94,6 +94,11 @@ static int accept_client(int listening, Endpoint& client, const Serving& serving
 
 /// Hands the connection to who serves it, if no limit forbids it.
 void Listener::admit(int fd, const Endpoint& client, const Serving& serving) noexcept {
+  if (serving.memory.admit != nullptr && !serving.memory.admit(serving.memory.argument, client)) {
+    sys::close(fd);
+    count(serving.metrics->refused_memory);
+    return;
+  }
   if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client)) {
     sys::close(fd);
     count(serving.metrics->refused_gate);

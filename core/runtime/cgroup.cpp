@@ -7,16 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/debug_setting.hpp"
 #include "core/base/log.hpp"
 
 namespace fiberd::runtime {
 namespace {
-
-struct Group {
-  int version = 0;
-  std::string mount;      // directory of the mount point
-  std::string directory;  // of the process's own group: `mount` or below it
-};
 
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -68,7 +63,80 @@ std::optional<Membership> membership(const CgroupPaths& paths, std::string_view 
   return found;
 }
 
-std::optional<Group> find_group(const CgroupPaths& paths, std::string_view controller) {
+/// The file's first line; nullopt when there is none, which is usual: a root group has no limits.
+std::optional<std::string> first_line(const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  if (!in || !std::getline(in, line)) return std::nullopt;
+  return line;
+}
+
+template <class T>
+std::optional<T> number(std::string_view text, const std::string& file, bool quiet) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size()) return value;
+  if (!quiet)
+    log(LogLevel::warning, "cgroup: \"" + std::string(text) + "\" in " + file + " is not a number; it is passed over");
+  return std::nullopt;
+}
+
+std::optional<double> quota_at(int version, const std::string& directory, bool quiet) {
+  std::optional<std::int64_t> quota;
+  std::optional<std::int64_t> period;
+  if (version == 2) {
+    const std::string file = directory + "/cpu.max";
+    const auto line = first_line(file);
+    if (!line) return std::nullopt;
+    const auto parts = split(*line, ' ');
+    if (parts[0] == "max") return std::nullopt;
+    quota = number<std::int64_t>(parts[0], file, quiet);
+    period = parts.size() > 1 ? number<std::int64_t>(parts[1], file, quiet) : std::optional<std::int64_t>(100'000);
+  } else {
+    const std::string quota_file = directory + "/cpu.cfs_quota_us";
+    const std::string period_file = directory + "/cpu.cfs_period_us";
+    const auto quota_line = first_line(quota_file);
+    const auto period_line = first_line(period_file);
+    if (!quota_line || !period_line) return std::nullopt;
+    quota = number<std::int64_t>(*quota_line, quota_file, quiet);
+    period = number<std::int64_t>(*period_line, period_file, quiet);
+  }
+  if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;  // -1: no quota
+  return static_cast<double>(*quota) / static_cast<double>(*period);
+}
+
+template <class Read>
+auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> decltype(read(0, std::string(), true)) {
+  decltype(read(0, std::string(), true)) result;
+  const std::optional<Cgroup> group = find_cgroup(controller, paths);
+  if (!group) return result;
+  for (const std::string& directory : group->directories())
+    if (const auto value = read(group->version, directory, paths.quiet); value && (!result || *value < *result))
+      result = value;
+  return result;
+}
+
+}  // namespace
+
+CgroupPaths this_cgroup_paths() {
+  CgroupPaths paths;
+  if (const auto directory = debug_setting("cgroup"); directory && !directory->empty()) {
+    paths.proc_self = std::string(*directory) + "/proc";
+    paths.root = std::string(*directory) + "/root";
+  }
+  return paths;
+}
+
+std::vector<std::string> Cgroup::directories() const {
+  std::vector<std::string> all{directory};
+  while (all.back().size() > mount.size()) {
+    const std::string& last = all.back();
+    all.push_back(last.substr(0, std::max(last.find_last_of('/'), mount.size())));
+  }
+  return all;
+}
+
+std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths) {
   const std::optional<Membership> member = membership(paths, controller);
   if (!member) return std::nullopt;
   std::ifstream in(paths.proc_self + "/mountinfo");
@@ -80,7 +148,7 @@ std::optional<Group> find_group(const CgroupPaths& paths, std::string_view contr
     if (before.size() < 5 || after.size() < 3) continue;
     if (member->version == 2 ? after[0] != "cgroup2" : after[0] != "cgroup" || !lists(after[2], controller)) continue;
     const std::string root = unescape(before[3]);
-    Group group{member->version, paths.root + unescape(before[4]), {}};
+    Cgroup group{member->version, paths.root + unescape(before[4]), {}};
     group.directory = group.mount;
     const std::string prefix = root == "/" ? "" : root;
     const std::string& path = member->path;
@@ -96,72 +164,6 @@ std::optional<Group> find_group(const CgroupPaths& paths, std::string_view contr
   return std::nullopt;
 }
 
-/// The file's first line; nullopt when there is none, which is usual: a root group has no limits.
-std::optional<std::string> first_line(const std::string& path) {
-  std::ifstream in(path);
-  std::string line;
-  if (!in || !std::getline(in, line)) return std::nullopt;
-  return line;
-}
-
-template <class T>
-std::optional<T> number(std::string_view text, const std::string& file) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc{} && end == text.data() + text.size()) return value;
-  log(LogLevel::warning, "cgroup: \"" + std::string(text) + "\" in " + file + " is not a number; it is passed over");
-  return std::nullopt;
-}
-
-std::optional<double> quota_at(int version, const std::string& directory) {
-  std::optional<std::int64_t> quota;
-  std::optional<std::int64_t> period;
-  if (version == 2) {
-    const std::string file = directory + "/cpu.max";
-    const auto line = first_line(file);
-    if (!line) return std::nullopt;
-    const auto parts = split(*line, ' ');
-    if (parts[0] == "max") return std::nullopt;
-    quota = number<std::int64_t>(parts[0], file);
-    period = parts.size() > 1 ? number<std::int64_t>(parts[1], file) : std::optional<std::int64_t>(100'000);
-  } else {
-    const std::string quota_file = directory + "/cpu.cfs_quota_us";
-    const std::string period_file = directory + "/cpu.cfs_period_us";
-    const auto quota_line = first_line(quota_file);
-    const auto period_line = first_line(period_file);
-    if (!quota_line || !period_line) return std::nullopt;
-    quota = number<std::int64_t>(*quota_line, quota_file);
-    period = number<std::int64_t>(*period_line, period_file);
-  }
-  if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;  // -1: no quota
-  return static_cast<double>(*quota) / static_cast<double>(*period);
-}
-
-std::optional<std::uint64_t> memory_at(int version, const std::string& directory) {
-  // Version 1 writes "no limit" as the largest multiple of the page size that a long holds.
-  constexpr std::uint64_t kUnlimited = 0x7fff'ffff'ffff'0000U;
-  const std::string file = directory + (version == 2 ? "/memory.max" : "/memory.limit_in_bytes");
-  const auto line = first_line(file);
-  if (!line || *line == "max") return std::nullopt;
-  const auto value = number<std::uint64_t>(*line, file);
-  return value && *value < kUnlimited ? value : std::nullopt;
-}
-
-template <class Read>
-auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> decltype(read(0, std::string())) {
-  decltype(read(0, std::string())) result;
-  const std::optional<Group> group = find_group(paths, controller);
-  if (!group) return result;
-  for (std::string directory = group->directory;;) {
-    if (const auto value = read(group->version, directory); value && (!result || *value < *result)) result = value;
-    if (directory.size() <= group->mount.size()) return result;
-    directory.resize(std::max(directory.find_last_of('/'), group->mount.size()));
-  }
-}
-
-}  // namespace
-
 std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }
-std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths) { return least(paths, "memory", memory_at); }
 
 }  // namespace fiberd::runtime

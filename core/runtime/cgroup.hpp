@@ -1,5 +1,5 @@
 #pragma once
-// What the control groups of Linux allow this process: CPU quota and memory, versions 1 and 2.
+// Where the process's control groups lie, and what CPU quota they allow it, versions 1 and 2. Memory: cgroup_memory.hpp.
 //
 // A limit may stand on any ancestor, so the whole path from the process's own group up to the mount is read and the
 // least value counts. Where the group lies is said by two files together: /proc/self/cgroup gives the path inside the
@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace fiberd::runtime {
 
@@ -16,15 +18,26 @@ namespace fiberd::runtime {
 struct CgroupPaths {
   std::string proc_self = "/proc/self";  ///< directory with `cgroup` and `mountinfo`
   std::string root;                      ///< put before each mount point
+  bool quiet = false;                    ///< what cannot be parsed is passed over without a word
 };
+
+/// The real ones, or with FIBERDEBUG=cgroup=DIR, for tests of the whole program: DIR/proc and DIR/root.
+[[nodiscard]] CgroupPaths this_cgroup_paths();
+
+/// Where the process's own group of a controller lies.
+struct Cgroup {
+  int version = 0;        ///< 1 or 2
+  std::string mount;      ///< directory of the mount point
+  std::string directory;  ///< of the process's own group: `mount` or below it
+  /// From `directory` up to `mount`.
+  [[nodiscard]] std::vector<std::string> directories() const;
+};
+/// nullopt: there is none that can be seen. Reads files: blocks the thread for a moment.
+[[nodiscard]] std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths);
 
 /// The least CPU quota over the hierarchy, in CPUs (1.5: 150 ms in each 100 ms); nullopt: none. Reads files: blocks the
 /// thread for a moment. A value that cannot be parsed is logged and passed over. Source: Linux, cgroup-v2 "cpu.max",
 /// cgroup-v1 sched-bwc "cpu.cfs_quota_us".
 [[nodiscard]] std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths = {});
-
-/// The least memory limit over the hierarchy, in bytes; nullopt: none. As cgroup_cpu_quota. Source: cgroup-v2
-/// "memory.max", cgroup-v1 "memory.limit_in_bytes".
-[[nodiscard]] std::optional<std::uint64_t> cgroup_memory_limit(const CgroupPaths& paths = {});
 
 }  // namespace fiberd::runtime

@@ -113,6 +113,7 @@ CpuLimits detect_gomaxprocs(unsigned configured) {
   CpuSources sources;
   sources.environment = std::getenv("GOMAXPROCS");
   sources.configured = configured;
+  sources.cgroup = this_cgroup_paths();
   return detect_gomaxprocs(sources);
 }
 

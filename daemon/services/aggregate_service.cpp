@@ -17,7 +17,9 @@ AggregateService::AggregateService(const config::ListenerConfig& listener, const
       before_(before),
       aggregate_(before != nullptr ? before->aggregate_
                                    : std::make_shared<aggregate::Service>(listener.name, config_of(listener),
-                                                                          with.runtime.gomaxprocs(), with.registry)),
+                                                                          with.runtime.gomaxprocs(), with.registry,
+                                                                          &with.memory.pressure())),
+      memory_(with.memory.connections()),
       room_{&with.room, nullptr} {}
 
 bool AggregateService::has(const net::UdpSocket& socket) const noexcept {
@@ -77,6 +79,7 @@ net::Serving AggregateService::served() noexcept {
           .argument = aggregate_->tcp(),
           .connections = connections_,
           .connections_per_address = connections_per_address_,
+          .memory = memory_,
           .gate = {},
           .make_room = room_.make_room()};
 }

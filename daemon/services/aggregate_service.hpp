@@ -49,6 +49,7 @@ class AggregateService final : public Service {
   const AggregateService* before_;  // until adopt()
   std::shared_ptr<aggregate::Service> aggregate_;
   std::vector<Datagrams> udp_;
+  const net::AcceptGate memory_;
   RoomOfListener room_;
 };
 

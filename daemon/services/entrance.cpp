@@ -16,6 +16,7 @@ static net::ListenerMetrics make_listener_metrics(const std::string& listener, m
   m.refused_limit = &leases.counter(refused, {listener, "limit"});
   m.refused_address = &leases.counter(refused, {listener, "address_limit"});
   m.refused_gate = &leases.counter(refused, {listener, "rate_limit"});
+  m.refused_memory = &leases.counter(refused, {listener, "memory"});
   m.refused_descriptors = &leases.counter(refused, {listener, "descriptors"});
   m.errors = &leases.counter(register_metric(registry, "fiberd_listener_accept_errors_total"), {listener});
   m.connections = &leases.gauge(register_metric(registry, "fiberd_listener_connections"), {listener});

@@ -81,6 +81,7 @@ HttpService::HttpService(const config::ListenerConfig& listener, const config::H
       connections_(http.limits.connections),
       connections_per_address_(http.limits.connections_per_address),
       proxy_policy_(make_proxy_policy(listener, with.config, http.timeouts.header)),
+      memory_(with.memory.requests()),
       room_{&with.room, nullptr} {}
 
 std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig& listener, HttpParts parts,
@@ -126,6 +127,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   }
   state->access_logs = service->access_logs_.all();
   options.keeps = state;
+  options.pressure = &with.memory.pressure();
   auto site =
       http::Site::make(std::move(options), std::move(parts.routes), before != nullptr ? before->site_.get() : nullptr);
   if (!site) {
@@ -161,6 +163,7 @@ net::Serving HttpService::served() noexcept {
           .wants_client = true,
           .connections = connections_,
           .connections_per_address = connections_per_address_,
+          .memory = memory_,
           .make_room = room_.make_room()};
 }
 

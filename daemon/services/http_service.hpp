@@ -50,6 +50,7 @@ class HttpService final : public Service {
   Gates gates_;
   std::shared_ptr<const http::Site> site_;
   std::shared_ptr<HttpServer> server_;
+  const net::AcceptGate memory_;
   RoomOfListener room_;
 };
 

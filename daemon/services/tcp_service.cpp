@@ -27,6 +27,7 @@ TcpService::TcpService(const config::ListenerConfig& listener, const config::Tcp
       connections_per_address_(tcp.connections_per_address),
       proxy_policy_(make_proxy_policy(listener, with.config, kProxyHeaderTimeout)),
       rate_limited_(tcp.flow.rate_limit.has_value()),
+      memory_(with.memory.connections()),
       room_{&with.room, nullptr} {}
 
 std::unique_ptr<TcpService> TcpService::provision(const config::ListenerConfig& listener, const Surroundings& with,
@@ -75,6 +76,7 @@ net::Serving TcpService::served() noexcept {
                        .argument = server_ != nullptr ? &server_->server : nullptr,
                        .connections = connections_,
                        .connections_per_address = connections_per_address_};
+  serving.memory = memory_;
   serving.make_room = room_.make_room();
   if (rate_limited_) serving.gate = accept_gate(*gate_);
   return serving;

@@ -54,6 +54,7 @@ class TcpService final : public Service {
   bool rate_limited_ = false;
   std::shared_ptr<const TcpSite> site_;
   std::shared_ptr<Server> server_;
+  const net::AcceptGate memory_;
   RoomOfListener room_;
 };
 

@@ -51,6 +51,14 @@ static bool lacks_length(const Request& request) noexcept {
   return reason;
 }
 
+/// Memory runs short, and others are more important. It stays the route's: whoever watches the route shall see it.
+void Dispatch::shed() noexcept {
+  reason_ = Reject::memory;
+  metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
+  site_.options().pressure->count(route_->priority);
+  chain_ = &site_.beside_[match_.index].refused;
+}
+
 /// A preflight asks whether another request may be sent. So it is for who would serve that one, if a filter of his
 /// answers preflights: the route may have no OPTIONS (files, `methods`), or they may be another's (a route for
 /// everything below "/"). Other preflights go where OPTIONS goes.
@@ -101,7 +109,7 @@ template <class F>
 }
 
 [[gnu::always_inline]] inline std::error_code Dispatch::last() noexcept {
-  if (route_ != nullptr) [[likely]]
+  if (route_ != nullptr && reason_ == Reject::none) [[likely]]
     return guarded("handler", [&] { return route_->handler->serve(exchange_); });
   return reason_ != Reject::none ? answer_refused() : answer_unrouted();
 }
@@ -127,6 +135,9 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
     ex.deadline_ =
         Deadline::after(begin, route_->request_timeout ? *route_->request_timeout : site_.options().timeouts.request);
     chain_ = &site_.chains_[match_.index];
+    if (const flow::Pressure* const p = site_.options().pressure; p != nullptr && p->sheds(route_->priority))
+        [[unlikely]]
+      shed();
   }
   if (metric::StatusCounters* const c = route_ != nullptr ? route_->counters : site_.options().metrics.unrouted)
     c->begin();
@@ -157,6 +168,12 @@ std::error_code Dispatch::answer_refused() noexcept {
     // These were understood, and the connection can go on.
     case Reject::misdirected:
     case Reject::length_required: break;
+    case Reject::memory: {
+      // Whoever is turned away shall not hold buffers until his body has come.
+      if (exchange_.request_.has_body()) exchange_.stream_.end_connection();
+      const Field field{"Retry-After", flow::Pressure::kRetryAfter};
+      return error_of(exchange_.respond_error(503, {&field, 1}));
+    }
     case Reject::method_not_allowed: {
       const AllowValue allow(match_.allow);
       const Field field{"Allow", allow.text()};

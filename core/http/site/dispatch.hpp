@@ -33,6 +33,7 @@ class Dispatch {
   friend class Next;
   [[nodiscard]] Reject find_route(std::span<char> room) noexcept;
   void find_preflight() noexcept;
+  void shed() noexcept;
   [[nodiscard]] const Site::Beside* beside() noexcept;
   [[nodiscard]] std::error_code next(std::size_t at) noexcept;
   [[nodiscard]] std::error_code last() noexcept;

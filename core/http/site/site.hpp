@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/flow/pressure.hpp"
 #include "core/http/access_record.hpp"
 #include "core/http/filter.hpp"
 #include "core/http/h1/head_guard.hpp"
@@ -91,6 +92,7 @@ struct Route {
   std::optional<std::chrono::nanoseconds> request_timeout{};  ///< instead of Timeouts::request
   /// Content must say its length: without, POST, PUT and PATCH, and whatever has content, are answered 411.
   bool require_length = false;
+  flow::Priority priority = flow::Priority::normal;  ///< who is turned away first: SiteOptions::pressure
   metric::StatusCounters* counters = nullptr;
   std::shared_ptr<Gate> gate{};  ///< of this route; may be shared by several
   /// Inside of the site's, in this order. What the server answers for a route by itself passes them, too: 405, 411,
@@ -116,6 +118,9 @@ struct SiteOptions {
   /// Before all else, also before the gates: filters that say who is asking (Exchange::set_peer).
   std::vector<std::shared_ptr<Filter>> outermost{};
   std::shared_ptr<Gate> gate{};  ///< of all requests that are understood, before their routes
+  /// While it sheds a route's priority its requests are answered 503 with Retry-After, before their bodies are read and
+  /// before any gate. Null: never. Outlives the site.
+  flow::Pressure* pressure = nullptr;
   /// Around all that is understood, in this order; errors of routing (404, 405, 411, 421) pass them, too.
   std::vector<std::shared_ptr<Filter>> filters{};
   std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status

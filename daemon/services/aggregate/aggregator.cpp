@@ -79,12 +79,20 @@ bool Aggregator::take(Series& series, const StatsdLine& line, Tally& tally) {
   series.touched = true;
   if (series.members == nullptr) series.members = std::make_unique<Members>();
   if (series.members->find(line.member) != series.members->end()) return true;
+  if (memory_is_short()) {
+    tally.refuse(Refusal::memory);
+    return false;
+  }
   if (!reserve_member()) {
     tally.refuse(Refusal::set_members);
     return false;
   }
   series.members->emplace(line.member);
   return true;
+}
+
+bool Aggregator::memory_is_short() const noexcept {
+  return options_.pressure != nullptr && options_.pressure->sheds(flow::Priority::normal);
 }
 
 bool Aggregator::reserve_member() noexcept {
@@ -97,6 +105,7 @@ bool Aggregator::reserve_member() noexcept {
 void Aggregator::create(const SeriesView& key, const StatsdLine& line, Tally& tally) {
   // A flood of new names must not cost more than it must.
   if (map_.size() >= options_.series) return tally.refuse(Refusal::series);
+  if (memory_is_short()) return tally.refuse(Refusal::memory);
   std::optional<std::string> labels = prometheus_labels(key.tags);
   if (!labels) return tally.refuse(Refusal::tags);
   auto family = names_.claim(key.name, key.kind);

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/flow/pressure.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/sync/sharded_map.hpp"
 #include "daemon/services/aggregate/series.hpp"
@@ -39,7 +40,7 @@ enum class Refusal : std::uint8_t {
   series,       ///< it would make one series more than are allowed
   name_clash,   ///< another metric has its name on the Prometheus page, or other tags have its labels
   set_members,  ///< it would make one set member more than are allowed
-  memory,       ///< none was left
+  memory,       ///< none was left for a new series or member, or it runs short
   count_
 };
 [[nodiscard]] std::string_view to_string(Refusal refusal) noexcept;
@@ -52,6 +53,9 @@ struct AggregatorOptions {
   std::size_t line_size = 8192;        ///< bytes; longer ones are refused
   std::vector<std::pair<std::string, double>> percentiles;  ///< ascending
   bool keep_distributions = false;                          ///< views hold sketches and members (for StatsD upstreams)
+  /// While it sheds normal priority there are no new series and members; what is there goes on. May be null; outlives
+  /// the aggregator.
+  const flow::Pressure* pressure = nullptr;
 };
 
 /// Each may be null.
@@ -91,6 +95,7 @@ class Aggregator {
   void add_line(std::string_view text, StatsdLine& line, Tally& tally);
   bool take(Series& series, const StatsdLine& line, Tally& tally);
   void create(const SeriesView& key, const StatsdLine& line, Tally& tally);
+  [[nodiscard]] bool memory_is_short() const noexcept;
   [[nodiscard]] bool reserve_member() noexcept;
   void finish(View& view);
 

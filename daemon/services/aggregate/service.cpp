@@ -18,8 +18,10 @@ static metric::Counter& counter(metric::Leases& leases, std::string_view family,
   return leases.counter(observe::register_metric(leases.registry(), family), labels);
 }
 
-static AggregatorOptions options_of(const std::string& listener, const config::AggregateConfig& config) {
+static AggregatorOptions options_of(const std::string& listener, const config::AggregateConfig& config,
+                                    const flow::Pressure* pressure) {
   AggregatorOptions o;
+  o.pressure = pressure;
   o.listener = listener;
   o.series = config.series;
   o.set_members = config.set_members;
@@ -71,13 +73,13 @@ UpstreamMetrics Service::upstream_metrics(const std::string& upstream) {
 }
 
 Service::Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
-                 metric::Registry& registry)
+                 metric::Registry& registry, const flow::Pressure* pressure)
     : listener_(listener),
       leases_(registry),
       config_(config),
       soft_(context::with_cancel(context::background())),
       hard_(context::with_cancel(context::background())),
-      aggregator_(options_of(listener, config), aggregator_metrics(listener, leases_)),
+      aggregator_(options_of(listener, config, pressure), aggregator_metrics(listener, leases_)),
       view_(aggregator_.collect(config.flush_interval)),
       intake_(aggregator_, intake_metrics(listener, leases_), dispatchers, config.line_size, hard_.context) {
   for (const config::AggregateFlush& f : config.flush) {

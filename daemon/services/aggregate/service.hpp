@@ -30,9 +30,9 @@ namespace fiberd::daemon::aggregate {
 
 class Service {
  public:
-  /// `config` is one that the loader took. Throws as Registry does.
+  /// `config` is one that the loader took; `pressure` as AggregatorOptions'. Throws as Registry does.
   Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
-          metric::Registry& registry);
+          metric::Registry& registry, const flow::Pressure* pressure = nullptr);
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -56,6 +56,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
     overrides.push_back(path.substr(0, path.rfind('.')) + "={template: \"${status}\"}");
   if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");
   if (path == "listeners[0].proxy_protocol") overrides.push_back("trusted_proxies=10.0.0.0/8");
+  if (path == "memory.trim_at") overrides.push_back("memory.shed_at=99");
+  if (path == "memory.shed_at") overrides.push_back("memory.trim_at=10");
   if (path == "shutdown.idle") overrides.push_back("shutdown.timeout=1h");
   overrides.push_back(path + "=" + value);
   return overrides;
@@ -149,7 +151,7 @@ TEST_CASE("the structs' defaults are the table's", "[config][schema]") {
   CHECK(c.runtime.stack_guards == none.runtime.stack_guards);
   CHECK(c.runtime.blocking_threads == none.runtime.blocking_threads);
   CHECK(c.runtime.handoff_max == none.runtime.handoff_max);
-  CHECK(c.memory.limit == none.memory.limit);
+  CHECK(c.memory == none.memory);
   CHECK(c.log.level == none.log.level);
   CHECK(c.log.format == none.log.format);
   CHECK(c.log.output == none.log.output);

@@ -133,6 +133,7 @@ TEST_CASE("provision: what the environment says is told by check, too", "[daemon
     const Environment odd("GOMEMLIMIT", "1GB");
     CHECK(warns("GOMEMLIMIT=1GB is no size like 512MiB, nor off; it is passed over"));
     CHECK(find_memory_limit(77).bytes == 77);
+    CHECK(find_memory_limit(0).bytes == 0);  // the control group's limits are others
   }
   CHECK(forewarn(outcome.config).size() == before);
   CHECK(find_memory_limit(77).bytes == 0);  // off wins over the configuration, as any value does

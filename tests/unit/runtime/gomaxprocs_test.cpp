@@ -14,47 +14,13 @@
 #include <thread>
 
 #include "core/runtime/scheduler.hpp"
+#include "tests/support/fake_host.hpp"
 
 using namespace fiberd::runtime;
+using fiberd::test::FakeHost;
+using fiberd::test::kV1;
+using fiberd::test::kV2;
 namespace fs = std::filesystem;
-
-namespace {
-
-/// A made-up /proc/self and cgroup tree.
-class FakeHost {
- public:
-  FakeHost() {
-    std::string pattern = (fs::temp_directory_path() / "fiberd-cgroup-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    dir_ = pattern;
-    fs::create_directories(dir_ / "proc");
-  }
-  FakeHost(const FakeHost&) = delete;
-  FakeHost& operator=(const FakeHost&) = delete;
-  ~FakeHost() {
-    std::error_code ignored;
-    fs::remove_all(dir_, ignored);
-  }
-  void write(const std::string& path, const std::string& text) const {
-    const fs::path file = dir_ / path;
-    fs::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-  [[nodiscard]] CgroupPaths paths() const { return {(dir_ / "proc").string(), (dir_ / "root").string()}; }
-  [[nodiscard]] CpuSources sources(unsigned affinity) const { return {nullptr, 0, paths(), affinity, 1U << 20U}; }
-
- private:
-  fs::path dir_;
-};
-
-constexpr const char* kV2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-constexpr const char* kV1 =
-    "30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
-    "31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
-    "32 30 0:28 / /sys/fs/cgroup/memory rw shared:10 - cgroup cgroup rw,memory\n"
-    "33 30 0:29 / /sys/fs/cgroup/unified rw shared:11 - cgroup2 cgroup2 rw\n";
-
-}  // namespace
 
 TEST_CASE("the environment wins, then the configuration", "[gomaxprocs]") {
   const FakeHost host;
@@ -113,10 +79,6 @@ TEST_CASE("version 1 and hybrid", "[gomaxprocs]") {
   host.write("root/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "50000\n");
   host.write("root/sys/fs/cgroup/unified/ignored/cpu.max", "10000 100000\n");
   CHECK(cgroup_cpu_quota(host.paths()) == 3.0);
-  host.write("root/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
-  CHECK(cgroup_memory_limit(host.paths()) == std::uint64_t{1} << 30U);
 }
 
 TEST_CASE("containers: the mount starts at a sub path; or names a path it does not hold", "[gomaxprocs]") {
@@ -132,15 +94,10 @@ TEST_CASE("containers: the mount starts at a sub path; or names a path it does n
   }
 }
 
-TEST_CASE("memory, version 2; values that make no sense", "[gomaxprocs]") {
+TEST_CASE("quotas that make no sense are none", "[gomaxprocs]") {
   const FakeHost host;
   host.write("proc/cgroup", "0::/a/b\n");
   host.write("proc/mountinfo", kV2);
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/a/b/memory.max", "max\n");
-  CHECK_FALSE(cgroup_memory_limit(host.paths()));
-  host.write("root/sys/fs/cgroup/a/memory.max", "268435456\n");
-  CHECK(cgroup_memory_limit(host.paths()) == 268435456U);
   host.write("root/sys/fs/cgroup/a/b/cpu.max", "many 100000\n");
   CHECK_FALSE(cgroup_cpu_quota(host.paths()));
   host.write("root/sys/fs/cgroup/a/b/cpu.max", "100000 0\n");

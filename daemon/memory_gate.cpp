@@ -1,0 +1,29 @@
+#include "daemon/memory_gate.hpp"
+
+namespace fiberd::daemon {
+
+static constexpr auto kRelaxed = std::memory_order_relaxed;  // numbers that need not fit each other exactly
+
+void MemoryGate::bound(std::int64_t left, std::int64_t more, bool last) noexcept {
+  last_.store(last, kRelaxed);
+  more_.store(more, kRelaxed);
+  half_.store(left / 2, kRelaxed);
+  left_.store(left, kRelaxed);
+  asked_.store(false, kRelaxed);
+  bounded_.store(true, kRelaxed);
+}
+
+bool MemoryGate::admit(bool connection_is_work) noexcept {
+  if (!bounded_.load(kRelaxed)) return true;
+  const std::int64_t left = left_.fetch_sub(connection_is_work ? 1 : kRequestCost, kRelaxed);
+  // One look for each bound: the flag keeps a crowd from asking a thousand times. Where there is no room for two, looks
+  // are frequent anyhow.
+  const std::int64_t half = half_.load(kRelaxed);
+  if (half > 0 && left <= half && look_ != nullptr && !asked_.load(kRelaxed) && !asked_.exchange(true, kRelaxed))
+    look_(argument_);
+  if (last_.load(kRelaxed)) return false;
+  if (connection_is_work) return left > 0 && !pressure_.sheds(flow::Priority::normal);
+  return left > -more_.load(kRelaxed);
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,248 @@
+// Loads by which the kernel kills the daemon when memory.governor is off, and which it outlives when it is on: in a
+// real control group, whose limit is a real one.
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "tests/integration/configurations.hpp"
+#include "tests/integration/conversations.hpp"
+#include "tests/support/own_cgroup.hpp"
+#include "tests/support/sanitized.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint64_t kMiB = 1U << 20U;
+
+/// So many connections as there are descriptors for here, which raises its own soft limit.
+std::size_t most_connections(std::size_t wanted) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  return std::min<std::size_t>(wanted, limit.rlim_cur > 300 ? limit.rlim_cur - 300 : 0);
+}
+
+/// Clients that connect one after the other without waiting, send `text` and keep what they get.
+class Crowd {
+ public:
+  Crowd() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
+  ~Crowd() {
+    for (const int fd : open_) ::close(fd);
+    ::close(epoll_);
+  }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+
+  void come(std::uint16_t port, std::size_t clients, std::string_view text) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons(port);
+    for (std::size_t i = 0; i < clients; ++i) {
+      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      if (fd < 0) return;
+      if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) {
+        ::close(fd);
+        ++refused;
+        continue;
+      }
+      epoll_event event{EPOLLIN | EPOLLRDHUP, {.fd = fd}};
+      (void)::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
+      open_.insert(fd);
+      (void)!::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+      if (i % 64 == 0) look(0);
+    }
+  }
+  void send_again(std::string_view text) {
+    for (const int fd : open_) (void)!::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+  }
+  /// Takes what has come; true: something has.
+  bool look(int wait_ms) {
+    epoll_event events[1024];
+    const int n = ::epoll_wait(epoll_, events, 1024, wait_ms);
+    for (int i = 0; i < n; ++i) {
+      char data[4096];
+      const ssize_t got = ::recv(events[i].data.fd, data, sizeof data, 0);
+      if (got > 0) {
+        answered_.insert(events[i].data.fd);
+        answers_bytes += static_cast<std::size_t>(got);
+      } else if (got == 0 || errno != EAGAIN) {
+        ++refused;
+        open_.erase(events[i].data.fd);
+        ::close(events[i].data.fd);
+      }
+    }
+    return n > 0;
+  }
+  /// Until nothing has come for a second, or `enough`.
+  template <class F>
+  void settle(F enough) {
+    const auto until = std::chrono::steady_clock::now() + 30s;
+    for (int quiet = 0; quiet < 10 && std::chrono::steady_clock::now() < until && !enough();)
+      quiet = look(100) ? 0 : quiet + 1;
+  }
+  [[nodiscard]] std::size_t open() const noexcept { return open_.size(); }
+  [[nodiscard]] std::size_t answered() const noexcept { return answered_.size(); }
+  std::size_t refused = 0;
+  std::size_t answers_bytes = 0;
+
+ private:
+  const int epoll_;
+  std::unordered_set<int> open_;
+  std::unordered_set<int> answered_;
+};
+
+class MemoryCgroup : public OwnCgroup {
+ public:
+  explicit MemoryCgroup(std::uint64_t limit) : OwnCgroup("memory") {
+    const std::string bytes = std::to_string(limit);
+    set("memory.limit_in_bytes", "memory.max", bytes, bytes);
+    // Else it grows into swap instead of being killed.
+    if (version() == 2) set("", "memory.swap.max", "", "0");
+  }
+  /// How many processes of it the kernel has killed because it was full.
+  [[nodiscard]] std::uint64_t killed() const {
+    return count(version() == 1 ? "memory.oom_control" : "memory.events", "oom_kill");
+  }
+};
+
+std::string with_governor(const std::string& governor, const std::string& listeners, const std::string& rest = {}) {
+  return with_listeners(listeners, "memory: {governor: " + governor + "}\n" + rest);
+}
+
+/// False, said: the test cannot be made here.
+bool may_limit(const MemoryCgroup& group) {
+  if (kSanitized) {
+    WARN("a sanitizer's own memory is most of a process's: left out");
+    return false;
+  }
+  if (!group.why_not().empty()) WARN(group.why_not() << ": left out");
+  return group.why_not().empty();
+}
+
+void check_killed(Daemon& daemon, const MemoryCgroup& group) {
+  CHECK(daemon.process().wait(10s) == 128 + SIGKILL);
+  CHECK(group.killed() == 1);
+}
+
+/// It lives, it has said that it turned somebody away, and when the load is gone it is as before.
+void check_alive(Daemon& daemon, const MemoryCgroup& group) {
+  CHECK(group.killed() == 0);
+  REQUIRE(daemon.process().running());
+  CHECK(daemon.admin_status("/healthz") == 200);
+}
+
+void crowd_of_echo_clients(const std::string& governor) {
+  const MemoryCgroup group(96 * kMiB);
+  if (!may_limit(group)) return;
+  const std::size_t clients = most_connections(20'000);
+  if (clients < 16'000) {
+    WARN("only " << clients << " connections can be open here: left out");
+    return;
+  }
+  const TemporaryDirectory place;
+  Daemon daemon(with_governor(governor,
+                              "  - {name: echo, address: \"127.0.0.1:0\", tcp: {echo: {}, limits: {connections: "
+                              "20000}}}\n"),
+                {.program = group.program(place, FIBERD_BINARY)});
+  Crowd crowd;
+  const std::string hello(64, 'x');
+  crowd.come(daemon.port("echo"), clients, hello);
+  crowd.settle([&] { return !daemon.process().running(); });
+  if (governor == "off") return check_killed(daemon, group);
+  // All of those who were let in, at once: that is what they cost when they are not idle.
+  const std::size_t first = crowd.answered();
+  crowd.send_again(hello);
+  crowd.settle([] { return false; });
+  INFO(crowd.open() << " open, " << first << " were answered, " << crowd.refused << " refused");
+  check_alive(daemon, group);
+  CHECK(crowd.refused >= 1000);
+  CHECK(crowd.open() >= 5000);
+  CHECK(crowd.answers_bytes >= crowd.open() * 2 * hello.size());
+  CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"echo\",reason=\"memory\"}").value_or(0) >= 1000);
+  CHECK(daemon.log().find("memory: ") != std::string::npos);
+}
+
+/// A file cache that is allowed more than there is.
+void files_that_do_not_fit(const std::string& governor) {
+  const MemoryCgroup group(64 * kMiB);
+  if (!may_limit(group)) return;
+  static constexpr int kFiles = 1200;
+  const TemporaryDirectory place;
+  const TemporaryDirectory site;
+  const std::string text(100 * 1024, 'x');
+  for (int i = 0; i < kFiles; ++i) (void)site.write(std::to_string(i), text);
+  Daemon daemon(with_governor(governor, http_listener("web", "{path: /*, files: {root: " + site.path() + "}}"),
+                              "file_cache: {files: 100000, memory: 1GiB, age: 10m}\n"),
+                {.program = group.program(place, FIBERD_BINARY)});
+  HttpClient client(daemon.port("web"));
+  int served = 0;
+  for (int i = 0; i < kFiles; ++i) {
+    client.send("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto answer = client.receive();
+    if (!answer) break;
+    // Faster than memory is given back it may be turned away for a moment.
+    served += (answer->status == 200 && answer->body.size() == text.size()) || answer->status == 503 ? 1 : 0;
+  }
+  INFO(served << " were answered");
+  if (governor == "off") return check_killed(daemon, group);
+  check_alive(daemon, group);
+  CHECK(served == kFiles);
+  CHECK(daemon.metric("fiberd_memory_trims_total").value_or(0) >= 1);
+  CHECK(daemon.metric("fiberd_memory_given_back_bytes_total").value_or(0) >= 10.0 * kMiB);
+}
+
+}  // namespace
+
+TEST_CASE("20,000 echo clients under 96 MiB: with the governor off the kernel kills", "[integration][memory]") {
+  crowd_of_echo_clients("off");
+}
+
+TEST_CASE("20,000 echo clients under 96 MiB: with the governor on some are refused, and the others served",
+          "[integration][memory]") {
+  crowd_of_echo_clients("on");
+}
+
+TEST_CASE("a file cache without a bound under 64 MiB: with the governor off the kernel kills",
+          "[integration][memory]") {
+  files_that_do_not_fit("off");
+}
+
+TEST_CASE("a file cache without a bound under 64 MiB: with the governor on it is emptied", "[integration][memory]") {
+  files_that_do_not_fit("on");
+}
+
+TEST_CASE("GOMAXPROCS follows the quota of a real control group", "[integration][gomaxprocs]") {
+  OwnCgroup group("cpu");
+  group.set("cpu.cfs_quota_us", "cpu.max", "-1", "max 100000");
+  if (!group.why_not().empty()) {
+    WARN(group.why_not() << ": left out");
+    return;
+  }
+  const TemporaryDirectory place;
+  Daemon daemon(web(), {.environment = {{"FIBERDEBUG", "cpus=2"}, {"GOMAXPROCS", ""}},
+                        .program = group.program(place, FIBERD_BINARY)});
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 2);
+  group.set("cpu.cfs_quota_us", "cpu.max", "90000", "90000 100000");
+  CHECK(daemon.wait_for_log("GOMAXPROCS is 1 now, 2 before (cgroup quota 0.90)"));
+  CHECK(ask(daemon.port("web")) == "200 hello");
+  group.set("cpu.cfs_quota_us", "cpu.max", "-1", "max 100000");
+  CHECK(daemon.wait_for_log("GOMAXPROCS is 2 now, 1 before (affinity)"));
+  CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 2);
+  CHECK(daemon.stop() == 0);
+}
