@@ -90,12 +90,12 @@ int reload_by_admin(const ReloadRequest& request) {
   http::Secret authorization;
   if (!request.token_file.empty()) {
     std::string why;
-    const Result<http::Secret> token = read_token(request.token_file, why);
+    const auto token = read_token(request.token_file, why);
     if (!token) {
       std::fprintf(stderr, "reload: the token: %s\n", why.c_str());
       return static_cast<int>(ExitCode::bad_usage);
     }
-    authorization = http::Secret("Authorization: Bearer " + token->text() + "\r\n");
+    authorization = http::Secret("Authorization: Bearer " + (*token)->text() + "\r\n");
   }
   const Socket socket(endpoint->family());
   if (socket.fd() < 0) return failed(address, "no socket:");

@@ -12,10 +12,14 @@
 
 namespace fiberd::daemon {
 
+<<<<<<< ours
 /// Apart: where it is known that a string is long, g++ 12 takes its short form for one that is too long.
 [[gnu::noinline]] static http::Secret keep(std::string& token) { return http::Secret(std::move(token)); }
 
 Result<http::Secret> read_token(const std::string& file, std::string& why) {
+=======
+Result<std::shared_ptr<const http::Secret>> read_token(const std::string& file, std::string& why) {
+>>>>>>> theirs
   Result<std::string> text = read_file(file, kMostToken + 3);
   if (!text) {
     why = file + ": " + why_unreadable(text.error());
@@ -25,7 +29,6 @@ Result<http::Secret> read_token(const std::string& file, std::string& why) {
   if (token.ends_with('\n')) token.pop_back();  // as echo writes it
   if (token.ends_with('\r')) token.pop_back();
   const auto refuse = [&](std::string_view what) {
-    (void)http::Secret(std::move(token));  // overwritten
     why = file + ": " + std::string(what);
     return fail(std::errc::invalid_argument);
   };
@@ -33,7 +36,11 @@ Result<http::Secret> read_token(const std::string& file, std::string& why) {
   if (token.size() > kMostToken) return refuse("a token has 4096 bytes at most");
   if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
     return refuse("a token is one word of printable ASCII: openssl rand -hex 32 makes one");
+<<<<<<< ours
   return keep(token);
+=======
+  return std::make_shared<const http::Secret>(std::move(token));
+>>>>>>> theirs
 }
 
 std::string warn_of_token_file(const std::string& file) {
@@ -43,7 +50,7 @@ std::string warn_of_token_file(const std::string& file) {
 }
 
 Result<std::shared_ptr<AdminToken>> AdminToken::open(const std::string& file, std::string& why) {
-  Result<http::Secret> token = read_token(file, why);
+  auto token = read_token(file, why);
   if (!token) return fail(token.error());
   return std::shared_ptr<AdminToken>(new AdminToken(file, std::move(*token)));
 }
@@ -65,9 +72,7 @@ bool AdminToken::due(std::int64_t now) noexcept {
 
 void AdminToken::look() {
   std::string why;
-  Result<http::Secret> read = read_token(file_, why);
-  std::shared_ptr<const http::Secret> token;
-  if (read) token = std::make_shared<const http::Secret>(std::move(*read));
+  std::shared_ptr<const http::Secret> token = read_token(file_, why).value_or(nullptr);
   std::string wrong = why;
   bool changed = false;
   {

@@ -22,7 +22,7 @@ inline constexpr std::size_t kMostToken = 4'096;  ///< bytes
 
 /// The token in `file`, without the end of its line. Blocks the thread. Error: what reading said, or invalid_argument;
 /// `why`: a sentence without anything of the file's text. Throws std::bad_alloc.
-[[nodiscard]] Result<http::Secret> read_token(const std::string& file, std::string& why);
+[[nodiscard]] Result<std::shared_ptr<const http::Secret>> read_token(const std::string& file, std::string& why);
 /// What is to be said of a file that everybody may read; empty: nothing.
 [[nodiscard]] std::string warn_of_token_file(const std::string& file);
 
@@ -42,8 +42,8 @@ class AdminToken {
   void look();
 
  private:
-  AdminToken(std::string file, http::Secret token)
-      : file_(std::move(file)), token_(std::make_shared<const http::Secret>(std::move(token))) {}
+  AdminToken(std::string file, std::shared_ptr<const http::Secret> token)
+      : file_(std::move(file)), token_(std::move(token)) {}
   const std::string file_;
   std::atomic<std::int64_t> next_look_{0};
   mutable Lock lock_;

@@ -12,7 +12,8 @@ TEST_CASE("secrets are equal when all of their bytes are", "[base]") {
   CHECK_FALSE(equal_in_constant_time("", secret));
   CHECK_FALSE(equal_in_constant_time(secret, ""));
   // Neither a beginning of it, nor what begins with it, nor the same again.
-  for (std::size_t size = 0; size < secret.size(); ++size) CHECK_FALSE(equal_in_constant_time(secret.substr(0, size), secret));
+  for (std::size_t size = 0; size < secret.size(); ++size)
+    CHECK_FALSE(equal_in_constant_time(secret.substr(0, size), secret));
   CHECK_FALSE(equal_in_constant_time(secret + "x", secret));
   CHECK_FALSE(equal_in_constant_time(secret + secret, secret));
   CHECK_FALSE(equal_in_constant_time(secret, secret + secret));

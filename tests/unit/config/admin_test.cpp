@@ -34,6 +34,7 @@ TEST_CASE("log.modules: a module and its level", "[config]") {
   REQUIRE(o.config.log.modules.size() == 2);
   CHECK(o.config.log.modules[0] == std::pair(LogModule::http, config::LogLevel::debug));
   CHECK(o.config.log.modules[1] == std::pair(LogModule::program, config::LogLevel::error));
-  CHECK(all(load("log: {modules: {web: debug}}\n" + kListener)).find("log.modules.web: is no module") != std::string::npos);
+  CHECK(all(load("log: {modules: {web: debug}}\n" + kListener)).find("log.modules.web: is no module") !=
+        std::string::npos);
   CHECK(all(load("log: {modules: {http: all}}\n" + kListener)).find("\"all\" is no level") != std::string::npos);
 }
