@@ -145,6 +145,8 @@ std::vector<Use> all_uses(Config& config) {
        .who = "admin",
        .at = &config.admin.address_at,
        .ipv6_only = &config.admin.ipv6_only});
+  for (ListenAddress& address : config.metrics.addresses)
+    add({.text = address.text, .who = "metrics", .at = &address.at, .ipv6_only = &address.ipv6_only});
   for (ListenerConfig& l : config.listeners) {
     for (ListenAddress& address : l.addresses) {
       const std::size_t of = address.at.key.rfind('.');  // of listeners[0].address, or listeners[0].address[1]

@@ -10,6 +10,7 @@
 
 #include "config/filters.hpp"
 #include "config/place.hpp"
+#include "core/base/log.hpp"
 #include "core/base/read_file.hpp"
 
 namespace fiberd::config {
@@ -41,6 +42,8 @@ struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
   std::string output = "stderr";
+  /// Of modules that have a level of their own.
+  std::vector<std::pair<LogModule, LogLevel>> modules{};
   Place output_at{};
   bool operator==(const LogConfig&) const = default;
 };
@@ -59,9 +62,25 @@ struct AdminConfig {
   std::vector<std::string> hosts;          ///< lower case; beside IP addresses and localhost
   bool ipv6_only = false;                  ///< as ListenerConfig's
   bool by_default = true;                  ///< nobody asked for this address: where it is taken, go on without
+  std::string token_file;                  ///< of what a client must know; empty: nothing
   Place address_at{};
   Place owner_at{};
+  Place token_file_at{};
   bool operator==(const AdminConfig&) const = default;
+};
+
+struct ListenAddress {
+  std::string text{};
+  /// Of "[::]:PORT" whose IPv4 half is another's: 0.0.0.0:PORT stands beside it (addresses.hpp).
+  bool ipv6_only = false;
+  Place at{};
+  bool operator==(const ListenAddress&) const = default;
+};
+
+/// Where /metrics, /healthz and /readyz are beside the admin listener, without anything else.
+struct MetricsConfig {
+  std::vector<ListenAddress> addresses;  ///< empty: nowhere
+  bool operator==(const MetricsConfig&) const = default;
 };
 
 struct RespondAction {
@@ -283,14 +302,6 @@ enum class ProxyProtocol : std::uint8_t {
   optional  ///< a header of either version, or none
 };
 
-struct ListenAddress {
-  std::string text{};
-  /// Of "[::]:PORT" whose IPv4 half is another's: 0.0.0.0:PORT stands beside it (addresses.hpp).
-  bool ipv6_only = false;
-  Place at{};
-  bool operator==(const ListenAddress&) const = default;
-};
-
 struct ListenerConfig {
   std::string name;
   std::vector<ListenAddress> addresses{};
@@ -328,6 +339,7 @@ struct Config {
   LogConfig log;
   ShutdownConfig shutdown;
   AdminConfig admin;
+  MetricsConfig metrics;
   /// Ranges of addresses of proxies that are believed who the client is.
   PlacedTexts trusted_proxies{};
   std::vector<ListenerConfig> listeners;

@@ -10,7 +10,9 @@
 #include "config/addresses.hpp"
 #include "config/config.hpp"
 #include "config/include.hpp"
+#include "config/load_admin.hpp"
 #include "config/load_listener.hpp"
+#include "config/load_log.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
 #include "config/text_rules.hpp"
@@ -100,36 +102,13 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   c.memory.limit = root.section("memory").number("limit");
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
-  const Reader log = root.section("log");
-  c.log = {static_cast<LogLevel>(log.choice("level")), static_cast<LogFormat>(log.choice("format")), log.text("output"),
-           log.place("output")};
-  if (const std::string wrong = check_file_path(c.log.output); !wrong.empty())
-    log.report("output", wrong + "; stderr, stdout or a path");
-  else if (const std::string_view variable = find_variable(c.log.output); !variable.empty())
-    log.report("output", unknown_variable(variable, "write the path itself"));
+  c.log = read_log(root.section("log"));
   const Reader shutdown = root.section("shutdown");
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout"), shutdown.duration("idle")};
   if (shutdown.has("idle") && c.shutdown.idle > c.shutdown.timeout)
     shutdown.report("idle", "is longer than shutdown.timeout, which cuts whoever still waits");
-  const Reader admin = root.section("admin");
-  c.admin.address = admin.text("address");
-  c.admin.address_at = admin.place("address");
-  c.admin.by_default = !admin.has("address");
-  if (c.admin.address == "off") {
-    c.admin.address.clear();
-  } else if (const std::string wrong = check_address(c.admin.address); !wrong.empty()) {
-    admin.report("address", wrong + ", or off");
-  }
-  for (const std::string_view key : {std::string_view("mode"), std::string_view("owner")})
-    if (admin.has(key) && !c.admin.address.starts_with("unix:")) admin.report(key, "is for unix: addresses only");
-  c.admin.mode = static_cast<std::uint32_t>(admin.number("mode"));
-  c.admin.owner = admin.text("owner");
-  c.admin.owner_at = admin.place("owner");
-  c.admin.hosts = read_hosts(admin);
-  if (!c.admin.hosts.empty() && admin.text("address") == "off")
-    admin.report("hosts", "is for an address, and there is none: address is off");
-  if (!c.admin.hosts.empty() && c.admin.address.starts_with("unix:"))
-    admin.report("hosts", "is not for unix: addresses, which answer whatever the Host");
+  c.admin = read_admin(root.section("admin"));
+  c.metrics = read_metrics(root.section("metrics"));
   c.trusted_proxies = read_ranges(root, "trusted_proxies");
   for (const std::string& key : runtime.keys())
     if (const Row* const row = find_row("runtime." + key); row != nullptr && !row->reloadable)
@@ -140,6 +119,8 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
     ListenerConfig l = read_listener(item, c.trusted_proxies);
     if (!l.name.empty() && !names.emplace(l.name, item.path()).second)
       item.report("name", "a second listener named " + l.name);
+    if (l.name == "metrics" && !c.metrics.addresses.empty())
+      item.report("name", "metrics is the name of what metrics.address listens with");
     c.listeners.push_back(std::move(l));
     proxy_protocol.push_back(item.place("proxy_protocol"));
   });

@@ -125,9 +125,10 @@ void say_what_was_meant(CLI::App& app) {
   }
 }
 
-/// Of `address`, or of the admin listener that the configuration names.
-int reload(const Program& program, const std::string& file, const std::string& address) {
-  if (!address.empty()) return reload_by_admin({address, absolute(file), ReloadRequest::named});
+/// Of `address`, or of the admin listener that the configuration names; with the token in `token_file`, or in the file
+/// that the configuration names.
+int reload(const Program& program, const std::string& file, const std::string& address, const std::string& token_file) {
+  if (!address.empty()) return reload_by_admin({address, absolute(file), ReloadRequest::named, token_file});
   const config::Outcome outcome = load(program, file, {});
   // What is wrong with it the daemon says: but where it is must be known.
   const std::string& admin = outcome.config.admin.address;
@@ -136,7 +137,8 @@ int reload(const Program& program, const std::string& file, const std::string& a
     return complain("reload: such a file would be refused; nobody was asked");
   }
   if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
-  return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file});
+  return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file,
+                          token_file.empty() ? outcome.config.admin.token_file : token_file});
 }
 
 }  // namespace
@@ -199,6 +201,10 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
       ->add_option("--address", admin_address,
                    "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
       ->option_text("ADMIN");
+  std::string token_file;
+  reload_command
+      ->add_option("--token-file", token_file, "With the token that it asks for; else the file's admin.token_file")
+      ->option_text("FILE");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
@@ -244,7 +250,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
           "reload: --set reaches no daemon that runs: it loads its file anew with the --set of its own start. Where "
           "its "
           "admin listener is says --address");
-    return reload(program, file, admin_address);
+    return reload(program, file, admin_address, token_file);
   }
   return run(program, file, overrides);
 }

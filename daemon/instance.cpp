@@ -61,19 +61,32 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   instance->files_ = std::move(provided.files);
   for (std::size_t i = 0; i < c.listeners.size(); ++i)
     if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), before, why)) return nullptr;
-  if (c.admin.address.empty()) return instance;
-  std::vector<std::shared_ptr<const aggregate::Service>> aggregates;
-  for (const Entry& e : instance->entries_)
-    if (const auto* const a = dynamic_cast<const AggregateService*>(e.service.get()))
-      aggregates.push_back(a->aggregate());
-  const Surroundings with{c,          parts.handlers,  parts.registry, parts.runtime, parts.access_logs,
-                          parts.room, instance->files_};
-  Entry& admin = instance->admin_;
-  admin.before = before != nullptr ? before->admin_.service.get() : nullptr;
-  admin.service = AdminService::provision(c.admin, parts.admin, aggregates, with,
-                                          static_cast<const AdminService*>(admin.before), why);
-  if (admin.service == nullptr) return nullptr;
+  if (!instance->provision_own(before, why)) return nullptr;
   return instance;
+}
+
+bool Instance::provision_own(const Instance* before, Failure& why) {
+  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
+                          parts_.room, files_};
+  const auto follow = [](Entry& entry, const Instance* old, const Entry Instance::*which) {
+    entry.before = old != nullptr ? (old->*which).service.get() : nullptr;
+    return static_cast<const AdminService*>(entry.before);
+  };
+  if (!config_.admin.address.empty()) {
+    std::vector<std::shared_ptr<const aggregate::Service>> aggregates;
+    for (const Entry& e : entries_)
+      if (const auto* const a = dynamic_cast<const AggregateService*>(e.service.get()))
+        aggregates.push_back(a->aggregate());
+    const AdminService* const old = follow(admin_, before, &Instance::admin_);
+    admin_.service = AdminService::provision(config_.admin, parts_.admin, aggregates, with, old, why);
+    if (admin_.service == nullptr) return false;
+  }
+  if (!config_.metrics.addresses.empty()) {
+    const AdminService* const old = follow(metrics_, before, &Instance::metrics_);
+    metrics_.service = AdminService::provision_metrics(parts_.admin, with, old, why);
+    if (metrics_.service == nullptr) return false;
+  }
+  return true;
 }
 
 // ---------------------------------------------------------------------------------------------- bind
@@ -209,10 +222,21 @@ bool Instance::bind_admin(const Instance* before, Failure& why) {
   return true;
 }
 
+bool Instance::bind_metrics(const Instance* before, Failure& why) {
+  for (const config::ListenAddress& address : config_.metrics.addresses) {
+    if (keep(metrics_, address.text, before) != nullptr) continue;
+    net::ListenerOptions options;
+    options.connections = kMetricsConnections;
+    options.dual_stack = !address.ipv6_only;
+    if (!bind_one(metrics_, address.text, address.at, std::move(options), Need::required, why)) return false;
+  }
+  return true;
+}
+
 bool Instance::bind(const Instance* before, Failure& why) {
   for (std::size_t i = 0; i < entries_.size(); ++i)
     if (!bind_listener(entries_[i], config_.listeners[i], before, why)) return false;
-  return admin_.service == nullptr || bind_admin(before, why);
+  return (admin_.service == nullptr || bind_admin(before, why)) && bind_metrics(before, why);
 }
 
 // ---------------------------------------------------------------------------------------------- start, adopt, leave
@@ -234,7 +258,16 @@ Result<void> Instance::start(Entry& entry) {
 Result<void> Instance::start() {
   for (Entry& e : entries_)
     if (const Result<void> started = start(e); !started) return started;
-  return admin_.service != nullptr ? start(admin_) : Result<void>();
+  for (Entry* const e : own())
+    if (const Result<void> started = start(*e); !started) return started;
+  return {};
+}
+
+std::vector<Instance::Entry*> Instance::own() {
+  std::vector<Entry*> all;
+  for (Entry* const e : {&admin_, &metrics_})
+    if (e->service != nullptr) all.push_back(e);
+  return all;
 }
 
 void Instance::undo() noexcept {
@@ -250,7 +283,8 @@ void Instance::undo() noexcept {
       e.service->undo_more();
   };
   for (Entry& e : entries_) undo_one(e);
-  if (admin_.service != nullptr) undo_one(admin_);
+  for (Entry* const e : {&admin_, &metrics_})
+    if (e->service != nullptr) undo_one(*e);
 }
 
 void Instance::adopt(Entry& entry) {
@@ -271,9 +305,8 @@ void Instance::adopt() {
             .defer_accept = c.defer_accept.value_or(std::holds_alternative<config::HttpConfig>(c.service)),
             .mode = c.mode});
   }
-  if (admin_.service == nullptr) return;
-  adopt(admin_);
-  change(admin_, config_.admin.owner, {.mode = config_.admin.mode});
+  for (Entry* const e : own()) adopt(*e);
+  if (admin_.service != nullptr) change(admin_, config_.admin.owner, {.mode = config_.admin.mode});
 }
 
 /// What of a socket that is kept may be another now.
@@ -290,7 +323,7 @@ void Instance::change(Entry& entry, const std::string& owner, net::SocketSetting
 }
 
 void Instance::leave(const Instance& successor, std::vector<Entry>& left) {
-  left.reserve(entries_.size() + 1);
+  left.reserve(entries_.size() + 2);
   const auto look = [&](Entry& e, bool followed) {
     if (e.service == nullptr) return;
     Entry out;
@@ -305,11 +338,11 @@ void Instance::leave(const Instance& successor, std::vector<Entry>& left) {
   };
   for (Entry& e : entries_)
     if (e.service != nullptr) look(e, successor.follows(*e.service));
-  if (admin_.service != nullptr) look(admin_, successor.follows(*admin_.service));
+  for (Entry* const e : own()) look(*e, successor.follows(*e->service));
 }
 
 bool Instance::follows(const Service& service) const noexcept {
-  return admin_.before == &service ||
+  return admin_.before == &service || metrics_.before == &service ||
          std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.before == &service; });
 }
 
@@ -328,7 +361,8 @@ void Instance::stop_listening() noexcept {
 
 void Instance::begin_stop() noexcept {
   for (const Entry& e : entries_) e.service->begin_stop();
-  if (admin_.service != nullptr) admin_.service->begin_stop();
+  for (const Entry* const e : {&admin_, &metrics_})
+    if (e->service != nullptr) e->service->begin_stop();
 }
 
 Room::Present Instance::present() const {
@@ -352,7 +386,8 @@ std::vector<std::string> Instance::announcements() const {
       lines.push_back(std::string("listening on ").append(other).append(": ").append(what).append(")"));
   };
   for (const Entry& e : entries_) say(e);
-  if (admin_.service != nullptr) say(admin_);
+  for (const Entry* const e : {&admin_, &metrics_})
+    if (e->service != nullptr) say(*e);
   return lines;
 }
 

@@ -59,7 +59,7 @@ class Instance {
                                                            Failure& why);
   /// False: `why` says which address cannot be bound. What was bound goes with the instance.
   [[nodiscard]] bool bind(const Instance* before, Failure& why);
-  /// Services that are new, in the order of the file, then the admin's. On a fiber.
+  /// Services that are new, in the order of the file, then the house's own. On a fiber.
   [[nodiscard]] Result<void> start();
   /// What start() began is cut. On a fiber.
   void undo() noexcept;
@@ -73,14 +73,14 @@ class Instance {
   /// Of all services: as Service::ends_on_fibers.
   [[nodiscard]] std::vector<std::shared_ptr<const void>> ends_on_fibers() const;
 
-  /// No socket accepts any more, but for the admin's. Parks.
+  /// No socket accepts any more, but for the house's own. Parks.
   void stop_listening() noexcept;
   void begin_stop() noexcept;
 
   [[nodiscard]] Room::Present present() const;
   [[nodiscard]] std::vector<Entry>& entries() noexcept { return entries_; }
-  /// Null when there is none.
-  [[nodiscard]] Entry* admin() noexcept { return admin_.service != nullptr ? &admin_ : nullptr; }
+  /// The admin's and the metrics', as far as there are any: who looks on until the end.
+  [[nodiscard]] std::vector<Entry*> own();
   [[nodiscard]] const config::Config& config() const noexcept { return config_; }
   [[nodiscard]] const std::shared_ptr<http::OpenFiles>& files() const noexcept { return files_; }
   /// "listening on 127.0.0.1:80: web (http)" for each socket.
@@ -96,7 +96,9 @@ class Instance {
   [[nodiscard]] bool bind_address(Entry& entry, const config::ListenAddress& address,
                                   const net::ListenerOptions& options, const Instance* before, Failure& why);
   [[nodiscard]] std::shared_ptr<BoundSocket> keep(Entry& entry, const std::string& address, const Instance* before);
+  [[nodiscard]] bool provision_own(const Instance* before, Failure& why);
   [[nodiscard]] bool bind_admin(const Instance* before, Failure& why);
+  [[nodiscard]] bool bind_metrics(const Instance* before, Failure& why);
   [[nodiscard]] bool bind_one(Entry& entry, const std::string& address, const config::Place& at,
                               net::ListenerOptions options, Need need, Failure& why);
   [[nodiscard]] Result<void> start(Entry& entry);
@@ -111,6 +113,7 @@ class Instance {
   SocketSet sockets_;
   std::vector<Entry> entries_;
   Entry admin_;
+  Entry metrics_;
 };
 
 }  // namespace fiberd::daemon

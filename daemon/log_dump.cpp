@@ -15,31 +15,39 @@ namespace fiberd::daemon {
 static constexpr std::size_t kMost = 1000;
 static constexpr unsigned kBatch = 8;  // then the writer is left a millisecond
 
-void LogDump::begin() {
+static void say(LogLevel level, const char* who, const std::string& what) {
+  log(level, std::string(who) + ": " + what);
+}
+
+Result<void> LogDump::begin(const char* who) {
   // The last one has said that it is over: it ends at once.
   if (started_) pthread_join(thread_, nullptr);
   started_ = false;
   if (state_ == nullptr) state_ = std::make_shared<State>();
+  state_->who.store(who, std::memory_order_relaxed);
   state_->busy.store(true, std::memory_order_release);
-  const std::error_code error = start_helper<State, &LogDump::write>(thread_, "fiberd-dump", state_);
+  std::error_code error = std::make_error_code(std::errc::not_enough_memory);
+  try {
+    error = start_helper<State, &LogDump::write>(thread_, "fiberd-dump", state_);
+  } catch (const std::bad_alloc&) {  // then it has not started
+  }
   started_ = !error;
-  if (!error) return;
+  if (!error) return {};
   state_->busy.store(false, std::memory_order_release);
-  log(LogLevel::error, "SIGQUIT: no thread to write the fibers: " + error.message());
+  say(LogLevel::error, who, "no thread to write the fibers: " + error.message());
+  return fail(error);
 }
 
-void LogDump::request() noexcept {
+Result<void> LogDump::request(const char* who) noexcept {
   const LockGuard guard(lock_);
-  if (closed_) return;
-  if (state_ != nullptr && state_->busy.load(std::memory_order_acquire)) {
-    log(LogLevel::warning, "SIGQUIT: fibers are being written already");
-    return;
-  }
+  if (closed_) return fail(std::errc::operation_canceled);
   try {
-    begin();
+    if (state_ == nullptr || !state_->busy.load(std::memory_order_acquire)) return begin(who);
+    say(LogLevel::warning, who, "fibers are being written already");
+    return fail(std::errc::device_or_resource_busy);
   } catch (const std::bad_alloc&) {
-    if (state_ != nullptr) state_->busy.store(false, std::memory_order_release);
-    log(LogLevel::error, "SIGQUIT: no memory to write the fibers");
+    log(LogLevel::error, "no memory to write the fibers");
+    return fail(std::errc::not_enough_memory);
   }
 }
 
@@ -57,8 +65,9 @@ void LogDump::close() noexcept {
 }
 
 void LogDump::write(State& state) noexcept {
+  const char* const who = state.who.load(std::memory_order_relaxed);
   try {
-    log(LogLevel::warning, "SIGQUIT: all fibers");  // asked for, so it is not left out by log.level: warning
+    say(LogLevel::warning, who, "all fibers");  // asked for, so it is not left out by log.level: warning
     unsigned written = 0;
     const Result<void> told = observe::dump_fibers(
         {},
@@ -72,9 +81,9 @@ void LogDump::write(State& state) noexcept {
           return {};
         },
         kMost);
-    if (!told) log(LogLevel::warning, "SIGQUIT: the process ends before all fibers were written");
+    if (!told) say(LogLevel::warning, who, "the process ends before all fibers were written");
   } catch (const std::exception&) {
-    log(LogLevel::error, "SIGQUIT: no memory to write all fibers");
+    log(LogLevel::error, "no memory to write all fibers");
   }
   state.busy.store(false, std::memory_order_release);
 }

@@ -1,12 +1,13 @@
 #pragma once
-// LogDump: SIGQUIT writes all fibers with their stacks to the log, and the daemon goes on: for who has no more than the
-// log of a process that does not answer.
+// LogDump: all fibers with their stacks to the log, and the daemon goes on: by SIGQUIT, for who has no more than the
+// log of a process that does not answer, or by POST /debug/dump.
 #include <pthread.h>
 
 #include <atomic>
 #include <memory>
 
 #include "core/base/lock.hpp"
+#include "core/base/result.hpp"
 
 namespace fiberd::daemon {
 
@@ -18,8 +19,10 @@ class LogDump {
   LogDump(const LogDump&) = delete;
   LogDump& operator=(const LogDump&) = delete;
 
-  /// Begins one, unless one is being written; waits for nothing. After close() it does nothing.
-  void request() noexcept;
+  /// Begins one; waits for nothing. `who` asks: a word in static storage, before each line about it. Errors, which are
+  /// logged: device_or_resource_busy (one is being written), operation_canceled (after close()), not_enough_memory,
+  /// that of starting a thread.
+  Result<void> request(const char* who) noexcept;
   /// Cuts the one that is being written. Before the runtime goes.
   void close() noexcept;
 
@@ -27,9 +30,10 @@ class LogDump {
   struct State {
     std::atomic<bool> busy{false};
     std::atomic<bool> cut{false};
+    std::atomic<const char*> who{""};
   };
   static void write(State& state) noexcept;
-  void begin() FIBERD_REQUIRES(lock_);
+  [[nodiscard]] Result<void> begin(const char* who) FIBERD_REQUIRES(lock_);
   Lock lock_;  // over the start of a thread: once for each SIGQUIT
   bool closed_ FIBERD_GUARDED_BY(lock_) = false;
   std::shared_ptr<State> state_ FIBERD_GUARDED_BY(lock_);

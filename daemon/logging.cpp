@@ -184,9 +184,19 @@ void on_abort(int) noexcept { flush_for_a_moment(); }
 }  // namespace
 
 LogOptions options_of(const config::LogConfig& config) {
+  std::vector<std::pair<LogModule, LogLevel>> modules;
+  for (const auto& [module, level] : config.modules) modules.emplace_back(module, static_cast<LogLevel>(level));
   return {.level = static_cast<LogLevel>(config.level),
+          .modules = std::move(modules),
           .format = config.format == config::LogFormat::json ? LogFormat::json : LogFormat::text,
           .output = config.output};
+}
+
+std::array<LogLevel, kLogModules.size()> levels_of(const LogOptions& options) noexcept {
+  std::array<LogLevel, kLogModules.size()> levels{};
+  levels.fill(options.level);
+  for (const auto& [module, level] : options.modules) levels[static_cast<std::size_t>(module)] = level;
+  return levels;
 }
 
 Result<void> open_log(const LogOptions& options, std::string& why) {
@@ -201,7 +211,7 @@ Result<void> open_log(const LogOptions& options, std::string& why) {
     log->logger->set_formatter(std::make_unique<JsonFormatter>());
   else
     log->logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  log->logger->set_level(to_spdlog(options.level));
+  log->logger->set_level(spdlog::level::trace);  // what is below a module's level does not get here
   // A line that cannot be formatted for want of memory. spdlog's own would write to standard error, and wait.
   log->logger->set_error_handler([queue = log->queue](const std::string&) { queue->lost(1); });
   if (const std::error_code error = log->writer->start()) {
@@ -216,6 +226,8 @@ Result<void> open_log(const LogOptions& options, std::string& why) {
   }
   static constexpr std::chrono::milliseconds kPatience{200};
   if (log != nullptr) (void)log->writer->stop(kPatience, monotonic_now() + std::chrono::nanoseconds(kPatience).count());
+  const auto levels = levels_of(options);
+  for (std::size_t i = 0; i < levels.size(); ++i) set_log_level(static_cast<LogModule>(i), levels[i]);
   set_log_sink(&sink);
   set_log_flush(&flush_for_a_moment);
   struct sigaction abort {};

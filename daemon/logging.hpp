@@ -1,9 +1,12 @@
 #pragma once
 // The daemon's own log, by spdlog: text or JSON lines, to a standard stream or a file. Also the sink of the core.
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "config/config.hpp"
 #include "core/base/log.hpp"
@@ -15,11 +18,14 @@ enum class LogFormat : unsigned char { text, json };
 
 struct LogOptions {
   LogLevel level = LogLevel::info;
+  std::vector<std::pair<LogModule, LogLevel>> modules{};  ///< those with a level of their own
   LogFormat format = LogFormat::text;
   std::string output = "stderr";  ///< or stdout, or a path
 };
 
 [[nodiscard]] LogOptions options_of(const config::LogConfig& config);
+/// The least level of each module (core/base/log.hpp).
+[[nodiscard]] std::array<LogLevel, kLogModules.size()> levels_of(const LogOptions& options) noexcept;
 
 /// Installs the log for the process: from then on log() never waits. Error: what opening the output said, or starting
 /// its thread; `why` says more. Call again to change it; thread-safe.

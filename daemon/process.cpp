@@ -25,6 +25,7 @@
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "daemon/admin/admin_token.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
@@ -60,6 +61,7 @@ void Process::use_settings(const config::Config& config) {
   shutdown_delay_.store(config.shutdown.delay.count(), std::memory_order_relaxed);
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
+  log_levels_->configure(options_of(config.log));
   memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
 }
 
@@ -96,6 +98,9 @@ ExitCode Process::build(const config::Config& config) {
   if (const MemoryLimit memory = find_memory_limit(config.memory.limit); !memory.warning.empty())
     log(LogLevel::warning, memory.warning);
   memory_ = std::make_unique<MemoryWatch>(*runtime_, room_);
+  trimmer_ = std::make_unique<Trimmer>(*runtime_, room_);
+  if (const std::string warning = warn_of_token_file(config.admin.token_file); !warning.empty())
+    log(LogLevel::warning, warning);
   use_settings(config);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -106,6 +111,9 @@ ExitCode Process::build(const config::Config& config) {
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
   };
+  admin_state_.log_levels = log_levels_;
+  admin_state_.dump = [this] { return log_dump_.request("dump"); };
+  admin_state_.trim = [this] { return trimmer_->trim(); };
   admin_state_.config_file = file_;
   admin_state_.config_name = file_.empty() ? "the " + config.source + " configuration" : file_;
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
@@ -157,7 +165,7 @@ Result<void> Process::handle_signals() {
     if (heard) heard = runtime_->scheduler().service_thread().on_signal(signo, std::move(what));
   };
   for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
-  on(SIGQUIT, [this](int) { log_dump_.request(); });
+  on(SIGQUIT, [this](int) { (void)log_dump_.request("SIGQUIT"); });
   on(SIGUSR1, [this](int) {
     // The writers' threads do it, which may wait for a disk: this one acts on signals.
     reopen_log();
@@ -245,11 +253,11 @@ void Process::drain() {
   while (retiring_.load(std::memory_order_acquire) != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
   served_.cancel();
   handlers_.stop();
-  if (Instance::Entry* const admin = current_->admin()) {
-    for (const auto& s : admin->sockets) s->socket->stop();
-    const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
-    (void)admin->service->drain(soon);
-  }
+  const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
+  const std::vector<Instance::Entry*> own = current_->own();
+  for (const Instance::Entry* const e : own)
+    for (const auto& s : e->sockets) s->socket->stop();
+  for (const Instance::Entry* const e : own) (void)e->service->drain(soon);
   if (cut != 0)
     log(LogLevel::warning,
         std::to_string(cut) + " connections were cut " +
@@ -321,8 +329,8 @@ ExitCode Process::run(const config::Config& config) {
     // Listeners unregister from the scheduler: before it goes.
     if (current_ != nullptr) {
       current_->stop_listening();
-      if (Instance::Entry* const admin = current_->admin())
-        for (const auto& s : admin->sockets) s->socket->stop();
+      for (const Instance::Entry* const e : current_->own())
+        for (const auto& s : e->sockets) s->socket->stop();
     }
     log_dump_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.

@@ -20,11 +20,13 @@
 #include "daemon/failure.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/log_dump.hpp"
+#include "daemon/log_levels.hpp"
 #include "daemon/memory_watch.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
 #include "daemon/stop_end.hpp"
+#include "daemon/trimmer.hpp"
 
 namespace fiberd::daemon {
 
@@ -81,6 +83,7 @@ class Process {
   std::string gomaxprocs_source_;
   Room room_;
   std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<Trimmer> trimmer_;
   LogDump log_dump_;
   std::unique_ptr<Reloader> reloader_;
   Lock current_lock_;  // for whoever is not the fiber that replaces it
@@ -98,6 +101,7 @@ class Process {
   std::atomic<std::size_t> retiring_{0};                  // fibers of retire()
   std::atomic<std::int64_t> retire_deadline_{INT64_MAX};  // of all of them, when a stop comes
   const context::Cancelable served_ = context::with_cancel(context::background());  // until the last connection
+  const std::shared_ptr<LogLevels> log_levels_ = std::make_shared<LogLevels>(served_.context);
 };
 
 }  // namespace fiberd::daemon

@@ -14,6 +14,7 @@
 #include "core/http/handlers.hpp"
 #include "core/http/site/router.hpp"
 #include "core/runtime/gomaxprocs.hpp"
+#include "daemon/admin/admin_token.hpp"
 #include "daemon/filters.hpp"
 #include "daemon/memory_guard.hpp"
 #include "daemon/services/access_logs.hpp"
@@ -159,6 +160,9 @@ class Search {
       add({"environment", 0, 0, ""}, cpus.error, std::make_error_code(std::errc::invalid_argument));
     if (config_.log.output != "stderr" && config_.log.output != "stdout")
       look_at_log(config_.log.output, config_.log.output_at);
+    look_at_token(config_.admin);
+    for (const config::ListenAddress& address : config_.metrics.addresses)
+      look_at_address("metrics", address.text, address.at, {}, {}, true, false);
     look_at_address("admin", config_.admin.address, config_.admin.address_at, config_.admin.owner,
                     config_.admin.owner_at, true, false);
     for (const config::ListenerConfig& listener : config_.listeners) look_at(listener);
@@ -186,6 +190,11 @@ class Search {
   void look_at_log(const std::string& path, const config::Place& at) {
     if (path.empty()) return;
     if (const Obstacle why = why_not_appendable(path)) add(at, about_path(path, why), why.error);
+  }
+  void look_at_token(const config::AdminConfig& admin) {
+    if (admin.token_file.empty()) return;
+    std::string why;
+    if (const auto token = read_token(admin.token_file, why); !token) add(admin.token_file_at, why, token.error());
   }
   void look_at_access_log(const config::AccessLogConfig& log, const std::string& listener) {
     if (log.format == config::AccessLogFormat::off) return;
@@ -317,7 +326,8 @@ std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& hand
 
 std::vector<std::string> forewarn(const config::Config& config) {
   std::vector<std::string> warnings{runtime::detect_gomaxprocs(config.runtime.gomaxprocs).warning,
-                                    find_memory_limit(config.memory.limit).warning};
+                                    find_memory_limit(config.memory.limit).warning,
+                                    warn_of_token_file(config.admin.token_file)};
   warnings.erase(std::remove(warnings.begin(), warnings.end(), ""), warnings.end());
   return warnings;
 }

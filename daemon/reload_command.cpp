@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "core/net/endpoint.hpp"
+#include "daemon/admin/admin_token.hpp"
 #include "daemon/exit_code.hpp"
 
 namespace fiberd::daemon {
@@ -86,14 +87,25 @@ int reload_by_admin(const ReloadRequest& request) {
     std::fprintf(stderr, "reload: %s is no numeric address with a port, nor unix:/path\n", address.c_str());
     return static_cast<int>(ExitCode::bad_usage);
   }
+  http::Secret authorization;
+  if (!request.token_file.empty()) {
+    std::string why;
+    const auto token = read_token(request.token_file, why);
+    if (!token) {
+      std::fprintf(stderr, "reload: the token: %s\n", why.c_str());
+      return static_cast<int>(ExitCode::bad_usage);
+    }
+    authorization = http::Secret("Authorization: Bearer " + (*token)->text() + "\r\n");
+  }
   const Socket socket(endpoint->family());
   if (socket.fd() < 0) return failed(address, "no socket:");
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return unreachable(request);
-  const std::string message =
-      "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(request.file.size()) +
-      "\r\nConnection: close\r\n\r\n" + request.file;
+  const http::Secret whole(
+      "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(request.file.size()) + "\r\n" +
+      authorization.text() + "Connection: close\r\n\r\n" + request.file);
+  const std::string& message = whole.text();
   if (::send(socket.fd(), message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))
     return failed(address, "it cannot be asked:");
   std::string answer;
@@ -107,7 +119,11 @@ int reload_by_admin(const ReloadRequest& request) {
   const bool done = status.substr(9, 3) == "200";
   std::fputs(answer.c_str() + head + 4, done ? stdout : stderr);
   if (done) return std::fflush(stdout) == 0 ? 0 : static_cast<int>(ExitCode::runtime_failure);
-  const bool refused = status.substr(9, 3) == "422" || status.substr(9, 3) == "409";
+  if (status.substr(9, 3) == "401")
+    std::fputs(request.token_file.empty() ? "reload: name the token's file: --token-file\n"
+                                          : "reload: the daemon has another token\n",
+               stderr);
+  const bool refused = status.substr(9, 3) == "422" || status.substr(9, 3) == "409" || status.substr(9, 3) == "401";
   return static_cast<int>(refused ? ExitCode::bad_usage : ExitCode::runtime_failure);
 }
 

@@ -52,6 +52,8 @@ class Rules {
   std::vector<config::Diagnostic> run() {
     found_ = config::not_reloadable(before_, after_);
     look_at_socket(after_.admin.address, after_.admin.address_at, after_.admin.ipv6_only, false);
+    for (const config::ListenAddress& address : after_.metrics.addresses)
+      look_at_socket(address.text, address.at, address.ipv6_only, false);
     for (const ListenerConfig& l : after_.listeners) look_at(l);
     return std::move(found_);
   }
@@ -86,6 +88,7 @@ class Rules {
             "add it in the next");
     };
     compare(before_.admin.address, before_.admin.ipv6_only, false);
+    for (const config::ListenAddress& held : before_.metrics.addresses) compare(held.text, held.ipv6_only, false);
     for (const ListenerConfig& l : before_.listeners)
       for (const config::ListenAddress& held : l.addresses) compare(held.text, held.ipv6_only, l.reuseport);
   }
@@ -157,6 +160,7 @@ std::string what_changed(const Config& before, const Config& after) {
     if (find(after, l.name) == nullptr) add("listener " + l.name + " removed");
   if (before.trusted_proxies.texts != after.trusted_proxies.texts) add("trusted_proxies");
   if (!(before.admin == after.admin)) add("admin");
+  if (!(before.metrics == after.metrics)) add("metrics");
   if (!(before.runtime == after.runtime)) add("runtime");
   if (!(before.memory == after.memory)) add("memory");
   if (!(before.file_cache == after.file_cache)) add("file_cache");

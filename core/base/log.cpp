@@ -35,12 +35,40 @@ static void stderr_sink(LogLevel level, std::string_view message) noexcept {
 
 static std::atomic<LogSink> sink{&stderr_sink};
 static std::atomic<LogFlush> flush{nullptr};
+static std::array<std::atomic<LogLevel>, kLogModules.size()> least{};  // debug: all
 
 void set_log_sink(LogSink new_sink) noexcept {
   sink.store(new_sink != nullptr ? new_sink : &stderr_sink, std::memory_order_release);
 }
 
-void log(LogLevel level, std::string_view message) noexcept { sink.load(std::memory_order_acquire)(level, message); }
+void set_log_level(LogModule module, LogLevel new_least) noexcept {
+  least[static_cast<std::size_t>(module)].store(new_least, std::memory_order_relaxed);
+}
+
+LogLevel log_level(LogModule module) noexcept {
+  return least[static_cast<std::size_t>(module)].load(std::memory_order_relaxed);
+}
+
+LogModule log_module_of(std::string_view file) noexcept {
+  static constexpr std::string_view kRoot = "fiberd/";
+  static constexpr std::string_view kCore = "core/";
+  // Ours are built with paths from the tree's root; what others include of us is found below their include directory.
+  if (!file.starts_with(kCore)) {
+    if (file.starts_with("daemon/") || file.starts_with("config/")) return LogModule::daemon;
+    const std::size_t root = file.rfind("/fiberd/core/");
+    if (root == std::string_view::npos) return LogModule::program;
+    file.remove_prefix(root + 1 + kRoot.size());
+  }
+  file.remove_prefix(kCore.size());
+  const std::string_view room = file.substr(0, file.find('/'));
+  const auto* const found = std::find(kLogModules.begin(), kLogModules.end(), room);
+  return found != kLogModules.end() ? static_cast<LogModule>(found - kLogModules.begin()) : LogModule::program;
+}
+
+void log(LogLevel level, std::string_view message, const char* file) noexcept {
+  if (level != LogLevel::error && !logs(log_module_of(file), level)) return;  // there is no higher one
+  sink.load(std::memory_order_acquire)(level, message);
+}
 
 void set_log_flush(LogFlush new_flush) noexcept { flush.store(new_flush, std::memory_order_release); }
 

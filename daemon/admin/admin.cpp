@@ -3,21 +3,21 @@
 #include <limits.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <string>
 #include <system_error>
 
+#include "core/base/defer.hpp"
 #include "core/base/log.hpp"
-#include "core/base/units.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
-#include "core/http/query.hpp"
 #include "core/observe/context_report.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
-#include "core/runtime/sched_trace.hpp"
 #include "core/runtime/wait.hpp"
+#include "daemon/admin/control_pages.hpp"
 #include "daemon/admin/fiber_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
 
@@ -29,6 +29,13 @@ class MetricsHandler final : public http::Handler {
  public:
   explicit MetricsHandler(const AdminState& state) : state_(state) {}
   Result<void> serve(http::Exchange& exchange) override {
+    // Each has a page of all metrics in memory, and a thread of the blocking pool: a few scrapers are served at once.
+    static constexpr unsigned kMost = 4;
+    const defer out([this] { rendering_.fetch_sub(1, std::memory_order_relaxed); });
+    if (rendering_.fetch_add(1, std::memory_order_relaxed) >= kMost) {
+      static constexpr http::Field kLater{"Retry-After", "1"};
+      return exchange.respond(503, kPlainText, "metrics: as many as may are being served\n", {&kLater, 1});
+    }
     // Rendering walks page tables and /proc: milliseconds that other fibers need not wait for.
     const std::string page = runtime::blocking([this] { return state_.exporter->render(); });
     return exchange.respond(200, observe::Exporter::kContentType, page);
@@ -36,6 +43,7 @@ class MetricsHandler final : public http::Handler {
 
  private:
   const AdminState& state_;
+  std::atomic<unsigned> rendering_{0};
 };
 
 class ContextsHandler final : public http::Handler {
@@ -99,49 +107,10 @@ class ReadyHandler final : public http::Handler {
   const AdminState& state_;
 };
 
-/// Browsers send these with every POST, fiberd and curl do not: any page of the web could make one send it.
-bool of_a_browser(const http::Exchange& exchange) {
-  return exchange.request().headers.has("origin") || exchange.request().headers.has("sec-fetch-site");
-}
-
-/// The scheduler now; POST has it written to the log again and again.
-class SchedHandler final : public http::Handler {
- public:
-  explicit SchedHandler(const AdminState& state) : state_(state) {}
-  Result<void> serve(http::Exchange& exchange) override {
-    const std::string_view query = exchange.request().query;
-    const std::string detail = http::query_value(query, "detail").value_or("");
-    const bool detailed = !detail.empty() && detail != "0";
-    if (exchange.request().method != http::Method::post)
-      return exchange.respond(200, kPlainText, runtime::describe_scheduler(state_.began, detailed) + "\n");
-    if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "schedtrace: not for browsers\n");
-    if (!state_.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
-    const std::string period = http::query_value(query, "period").value_or("");
-    const auto parsed = period == "0" ? std::chrono::nanoseconds(0) : parse_duration(period);
-    if (!parsed)
-      return exchange.respond(400, kPlainText, "schedtrace: ?period=1s, between 10ms and 1h; 0 ends it; &detail=1\n");
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
-    if (ms.count() == 0 && parsed->count() != 0)
-      return exchange.respond(400, kPlainText, "schedtrace: a period is 10ms at least\n");
-    if (const Result<void> set = state_.sched_trace(ms, detailed); !set)
-      return exchange.respond(
-          set.error() == std::errc::invalid_argument ? 400 : 503, kPlainText,
-          "schedtrace: " +
-              (set.error() == std::errc::invalid_argument ? std::string("a period is between 10ms and 1h")
-                                                          : set.error().message()) +
-              "\n");
-    return exchange.respond(200, kPlainText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
-  }
-
- private:
-  const AdminState& state_;
-};
-
 class ReloadHandler final : public http::Handler {
  public:
   explicit ReloadHandler(const AdminState& state) : state_(state) {}
   Result<void> serve(http::Exchange& exchange) override {
-    if (of_a_browser(exchange)) return exchange.respond(403, kPlainText, "reload: not for browsers\n");
     if (!state_.reload) return exchange.respond(501, kPlainText, "reload: not here\n");
     std::string meant;
     for (;;) {
@@ -186,25 +155,29 @@ class ReloadHandler final : public http::Handler {
 
 }  // namespace
 
-std::vector<http::Route> admin_routes(AdminState& state) {
-  const http::MethodSet get = http::MethodSet::of(http::Method::get);
+static void add(std::vector<http::Route>& routes, const char* path, std::shared_ptr<http::Handler> handler,
+                http::Method method = http::Method::get) {
+  http::Route route;
+  route.spec.path = path;
+  route.spec.methods = http::MethodSet::of(method);
+  route.handler = std::move(handler);
+  routes.push_back(std::move(route));
+}
+
+std::vector<http::Route> scrape_routes(AdminState& state) {
   std::vector<http::Route> routes;
-  auto add = [&](const char* path, std::shared_ptr<http::Handler> handler, http::MethodSet methods) {
-    http::Route route;
-    route.spec.path = path;
-    route.spec.methods = methods;
-    route.handler = std::move(handler);
-    routes.push_back(std::move(route));
-  };
-  add("/metrics", std::make_shared<MetricsHandler>(state), get);
-  add("/healthz", std::make_shared<HealthHandler>(), get);
-  add("/readyz", std::make_shared<ReadyHandler>(state), get);
-  add("/debug/contexts", std::make_shared<ContextsHandler>(), get);
+  add(routes, "/metrics", std::make_shared<MetricsHandler>(state));
+  add(routes, "/healthz", std::make_shared<HealthHandler>());
+  add(routes, "/readyz", std::make_shared<ReadyHandler>(state));
+  return routes;
+}
+
+std::vector<http::Route> admin_routes(AdminState& state) {
+  std::vector<http::Route> routes = scrape_routes(state);
+  add(routes, "/debug/contexts", std::make_shared<ContextsHandler>());
   for (http::Route& page : fiber_pages()) routes.push_back(std::move(page));
-  const auto sched = std::make_shared<SchedHandler>(state);
-  add("/debug/sched", sched, get);
-  add("/debug/schedtrace", sched, http::MethodSet::of(http::Method::post));
-  add("/reload", std::make_shared<ReloadHandler>(state), http::MethodSet::of(http::Method::post));
+  for (http::Route& page : control_pages(state)) routes.push_back(std::move(page));
+  add(routes, "/reload", std::make_shared<ReloadHandler>(state), http::Method::post);
   return routes;
 }
 
@@ -221,9 +194,11 @@ void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::st
 
 http::Route admin_index(const std::vector<http::Route>& routes) {
   std::string page = "fiberd admin\n";
-  for (const http::Route& r : routes)
-    if (!r.spec.path.ends_with('*'))
-      page += (r.spec.methods == http::MethodSet::of(http::Method::post) ? "POST " : "") + r.spec.path + "\n";
+  for (const http::Route& r : routes) {
+    if (r.spec.path.ends_with('*')) continue;
+    if (r.spec.methods.has(http::Method::get)) page += r.spec.path + "\n";
+    if (r.spec.methods.has(http::Method::post)) page += "POST " + r.spec.path + "\n";
+  }
   http::Route route;
   route.spec.path = "/";
   route.spec.methods = http::MethodSet::of(http::Method::get);

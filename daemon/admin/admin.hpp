@@ -12,6 +12,7 @@
 #include "core/base/clock.hpp"
 #include "core/http/server.hpp"
 #include "core/observe/exporter.hpp"
+#include "daemon/log_levels.hpp"
 
 namespace fiberd::daemon {
 
@@ -30,22 +31,29 @@ struct AdminState {
   std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
   /// Writes the scheduler's state to the log again and again (runtime::Runtime::set_sched_trace). Empty: 501.
   std::function<Result<void>(std::chrono::milliseconds period, bool detail)> sched_trace{};
-  std::int64_t began = monotonic_now();  ///< from which the scheduler's milliseconds count
-  std::string config_file{};             ///< what it loads, by its absolute path; empty: no file that could be named
-  std::string config_name{};             ///< the same, for people
+  /// Gives back memory and says what came of it, in lines. On a thread that may wait. Error device_or_resource_busy:
+  /// somebody else is about it. Empty: 501.
+  std::function<Result<std::string>()> trim{};
+  /// Has all fibers written to the log (LogDump::request). Empty: 501.
+  std::function<Result<void>()> dump{};
+  std::shared_ptr<LogLevels> log_levels{};  ///< null: 501
+  std::int64_t began = monotonic_now();     ///< from which the scheduler's milliseconds count
+  std::string config_file{};                ///< what it loads, by its absolute path; empty: no file that could be named
+  std::string config_name{};                ///< the same, for people
 };
 
 /// The routes of the admin server: /metrics, /healthz (200 when a fiber ran on every Processor within a second),
 /// /readyz, /debug/contexts (who holds contexts, who forgets to cancel them), those about fibers (fiber_pages.hpp),
-/// /debug/sched (the scheduler in a line), POST /debug/schedtrace (the same to the log, again and again); POST /reload
-/// (200: the new configuration serves; 422: it was refused, with all that is wrong with it; 503: the daemon stops). A
-/// body names the file that is meant: 409 if this daemon runs with another one. A browser's request for it is answered
-/// 403: any page of the web could make it send one.
+/// those that change something (control_pages.hpp); POST /reload (200: the new configuration serves; 422: it was
+/// refused, with all that is wrong with it; 503: the daemon stops). A body names the file that is meant: 409 if this
+/// daemon runs with another one.
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
+/// Of these /metrics, /healthz and /readyz.
+[[nodiscard]] std::vector<http::Route> scrape_routes(AdminState& state);
 
-/// The pages have no password and are often on loopback, where every page of the web that the machine's users look at
-/// reaches them: it cannot read another origin's answers, but its owner may turn its own name to 127.0.0.1. Then the
-/// Host is that name. So only IP addresses, localhost and `hosts` are answered; 421 for others, which says what to do.
+/// The pages need no password on loopback, where every page of the web that the machine's users look at reaches them:
+/// it cannot read another origin's answers, but its owner may turn its own name to 127.0.0.1. Then the Host is that
+/// name. So only IP addresses, localhost and `hosts` are answered; 421 for others, which says what to do.
 void answer_own_hosts_only(http::SiteOptions& options, const std::vector<std::string>& hosts);
 
 /// The page / : a list of `routes`, those that are no pages with their method.

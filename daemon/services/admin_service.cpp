@@ -1,48 +1,89 @@
 #include "daemon/services/admin_service.hpp"
 
+#include <string>
 #include <utility>
 
 #include "core/observe/catalogue.hpp"
+#include "daemon/admin/admin_guard.hpp"
+#include "daemon/admin/admin_token.hpp"
 
 namespace fiberd::daemon {
 
-namespace {
+using observe::register_metric;
 
-struct SiteState {
-  explicit SiteState(metric::Registry& registry)
-      : leases(registry), counters(registry, status_families(registry), "admin", "admin") {}
+struct AdminService::Counted {
+  Counted(metric::Registry& registry, const std::string& name)
+      : leases(registry), counters(registry, status_families(registry), name, name) {}
   metric::Leases leases;
   metric::StatusCounters counters;
 };
 
-}  // namespace
+bool AdminService::furnish(AdminService& service, http::SiteOptions options, std::vector<http::Route> routes,
+                           const std::shared_ptr<Counted>& counted, const Surroundings& with,
+                           const AdminService* before, Failure& why) {
+  const std::string& name = service.name();
+  options.timeouts.drain = with.config.shutdown.idle;
+  options.metrics = make_server_metrics(name, counted->leases);
+  options.metrics.unrouted = &counted->counters;
+  options.filters.insert(options.filters.begin(), make_admin_fields());
+  options.keeps = counted;
+  for (http::Route& route : routes) route.counters = &counted->counters;
+  auto site =
+      http::Site::make(std::move(options), std::move(routes), before != nullptr ? before->site_.get() : nullptr);
+  if (!site) {
+    why = {name + ": " + site.error().message(), ExitCode::runtime_failure};
+    return false;
+  }
+  service.site_ = std::move(*site);
+  if (before == nullptr) service.server_ = std::make_shared<HttpServer>(HttpServer::Whose::admin, name, with.registry);
+  return true;
+}
 
 std::unique_ptr<AdminService> AdminService::provision(
     const config::AdminConfig& config, AdminState& state,
     const std::vector<std::shared_ptr<const aggregate::Service>>& aggregates, const Surroundings& with,
     const AdminService* before, Failure& why) {
-  std::unique_ptr<AdminService> service(new AdminService(with.room));
-  const auto counted = std::make_shared<SiteState>(with.registry);
+  std::unique_ptr<AdminService> service(new AdminService(with.room, "admin"));
+  const auto counted = std::make_shared<Counted>(with.registry, "admin");
   http::SiteOptions options;
-  options.timeouts.drain = with.config.shutdown.idle;
   // Who can reach a Unix socket has been let in by its mode; a browser reaches ports only.
   if (!config.address.starts_with("unix:")) answer_own_hosts_only(options, config.hosts);
-  options.metrics = make_server_metrics("admin", counted->leases);
-  options.metrics.unrouted = &counted->counters;
-  options.keeps = counted;
+  metric::Family& refused = register_metric(with.registry, "fiberd_admin_refused_total");
+  metric::Counter& browser = counted->leases.counter(refused, {"browser"});
+  if (!config.token_file.empty()) {
+    std::string wrong;
+    auto token = AdminToken::open(config.token_file, wrong);
+    if (!token) {
+      why = {"admin.token_file: " + wrong, ExitCode::bad_usage};
+      return nullptr;
+    }
+    options.filters.push_back(make_admin_guard({.token = std::move(*token),
+                                                .hosts = options.hosts,
+                                                .address_hosts = options.address_hosts,
+                                                .no_token = &counted->leases.counter(refused, {"no_token"}),
+                                                .wrong_token = &counted->leases.counter(refused, {"wrong_token"})}));
+  }
   std::vector<http::Route> routes = admin_routes(state);
   for (http::Route& route : aggregate::pages(aggregates)) routes.push_back(std::move(route));
   routes.push_back(admin_index(routes));
-  for (http::Route& route : routes) route.counters = &counted->counters;
-  auto site =
-      http::Site::make(std::move(options), std::move(routes), before != nullptr ? before->site_.get() : nullptr);
-  if (!site) {
-    why = {"admin: " + site.error().message(), ExitCode::runtime_failure};
-    return nullptr;
-  }
-  service->site_ = std::move(*site);
-  if (before == nullptr)
-    service->server_ = std::make_shared<HttpServer>(HttpServer::Whose::admin, "admin", with.registry);
+  metric::Family& posts = register_metric(with.registry, "fiberd_admin_posts_total");
+  for (http::Route& route : routes)
+    if (route.spec.methods.has(http::Method::post))
+      route.filters.insert(route.filters.begin(),
+                           make_post_guard({.path = route.spec.path,
+                                            .posts = &counted->leases.counter(posts, {route.spec.path}),
+                                            .browser = &browser}));
+  if (!furnish(*service, std::move(options), std::move(routes), counted, with, before, why)) return nullptr;
+  return service;
+}
+
+std::unique_ptr<AdminService> AdminService::provision_metrics(AdminState& state, const Surroundings& with,
+                                                              const AdminService* before, Failure& why) {
+  std::unique_ptr<AdminService> service(new AdminService(with.room, "metrics"));
+  const auto counted = std::make_shared<Counted>(with.registry, "metrics");
+  http::SiteOptions options;
+  options.body_size = 0;  // nobody has anything to tell it
+  if (!furnish(*service, std::move(options), scrape_routes(state), counted, with, before, why)) return nullptr;
   return service;
 }
 
@@ -58,11 +99,13 @@ void AdminService::adopt(Service& before) {
 
 net::Serving AdminService::serving() noexcept {
   room_.own = server_.get();
+  const bool own = name() == "admin";
   // When descriptors run out is when somebody wants to know.
   return server_->entrance().serving(nullptr, {.on_accept = &HttpServer::on_accept,
                                                .argument = server_.get(),
                                                .wants_client = true,
-                                               .connections = kAdminConnections,
+                                               .connections = own ? kAdminConnections : kMetricsConnections,
+                                               .connections_per_address = own ? 0 : kMetricsConnectionsPerAddress,
                                                .make_room = room_.make_room()});
 }
 

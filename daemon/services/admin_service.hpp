@@ -1,5 +1,6 @@
 #pragma once
-// The service of the admin listener.
+// The services of the admin listener, and of the one that has its first pages alone.
+#include <cstddef>
 #include <memory>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace fiberd::daemon {
 
 /// At once.
 inline constexpr std::size_t kAdminConnections = 256;
+inline constexpr std::size_t kMetricsConnections = 64;
+/// Of these, from one address: scrapers and probes keep one or two.
+inline constexpr std::size_t kMetricsConnectionsPerAddress = 16;
 
 class AdminService final : public Service {
  public:
@@ -22,16 +26,24 @@ class AdminService final : public Service {
       const config::AdminConfig& config, AdminState& state,
       const std::vector<std::shared_ptr<const aggregate::Service>>& aggregates, const Surroundings& with,
       const AdminService* before, Failure& why);
+  /// Named "metrics": /metrics, /healthz and /readyz alone, without a token and whatever the Host.
+  [[nodiscard]] static std::unique_ptr<AdminService> provision_metrics(AdminState& state, const Surroundings& with,
+                                                                       const AdminService* before, Failure& why);
 
   [[nodiscard]] Result<void> start() override;
   void adopt(Service& before) override;
   [[nodiscard]] net::Serving serving() noexcept override;
   void begin_stop() noexcept override { server_->begin_stop(); }
   std::size_t drain(const std::atomic<std::int64_t>& deadline) override { return server_->stop(deadline); }
-  [[nodiscard]] std::string describe() const override { return "admin: /metrics /healthz /readyz"; }
+  [[nodiscard]] std::string describe() const override { return name() + ": /metrics /healthz /readyz"; }
 
  private:
-  explicit AdminService(Room& room) : Service("admin", "admin"), room_{&room, nullptr} {}
+  struct Counted;
+  AdminService(Room& room, const char* name) : Service(name, name), room_{&room, nullptr} {}
+  /// `service` answers with these from its start on. False: `why`.
+  [[nodiscard]] static bool furnish(AdminService& service, http::SiteOptions options, std::vector<http::Route> routes,
+                                    const std::shared_ptr<Counted>& counted, const Surroundings& with,
+                                    const AdminService* before, Failure& why);
   std::shared_ptr<const http::Site> site_;
   std::shared_ptr<HttpServer> server_;
   RoomOfListener room_;

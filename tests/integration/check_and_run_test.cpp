@@ -79,6 +79,10 @@ const std::vector<Bad>& bad_ones() {
        "no group"},
       {2, last, "- {name: u, address: \"unix:@/u\", owner: \":\", tcp: {echo: {}}}", "owner", "neither user nor group"},
       {2, admin, "admin: {address: \"unix:@/a\", owner: nobody-here}", "admin.owner", "no user nobody-here"},
+      {2, admin, "admin: {address: \"127.0.0.1:0\", token_file: @/nowhere}", "admin.token_file", "No such file"},
+      {2, admin, "admin: {address: \"127.0.0.1:0\", token_file: @/file}", "admin.token_file", "16 bytes"},
+      {2, admin, "admin: {address: \"0.0.0.0:0\"}", "admin.address", "needs admin.token_file"},
+      {2, admin, "admin: {address: \"unix:@/a\", mode: 0666}", "admin.mode", "needs admin.token_file"},
       {2, route, "    - {path: /, handler: nobody}", "routes[0].handler", "no HTTP handler"},
       // addresses
       {3, last, "- {name: u, address: \"unix:@/no/dir/u\", tcp: {echo: {}}}", "listeners[1].address", "No such file"},
@@ -122,6 +126,9 @@ const std::vector<Bad>& bad_ones() {
       {3, last,
        "- {name: a, address: \"unix:@/x\", tcp: {echo: {}}}\n- {name: b, address: \"unix:@/link/x\", tcp: {echo: {}}}",
        "listeners[2].address", "the same file"},
+      {2, last, "metrics: {address: [\":7\", \"127.0.0.1:7\"]}", "metrics.address[1]", "0.0.0.0:7"},
+      {2, last, "metrics: {address: \"unix:@/m\"}", "metrics.address", "over TCP"},
+      {3, last, "metrics: {address: \"198.51.100.7:0\"}", "metrics.address", "assign"},
       // text that means something elsewhere
       {2, route, "    - {path: /*, files: {root: @/site, try_files: [$uri, $uri/]}}", "try_files[0]", "write $path"},
       {2, route, "    - {path: /*, files: {root: @/site, try_files: [$path, \"${FIBERD_NO}/x\"]}}", "try_files[1]",

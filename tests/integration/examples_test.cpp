@@ -1,6 +1,7 @@
 // Every configuration that we show is started and asked: the files of config/examples, the YAML of docs/ and README.md,
 // and the one that is built in. Only what belongs to the machine is another: ports are free ones, and folders are ours.
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -71,7 +72,8 @@ std::string localized(std::string text, const std::string& directory) {
   static const std::regex kPort("(address: \"(?!unix:)[^\"]*:)[0-9]+\"");
   text = std::regex_replace(text, kPort, "$010\"");
   replace_all(text, "include: [conf.d/", "include: [" + directory + "/conf.d/");
-  for (const char* folder : {"/var/www/html", "/var/log/fiberd", "/run/fiberd"}) replace_all(text, folder, directory);
+  for (const char* folder : {"/var/www/html", "/var/log/fiberd", "/run/fiberd", "/etc/fiberd"})
+    replace_all(text, folder, directory);
   if (::geteuid() != 0) text = std::regex_replace(text, std::regex("owner: \"[^\"]*\""), "owner: \"\"");
   return text;
 }
@@ -166,6 +168,8 @@ TEST_CASE("every example of config/ and docs/ is started and asked", "[integrati
     INFO(example.where);
     const TemporaryDirectory directory;
     directory.write("index.html", "the index\n");
+    const std::string token = directory.write("admin.token", "0123456789abcdef\n");
+    REQUIRE(::chmod(token.c_str(), 0600) == 0);
     for (const auto& file : fs::directory_iterator(FIBERD_SOURCE_DIR "/config/examples/conf.d"))
       directory.write("conf.d/" + file.path().filename().string(),
                       localized(read_file(file.path().string()), directory.path()));
@@ -195,7 +199,15 @@ TEST_CASE("every example of config/ and docs/ is started and asked", "[integrati
       CHECK(page.starts_with("HTTP/1.1 200 "));
     } else {
       CHECK(daemon.admin_status("/healthz") == 200);
-      CHECK(daemon.metric("fiberd_bugs_total") == 0.0);
+      const bool guarded = !outcome.config.admin.token_file.empty();
+      CHECK(daemon.admin_status("/metrics") == (guarded ? 401 : 200));
+      if (!guarded) CHECK(daemon.metric("fiberd_bugs_total") == 0.0);
+    }
+    if (!outcome.config.metrics.addresses.empty()) {
+      HttpClient scraper(daemon.port("metrics"));
+      const auto page = scraper.ask(get("/metrics"));
+      REQUIRE(page);
+      CHECK(page->body.find("\nfiberd_bugs_total 0\n") != std::string::npos);
     }
     CHECK(daemon.stop() == 0);
   }

@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "core/base/constant_time.hpp"
 #include "core/base/read_file.hpp"
 #include "core/http/characters.hpp"
 
@@ -55,13 +56,6 @@ std::string_view wrong_with(const std::string& hash) noexcept {
   }
   if (crypt_checksalt(hash.c_str()) != CRYPT_SALT_OK) return "the C library does not take this hash";
   return {};
-}
-
-bool equal_in_constant_time(std::string_view a, std::string_view b) noexcept {
-  unsigned different = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
-    different |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
-  return different == 0;
 }
 
 }  // namespace

@@ -33,6 +33,7 @@
 #include "core/base/random.hpp"
 #include "core/http/client_context.hpp"
 #include "core/http/site/dispatch.hpp"
+#include "core/http/site/refusal_log.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
@@ -327,6 +328,7 @@ Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
   H1Stream stream(*this, request, *ws.site, false, ws.begin);
   Exchange ex(stream, request, *ws.site);
   const std::int64_t begin = monotonic_now();
+  log_refusal(reason, ex);
   if (metric::StatusCounters* const counters = options().metrics.unrouted; counters != nullptr) counters->begin();
   const std::error_code error = error_of(ex.respond_error(status));
   (void)flush();

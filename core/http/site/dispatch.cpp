@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/http/host.hpp"
 #include "core/http/path.hpp"
+#include "core/http/site/refusal_log.hpp"
 #include "core/http/site/slash_redirect.hpp"
 #include "core/runtime/recover.hpp"
 
@@ -113,6 +114,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
     find_preflight();
   if (reason_ != Reject::none) [[unlikely]] {
     metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
+    log_refusal(reason_, ex);
     route_ = nullptr;
     const Site::Beside* const beside = this->beside();
     chain_ = beside != nullptr ? &beside->refused : &site_.refused_;

@@ -24,6 +24,35 @@ TEST_CASE("the log goes to the installed sink", "[base]") {
   CHECK(last_level == fiberd::LogLevel::warning);
 }
 
+TEST_CASE("a line is of the room whose source logs it", "[base]") {
+  using fiberd::log_module_of;
+  using fiberd::LogModule;
+  CHECK(log_module_of("core/base/bug.cpp") == LogModule::base);
+  CHECK(log_module_of("core/http/h1/connection.cpp") == LogModule::http);
+  CHECK(log_module_of("/usr/include/fiberd/core/flow/sometimes.hpp") == LogModule::flow);
+  CHECK(log_module_of("/home/fiberd/core/fiberd/core/net/listener.hpp") == LogModule::net);
+  CHECK(log_module_of("config/load.cpp") == LogModule::daemon);
+  CHECK(log_module_of("daemon/admin/admin.cpp") == LogModule::daemon);
+  for (const char* const other : {"", "core/", "core/x", "core/nothing/x.cpp", "shop.cpp", "/src/score/http/x.cpp"})
+    CHECK(log_module_of(other) == LogModule::program);
+}
+
+TEST_CASE("what is below its module's level does not get to the sink", "[base]") {
+  const Installed installed;
+  last.clear();
+  fiberd::set_log_level(fiberd::LogModule::net, fiberd::LogLevel::warning);
+  fiberd::log(fiberd::LogLevel::info, "quiet", "core/net/x.cpp");
+  CHECK(last.empty());
+  CHECK_FALSE(fiberd::logs(fiberd::LogModule::net, fiberd::LogLevel::info));
+  fiberd::log(fiberd::LogLevel::warning, "a warning", "core/net/x.cpp");
+  CHECK(last == "a warning");
+  fiberd::log(fiberd::LogLevel::debug, "another room", "core/http/x.cpp");
+  CHECK(last == "another room");
+  fiberd::set_log_level(fiberd::LogModule::net, fiberd::LogLevel::debug);
+  fiberd::log(fiberd::LogLevel::debug, "loud", "core/net/x.cpp");
+  CHECK(last == "loud");
+}
+
 TEST_CASE("a condition that holds is no bug", "[base]") {
   const auto before = fiberd::bug_count();
   const int one = 1;

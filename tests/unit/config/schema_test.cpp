@@ -244,7 +244,7 @@ TEST_CASE("the schema says of each key whether a reload can change it", "[config
 }
 
 TEST_CASE("the example files are right", "[config]") {
-  for (const char* name : {"minimal", "full", "site", "unix-socket", "aggregate", "included"}) {
+  for (const char* name : {"minimal", "full", "site", "unix-socket", "remote-admin", "aggregate", "included"}) {
     const Outcome o = load_file(std::string(FIBERD_SOURCE_DIR "/config/examples/") + name + ".yaml");
     std::string text;
     for (const Diagnostic& d : o.diagnostics) text += d.to_string() + "\n";
