@@ -12,14 +12,7 @@
 
 namespace fiberd::daemon {
 
-<<<<<<< ours
-/// Apart: where it is known that a string is long, g++ 12 takes its short form for one that is too long.
-[[gnu::noinline]] static http::Secret keep(std::string& token) { return http::Secret(std::move(token)); }
-
-Result<http::Secret> read_token(const std::string& file, std::string& why) {
-=======
 Result<std::shared_ptr<const http::Secret>> read_token(const std::string& file, std::string& why) {
->>>>>>> theirs
   Result<std::string> text = read_file(file, kMostToken + 3);
   if (!text) {
     why = file + ": " + why_unreadable(text.error());
@@ -36,11 +29,7 @@ Result<std::shared_ptr<const http::Secret>> read_token(const std::string& file, 
   if (token.size() > kMostToken) return refuse("a token has 4096 bytes at most");
   if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
     return refuse("a token is one word of printable ASCII: openssl rand -hex 32 makes one");
-<<<<<<< ours
-  return keep(token);
-=======
   return std::make_shared<const http::Secret>(std::move(token));
->>>>>>> theirs
 }
 
 std::string warn_of_token_file(const std::string& file) {

@@ -20,15 +20,9 @@ TEST_CASE("GOMAXPROCS follows the CPU quota while it runs", "[daemon][gomaxprocs
   const std::string file = "root/sys/fs/cgroup/a/cpu.max";
   host.write(file, "max 100000\n");
   const auto rt = test::start_runtime(2);
-<<<<<<< ours
-  runtime::CpuLimits at_start;
-  at_start.gomaxprocs = 2;
-  CpuFollower follower(*rt, at_start, 0, host.sources(2));
-=======
   runtime::CpuLimits present;
   present.gomaxprocs = 2;
   CpuFollower follower(*rt, present, 0, host.sources(2));
->>>>>>> theirs
   struct Step {
     const char* quota;
     unsigned gomaxprocs;
