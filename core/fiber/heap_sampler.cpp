@@ -12,9 +12,6 @@ namespace fiberd::fiber {
 
 namespace {
 
-// All zero, so it is no page of memory until it is used.
-constinit HeapSampler sampler;
-
 constexpr std::uint64_t kWhileOff = 64 * 1024;
 
 std::uint64_t next_random(HeapThread& thread) noexcept {
@@ -41,7 +38,8 @@ std::uint64_t draw(HeapThread& thread, std::uint64_t rate) noexcept {
 
 }  // namespace
 
-HeapSampler& heap_sampler() noexcept { return sampler; }
+// All zero, so it is no page of memory until it is used.
+constinit HeapSampler detail::process_heap;
 
 bool heap_is_sampled() noexcept { return &fiberd_heap_interposer != nullptr; }
 
@@ -73,12 +71,7 @@ bool HeapSampler::due(HeapThread& thread, std::size_t size) noexcept {
   return hit;
 }
 
-std::size_t HeapSampler::bucket_of(const void* at) noexcept {
-  return ((reinterpret_cast<std::uintptr_t>(at) / kAlignment) * 0x9e3779b97f4a7c15U) >> 51U;
-}
-
 void HeapSampler::record(const void* at, std::size_t size, std::span<const std::uintptr_t> frames) noexcept {
-  static_assert(kBuckets == std::size_t{1} << (64U - 51U));
   const auto key = reinterpret_cast<std::uintptr_t>(at);
   const std::uint64_t rate = rate_.load(std::memory_order_relaxed);
   double weight = 1.0;
@@ -94,6 +87,7 @@ void HeapSampler::record(const void* at, std::size_t size, std::span<const std::
     if (keys.of[i].load(std::memory_order_relaxed) != 0 ||
         !keys.of[i].compare_exchange_strong(none, 1, std::memory_order_acquire))
       continue;
+    taken_[bucket_of(at)].fetch_add(1, std::memory_order_relaxed);
     StackTable::Entry& stack = stacks_.at(frames);
     live_[bucket_of(at)][i] = {objects, bytes, stacks_.index_of(stack)};
     stack.add(allocated_objects, objects);
@@ -117,6 +111,7 @@ void HeapSampler::forget(const void* at) noexcept {
     stack.add(freed_objects, was.objects);
     stack.add(freed_bytes, was.bytes);
     ended_.fetch_add(1, std::memory_order_relaxed);
+    taken_[bucket_of(at)].fetch_sub(1, std::memory_order_relaxed);
     keys.of[i].store(0, std::memory_order_release);
     return;
   }

@@ -9,10 +9,12 @@
 // one stack allocates in many sizes (Go scales a stack's sum by its average size) and after the rate has changed.
 //
 // What is sampled begins at a page (the caller asks for it so), and hardly anything else does, so for nearly all that
-// is freed the last twelve bits of its address say that nobody wants to know: no memory is read. For the rest the live
-// samples are a table of buckets, found by the address. Between two owners of an address only the last one frees it, so
-// a bucket's place needs no lock: it is claimed and given back by its key. A full bucket loses the sample's end, hence
-// the sample is left out and counted as lost.
+// is freed the last twelve bits of its address say that nobody wants to know: no memory is read. For the rest a byte
+// tells whether the bucket of live samples in which it would be has any. A sample is never as small as what the C
+// library keeps for the next malloc of its size: else one that was freed would be handed out as the next ordinary one,
+// again and again, and a page's beginning would be no sign any more (measured: 57 % more instructions in a loop of
+// malloc and free). Between two owners of an address only the last one frees it, so a bucket's place needs no lock: it
+// is claimed and given back by its key. A full bucket has no place: the sample is left out and counted as lost.
 //
 // Nothing here allocates, waits or takes a lock: it runs inside of malloc, with whatever is held there, and in the
 // child of a fork. Not in signal handlers: nor may malloc be.
@@ -43,6 +45,7 @@ struct HeapThread {
 class HeapSampler {
  public:
   static constexpr std::size_t kAlignment = 4096;  ///< of samples
+  static constexpr std::size_t kLeastSize = 1100;  ///< asked of the C library; it keeps 1,032 and less for the next
   static constexpr std::uint64_t kMostRate = std::uint64_t{1} << 40U;
   enum Sum : std::uint8_t { allocated_objects, allocated_bytes, freed_objects, freed_bytes };
   static constexpr std::uint64_t kObject = 256;  ///< sums count objects in such parts
@@ -60,6 +63,10 @@ class HeapSampler {
   /// and record() told.
   [[nodiscard]] bool due(HeapThread& thread, std::size_t size) noexcept;
   void record(const void* at, std::size_t size, std::span<const std::uintptr_t> frames) noexcept;
+  /// Whether there is a sample in the bucket where `at`, the beginning of a page, would be.
+  [[nodiscard, gnu::always_inline]] bool may_have(const void* at) const noexcept {
+    return taken_[bucket_of(at)].load(std::memory_order_relaxed) != 0;
+  }
   /// It is about to be freed.
   void forget(const void* at) noexcept;
 
@@ -88,7 +95,10 @@ class HeapSampler {
     std::uint64_t bytes = 0;
     std::uint32_t stack = 0;
   };
-  static std::size_t bucket_of(const void* at) noexcept;
+  static std::size_t bucket_of(const void* at) noexcept {
+    static_assert(kBuckets == std::size_t{1} << (64U - 51U));
+    return ((reinterpret_cast<std::uintptr_t>(at) / kAlignment) * 0x9e3779b97f4a7c15U) >> 51U;
+  }
 
   std::atomic<std::uint64_t> rate_{0};
   std::atomic<bool> counting_{false};
@@ -97,12 +107,16 @@ class HeapSampler {
   std::atomic<std::uint64_t> ended_{0};
   std::atomic<std::uint64_t> lost_{0};
   StackTable stacks_;
+  std::array<std::atomic<std::uint8_t>, kBuckets> taken_{};  // places of the bucket that are
   std::array<Keys, kBuckets> keys_{};
   std::array<std::array<Live, kPlaces>, kBuckets> live_{};
 };
 
+namespace detail {
+extern HeapSampler process_heap;
+}
 /// The process's.
-[[nodiscard]] HeapSampler& heap_sampler() noexcept;
+[[nodiscard]] inline HeapSampler& heap_sampler() noexcept { return detail::process_heap; }
 /// Whether this program's malloc tells it (fiberd::heap_profile is linked in).
 [[nodiscard]] bool heap_is_sampled() noexcept;
 

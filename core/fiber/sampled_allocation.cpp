@@ -52,7 +52,8 @@ class Inside {
   if (!thread.inside) {
     const Inside inside(thread);
     if (heap_sampler().due(thread, size)) {
-      void* const at = __libc_memalign(std::max(alignment, HeapSampler::kAlignment), size);
+      void* const at =
+          __libc_memalign(std::max(alignment, HeapSampler::kAlignment), std::max(size, HeapSampler::kLeastSize));
       if (at != nullptr) note(at, size, frame, caller);
       return at;
     }
@@ -88,7 +89,7 @@ void clear(void* at, std::size_t size) noexcept {
   if (thread.inside || __builtin_mul_overflow(n, size, &all)) return __libc_calloc(n, size);
   const Inside inside(thread);
   if (!heap_sampler().due(thread, all)) return __libc_calloc(n, size);
-  void* const at = __libc_memalign(HeapSampler::kAlignment, all);
+  void* const at = __libc_memalign(HeapSampler::kAlignment, std::max(all, HeapSampler::kLeastSize));
   if (at == nullptr) return nullptr;
   const int error = errno;
   clear(at, all);
@@ -111,7 +112,7 @@ void clear(void* at, std::size_t size) noexcept {
     if (at != nullptr && may_be_sample(at)) heap_sampler().forget(at);
     return __libc_realloc(at, size);
   }
-  void* const to = __libc_memalign(HeapSampler::kAlignment, size);
+  void* const to = __libc_memalign(HeapSampler::kAlignment, std::max(size, HeapSampler::kLeastSize));
   if (to == nullptr) return nullptr;
   {
     const Inside inside(thread);

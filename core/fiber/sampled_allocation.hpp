@@ -30,9 +30,9 @@ namespace fiberd::fiber {
 /// `at` may be a sample, or null.
 void slow_free(void* at) noexcept;
 
-/// Whether what lies at `at` may be a sample: of what malloc makes itself one in 256 by chance, at most.
+/// Whether what lies at `at` may be a sample.
 [[nodiscard, gnu::always_inline]] inline bool may_be_sample(const void* at) noexcept {
-  return reinterpret_cast<std::uintptr_t>(at) % HeapSampler::kAlignment == 0;
+  return reinterpret_cast<std::uintptr_t>(at) % HeapSampler::kAlignment == 0 && heap_sampler().may_have(at);
 }
 
 }  // namespace fiberd::fiber

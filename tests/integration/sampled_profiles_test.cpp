@@ -164,10 +164,12 @@ TEST_CASE("a request that is answered with a short text allocates nothing", "[in
   };
   ask_often(client, "/hello", 1000);
   (void)counted();
-  // What the daemon does beside it, once in a while, is in the count, too: so the least of some rounds.
+  // What the daemon does by the clock, or beside it once in a while, is in the count, too: so the least of some rounds,
+  // and not every one of that is the requests'. If each made one it would be 10,000.
+  static constexpr unsigned long long kBeside = 20;
   static constexpr int kRequests = 10'000;
   unsigned long long least = ~0ULL;
-  for (int round = 0; round < 5 && least != 0; ++round) {
+  for (int round = 0; round < 5 && least >= kBeside; ++round) {
     const auto before = counted();
     const auto for_asking = counted() - before;
     const auto begun = counted();
@@ -176,7 +178,7 @@ TEST_CASE("a request that is answered with a short text allocates nothing", "[in
     INFO("to ask makes " << for_asking);
     least = std::min(least, made - std::min(made, for_asking));
   }
-  CHECK(least == 0);
+  CHECK(least < kBeside);
   // It does count: a handler that makes 100 pieces.
   const auto before = counted();
   ask_often(client, "/moment", 10);

@@ -61,8 +61,11 @@ static std::vector<std::unique_ptr<char[]>> kept;
   (void)values.receive();
 }
 [[gnu::noinline]] void hold_the_mutex() {
-  const std::lock_guard guard(mutex);
-  (void)runtime::sleep_for(2ms);
+  {
+    const std::lock_guard guard(mutex);
+    (void)runtime::sleep_for(2ms);
+  }
+  asm volatile("");  // no tail call
 }
 
 // ---------------------------------------------------------------------------------------------- the family

@@ -123,8 +123,11 @@ void wait_for_everything() {
 
 // Not in a namespace without a name: their names are looked for.
 [[gnu::noinline]] void holds_a_mutex_for_long(sync::Mutex& mutex) {
-  const std::lock_guard guard(mutex);
-  (void)runtime::sleep_for(5ms);
+  {
+    const std::lock_guard guard(mutex);
+    (void)runtime::sleep_for(5ms);
+  }
+  asm volatile("");  // no tail call
 }
 [[gnu::noinline]] void waits_for_a_mutex(sync::Mutex& mutex) {
   mutex.lock();
@@ -132,8 +135,11 @@ void wait_for_everything() {
   asm volatile("");  // no tail call
 }
 [[gnu::noinline]] void holds_a_shared_mutex_for_long(sync::SharedMutex& mutex) {
-  const std::lock_guard guard(mutex);
-  (void)runtime::sleep_for(5ms);
+  {
+    const std::lock_guard guard(mutex);
+    (void)runtime::sleep_for(5ms);
+  }
+  asm volatile("");
 }
 
 TEST_CASE("each wait of a fiber for another one is in the block profile, by its reason", "[block_profile]") {
