@@ -37,6 +37,14 @@ struct MemoryConfig {
   bool operator==(const MemoryConfig&) const = default;
 };
 
+/// What the sampled profiles look at.
+struct ProfilesConfig {
+  std::uint64_t heap_rate = 512 * 1024;    ///< bytes between two samples; 0: off
+  std::chrono::nanoseconds block_rate{0};  ///< time of waits that a sample stands for; 0: off
+  unsigned mutex_fraction = 0;             ///< one in so many contended unlocks; 0: off
+  bool operator==(const ProfilesConfig&) const = default;
+};
+
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
@@ -324,6 +332,7 @@ struct Config {
   std::string source;  ///< the file's name, or kBuiltIn
   RuntimeConfig runtime;
   MemoryConfig memory;
+  ProfilesConfig profiles;
   FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;

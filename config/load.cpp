@@ -98,6 +98,9 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
         std::pair{"large_stack_size", c.runtime.large_stack_size}})
     if (size % 4096 != 0 && size >= 16 * 1024) runtime.report(key, "must be a multiple of 4KiB");
   c.memory.limit = root.section("memory").number("limit");
+  const Reader profiles = root.section("profiles");
+  c.profiles = {profiles.number("heap_rate"), profiles.duration("block_rate"),
+                static_cast<unsigned>(profiles.number("mutex_fraction"))};
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
   const Reader log = root.section("log");

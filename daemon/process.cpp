@@ -25,6 +25,7 @@
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "daemon/admin/sampled_pages.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
@@ -61,9 +62,11 @@ void Process::use_settings(const config::Config& config) {
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
   memory_->set_limit(find_memory_limit(config.memory.limit).bytes);
+  use_profile_rates(config.profiles);
 }
 
 ExitCode Process::build(const config::Config& config) {
+  use_profile_rates(config.profiles);  // before there are threads: what one counts down it counts down to its end
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
   if (!cpus.warning.empty()) log(LogLevel::warning, cpus.warning);
@@ -88,6 +91,7 @@ ExitCode Process::build(const config::Config& config) {
   observe::register_catalogue(registry_);
   log_dropped_ = registry_.callback(observe::register_metric(registry_, "fiberd_log_dropped_total"), {},
                                     [] { return static_cast<double>(log_lines_dropped()); });
+  profile_metrics_ = register_profile_metrics(registry_);
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));

@@ -75,6 +75,7 @@ class Process {
   AdminState admin_state_;
   AccessLogWriters access_writers_;
   metric::CallbackHandle log_dropped_;
+  std::vector<metric::CallbackHandle> profile_metrics_;
   metric::Gauge* reload_successful_ = nullptr;
   metric::Gauge* reload_time_ = nullptr;
   std::unique_ptr<runtime::Runtime> runtime_;

@@ -159,6 +159,7 @@ std::string what_changed(const Config& before, const Config& after) {
   if (!(before.admin == after.admin)) add("admin");
   if (!(before.runtime == after.runtime)) add("runtime");
   if (!(before.memory == after.memory)) add("memory");
+  if (!(before.profiles == after.profiles)) add("profiles");
   if (!(before.file_cache == after.file_cache)) add("file_cache");
   if (!(before.log == after.log)) add("log");
   if (!(before.shutdown == after.shutdown)) add("shutdown");

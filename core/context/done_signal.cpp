@@ -1,5 +1,6 @@
 #include "core/context/done_signal.hpp"
 
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait.hpp"
 
@@ -16,6 +17,7 @@ Result<void> DoneSignal::wait(const Context& ctx) const noexcept {
     node.ticket = ticket;
     const bool hangs = own != nullptr && own->link(node);
     if (own != nullptr && !hangs) runtime::wake(ticket, runtime::Wake::canceled);
+    const runtime::BlockTimer blocked;
     (void)runtime::park_until(ticket, context_.deadline().earlier(ctx.deadline()), ctx.wait_point());
     if (hangs) own->unlink(node);
   }

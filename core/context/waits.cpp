@@ -1,6 +1,7 @@
 #include "core/context/waits.hpp"
 
 #include "core/context/node.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::context {
@@ -50,6 +51,7 @@ std::error_code to_error(std::error_code error, const Context& ctx, Deadline own
 }
 
 Result<void> park_until(const Context& ctx, runtime::Ticket ticket, Deadline own) noexcept {
+  const runtime::BlockTimer blocked;
   // The context's deadline becomes the wait's: one store, and the context needs no timer.
   return as_result(to_error(runtime::park_until(ticket, own.earlier(ctx.deadline()), ctx.wait_point()), ctx, own));
 }

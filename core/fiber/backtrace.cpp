@@ -38,6 +38,28 @@ StackBounds current_stack_bounds() noexcept {
   return thread_stack_bounds();
 }
 
+#if defined(__x86_64__) && defined(__GLIBC__)
+extern "C" void* __libc_stack_end;  // NOLINT(bugprone-reserved-identifier): the C library's name for it
+
+StackBounds stack_bounds_above(std::uintptr_t frame) noexcept {
+  StackBounds bounds;
+  if (const StackBoundsHook hook = bounds_hook.load(std::memory_order_acquire); hook != nullptr && hook(bounds))
+    return frame >= bounds.bottom && frame < bounds.top ? bounds : StackBounds{};
+  // The C library keeps what pthread_self() tells at the upper end of the stack of each thread but the first, whose
+  // stack lies above all else.
+  const auto self = static_cast<std::uintptr_t>(pthread_self());
+  const auto end_of_first = reinterpret_cast<std::uintptr_t>(__libc_stack_end);
+  const std::uintptr_t top = self > frame ? self : end_of_first;
+  return top > frame ? StackBounds{frame, top} : StackBounds{};
+}
+#else
+StackBounds stack_bounds_above(std::uintptr_t frame) noexcept {
+  StackBounds bounds;
+  const StackBoundsHook hook = bounds_hook.load(std::memory_order_acquire);
+  return hook != nullptr && hook(bounds) && frame >= bounds.bottom && frame < bounds.top ? bounds : StackBounds{};
+}
+#endif
+
 // It reads frames that the sanitizers consider somebody else's.
 #if defined(__clang__)
 __attribute__((no_sanitize("address", "thread")))

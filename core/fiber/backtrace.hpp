@@ -22,6 +22,11 @@ void set_stack_bounds_hook(StackBoundsHook hook) noexcept;
 /// Bounds of the stack the caller runs on. On a thread's own stack the first call reads them from the system (slow).
 [[nodiscard]] StackBounds current_stack_bounds() noexcept;
 
+/// Bounds of the stack that `frame`, an address on the caller's stack, lies on: as current_stack_bounds(), but asks the
+/// system for nothing, so it may be called inside of malloc and in signal handlers. On a thread's own stack the bottom
+/// is `frame` itself, and the top no more than the stack's end. Empty where it is not known.
+[[nodiscard]] StackBounds stack_bounds_above(std::uintptr_t frame) noexcept;
+
 /// Writes code addresses, innermost first: `rip` itself (unless 0), then the return addresses found from `rbp` on.
 /// Reads memory only inside [stack_bottom, stack_top), whose owner must not run meanwhile (or be the caller).
 /// Returns how many were written. Async-signal-safe.

@@ -15,7 +15,6 @@
 
 #include <dlfcn.h>
 #include <unistd.h>
-#include <unwind.h>
 
 #include <array>
 #include <atomic>
@@ -27,6 +26,7 @@
 #include "core/base/cache_line.hpp"
 #include "core/base/guarded_write.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/fiber/unwind.hpp"
 
 namespace fiberd::fiber {
 
@@ -54,27 +54,6 @@ void record(const void* object, std::span<const std::uintptr_t> frames) noexcept
   slot.count.store(static_cast<std::uint32_t>(frames.size()), std::memory_order_release);
   for (std::size_t i = 0; i < frames.size(); ++i) slot.frames[i].store(frames[i], std::memory_order_release);
   slot.version.store(version + 2, std::memory_order_release);
-}
-
-struct Unwinding {
-  std::uintptr_t from;  // the first return address that is wanted
-  std::span<std::uintptr_t> out;
-  std::size_t count = 0;
-};
-
-_Unwind_Reason_Code on_frame(_Unwind_Context* context, void* argument) noexcept {
-  auto& u = *static_cast<Unwinding*>(argument);
-  const std::uintptr_t address = _Unwind_GetIP(context);
-  if (address == 0 || u.count == u.out.size()) return _URC_END_OF_STACK;
-  if (u.count != 0 || address == u.from) u.out[u.count++] = address;
-  return _URC_NO_REASON;
-}
-
-/// Return addresses from `from` on, by the unwinder's tables. 0: it is not among the callers.
-[[gnu::noinline]] std::size_t unwind_frames(const void* from, std::span<std::uintptr_t> out) noexcept {
-  Unwinding u{reinterpret_cast<std::uintptr_t>(from), out};
-  (void)_Unwind_Backtrace(&on_frame, &u);
-  return u.count;
 }
 
 }  // namespace
@@ -107,10 +86,6 @@ std::string throw_site_trace() {
 
 extern "C" {
 
-// The linker's: where the executable begins, and where its code ends.
-extern const char __executable_start;
-extern const char etext;
-
 [[noreturn]] __attribute__((noinline, visibility("default"))) void __cxa_throw(void* object, std::type_info* type,
                                                                                void (*destructor)(void*)) {
   using Throw = void (*)(void*, std::type_info*, void (*)(void*));
@@ -128,7 +103,7 @@ extern const char etext;
   std::array<std::uintptr_t, fiberd::fiber::kThrowFrames> frames;
   const void* const thrower = __builtin_return_address(0);
   std::size_t n = 0;
-  if (thrower < &__executable_start || thrower >= &etext) n = fiberd::fiber::unwind_frames(thrower, frames);
+  if (!fiberd::fiber::in_executable(thrower)) n = fiberd::fiber::unwind_frames(thrower, frames);
   if (n == 0) {
     const fiberd::fiber::StackBounds bounds = fiberd::fiber::current_stack_bounds();
     n = fiberd::fiber::walk_frames(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)), 0, bounds.bottom,

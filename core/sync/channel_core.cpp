@@ -1,6 +1,7 @@
 #include "core/sync/channel_core.hpp"
 
 #include "core/base/bug.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/unsent_values.hpp"
 #include "core/sync/errc.hpp"
@@ -30,6 +31,7 @@ bool ChannelCore::wait_plainly_in(BasicWaitQueue<ChannelWaiter>& queue, void* sl
   queue.add(waiter, &queue == &senders_ ? runtime::WaitReason::channel_send : runtime::WaitReason::channel_receive,
             this);
   lock_.unlock();
+  const runtime::BlockTimer blocked;
   runtime::park(waiter.ticket);
   return waiter.completed;
 }

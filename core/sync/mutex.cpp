@@ -3,6 +3,7 @@
 #include "core/base/bug.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/cpu_relax.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -41,6 +42,7 @@ std::error_code Mutex::lock_slow(const context::Context* ctx) noexcept {
       continue;
     }
     Entry entry;
+    entry.waited_since = runtime::contention_began();
     {
       const LockGuard guard(lock_);
       const bool starving = woken && runtime::coarse_now() - since > kStarvation;
@@ -65,6 +67,7 @@ std::error_code Mutex::unlock_slow() noexcept {
   }
   while (!word_.give_back_unless_awaited()) {
     runtime::Ticket ticket;
+    std::int64_t waited_since = 0;
     {
       const LockGuard guard(lock_);
       Entry* const first = queue_.pop();
@@ -73,10 +76,12 @@ std::error_code Mutex::unlock_slow() noexcept {
         continue;
       }
       ticket = first->ticket;
+      waited_since = first->waited_since;
       first->handed =
           word_.wake_or_hand_over(std::uint64_t{ticket.fiber_index()} << Word::kOwnerShift, !queue_.empty());
     }
     runtime::wake(ticket);
+    runtime::contention_is_over(runtime::WaitReason::mutex, waited_since);
     break;
   }
   return {};

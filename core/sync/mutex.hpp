@@ -63,7 +63,9 @@ class Mutex {
     const std::uint64_t word = word_.load();
     if (Word::owner_bits(word) == me() && Word::nobody_to_wake(word) && word_.give_back(word)) [[likely]]
       return {};
-    return as_result(unlock_slow());
+    const std::error_code error = unlock_slow();
+    asm volatile("");  // no tail call: the mutex profile names the function that has held it
+    return as_result(error);
   }
   /// A hint.
   [[nodiscard]] bool locked() const noexcept { return word_.owner() != 0; }
@@ -84,7 +86,8 @@ class Mutex {
   Word word_;
   Lock lock_;
   struct Entry : Waiter {
-    bool handed = false;  ///< out of the queue as the owner
+    bool handed = false;            ///< out of the queue as the owner
+    std::int64_t waited_since = 0;  ///< for the mutex profile
   };
   BasicWaitQueue<Entry> queue_ FIBERD_GUARDED_BY(lock_);
 };

@@ -4,6 +4,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/context/waits.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::sync {
@@ -272,7 +273,11 @@ std::size_t Selector::wait_for_one() noexcept {
     c.node_.ticket = ticket;
     if (!cancellation->link(c.node_)) runtime::wake(ticket, runtime::Wake::canceled);
   });
-  const runtime::Wake how = runtime::park_until(ticket, first);
+  runtime::Wake how = runtime::Wake::none;
+  {
+    const runtime::BlockTimer blocked;
+    how = runtime::park_until(ticket, first);
+  }
   for_each_cancellation([](UntypedCase& c, runtime::Cancellation* cancellation) {
     if (cancellation != nullptr) cancellation->unlink(c.node_);
   });

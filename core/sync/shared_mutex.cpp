@@ -1,6 +1,7 @@
 #include "core/sync/shared_mutex.hpp"
 
 #include "core/base/bug.hpp"
+#include "core/runtime/block_profile.hpp"
 
 namespace fiberd::sync {
 
@@ -35,6 +36,7 @@ std::error_code SharedMutex::acquire(bool writer, const context::Context* ctx) n
       return {};
     }
     entry.writer = writer;
+    entry.waited_since = runtime::contention_began();
     queue_.add(entry, runtime::WaitReason::shared_mutex, this);
   }
   const std::error_code error = wait(lock_, entry, ctx);
@@ -49,10 +51,12 @@ std::error_code SharedMutex::acquire(bool writer, const context::Context* ctx) n
   return error;
 }
 
-void SharedMutex::grant(WakeChain& chain) noexcept {
+std::int64_t SharedMutex::grant(WakeChain& chain) noexcept {
+  std::int64_t waited_since = 0;
   while (Entry* const first = queue_.front()) {
-    if (writer_ != 0 || (first->writer && readers_ != 0)) return;
+    if (writer_ != 0 || (first->writer && readers_ != 0)) break;
     queue_.pop();
+    if (waited_since == 0) waited_since = first->waited_since;
     if (first->writer) {
       writer_ = first->ticket.fiber_index();
     } else {
@@ -60,18 +64,20 @@ void SharedMutex::grant(WakeChain& chain) noexcept {
     }
     chain.add(*first);
   }
+  return waited_since;
 }
 
 // A BUG is told without the lock: with its trace that takes long, and the log's sink is somebody else's code.
 Result<void> SharedMutex::unlock() noexcept {
   WakeChain chain;
   bool held = false;
+  std::int64_t waited_since = 0;
   {
     const LockGuard guard(lock_);
     held = writer_ == me();
     if (held) {
       writer_ = 0;
-      grant(chain);
+      waited_since = grant(chain);
     }
   }
   if (!held) {
@@ -79,22 +85,25 @@ Result<void> SharedMutex::unlock() noexcept {
     return fail(errc::not_owner);
   }
   chain.wake();
+  runtime::contention_is_over(runtime::WaitReason::shared_mutex, waited_since);
   return {};
 }
 
 Result<void> SharedMutex::unlock_shared() noexcept {
   WakeChain chain;
   bool held = false;
+  std::int64_t waited_since = 0;
   {
     const LockGuard guard(lock_);
     held = readers_ != 0;
-    if (held && --readers_ == 0) grant(chain);
+    if (held && --readers_ == 0) waited_since = grant(chain);
   }
   if (!held) {
     report_bug("a shared mutex without readers was unlocked by a reader");
     return fail(errc::not_owner);
   }
   chain.wake();
+  runtime::contention_is_over(runtime::WaitReason::shared_mutex, waited_since);
   return {};
 }
 

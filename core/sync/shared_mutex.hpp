@@ -56,10 +56,12 @@ class SharedMutex {
  private:
   struct Entry : Waiter {
     bool writer = false;
+    std::int64_t waited_since = 0;  ///< for the mutex profile
   };
   [[nodiscard]] std::error_code acquire(bool writer, const context::Context* ctx) noexcept;
-  /// Under the lock: grants to the head of the queue what can be granted now.
-  void grant(WakeChain& chain) noexcept FIBERD_REQUIRES(lock_);
+  /// Under the lock: grants to the head of the queue what can be granted now. Since when the first of them has waited,
+  /// where that is asked for; else 0.
+  std::int64_t grant(WakeChain& chain) noexcept FIBERD_REQUIRES(lock_);
 
   Lock lock_;
   std::uint32_t readers_ FIBERD_GUARDED_BY(lock_) = 0;

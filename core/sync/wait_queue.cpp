@@ -2,6 +2,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/context/waits.hpp"
+#include "core/runtime/block_profile.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -25,6 +26,7 @@ void WakeChain::wake() noexcept {
 template <class L>
 std::error_code wait(L& lock, Waiter& waiter, const context::Context* ctx) noexcept {
   if (ctx == nullptr) {
+    const runtime::BlockTimer blocked;
     runtime::park(waiter.ticket);
     return {};
   }

@@ -22,6 +22,7 @@
 #include "core/observe/symbol_names.hpp"
 #include "core/runtime/blocking.hpp"
 #include "daemon/admin/plain_text.hpp"
+#include "daemon/admin/sampled_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -243,10 +244,11 @@ std::string index_page(const std::vector<ProfileSource>& sources) {
   line("profile", "CPU time: ?seconds=N (30) &hz=N (100)");
   for (const ProfileSource& source : sources)
     line(source.name, source.help + (source.grows ? "; ?seconds=N: what comes in N seconds" : ""));
+  line("POST rates", "how much heap, block and mutex sample: ?heap=512KiB&block=100us&mutex=10; 0: off");
   line("cmdline", "the command line");
   line("symbol", "functions at addresses: ?0x1234+0x5678, or by POST");
   page +=
-      "\nAll but the last two: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and as a flame graph at\n"
+      "\nAll but the last three: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and as a flame graph at\n"
       "/debug/flame?profile=NAME (&seconds=N &type=TYPE); the first one is called cpu there.\n";
   return page;
 }
@@ -284,6 +286,7 @@ std::vector<http::Route> profile_pages() {
   add("/debug/pprof/", http::make_handler([page = index_page(*sources)](http::Exchange& exchange) {
         return exchange.respond(200, kPlainText, page);
       }));
+  routes.push_back(rates_route());
   add("/debug/flame", std::make_shared<Flames>(sources));
   return routes;
 }

@@ -6,6 +6,7 @@
 #include "core/observe/fiber_dump.hpp"
 #include "core/observe/pprof_profile.hpp"
 #include "daemon/admin/profile_pages.hpp"
+#include "daemon/admin/sampled_pages.hpp"
 
 namespace fiberd::daemon {
 
@@ -38,6 +39,7 @@ std::vector<ProfileSource> profile_sources() {
                  .help = "who created OS threads, since the start",
                  .take = &thread_creations,
                  .grows = true});
+  add_sampled_profiles(all);
   return all;
 }
 

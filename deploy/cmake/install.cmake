@@ -15,15 +15,19 @@ endif()" COMPONENT ${component})
   endforeach()
 endfunction()
 fiberd_must_be_built(runtime fiberd)
-fiberd_must_be_built(core fiberd_core llhttp)
-fiberd_must_be_built(development fiberd_core llhttp fiberd_config fiberd_daemon)
+get_target_property(HEAP_PROFILE_TYPE fiberd_heap_profile TYPE)
+if(HEAP_PROFILE_TYPE STREQUAL "STATIC_LIBRARY")
+  set(HEAP_PROFILE fiberd_heap_profile)
+endif()
+fiberd_must_be_built(core fiberd_core llhttp ${HEAP_PROFILE})
+fiberd_must_be_built(development fiberd_core llhttp ${HEAP_PROFILE} fiberd_config fiberd_daemon)
 install(CODE "if(FIBERD_MISSING)
   list(REMOVE_DUPLICATES FIBERD_MISSING)
   list(JOIN FIBERD_MISSING \" \" FIBERD_MISSING)
   message(FATAL_ERROR \"Nothing was installed. Build what is missing, or install a component that is built:\\n\"
           \"  not built: \${FIBERD_MISSING}\\n\"
           \"  to build them: cmake --build ${PROJECT_BINARY_DIR} --target \${FIBERD_MISSING}\\n\"
-          \"  components: runtime (fiberd), core (fiberd_core llhttp), development (core fiberd_config fiberd_daemon)\")
+          \"  components: runtime (fiberd), core (fiberd_core llhttp ${HEAP_PROFILE}), development (core fiberd_config fiberd_daemon)\")
 endif()" ALL_COMPONENTS)
 # A target is exported once, so what is of both components is of core, and development brings it.
 install(CODE "if(CMAKE_INSTALL_COMPONENT STREQUAL \"development\")
@@ -43,6 +47,7 @@ install(FILES /usr/share/doc/node-llhttp/copyright DESTINATION ${CMAKE_INSTALL_D
 
 # ---- development: libraries
 set_target_properties(fiberd_core PROPERTIES EXPORT_NAME core)
+set_target_properties(fiberd_heap_profile PROPERTIES EXPORT_NAME heap_profile)
 set_target_properties(fiberd_config PROPERTIES EXPORT_NAME config)
 set_target_properties(fiberd_daemon PROPERTIES EXPORT_NAME daemon)
 set_target_properties(llhttp PROPERTIES EXPORT_NAME llhttp OUTPUT_NAME fiberd_llhttp)
@@ -57,7 +62,7 @@ if(SANITIZED)
   target_compile_options(fiberd_core INTERFACE $<INSTALL_INTERFACE:${SANITIZED}>)
   target_link_options(fiberd_core INTERFACE $<INSTALL_INTERFACE:${SANITIZED}>)
 endif()
-install(TARGETS fiberd_core llhttp EXPORT fiberdCore ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT core)
+install(TARGETS fiberd_core fiberd_heap_profile llhttp EXPORT fiberdCore ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT core)
 install(TARGETS fiberd_config fiberd_daemon EXPORT fiberdDaemon ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         COMPONENT development)
 install(EXPORT fiberdCore NAMESPACE fiberd:: FILE fiberdCoreTargets.cmake DESTINATION ${FIBERD_CMAKE_DIR} COMPONENT core)

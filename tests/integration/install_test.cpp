@@ -165,19 +165,28 @@ TEST_CASE("fiberd::core alone is found without what only the daemon needs", "[in
                   "  });\n"
                   "  return got == 42 && fiberd::http::Server::make({}, {}) ? 0 : 1;\n"
                   "}\n");
-  directory.write("CMakeLists.txt",
-                  "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
-                  "find_package(fiberd 0.1 REQUIRED COMPONENTS core)\n"
-                  "if(TARGET fiberd::daemon OR TARGET yaml-cpp)\n  message(FATAL_ERROR \"more than core\")\nendif()\n"
-                  "add_executable(own main.cpp)\n"
-                  "target_include_directories(own PRIVATE .)\n"
-                  "target_compile_options(own PRIVATE -g1)\n"
-                  "target_link_libraries(own PRIVATE fiberd::core)\n");
+  directory.write(
+      "CMakeLists.txt",
+      "cmake_minimum_required(VERSION 3.25)\nproject(own LANGUAGES CXX)\n"
+      "find_package(fiberd 0.1 REQUIRED COMPONENTS core)\n"
+      "if(TARGET fiberd::daemon OR TARGET yaml-cpp)\n  message(FATAL_ERROR \"more than core\")\nendif()\n"
+      "add_executable(own main.cpp)\n"
+      "target_include_directories(own PRIVATE .)\n"
+      "target_compile_options(own PRIVATE -g1)\n"
+      "target_link_libraries(own PRIVATE fiberd::core)\n"
+      "add_executable(unseen heap.cpp)\ntarget_link_libraries(unseen PRIVATE fiberd::core)\n"
+      "add_executable(seen heap.cpp)\ntarget_link_libraries(seen PRIVATE fiberd::core fiberd::heap_profile)\n");
+  // Whose allocations are sampled is for the program to say: fiberd::heap_profile brings a malloc of its own.
+  directory.write("heap.cpp",
+                  "#include <fiberd/core/runtime/profile_rates.hpp>\n"
+                  "int main() { return fiberd::runtime::set_mem_profile_rate(4096) ? 0 : 7; }\n");
   const std::string build = directory.path() + "/build";
   must_run(configure(directory.path(), build, {"-DCMAKE_PREFIX_PATH=" + prefix}));
   must_run({FIBERD_CMAKE, "--build", build});
   const Finished ran = run({build + "/own"});
   CHECK(ran.code == 0);
+  CHECK(run({build + "/unseen"}).code == 7);
+  CHECK(run({build + "/seen"}).code == (kSanitizedBuild ? 7 : 0));
   // Exported functions of the program are named in its traces; of others addr2line knows, as docs/handlers.md says.
   INFO(ran.output);
   const std::size_t named = ran.output.find(" seen()+0x");
@@ -233,8 +242,9 @@ TEST_CASE("cmake --install installs nothing where something is not built, and sa
   CHECK(done.errors.find("cmake --build " + build + " --target fiberd fiberd_core") != std::string::npos);
   CHECK_FALSE(fs::exists(directory.path() + "/prefix"));
 
-  // With the core's two libraries the core can be installed, and nothing else.
+  // With the core's libraries the core can be installed, and nothing else.
   pretend("libfiberd_core.a");
+  pretend("libfiberd_heap_profile.a");
   pretend("libfiberd_llhttp.a");
   done = install({"--component", "development"});
   CHECK(done.code != 0);

@@ -96,7 +96,7 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       // Structure.
       {"runtime: {gomaxproc: 2}\n" + kListener, "1:11", "runtime.gomaxproc", "did you mean gomaxprocs?"},
       {"rutnime: {}\n" + kListener, "1:1", "rutnime", "did you mean runtime?"},
-      {"xyzzy: 1\n" + kListener, "1:1", "xyzzy", "known here: include runtime memory log"},
+      {"xyzzy: 1\n" + kListener, "1:1", "xyzzy", "known here: include runtime memory profiles"},
       {"runtime: 5\n" + kListener, "1:10", "runtime", "mapping"},
       {"runtime: [1]\n" + kListener, "1:10", "runtime", "mapping"},
       {"runtime: {}\nruntime: {}\n" + kListener, "2:1", "", "duplicate key runtime, first given in line 1"},
@@ -467,6 +467,22 @@ TEST_CASE("file_cache: what is kept of files", "[config]") {
   CHECK(o.config.file_cache.age == std::chrono::minutes(5));
   CHECK_FALSE(load("file_cache: {files: 1000001}\n" + kListener).ok());
   CHECK_FALSE(load("file_cache: {age: 0s}\n" + kListener).ok());
+}
+
+TEST_CASE("profiles: how much the sampled profiles look at", "[config]") {
+  const Outcome by_default = load(kListener);
+  REQUIRE(by_default.ok());
+  CHECK(by_default.config.profiles.heap_rate == 512 * 1024);
+  CHECK(by_default.config.profiles.block_rate == std::chrono::nanoseconds(0));
+  CHECK(by_default.config.profiles.mutex_fraction == 0);
+  const Outcome o = load("profiles: {heap_rate: 0, block_rate: 100us, mutex_fraction: 10}\n" + kListener);
+  INFO(all(o));
+  REQUIRE(o.ok());
+  CHECK(o.config.profiles.heap_rate == 0);
+  CHECK(o.config.profiles.block_rate == std::chrono::microseconds(100));
+  CHECK(o.config.profiles.mutex_fraction == 10);
+  for (const char* const wrong : {"heap_rate: 2TiB", "block_rate: 2h", "mutex_fraction: 2000000000", "rate: 1"})
+    CHECK_FALSE(load(std::string("profiles: {") + wrong + "}\n" + kListener).ok());
 }
 
 TEST_CASE("whether somebody wrote the admin listener's address is known", "[config]") {
