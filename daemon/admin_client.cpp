@@ -7,9 +7,12 @@
 #include <cerrno>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "core/base/characters.hpp"
+#include "core/http/filters/basic_credentials.hpp"
 #include "core/net/endpoint.hpp"
+#include "daemon/admin/admin_token.hpp"
 
 namespace fiberd::daemon {
 
@@ -31,7 +34,7 @@ class Socket {
   int fd_;
 };
 
-AdminOutcome failed(What what, int error = 0) { return {std::nullopt, {what, error}}; }
+AdminOutcome failed(What what, int error = 0) { return {std::nullopt, {what, error, {}}}; }
 
 bool send_all(int fd, std::string_view message) noexcept {
   while (!message.empty()) {
@@ -49,10 +52,10 @@ std::optional<AdminFailure> read_all(int fd, std::size_t most, std::string& answ
   for (;;) {
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return AdminFailure{What::no_answer, errno};
+    if (n < 0) return AdminFailure{What::no_answer, errno, {}};
     if (n == 0) return std::nullopt;
     answer.append(buffer, static_cast<std::size_t>(n));
-    if (answer.size() > most) return AdminFailure{What::too_long, 0};
+    if (answer.size() > most) return AdminFailure{What::too_long, 0, {}};
   }
 }
 
@@ -78,6 +81,13 @@ AdminOutcome ask_admin(const AdminRequest& request) {
   if (reachable.starts_with("[::]:")) reachable.replace(0, 4, "[::1]");
   const Result<net::Endpoint> endpoint = net::Endpoint::parse(reachable);
   if (!endpoint) return failed(What::no_address);
+  http::Secret authorization;
+  if (!request.token_file.empty()) {
+    std::string why;
+    const Result<http::Secret> token = read_token(request.token_file, why);
+    if (!token) return {std::nullopt, {What::no_token, 0, std::move(why)}};
+    authorization = http::Secret("Authorization: Bearer " + token->text() + "\r\n");
+  }
   const Socket socket(endpoint->family());
   if (socket.fd() < 0) return failed(What::no_socket, errno);
   const timeval patience{static_cast<time_t>(request.patience.count()), 0};
@@ -85,12 +95,11 @@ AdminOutcome ask_admin(const AdminRequest& request) {
   (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return failed(What::unreachable, errno);
   // HTTP/1.0: an answer whose length is not known ends with the connection, and is in no chunks.
-  std::string message(request.method);
-  message += " " + request.target + " HTTP/1.0\r\nHost: localhost\r\n";
-  if (!request.token.empty()) message += "Authorization: Bearer " + request.token + "\r\n";
-  if (request.method == "POST") message += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
-  message += "\r\n" + request.body;
-  if (!send_all(socket.fd(), message)) return failed(What::not_asked, errno);
+  const http::Secret message(
+      std::string(request.method) + " " + request.target + " HTTP/1.0\r\nHost: localhost\r\n" + authorization.text() +
+      (request.method == "POST" ? "Content-Length: " + std::to_string(request.body.size()) + "\r\n" : std::string()) +
+      "\r\n" + request.body);
+  if (!send_all(socket.fd(), message.text())) return failed(What::not_asked, errno);
   std::string text;
   bool cut = false;
   if (const auto failure = read_all(socket.fd(), request.most_bytes, text)) {
@@ -116,6 +125,7 @@ std::string describe_failure(const AdminRequest& request, const AdminFailure& fa
       failure.error != 0 ? " " + std::error_code(failure.error, std::system_category()).message() : std::string();
   switch (failure.what) {
     case What::no_address: return address + " is no numeric address with a port, nor unix:/path";
+    case What::no_token: return "the token: " + failure.why;
     case What::no_socket: return address + ": no socket:" + error;
     case What::not_asked: return address + ": it cannot be asked:" + error;
     case What::no_answer: return address + ": no answer:" + error;

@@ -14,7 +14,7 @@ struct AdminRequest {
   std::string_view method = "GET";
   std::string target{};  ///< path and query
   std::string body{};
-  std::string token{};                                ///< of admin.token_file; empty: none is sent
+  std::string token_file{};  ///< with the token of admin.token_file, read for each request; empty: none is sent
   std::chrono::seconds patience{60};                  ///< for each step of the way, > 0
   std::size_t most_bytes = std::size_t{1024} * 1024;  ///< of an answer with its head
   bool cut = false;                                   ///< a longer one is cut there; else it is an error
@@ -26,9 +26,19 @@ struct AdminAnswer {
 };
 
 struct AdminFailure {
-  enum class What : std::uint8_t { no_address, no_socket, unreachable, not_asked, no_answer, too_long, no_fiberd };
+  enum class What : std::uint8_t {
+    no_address,
+    no_token,
+    no_socket,
+    unreachable,
+    not_asked,
+    no_answer,
+    too_long,
+    no_fiberd
+  };
   What what = What::no_answer;
-  int error = 0;  ///< errno, where there is one
+  int error = 0;      ///< errno, where there is one
+  std::string why{};  ///< of no_token
 };
 
 struct AdminOutcome {

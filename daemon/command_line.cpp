@@ -130,7 +130,7 @@ void say_what_was_meant(CLI::App& app) {
 /// Of `address`, or of the admin listener that the configuration names; with the token in `token_file`, or in the file
 /// that the configuration names.
 int reload(const Program& program, const std::string& file, const std::string& address, const std::string& token_file) {
-  if (!address.empty()) return reload_by_admin({address, absolute(file), ReloadRequest::named, token_file});
+  if (!address.empty()) return reload_by_admin({address, absolute(file), AddressSource::named, token_file});
   const config::Outcome outcome = load(program, file, {});
   // What is wrong with it the daemon says: but where it is must be known.
   const std::string& admin = outcome.config.admin.address;
@@ -139,7 +139,7 @@ int reload(const Program& program, const std::string& file, const std::string& a
     return complain("reload: such a file would be refused; nobody was asked");
   }
   if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
-  return reload_by_admin({admin, absolute(file), file.empty() ? ReloadRequest::by_default : ReloadRequest::in_file,
+  return reload_by_admin({admin, absolute(file), file.empty() ? AddressSource::by_default : AddressSource::in_file,
                           token_file.empty() ? outcome.config.admin.token_file : token_file});
 }
 
@@ -152,6 +152,7 @@ int watch(const Program& program, const std::string& file, const std::string& ad
   const config::Outcome outcome = load(program, file, {});
   options.address = outcome.config.admin.address;
   options.source = file.empty() ? AddressSource::by_default : AddressSource::in_file;
+  if (options.token_file.empty()) options.token_file = outcome.config.admin.token_file;
   if (!outcome.ok() && (options.address == config::AdminConfig{}.address || !net::Endpoint::parse(options.address))) {
     for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
     return complain("top: where the admin listener is cannot be read from that file: --address");
@@ -230,6 +231,10 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   top_command
       ->add_option("--address", top_address, "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
       ->option_text("ADMIN");
+  std::string top_token_file;
+  top_command
+      ->add_option("--token-file", top_token_file, "With the token that it asks for; else the file's admin.token_file")
+      ->option_text("FILE");
   top_command->add_flag("--once", top_once, "Print one look and end; so it does where output is no terminal");
   top_command->add_flag("--json", top_json, "The same as JSON: rates, and the whole of /debug/status");
   top_command->add_option("--interval", top_interval, "Between two looks, 100ms to 1h; 1s")->option_text("TIME");
@@ -294,7 +299,12 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
     const auto sort = top::parse_sort(top_sort);
     if (!sort) return complain("top: --sort " + top_sort + ": there are rate, latency, errors, name, fibers and age");
     return watch(program, file, top_address,
-                 {.address = {}, .interval = *interval, .once = top_once, .json = top_json, .sort = *sort});
+                 {.address = {},
+                  .token_file = top_token_file,
+                  .interval = *interval,
+                  .once = top_once,
+                  .json = top_json,
+                  .sort = *sort});
   }
   return run(program, file, overrides);
 }

@@ -359,6 +359,7 @@ ExitCode Process::run(const config::Config& config) {
     room_.use({});
     current_.reset();
     end_.scheduler.store(nullptr, std::memory_order_release);
+    trace_counts_.clear();  // each is read once more, of what the runtime has
     runtime_.reset();
   }
   access_writers_.stop(end_.patience(), end_.log_deadline(kAccessLogsBeforeEnd));

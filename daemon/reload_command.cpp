@@ -1,92 +1,25 @@
 #include "daemon/reload_command.hpp"
 
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
-#include <string_view>
-#include <system_error>
 
-#include "core/net/endpoint.hpp"
-#include "daemon/admin/admin_token.hpp"
 #include "daemon/exit_code.hpp"
 
 namespace fiberd::daemon {
 
-namespace {
-
-class Socket {
- public:
-  explicit Socket(int family) noexcept : fd_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {}
-  ~Socket() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
-int failed(const std::string& address, const char* what) {
-  std::fprintf(stderr, "reload: %s: %s %s\n", address.c_str(), what,
-               std::error_code(errno, std::system_category()).message().c_str());
-  return static_cast<int>(ExitCode::runtime_failure);
-}
-
-/// All that comes until the daemon closes; false: an error. At most a megabyte: what is wrong with a configuration.
-bool read_answer(int fd, std::string& answer) {
-  static constexpr std::size_t kMost = std::size_t{1} << 20U;
-  char buffer[4096];
-  while (answer.size() < kMost) {
-    const ssize_t n = ::read(fd, buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return n == 0;
-    answer.append(buffer, static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
-/// Nobody is there, or not for us.
-int unreachable(const ReloadRequest& request) {
-  const int error = errno;
-  const bool unix_socket = request.address.starts_with("unix:");
-  std::string hint;
-  if (error == EACCES || error == EPERM) {
-    hint = unix_socket ? ": who asks needs the right to write to that socket (admin.owner, admin.mode)" : "";
-  } else if (error != ECONNREFUSED && error != ENOENT) {
-    hint = ": it does not take the connection";
-  } else if (unix_socket && !request.address.starts_with("unix:/")) {
-    hint =
-        ": a path that is relative to where the daemon was started; ask from there, or say the whole of it: --address";
-  } else if (request.source == ReloadRequest::by_default) {
-    hint = ": where the admin listener is by default; say where yours is, by --address or by its configuration file";
-  } else if (request.source == ReloadRequest::in_file) {
-    hint = ": no admin listener where the file says; if the file moves it, name the address before: --address";
-  } else {
-    hint = ": no admin listener there";
-  }
-  std::fprintf(stderr, "reload: %s: %s%s\n", request.address.c_str(),
-               std::error_code(error, std::system_category()).message().c_str(), hint.c_str());
-  return static_cast<int>(ExitCode::runtime_failure);
-}
-
-}  // namespace
-
 int reload_by_admin(const ReloadRequest& request) {
-  const std::string& address = request.address;
-  static constexpr timeval kPatience{60, 0};
-  std::string reachable = address;
-  if (reachable.starts_with("0.0.0.0:")) reachable.replace(0, 7, "127.0.0.1");
-  if (reachable.starts_with("[::]:")) reachable.replace(0, 4, "[::1]");
-  const Result<net::Endpoint> endpoint = net::Endpoint::parse(reachable);
-  if (!endpoint) {
-    std::fprintf(stderr, "reload: %s is no numeric address with a port, nor unix:/path\n", address.c_str());
-    return static_cast<int>(ExitCode::bad_usage);
+  const AdminRequest question{.address = request.address,
+                              .method = "POST",
+                              .target = "/reload",
+                              .body = request.file,
+                              .token_file = request.token_file};
+  const AdminOutcome outcome = ask_admin(question);
+  if (!outcome.answer) {
+    std::fprintf(stderr, "reload: %s\n", describe_failure(question, outcome.failure, request.source).c_str());
+    const bool usage =
+        outcome.failure.what == AdminFailure::What::no_address || outcome.failure.what == AdminFailure::What::no_token;
+    return static_cast<int>(usage ? ExitCode::bad_usage : ExitCode::runtime_failure);
   }
+<<<<<<< HEAD
   http::Secret authorization;
   if (!request.token_file.empty()) {
     std::string why;
@@ -118,12 +51,17 @@ int reload_by_admin(const ReloadRequest& request) {
   }
   const bool done = status.substr(9, 3) == "200";
   std::fputs(answer.c_str() + head + 4, done ? stdout : stderr);
+=======
+  const unsigned status = outcome.answer->status;
+  const bool done = status == 200;
+  std::fputs(outcome.answer->body.c_str(), done ? stdout : stderr);
+>>>>>>> views
   if (done) return std::fflush(stdout) == 0 ? 0 : static_cast<int>(ExitCode::runtime_failure);
-  if (status.substr(9, 3) == "401")
+  if (status == 401)
     std::fputs(request.token_file.empty() ? "reload: name the token's file: --token-file\n"
                                           : "reload: the daemon has another token\n",
                stderr);
-  const bool refused = status.substr(9, 3) == "422" || status.substr(9, 3) == "409" || status.substr(9, 3) == "401";
+  const bool refused = status == 422 || status == 409 || status == 401;
   return static_cast<int>(refused ? ExitCode::bad_usage : ExitCode::runtime_failure);
 }
 

@@ -88,20 +88,22 @@ class Asker {
   std::optional<AdminAnswer> ask(std::string target, bool cut, Look& look) const {
     AdminRequest request{.address = options_.address,
                          .target = std::move(target),
-                         .token = options_.token,
+                         .token_file = options_.token_file,
                          .patience = std::chrono::seconds(5),
                          .most_bytes = std::size_t{4} * 1024 * 1024,
                          .cut = cut};
     AdminOutcome outcome = ask_admin(request);
     if (!outcome.answer) {
       look.why = describe_failure(request, outcome.failure, options_.source);
-      if (outcome.failure.what == AdminFailure::What::no_address) look.code = ExitCode::bad_usage;
+      if (outcome.failure.what == AdminFailure::What::no_address ||
+          outcome.failure.what == AdminFailure::What::no_token)
+        look.code = ExitCode::bad_usage;
       return std::nullopt;
     }
     if (outcome.answer->status == 200) return std::move(outcome.answer);
     look.why = options_.address + ": it answers " + std::to_string(outcome.answer->status);
     if (outcome.answer->status == 401) {
-      look.why += options_.token.empty() ? ": name the token's file, --token-file" : ": it has another token";
+      look.why += options_.token_file.empty() ? ": name the token's file, --token-file" : ": it has another token";
       look.code = ExitCode::bad_usage;
     } else if (outcome.answer->status == 404) {
       look.why += ": a fiberd of before, or none";

@@ -14,7 +14,7 @@ struct Options {
 
   std::string address;  ///< as AdminRequest's
   AddressSource source = AddressSource::named;
-  std::string token{};
+  std::string token_file{};                                     ///< as AdminRequest's
   std::chrono::nanoseconds interval = std::chrono::seconds(1);  ///< between two looks
   bool once = false;                                            ///< also where output is no terminal
   bool json = false;                                            ///< once, as JSON
