@@ -84,9 +84,9 @@ AdminOutcome ask_admin(const AdminRequest& request) {
   http::Secret authorization;
   if (!request.token_file.empty()) {
     std::string why;
-    const Result<http::Secret> token = read_token(request.token_file, why);
+    const auto token = read_token(request.token_file, why);
     if (!token) return {std::nullopt, {What::no_token, 0, std::move(why)}};
-    authorization = http::Secret("Authorization: Bearer " + token->text() + "\r\n");
+    authorization = http::Secret("Authorization: Bearer " + (*token)->text() + "\r\n");
   }
   const Socket socket(endpoint->family());
   if (socket.fd() < 0) return failed(What::no_socket, errno);

@@ -52,7 +52,10 @@ void request_begin(FiberName route) noexcept {
 }
 
 void request_end(unsigned status, std::uint64_t duration) noexcept {
-  if (Machine* const m = own_machine()) end_request(*m, status, duration);
+  if (Machine* const m = own_machine())
+    end_request(*m, status, duration);
+  else if (duration >= slow_limit.load(std::memory_order_relaxed))
+    tell(Cause::latency);
 }
 
 void watch(std::chrono::nanoseconds limit, bool stalls) noexcept {
