@@ -113,7 +113,7 @@ TEST_CASE("leaks of a daemon that serves on are named by page, gauge, log and pr
   CHECK(daemon.admin_status("/debug/leaks?threshold=soon") == 400);
   CHECK(daemon.admin_status("/debug/leaks?threshold=0s") == 400);
   CHECK(daemon.admin_status("/debug/leaks?format=xml") == 400);
-  CHECK(daemon.wait_for_log("leak: 2 fibers [mutex, the oldest for "));
+  CHECK(daemon.wait_for_log("leak: 2 fibers [mutex, the oldest for ", 90s));  // a line in 10 s
   page_has(daemon.admin("/debug/pprof/goroutineleak?debug=1"),
            "goroutineleak profile: total " + std::to_string(static_cast<int>(certain)) + "\n2 @ 0x");
   page_has(daemon.admin("/debug/pprof/goroutineleak?debug=1&suspects=1"), "goroutineleak profile: total 3\n");
