@@ -19,14 +19,14 @@ namespace fiberd::observe {
 /// Fibers that were spawned at one place and wait at one place, for one reason.
 struct LeakGroup {
   bool certain = false;
-  std::string site{};    ///< "file:line" where they were spawned
-  std::string name{};    ///< of the first of them
+  std::string site{};  ///< "file:line" where they were spawned
+  std::string name{};  ///< of the first of them
   bool names = false;  ///< others have others
   runtime::WaitReason reason = runtime::WaitReason::none;
   std::size_t count = 0;
   std::int64_t oldest = 0;            ///< when it began to wait, monotonic ns
   std::vector<std::size_t> before{};  ///< the counts of up to 16 looks before this one, oldest first
-  std::string waits_for{};              ///< of the oldest
+  std::string waits_for{};            ///< of the oldest
   std::string why{};
   std::vector<std::uintptr_t> stack{};
   /// Since the look before; at the first look, all.

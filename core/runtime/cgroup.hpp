@@ -1,5 +1,6 @@
 #pragma once
-// Where the process's control groups lie, and what CPU quota they allow it, versions 1 and 2. Memory: cgroup_memory.hpp.
+// Where the process's control groups lie, and what CPU quota they allow it, versions 1 and 2. Memory:
+// cgroup_memory.hpp.
 //
 // A limit may stand on any ancestor, so the whole path from the process's own group up to the mount is read and the
 // least value counts. Where the group lies is said by two files together: /proc/self/cgroup gives the path inside the

@@ -51,7 +51,7 @@ struct Fiber {
   std::uint32_t cooled = 0;                     ///< sysmon's: the wait for which its stack was trimmed
   /// What CPU samples of it are told apart by: read by signals on the thread that runs it.
   std::atomic<const ProfileLabelNode*> labels{nullptr};
-  std::atomic<Cancellation*> obeys{nullptr};    ///< what may cancel it
+  std::atomic<Cancellation*> obeys{nullptr};  ///< what may cancel it
 };
 
 }  // namespace fiberd::runtime
