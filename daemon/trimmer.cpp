@@ -42,12 +42,8 @@ Result<std::string> Trimmer::trim() {
     memory = cache->memory();
     cache->clear();
   }
-  for (const auto c : {fiber::StackClass::normal, fiber::StackClass::small, fiber::StackClass::large}) {
-    // Shown as const to those who only look; what trim() changes is what is resident, and nobody's stack.
-    auto* const pool = const_cast<fiber::StackPool*>(runtime_.scheduler().stack_pool(c));
-    for (int twice = 0; pool != nullptr && twice < 2; ++twice)
-      for (unsigned calls = 0; calls < kMostCalls && pool->trim();) ++calls;
-  }
+  for (int twice = 0; twice < 2; ++twice)
+    for (unsigned calls = 0; calls < kMostCalls && runtime_.scheduler().trim_stacks();) ++calls;
   (void)::malloc_trim(0);
   return "files     " + std::to_string(files) + " let go, with " + in_kib(memory) + " in memory\n" +
          line("stacks    ", stacks, resident_stacks(runtime_.read_mem_stats(true))) +

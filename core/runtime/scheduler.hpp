@@ -125,6 +125,10 @@ class Scheduler {
   [[nodiscard]] static std::error_code lock_thread() noexcept;
   static void unlock_thread() noexcept;
 
+  /// Memory of free stacks goes back to the system, of each class some; true when there is more to do. Any thread;
+  /// system calls.
+  [[nodiscard]] bool trim_stacks() noexcept;
+
   // ---- stats.cpp
   [[nodiscard]] MemStats read_mem_stats(bool measure_stacks) const;
 
@@ -243,7 +247,6 @@ class Scheduler {
     return *other_stacks_.find(c);
   }
   void flush_stacks(Processor& p) noexcept;
-  [[nodiscard]] bool trim_stacks() noexcept;
   void give_back_fibers(Processor& p, std::uint32_t keep) noexcept;
   std::uint64_t next_id(Processor& p) noexcept;
 
