@@ -232,7 +232,7 @@ static void describe_wait(const void* object, std::string& text) {
   }
 }
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool socket_stream_described = [] {
   for (const auto reason : {runtime::WaitReason::io_read, runtime::WaitReason::io_write, runtime::WaitReason::connect,
                             runtime::WaitReason::accept, runtime::WaitReason::resolve})
     runtime::set_wait_description(reason, &describe_wait);

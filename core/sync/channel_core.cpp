@@ -39,7 +39,7 @@ void ChannelLook::tell(const ChannelCore& channel, runtime::WaitEdges& edges) {
   edges.objects.push_back(object);
 }
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool channel_core_described = [] {
   for (const auto reason : {runtime::WaitReason::channel_send, runtime::WaitReason::channel_receive}) {
     runtime::set_wait_description(reason, [](const void* channel, std::string& text) {
       text = ChannelLook::describe(*static_cast<const ChannelCore*>(channel));

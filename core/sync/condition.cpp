@@ -6,7 +6,7 @@
 
 namespace fiberd::sync {
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool condition_described = [] {
   runtime::set_wait_description(runtime::WaitReason::condition, [](const void* /*object*/, std::string& text) {
     text = "a condition that nobody has notified";
   });

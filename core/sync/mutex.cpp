@@ -32,7 +32,7 @@ void Mutex::tell_edges(const void* mutex, runtime::WaitEdges& edges) {
     edges.owner = static_cast<std::uint32_t>(owner);
 }
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool mutex_described = [] {
   runtime::set_wait_description(runtime::WaitReason::mutex, &Mutex::describe_wait);
   runtime::set_wait_edges(runtime::WaitReason::mutex, &Mutex::tell_edges);
   return true;

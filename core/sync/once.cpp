@@ -6,7 +6,7 @@
 
 namespace fiberd::sync {
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool once_described = [] {
   runtime::set_wait_description(runtime::WaitReason::once, [](const void* /*object*/, std::string& text) {
     text = "a function that is called once and has not returned";
   });

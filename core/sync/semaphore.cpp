@@ -8,7 +8,7 @@
 namespace fiberd::sync {
 
 // Nothing of the object is read: a concurrency limiter's waits have this reason, too.
-[[maybe_unused]] static const bool described =
+[[maybe_unused]] static const bool semaphore_described =
     (runtime::set_wait_edges(runtime::WaitReason::semaphore,
                              [](const void* object, runtime::WaitEdges& edges) {
                                edges.objects.push_back(

@@ -38,7 +38,7 @@ void SharedMutex::tell_edges(const void* mutex, runtime::WaitEdges& edges) {
     edges.objects.push_back({runtime::HiddenAddress(&m), sizeof m});
 }
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool shared_mutex_described = [] {
   runtime::set_wait_description(runtime::WaitReason::shared_mutex, &SharedMutex::describe_wait);
   runtime::set_wait_edges(runtime::WaitReason::shared_mutex, &SharedMutex::tell_edges);
   return true;

@@ -5,7 +5,7 @@
 
 namespace fiberd::sync::detail {
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool task_described = [] {
   runtime::set_wait_description(runtime::WaitReason::join, [](const void* /*object*/, std::string& text) {
     text = "a fiber's function that has not returned";
   });

@@ -6,7 +6,7 @@
 
 namespace fiberd::sync {
 
-[[maybe_unused]] static const bool described = [] {
+[[maybe_unused]] static const bool wait_group_described = [] {
   runtime::set_wait_description(runtime::WaitReason::wait_group, [](const void* object, std::string& text) {
     const std::uint64_t left = static_cast<const WaitGroup*>(object)->count();
     text = std::to_string(left) + (left == 1 ? " part of the work is" : " parts of the work are") + " not done";
