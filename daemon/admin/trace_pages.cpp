@@ -18,7 +18,7 @@ namespace fiberd::daemon {
 
 namespace {
 
-constexpr unsigned kMostSeconds = 60;
+constexpr unsigned kLongestTrace = 60;
 
 /// Two would look at the same rings twice as often, and mostly it is one person who has asked twice.
 std::atomic<bool> being_written{false};
@@ -27,10 +27,10 @@ Result<void> trace(http::Exchange& exchange) {
   const std::string text = http::query_value(exchange.request().query, "seconds").value_or("0");
   double seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
-  if (error != std::errc() || end != text.data() + text.size() || !(seconds >= 0 && seconds <= kMostSeconds))
-    return exchange.respond(
-        400, kPlainText,
-        "seconds: " + quoted(text, 64) + " is not between 0 (what is held) and " + std::to_string(kMostSeconds) + "\n");
+  if (error != std::errc() || end != text.data() + text.size() || !(seconds >= 0 && seconds <= kLongestTrace))
+    return exchange.respond(400, kPlainText,
+                            "seconds: " + quoted(text, 64) + " is not between 0 (what is held) and " +
+                                std::to_string(kLongestTrace) + "\n");
   if (runtime::Scheduler* const s = runtime::Scheduler::instance(); s == nullptr || !s->tracer().on())
     return exchange.respond(501, kPlainText, "trace: trace.buffer is 0, so nothing is recorded\n");
   if (being_written.exchange(true, std::memory_order_acq_rel))

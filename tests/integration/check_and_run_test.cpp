@@ -126,7 +126,7 @@ const std::vector<Bad>& bad_ones() {
       {3, last,
        "- {name: a, address: \"unix:@/x\", tcp: {echo: {}}}\n- {name: b, address: \"unix:@/link/x\", tcp: {echo: {}}}",
        "listeners[2].address", "the same file"},
-      {2, last, "metrics: {address: [\":7\", \"127.0.0.1:7\"]}", "metrics.address[1]", "0.0.0.0:7"},
+      {2, last, "metrics: {address: [\":7\", \"127.0.0.1:7\"]}", "metrics.address[1]", ":7 is every IPv4 address"},
       {2, last, "metrics: {address: \"unix:@/m\"}", "metrics.address", "over TCP"},
       {3, last, "metrics: {address: \"198.51.100.7:0\"}", "metrics.address", "assign"},
       // text that means something elsewhere

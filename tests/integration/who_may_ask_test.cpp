@@ -263,7 +263,13 @@ TEST_CASE("what a POST of the admin listener does: who may, what it says, and th
          {"Origin: http://127.0.0.1\r\n", "Origin: null\r\n", "Sec-Fetch-Site: same-origin\r\n"})
       CHECK(ask(port, post(page, basic + field)).status == 403);
     CHECK(ask(port, post(page, basic)).status == 200);
-    CHECK(ask(port, post(page, known + "Origin: http://127.0.0.1\r\n")).status == 200);
+    // The dump before may be on its way.
+    unsigned posts = 0;
+    CHECK(eventually([&] {
+      ++posts;
+      return ask(port, post(page, known + "Origin: http://127.0.0.1\r\n")).status == 200;
+    }));
+    CHECK((posts == 1 || page == std::string_view("/debug/dump")));
     if (std::string_view(page).find("/debug/log") == 0) continue;
     const Answer wrong = ask(port, get_admin(page, known));
     CHECK(wrong.status == 405);
@@ -296,7 +302,7 @@ TEST_CASE("levels of the log are a module's, for a while", "[integration][admin]
   }
   CHECK(ask(port, post("/debug/log?module=nobody&level=debug")).body.find("there are all, base, metric") !=
         std::string::npos);
-  CHECK(ask(port, post("/debug/log?level=loud&module=\"%0a")).body.find("debug, info, warning, error") !=
+  CHECK(ask(port, post("/debug/log?level=loud%0a\"&module=http")).body.find("debug, info, warning, error") !=
         std::string::npos);
   CHECK(ask(port, post("/debug/log?module=http&level=debug&for=1h")).status == 200);
   CHECK(levels().find("http    debug  asked for, for another 3") != std::string::npos);

@@ -6,7 +6,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-library="core/fiber/context core/fiber/backtrace core/fiber/throw_trace core/base/thread_locals core/base/guarded_write"
+library="core/fiber/context core/fiber/backtrace core/fiber/throw_trace core/fiber/unwind core/base/thread_locals core/base/guarded_write"
 for compiler in g++ clang++; do
   # An archiver that can index intermediate code.
   case $compiler in

@@ -171,14 +171,15 @@ TEST_CASE("a ring that has wrapped gives a valid trace, and says what is lost wh
   auto rt = test::start_runtime(2, {.trace_buffer = 32 * 1024, .trace_min_age = 1h});
   rt->run([&] {
     std::atomic<bool> over{false};
+    std::atomic<unsigned> turns{0};
     sync::WaitGroup group;
     group.add(1);
     REQUIRE(runtime::spawn("steady", [&] {
       const auto region = runtime::trace::region("begins before all that is left");
-      while (!over) runtime::yield();
+      for (; !over; ++turns) runtime::yield();
       group.done();
     }));
-    while (rt->scheduler().tracer().stats().lost < 5'000) runtime::yield();
+    while (turns < 5'000 || rt->scheduler().tracer().stats().lost < 5'000) runtime::yield();
     const test::TraceFile held = valid(traced());
     CHECK(held.slices_named("begins before all that is left").empty());
     CHECK(held.slices_named("steady").size() > 100);

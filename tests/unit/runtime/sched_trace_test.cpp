@@ -25,7 +25,8 @@ using namespace std::chrono_literals;
 namespace {
 const std::regex kLine(
     "SCHED [0-9]+ms: gomaxprocs=2 idleprocs=[0-2] threads=[0-9]+ spinningthreads=[01] idlethreads=[0-9]+ "
-    "runqueue=[0-9]+ \\[[0-9]+ [0-9]+\\] switches=[0-9]+ steals=[0-9]+ handoffs=[0-9]+ fibers=[0-9]+ stacks=[0-9]+");
+    "runqueue=[0-9]+ \\[[0-9]+ [0-9]+\\] switches=[0-9]+ steals=[0-9]+ handoffs=[0-9]+ fibers=[0-9]+ stacks=[0-9]+ "
+    "longestpause=[0-9]+us");
 }  // namespace
 
 TEST_CASE("the scheduler in a line, as Go tells it, and in detail", "[sched_trace]") {
