@@ -81,8 +81,9 @@ std::string generation(unsigned n, const std::string& root) {
                     ", limits: {connections: " + std::to_string(1000 + n) +
                         ", body_rate: 0, write_rate: 0}, timeouts: {body: 10m, write: 10m, idle: 10m}") +
           http_listener("other" + std::to_string(n / 10 % 2), says("/", "other")),
-      // The flight recorder's rings grow until they are full: not what is looked for here.
-      std::string("trace: {buffer: 64KiB}\n") + kTwoProcessors);
+      // The flight recorder's rings and the tables of sampled profiles fill until they are full: not what is looked
+      // for.
+      std::string("trace: {buffer: 0}\nprofiles: {heap_rate: 0}\n") + kTwoProcessors);
 }
 
 struct Asked {

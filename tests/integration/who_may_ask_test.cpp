@@ -302,7 +302,7 @@ TEST_CASE("levels of the log are a module's, for a while", "[integration][admin]
   }
   CHECK(ask(port, post("/debug/log?module=nobody&level=debug")).body.find("there are all, base, metric") !=
         std::string::npos);
-  CHECK(ask(port, post("/debug/log?level=loud%0a\"&module=http")).body.find("debug, info, warning, error") !=
+  CHECK(ask(port, post("/debug/log?level=loud%0a%22&module=http")).body.find("debug, info, warning, error") !=
         std::string::npos);
   CHECK(ask(port, post("/debug/log?module=http&level=debug&for=1h")).status == 200);
   CHECK(levels().find("http    debug  asked for, for another 3") != std::string::npos);

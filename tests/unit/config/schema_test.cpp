@@ -57,7 +57,10 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");
   if (path == "listeners[0].proxy_protocol") overrides.push_back("trusted_proxies=10.0.0.0/8");
   if (path == "admin.mode") overrides.push_back("admin.token_file=/x");
-  if (path.starts_with("trace.on_")) overrides.push_back("trace.directory=/x");
+  if (path.starts_with("trace.on_")) {
+    overrides.push_back("trace.directory=/x");  // of no use without a cause
+    overrides.push_back(path == "trace.on_stall" ? "trace.on_latency=1s" : "trace.on_stall=true");
+  }
   if (path == "memory.trim_at") overrides.push_back("memory.shed_at=99");
   if (path == "memory.shed_at") overrides.push_back("memory.trim_at=10");
   if (path == "shutdown.idle") overrides.push_back("shutdown.timeout=1h");

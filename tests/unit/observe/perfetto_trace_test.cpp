@@ -180,9 +180,14 @@ TEST_CASE("a ring that has wrapped gives a valid trace, and says what is lost wh
       group.done();
     }));
     while (turns < 5'000 || rt->scheduler().tracer().stats().lost < 5'000) runtime::yield();
-    const test::TraceFile held = valid(traced());
-    CHECK(held.slices_named("begins before all that is left").empty());
-    CHECK(held.slices_named("steady").size() > 100);
+    // Who reads late finds less: chunks are overwritten meanwhile.
+    std::size_t slices = 0;
+    for (int i = 0; i < 100 && slices <= 100; ++i) {
+      const test::TraceFile held = valid(traced());
+      CHECK(held.slices_named("begins before all that is left").empty());
+      slices = std::max(slices, held.slices_named("steady").size());
+    }
+    CHECK(slices > 100);
     // Recorded as it happens, by a reader that comes by less often than the ring goes round.
     std::int64_t lost = 0;
     for (int i = 0; i < 200 && lost == 0; ++i) {
