@@ -72,7 +72,8 @@ std::string localized(std::string text, const std::string& directory) {
   static const std::regex kPort("(address: \"(?!unix:)[^\"]*:)[0-9]+\"");
   text = std::regex_replace(text, kPort, "$010\"");
   replace_all(text, "include: [conf.d/", "include: [" + directory + "/conf.d/");
-  for (const char* folder : {"/var/www/html", "/var/log/fiberd", "/run/fiberd", "/etc/fiberd"})
+  for (const char* folder :
+       {"/var/www/html", "/var/log/fiberd", "/run/fiberd", "/etc/fiberd", "/var/lib/fiberd/traces"})
     replace_all(text, folder, directory);
   if (::geteuid() != 0) text = std::regex_replace(text, std::regex("owner: \"[^\"]*\""), "owner: \"\"");
   return text;
