@@ -7,7 +7,7 @@
 
 namespace fiberd::daemon {
 
-CpuFollower::CpuFollower(runtime::Runtime& runtime, runtime::CpuLimits present, unsigned configured,
+CpuFollower::CpuFollower(runtime::Runtime& runtime, const runtime::CpuLimits& present, unsigned configured,
                          runtime::CpuSources sources)
     : runtime_(runtime), sources_(std::move(sources)), configured_(configured), asked_(present.gomaxprocs) {}
 

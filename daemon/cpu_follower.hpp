@@ -15,7 +15,7 @@ class CpuFollower {
  public:
   /// `present`: as the runtime was started, for `configured`. `sources`: where to look; `environment` and `configured`
   /// of it are not used.
-  CpuFollower(runtime::Runtime& runtime, runtime::CpuLimits present, unsigned configured,
+  CpuFollower(runtime::Runtime& runtime, const runtime::CpuLimits& present, unsigned configured,
               runtime::CpuSources sources = {.cgroup = runtime::this_cgroup_paths()});
 
   /// runtime.gomaxprocs of the next configuration; 0: auto. Changes GOMAXPROCS when that follows from it. Blocks the

@@ -77,8 +77,8 @@ void HeapSampler::record(const void* at, std::size_t size, std::span<const std::
   double weight = 1.0;
   if (rate > 1)
     weight = -1.0 / std::expm1(-static_cast<double>(std::max<std::size_t>(size, 1)) / static_cast<double>(rate));
-  const auto objects = static_cast<std::uint64_t>(weight * static_cast<double>(kObject) + 0.5);
-  const auto bytes = static_cast<std::uint64_t>(weight * static_cast<double>(size) + 0.5);
+  const auto objects = static_cast<std::uint64_t>(std::llround(weight * static_cast<double>(kObject)));
+  const auto bytes = static_cast<std::uint64_t>(std::llround(weight * static_cast<double>(size)));
   // It was freed where nobody told us.
   forget(at);
   Keys& keys = keys_[bucket_of(at)];

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/base/lock.hpp"
@@ -86,7 +87,10 @@ class LeakWatch {
   struct Known {
     std::uint64_t id = 0;
     std::int64_t parked_at = 0;
-    friend auto operator<=>(const Known&, const Known&) = default;
+    friend bool operator==(const Known&, const Known&) = default;
+    friend bool operator<(const Known& a, const Known& b) noexcept {
+      return std::tie(a.id, a.parked_at) < std::tie(b.id, b.parked_at);
+    }
   };
   void tell_new(const LeakReport& report);
 

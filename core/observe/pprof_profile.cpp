@@ -212,7 +212,7 @@ std::string PprofProfile::text(std::string_view name, std::size_t most) const {
   std::string page = std::string(name) + " profile: total " + joined(totals) + "\n";
   if (types_.size() > 1) {
     page += "#";
-    for (const auto& [type, unit] : types_) page += " " + type + "/" + unit;
+    for (const auto& [type, unit] : types_) page.append(" ").append(type).append("/").append(unit);
     page += "\n";
   }
   for (const std::string& comment : comments_) page += "# " + in_one_line(comment) + "\n";

@@ -136,7 +136,9 @@ class SiteTable {
     Outgrown what;
   };
 
-  [[nodiscard]] static std::uint64_t key_of(SourceLocation where) noexcept {
+  /// A template, so that what is not taken is not compiled: clang's SourceLocation is no single word.
+  template <class Location>
+  [[nodiscard]] static std::uint64_t key_of(const Location& where) noexcept {
     if constexpr (sizeof where == sizeof(std::uint64_t)) {
       return std::bit_cast<std::uint64_t>(where) + 1;  // a pointer, never odd
     } else {

@@ -138,7 +138,8 @@ bool Scheduler::trim_stacks() noexcept {
 }
 
 /// The compiler's record of the place, which lives for ever; nullptr where it is more than one word.
-static const void* site_of(const SourceLocation& where) noexcept {
+template <class Location>
+static const void* site_of(const Location& where) noexcept {
   if constexpr (sizeof where == sizeof(void*)) return std::bit_cast<const void*>(where);
   return nullptr;
 }

@@ -313,7 +313,8 @@ class Channel : private detail::ChannelCore, public std::enable_shared_from_this
     };
     static_assert(sizeof owner == sizeof(Words));
     Words words;
-    std::memcpy(&words, &owner, sizeof words);
+    const void* const bytes = &owner;
+    std::memcpy(&words, bytes, sizeof words);
     return {&self, words.control, sizeof(Channel)};
   }
   static constexpr detail::ChannelOps kOps{&Channel::receive_op, &Channel::send_op, &Channel::place_op};

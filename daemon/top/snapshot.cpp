@@ -230,7 +230,7 @@ Rates rates_between(const Snapshot& before, const Snapshot& now) {
       if (all.size() < counts.size()) all.resize(counts.size());
       for (std::size_t i = 0; i < counts.size(); ++i) all[i] += counts[i];
     }
-    r.routes.push_back(std::move(rates));
+    r.routes.push_back(rates);
   }
   r.p50 = quantile(all, now.latency_bounds, 0.5);
   r.p90 = quantile(all, now.latency_bounds, 0.9);
