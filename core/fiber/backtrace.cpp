@@ -39,7 +39,7 @@ StackBounds current_stack_bounds() noexcept {
 }
 
 #if defined(__x86_64__) && defined(__GLIBC__)
-extern "C" void* __libc_stack_end;  // NOLINT(bugprone-reserved-identifier): the C library's name for it
+extern "C" void* __libc_stack_end;  // the C library's name for it
 
 StackBounds stack_bounds_above(std::uintptr_t frame) noexcept {
   StackBounds bounds;

@@ -7,11 +7,11 @@
 
 extern "C" {
 // The C library's, by the names that it keeps for those who stand before it.
-void* __libc_malloc(std::size_t size) noexcept;                           // NOLINT(bugprone-reserved-identifier)
-void* __libc_calloc(std::size_t n, std::size_t size) noexcept;            // NOLINT(bugprone-reserved-identifier)
-void* __libc_realloc(void* at, std::size_t size) noexcept;                // NOLINT(bugprone-reserved-identifier)
-void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept;  // NOLINT(bugprone-reserved-identifier)
-void __libc_free(void* at) noexcept;                                      // NOLINT(bugprone-reserved-identifier)
+void* __libc_malloc(std::size_t size) noexcept;
+void* __libc_calloc(std::size_t n, std::size_t size) noexcept;
+void* __libc_realloc(void* at, std::size_t size) noexcept;
+void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept;
+void __libc_free(void* at) noexcept;
 }
 
 namespace fiberd::fiber {

@@ -50,19 +50,7 @@ constexpr std::size_t kMostContexts = 16'384;
 
 /// Ended by fibers alone, and not what an idle worker waits for.
 bool only_others_end(WaitReason reason) noexcept {
-  switch (reason) {
-    case WaitReason::mutex:
-    case WaitReason::shared_mutex:
-    case WaitReason::once:
-    case WaitReason::condition:
-    case WaitReason::semaphore:
-    case WaitReason::wait_group:
-    case WaitReason::channel_send:
-    case WaitReason::channel_receive:
-    case WaitReason::select:
-    case WaitReason::join: return true;
-    default: return false;
-  }
+  return reason != WaitReason::pool && runtime::only_fibers_end(reason);
 }
 
 /// A context that a server makes for its life, a connection's or a request's: its end comes when they go.

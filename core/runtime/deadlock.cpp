@@ -15,28 +15,12 @@
 #include "core/base/log.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/scheduler.hpp"
+#include "core/runtime/wait_edges.hpp"
 
 namespace fiberd::runtime {
 
 static constexpr std::int64_t kRestPeriod = 1'000'000'000;
 static constexpr std::size_t kFibersTold = 16;
-
-static bool only_fibers_end(WaitReason reason) noexcept {
-  switch (reason) {
-    case WaitReason::mutex:
-    case WaitReason::shared_mutex:
-    case WaitReason::once:
-    case WaitReason::condition:
-    case WaitReason::semaphore:
-    case WaitReason::wait_group:
-    case WaitReason::channel_send:
-    case WaitReason::channel_receive:
-    case WaitReason::select:
-    case WaitReason::join:
-    case WaitReason::pool: return true;
-    default: return false;
-  }
-}
 
 std::string Scheduler::describe_parked(const Fiber& f) const {
   const FiberOrigin origin = f.origin.get();

@@ -35,4 +35,21 @@ WaitEdges find_wait_edges(WaitReason reason, const void* object) {
   return edges;
 }
 
+bool only_fibers_end(WaitReason reason) noexcept {
+  switch (reason) {
+    case WaitReason::mutex:
+    case WaitReason::shared_mutex:
+    case WaitReason::once:
+    case WaitReason::condition:
+    case WaitReason::semaphore:
+    case WaitReason::wait_group:
+    case WaitReason::channel_send:
+    case WaitReason::channel_receive:
+    case WaitReason::select:
+    case WaitReason::join:
+    case WaitReason::pool: return true;
+    default: return false;
+  }
+}
+
 }  // namespace fiberd::runtime

@@ -55,6 +55,9 @@ using TellEdges = void (*)(const void* object, WaitEdges& edges);
 void set_wait_edges(WaitReason reason, TellEdges tell) noexcept;
 [[nodiscard]] WaitEdges find_wait_edges(WaitReason reason, const void* object);
 
+/// Waits that only other fibers end: no descriptor, timer or blocking call does.
+[[nodiscard]] bool only_fibers_end(WaitReason reason) noexcept;
+
 /// What a wait for WaitReason::select names: one that hangs at several things, each of which may end it.
 struct ManyWaits {
   void (*tell)(const ManyWaits& waits, WaitEdges& edges) = nullptr;

@@ -173,7 +173,7 @@ TEST_CASE("samples for which there is no room are counted as lost", "[cpu_profil
   CHECK(sampler.counts().samples == observe::CpuSampler::kSlots);
 }
 
-TEST_CASE("a CPU sample takes less than 10 us, signal and all", "[cpu_profile]") {
+TEST_CASE("a CPU sample takes less than 10 us, signal and all", "[.nightly][cpu_profile]") {
   if (test::kSanitized) return;
   const auto rt = test::start_runtime(1);
   REQUIRE(observe::CpuSampler::install());
@@ -204,7 +204,6 @@ TEST_CASE("a CPU sample takes less than 10 us, signal and all", "[cpu_profile]")
   const std::int64_t on_thread = measure();
   WARN("ns of CPU a sample: on a fiber " << on_fiber << ", on a thread " << on_thread << "; in the handler "
                                          << sampler->counts().each);
-  // What it costs is for docs/benchmarks.md: a machine that is robbed says anything.
-  CHECK(on_fiber > 0);
-  CHECK(on_thread > 0);
+  CHECK(on_fiber < 10'000);
+  CHECK(on_thread < 10'000);
 }
