@@ -133,6 +133,10 @@ void MemoryGovernor::act(MemoryLevel level, Whose whose, const runtime::MemoryCh
     const std::int64_t more = connections_left(nearest, settings.thresholds, MemoryLevel::last) - left;
     gate_.bound(left, more, level == MemoryLevel::last);
   }
+  if (const std::shared_ptr<http::OpenFiles> files = room_.files(); files != nullptr) {
+    const std::uint64_t more = whose == Whose::nobody ? UINT64_MAX : cache_growth(nearest, settings.thresholds);
+    files->bound_memory(more == UINT64_MAX ? more : files->memory() + more);
+  }
   const MemoryLevel before = level_.load(kRelaxed);
   if (level == before) return;
   const auto shed = level < MemoryLevel::shed_low ? 0U : static_cast<unsigned>(level) - 1U;

@@ -110,6 +110,12 @@ std::int64_t connections_left(const runtime::MemoryCharge& now, const MemoryThre
   return left <= 0 ? 0 : static_cast<std::int64_t>(left / static_cast<double>(kConnection));
 }
 
+std::uint64_t cache_growth(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds) noexcept {
+  if (now.limit == 0) return UINT64_MAX;
+  const double room = at(thresholds, MemoryLevel::trim) * static_cast<double>(now.limit);
+  return static_cast<std::uint64_t>(std::max(room - static_cast<double>(now.charge), 0.0) / 2);
+}
+
 void TrimPace::trimmed(std::int64_t now, std::uint64_t given_back, std::uint64_t limit) noexcept {
   static constexpr std::int64_t kMost = 30 * kSecond;
   pause_ = given_back >= limit / 100 ? kSecond : std::min(pause_ * 2, kMost);

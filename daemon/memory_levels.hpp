@@ -103,6 +103,9 @@ class GrowthRule {
 [[nodiscard]] std::int64_t connections_left(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds,
                                             MemoryLevel level = MemoryLevel::shed_normal) noexcept;
 
+/// So many bytes more may be kept in caches until the next look; UINT64_MAX where there is no limit.
+[[nodiscard]] std::uint64_t cache_growth(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds) noexcept;
+
 /// How often memory is given back: at first after a second, then as long as it helps; less and less often where it does
 /// not.
 class TrimPace {

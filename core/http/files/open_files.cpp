@@ -52,12 +52,13 @@ std::shared_ptr<KeptFile> OpenFiles::take(const KeptFile& file) noexcept {
   return take(map_.find({file.owner, file.path}));
 }
 
-/// Who has to go next; nullptr: all is within bounds.
-KeptFile* OpenFiles::too_much(std::size_t descriptors) const noexcept {
-  if (files_ > options_.files) return oldest();
-  if (descriptors_ > descriptors) return with_descriptors_.front();
-  if (memory_ > options_.memory) return in_memory_.empty() ? with_descriptors_.front() : in_memory_.front();
-  return nullptr;
+OpenFiles::Leaves OpenFiles::too_much(std::size_t descriptors) const noexcept {
+  if (files_ > options_.files) return {oldest(), metrics_.evicted_room};
+  if (descriptors_ > descriptors) return {with_descriptors_.front(), metrics_.evicted_room};
+  const bool own = memory_ > options_.memory;
+  if (!own && memory_ <= bound_.load(std::memory_order_relaxed)) return {};
+  return {in_memory_.empty() ? with_descriptors_.front() : in_memory_.front(),
+          own ? metrics_.evicted_room : metrics_.evicted_shortage};
 }
 
 void OpenFiles::insert(std::shared_ptr<KeptFile> file, std::int64_t now) {
@@ -86,10 +87,10 @@ void OpenFiles::insert(std::shared_ptr<KeptFile> file, std::int64_t now) {
   for (;;) {
     gone.reset();
     const LockGuard guard(lock_);
-    const KeptFile* const next = too_much(descriptors);
-    if (next == nullptr) return;
-    gone = take(*next);
-    metric::count(metrics_.evicted_room);
+    const Leaves next = too_much(descriptors);
+    if (next.file == nullptr) return;
+    gone = take(*next.file);
+    metric::count(next.why);
   }
 }
 

@@ -9,6 +9,7 @@
 // meanwhile keeps it until it is sent.
 //
 // Descriptors are further bounded by a quarter of RLIMIT_NOFILE as it is when one is added: clients need the others.
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -84,6 +85,9 @@ class OpenFiles {
   std::size_t reclaim(std::size_t wanted) noexcept;
   /// Lets go of everything: memory is short.
   void clear() noexcept;
+  /// Beside options().memory: bytes that may be kept until the next call, UINT64_MAX: any. What is there now and more
+  /// than that goes with the next insert(). For who watches the process's memory and can look only now and then.
+  void bound_memory(std::uint64_t bytes) noexcept { bound_.store(bytes, std::memory_order_relaxed); }
 
   [[nodiscard]] std::size_t files() const noexcept;
   [[nodiscard]] std::size_t descriptors() const noexcept;
@@ -108,10 +112,16 @@ class OpenFiles {
   [[nodiscard]] KeptFile* oldest() const noexcept FIBERD_REQUIRES(lock_);
   [[nodiscard]] std::shared_ptr<KeptFile> take(Map::iterator at) noexcept FIBERD_REQUIRES(lock_);
   [[nodiscard]] std::shared_ptr<KeptFile> take(const KeptFile& file) noexcept FIBERD_REQUIRES(lock_);
-  [[nodiscard]] KeptFile* too_much(std::size_t descriptors) const noexcept FIBERD_REQUIRES(lock_);
+  /// Who has to go next, and where that is counted; a null file: all is within bounds.
+  struct Leaves {
+    KeptFile* file = nullptr;
+    metric::Counter* why = nullptr;
+  };
+  [[nodiscard]] Leaves too_much(std::size_t descriptors) const noexcept FIBERD_REQUIRES(lock_);
 
   const OpenFilesOptions options_;
   const OpenFilesMetrics metrics_;
+  std::atomic<std::uint64_t> bound_{UINT64_MAX};
   mutable Lock lock_;
   Map map_ FIBERD_GUARDED_BY(lock_);
   List<KeptFile> with_descriptors_ FIBERD_GUARDED_BY(lock_);  // front: longest unused

@@ -54,70 +54,83 @@ class FieldSection {
   [[nodiscard, gnu::always_inline]] Reject advance(const char* message, const char*& p, const char* end,
                                                    FieldSpan* fields, std::uint32_t& count, std::uint32_t most,
                                                    Check&& check) noexcept {
+    // In locals while it lasts: `fields` and the members may be the same memory for all the compiler knows, and each
+    // byte would be followed by loads of what nobody has changed.
     const auto at = [message](const char* q) noexcept { return static_cast<std::uint32_t>(q - message); };
-    while (p < end) {
-      switch (state_) {
-        case State::start:
-          if (*p == '\r') {
-            ++p;
-            state_ = State::end_lf;
+    State state = state_;
+    std::uint32_t mark = mark_;
+    std::uint32_t n = count;
+    const char* q = p;
+    const Reject verdict = [&]() noexcept [[gnu::always_inline]] {
+      while (q < end) {
+        switch (state) {
+          case State::start:
+            if (*q == '\r') {
+              ++q;
+              state = State::end_lf;
+              break;
+            }
+            if (*q == ' ' || *q == '\t') return Reject::obs_fold;
+            if (*q == '\n') return Reject::bad_line_end;
+            if (n == most) return Reject::too_many_fields;
+            mark = at(q);
+            state = State::name;
+            [[fallthrough]];
+          case State::name: {
+            q = skip(q, end, chars::kToken);
+            if (q == end) break;
+            const std::uint32_t length = at(q) - mark;
+            if (*q != ':' || length == 0) {
+              const bool space = length != 0 && (*q == ' ' || *q == '\t');
+              return space ? Reject::space_before_colon : Reject::bad_field_name;
+            }
+            fields[n] = {mark, length, 0, 0};
+            ++q;
+            state = State::before_value;
+            [[fallthrough]];
+          }
+          case State::before_value:
+            while (q != end && (*q == ' ' || *q == '\t')) ++q;
+            if (q == end) break;
+            mark = at(q);
+            state = State::value;
+            [[fallthrough]];
+          case State::value: {
+            q = skip_value(q, end);
+            if (q == end) break;
+            if (*q != '\r') return *q == '\n' ? Reject::bad_line_end : Reject::bad_field_value;
+            const char* last = q;
+            while (last != message + mark && (last[-1] == ' ' || last[-1] == '\t')) --last;
+            fields[n].value_begin = mark;
+            fields[n].value_size = at(last) - mark;
+            ++q;
+            state = State::value_lf;
+            if (q == end) break;
+            [[fallthrough]];
+          }
+          case State::value_lf: {
+            if (*q != '\n') return Reject::bad_line_end;
+            if (const Reject r = check(fields[n]); r != Reject::none) return r;
+            ++n;
+            ++q;
+            state = State::start;
             break;
           }
-          if (*p == ' ' || *p == '\t') return Reject::obs_fold;
-          if (*p == '\n') return Reject::bad_line_end;
-          if (count == most) return Reject::too_many_fields;
-          mark_ = at(p);
-          state_ = State::name;
-          [[fallthrough]];
-        case State::name: {
-          p = skip(p, end, chars::kToken);
-          if (p == end) break;
-          const std::uint32_t length = at(p) - mark_;
-          if (*p != ':' || length == 0) {
-            const bool space = length != 0 && (*p == ' ' || *p == '\t');
-            return space ? Reject::space_before_colon : Reject::bad_field_name;
-          }
-          fields[count] = {mark_, length, 0, 0};
-          ++p;
-          state_ = State::before_value;
-          [[fallthrough]];
+          case State::end_lf:
+            if (*q != '\n') return Reject::bad_line_end;
+            ++q;
+            state = State::done;
+            return Reject::none;
+          case State::done: return Reject::none;
         }
-        case State::before_value:
-          while (p != end && (*p == ' ' || *p == '\t')) ++p;
-          if (p == end) break;
-          mark_ = at(p);
-          state_ = State::value;
-          [[fallthrough]];
-        case State::value: {
-          p = skip_value(p, end);
-          if (p == end) break;
-          if (*p != '\r') return *p == '\n' ? Reject::bad_line_end : Reject::bad_field_value;
-          const char* last = p;
-          while (last != message + mark_ && (last[-1] == ' ' || last[-1] == '\t')) --last;
-          fields[count].value_begin = mark_;
-          fields[count].value_size = at(last) - mark_;
-          ++p;
-          state_ = State::value_lf;
-          if (p == end) break;
-          [[fallthrough]];
-        }
-        case State::value_lf: {
-          if (*p != '\n') return Reject::bad_line_end;
-          if (const Reject r = check(fields[count]); r != Reject::none) return r;
-          ++count;
-          ++p;
-          state_ = State::start;
-          break;
-        }
-        case State::end_lf:
-          if (*p != '\n') return Reject::bad_line_end;
-          ++p;
-          state_ = State::done;
-          return Reject::none;
-        case State::done: return Reject::none;
       }
-    }
-    return Reject::none;
+      return Reject::none;
+    }();
+    state_ = state;
+    mark_ = mark;
+    count = n;
+    p = q;
+    return verdict;
   }
 
  private:

@@ -31,20 +31,21 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
   if (state_ == State::complete) return Verdict::complete;
   if (state_ == State::refused) return Verdict::refused;
   const char* p = message + pos_;
+  State state = state_;  // of its own: the compiler follows it from case to case
   const char* const end = message + std::min<std::size_t>(size, limits_.header_size);
   const auto at = [message](const char* q) noexcept { return static_cast<std::uint32_t>(q - message); };
 
   while (p < end) {
-    switch (state_) {
+    switch (state) {
       case State::start:
         if (*p == '\r' && !empty_line_) {
           ++p;
           empty_line_ = true;
-          state_ = State::start_lf;
+          state = State::start_lf;
           break;
         }
         mark_ = at(p);
-        state_ = State::method;
+        state = State::method;
         [[fallthrough]];
       case State::method: {
         p = skip(p, end, chars::kToken);
@@ -58,13 +59,13 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         head_.method = method_from({message + mark_, length});
         ++p;
         mark_ = at(p);
-        state_ = State::target;
+        state = State::target;
         break;
       }
       case State::start_lf:
         if (*p != '\n') return refuse(Reject::bad_line_end, at(p));
         ++p;
-        state_ = State::start;
+        state = State::start;
         break;
       case State::target: {
         p = skip(p, end, chars::kTarget);
@@ -80,14 +81,14 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         head_.target_size = length;
         ++p;
         mark_ = at(p);
-        state_ = State::version;
+        state = State::version;
         break;
       }
       case State::version: {
         if (at(p) == mark_ && end - p >= 9 && std::memcmp(p, "HTTP/1.1\r", 9) == 0) {
           p += 9;
           head_.version = Version::http11;
-          state_ = State::request_line_lf;
+          state = State::request_line_lf;
           break;
         }
         const std::uint32_t i = at(p) - mark_;
@@ -104,7 +105,7 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
           if (major_ == '0' && minor_ == '9') return refuse(Reject::http09, at(p));
           if (major_ != '1' || (minor_ != '0' && minor_ != '1')) return refuse(Reject::unsupported_version, at(p));
           head_.version = minor_ == '1' ? Version::http11 : Version::http10;
-          state_ = State::request_line_lf;
+          state = State::request_line_lf;
         }
         ++p;
         break;
@@ -114,7 +115,7 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
         if (const Reject r = check_target(message); r != Reject::none) return refuse(r, at(p));
         ++p;
         section_.reset();
-        state_ = State::fields;
+        state = State::fields;
         break;
       }
       case State::fields: {
@@ -132,8 +133,9 @@ Verdict HeadGuard::advance(const char* message, std::size_t size) noexcept {
     }
   }
   pos_ = at(p);
+  state_ = state;
   if (pos_ >= limits_.header_size) {
-    return refuse(state_ <= State::request_line_lf ? Reject::target_too_long : Reject::head_too_large, pos_);
+    return refuse(state <= State::request_line_lf ? Reject::target_too_long : Reject::head_too_large, pos_);
   }
   return Verdict::need_more;
 }

@@ -133,6 +133,9 @@ TEST_CASE("memory levels: looks come in time", "[memory]") {
   CHECK(connections_left({0, 1000 * 16384}, t) == 950);
   CHECK(connections_left({900 * 16384, 1000 * 16384}, t, Level::last) == 90);
   CHECK(connections_left({960 * 16384, 1000 * 16384}, t) == 0);
+  CHECK(cache_growth({}, t) == UINT64_MAX);
+  CHECK(cache_growth({20 * kMiB, 100 * kMiB}, t) == 30 * kMiB);
+  CHECK(cache_growth({81 * kMiB, 100 * kMiB}, t) == 0);
 }
 
 TEST_CASE("memory levels: what does not help is done less often", "[memory]") {

@@ -10,6 +10,7 @@
 
 #include "core/context/context.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/profile_rates.hpp"
 #include "core/sync/channel.hpp"
 #include "core/sync/condition.hpp"
@@ -119,13 +120,27 @@ void wait_for_everything() {
   group.wait();
 }
 
+/// Goes on when a fiber waits for the present one's lock, and 2 ms later: the machine may have let it come late.
+void until_somebody_waits(runtime::WaitReason reason) {
+  for (int i = 0; i < 10'000; ++i) {
+    bool waits = false;
+    (void)runtime::for_each_fiber([&](const runtime::FiberView& f) {
+      waits = f.state == runtime::FiberView::State::waiting && f.reason == reason;
+      return !waits;
+    });
+    if (waits) break;
+    (void)runtime::sleep_for(1ms);
+  }
+  (void)runtime::sleep_for(2ms);
+}
+
 }  // namespace
 
 // Not in a namespace without a name: their names are looked for.
 [[gnu::noinline]] void holds_a_mutex_for_long(sync::Mutex& mutex) {
   {
     const std::lock_guard guard(mutex);
-    (void)runtime::sleep_for(5ms);
+    until_somebody_waits(runtime::WaitReason::mutex);
   }
   asm volatile("");  // no tail call
 }
@@ -137,7 +152,7 @@ void wait_for_everything() {
 [[gnu::noinline]] void holds_a_shared_mutex_for_long(sync::SharedMutex& mutex) {
   {
     const std::lock_guard guard(mutex);
-    (void)runtime::sleep_for(5ms);
+    until_somebody_waits(runtime::WaitReason::shared_mutex);
   }
   asm volatile("");
 }

@@ -75,6 +75,32 @@ TEST_CASE("open files: bounds of memory and of descriptors take only who holds t
   CHECK(kept.memory() == 60);
 }
 
+TEST_CASE("open files: while memory is watched what is kept grows by what was allowed, and shrinks to it", "[http]") {
+  metric::Registry registry;
+  metric::Family& room_family = registry.family({.name = "room", .help = "", .type = metric::Type::counter});
+  metric::Family& shortage_family = registry.family({.name = "shortage", .help = "", .type = metric::Type::counter});
+  metric::Counter& room = registry.counter(room_family, {});
+  metric::Counter& shortage = registry.counter(shortage_family, {});
+  OpenFilesMetrics metrics;
+  metrics.evicted_room = &room;
+  metrics.evicted_shortage = &shortage;
+  OpenFiles kept({.memory = 100}, metrics);
+  kept.bound_memory(25);
+  for (int i = 0; i < 5; ++i) kept.insert(make(&one, "f" + std::to_string(i), 0, 10), i);
+  CHECK(kept.memory() == 20);
+  CHECK(kept.find(&one, "f4", 5) != nullptr);
+  CHECK(shortage.value() == 3);
+  CHECK(room.value() == 0);
+  kept.bound_memory(0);
+  CHECK(kept.memory() == 20);
+  kept.insert(make(&one, "g", 0, 10), 6);
+  CHECK(kept.memory() == 0);
+  kept.bound_memory(UINT64_MAX);
+  for (int i = 0; i < 11; ++i) kept.insert(make(&one, "h" + std::to_string(i), 0, 10), 7 + i);
+  CHECK(kept.memory() == 100);
+  CHECK(room.value() == 1);
+}
+
 TEST_CASE("open files: what nobody asks for ages away", "[http]") {
   OpenFiles kept({.files = 10, .age = 10s});
   const auto at = [](std::chrono::nanoseconds t) { return (1s + t).count(); };
