@@ -35,18 +35,21 @@ static void stderr_sink(LogLevel level, std::string_view message) noexcept {
 
 static std::atomic<LogSink> sink{&stderr_sink};
 static std::atomic<LogFlush> flush{nullptr};
-static std::array<std::atomic<LogLevel>, kLogModules.size()> least{};  // debug: all
+struct Least {
+  std::atomic<LogLevel> level{LogLevel::info};
+};
+static std::array<Least, kLogModules.size()> least{};
 
 void set_log_sink(LogSink new_sink) noexcept {
   sink.store(new_sink != nullptr ? new_sink : &stderr_sink, std::memory_order_release);
 }
 
 void set_log_level(LogModule module, LogLevel new_least) noexcept {
-  least[static_cast<std::size_t>(module)].store(new_least, std::memory_order_relaxed);
+  least[static_cast<std::size_t>(module)].level.store(new_least, std::memory_order_relaxed);
 }
 
 LogLevel log_level(LogModule module) noexcept {
-  return least[static_cast<std::size_t>(module)].load(std::memory_order_relaxed);
+  return least[static_cast<std::size_t>(module)].level.load(std::memory_order_relaxed);
 }
 
 LogModule log_module_of(std::string_view file) noexcept {

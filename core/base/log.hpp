@@ -2,7 +2,7 @@
 // The core's log sink: one function pointer. The core knows no logging library; the daemon installs spdlog behind it.
 //
 // Each line is of a module: the room of the source that logs it. What is below the module's level is not even shown to
-// the sink. Until somebody sets levels everything passes.
+// the sink. Until somebody sets another that is info: lines of level debug tell of single requests.
 #include <array>
 #include <cstddef>
 #include <string_view>

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,12 +36,17 @@ class OriginCell {
  public:
   /// By whoever owns the fiber at that moment: one at a time.
   void set(const FiberOrigin& origin) noexcept {
-    const auto words = std::bit_cast<Words>(origin);
+    // Member by member: taken as a whole it goes through memory once more, at each spawn.
+    const auto name = std::bit_cast<std::array<std::uint64_t, sizeof origin.name / 8>>(origin.name);
+    const auto where = std::bit_cast<std::array<std::uint64_t, sizeof origin.where / 8>>(origin.where);
     const std::uint32_t version = version_.load(std::memory_order_relaxed);
     version_.store(version + 1, std::memory_order_relaxed);
     // Release and acquire each, instead of two fences (which TSan does not understand): who sees a new word sees the
     // odd version that was written before it. On x86-64 these are plain moves all the same.
-    for (std::size_t i = 0; i < words.size(); ++i) words_[i].store(words[i], std::memory_order_release);
+    std::size_t i = 0;
+    words_[i++].store(origin.id, std::memory_order_release);
+    for (const std::uint64_t word : name) words_[i++].store(word, std::memory_order_release);
+    for (const std::uint64_t word : where) words_[i++].store(word, std::memory_order_release);
     version_.store(version + 2, std::memory_order_release);
   }
   /// By whoever owns the fiber, or holds it still.
@@ -65,7 +71,9 @@ class OriginCell {
   }
 
  private:
-  static_assert(std::is_trivially_copyable_v<FiberOrigin> && sizeof(FiberOrigin) % sizeof(std::uint64_t) == 0);
+  static_assert(std::is_trivially_copyable_v<FiberOrigin> && offsetof(FiberOrigin, name) == 8 &&
+                offsetof(FiberOrigin, where) == 8 + sizeof(std::string_view) &&
+                sizeof(FiberOrigin) == offsetof(FiberOrigin, where) + sizeof(SourceLocation));
   using Words = std::array<std::uint64_t, sizeof(FiberOrigin) / sizeof(std::uint64_t)>;
   std::atomic<std::uint32_t> version_{0};  // odd: it is being written
   std::array<std::atomic<std::uint64_t>, std::tuple_size_v<Words>> words_{};

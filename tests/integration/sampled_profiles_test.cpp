@@ -190,12 +190,16 @@ TEST_CASE("a request that is answered with a short text allocates nothing", "[in
 
 TEST_CASE("malloc and its family do what they must while everything is sampled, or one in some",
           "[integration][profiles]") {
+  if (kSanitized) {
+    WARN("a sanitizer's malloc is another, with other rules: left out");
+    return;
+  }
   for (const char* const rate : {"1", "5000", "0"}) {
     INFO(rate);
     const Finished done = run({FIBERD_ALLOCATING, "family", rate});
     INFO(done.output << done.errors);
     CHECK(done.code == 0);
-    if (!kSanitized && *rate == '1') {
+    if (*rate == '1') {
       CHECK(done.output.find("lost 0\n") != std::string::npos);
       CHECK(done.output.find("samples 0 ") == std::string::npos);
     }

@@ -186,7 +186,8 @@ void Connection::run() noexcept {
   unsigned turn = kTurn;
   while (step == Step::go_on) {
     Workspace& ws = *ws_;
-    const Verdict verdict = ws.parser.parse(ws.in + ws.begin, ws.end - ws.begin);
+    const Verdict verdict =
+        ws.begin == ws.end ? Verdict::need_more : ws.parser.parse(ws.in + ws.begin, ws.end - ws.begin);
     if (verdict == Verdict::complete) {
       step = serve_request();
       ws_->parser.reset();

@@ -175,6 +175,18 @@ Reject HeadGuard::check_target(const char* message) noexcept {
   return Reject::none;
 }
 
+bool HeadGuard::is_good_host(std::string_view authority) noexcept {
+  if (authority.size() == known_host_size_ && known_host_size_ != 0 &&
+      std::memcmp(authority.data(), known_host_.data(), known_host_size_) == 0)
+    return true;
+  if (!is_valid_authority(authority)) return false;
+  if (authority.size() <= known_host_.size()) {
+    std::memcpy(known_host_.data(), authority.data(), authority.size());
+    known_host_size_ = static_cast<std::uint8_t>(authority.size());
+  }
+  return true;
+}
+
 Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexcept {
   const std::string_view name(message + field.name_begin, field.name_size);
   const std::string_view value(message + field.value_begin, field.value_size);
@@ -183,7 +195,7 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
       if (!equals_lower(name, "host")) break;
       if (head_.has_host) return Reject::duplicate_host;
       // A target of its own outranks it (RFC 9112 section 3.2.2), and empty is a valid value.
-      if (!is_valid_authority(value) && !(value.empty() && head_.form == TargetForm::absolute)) return Reject::bad_host;
+      if (!is_good_host(value) && !(value.empty() && head_.form == TargetForm::absolute)) return Reject::bad_host;
       head_.has_host = true;
       if (head_.form == TargetForm::origin || head_.form == TargetForm::asterisk) {
         head_.authority_begin = field.value_begin;

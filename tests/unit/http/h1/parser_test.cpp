@@ -40,6 +40,27 @@ TEST_CASE("parser: what a head says", "[http]") {
   CHECK(parser.headers(copy.data()).find("x-one").data() > copy.data());
 }
 
+TEST_CASE("parser: a Host is judged by its own bytes, whatever came before it", "[http]") {
+  RequestParser parser;
+  const auto verdict = [&](const std::string& host) {
+    const std::string text = "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+    parser.reset();
+    const Verdict v = parser.parse(text.data(), text.size());
+    return v == Verdict::refused ? parser.reason() : Reject::none;
+  };
+  const std::string longest(60, 'a');
+  for (const std::string& good : {std::string("a.example:80"), longest, std::string("b")}) {
+    for (int i = 0; i < 2; ++i) {
+      INFO(good);
+      CHECK(verdict(good) == Reject::none);
+      CHECK(verdict(good.substr(0, good.size() - 1) + "/") == Reject::bad_host);  // as long
+      CHECK(verdict(good + "@") == Reject::bad_host);
+      CHECK(verdict("@" + good) == Reject::bad_host);
+      CHECK(verdict("") == Reject::bad_host);
+    }
+  }
+}
+
 TEST_CASE("parser: CONNECT and unknown methods are only methods", "[http]") {
   for (const char* line : {"CONNECT a.example:443 HTTP/1.1", "BREW /pot HTTP/1.1", "SOURCE /x HTTP/1.1"}) {
     INFO(line);
