@@ -12,6 +12,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/printable.hpp"
 #include "core/observe/pprof_profile.hpp"
+#include "core/observe/symbol_names.hpp"
 #include "core/runtime/fiber_text.hpp"
 
 namespace fiberd::observe {
@@ -68,7 +69,7 @@ bool FiberFilter::matches(const FiberView& f, std::int64_t now) const {
 }
 
 Result<void> dump_fibers(const FiberFilter& filter, const TextSink& sink, std::size_t most) {
-  Symbols symbols;
+  Symbols symbols = fiber_symbols();
   Pieces write(sink);
   std::size_t told = 0;
   std::size_t more = 0;
@@ -151,7 +152,7 @@ Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink) {
   for (const auto& group : groups) sorted.push_back(&group);
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto* a, const auto* b) { return a->second.count > b->second.count; });
-  Symbols symbols;
+  Symbols symbols = fiber_symbols();
   Pieces write(sink);
   (void)write("goroutine profile: total " + std::to_string(total) + "\n");
   for (const auto* const entry : sorted) {

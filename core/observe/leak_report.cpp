@@ -16,6 +16,7 @@
 #include "core/base/log.hpp"
 #include "core/base/printable.hpp"
 #include "core/observe/pprof_profile.hpp"
+#include "core/observe/symbol_names.hpp"
 #include "core/runtime/fiber_text.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -150,7 +151,7 @@ std::string render_leaks(const LeakReport& r) {
     text += "; " + std::to_string(r.bytes_searched >> 20U) + " MiB of memory searched for references";
   if (!r.not_searched.empty()) text += "; the search is not complete: " + r.not_searched;
   text += "\n";
-  Symbols symbols;
+  Symbols symbols = fiber_symbols();
   for (const LeakGroup& g : r.groups) {
     text += "\n" + std::string(g.certain ? "certain" : "suspect") + ": " + headline(g, now) + "\n";
     text += "  growth: " + growth_text(g) + "\n";
@@ -176,7 +177,7 @@ std::string render_leaks_json(const LeakReport& r) {
                     ",\"bytes_searched\":" + std::to_string(r.bytes_searched) + ",";
   add(out, "not_searched", r.not_searched);
   out += ",\"leaks\":[";
-  Symbols symbols;
+  Symbols symbols = fiber_symbols();
   for (std::size_t i = 0; i < r.groups.size(); ++i) {
     const LeakGroup& g = r.groups[i];
     out += i == 0 ? "{" : ",{";
@@ -223,7 +224,7 @@ Result<std::string> profile_leaks(const LeakReport& r, bool suspects) {
 std::string render_leak_profile(const LeakReport& r, bool suspects) {
   const std::int64_t now = monotonic_now();
   std::string text = "goroutineleak profile: total " + std::to_string(r.certain + (suspects ? r.suspect : 0)) + "\n";
-  Symbols symbols;
+  Symbols symbols = fiber_symbols();
   for (const LeakGroup& g : r.groups) {
     if (!g.certain && !suspects) continue;
     text += std::to_string(g.count) + " @";

@@ -1,8 +1,10 @@
 #include "core/observe/symbol_names.hpp"
 
 #include <cstdio>
+#include <memory>
 
 #include "core/fiber/backtrace.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::observe {
 
@@ -30,6 +32,20 @@ std::string SymbolNames::frame(std::uintptr_t return_address) {
   std::snprintf(text, sizeof text, "+0x%zx",
                 static_cast<std::size_t>(module != nullptr ? address - module->bias : address));
   return (module != nullptr ? module->file.substr(module->file.find_last_of('/') + 1) : std::string()) + text;
+}
+
+runtime::Symbols fiber_symbols() {
+  return runtime::Symbols([names = std::shared_ptr<SymbolNames>()](std::uintptr_t return_address) mutable {
+    std::string text = fiber::symbolize(return_address);
+    if (!text.starts_with('+')) return text;
+    const std::string name = runtime::blocking_section([&] {
+      if (names == nullptr) names = std::make_shared<SymbolNames>();
+      return names->function_at(return_address - 1);
+    });
+    if (name.empty()) return text;
+    const std::size_t module = text.find(" (");
+    return module == std::string::npos ? name : name + text.substr(module);
+  });
 }
 
 }  // namespace fiberd::observe

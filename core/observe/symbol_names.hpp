@@ -9,6 +9,7 @@
 
 #include "core/observe/elf_symbols.hpp"
 #include "core/observe/loaded_modules.hpp"
+#include "core/runtime/fiber_text.hpp"
 
 namespace fiberd::observe {
 
@@ -26,5 +27,10 @@ class SymbolNames {
   std::map<std::string, ElfSymbols> files_;
   std::unordered_map<std::uintptr_t, std::string> names_;
 };
+
+/// For text about fibers: as fiber::symbolize(), and where that knows no name the one that SymbolNames finds: of static
+/// functions and lambdas, which is what most handlers are. The program's file is read when the first of these comes, in
+/// a blocking section: a dump must come out, too, when every thread of the blocking pool is stuck.
+[[nodiscard]] runtime::Symbols fiber_symbols();
 
 }  // namespace fiberd::observe

@@ -11,7 +11,7 @@ const std::string& Symbols::operator()(std::uintptr_t address) {
   static constexpr std::size_t kMost = 16'384;
   if (names_.size() >= kMost) names_.clear();
   std::string& name = names_[address];
-  if (name.empty()) name = fiber::symbolize(address);
+  if (name.empty()) name = name_of_ ? name_of_(address) : fiber::symbolize(address);
   return name;
 }
 

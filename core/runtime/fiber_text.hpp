@@ -1,8 +1,10 @@
 #pragma once
 // One fiber as text for people: what dumps, logs and runtime::stacks() show of it.
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "core/runtime/fiber_list.hpp"
 
@@ -14,10 +16,13 @@ inline constexpr std::size_t kMostName = 128;
 /// Names of code addresses. A program has few places where fibers wait, so each is looked up once. One thread.
 class Symbols {
  public:
+  /// `name_of`: what to say of a return address; by default what the dynamic linker knows, fiber::symbolize().
+  explicit Symbols(std::function<std::string(std::uintptr_t)> name_of = nullptr) : name_of_(std::move(name_of)) {}
   /// Blocks while a name is looked up. Throws std::bad_alloc.
   [[nodiscard]] const std::string& operator()(std::uintptr_t address);
 
  private:
+  std::function<std::string(std::uintptr_t)> name_of_;
   std::unordered_map<std::uintptr_t, std::string> names_;
 };
 

@@ -63,6 +63,12 @@ bool has(const std::string& text, const std::string& part) {
   return found;
 }
 
+/// Nobody else can name it: the dynamic linker does not know it.
+[[gnu::noinline]] void waits_for_a_value_unseen(sync::Channel<int>& values) {
+  (void)values.receive();
+  asm volatile("");  // no tail call
+}
+
 /// Three receivers, one sender, one who waits for a mutex that `holder` has.
 struct Cast {
   sync::Channel<int> empty;
@@ -109,6 +115,18 @@ struct Cast {
 };
 
 }  // namespace
+
+TEST_CASE("functions that are not exported are named, too, in dumps of each kind", "[fiber_dump]") {
+  Cast cast;
+  sync::Channel<int> values;
+  REQUIRE(cast.rt->spawn("unseen", [&] { waits_for_a_value_unseen(values); }));
+  REQUIRE(cast.comes_to_wait(7));
+  const observe::FiberFilter unseen{.name = "unseen"};
+  has(dumped(unseen), "waits_for_a_value_unseen");
+  has(grouped(unseen), "waits_for_a_value_unseen");
+  cast.rt->run([&] { has(dumped(unseen), "waits_for_a_value_unseen"); });
+  cast.rt->run([&] { values.close(); });
+}
 
 TEST_CASE("a dump says how much of a stack is in use and how deep it was used", "[observe]") {
   const Cast cast;
