@@ -121,7 +121,7 @@ class HeadGuard {
   // The last Host that was found valid, whoever sent it: clients say the same in each request, and to compare it costs
   // a fifth of reading it. What is valid depends on its bytes alone.
   std::array<char, 48> known_host_{};
-  std::uint8_t known_host_size_ = 0;  // 0: none
+  std::uint8_t known_host_size_ = 0;                // 0: none
   std::array<FieldSpan, kMaxHeaderFields> fields_;  // the first field_count are set
 };
 
