@@ -1,5 +1,7 @@
 #include "core/http/query.hpp"
 
+#include <algorithm>
+
 #include "core/base/characters.hpp"
 
 namespace fiberd::http {
@@ -19,15 +21,32 @@ static std::string decoded(std::string_view text) {
   return out;
 }
 
+/// Takes the first parameter, "name" or "name=value", off `query`, which is not empty.
+static std::string_view take_parameter(std::string_view& query) noexcept {
+  const std::size_t end = query.find('&');
+  const std::string_view part = query.substr(0, end);
+  query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+  return part;
+}
+
 std::optional<std::string> query_value(std::string_view query, std::string_view name) {
   if (query.starts_with('?')) query.remove_prefix(1);
   while (!query.empty()) {
-    const std::size_t end = query.find('&');
-    const std::string_view part = query.substr(0, end);
-    query = end == std::string_view::npos ? std::string_view() : query.substr(end + 1);
+    const std::string_view part = take_parameter(query);
     const std::size_t equals = part.find('=');
     if (decoded(part.substr(0, equals)) != name) continue;
     return equals == std::string_view::npos ? std::string() : decoded(part.substr(equals + 1));
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> unknown_query_name(std::string_view query, std::initializer_list<std::string_view> known) {
+  if (query.starts_with('?')) query.remove_prefix(1);
+  while (!query.empty()) {
+    const std::string_view part = take_parameter(query);
+    if (part.empty()) continue;
+    std::string name = decoded(part.substr(0, part.find('=')));
+    if (std::find(known.begin(), known.end(), name) == known.end()) return name;
   }
   return std::nullopt;
 }

@@ -56,6 +56,8 @@ class LogHandler final : public http::Handler {
 
   Result<void> change(http::Exchange& exchange) {
     const std::string_view query = exchange.request().query;
+    if (const auto unknown = why_unknown("log", query, {"module", "level", "for"}))
+      return exchange.respond(400, kPlainText, *unknown);
     const std::string name = http::query_value(query, "module").value_or("all");
     const auto module = find_in(kLogModules, name);
     if (!module && name != "all")
@@ -126,6 +128,8 @@ Result<void> sched(const AdminState& state, http::Exchange& exchange, bool detai
 /// The same to the log again and again.
 Result<void> sched_trace(const AdminState& state, http::Exchange& exchange, bool detailed) {
   if (!state.sched_trace) return exchange.respond(501, kPlainText, "schedtrace: not here\n");
+  if (const auto unknown = why_unknown("schedtrace", exchange.request().query, {"period", "detail"}))
+    return exchange.respond(400, kPlainText, *unknown);
   const std::string period = http::query_value(exchange.request().query, "period").value_or("");
   const auto parsed = period == "0" ? std::chrono::nanoseconds(0) : parse_duration(period);
   if (!parsed)

@@ -41,6 +41,10 @@ Result<void> fibers(http::Exchange& exchange) {
   const std::string debug = http::query_value(query, "debug").value_or("0");
   if (debug != "0" && debug != "1" && debug != "2")
     return exchange.respond(400, kPlainText, "debug: 0 (pprof's protobuf), 1 (grouped) or 2 (each fiber)\n");
+  // Scrapers, which take the protobuf, have parameters of their own (gc=1).
+  if (debug != "0")
+    if (const auto unknown = why_unknown("fibers", query, {"debug", "name", "site", "state", "min_age"}))
+      return exchange.respond(400, kPlainText, *unknown);
   if (debug == "0") {
     // What is open meanwhile, fibers that end and begin, does not matter to a call beside: symbols take their time.
     const Result<std::string> profile =

@@ -43,6 +43,7 @@ std::optional<std::string> read_wishes(std::string_view query, Wishes& wishes) {
   const auto wrong = [](std::string_view name, const std::string& value, const char* right) {
     return "rates: " + std::string(name) + ": \"" + printable(value, 64) + "\" is not " + right + "\n";
   };
+  if (auto unknown = why_unknown("rates", query, {"heap", "block", "mutex"})) return unknown;
   if (const auto text = http::query_value(query, "heap")) {
     const auto bytes = parse_bytes(*text);
     if (!bytes || *bytes > fiber::HeapSampler::kMostRate)

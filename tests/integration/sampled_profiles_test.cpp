@@ -132,7 +132,7 @@ TEST_CASE("profile rates: what is wrong changes nothing, a browser may not, a re
   const std::string begun = said;
   CHECK(begun == (kSanitized ? "heap=0 block=1000000ns mutex=7\n" : "heap=512KiB block=1000000ns mutex=7\n"));
   for (const char* const wrong : {"heap=many", "heap=-1", "heap=2TiB", "block=soon", "block=2h", "mutex=1.5",
-                                  "mutex=", "mutex=5&block=x", "mutex=9999999999"}) {
+                                  "mutex=", "mutex=5&block=x", "mutex=9999999999", "mutex=5&blok=1ms"}) {
     INFO(wrong);
     CHECK(post(daemon, std::string("/debug/pprof/rates?") + wrong, said) == 400);
     CHECK(said.starts_with("rates: "));

@@ -295,8 +295,9 @@ TEST_CASE("levels of the log are a module's, for a while", "[integration][admin]
     return daemon.log().find("refused (unsupported_version): 127.0.0.1:") != std::string::npos;
   };
   CHECK_FALSE(refused());
-  for (const char* const wrong : {"?module=nobody&level=debug", "?module=http", "?module=http&level=loud",
-                                  "?level=debug&for=soon", "?level=debug&for=25h", "?level=debug&for=-1s"}) {
+  for (const char* const wrong :
+       {"?module=nobody&level=debug", "?module=http", "?module=http&level=loud", "?level=debug&for=soon",
+        "?level=debug&for=25h", "?level=debug&for=-1s", "?modul=http&level=debug"}) {
     INFO(wrong);
     CHECK(ask(port, post(std::string("/debug/log") + wrong)).status == 400);
   }

@@ -6,6 +6,7 @@
 #include "core/http/query.hpp"
 
 using fiberd::http::query_value;
+using fiberd::http::unknown_query_name;
 
 TEST_CASE("a parameter is found by its decoded name, and decoded", "[http][query]") {
   CHECK(query_value("a=1&b=2", "b") == "2");
@@ -25,4 +26,13 @@ TEST_CASE("a parameter is found by its decoded name, and decoded", "[http][query
   CHECK(query_value("a=%", "a") == "%");
   CHECK(query_value("a=%4", "a") == "%4");
   CHECK(query_value("a=%zz%4g", "a") == "%zz%4g");
+}
+
+TEST_CASE("a parameter that nobody knows is found", "[http][query]") {
+  CHECK(unknown_query_name("?a=1&b", {"a", "b"}) == std::nullopt);
+  CHECK(unknown_query_name("", {}) == std::nullopt);
+  CHECK(unknown_query_name("?&&a&", {"a"}) == std::nullopt);
+  CHECK(unknown_query_name("%61=1", {"a"}) == std::nullopt);
+  CHECK(unknown_query_name("a=1&blok=2&c", {"a", "block"}) == "blok");
+  CHECK(unknown_query_name("=1", {"a"}) == "");
 }
