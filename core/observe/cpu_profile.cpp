@@ -209,6 +209,8 @@ struct CpuProfile::State {
 CpuProfile::CpuProfile(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 CpuProfile::~CpuProfile() = default;
 
+bool CpuProfile::has_signal() noexcept { return CpuSampler::install(); }
+
 Result<std::unique_ptr<CpuProfile>> CpuProfile::start(unsigned rate) {
   if (rate < 1 || rate > kMostRate) return fail(std::errc::invalid_argument);
   if (busy.exchange(true, std::memory_order_acquire)) return fail(std::errc::device_or_resource_busy);

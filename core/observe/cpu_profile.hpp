@@ -20,6 +20,8 @@ class CpuProfile {
   /// or SIGPROF has a handler that is not ours), invalid_argument (the rate), and those of a thread's creation. Any
   /// thread; blocks for some system calls. Throws std::bad_alloc.
   [[nodiscard]] static Result<std::unique_ptr<CpuProfile>> start(unsigned rate = kUsualRate);
+  /// False: SIGPROF has a handler that is not ours, so none can be taken.
+  [[nodiscard]] static bool has_signal() noexcept;
   /// Ends it, if stop() has not.
   ~CpuProfile();
   CpuProfile(const CpuProfile&) = delete;

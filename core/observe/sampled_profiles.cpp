@@ -71,7 +71,7 @@ static PprofProfile waits(const StackTable& stacks, const std::string& rate) {
 
 PprofProfile block_profile() {
   const std::int64_t rate = runtime::block_profile_rate().count();
-  return waits(runtime::block_stacks(), rate == 0 ? "off: no wait is sampled now"
+  return waits(runtime::block_stacks(), rate == 0 ? "off: no wait is sampled now; POST /debug/pprof/rates?block=100us"
                                                   : "a sample each " + std::to_string(rate) +
                                                         " ns of waits on average, and all that last longer");
 }
@@ -79,7 +79,7 @@ PprofProfile block_profile() {
 PprofProfile mutex_profile() {
   const std::uint32_t fraction = runtime::mutex_profile_fraction();
   return waits(runtime::mutex_stacks(),
-               fraction == 0 ? "off: no unlock is sampled now"
+               fraction == 0 ? "off: no unlock is sampled now; POST /debug/pprof/rates?mutex=10"
                              : "a sample each " + std::to_string(fraction) + " contended unlocks on average");
 }
 

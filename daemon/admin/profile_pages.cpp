@@ -95,7 +95,9 @@ Result<Taken> take_cpu(http::Exchange& exchange) {
       context::blocking(exchange.context(), [rate = *rate] { return CpuProfile::start(rate); });
   if (!begun) {
     if (begun.error() != std::errc::device_or_resource_busy) return fail(begun.error());
-    return refused(409, "profile: another CPU profile is being taken, or a library has SIGPROF\n");
+    return refused(409, observe::CpuProfile::has_signal()
+                            ? "profile: another CPU profile is being taken; ask again when it is over\n"
+                            : "profile: a library of this process has a handler for SIGPROF, and keeps it\n");
   }
   Taken taken;
   taken.time = unix_now();
@@ -244,12 +246,14 @@ std::string index_page(const std::vector<ProfileSource>& sources) {
   line("profile", "CPU time: ?seconds=N (30) &hz=N (100)");
   for (const ProfileSource& source : sources)
     line(source.name, source.help + (source.grows ? "; ?seconds=N: what comes in N seconds" : ""));
+  line("goroutineleak", "fibers that wait for ever; &suspects=1: those, too, that somebody might still wake");
   line("POST rates", "how much heap, block and mutex sample: ?heap=512KiB&block=100us&mutex=10; 0: off");
   line("cmdline", "the command line");
   line("symbol", "functions at addresses: ?0x1234+0x5678, or by POST");
   page +=
-      "\nAll but the last three: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and as a flame graph at\n"
-      "/debug/flame?profile=NAME (&seconds=N &type=TYPE); the first one is called cpu there.\n";
+      "\nAll but the last three: pprof's protobuf for `go tool pprof`, with ?debug=1 as text, and (but for "
+      "goroutineleak)\n"
+      "as a flame graph at /debug/flame?profile=NAME (&seconds=N &type=TYPE); the first one is called cpu there.\n";
   return page;
 }
 

@@ -6,6 +6,7 @@
 #include "core/observe/catalogue.hpp"
 #include "daemon/admin/admin_guard.hpp"
 #include "daemon/admin/admin_token.hpp"
+#include "daemon/admin/plain_text.hpp"
 #include "daemon/console/console.hpp"
 
 namespace fiberd::daemon {
@@ -48,6 +49,7 @@ std::unique_ptr<AdminService> AdminService::provision(
   std::unique_ptr<AdminService> service(new AdminService(with.room, "admin"));
   const auto counted = std::make_shared<Counted>(with.registry, "admin");
   http::SiteOptions options;
+  options.error_pages.push_back({404, std::string(kPlainText), "404 Not Found: / lists the pages\n"});
   // Who can reach a Unix socket has been let in by its mode; a browser reaches ports only.
   if (!config.address.starts_with("unix:")) answer_own_hosts_only(options, config.hosts);
   metric::Family& refused = register_metric(with.registry, "fiberd_admin_refused_total");
