@@ -69,6 +69,7 @@ void HttpServer::use(std::shared_ptr<const http::Site> site) {
   http::ServerOptions options;
   if (whose_ == Whose::admin) {
     options.fiber_name = "admin";  // let in above the memory limit, too
+    options.kept_fiber_name = "admin kept";
     options.claim = fiber::StackClaim::report;
   }
   server_ = http::Server::make_for(options, std::move(site));

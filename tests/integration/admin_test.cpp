@@ -152,6 +152,15 @@ TEST_CASE("what every fiber does is shown: grouped, one by one, chosen, and for 
   CHECK(daemon.admin_status("/debug/fibers?state=nonsense") == 400);
   CHECK(daemon.admin_status("/debug/fibers?min_age=soon") == 400);
   CHECK(daemon.admin_status("/debug/fibers?debug=3") == 400);
+  CHECK(daemon.admin_status("/debug/fibers?debug=2&staet=mutex") == 400);
+  CHECK(daemon.admin_status("/debug/pprof/goroutine?gc=1") == 200);
+  CHECK(daemon.admin("/debug/fiber").find("/ lists the pages") != std::string::npos);
+  // The page's own fiber goes by the admin's name on a kept connection, too.
+  HttpClient kept(daemon.port("admin"));
+  CHECK(eventually([&] {
+    const auto read = kept.ask("GET /debug/fibers?debug=2&name=kept HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    return read && read->body.find("\"admin kept\" [running") != std::string::npos;
+  }));
   const TemporaryDirectory directory;
   const std::string profile = directory.write("p.pb.gz", daemon.admin("/debug/pprof/goroutine"));
   const Finished top = run({"go", "tool", "pprof", "-top", "-sample_index=goroutine", profile});
