@@ -25,6 +25,9 @@
   const time = (s) => !known(s) ? '–' : s < 1e-3 ? Math.round(s * 1e6) + ' µs' : s < 1 ? (s * 1e3).toFixed(s < 0.1 ? 1 : 0) + ' ms'
     : s < 60 ? s.toFixed(1) + ' s' : s < 7200 ? Math.floor(s / 60) + ' min' : s < 172800 ? Math.floor(s / 3600) + ' h'
       : Math.floor(s / 86400) + ' d';
+  // Of requests: what lies in the first bucket is known to be below its bound and no more.
+  let lowestBound = 0;
+  const latency = (s) => known(s) && s <= lowestBound ? '<' + time(lowestBound) : time(s);
   const percent = (n) => known(n) ? Math.round(n * 100) + ' %' : '–';
 
   // ---- differences of two documents
@@ -241,8 +244,8 @@
       {title: 'route', text: true, of: (r) => r.route},
       {title: 'listener', text: true, of: (r) => r.listener},
       {title: 'requests/s', of: (r) => r.rate, format: count},
-      {title: 'p50', of: (r) => r.p50, format: time}, {title: 'p90', of: (r) => r.p90, format: time},
-      {title: 'p99', of: (r) => r.p99, format: time},
+      {title: 'p50', of: (r) => r.p50, format: latency}, {title: 'p90', of: (r) => r.p90, format: latency},
+      {title: 'p99', of: (r) => r.p99, format: latency},
       {title: 'in flight', of: (r) => r.in_flight, format: count},
       {title: '2xx/s', of: (r) => r.rates['2xx'], format: count}, {title: '4xx/s', of: (r) => r.rates['4xx'], format: count},
       {title: '5xx/s', of: (r) => r.rates['5xx'], format: count},
@@ -296,6 +299,7 @@
     document.title = 'fiberd ' + doc.process.pid;
 
     const oldRoutes = byKey(old.routes, routeKey);
+    lowestBound = (doc.latency_bounds || [0])[0];
     const routes = doc.routes.map((r) => {
       const was = oldRoutes.get(routeKey(r)) || {};
       const rates = {};

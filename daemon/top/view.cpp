@@ -23,6 +23,12 @@ constexpr std::array<std::pair<std::string_view, Sort>, 6> kSorts{{{"rate", Sort
 
 std::string per_second(double n) { return short_count(n) + "/s"; }
 std::string seconds_of(const std::optional<double>& s) { return s ? short_seconds(*s) : "-"; }
+/// Of requests: what lies in the first bucket is known to be below its bound and no more.
+std::string latency_of(const std::optional<double>& s, const Snapshot& now) {
+  if (s && !now.latency_bounds.empty() && *s <= now.latency_bounds.front())
+    return "<" + short_seconds(now.latency_bounds.front());
+  return seconds_of(s);
+}
 std::string percent(double share) { return short_count(std::round(share * 100)) + "%"; }
 
 template <class Row, class Before>
@@ -77,16 +83,18 @@ void add_summary(Page& page, const Snapshot& now, const Rates& r) {
                "  thr " + short_count(now.threads),
            Style::bold);
   page.add("requests " + per_second(r.requests) + "  4xx " + per_second(r.client_errors) + "  5xx " +
-           per_second(r.server_errors) + "  in flight " + short_count(r.in_flight) + "  p50 " + seconds_of(r.p50) +
-           "  p90 " + seconds_of(r.p90) + "  p99 " + seconds_of(r.p99));
+           per_second(r.server_errors) + "  p50 " + latency_of(r.p50, now) + "  p90 " + latency_of(r.p90, now) +
+           "  p99 " + latency_of(r.p99, now));
   page.add("conns " + short_count(now.connections) + "  accepted " + per_second(r.accepted) + "  refused " +
-           per_second(r.refused) + "  stalls " + per_second(r.stalls) + " (" + short_count(now.computes) +
-           " compute, " + short_count(now.blocks) + " block, " + short_count(now.robbed) + " robbed)");
+           per_second(r.refused) + "  in flight " + short_count(r.in_flight) +
+           (now.has_leaks ? "  leaks " + short_count(now.leaks) : ""));
   page.add("fibers " + short_count(now.waiting) + " waiting, " + short_count(now.runnable) + " ready, " +
-           short_count(now.running) + " running  born " + per_second(r.created) + "  switches " +
-           per_second(r.switches) + "  steal " + per_second(r.steals));
+           short_count(now.running) + " running  born " + per_second(r.created) + "  steals " + per_second(r.steals));
+  page.add("stalls " + per_second(r.stalls) + " (" + short_count(now.computes) + " compute, " +
+           short_count(now.blocks) + " block, " + short_count(now.robbed) + " robbed)  switches " +
+           per_second(r.switches));
   page.add("stacks " + short_count(now.stacks_in_use) + " in use, " + short_bytes(now.stack_reserved) + " reserved, " +
-           short_bytes(now.stack_resident) + " resident" + (now.has_leaks ? "  leaks " + short_count(now.leaks) : ""));
+           short_bytes(now.stack_resident) + " resident");
 }
 
 /// Two Processors a line, or one where the screen is narrow.
@@ -119,7 +127,7 @@ std::pair<std::size_t, std::size_t> window(std::size_t all, std::size_t room, st
   return {first, std::min(all, first + room)};
 }
 
-void add_routes(Page& page, const Rates& rates, const ViewState& state, std::size_t room) {
+void add_routes(Page& page, const Snapshot& now, const Rates& rates, const ViewState& state, std::size_t room) {
   static constexpr std::size_t kNumbers = 6 * 9;
   const std::size_t name = page.columns() > kNumbers + 8 ? page.columns() - kNumbers : 8;
   const auto cells = [&](std::string_view what, std::initializer_list<std::string> numbers) {
@@ -134,8 +142,8 @@ void add_routes(Page& page, const Rates& rates, const ViewState& state, std::siz
   for (std::size_t i = first; i < last; ++i) {
     const RouteRates& r = *rows[i];
     page.add(cells(r.route->listener + " " + r.route->route,
-                   {short_count(r.requests), short_count(r.errors), seconds_of(r.p50), seconds_of(r.p90),
-                    seconds_of(r.p99), short_count(r.route->in_flight)}),
+                   {short_count(r.requests), short_count(r.errors), latency_of(r.p50, now), latency_of(r.p90, now),
+                    latency_of(r.p99, now), short_count(r.route->in_flight)}),
              !state.in_sites && i == state.cursor ? Style::chosen : Style::plain);
   }
 }
@@ -210,7 +218,7 @@ std::vector<Line> compose(const Snapshot& now, const Rates& rates, ViewState& st
   add_summary(page, now, rates);
   if (rows == 0) {
     add_load(page, now, rates, now.processors.size());
-    add_routes(page, rates, {.routes = state.routes, .in_sites = true, .cursor = SIZE_MAX}, rates.routes.size());
+    add_routes(page, now, rates, {.routes = state.routes, .in_sites = true, .cursor = SIZE_MAX}, rates.routes.size());
     add_sites(page, now, {.sites = state.sites, .cursor = SIZE_MAX}, now.sites.size());
     add_refusals(page, now, rates, now.refusals.size() + 1);
     return std::move(page.lines());
@@ -222,7 +230,7 @@ std::vector<Line> compose(const Snapshot& now, const Rates& rates, ViewState& st
   const std::size_t refused = now.refusals.empty() ? 0 : std::min<std::size_t>(now.refusals.size() + 1, room / 5);
   const std::size_t routes = std::min(
       rates.routes.size(), std::max((room - refused) / 2, room - refused - std::min(room - refused, now.sites.size())));
-  add_routes(page, rates, state, routes);
+  add_routes(page, now, rates, state, routes);
   add_sites(page, now, state, room - refused - routes);
   add_refusals(page, now, rates, refused);
   std::vector<Line>& lines = page.lines();

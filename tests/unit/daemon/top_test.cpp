@@ -109,6 +109,41 @@ TEST_CASE("a screen has its size, whatever is told", "[daemon][top]") {
   CHECK(state.cursor == 1);
 }
 
+TEST_CASE("what a busy daemon sums up to is shown whole in 80 columns", "[daemon][top]") {
+  Snapshot now;
+  now.version = "0.10.1";
+  now.pid = 12'345;
+  now.uptime_seconds = 86'399;
+  now.resident_bytes = 1e9;
+  now.open_fds = now.max_fds = 19'876;
+  now.threads = 128;
+  now.connections = 12'345;
+  now.has_leaks = true;
+  now.leaks = 12'345;
+  now.waiting = now.runnable = now.running = 12'345;
+  now.computes = now.blocks = now.robbed = 12'345;
+  now.stacks_in_use = 12'345;
+  now.stack_reserved = now.stack_resident = 999e6;
+  now.latency_bounds = {0.0001, 1};
+  Rates rates;
+  rates.cpu = 1.99;
+  rates.requests = rates.accepted = rates.refused = rates.created = rates.switches = rates.stalls =
+      98'765;
+  rates.steals = 9'876;
+  rates.client_errors = rates.server_errors = 12;
+  rates.in_flight = 12'345;
+  rates.p50 = 0.00005;
+  rates.p90 = 0.0001;
+  rates.p99 = 0.123;
+  ViewState state;
+  std::string all;
+  for (const Line& line : compose(now, rates, state, 80, 0)) all += line.text + "\n";
+  INFO(all);
+  CHECK(all.find("…") == std::string::npos);
+  // Nobody knows where in the first bucket.
+  CHECK(all.find("p50 <100 µs  p90 <100 µs  p99 123 ms") != std::string::npos);
+}
+
 TEST_CASE("numbers are short", "[daemon][top]") {
   CHECK(short_count(0) == "0");
   CHECK(short_count(9'999) == "9999");
