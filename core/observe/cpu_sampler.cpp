@@ -36,6 +36,7 @@
 #include <cstring>
 #include <span>
 
+#include "core/base/utf8.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/interrupted.hpp"
 
@@ -198,7 +199,7 @@ std::int64_t thread_cpu_now() noexcept {
 template <std::size_t N>
 std::uint8_t copy_cut(std::string_view text, std::array<char, N>& to) noexcept {
   static_assert(N < 256);
-  const std::size_t n = std::min(text.size(), N);
+  const std::size_t n = utf8_cut(text, N);
   if (n != 0) std::memcpy(to.data(), text.data(), n);
   return static_cast<std::uint8_t>(n);
 }

@@ -74,6 +74,8 @@ bool cpu_says(const std::string& text, const std::string& part) {
 
 TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry labels", "[cpu_profile]") {
   const auto rt = test::start_runtime(2);
+  const std::string whole(runtime::ProfileLabel::kMostValue - 1, 'x');
+  const std::string too_long = whole + "\xc3\xa4";
   auto profile = observe::CpuProfile::start();
   REQUIRE(profile);
   // One at a time.
@@ -81,8 +83,9 @@ TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry
   REQUIRE_FALSE(second);
   CHECK(second.error() == std::errc::device_or_resource_busy);
   std::thread other([] { burnt += profiled::on_thread(); });
-  rt->run([] {
+  rt->run([&too_long] {
     const runtime::ProfileLabel outer("tenant", "outer");
+    const runtime::ProfileLabel cut("cut", too_long);
     const runtime::ProfileLabel route("ro\"ute", "a\nb\"c");
     const runtime::ProfileLabel inner("tenant", std::string_view("inner"));
     burnt += profiled::on_fiber();
@@ -106,6 +109,7 @@ TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry
   CHECK(text.find("\"outer\"") == std::string::npos);
   cpu_says(text, "# ro\"ute: \"a\\x0ab\\\"c\"\n");
   cpu_says(text, "# fiber: \"");
+  cpu_says(text, "# cut: \"" + whole + "\"\n");  // not within a character
   // After one comes another.
   CHECK(observe::CpuProfile::start(1000));
   CHECK(observe::CpuProfile::start(0).error() == std::errc::invalid_argument);

@@ -1,16 +1,21 @@
 // Samples that are added up, told as text, and named.
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
+#include <protozero/pbf_reader.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
+#include "core/base/utf8.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/observe/elf_symbols.hpp"
 #include "core/observe/pprof_profile.hpp"
 #include "core/observe/symbol_names.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/decompress.hpp"
 
 using namespace fiberd;
 using observe::PprofProfile;
@@ -65,6 +70,29 @@ TEST_CASE("samples with equal stacks and labels are one; what has come since is 
   CHECK(later.samples() == 2);
   pprof_says(later.text("heap"), "4 40 @ 0x3001 0x2001\n");
   pprof_says(later.text("heap"), "1 7 @ 0x1001 0x2001\n");
+}
+
+TEST_CASE("all texts of the protobuf are UTF-8, whatever labels hold", "[pprof]") {
+  const std::array<std::uintptr_t, 1> frames{0x1001};
+  const std::array<std::int64_t, 1> one{1};
+  PprofProfile profile(PprofProfile::ValueTypes{{"samples", "count"}});
+  for (const std::string_view value : {"\xff\xfe", "cut\xe2\x82", "f\xc3\xbcr", "a\nb"}) {
+    const OneLabel label{{{"tenant", value}}};
+    profile.add(frames, one, label);
+  }
+  profile.add_comment("of \xff");
+  const Result<std::string> encoded = profile.encode(1, 2);
+  REQUIRE(encoded);
+  const std::string decoded = test::decompress("gzip", *encoded);
+  std::vector<std::string> texts;
+  for (protozero::pbf_reader reader(decoded); reader.next();)
+    if (reader.tag() == 6)
+      texts.push_back(reader.get_string());
+    else
+      reader.skip();
+  for (const std::string& text : texts) CHECK(is_utf8(text));
+  for (const char* const there : {"cut\xef\xbf\xbd\xef\xbf\xbd", "f\xc3\xbcr", "a\nb", "of \xef\xbf\xbd"})
+    CHECK(std::count(texts.begin(), texts.end(), there) == 1);
 }
 
 TEST_CASE("functions that are static are named from the file, and strange files have no names", "[pprof]") {
