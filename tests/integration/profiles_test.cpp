@@ -138,6 +138,13 @@ TEST_CASE("of two CPU profiles at a time the second is refused; one whose client
     CHECK(daemon.admin_status("/debug/flame?profile=cpu&" + std::string(wrong)) == 400);
   }
   CHECK(daemon.admin_status("/debug/flame?profile=%3Cscript%3E") == 400);
+  // Before anything is sampled.
+  for (const char* wrong : {"debug=x", "debug=-1", "debug=3", "debug="})
+    for (const char* page :
+         {"profile", "heap", "allocs", "block", "mutex", "threadcreate", "goroutine", "goroutineleak"}) {
+      INFO(page << "?" << wrong);
+      CHECK(daemon.admin_status("/debug/pprof/" + std::string(page) + "?" + wrong + "&seconds=300") == 400);
+    }
   CHECK(daemon.admin_status("/debug/flame?profile=goroutine&type=none") == 400);
   {
     HttpClient first(daemon.port("admin"));
