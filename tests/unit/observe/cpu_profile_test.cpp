@@ -1,12 +1,15 @@
 // CPU samples: where they fall, what they carry, and what their handler bears.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -42,6 +45,7 @@ namespace profiled {
 }
 [[gnu::noinline]] std::uint64_t on_fiber() { return burn(300ms) + 1; }
 [[gnu::noinline]] std::uint64_t on_thread() { return burn(300ms) + 1; }
+[[gnu::noinline]] std::uint64_t on_small_stack() { return burn(100ms) + 1; }
 [[gnu::noinline]] std::uint64_t on_late_thread() { return burn(400ms) + 1; }
 
 #if defined(__x86_64__)
@@ -155,6 +159,34 @@ TEST_CASE("a chain of frames that foreign code has broken ends the walk and is n
   if (!test::kThreadSanitizer) cpu_says(text, "profiled::burn_without_frame");
 }
 #endif
+
+TEST_CASE("the handler bears the small alternate stacks that libraries give their threads", "[cpu_profile]") {
+  if (test::kSanitized) return;  // what they add to each frame is not what libraries reckon with
+  const auto rt = test::start_runtime(1);
+  auto profile = observe::CpuProfile::start(1000);
+  REQUIRE(profile);
+  // Beside what the kernel puts there.
+  for (const std::size_t room : {std::size_t{1024}, std::size_t{2048}, std::size_t{4608}}) {
+    std::thread([room] {
+      static constexpr std::size_t kPage = 4096;
+      const std::size_t size = (std::max<std::size_t>(::getauxval(AT_MINSIGSTKSZ), 2048) + room + 15) / 16 * 16;
+      const std::size_t whole = (size + kPage - 1) / kPage * kPage + kPage;
+      auto* const memory =
+          static_cast<char*>(::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      if (memory == MAP_FAILED || ::mprotect(memory, kPage, PROT_NONE) != 0) std::abort();
+      stack_t before{};
+      const stack_t small{.ss_sp = memory + kPage, .ss_flags = 0, .ss_size = size};
+      if (::sigaltstack(&small, &before) != 0) std::abort();
+      burnt += profiled::on_small_stack();
+      (void)::sigaltstack(&before, nullptr);
+      ::munmap(memory, whole);
+    }).join();
+  }
+  const auto counts = (*profile)->counts();
+  CHECK(counts.samples > 10);
+  const std::string text = cpu_text((*profile)->stop());
+  cpu_says(text, "profiled::on_small_stack");
+}
 
 TEST_CASE("samples for which there is no room are counted as lost", "[cpu_profile]") {
   REQUIRE(observe::CpuSampler::install());
