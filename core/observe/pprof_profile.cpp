@@ -87,11 +87,14 @@ Result<std::string> gzip(std::string_view text) {
 
 }  // namespace
 
+void stack_not_known() noexcept {}
+
 void PprofProfile::add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values, Labels labels) {
   Key key;
   key.first.reserve(frames.size());
   for (const std::uintptr_t frame : frames)
     if (frame != 0) key.first.push_back(frame);
+  if (key.first.empty()) key.first.push_back(reinterpret_cast<std::uintptr_t>(&stack_not_known) + 1);
   key.second.reserve(labels.size());
   for (const auto& [name, value] : labels) key.second.emplace_back(name, value);
   auto& sums = samples_.try_emplace(std::move(key), types_.size(), 0).first->second;

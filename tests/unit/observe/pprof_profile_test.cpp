@@ -72,6 +72,27 @@ TEST_CASE("samples with equal stacks and labels are one; what has come since is 
   pprof_says(later.text("heap"), "1 7 @ 0x1001 0x2001\n");
 }
 
+TEST_CASE("a sample without a stack stands at a function that says so", "[pprof]") {
+  const std::array<std::uintptr_t, 2> holes{0, 0};
+  const std::array<std::int64_t, 1> one{1};
+  PprofProfile profile(PprofProfile::ValueTypes{{"goroutineleak", "count"}});
+  profile.add({}, one, {});
+  profile.add(holes, one, {});
+  REQUIRE(profile.samples() == 1);
+  pprof_says(profile.text("leaks"), "fiberd::observe::stack_not_known");
+  const Result<std::string> encoded = profile.encode(1, 0);
+  REQUIRE(encoded);
+  const std::string decoded = test::decompress("gzip", *encoded);
+  for (protozero::pbf_reader reader(decoded); reader.next();)
+    if (reader.tag() == 2) {
+      protozero::pbf_reader sample = reader.get_message();
+      REQUIRE(sample.next(1));
+      CHECK(sample.get_packed_uint64().size() == 1);
+    } else {
+      reader.skip();
+    }
+}
+
 TEST_CASE("all texts of the protobuf are UTF-8, whatever labels hold", "[pprof]") {
   const std::array<std::uintptr_t, 1> frames{0x1001};
   const std::array<std::int64_t, 1> one{1};
