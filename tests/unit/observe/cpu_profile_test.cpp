@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -14,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "core/base/clock.hpp"
 #include "core/observe/cpu_profile.hpp"
 #include "core/observe/cpu_sampler.hpp"
 #include "core/runtime/profile_label.hpp"
@@ -186,6 +189,28 @@ TEST_CASE("the handler bears the small alternate stacks that libraries give thei
   CHECK(counts.samples > 10);
   const std::string text = cpu_text((*profile)->stop());
   cpu_says(text, "profiled::on_small_stack");
+}
+
+TEST_CASE("threads without a timer are told, and those that ended meanwhile are none of them", "[cpu_profile]") {
+  const std::string told = " threads could not be sampled: RLIMIT_SIGPENDING";
+  {
+    auto profile = observe::CpuProfile::start(1000);
+    REQUIRE(profile);
+    for (const std::int64_t until = monotonic_now() + 1'000'000'000; monotonic_now() < until;) {
+      std::array<std::thread, 4> brief;
+      for (std::thread& one : brief) one = std::thread([] { burnt += 1; });
+      for (std::thread& one : brief) one.join();
+    }
+    CHECK(cpu_text((*profile)->stop()).find(told) == std::string::npos);
+  }
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_SIGPENDING, &before) == 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+  auto profile = observe::CpuProfile::start(1000);
+  REQUIRE(::setrlimit(RLIMIT_SIGPENDING, &before) == 0);
+  REQUIRE(profile);
+  cpu_says(cpu_text((*profile)->stop()), told);
 }
 
 TEST_CASE("samples for which there is no room are counted as lost", "[cpu_profile]") {
