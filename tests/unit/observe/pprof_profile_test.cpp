@@ -12,6 +12,7 @@
 #include "core/base/utf8.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/observe/elf_symbols.hpp"
+#include "core/observe/loaded_modules.hpp"
 #include "core/observe/pprof_profile.hpp"
 #include "core/observe/symbol_names.hpp"
 #include "tests/support/daemon.hpp"
@@ -125,6 +126,14 @@ TEST_CASE("functions that are static are named from the file, and strange files 
   CHECK(names.frame(9) == "+0x8");
   const observe::ElfSymbols own("/proc/self/exe");
   CHECK(own.size() > 1000);
+  // Of another file than the one that is loaded they would be wrong.
+  const std::vector<observe::LoadedModule> modules = observe::loaded_modules();
+  const auto program = std::find_if(modules.begin(), modules.end(), [](const auto& m) { return m.program; });
+  REQUIRE(program != modules.end());
+  REQUIRE_FALSE(program->build_id.empty());
+  CHECK(observe::ElfSymbols(program->file, program->build_id).size() == own.size());
+  CHECK(observe::ElfSymbols(program->file, "0123456789abcdef").size() == 0);
+  CHECK(observe::ElfSymbols("/nowhere", program->build_id, observe::kProgramImage).size() == own.size());
   CHECK(observe::ElfSymbols("/nowhere").size() == 0);
   CHECK(observe::ElfSymbols("/dev/zero").size() == 0);
   CHECK(observe::ElfSymbols("/proc").size() == 0);
