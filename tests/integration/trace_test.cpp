@@ -136,6 +136,20 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("a stop does not wait for a trace, which ends with it and is whole", "[integration][trace]") {
+  Daemon daemon("shutdown: {timeout: 20s}\n" + with_trace("buffer: 256KiB"));
+  HttpClient admin(daemon.port("admin"));
+  REQUIRE(admin.send("GET /debug/trace?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+  REQUIRE(eventually([&] { return daemon.admin_status("/debug/trace") == 409; }));
+  CHECK(daemon.stop() == 0);  // not 1: "the stop did not end at shutdown.timeout"
+  const auto recorded = admin.ask("");
+  REQUIRE(recorded);
+  CHECK(recorded->status == 200);
+  const TraceFile trace(recorded->body);
+  INFO(trace.all_problems());
+  CHECK(trace.problems.empty());
+}
+
 TEST_CASE("what a process left that was killed while it wrote a trace goes with the next one", "[integration][trace]") {
   const TemporaryDirectory directory;
   directory.write("fiberd-trace-20200101T000000Z-1-1-latency.pftrace.part", "cut");
