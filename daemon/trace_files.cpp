@@ -1,6 +1,7 @@
 #include "daemon/trace_files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +51,21 @@ std::vector<Kept> list(const std::string& directory, std::error_code& error) {
   }
   std::sort(all.begin(), all.end(), [](const Kept& a, const Kept& b) { return a.name < b.name; });
   return all;
+}
+
+/// What processes left that were killed while they wrote. Whoever writes one holds its lock, also where it is another
+/// process (an upgrade, a container beside) whose number says nothing here.
+void remove_unfinished(const std::string& directory) {
+  const std::string ending = std::string(kEnding) + std::string(kUnfinished);
+  std::error_code error;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (!name.starts_with(kPrefix) || !name.ends_with(ending)) continue;
+    const int fd = ::open(at->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) (void)::unlink(at->path().c_str());
+    ::close(fd);
+  }
 }
 
 std::error_code present_error() noexcept { return {errno, std::generic_category()}; }
@@ -134,8 +150,10 @@ void TraceFiles::State::keep(const config::TraceConfig& c, runtime::trace::Cause
                            std::to_string(++number) + (stall ? "-stall" : "-latency") + std::string(kEnding);
   const fs::path path = fs::path(c.directory) / name;
   const fs::path part = path.string() + std::string(kUnfinished);
+  remove_unfinished(c.directory);
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return complain(c, "no file can be made", present_error());
+  (void)::flock(fd, LOCK_EX | LOCK_NB);  // until it is closed
   bool large = false;
   std::error_code error = write(fd, c.max_bytes, large);
   const off_t size = ::lseek(fd, 0, SEEK_CUR);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/debug_setting.hpp"
@@ -139,6 +140,9 @@ std::vector<std::string> Cgroup::directories() const {
 std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths) {
   const std::optional<Membership> member = membership(paths, controller);
   if (!member) return std::nullopt;
+  // A hierarchy may be mounted several times, and a part of it elsewhere. The first mount that holds our group counts;
+  // where none does (a namespace of its own, whose paths lead out of it) the first of all.
+  std::optional<Cgroup> found;
   std::ifstream in(paths.proc_self + "/mountinfo");
   for (std::string line; std::getline(in, line);) {
     const std::size_t dash = line.find(" - ");
@@ -155,13 +159,15 @@ std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths
     const bool below = path.compare(0, prefix.size(), prefix) == 0 &&
                        (path.size() == prefix.size() || path[prefix.size()] == '/') &&
                        (path + '/').find("/../") == std::string::npos;
-    if (below) {
-      group.directory += path.substr(prefix.size());
-      while (group.directory.size() > group.mount.size() && group.directory.back() == '/') group.directory.pop_back();
+    if (!below) {
+      if (!found) found = std::move(group);
+      continue;
     }
+    group.directory += path.substr(prefix.size());
+    while (group.directory.size() > group.mount.size() && group.directory.back() == '/') group.directory.pop_back();
     return group;
   }
-  return std::nullopt;
+  return found;
 }
 
 std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }

@@ -55,6 +55,13 @@ std::optional<unsigned> read_number(std::string_view query, std::string_view nam
   return number;
 }
 
+/// What is wrong with how the answer shall look; asked before anything is sampled. Nothing: text, or pprof's protobuf.
+std::optional<std::string> wrong_debug(std::string_view query) {
+  const std::string debug = http::query_value(query, "debug").value_or("0");
+  if (debug == "0" || debug == "1" || debug == "2") return std::nullopt;
+  return "debug: 0 (pprof's protobuf), 1 or 2 (text)\n";
+}
+
 std::string wrong_seconds() { return "seconds: a whole number between 1 and " + std::to_string(kMostSeconds) + "\n"; }
 
 /// On the request's fiber. An error: who asked has left, or the daemon stops.
@@ -271,12 +278,15 @@ std::vector<http::Route> profile_pages() {
   for (const ProfileSource& source : *sources) {
     if (source.own_page) continue;
     add("/debug/pprof/" + source.name, http::make_handler([source](http::Exchange& exchange) -> Result<void> {
+          if (const auto wrong = wrong_debug(exchange.request().query))
+            return exchange.respond(400, kPlainText, *wrong);
           Result<Taken> taken = take(source, exchange);
           if (!taken) return fail(taken.error());
           return answer(exchange, source.name, std::move(*taken));
         }));
   }
   add("/debug/pprof/profile", http::make_handler([](http::Exchange& exchange) -> Result<void> {
+        if (const auto wrong = wrong_debug(exchange.request().query)) return exchange.respond(400, kPlainText, *wrong);
         Result<Taken> taken = take_cpu(exchange);
         if (!taken) return fail(taken.error());
         return answer(exchange, "profile", std::move(*taken));

@@ -41,13 +41,14 @@ Result<void> trace(http::Exchange& exchange) {
   const http::Field name{"Content-Disposition", "attachment; filename=\"fiberd.pftrace\""};
   head.fields = {&name, 1};
   if (const Result<void> begun = exchange.begin(head); !begun) return begun;
+  const auto sink = [&exchange](std::string_view piece) -> Result<void> {
+    // Whoever has gone does not keep others from theirs.
+    if (const Result<void> written = exchange.write(piece); !written) return written;
+    return exchange.flush();
+  };
+  // A stop does not wait for it, and whoever asked has what was recorded until then.
   const Result<void> told = observe::write_trace(std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)),
-                                                 [&exchange](std::string_view piece) -> Result<void> {
-                                                   // Whoever has gone does not keep others from theirs.
-                                                   if (const Result<void> written = exchange.write(piece); !written)
-                                                     return written;
-                                                   return exchange.flush();
-                                                 });
+                                                 sink, [&exchange] { return exchange.context().done(); });
   return told ? exchange.end() : told;
 }
 

@@ -1,4 +1,6 @@
 // The flight recorder of a running daemon: its page, and the files that it leaves when something was slow.
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -136,6 +138,42 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
   }
   CHECK(daemon.wait_for_log("a request took trace.on_latency or longer"));
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a stop does not wait for a trace, which ends with it and is whole", "[integration][trace]") {
+  Daemon daemon("shutdown: {timeout: 20s}\n" + with_trace("buffer: 256KiB"));
+  HttpClient admin(daemon.port("admin"));
+  REQUIRE(admin.send("GET /debug/trace?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+  REQUIRE(eventually([&] { return daemon.admin_status("/debug/trace") == 409; }));
+  CHECK(daemon.stop() == 0);  // not 1: "the stop did not end at shutdown.timeout"
+  const auto recorded = admin.ask("");
+  REQUIRE(recorded);
+  CHECK(recorded->status == 200);
+  const TraceFile trace(recorded->body);
+  INFO(trace.all_problems());
+  CHECK(trace.problems.empty());
+}
+
+TEST_CASE("what a process left that was killed while it wrote a trace goes with the next one", "[integration][trace]") {
+  const TemporaryDirectory directory;
+  directory.write("fiberd-trace-20200101T000000Z-1-1-latency.pftrace.part", "cut");
+  directory.write("somebody-else's.pftrace.part", "text");
+  // It is being written.
+  const std::string other = directory.write("fiberd-trace-20200101T000000Z-1-2-stall.pftrace.part", "begun");
+  const int lock = ::open(other.c_str(), O_WRONLY | O_CLOEXEC);
+  REQUIRE(lock >= 0);
+  REQUIRE(::flock(lock, LOCK_EX | LOCK_NB) == 0);
+  Daemon daemon(with_trace("on_latency: 5ms, interval: 0s, directory: \"" + directory.path() + "\""));
+  HttpClient client(daemon.port("web"));
+  ask_slowly(client);
+  REQUIRE(eventually([&] { return daemon.metric("fiberd_trace_files_total{cause=\"latency\"}").value_or(0) >= 1; }));
+  CHECK(daemon.stop() == 0);
+  ::close(lock);
+  const auto names = files_in(directory.path());
+  REQUIRE(names.size() == 3);
+  CHECK(names[0] == "fiberd-trace-20200101T000000Z-1-2-stall.pftrace.part");
+  CHECK(names[1].ends_with("-latency.pftrace"));
+  CHECK(names[2] == "somebody-else's.pftrace.part");
 }
 
 TEST_CASE("files that come too soon, or cannot be written whole, are counted, and nothing is left of them",
