@@ -49,8 +49,9 @@ struct Membership {
   std::string path;
 };
 
-std::optional<Membership> membership(const CgroupPaths& paths, std::string_view controller) {
+std::optional<Membership> membership(const CgroupPaths& paths, std::string_view controller, bool* unreadable) {
   std::ifstream in(paths.proc_self + "/cgroup");
+  if (!in && unreadable != nullptr) *unreadable = true;
   std::optional<Membership> found;
   for (std::string line; std::getline(in, line);) {
     const std::size_t first = line.find(':');
@@ -136,10 +137,12 @@ std::vector<std::string> Cgroup::directories() const {
   return all;
 }
 
-std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths) {
-  const std::optional<Membership> member = membership(paths, controller);
+std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths, bool* unreadable) {
+  if (unreadable != nullptr) *unreadable = false;
+  const std::optional<Membership> member = membership(paths, controller, unreadable);
   if (!member) return std::nullopt;
   std::ifstream in(paths.proc_self + "/mountinfo");
+  if (!in && unreadable != nullptr) *unreadable = true;
   for (std::string line; std::getline(in, line);) {
     const std::size_t dash = line.find(" - ");
     if (dash == std::string::npos) continue;
