@@ -246,6 +246,8 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
                                     view.stack);
   }
   describe_wait(view.reason, view.waits_for, view.waits_for_text);
+  // Who woke it meanwhile may have begun to use a descriptor's number for another connection.
+  if (f.status.state() != State::parked) view.waits_for_text.clear();
   return true;
 }
 
