@@ -111,14 +111,17 @@ class ElfSymbols::File {
   std::string names_;
 };
 
-ElfSymbols::ElfSymbols(const std::string& path) {
+ElfSymbols::ElfSymbols(const std::string& path, std::string_view build_id) {
   const File file(path);
-  if (read(file)) return;
-  const std::string id = file.build_id();
+  const std::string own = file.build_id();
+  const bool same = build_id.empty() || own == build_id;
+  if (same && read(file)) return;
+  const std::string id = same ? own : std::string(build_id);
   if (id.size() > 2) {
     const File debug("/usr/lib/debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug");
     if (debug.build_id() == id && read(debug)) return;
   }
+  if (!same) return;
   const auto link = file.debug_link();
   if (!link) return;
   const std::string folder = path.substr(0, path.find_last_of('/') + 1);

@@ -6,6 +6,7 @@
 // A debug file counts if it has the same build id, or, where there are none, the checksum that .gnu_debuglink says.
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fiberd::observe {
@@ -13,9 +14,10 @@ namespace fiberd::observe {
 class ElfSymbols {
  public:
   ElfSymbols() = default;
-  /// Reads files: blocks. What is no ELF file of this machine's kind, is damaged, or is beyond kMostBytes in one of its
-  /// tables has no symbols. Throws std::bad_alloc.
-  explicit ElfSymbols(const std::string& file);
+  /// Reads files: blocks. `build_id`: of what is loaded, if that is known; a file with another one was put in its place
+  /// since and is passed over, though not the debug file of what is loaded. What is no ELF file of this machine's kind,
+  /// is damaged, or is beyond kMostBytes in one of its tables has no symbols. Throws std::bad_alloc.
+  explicit ElfSymbols(const std::string& file, std::string_view build_id = {});
 
   static constexpr std::uint64_t kMostBytes = 128ULL << 20U;
 

@@ -58,8 +58,9 @@ std::vector<LoadedModule> loaded_modules() {
           const ElfW(Phdr)& segment = info->dlpi_phdr[i];
           if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
           const std::uintptr_t start = info->dlpi_addr + segment.p_vaddr;
+          const bool program = info->dlpi_name[0] == '\0';
           found.push_back({start, start + segment.p_memsz, segment.p_offset, info->dlpi_addr,
-                           info->dlpi_name[0] != '\0' ? info->dlpi_name : own_file(), id});
+                           program ? own_file() : info->dlpi_name, id, program});
         }
         return 0;
       },

@@ -13,6 +13,7 @@ struct LoadedModule {
   std::uintptr_t bias = 0;    ///< what addresses in the file are moved by
   std::string file;           ///< "" where nobody knows it
   std::string build_id;       ///< in hexadecimal digits; "" if it has none
+  bool program = false;       ///< else it is a library of its
 };
 
 /// Thread-safe; takes the loader's lock. Throws std::bad_alloc.

@@ -11,7 +11,11 @@ const std::string& SymbolNames::function_at(std::uintptr_t address) {
   if (!fresh) return at->second;
   if (const LoadedModule* const module = module_at(modules_, address); module != nullptr && !module->file.empty()) {
     const auto [file, unread] = files_.try_emplace(module->file);
-    if (unread) file->second = ElfSymbols(module->file);
+    if (unread) {
+      file->second = ElfSymbols(module->file, module->build_id);
+      // An update has put another in its place. This leads to what runs.
+      if (file->second.size() == 0 && module->program) file->second = ElfSymbols("/proc/self/exe", module->build_id);
+    }
     if (const char* const name = file->second.find(address - module->bias)) {
       const std::string linked(name);
       at->second = fiber::demangle(linked.substr(0, linked.find('@')).c_str());  // without its version: read@@GLIBC_2.2
