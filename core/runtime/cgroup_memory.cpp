@@ -95,10 +95,9 @@ std::uint64_t charge_without_files(std::uint64_t usage, std::string_view stat, i
 
 void CgroupMemory::find(std::int64_t now) {
   found_at_ = now;
-  bool unreadable = false;
-  const std::optional<Cgroup> group = find_cgroup("memory", paths_, &unreadable);
-  // No descriptor is left: that is no news of where it lies.
-  if (!group && unreadable) return;
+  bool unsure = false;
+  const std::optional<Cgroup> group = find_cgroup("memory", paths_, unsure);
+  if (!group && unsure) return;  // no news of where it lies
   const std::vector<std::string> directories = group ? group->directories() : std::vector<std::string>();
   const int version = group ? group->version : 0;
   if (version == version_ && directories == directories_) return;
