@@ -13,7 +13,9 @@
 #include <string>
 
 #include "core/base/log.hpp"
+#include "core/base/printable.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/runtime/fiber_text.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait_edges.hpp"
 
@@ -24,7 +26,7 @@ static constexpr std::size_t kFibersTold = 16;
 
 std::string Scheduler::describe_parked(const Fiber& f) const {
   const FiberOrigin origin = f.origin.get();
-  std::string line = "fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" waits for " +
+  std::string line = "fiber " + std::to_string(origin.id) + " " + quoted(origin.name, kMostName) + " waits for " +
                      std::string(to_string(f.status.reason())) + ", spawned at " + origin.where.file_name() + ":" +
                      std::to_string(origin.where.line());
   if (f.machine != nullptr) line += ", with a thread of its own";
