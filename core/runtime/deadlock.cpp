@@ -36,9 +36,9 @@ std::string Scheduler::describe_parked(const Fiber& f) const {
     line += ", on a " + std::string(fiber::to_string(stack->stack_class)) + " stack";
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n =
-      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base),
-                         reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->end(*stack)), frames);
+  const std::size_t n = fiber::walk_frames(
+      registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->lowest(*stack)),
+      reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->end(*stack)), frames);
   for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
   return line;
 }

@@ -204,7 +204,8 @@ void Search::read_stack(Scheduler& s, std::uint32_t index, std::uint32_t node) {
   if (stack != nullptr) {
     const fiber::StackPool* const pool = s.stack_pool(stack->stack_class);
     const auto top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
-    const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+    // An emergency page may open at any moment under who runs.
+    const auto bottom = reinterpret_cast<std::uintptr_t>(held ? pool->lowest(*stack) : stack->base - pool->page_size());
     const auto frame = reinterpret_cast<std::uintptr_t>(f.context.frame);
     if (held && frame >= bottom && frame < top)
       read(frame, top, node);
