@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
 #include "core/base/quiet_thread.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -116,6 +117,7 @@ bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
     if (before != 0) note_load(*s_.slots_[i], now - before);
     look_after(*s_.slots_[i], now, events);
   }
+  stalls_.look_at_replaced(now);
   // A trim that has more to do goes on in the next round.
   if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
@@ -190,7 +192,11 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     return;
   }
   p->next_look.store(0, std::memory_order_relaxed);
-  stalls_.look(slot, *p, now);
+  // Told last: whoever waits for this Processor does not wait for the log, too.
+  const auto stalled = stalls_.look(slot, *p, now);
+  const defer told([&] {
+    if (stalled) stalls_.tell(*stalled);
+  });
   const bool waiting =
       !p->runnext.empty() || s_.work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;
@@ -206,6 +212,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     return;
   const LockGuard guard(s_.structure_lock_);
   if (slot.processor.load(std::memory_order_relaxed) != p || !s_.replace(*p)) return;
+  stalls_.was_replaced(slot);
   s_.share_runnext(*p);
   p->by_sysmon = true;
   handoffs_.fetch_add(1, std::memory_order_relaxed);

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "daemon/memory_gate.hpp"
+#include "daemon/memory_guard.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 using namespace fiberd::daemon;
 using namespace std::chrono_literals;
@@ -204,4 +206,14 @@ TEST_CASE("pressure: the lowest are shed first", "[memory]") {
   CHECK(pressure.sheds(Priority::high));
   pressure.shed(0);
   CHECK_FALSE(pressure.sheds(Priority::low));
+}
+
+TEST_CASE("what is resident is known without a descriptor left", "[memory]") {
+  CHECK(resident_bytes() > 0);
+  std::uint64_t then = 0;
+  {
+    const fiberd::test::NoDescriptors none;
+    then = resident_bytes();
+  }
+  CHECK(then > 0);
 }
