@@ -19,6 +19,7 @@ class Room {
   struct Present {
     std::vector<std::shared_ptr<const net::ConnectionCounts>> counts{};  ///< of listeners, but for the admin's
     std::vector<std::shared_ptr<HttpServer>> servers{};  ///< the admin's is not among them: it is looked at in need
+    std::vector<std::shared_ptr<Queues>> queues{};       ///< of all but the admin's
     std::shared_ptr<http::OpenFiles> files{};
   };
   /// Throws std::bad_alloc.
@@ -30,6 +31,9 @@ class Room {
   std::size_t make_descriptors(std::size_t wanted) noexcept;
   /// Closes an eighth of the HTTP connections, those that have been idle longest.
   void part_with_some() noexcept;
+  /// Cuts connections that are being served, those for which the kernel holds the most, until it was about `bytes`.
+  /// Returns how many.
+  std::size_t cut_fullest(std::uint64_t bytes) noexcept;
 
  private:
   sync::AtomicSnapshot<std::shared_ptr<const Present>> present_{std::make_shared<const Present>()};

@@ -114,6 +114,7 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
           "[integration][trace]") {
   const TemporaryDirectory directory;
   directory.write("fiberd-trace-20200101T000000Z-1-1-latency.pftrace", "an old one");
+  directory.write("fiberd-trace-20200101T000000Z-1-2-latency.pftrace.part", "of a daemon that was killed");
   directory.write("somebody-else's", "text");
   Daemon daemon(with_trace("on_latency: 5ms, max_files: 2, interval: 0s, directory: \"" + directory.path() + "\""));
   const std::string written = "fiberd_trace_files_total{cause=\"latency\"}";
@@ -222,6 +223,19 @@ TEST_CASE("files that come too soon, or cannot be written whole, are counted, an
     CHECK(files_in(directory.path() + "/gone").size() == 1);
     CHECK(daemon.stop() == 0);
   }
+}
+
+TEST_CASE("HEAD of a trace records nothing, and keeps nobody from his", "[integration][trace]") {
+  Daemon daemon(with_trace("buffer: 256KiB"));
+  HttpClient client(daemon.port("admin"));
+  for (const char* page : {"/debug/trace?seconds=60", "/debug/fibers?debug=2", "/debug/fibers?debug=1"}) {
+    INFO(page);
+    REQUIRE(client.send("HEAD " + std::string(page) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    const auto answer = client.receive(true);
+    REQUIRE(answer);
+    CHECK(answer->status == 200);
+  }
+  CHECK_FALSE(daemon.admin("/debug/trace").empty());
 }
 
 TEST_CASE("the binary has its USDT probes", "[integration][trace]") {

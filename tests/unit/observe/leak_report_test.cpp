@@ -338,9 +338,14 @@ TEST_CASE("growth is counted from look to look, and each place is told to the lo
         found += std::to_string(g.count) + " +" + std::to_string(g.growth()) + " after " +
                  std::to_string(g.before.size()) + "\n";
     }
-    return found + observe::render_leaks(*watch.last()) + observe::render_leaks_json(*watch.last()) +
-           observe::render_leak_profile(*watch.last(), true);
+    found += observe::render_leaks(*watch.last()) + observe::render_leaks_json(*watch.last()) +
+             observe::render_leak_profile(*watch.last(), true);
+    // Numbers by another measure are none, and once nobody looks there is nothing to tell.
+    found += "certain and suspect: " + std::to_string(watch.certain() + watch.suspect());
+    watch.set({.threshold = 0ms});
+    return found + ", then " + std::to_string(watch.certain() + watch.suspect()) + "\n";
   });
+  report_has(text, "certain and suspect: 30, then 0\n");
   report_has(text, "10 +10 after 0\n20 +10 after 1\n30 +10 after 2\n");
   report_has(text, "growth: +10 since the last look (10, 20, 30)");
   report_has(text, "\"count\":30,");
