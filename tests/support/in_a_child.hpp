@@ -17,7 +17,7 @@ namespace fiberd::test {
 
 /// What `tell` says in a child with a runtime. No assertions in there, and one call in a test case.
 inline std::string in_a_child(const std::function<std::string(runtime::Runtime&)>& tell, unsigned processors = 2,
-                             const runtime::Options& options = {}) {
+                              const runtime::Options& options = {}) {
   static constexpr const char* kEnd = "FIBERD_TEST_CHILD_TELLS";
   if (const char* const end = std::getenv(kEnd)) {
     try {
