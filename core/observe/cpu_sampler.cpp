@@ -12,14 +12,7 @@
 //  takes three and more. So it needs little, looks how much is left before it goes on, and calls nothing that the
 //  dynamic linker has not bound yet (which takes 3 KiB).
 //
-// Libraries are compiled without frame pointers. In one of their leaf functions (memcpy, a system call) the frame
-// pointer is still its caller's, whose own name would be missing: the return address into it stands somewhere between
-// the stack pointer and its frame, and is looked for there: the first word that points into the program's code behind a
-// call instruction. Where the library has used the register for itself, the first such word with a plausible frame
-// pointer before it is where the chain goes on. Both are bounded by kSearch words. A stale word may be taken for one:
-// rare, and it costs a wrong frame in one sample. Nor have the program's own leaf functions a frame when they need no
-// stack (gcc), nor any function in its first and last instructions: there the return address is at the stack pointer,
-// and is believed if its call leads to where we are.
+// How the frames of libraries are got over, which have no frame pointers: fiber/interrupted_frames.hpp.
 //
 // Labels and the fiber's name are read here because only here they hold still: profile_label.hpp.
 //
@@ -42,6 +35,7 @@
 
 #include "core/base/utf8.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/fiber/interrupted_frames.hpp"
 #include "core/runtime/interrupted.hpp"
 
 #if defined(__clang__)
@@ -85,7 +79,6 @@ static void on_profile_signal(int /*signo*/, siginfo_t* info, void* ucontext) no
 
 namespace {
 
-constexpr std::size_t kSearch = 64;  // words
 constexpr std::size_t kWord = sizeof(std::uintptr_t);
 
 /// Words of a stack. Inside of `known` they are read as they are; else by the kernel, a piece at a time.
@@ -125,91 +118,11 @@ class StackReader {
   std::array<std::uintptr_t, 128> piece_;  // some frames: a system call costs more than to copy them
 };
 
-struct Code {
-  std::uintptr_t begin;
-  std::uintptr_t end;
-  [[nodiscard]] bool holds(std::uintptr_t address) const noexcept { return address > begin && address < end; }
-  /// What a call would return to.
-  [[nodiscard]] bool is_return_address(std::uintptr_t address) const noexcept {
-#if defined(__x86_64__)
-    static constexpr std::uintptr_t kLongestCall = 7;
-    if (address < begin + kLongestCall || address >= end) return false;
-    const auto* const at = reinterpret_cast<const unsigned char*>(address);
-    const auto calls = [at](int opcode, int mode) {  // call r/m64 (FF /2), by what follows the opcode
-      return at[-opcode] == 0xFF && (at[1 - opcode] & 0x38U) == 0x10 && at[1 - opcode] >> 6U == mode;
-    };
-    return at[-5] == 0xE8 || calls(2, 3) || calls(3, 1) || calls(4, 1) || calls(6, 2) || calls(7, 2) || calls(6, 0) ||
-           calls(2, 0);
-#else
-    return address > begin && address < end && address % 4 == 0;
-#endif
-  }
-  /// What a call that has led to `rip` would return to.
-  [[nodiscard]] bool returns_from(std::uintptr_t address, std::uintptr_t rip) const noexcept {
-#if defined(__x86_64__)
-    if (!is_return_address(address)) return false;
-    const auto* const at = reinterpret_cast<const unsigned char*>(address);
-    if (at[-5] != 0xE8) return true;  // whereto is not known
-    std::int32_t distance = 0;
-    std::memcpy(&distance, at - sizeof distance, sizeof distance);
-    static constexpr std::uintptr_t kLargest = 64 * 1024;
-    return rip - (address + static_cast<std::uintptr_t>(static_cast<std::intptr_t>(distance))) < kLargest;
-#else
-    (void)address;
-    (void)rip;
-    return false;
-#endif
-  }
-};
-
 /// Frames from where it was interrupted. Not inlined: what it needs is only there when there is room for it.
-[[gnu::noinline]] std::size_t walk(const runtime::Interrupted& at, const Code& code, int process,
+[[gnu::noinline]] std::size_t walk(const runtime::Interrupted& at, const fiber::ProgramCode& code, int process,
                                    std::span<std::uintptr_t> frames) noexcept {
   StackReader stack(at.stack, process);
-  std::size_t n = 0;
-  if (at.rip == 0) return 0;
-  frames[n++] = at.rip;
-  std::uintptr_t frame = at.rbp;
-  const auto plausible = [&at](std::uintptr_t f, std::uintptr_t above) {
-    static constexpr std::uintptr_t kMostStack = 1ULL << 30U;
-    return f % kWord == 0 && f > above && f - at.rsp < kMostStack;
-  };
-  std::uintptr_t word = 0;
-  if (code.holds(at.rip)) {
-    if (stack.read(at.rsp, word) && code.returns_from(word, at.rip)) frames[n++] = word;
-  } else {
-    const bool chain = plausible(frame, at.rsp - 1);
-    const std::uintptr_t end = chain ? std::min(frame, at.rsp + kSearch * kWord) : at.rsp + kSearch * kWord;
-    std::uintptr_t before = 0;
-    for (std::uintptr_t place = at.rsp / kWord * kWord; place < end; place += kWord) {
-      if (!stack.read(place, word)) break;
-      const bool returns = code.is_return_address(word);
-      if (returns && chain) {
-        frames[n++] = word;
-        break;
-      }
-      // The frame pointer that a function of the program has pushed below its return address.
-      if (returns && plausible(before, place)) {
-        frames[n++] = word;
-        frame = before;
-        break;
-      }
-      before = word;
-    }
-  }
-  std::uintptr_t above = at.rsp - 1;
-  while (n < frames.size() && plausible(frame, above)) {
-    std::uintptr_t caller = 0;
-    std::uintptr_t returns_to = 0;
-    // A return address among the first 4 KiB is none.
-    static constexpr std::uintptr_t kFirstPage = 4096;
-    if (!stack.read(frame, caller) || !stack.read(frame + kWord, returns_to) || returns_to < kFirstPage) break;
-    if (caller == 0) break;  // the outermost frame: what it would return to is a stub of the context's start
-    frames[n++] = returns_to;
-    above = frame;
-    frame = caller;
-  }
-  return n;
+  return fiber::walk_interrupted({at.rip, at.rbp, at.rsp}, code, stack, frames);
 }
 
 std::int64_t thread_cpu_now() noexcept {
@@ -228,20 +141,9 @@ std::uint8_t copy_cut(std::string_view text, std::array<char, N>& to) noexcept {
 
 }  // namespace
 
-CpuSampler::CpuSampler() : slots_(std::make_unique<std::array<Slot, kSlots>>()), process_(::getpid()) {
+CpuSampler::CpuSampler()
+    : slots_(std::make_unique<std::array<Slot, kSlots>>()), code_(fiber::program_code()), process_(::getpid()) {
   for (std::size_t i = 0; i < kSlots; ++i) (*slots_)[i].turn.store(i, std::memory_order_relaxed);
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* argument) {
-        auto& self = *static_cast<CpuSampler*>(argument);
-        for (ElfW(Half) i = 0; i < info->dlpi_phnum; ++i) {
-          const ElfW(Phdr)& segment = info->dlpi_phdr[i];
-          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
-          self.code_begin_ = info->dlpi_addr + segment.p_vaddr;
-          self.code_end_ = self.code_begin_ + segment.p_memsz;
-        }
-        return 1;  // the first is the program itself
-      },
-      this);
 }
 
 CpuSampler::~CpuSampler() { detach(); }
@@ -304,7 +206,7 @@ void CpuSampler::note(const void* ucontext, std::uint32_t weight, std::size_t ro
   CpuSample& sample = slot->sample;
   const runtime::Interrupted seen = runtime::look_at_interrupted(ucontext);
   if (room >= kRoomToWalk) {
-    sample.depth = walk(seen, Code{code_begin_, code_end_}, process_, sample.frames);
+    sample.depth = walk(seen, code_, process_, sample.frames);
   } else {  // the innermost alone
     sample.frames[0] = seen.rip;
     sample.depth = seen.rip != 0 ? 1 : 0;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string_view>
 
+#include "core/fiber/interrupted_frames.hpp"
 #include "core/runtime/profile_label.hpp"
 
 namespace fiberd::observe {
@@ -73,9 +74,7 @@ class CpuSampler {
   std::atomic<std::uint64_t> lost_{0};
   std::atomic<std::uint64_t> spent_{0};
   std::atomic<std::uint64_t> measured_{0};
-  // The program's own code, which has frame pointers.
-  std::uintptr_t code_begin_ = 0;
-  std::uintptr_t code_end_ = 0;
+  fiber::ProgramCode code_;
   int process_ = 0;
 };
 

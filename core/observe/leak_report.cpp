@@ -263,6 +263,20 @@ std::chrono::nanoseconds LeakWatch::interval_of(std::chrono::nanoseconds thresho
   return std::clamp<std::chrono::nanoseconds>(threshold / 4, std::chrono::milliseconds(10), std::chrono::minutes(1));
 }
 
+std::vector<LostFiber> doubt_the_new(std::vector<StuckFiber>& fibers, const std::vector<LostFiber>& before) {
+  std::vector<LostFiber> lost;
+  for (StuckFiber& f : fibers) {
+    if (!f.certain) continue;
+    const LostFiber found{f.origin.id, f.parked_at};
+    lost.push_back(found);
+    if (std::binary_search(before.begin(), before.end(), found)) continue;
+    f.certain = false;
+    f.why += " (certain when the next look finds it so, too)";
+  }
+  std::sort(lost.begin(), lost.end());
+  return lost;
+}
+
 std::shared_ptr<const LeakReport> LeakWatch::look() {
   // Another one looks: what it finds is as good.
   if (looking_.exchange(true, std::memory_order_acquire)) return last();
@@ -270,17 +284,7 @@ std::shared_ptr<const LeakReport> LeakWatch::look() {
   const LeakOptions options = this->options();
   const std::shared_ptr<const LeakReport> before = last();
   LeakLook found = look_for_leaks(options.threshold);
-  std::vector<Known> lost;
-  for (StuckFiber& f : found.fibers) {
-    if (!f.certain) continue;
-    const Known known{f.origin.id, f.parked_at};
-    lost.push_back(known);
-    if (std::binary_search(lost_.begin(), lost_.end(), known)) continue;
-    f.certain = false;
-    f.why += " (certain when the next look finds it so, too)";
-  }
-  std::sort(lost.begin(), lost.end());
-  lost_ = std::move(lost);
+  lost_ = doubt_the_new(found.fibers, lost_);
   auto report = std::make_shared<LeakReport>(report_of(std::move(found), options, before.get()));
   report->interval = interval_of(options.threshold);
   tell_new(*report);
@@ -311,11 +315,8 @@ void LeakWatch::tell_new(const LeakReport& report) {
 
 LeakReport find_leaks(const LeakOptions& options) {
   LeakLook first = look_for_leaks(options.threshold);
-  std::vector<std::pair<std::uint64_t, std::int64_t>> lost;
-  for (const StuckFiber& f : first.fibers)
-    if (f.certain) lost.emplace_back(f.origin.id, f.parked_at);
+  const std::vector<LostFiber> lost = doubt_the_new(first.fibers, {});
   if (lost.empty()) return report_of(std::move(first), options, nullptr);
-  std::sort(lost.begin(), lost.end());
   if (runtime::on_fiber()) {
     (void)runtime::sleep_for(std::chrono::milliseconds(100));
   } else {
@@ -323,8 +324,7 @@ LeakReport find_leaks(const LeakOptions& options) {
     (void)nanosleep(&some, nullptr);
   }
   LeakLook again = look_for_leaks(options.threshold);
-  for (StuckFiber& f : again.fibers)
-    f.certain = f.certain && std::binary_search(lost.begin(), lost.end(), std::pair(f.origin.id, f.parked_at));
+  (void)doubt_the_new(again.fibers, lost);
   return report_of(std::move(again), options, nullptr);
 }
 

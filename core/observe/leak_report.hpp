@@ -65,6 +65,20 @@ struct LeakOptions {
   std::vector<std::string> ignore{};  ///< names of fibers that may wait for ever
 };
 
+/// One that a look found certain, in the wait that it was in.
+struct LostFiber {
+  std::uint64_t id = 0;
+  std::int64_t parked_at = 0;
+  friend bool operator==(const LostFiber&, const LostFiber&) = default;
+  friend bool operator<(const LostFiber& a, const LostFiber& b) noexcept {
+    return std::tie(a.id, a.parked_at) < std::tie(b.id, b.parked_at);
+  }
+};
+
+/// Who is certain in this look and was not in the one before is a suspect, and says why. Returns those whom this look
+/// found certain, sorted; `before`: what it returned for the look before.
+std::vector<LostFiber> doubt_the_new(std::vector<StuckFiber>& fibers, const std::vector<LostFiber>& before);
+
 /// Looks again and again, and remembers. A fiber is certain when two looks in a row found it so, in the same wait. All
 /// members are thread-safe.
 class LeakWatch {
@@ -84,14 +98,6 @@ class LeakWatch {
   [[nodiscard]] std::size_t suspect() const noexcept { return suspect_.load(std::memory_order_relaxed); }
 
  private:
-  struct Known {
-    std::uint64_t id = 0;
-    std::int64_t parked_at = 0;
-    friend bool operator==(const Known&, const Known&) = default;
-    friend bool operator<(const Known& a, const Known& b) noexcept {
-      return std::tie(a.id, a.parked_at) < std::tie(b.id, b.parked_at);
-    }
-  };
   void tell_new(const LeakReport& report);
 
   mutable Lock lock_;
@@ -99,7 +105,7 @@ class LeakWatch {
   std::shared_ptr<const LeakReport> last_ FIBERD_GUARDED_BY(lock_);
   // Of whoever looks, one at a time:
   std::atomic<bool> looking_{false};
-  std::vector<Known> lost_;        // found certain by the look before; sorted
+  std::vector<LostFiber> lost_;    // found certain by the look before; sorted
   std::vector<std::size_t> told_;  // hashes of places, sorted; bounded
   LogLimit log_{10'000'000'000};
   std::atomic<std::size_t> certain_{0};

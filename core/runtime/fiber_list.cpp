@@ -30,6 +30,7 @@
 #include "core/base/cpu_relax.hpp"
 #include "core/base/defer.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/fiber/interrupted_frames.hpp"
 #include "core/runtime/interrupted.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -62,6 +63,27 @@ std::string_view to_string(FiberView::State state) noexcept {
 
 static constexpr int kSignal = SIGURG;
 
+/// Written before there is a handler.
+static fiber::ProgramCode program;
+
+/// Words of a fiber's stack that is in use.
+struct StackInUse {
+  std::uintptr_t bottom;
+  std::uintptr_t top;
+  // The sanitizers consider what lies between variables nobody's.
+#if defined(__clang__)
+  __attribute__((no_sanitize("address", "thread")))
+#else
+  __attribute__((no_sanitize("address", "thread"), noinline))
+#endif
+  bool
+  read(std::uintptr_t at, std::uintptr_t& word) const noexcept {
+    if (at % sizeof word != 0 || at < bottom || at >= top || top - at < sizeof word) return false;
+    word = *reinterpret_cast<const std::uintptr_t*>(at);
+    return true;
+  }
+};
+
 /// In the handler: what the interrupted thread runs.
 static void answer_look(Machine& m, const void* ucontext) noexcept {
   RunningLook& look = m.look;
@@ -79,7 +101,10 @@ static void answer_look(Machine& m, const void* ucontext) noexcept {
   }
   if (seen.stack.top != 0) {
     look.origin = seen.origin;
-    look.depth = fiber::walk_frames(seen.rbp, seen.rip, seen.rsp, seen.stack.top, look.frames);
+    // In a call of a library, which is where who blocks its thread is, the one that made it is whom the reader looks
+    // for.
+    const StackInUse stack{seen.rsp, seen.stack.top};
+    look.depth = fiber::walk_interrupted({seen.rip, seen.rbp, seen.rsp}, program, stack, look.frames);
     look.in_use = seen.stack.top - seen.rsp;
     look.stack = m.current->stack.load(std::memory_order_relaxed);
   } else if (seen.fiber_index != 0 && !m.current->origin.read(look.origin)) {
@@ -101,6 +126,7 @@ static bool handler_installed() noexcept {
     struct sigaction before {};
     if (sigaction(kSignal, nullptr, &before) != 0) return false;
     if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return false;
+    program = fiber::program_code();
     struct sigaction action {};
     action.sa_sigaction = &on_signal;
     action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;

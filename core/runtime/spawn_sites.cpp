@@ -86,7 +86,7 @@ std::string describe_spawn_sites(std::size_t most) {
   text += line;
   for (std::size_t i = 0; i < shown; ++i) {
     const SpawnSiteStats& s = all[i];
-    std::snprintf(line, sizeof line, "%9llu %11llu %8s %8s %5s %6llu %7llum %6s %8llu %9llu  ",
+    std::snprintf(line, sizeof line, "%9llu %11llu %8s %8s %5s %6llu %6llums %6s %8llu %9llu  ",
                   static_cast<unsigned long long>(s.spawned - s.ended), static_cast<unsigned long long>(s.spawned),
                   quantile(s, 0.5).c_str(), quantile(s, 0.99).c_str(), share_of(s.wakes_by_itself, s.wakes).c_str(),
                   static_cast<unsigned long long>(s.long_runs),

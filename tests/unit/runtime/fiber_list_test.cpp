@@ -1,5 +1,9 @@
 // Every fiber is told once, with what it does, while others go on.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
@@ -17,6 +21,17 @@
 using namespace fiberd;
 using namespace fiberd::runtime;
 using namespace std::chrono_literals;
+
+/// Exported, so that the dynamic linker knows its name.
+namespace fiberd::test {
+void reads_one_byte(int fd);
+[[gnu::noinline]] void reads_one_byte(int fd) {
+  char byte = 0;
+  while (::read(fd, &byte, 1) != 1) {
+  }
+  asm volatile("");  // no tail call
+}
+}  // namespace fiberd::test
 
 namespace {
 
@@ -144,6 +159,30 @@ TEST_CASE("who runs is told with its stack, by the thread that runs it", "[fiber
     CHECK(self != all.end());
   });
   over = true;
+}
+
+TEST_CASE("who blocks its thread in a library's call is told with whoever made it", "[fiber_list]") {
+  const auto rt = test::start_runtime(2);
+  std::array<int, 2> pipe{};
+  std::atomic<bool> done{false};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  REQUIRE(rt->spawn("blocks", [&] {
+    const Pin pin;
+    test::reads_one_byte(pipe[0]);
+    done = true;
+  }));
+  // Until it is there it is runnable, or on its way.
+  std::string stack;
+  for (int i = 0; i < 1000 && stack.find("reads_one_byte") == std::string::npos; ++i) {
+    const auto all = list();
+    if (const auto blocks = all.find("blocks"); blocks != all.end()) stack = blocks->second.at(0).stack;
+  }
+  CHECK(::write(pipe[1], "x", 1) == 1);
+  INFO(stack);
+  CHECK(stack.find("reads_one_byte") != std::string::npos);
+  while (!done) std::this_thread::yield();
+  ::close(pipe[0]);
+  ::close(pipe[1]);
 }
 
 TEST_CASE("what a fiber waits for is described while it is held still", "[fiber_list]") {

@@ -67,6 +67,7 @@ TEST_CASE("each place has the numbers of its own fibers", "[runtime][sites]") {
   CHECK(table.find("SITES 1 of ") == 0);
   CHECK(table.find(" \"few\"") != std::string::npos);  // those with the most alive first
   CHECK(table.find(" \"many\"") == std::string::npos);
+  CHECK(table.find("ms ", table.find("longest  ")) != std::string::npos);  // no minutes
   (void)go.cancel();
 }
 
