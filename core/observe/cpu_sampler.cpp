@@ -21,7 +21,6 @@
 // (10 to 100 µs a frame, locks of the loader).
 #include "core/observe/cpu_sampler.hpp"
 
-#include <link.h>
 #include <signal.h>
 #include <sys/uio.h>
 #include <time.h>

@@ -9,6 +9,7 @@
 // while all sleep. It runs no fibers.
 #include "core/runtime/sysmon.hpp"
 
+#include <algorithm>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -27,6 +28,7 @@ static constexpr std::int64_t kPeriod = 1'000'000;
 static constexpr std::int64_t kBusyPeriod = 5'000'000;
 static constexpr std::int64_t kHeldTooLong = 10'000'000;
 static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
+static constexpr std::int64_t kCoolPeriod = kTrimPeriod / 16;
 static constexpr unsigned kIdleRounds = 20;
 static constexpr unsigned kBusyRounds = 20;
 // A blocking section that was seen once is looked at again soon: short ones are over by then. Where sections do last
@@ -122,7 +124,12 @@ bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
   if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
     s_.trim_machines();
-    s_.cool_parked_stacks(now);
+  }
+  // A little at a time: hand-offs wait for the end of this round. Where nobody runs rounds are rare, and nothing waits.
+  if (now - last_cool_ >= kCoolPeriod) {
+    s_.cool_parked_stacks(now,
+                          static_cast<std::uint32_t>(std::min<std::int64_t>((now - last_cool_) / kCoolPeriod, 16)));
+    last_cool_ = now;
   }
   // Once in a period, also where blocking sections have us look more often: where fibers are through in no time there
   // is always something queued, and a helper would be woken for it all the time.
