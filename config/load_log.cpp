@@ -4,17 +4,11 @@
 #include <string_view>
 
 #include "config/text_rules.hpp"
+#include "core/base/listed.hpp"
 
 namespace fiberd::config {
 
 namespace {
-
-template <class Names>
-std::string listed(const Names& names) {
-  std::string all;
-  for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + std::string(name);
-  return all;
-}
 
 template <class Names>
 std::size_t index_of(const Names& names, std::string_view name) {

@@ -22,7 +22,7 @@ runtime::CpuLimits CpuFollower::detect(unsigned configured) const {
 void CpuFollower::configure(unsigned configured) {
   configured_.store(configured);
   const runtime::CpuLimits cpus = detect(configured);
-  if (!cpus.error.empty()) return;  // refused before it came here
+  if (!cpus.error.empty() || cpus.unsure) return;  // refused before it came here; or look() finds it
   asked_.store(cpus.gomaxprocs);
   runtime_.set_gomaxprocs(cpus.gomaxprocs);
 }
@@ -32,7 +32,8 @@ void CpuFollower::look() {
     const unsigned configured = configured_.load();
     const runtime::CpuLimits cpus = detect(configured);
     const unsigned before = asked_.load();
-    if (!cpus.error.empty() || cpus.gomaxprocs == before) return;
+    // Clients have all descriptors: that is no reason to think that a quota is gone.
+    if (!cpus.error.empty() || cpus.unsure || cpus.gomaxprocs == before) return;
     asked_.store(cpus.gomaxprocs);
     runtime_.set_gomaxprocs(cpus.gomaxprocs);
     // A reload may have said another number meanwhile: it is looked at again then.

@@ -371,6 +371,7 @@ Room::Present Instance::present() const {
   for (const Entry& e : entries_) {
     if (auto counts = e.service->counts()) present.counts.push_back(std::move(counts));
     if (auto server = e.service->http_server()) present.servers.push_back(std::move(server));
+    if (auto queues = e.service->queues()) present.queues.push_back(std::move(queues));
   }
   return present;
 }

@@ -21,7 +21,7 @@ void LogLevels::apply() const noexcept {
 void LogLevels::forget() noexcept {
   asked_ = {};
   ends_ = 0;
-  ++turn_;
+  wish_.reset();
   apply();
 }
 
@@ -44,45 +44,43 @@ void LogLevels::reset() noexcept {
   if (waiting) (*waiting)();
 }
 
-/// On the fiber that waited for it.
-void LogLevels::ended(std::uint64_t turn) noexcept {
+/// On the fiber that waited for it, which may be before ask() has gone on.
+void LogLevels::ended(Wish& wish) noexcept {
   {
     const LockGuard guard(lock_);
-    if (turn_ != turn) return;  // somebody else has asked since
+    wish.over = true;
+    if (wish_.get() != &wish) return;  // somebody else has asked since, or nobody has yet
     forget();
   }
   log(LogLevel::warning, "log levels are the configuration's again");
 }
 
 Result<void> LogLevels::ask(std::optional<LogModule> module, LogLevel level, std::chrono::nanoseconds duration) {
-  std::uint64_t turn = 0;
+  // What can fail is done before anything is decided; what is decided, is so under one lock.
+  std::shared_ptr<Wish> wish;
+  std::optional<context::Cancelable> wait;
+  if (duration.count() != 0) {
+    wish = std::make_shared<Wish>();
+    wait = context::with_cancel(until_);
+    const Result<void> begun = runtime::spawn("log-level", [self = shared_from_this(), wish, wait = *wait, duration] {
+      if (context::sleep(wait.context, duration)) self->ended(*wish);
+      wait.cancel();
+    });
+    if (!begun) {
+      wait->cancel();
+      return begun;
+    }
+  }
   std::optional<context::CancelFunction> waiting;
   {
     const LockGuard guard(lock_);
-    turn = ++turn_;
+    if (wish != nullptr && wish->over) return {};  // so short was it
     waiting.swap(waiting_);
-  }
-  std::optional<context::Cancelable> wait;
-  Result<void> begun;
-  if (duration.count() != 0) {
-    wait = context::with_cancel(until_);
-    begun = runtime::spawn("log-level", [self = shared_from_this(), turn, wait = *wait, duration] {
-      if (context::sleep(wait.context, duration)) self->ended(turn);
-      wait.cancel();
-    });
-    if (!begun) wait->cancel();
-  }
-  {
-    const LockGuard guard(lock_);
-    if (!begun) {
-      waiting.swap(waiting_);  // who ends what was asked for before goes on
-      turn_ = turn - 1;
-      return begun;
-    }
     for (std::size_t i = 0; i < kLogModules.size(); ++i)
       if (!module || static_cast<std::size_t>(*module) == i) asked_[i] = level;
     ends_ = duration.count() != 0 ? monotonic_now() + duration.count() : 0;
     if (wait) waiting_ = wait->cancel;
+    wish_ = std::move(wish);
     apply();
   }
   if (waiting) (*waiting)();

@@ -42,14 +42,18 @@ class LogLevels : public std::enable_shared_from_this<LogLevels> {
  private:
   void apply() const noexcept FIBERD_REQUIRES(lock_);
   void forget() noexcept FIBERD_REQUIRES(lock_);
-  void ended(std::uint64_t turn) noexcept;
+  /// What somebody has asked for, for a while.
+  struct Wish {
+    bool over = false;  // its time is; under lock_
+  };
+  void ended(Wish& wish) noexcept;
   const context::Context until_;
   mutable Lock lock_;
   std::array<LogLevel, kLogModules.size()> configured_ FIBERD_GUARDED_BY(lock_){};
   std::array<std::optional<LogLevel>, kLogModules.size()> asked_ FIBERD_GUARDED_BY(lock_){};
   std::optional<context::CancelFunction> waiting_ FIBERD_GUARDED_BY(lock_);  // who will end it
-  std::uint64_t turn_ FIBERD_GUARDED_BY(lock_) = 0;
-  std::int64_t ends_ FIBERD_GUARDED_BY(lock_) = 0;  // monotonic ns; 0: with the next configuration
+  std::shared_ptr<Wish> wish_ FIBERD_GUARDED_BY(lock_);  // the last one; null: none that ends by itself
+  std::int64_t ends_ FIBERD_GUARDED_BY(lock_) = 0;       // monotonic ns; 0: with the next configuration
 };
 
 }  // namespace fiberd::daemon

@@ -68,6 +68,7 @@ void MemoryGovernor::export_metrics() {
     });
   trims_ = &leases_.counter(register_metric(registry, "fiberd_memory_trims_total"));
   given_back_ = &leases_.counter(register_metric(registry, "fiberd_memory_given_back_bytes_total"));
+  cut_ = &leases_.counter(register_metric(registry, "fiberd_memory_cut_total"));
   leases_.callback(register_metric(registry, "fiberd_gomaxprocs_changes_total"), {},
                    [this] { return static_cast<double>(cpus_.changes()); });
 }
@@ -124,13 +125,16 @@ void MemoryGovernor::say(MemoryLevel before, MemoryLevel level, Whose whose,
       line);
 }
 
-void MemoryGovernor::act(MemoryLevel level, Whose whose, const runtime::MemoryCharge& nearest,
+void MemoryGovernor::act(MemoryLevel level, Whose whose, const runtime::MemoryCharge& nearest, double expected,
                          const Settings& settings) {
   if (whose == Whose::nobody) {
     gate_.open();
   } else {
-    const std::int64_t left = connections_left(nearest, settings.thresholds);
-    const std::int64_t more = connections_left(nearest, settings.thresholds, MemoryLevel::last) - left;
+    // What comes until the next look from those who do not ask has its place, too.
+    const auto soon = static_cast<std::uint64_t>(expected * static_cast<double>(nearest.limit));
+    const runtime::MemoryCharge ahead{std::max(soon, nearest.charge), nearest.limit};
+    const std::int64_t left = connections_left(ahead, settings.thresholds);
+    const std::int64_t more = connections_left(ahead, settings.thresholds, MemoryLevel::last) - left;
     gate_.bound(left, more, level == MemoryLevel::last);
   }
   if (const std::shared_ptr<http::OpenFiles> files = room_.files(); files != nullptr) {
@@ -165,7 +169,7 @@ milliseconds MemoryGovernor::look_and_act(std::int64_t now) {
   if (!settings.on) {
     growth_.forget();
     rule_ = {};
-    act(MemoryLevel::normal, Whose::nobody, {}, settings);
+    act(MemoryLevel::normal, Whose::nobody, {}, 0, settings);
     return milliseconds(500);
   }
   const bool own = process.limit != 0 && (group.limit == 0 || process.share() > group.share());
@@ -177,8 +181,9 @@ milliseconds MemoryGovernor::look_and_act(std::int64_t now) {
   const double growth = growth_.look(static_cast<unsigned>(whose), nearest.charge, now);
   const double expected = expected_share(nearest, growth, milliseconds(20));
   const MemoryLevel level = rule_.look(settings.thresholds, nearest.share(), expected, stalls_, now);
-  act(level, whose, nearest, settings);
+  act(level, whose, nearest, expected, settings);
   let_trim(level, now);
+  let_cut(nearest, growth, settings.thresholds);
   return pause_after(nearest, growth, settings.thresholds, level);
 }
 
@@ -227,6 +232,16 @@ void MemoryGovernor::let_trim(MemoryLevel level, std::int64_t now) noexcept {
   (void)sem_post(&trim_);
 }
 
+/// What the kernel holds for connections that are being served grows without anybody's asking: who sends while nobody
+/// reads, who does not read what is sent to him. Nothing but the end of a connection gives it back.
+void MemoryGovernor::let_cut(const runtime::MemoryCharge& nearest, double growth,
+                             const MemoryThresholds& thresholds) noexcept {
+  const std::uint64_t bytes = bytes_to_cut(nearest, growth, thresholds);
+  to_cut_.store(bytes, kRelaxed);
+  if (bytes == 0) return;
+  if (const runtime::Ticket watcher{watcher_.exchange(0)}) runtime::wake(watcher);
+}
+
 void MemoryGovernor::start(runtime::Cancellation& until) {
   using Self = MemoryGovernor* const;
   (void)look();
@@ -237,10 +252,13 @@ void MemoryGovernor::start(runtime::Cancellation& until) {
   else
     trimmer_ = thread;
   if (const std::error_code error =
-          start_helper<Self, &MemoryGovernor::run>(thread, "fiberd-memory", std::make_shared<Self>(this)))
+          start_helper<Self, &MemoryGovernor::run>(thread, "fiberd-memory", std::make_shared<Self>(this))) {
+    // Else the look above bounds how many are let in, and no other ever renews it.
+    gate_.open();
     log(LogLevel::error, "memory is not watched: the thread for it cannot be started: " + error.message());
-  else
+  } else {
     thread_ = thread;
+  }
   const Result<void> watching = runtime_.spawn("memory", [this, &until] { watch(until); });
   if (!watching)
     log(LogLevel::error, "idle connections are not closed when memory runs short, and GOMAXPROCS follows nothing: " +
@@ -275,6 +293,35 @@ std::uint64_t MemoryGovernor::trim() noexcept {
   trims_->add();
   given_back_->add(back);
   return back;
+}
+
+void MemoryGovernor::cut() noexcept {
+  // What was cut last is given back when its fibers have had their turn.
+  static constexpr std::int64_t kPause = kSecond / 50;
+  if (to_cut_.load(kRelaxed) == 0) return;
+  const std::int64_t now = monotonic_now();
+  if (now - cut_at_ < kPause) return;
+  const std::size_t n = room_.cut_fullest(to_cut_.exchange(0, kRelaxed));
+  cut_at_ = monotonic_now();
+  if (n == 0) return;
+  cut_->add(n);
+  if (const auto left_out = cut_said_.pass(now)) {
+    try {
+      log(LogLevel::error,
+          "memory: " + std::to_string(n) + " connections are cut that have the most in their sockets" +
+              (*left_out != 0 ? "; " + std::to_string(*left_out) + " times more since the last line" : ""));
+    } catch (const std::exception&) {
+      log(LogLevel::error, "memory: connections are cut that have the most in their sockets");
+    }
+  }
+}
+
+/// A tenth of a second, or until connections are to be cut.
+void MemoryGovernor::pause(runtime::Cancellation& until) noexcept {
+  const runtime::Ticket wait = runtime::prepare_park(runtime::WaitReason::sleep);
+  watcher_.store(wait.value);
+  (void)runtime::park_until(wait, Deadline::in(milliseconds(100)), &until);
+  watcher_.store(0);
 }
 
 void MemoryGovernor::watch(runtime::Cancellation& until) {
@@ -315,7 +362,8 @@ void MemoryGovernor::watch(runtime::Cancellation& until) {
       go_on();
     } catch (const std::exception&) {  // no memory, or no thread is to be had: again in a moment
     }
-    (void)runtime::sleep_for(milliseconds(100), &until);
+    pause(until);
+    cut();
   }
 }
 

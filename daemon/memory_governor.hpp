@@ -23,6 +23,7 @@
 
 #include "config/config.hpp"
 #include "core/base/lock.hpp"
+#include "core/base/log_limit.hpp"
 #include "core/metric/registry.hpp"
 #include "core/runtime/cgroup_memory.hpp"
 #include "core/runtime/pressure_stall.hpp"
@@ -77,9 +78,13 @@ class MemoryGovernor {
   std::chrono::milliseconds look() noexcept;
   std::chrono::milliseconds look_and_act(std::int64_t now);
   void look_at_stalls(std::int64_t now);
-  void act(MemoryLevel level, Whose whose, const runtime::MemoryCharge& nearest, const Settings& settings);
+  void act(MemoryLevel level, Whose whose, const runtime::MemoryCharge& nearest, double expected,
+           const Settings& settings);
   void say(MemoryLevel before, MemoryLevel level, Whose whose, const runtime::MemoryCharge& nearest) const;
   void watch(runtime::Cancellation& until);
+  void let_cut(const runtime::MemoryCharge& nearest, double growth, const MemoryThresholds& thresholds) noexcept;
+  void cut() noexcept;
+  void pause(runtime::Cancellation& until) noexcept;
   void export_metrics();
 
   runtime::Runtime& runtime_;
@@ -89,6 +94,7 @@ class MemoryGovernor {
   metric::Leases leases_;
   metric::Counter* trims_ = nullptr;
   metric::Counter* given_back_ = nullptr;
+  metric::Counter* cut_ = nullptr;
   std::array<metric::Counter*, kMemoryLevels> entered_{};
 
   Lock settings_lock_;
@@ -111,6 +117,12 @@ class MemoryGovernor {
   std::optional<runtime::StallTimes> stalled_before_;
   std::int64_t stalled_at_ = 0;
   std::string stalled_in_;
+
+  // The fiber's.
+  std::atomic<std::uint64_t> watcher_{0};  // its ticket while it pauses
+  std::atomic<std::uint64_t> to_cut_{0};   // bytes
+  std::int64_t cut_at_ = 0;
+  LogLimit cut_said_;
 
   // As of the last look; for whoever wants to know.
   std::atomic<MemoryLevel> level_{MemoryLevel::normal};

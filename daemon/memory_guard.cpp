@@ -32,11 +32,19 @@ MemoryLimit find_memory_limit(std::uint64_t configured) {
 }
 
 std::uint64_t resident_bytes() noexcept {
-  const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  // Kept open: who has run out of descriptors for clients may be about to run out of memory, too. In the child of a
+  // fork it is another process's.
+  struct Kept {
+    int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    pid_t of = ::getpid();
+  };
+  static const Kept kept;
+  const bool own = kept.fd >= 0 && kept.of == ::getpid();
+  const int fd = own ? kept.fd : ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
   char text[128];
-  const ssize_t n = ::read(fd, text, sizeof text - 1);
-  ::close(fd);
+  const ssize_t n = ::pread(fd, text, sizeof text - 1, 0);
+  if (!own) ::close(fd);
   if (n <= 0) return 0;
   text[n] = '\0';
   unsigned long long size = 0;

@@ -54,7 +54,9 @@ MemoryLevel LevelRule::look(const MemoryThresholds& thresholds, double share, do
   MemoryLevel least = stalls.some >= kStalled ? MemoryLevel::trim : MemoryLevel::normal;
   if (stalls.own && stalls.full >= kStalled && share >= at(thresholds, MemoryLevel::trim))
     least = MemoryLevel::shed_low;
-  const MemoryLevel up = std::max(least, reached(thresholds, std::max(share, expected), 0, 0));
+  // What may come is met by turning it away with an answer; the last step, which has none, is for what is there.
+  const MemoryLevel foreseen = std::min(reached(thresholds, expected, 0, 0), MemoryLevel::shed_high);
+  const MemoryLevel up = std::max({least, foreseen, reached(thresholds, share, 0, 0)});
   if (up >= level_) {
     level_ = up;
     lower_since_.reset();
@@ -114,6 +116,13 @@ std::uint64_t cache_growth(const runtime::MemoryCharge& now, const MemoryThresho
   if (now.limit == 0) return UINT64_MAX;
   const double room = at(thresholds, MemoryLevel::trim) * static_cast<double>(now.limit);
   return static_cast<std::uint64_t>(std::max(room - static_cast<double>(now.charge), 0.0) / 2);
+}
+
+std::uint64_t bytes_to_cut(const runtime::MemoryCharge& now, double growth,
+                           const MemoryThresholds& thresholds) noexcept {
+  if (now.limit == 0 || now.share() < at(thresholds, MemoryLevel::shed_high)) return 0;
+  const double share = expected_share(now, growth, milliseconds(20)) - at(thresholds, MemoryLevel::shed_normal);
+  return static_cast<std::uint64_t>(std::max(share, 0.0) * static_cast<double>(now.limit));
 }
 
 void TrimPace::trimmed(std::int64_t now, std::uint64_t given_back, std::uint64_t limit) noexcept {

@@ -7,14 +7,15 @@
 //   shed_low     routes of low priority are answered 503; idle connections are closed
 //   shed_normal  those of normal priority, too; new TCP connections are closed
 //   shed_high    and those of high priority
-//   last         no connection is taken on, no fiber is begun for a request
+//   last         no connection is taken on, no fiber is begun for a request, who is sending a body is cut
 // From two numbers, trim_at and shed_at, follow the others: low sheds a third of the way from shed_at down to trim_at,
 // high three fifths of the way from shed_at to the limit, the last step is four fifths of the way. With 80 and 95 these
 // are 80, 90, 95, 98 and 99 percent.
 //
 // Up at once, and by what will be charged when the next look comes: the growth since the last look goes on (at most a
-// tenth of the limit is believed). Down only when for a whole second what is charged was below the level's threshold by
-// a margin (5 points for trim, 2 for the others): else a level would be entered and left with each connection.
+// tenth of the limit is believed). So far as shed_high: at the last step clients get no answer, and a step is kept for
+// a second at least. Down only when for a whole second what is charged was below the level's threshold by a margin (5
+// points for trim, 2 for the others): else a level would be entered and left with each connection.
 //
 // The second signal is the time that tasks have lost waiting for memory (PSI). A tenth of the last period lost by some
 // of them is a reason to trim, whatever the charge: file pages that are dropped and read again are not charged to
@@ -24,6 +25,10 @@
 // Between two looks stands a bound. A crowd of 20,000 can arrive within a second, each connection costing some 10 KiB
 // of kernel and stack: so each look says how many connections there is room for until shed_normal, at twice that cost,
 // and when half of them have come the next look is at once.
+//
+// Who was let in grows on: a client sends his body, or sends to whoever does not read, or does not read what is sent to
+// him. Of these the first two take buffers of ours: they ask before they take more, of the same room. What the kernel
+// holds for a socket nobody can ask for: from shed_high on connections are cut that have the most of it.
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -105,6 +110,10 @@ class GrowthRule {
 
 /// So many bytes more may be kept in caches until the next look; UINT64_MAX where there is no limit.
 [[nodiscard]] std::uint64_t cache_growth(const runtime::MemoryCharge& now, const MemoryThresholds& thresholds) noexcept;
+
+/// So many bytes of what sockets hold must go for the charge to be at shed_normal again: 0 below shed_high.
+[[nodiscard]] std::uint64_t bytes_to_cut(const runtime::MemoryCharge& now, double growth,
+                                         const MemoryThresholds& thresholds) noexcept;
 
 /// How often memory is given back: at first after a second, then as long as it helps; less and less often where it does
 /// not.

@@ -160,6 +160,8 @@ class Search {
       add({"environment", 0, 0, ""}, cpus.error, std::make_error_code(std::errc::invalid_argument));
     if (config_.log.output != "stderr" && config_.log.output != "stdout")
       look_at_log(config_.log.output, config_.log.output_at);
+    if (!config_.trace.directory.empty())
+      look_at_log(config_.trace.directory + "/fiberd-trace", config_.trace.directory_at);
     look_at_token(config_.admin);
     for (const config::ListenAddress& address : config_.metrics.addresses)
       look_at_address("metrics", address.text, address.at, {}, {}, true, false);

@@ -45,6 +45,17 @@ void Room::part_with_some() noexcept {
   }
 }
 
+std::size_t Room::cut_fullest(std::uint64_t bytes) noexcept {
+  const auto present = present_.read();
+  net::QueueSizes sizes;
+  for (const auto& q : (*present)->queues) q->measure(sizes);
+  const std::size_t least = sizes.least_of(bytes);
+  std::size_t cut = 0;
+  for (const auto& q : (*present)->queues)
+    if (least != SIZE_MAX && bytes != 0) cut += q->cut(least, bytes);
+  return cut;
+}
+
 std::size_t RoomOfListener::close_some(void* argument, net::Shortage shortage, std::size_t wanted) noexcept {
   const auto& self = *static_cast<const RoomOfListener*>(argument);
   if (shortage == net::Shortage::descriptors) return self.room->make_descriptors(wanted);

@@ -81,6 +81,8 @@ class Service {
   virtual std::size_t drain(const std::atomic<std::int64_t>& deadline) = 0;
   /// Its connections, if they can be closed to make room.
   [[nodiscard]] virtual std::shared_ptr<HttpServer> http_server() const noexcept { return nullptr; }
+  /// Its connections as what the kernel holds for them; null: they cannot be cut.
+  [[nodiscard]] virtual std::shared_ptr<Queues> queues() const noexcept { return http_server(); }
   /// What of it ends on fibers only, when nobody has it any more.
   [[nodiscard]] virtual std::vector<std::shared_ptr<const void>> ends_on_fibers() const { return {}; }
   /// "http", "aggregate, tcp and udp": for the log.

@@ -1,6 +1,7 @@
 #include "daemon/trace_files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,12 +39,26 @@ struct Kept {
   std::uint64_t bytes = 0;
 };
 
-/// Ours, the oldest first: names begin with the time.
+/// Whether nobody writes it any more: who does has a lock on it, which ends with him.
+bool is_left_over(const fs::path& part) noexcept {
+  const int fd = ::open(part.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return false;
+  const bool free = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+  ::close(fd);
+  return free;
+}
+
+/// Ours, the oldest first: names begin with the time. What a daemon left unfinished when it was killed is removed.
 std::vector<Kept> list(const std::string& directory, std::error_code& error) {
   std::vector<Kept> all;
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
     std::string name = at->path().filename().string();
-    if (!name.starts_with(kPrefix) || !name.ends_with(kEnding)) continue;
+    if (!name.starts_with(kPrefix)) continue;
+    if (name.ends_with(std::string(kEnding) + std::string(kUnfinished)) && is_left_over(at->path())) {
+      (void)::unlink(at->path().c_str());
+      continue;
+    }
+    if (!name.ends_with(kEnding)) continue;
     std::error_code gone;
     const std::uintmax_t bytes = at->file_size(gone);
     if (!gone) all.push_back({std::move(name), bytes});
@@ -136,14 +151,16 @@ void TraceFiles::State::keep(const config::TraceConfig& c, runtime::trace::Cause
   const fs::path part = path.string() + std::string(kUnfinished);
   const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return complain(c, "no file can be made", present_error());
+  (void)::flock(fd, LOCK_EX | LOCK_NB);  // where there are no locks, what is left over stays
   bool large = false;
   std::error_code error = write(fd, c.max_bytes, large);
   const off_t size = ::lseek(fd, 0, SEEK_CUR);
-  if (::close(fd) != 0 && !error) error = present_error();
   if (!error) error = make_room(c, size > 0 ? static_cast<std::uint64_t>(size) : 0);
   if (!error && ::rename(part.c_str(), path.c_str()) != 0) error = present_error();
+  if (::close(fd) != 0 && !error) error = present_error();
   if (error) {
     (void)::unlink(part.c_str());
+    (void)::unlink(path.c_str());  // renamed, and then its end could not be written
     if (large) return count(too_large);
     if (closed.load(std::memory_order_acquire)) return;
     return complain(c, "a file cannot be written", error);
@@ -204,6 +221,7 @@ void TraceFiles::run(State& state) noexcept {
         const LockGuard guard(state.lock);
         config = state.config;
       }
+      if (config.directory.empty()) continue;  // a reload has ended it meanwhile
       const std::int64_t now = monotonic_now();
       if (state.last != INT64_MIN && now < time_after(state.last, config.interval)) {
         State::count(state.too_soon);

@@ -4,8 +4,8 @@
 //
 // A thread of its own waits for a cause and writes (core/runtime/trace.hpp), so nothing of it is done on a Processor. A
 // file is written under a name that ends in ".part" and renamed when it is whole; one that could not be written whole
-// is removed. How many there are, and how large they are together, is bounded by their directory's contents, so also
-// over restarts; only files named as these are counted and removed.
+// is removed, also one that a killed daemon has left behind. How many there are, and how large they are together, is
+// bounded by their directory's contents, so also over restarts; only files named as these are counted and removed.
 #include <pthread.h>
 
 #include <memory>

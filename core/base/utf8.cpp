@@ -1,5 +1,7 @@
 #include "core/base/utf8.hpp"
 
+#include <algorithm>
+
 namespace fiberd {
 
 std::size_t utf8_length(std::string_view s) noexcept {
@@ -27,6 +29,27 @@ bool is_utf8(std::string_view s) noexcept {
     s.remove_prefix(n);
   }
   return true;
+}
+
+std::string well_formed(std::string_view s) {
+  std::string out;
+  out.reserve(s.size());
+  while (!s.empty()) {
+    const std::size_t n = utf8_length(s);
+    out += n != 0 ? s.substr(0, n) : kReplacementCharacter;
+    s.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return out;
+}
+
+std::size_t utf8_cut(std::string_view s, std::size_t most) noexcept {
+  if (s.size() <= most) return s.size();
+  // At most three bytes continue one.
+  for (std::size_t n = most; n + 3 >= most; --n) {
+    if ((static_cast<unsigned char>(s[n]) & 0xC0U) != 0x80) return n;
+    if (n == 0) break;
+  }
+  return most;  // it is none
 }
 
 }  // namespace fiberd

@@ -151,6 +151,11 @@ class StackPool {
   [[nodiscard]] std::byte* top(const Stack& stack) const noexcept {
     return stack.base + usable_ - stack.index % kColours * std::size_t{64};
   }
+  /// The lowest byte that may be used now: below Stack::base once the emergency page is open. By whoever runs on it or
+  /// holds its fiber still.
+  [[nodiscard]] std::byte* lowest(const Stack& stack) const noexcept {
+    return stack.opened ? stack.base - page_ : stack.base;
+  }
   /// One past the stack's last byte, above the colour.
   [[nodiscard]] std::byte* end(const Stack& stack) const noexcept { return stack.base + usable_; }
   [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }

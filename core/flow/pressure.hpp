@@ -1,6 +1,7 @@
 #pragma once
 // Pressure: whose work is turned away at present because memory runs short, and how often that was. One who watches
-// the memory says it; those who would take on work ask before they spend anything on it.
+// the memory says it; those who would take on work ask before they spend anything on it, and those who are in the
+// middle of it before they take another buffer.
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -13,7 +14,10 @@ namespace fiberd::flow {
 /// Thread-safe; never parks.
 class Pressure {
  public:
+  /// Asked by may_grow().
+  using Grow = bool (*)(void* argument, std::size_t bytes) noexcept;
   Pressure() noexcept = default;
+  Pressure(Grow grow, void* argument) noexcept : grow_(grow), argument_(argument) {}
   Pressure(const Pressure&) = delete;
   Pressure& operator=(const Pressure&) = delete;
 
@@ -26,6 +30,8 @@ class Pressure {
     floor_.store(static_cast<std::uint8_t>(priorities < kPriorities ? priorities : kPriorities),
                  std::memory_order_relaxed);
   }
+  /// Whether there is room for `bytes` more of what has begun. False: not now; who waits a while asks again.
+  [[nodiscard]] bool may_grow(std::size_t bytes) noexcept { return grow_ == nullptr || grow_(argument_, bytes); }
   void count(Priority priority) noexcept {
     counts_[static_cast<std::size_t>(priority)].fetch_add(1, std::memory_order_relaxed);
   }
@@ -37,6 +43,8 @@ class Pressure {
   static constexpr const char* kRetryAfter = "2";
 
  private:
+  const Grow grow_ = nullptr;
+  void* const argument_ = nullptr;
   std::atomic<std::uint8_t> floor_{0};
   std::array<std::atomic<std::uint64_t>, kPriorities> counts_{};
 };

@@ -108,6 +108,23 @@ std::size_t Server::close_waiting(Waiting what, std::int64_t until, std::size_t 
   return n;
 }
 
+void Server::measure_queues(net::QueueSizes& sizes) noexcept {
+  connections_.each([&](Connection& c) { sizes.add(c.queued()); });
+}
+
+std::size_t Server::cut_queues(std::size_t least, std::uint64_t& wanted) noexcept {
+  std::size_t n = 0;
+  connections_.each([&](Connection& c) {
+    if (const std::size_t bytes = c.queued(); bytes >= least) {
+      c.abort();
+      ++n;
+      wanted -= std::min<std::uint64_t>(wanted, bytes);
+    }
+    return wanted != 0;
+  });
+  return n;
+}
+
 void Server::begin_stop() noexcept {
   std::int64_t not_yet = 0;
   (void)stop_begun_.compare_exchange_strong(not_yet, monotonic_now(), std::memory_order_relaxed);

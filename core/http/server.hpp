@@ -17,6 +17,7 @@
 #include "core/net/byte_stream.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/place.hpp"
+#include "core/net/queue_sizes.hpp"
 #include "core/net/sessions.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/fiber_name.hpp"
@@ -89,6 +90,12 @@ class Server {
   void waiting_since(Waiting what, std::vector<std::int64_t>& out);
   /// For reclaim(): closes up to `most` connections that wait so since `until` or longer. Returns how many.
   std::size_t close_waiting(Waiting what, std::int64_t until, std::size_t most) noexcept;
+
+  /// What the kernel holds for connections that are being served. Thread-safe; never parks.
+  void measure_queues(net::QueueSizes& sizes) noexcept;
+  /// Cuts of these those for which it holds `least` bytes or more, until it was `wanted`, and takes these off `wanted`.
+  /// Their requests end as if the client had left. Returns how many. Thread-safe; never parks.
+  std::size_t cut_queues(std::size_t least, std::uint64_t& wanted) noexcept;
 
   /// The server's: done when stop() cuts what is left, or has ended. The parent of its connections' contexts.
   [[nodiscard]] const context::Context& context() const noexcept { return all_.context; }

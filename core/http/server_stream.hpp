@@ -40,7 +40,7 @@ struct Trouble {
   bool late = false;              ///< the body did not come in time
   bool unfinished = false;        ///< some of the body has not been read
   bool lost = false;              ///< a send failed: nothing can be said any more
-  bool client_gone = false;       ///< somebody asked for the client's context, and it is done
+  bool client_gone = false;       ///< it was cut, or somebody asked for the client's context, and that is done
   bool stopping = false;          ///< the server cuts what is left
 };
 

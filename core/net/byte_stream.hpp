@@ -22,8 +22,8 @@
 
 namespace fiberd::net {
 
-/// At most one fiber reads and one writes at a time. shutdown() and claim_idle() may come from any other while the
-/// stream lives; all else from those two. Errors are those of TcpStream.
+/// At most one fiber reads and one writes at a time. shutdown(), queued() and claim_idle() may come from any other
+/// while the stream lives; all else from those two. Errors are those of TcpStream.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
@@ -40,6 +40,8 @@ class ByteStream {
   void note_readable() noexcept { drained_ = false; }
   /// Whether bytes are there that were not read yet. Never parks.
   [[nodiscard]] virtual bool bytes_waiting() const noexcept = 0;
+  /// Bytes that the kernel holds for it: not read yet, or not taken by the peer; 0 where nobody knows. Never parks.
+  [[nodiscard]] virtual std::size_t queued() noexcept { return 0; }
 
   // ---- writing
   /// At least one byte of `data`, as many as are taken at once.

@@ -26,6 +26,7 @@ class ForwardedStream final : public ByteStream {
     return note_drained(stream_->try_read(data));
   }
   [[nodiscard]] bool bytes_waiting() const noexcept override { return stream_->bytes_waiting(); }
+  [[nodiscard]] std::size_t queued() noexcept override { return stream_->queued(); }
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline,
                                                runtime::Cancellation* cancellation) noexcept override {
     return stream_->write_some(data, deadline, cancellation);

@@ -220,6 +220,13 @@ static Endpoint address_of(int fd, Call call) noexcept {
 
 bool SocketStream::bytes_waiting() const noexcept { return sys::unread(fd_) > 0; }
 
+std::size_t SocketStream::queued() noexcept {
+  const Use use(*this);
+  if (!use) return 0;
+  return static_cast<std::size_t>(std::max(sys::unread(fd_), 0)) +
+         static_cast<std::size_t>(std::max(sys::unacknowledged(fd_), 0));
+}
+
 /// For dumps: whom a fiber waits for that hangs at a descriptor.
 static void describe_wait(const void* object, std::string& text) {
   const int fd = static_cast<const runtime::PollDescriptor*>(object)->fd();

@@ -56,8 +56,8 @@ class SocketStream : public ByteStream {
                                                   runtime::Cancellation* cancellation = nullptr) noexcept override;
 
   /// From now on the calls are not counted: all of them, close() and the destructor included, come from one fiber at a
-  /// time. Others may call shutdown() and shutdown_read() only, and only while they know, by a lock of their own, that
-  /// the owner has not begun to close. Before the first call.
+  /// time. Others may call shutdown(), shutdown_read() and queued() only, and only while they know, by a lock of their
+  /// own, that the owner has not begun to close. Before the first call.
   void set_single_owner() noexcept { state_.store(kSingleOwner, std::memory_order_release); }
 
   /// Sends FIN; reading goes on.
@@ -78,6 +78,7 @@ class SocketStream : public ByteStream {
   [[nodiscard]] int native_handle() const noexcept { return fd_; }
   /// Whether the kernel holds bytes that were not read yet.
   [[nodiscard]] bool bytes_waiting() const noexcept override;
+  [[nodiscard]] std::size_t queued() noexcept override;
   [[nodiscard]] runtime::PollDescriptor* descriptor() const noexcept { return descriptor_; }
 
   // The descriptor's own (poll_descriptor.hpp), while the stream is open.

@@ -312,6 +312,12 @@ inline constexpr MetricInfo kServingRows[] = {
      "Requests answered 503 because memory ran short, by their route's priority. Connections closed for that: "
      "fiberd_listener_refused_total with reason=memory."},
     {"fiberd_memory_trims_total", counter, registry, {}, "trims", "How often memory was given back."},
+    {"fiberd_memory_cut_total",
+     counter,
+     registry,
+     {},
+     "connections",
+     "Connections that were cut because memory was out and their sockets held the most of it."},
     {"fiberd_memory_given_back_bytes_total",
      counter,
      registry,

@@ -89,16 +89,17 @@ struct CpuProfile::State {
   bool held = true;  // `busy` is ours
   // The thread's own until it has been joined:
   std::unordered_map<pid_t, timer_t> timers;
-  std::size_t without = 0;  // threads that could have no timer, at most at a time
+  std::size_t without = 0;  // threads for which there was no timer, at most at a time
   std::uint64_t dropped = 0;
   CpuSample sample;
 
-  [[nodiscard]] bool start_timer(pid_t thread_id, timer_t& timer) const noexcept {
+  /// What is wrong: an errno.
+  [[nodiscard]] int start_timer(pid_t thread_id, timer_t& timer) const noexcept {
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
     event.sigev_notify_thread_id = thread_id;
-    if (::timer_create(cpu_clock_of(thread_id), &event, &timer) != 0) return false;
+    if (::timer_create(cpu_clock_of(thread_id), &event, &timer) != 0) return errno;
     // Not all at once, nor each at the start of what it does.
     static constexpr std::uint64_t kScatter = 2'654'435'761;
     const auto first = static_cast<std::int64_t>(static_cast<std::uint64_t>(thread_id) * kScatter %
@@ -106,9 +107,10 @@ struct CpuProfile::State {
     itimerspec when{};
     when.it_interval = {period / kSecond, period % kSecond};
     when.it_value = {(first + 1) / kSecond, (first + 1) % kSecond};
-    if (::timer_settime(timer, 0, &when, nullptr) == 0) return true;
+    if (::timer_settime(timer, 0, &when, nullptr) == 0) return 0;
+    const int error = errno;
     ::timer_delete(timer);
-    return false;
+    return error;
   }
 
   /// A dead thread's timer has no time left, though another thread may have its number by now.
@@ -128,10 +130,10 @@ struct CpuProfile::State {
     for (const pid_t one : there) {
       if (timers.contains(one)) continue;
       timer_t timer{};
-      if (start_timer(one, timer))
+      if (const int error = start_timer(one, timer); error == 0)
         timers.emplace(one, timer);
-      else
-        ++failed;  // ended meanwhile, or there are no more timers
+      else if (error == EAGAIN)  // any other: it has ended meanwhile
+        ++failed;
     }
     without = std::max(without, failed);
   }

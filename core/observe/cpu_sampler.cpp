@@ -8,6 +8,9 @@
 //    On other stacks, whose bounds nobody knows here (pthread_getattr_np allocates), it asks the kernel for the words
 //    (process_vm_readv on ourselves): what is not mapped is an error there and no fault.
 //  - it is seen to be inside by a count, which whoever takes the ring away waits for.
+//  - it may stand on an alternate stack that a library has given a thread of its own, 8 KiB of which the kernel's frame
+//  takes three and more. So it needs little, looks how much is left before it goes on, and calls nothing that the
+//  dynamic linker has not bound yet (which takes 3 KiB).
 //
 // How the frames of libraries are got over, which have no frame pointers: fiber/interrupted_frames.hpp.
 //
@@ -21,6 +24,7 @@
 #include <signal.h>
 #include <sys/uio.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +32,7 @@
 #include <cstring>
 #include <span>
 
+#include "core/base/utf8.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/fiber/interrupted_frames.hpp"
 #include "core/runtime/interrupted.hpp"
@@ -43,12 +48,29 @@ namespace fiberd::observe {
 static std::atomic<CpuSampler*> present{nullptr};
 static std::atomic<std::uint32_t> inside{0};
 
+// Of an alternate stack: for note(), and for it and walk(), with what they call.
+static constexpr std::size_t kRoomToNote = 768;
+static constexpr std::size_t kRoomToWalk = 2560;
+
+/// What is left of the alternate stack on which the handler stands; SIZE_MAX: it stands on another one.
+static std::size_t room_left(const void* ucontext) noexcept {
+  const stack_t& alternate = static_cast<const ucontext_t*>(ucontext)->uc_stack;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const auto bottom = reinterpret_cast<std::uintptr_t>(alternate.ss_sp);
+  if ((alternate.ss_flags & SS_DISABLE) != 0 || here < bottom || here - bottom >= alternate.ss_size) return SIZE_MAX;
+  return here - bottom;
+}
+
 static void on_profile_signal(int /*signo*/, siginfo_t* info, void* ucontext) noexcept {
   const int saved = errno;
   inside.fetch_add(1, std::memory_order_seq_cst);
   if (CpuSampler* const sampler = present.load(std::memory_order_seq_cst)) {
     const bool timer = info->si_code == SI_TIMER;
-    sampler->note(ucontext, timer && info->si_overrun > 0 ? static_cast<std::uint32_t>(info->si_overrun) + 1 : 1);
+    const std::uint32_t weight = timer && info->si_overrun > 0 ? static_cast<std::uint32_t>(info->si_overrun) + 1 : 1;
+    if (const std::size_t room = room_left(ucontext); room >= kRoomToNote)
+      sampler->note(ucontext, weight, room);
+    else
+      sampler->lose(weight);
   }
   inside.fetch_sub(1, std::memory_order_seq_cst);
   errno = saved;
@@ -86,14 +108,21 @@ class StackReader {
   }
 
  private:
-  static constexpr int kMostPieces = 16;
+  static constexpr int kMostPieces = 32;
   fiber::StackBounds known_;
   int process_;
   int pieces_ = 0;
   std::uintptr_t begin_ = 0;
   std::size_t size_ = 0;
-  std::array<std::uintptr_t, 512> piece_;  // a page: a system call costs more than to copy it
+  std::array<std::uintptr_t, 128> piece_;  // some frames: a system call costs more than to copy them
 };
+
+/// Frames from where it was interrupted. Not inlined: what it needs is only there when there is room for it.
+[[gnu::noinline]] std::size_t walk(const runtime::Interrupted& at, const fiber::ProgramCode& code, int process,
+                                   std::span<std::uintptr_t> frames) noexcept {
+  StackReader stack(at.stack, process);
+  return fiber::walk_interrupted({at.rip, at.rbp, at.rsp}, code, stack, frames);
+}
 
 std::int64_t thread_cpu_now() noexcept {
   timespec t{};
@@ -104,7 +133,7 @@ std::int64_t thread_cpu_now() noexcept {
 template <std::size_t N>
 std::uint8_t copy_cut(std::string_view text, std::array<char, N>& to) noexcept {
   static_assert(N < 256);
-  const std::size_t n = std::min(text.size(), N);
+  const std::size_t n = utf8_cut(text, N);
   if (n != 0) std::memcpy(to.data(), text.data(), n);
   return static_cast<std::uint8_t>(n);
 }
@@ -120,6 +149,10 @@ CpuSampler::~CpuSampler() { detach(); }
 
 bool CpuSampler::install() noexcept {
   static const bool installed = [] {
+    // Binds what the handler calls.
+    std::uintptr_t word = 0;
+    (void)StackReader({}, ::getpid()).read(reinterpret_cast<std::uintptr_t>(&word), word);
+    (void)thread_cpu_now();
     struct sigaction before {};
     if (::sigaction(SIGPROF, nullptr, &before) != 0) return false;
     if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return false;
@@ -149,7 +182,9 @@ void CpuSampler::detach() noexcept {
   }
 }
 
-void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
+void CpuSampler::lose(std::uint32_t weight) noexcept { lost_.fetch_add(weight, std::memory_order_relaxed); }
+
+void CpuSampler::note(const void* ucontext, std::uint32_t weight, std::size_t room) noexcept {
   std::uint64_t at = next_.load(std::memory_order_relaxed);
   Slot* slot = nullptr;
   for (;;) {
@@ -158,7 +193,7 @@ void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
     if (turn == at) {
       if (next_.compare_exchange_weak(at, at + 1, std::memory_order_relaxed)) break;
     } else if (turn < at) {
-      lost_.fetch_add(weight, std::memory_order_relaxed);
+      lose(weight);
       return;
     } else {
       at = next_.load(std::memory_order_relaxed);
@@ -169,8 +204,12 @@ void CpuSampler::note(const void* ucontext, std::uint32_t weight) noexcept {
   const std::int64_t began = at % kMeasured == 0 ? thread_cpu_now() : 0;
   CpuSample& sample = slot->sample;
   const runtime::Interrupted seen = runtime::look_at_interrupted(ucontext);
-  StackReader stack(seen.stack, process_);
-  sample.depth = fiber::walk_interrupted({seen.rip, seen.rbp, seen.rsp}, code_, stack, sample.frames);
+  if (room >= kRoomToWalk) {
+    sample.depth = walk(seen, code_, process_, sample.frames);
+  } else {  // the innermost alone
+    sample.frames[0] = seen.rip;
+    sample.depth = seen.rip != 0 ? 1 : 0;
+  }
   sample.weight = weight;
   sample.fiber = seen.stack.top != 0 ? seen.origin.name : std::string_view();
   sample.label_count = 0;

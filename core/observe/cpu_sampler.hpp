@@ -36,7 +36,7 @@ class CpuSampler {
   /// What it has come to so far.
   struct Counts {
     std::uint64_t samples = 0;  ///< taken
-    std::uint64_t lost = 0;     ///< periods without one: the ring was full
+    std::uint64_t lost = 0;     ///< periods without one: the ring was full, or a thread's alternate stack
     std::uint64_t each = 0;     ///< ns of CPU time that one took in the handler
   };
 
@@ -57,8 +57,10 @@ class CpuSampler {
   [[nodiscard]] bool take(CpuSample& sample) noexcept;
   [[nodiscard]] Counts counts() const noexcept;
 
-  /// In the handler.
-  void note(const void* ucontext, std::uint32_t weight) noexcept;
+  /// In the handler, with what is left of the stack that it stands on. Not inlined: see there.
+  [[gnu::noinline]] void note(const void* ucontext, std::uint32_t weight, std::size_t room) noexcept;
+  /// There is no room for it.
+  void lose(std::uint32_t weight) noexcept;
 
  private:
   struct Slot {

@@ -111,15 +111,16 @@ class ElfSymbols::File {
   std::string names_;
 };
 
-ElfSymbols::ElfSymbols(const std::string& path) {
-  const File file(path);
-  if (read(file)) return;
-  const std::string id = file.build_id();
+ElfSymbols::ElfSymbols(const std::string& path, const std::string& build_id, const std::string& image) {
+  const File file(image.empty() ? path : image);
+  const std::string id = build_id.empty() ? file.build_id() : build_id;
+  const bool replaced = file.build_id() != id;
+  if (!replaced && read(file)) return;
   if (id.size() > 2) {
     const File debug("/usr/lib/debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug");
     if (debug.build_id() == id && read(debug)) return;
   }
-  const auto link = file.debug_link();
+  const auto link = replaced ? std::nullopt : file.debug_link();
   if (!link) return;
   const std::string folder = path.substr(0, path.find_last_of('/') + 1);
   for (const std::string& place :

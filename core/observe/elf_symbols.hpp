@@ -15,7 +15,10 @@ class ElfSymbols {
   ElfSymbols() = default;
   /// Reads files: blocks. What is no ELF file of this machine's kind, is damaged, or is beyond kMostBytes in one of its
   /// tables has no symbols. Throws std::bad_alloc.
-  explicit ElfSymbols(const std::string& file);
+  /// `build_id`: the file's must be this one, else it is not what is loaded (it was replaced since), and only a debug
+  /// file of that id counts; "": any. `image`: where the file can be read if not at `file`, beside which debug files
+  /// are.
+  explicit ElfSymbols(const std::string& file, const std::string& build_id = {}, const std::string& image = {});
 
   static constexpr std::uint64_t kMostBytes = 128ULL << 20U;
 

@@ -89,9 +89,6 @@ Result<void> dump_fibers(const FiberFilter& filter, const TextSink& sink, std::s
   return write.outcome();
 }
 
-// Readers of profiles take no sample without a stack: what is runnable stands here.
-void stack_not_known() noexcept {}
-
 namespace {
 
 struct Group {

@@ -35,9 +35,6 @@ using TextSink = std::function<Result<void>(std::string_view piece)>;
 /// sink's. Throws std::bad_alloc.
 Result<void> dump_fibers(const FiberFilter& filter, const TextSink& sink, std::size_t most = SIZE_MAX);
 
-/// What stands for the stack of a fiber that is runnable, in profiles.
-void stack_not_known() noexcept;
-
 /// Fibers with the same stack, state and spawn site together, most first, as Go's debug=1: "go tool pprof" reads it.
 /// At most 10,000 different ones are told apart. As dump_fibers otherwise.
 Result<void> group_fibers(const FiberFilter& filter, const TextSink& sink);

@@ -135,8 +135,8 @@ bool Graph::collect_one(runtime::Scheduler& s, runtime::Fiber& f, std::uint32_t 
   who.top = HiddenAddress(top);
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   who.told.stack.resize(runtime::FiberView::kFrames);
-  who.told.stack.resize(fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base),
-                                           top, who.told.stack));
+  who.told.stack.resize(fiber::walk_frames(registers.rbp, registers.rip,
+                                           reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)), top, who.told.stack));
   const void* const object = f.waits_for.load(std::memory_order_relaxed);
   who.edges = runtime::find_wait_edges(reason, object);
   if (const runtime::Cancellation* const c = f.obeys.load(std::memory_order_relaxed))

@@ -241,7 +241,11 @@ std::string render_leak_profile(const LeakReport& r, bool suspects) {
 void LeakWatch::set(LeakOptions options) {
   const LockGuard guard(lock_);
   // Numbers that were counted by another measure are not compared.
-  if (options.threshold != options_.threshold) last_.reset();
+  if (options.threshold != options_.threshold) {
+    last_.reset();
+    certain_.store(0, std::memory_order_relaxed);
+    suspect_.store(0, std::memory_order_relaxed);
+  }
   options_ = std::move(options);
 }
 
@@ -283,11 +287,12 @@ std::shared_ptr<const LeakReport> LeakWatch::look() {
   lost_ = doubt_the_new(found.fibers, lost_);
   auto report = std::make_shared<LeakReport>(report_of(std::move(found), options, before.get()));
   report->interval = interval_of(options.threshold);
-  certain_.store(report->certain, std::memory_order_relaxed);
-  suspect_.store(report->suspect, std::memory_order_relaxed);
   tell_new(*report);
   const LockGuard guard(lock_);
-  if (options_.threshold == options.threshold) last_ = report;
+  if (options_.threshold != options.threshold) return report;
+  certain_.store(report->certain, std::memory_order_relaxed);
+  suspect_.store(report->suspect, std::memory_order_relaxed);
+  last_ = report;
   return report;
 }
 

@@ -93,7 +93,7 @@ class LeakWatch {
   std::shared_ptr<const LeakReport> look();
   /// The last one; nullptr: there was none, or the threshold has changed since.
   [[nodiscard]] std::shared_ptr<const LeakReport> last() const;
-  /// Of the last look, for gauges; 0 when there was none.
+  /// Of last(), for gauges; 0 when there is none.
   [[nodiscard]] std::size_t certain() const noexcept { return certain_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t suspect() const noexcept { return suspect_.load(std::memory_order_relaxed); }
 

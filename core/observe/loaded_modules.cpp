@@ -16,8 +16,12 @@ namespace fiberd::observe {
 
 static std::string own_file() {
   std::array<char, PATH_MAX> path{};
-  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
-  return n > 0 ? std::string(path.data(), static_cast<std::size_t>(n)) : std::string();
+  const ssize_t n = ::readlink(kProgramImage, path.data(), path.size());
+  std::string file(path.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+  // The kernel's mark of one that was removed or replaced, as a package's upgrade does.
+  static constexpr std::string_view kDeleted = " (deleted)";
+  if (file.ends_with(kDeleted) && ::access(file.c_str(), F_OK) != 0) file.resize(file.size() - kDeleted.size());
+  return file;
 }
 
 std::string build_id_of(const char* begin, std::size_t size) {
@@ -59,7 +63,7 @@ std::vector<LoadedModule> loaded_modules() {
           if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
           const std::uintptr_t start = info->dlpi_addr + segment.p_vaddr;
           found.push_back({start, start + segment.p_memsz, segment.p_offset, info->dlpi_addr,
-                           info->dlpi_name[0] != '\0' ? info->dlpi_name : own_file(), id});
+                           info->dlpi_name[0] != '\0' ? info->dlpi_name : own_file(), id, info->dlpi_name[0] == '\0'});
         }
         return 0;
       },

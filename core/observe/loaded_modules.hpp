@@ -13,7 +13,9 @@ struct LoadedModule {
   std::uintptr_t bias = 0;    ///< what addresses in the file are moved by
   std::string file;           ///< "" where nobody knows it
   std::string build_id;       ///< in hexadecimal digits; "" if it has none
+  bool program = false;       ///< not a library: kProgramImage is its file, also when another one is at `file` by now
 };
+inline constexpr const char* kProgramImage = "/proc/self/exe";
 
 /// Thread-safe; takes the loader's lock. Throws std::bad_alloc.
 [[nodiscard]] std::vector<LoadedModule> loaded_modules();

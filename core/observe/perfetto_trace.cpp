@@ -458,7 +458,8 @@ std::string PerfettoTrace::take() { return std::exchange(out_, {}); }
 // ---------------------------------------------------------------------------------------------- a file
 
 Result<void> write_trace(std::chrono::nanoseconds length,
-                         const std::function<Result<void>(std::string_view piece)>& sink) {
+                         const std::function<Result<void>(std::string_view piece)>& sink,
+                         const std::function<bool()>& enough) {
   runtime::Scheduler* const s = runtime::Scheduler::instance();
   if (s == nullptr || !s->tracer().on()) return fail(std::errc::not_supported);
   static constexpr auto kLook = std::chrono::milliseconds(20);  // a full ring of 1 MiB is some 100 ms of a busy server
@@ -488,7 +489,7 @@ Result<void> write_trace(std::chrono::nanoseconds length,
   };
   while (length.count() != 0 && written) {
     const std::int64_t left = time_after(began, length) - monotonic_now();
-    if (left <= 0) break;
+    if (left <= 0 || (enough && enough())) break;
     const std::int64_t pause = std::min<std::int64_t>(left, std::chrono::nanoseconds(kLook).count());
     if (on_fiber) {
       if (!runtime::sleep_for(std::chrono::nanoseconds(pause))) return fail(std::errc::operation_canceled);

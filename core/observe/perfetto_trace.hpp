@@ -95,9 +95,11 @@ class PerfettoTrace {
 };
 
 /// Writes a trace, piece by piece: what the rings hold when `length` is 0, else what is recorded for that long from now
-/// on. Between looks it sleeps, as a fiber on fibers, else as a thread. Errors: the sink's; not_supported without a
-/// runtime, or where trace.buffer is 0. Throws std::bad_alloc.
+/// on, or until `enough` says so (asked some times a second: of a stop, which then has a whole trace until it). Between
+/// looks it sleeps, as a fiber on fibers, else as a thread. Errors: the sink's; not_supported without a runtime, or
+/// where trace.buffer is 0. Throws std::bad_alloc.
 [[nodiscard]] Result<void> write_trace(std::chrono::nanoseconds length,
-                                       const std::function<Result<void>(std::string_view piece)>& sink);
+                                       const std::function<Result<void>(std::string_view piece)>& sink,
+                                       const std::function<bool()>& enough = {});
 
 }  // namespace fiberd::observe

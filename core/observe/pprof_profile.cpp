@@ -7,6 +7,7 @@
 #include <protozero/pbf_writer.hpp>
 
 #include "core/base/printable.hpp"
+#include "core/base/utf8.hpp"
 #include "core/observe/symbol_names.hpp"
 
 namespace fiberd::observe {
@@ -44,16 +45,11 @@ enum Location : protozero::pbf_tag_type { kId = 1, kLocationMapping = 2, kAddres
 enum Line : protozero::pbf_tag_type { kLineFunction = 1 };
 enum Function : protozero::pbf_tag_type { kFunctionId = 1, kName = 2, kSystemName = 3 };
 
-/// Numbers of texts; what a profile says is said once.
+/// Numbers of texts; what a profile says is said once. A field of type string is UTF-8: for one that is none, such as a
+/// label whose value a client sent, readers refuse the whole profile.
 class Texts {
  public:
-  std::int64_t operator()(std::string_view s) {
-    const auto at = numbers_.find(s);
-    if (at != numbers_.end()) return at->second;
-    const auto number = static_cast<std::int64_t>(numbers_.size());
-    numbers_.emplace(std::string(s), number);
-    return number;
-  }
+  std::int64_t operator()(std::string_view s) { return is_utf8(s) ? number_of(s) : number_of(well_formed(s)); }
   void write(protozero::pbf_writer& profile) const {
     std::vector<std::string_view> in_order(numbers_.size());
     for (const auto& [s, number] : numbers_) in_order[static_cast<std::size_t>(number)] = s;
@@ -61,6 +57,14 @@ class Texts {
   }
 
  private:
+  std::int64_t number_of(std::string_view s) {
+    const auto at = numbers_.find(s);
+    if (at != numbers_.end()) return at->second;
+    const auto number = static_cast<std::int64_t>(numbers_.size());
+    numbers_.emplace(std::string(s), number);
+    return number;
+  }
+
   std::map<std::string, std::int64_t, std::less<>> numbers_{{"", 0}};
 };
 
@@ -83,11 +87,14 @@ Result<std::string> gzip(std::string_view text) {
 
 }  // namespace
 
+void stack_not_known() noexcept {}
+
 void PprofProfile::add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values, Labels labels) {
   Key key;
   key.first.reserve(frames.size());
   for (const std::uintptr_t frame : frames)
     if (frame != 0) key.first.push_back(frame);
+  if (key.first.empty()) key.first.push_back(reinterpret_cast<std::uintptr_t>(&stack_not_known) + 1);
   key.second.reserve(labels.size());
   for (const auto& [name, value] : labels) key.second.emplace_back(name, value);
   auto& sums = samples_.try_emplace(std::move(key), types_.size(), 0).first->second;

@@ -18,6 +18,10 @@ namespace fiberd::observe {
 
 class SymbolNames;
 
+/// What stands for a stack that is not known: of a fiber that is runnable, of one that was gone when it was looked at.
+/// Readers refuse a whole profile for one sample without a stack.
+void stack_not_known() noexcept;
+
 /// By one thread at a time. What allocates throws std::bad_alloc. It grows with the stacks that differ: who adds bounds
 /// them.
 class PprofProfile {
@@ -29,7 +33,7 @@ class PprofProfile {
 
   /// `frames`: return addresses, innermost first (of an innermost one that is an instruction's own address: one behind
   /// it). As many values as there are types; they are added to those of the sample with equal frames and labels. Labels
-  /// are shown as tags.
+  /// are shown as tags. Without frames it stands at stack_not_known.
   void add(std::span<const std::uintptr_t> frames, std::span<const std::int64_t> values, Labels labels);
   /// What lies between two of the samples that were taken; if it is not said: 1 of the first type.
   void set_period(std::string type, std::string unit, std::int64_t period);

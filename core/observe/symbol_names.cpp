@@ -13,7 +13,7 @@ const std::string& SymbolNames::function_at(std::uintptr_t address) {
   if (!fresh) return at->second;
   if (const LoadedModule* const module = module_at(modules_, address); module != nullptr && !module->file.empty()) {
     const auto [file, unread] = files_.try_emplace(module->file);
-    if (unread) file->second = ElfSymbols(module->file);
+    if (unread) file->second = ElfSymbols(module->file, module->build_id, module->program ? kProgramImage : "");
     if (const char* const name = file->second.find(address - module->bias)) {
       const std::string linked(name);
       at->second = fiber::demangle(linked.substr(0, linked.find('@')).c_str());  // without its version: read@@GLIBC_2.2

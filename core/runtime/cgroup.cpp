@@ -1,10 +1,12 @@
 #include "core/runtime/cgroup.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <fstream>
 #include <sstream>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/debug_setting.hpp"
@@ -49,8 +51,16 @@ struct Membership {
   std::string path;
 };
 
-std::optional<Membership> membership(const CgroupPaths& paths, std::string_view controller) {
-  std::ifstream in(paths.proc_self + "/cgroup");
+/// A file that is not there is usual: a root group has no limits.
+std::ifstream open_file(const std::string& path, bool& unsure) {
+  errno = 0;
+  std::ifstream in(path);
+  if (!in && (errno == EMFILE || errno == ENFILE)) unsure = true;
+  return in;
+}
+
+std::optional<Membership> membership(const CgroupPaths& paths, std::string_view controller, bool& unsure) {
+  std::ifstream in = open_file(paths.proc_self + "/cgroup", unsure);
   std::optional<Membership> found;
   for (std::string line; std::getline(in, line);) {
     const std::size_t first = line.find(':');
@@ -63,9 +73,9 @@ std::optional<Membership> membership(const CgroupPaths& paths, std::string_view 
   return found;
 }
 
-/// The file's first line; nullopt when there is none, which is usual: a root group has no limits.
-std::optional<std::string> first_line(const std::string& path) {
-  std::ifstream in(path);
+/// The file's first line; nullopt when there is none.
+std::optional<std::string> first_line(const std::string& path, bool& unsure) {
+  std::ifstream in = open_file(path, unsure);
   std::string line;
   if (!in || !std::getline(in, line)) return std::nullopt;
   return line;
@@ -81,12 +91,12 @@ std::optional<T> number(std::string_view text, const std::string& file, bool qui
   return std::nullopt;
 }
 
-std::optional<double> quota_at(int version, const std::string& directory, bool quiet) {
+std::optional<double> quota_at(int version, const std::string& directory, bool quiet, bool& unsure) {
   std::optional<std::int64_t> quota;
   std::optional<std::int64_t> period;
   if (version == 2) {
     const std::string file = directory + "/cpu.max";
-    const auto line = first_line(file);
+    const auto line = first_line(file, unsure);
     if (!line) return std::nullopt;
     const auto parts = split(*line, ' ');
     if (parts[0] == "max") return std::nullopt;
@@ -95,25 +105,14 @@ std::optional<double> quota_at(int version, const std::string& directory, bool q
   } else {
     const std::string quota_file = directory + "/cpu.cfs_quota_us";
     const std::string period_file = directory + "/cpu.cfs_period_us";
-    const auto quota_line = first_line(quota_file);
-    const auto period_line = first_line(period_file);
+    const auto quota_line = first_line(quota_file, unsure);
+    const auto period_line = first_line(period_file, unsure);
     if (!quota_line || !period_line) return std::nullopt;
     quota = number<std::int64_t>(*quota_line, quota_file, quiet);
     period = number<std::int64_t>(*period_line, period_file, quiet);
   }
   if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;  // -1: no quota
   return static_cast<double>(*quota) / static_cast<double>(*period);
-}
-
-template <class Read>
-auto least(const CgroupPaths& paths, std::string_view controller, Read read) -> decltype(read(0, std::string(), true)) {
-  decltype(read(0, std::string(), true)) result;
-  const std::optional<Cgroup> group = find_cgroup(controller, paths);
-  if (!group) return result;
-  for (const std::string& directory : group->directories())
-    if (const auto value = read(group->version, directory, paths.quiet); value && (!result || *value < *result))
-      result = value;
-  return result;
 }
 
 }  // namespace
@@ -136,10 +135,14 @@ std::vector<std::string> Cgroup::directories() const {
   return all;
 }
 
-std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths) {
-  const std::optional<Membership> member = membership(paths, controller);
+std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths, bool& unsure) {
+  unsure = false;
+  const std::optional<Membership> member = membership(paths, controller, unsure);
   if (!member) return std::nullopt;
-  std::ifstream in(paths.proc_self + "/mountinfo");
+  // A hierarchy may be mounted several times, and a part of it elsewhere. The first mount that holds our group counts;
+  // where none does (a namespace of its own, whose paths lead out of it) the first of all.
+  std::optional<Cgroup> found;
+  std::ifstream in = open_file(paths.proc_self + "/mountinfo", unsure);
   for (std::string line; std::getline(in, line);) {
     const std::size_t dash = line.find(" - ");
     if (dash == std::string::npos) continue;
@@ -155,15 +158,31 @@ std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths
     const bool below = path.compare(0, prefix.size(), prefix) == 0 &&
                        (path.size() == prefix.size() || path[prefix.size()] == '/') &&
                        (path + '/').find("/../") == std::string::npos;
-    if (below) {
-      group.directory += path.substr(prefix.size());
-      while (group.directory.size() > group.mount.size() && group.directory.back() == '/') group.directory.pop_back();
+    if (!below) {
+      if (!found) found = std::move(group);
+      continue;
     }
+    group.directory += path.substr(prefix.size());
+    while (group.directory.size() > group.mount.size() && group.directory.back() == '/') group.directory.pop_back();
     return group;
   }
-  return std::nullopt;
+  return found;
 }
 
-std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) { return least(paths, "cpu", quota_at); }
+std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths, bool& unsure) {
+  const std::optional<Cgroup> group = find_cgroup("cpu", paths, unsure);
+  if (!group) return std::nullopt;
+  std::optional<double> least;
+  for (const std::string& directory : group->directories())
+    if (const auto quota = quota_at(group->version, directory, paths.quiet, unsure);
+        quota && (!least || *quota < *least))
+      least = quota;
+  return least;
+}
+
+std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths) {
+  bool unsure = false;
+  return cgroup_cpu_quota(paths, unsure);
+}
 
 }  // namespace fiberd::runtime

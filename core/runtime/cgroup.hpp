@@ -33,12 +33,15 @@ struct Cgroup {
   /// From `directory` up to `mount`.
   [[nodiscard]] std::vector<std::string> directories() const;
 };
-/// nullopt: there is none that can be seen. Reads files: blocks the thread for a moment.
-[[nodiscard]] std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths);
+/// nullopt: there is none that can be seen, or (`unsure`) no descriptor was left to look at it. Reads files: blocks the
+/// thread for a moment.
+[[nodiscard]] std::optional<Cgroup> find_cgroup(std::string_view controller, const CgroupPaths& paths, bool& unsure);
 
 /// The least CPU quota over the hierarchy, in CPUs (1.5: 150 ms in each 100 ms); nullopt: none. Reads files: blocks the
 /// thread for a moment. A value that cannot be parsed is logged and passed over. Source: Linux, cgroup-v2 "cpu.max",
 /// cgroup-v1 sched-bwc "cpu.cfs_quota_us".
 [[nodiscard]] std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths = {});
+/// `unsure`: no descriptor was left to look at all of it; the answer says nothing then.
+[[nodiscard]] std::optional<double> cgroup_cpu_quota(const CgroupPaths& paths, bool& unsure);
 
 }  // namespace fiberd::runtime

@@ -11,12 +11,16 @@
 // mount is looked at with its own charge and its own limit, and the one nearest to its limit is the answer. Version 2's
 // memory.high counts as a limit, too: beyond it the kernel slows down every allocation, which serves nobody.
 //
-// Nothing is kept but where the group lies, and that for a quarter of a second: limits change while a process runs, and
-// processes are moved.
+// What is kept is where the group lies, for a quarter of a second, since processes are moved, and the open files: who
+// has run out of descriptors for clients is about to run out of memory, too, and must not lose sight of it then.
+// Numbers are read anew each time: limits change while a process runs.
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/runtime/cgroup.hpp"
@@ -45,13 +49,37 @@ class CgroupMemory {
   [[nodiscard]] const std::string& pressure_file() const noexcept { return pressure_file_; }
 
  private:
+  /// One of the kernel's files, which is read again and again. Opened when it is first asked for, and anew when what
+  /// was opened is gone.
+  class KeptFile {
+   public:
+    explicit KeptFile(std::string path) noexcept : path_(std::move(path)) {}
+    ~KeptFile();
+    KeptFile(const KeptFile&) = delete;
+    KeptFile& operator=(const KeptFile&) = delete;
+    /// Its text, as far as it fits; nullopt: it cannot be read.
+    [[nodiscard]] std::optional<std::string_view> read(std::span<char> room) noexcept;
+    /// The number at its beginning; nullopt: there is none ("max").
+    [[nodiscard]] std::optional<std::uint64_t> number() noexcept;
+
+   private:
+    [[nodiscard]] bool open() noexcept;
+    const std::string path_;
+    int fd_ = -1;
+  };
+  struct Group {
+    Group(int version, const std::string& directory);
+    KeptFile max, high, usage, stat;
+  };
   void find(std::int64_t now);
-  [[nodiscard]] std::optional<MemoryCharge> look_at(const std::string& directory) const;
+  [[nodiscard]] std::optional<std::uint64_t> limit_of(Group& group) const noexcept;
+  [[nodiscard]] std::optional<MemoryCharge> look_at(Group& group) const noexcept;
 
   CgroupPaths paths_;
   std::optional<std::int64_t> found_at_;
   int version_ = 0;
   std::vector<std::string> directories_;  // from the own group up
+  std::vector<std::unique_ptr<Group>> groups_;
   std::string pressure_file_;
 };
 

@@ -13,7 +13,9 @@
 #include <string>
 
 #include "core/base/log.hpp"
+#include "core/base/printable.hpp"
 #include "core/fiber/backtrace.hpp"
+#include "core/runtime/fiber_text.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait_edges.hpp"
 
@@ -24,7 +26,7 @@ static constexpr std::size_t kFibersTold = 16;
 
 std::string Scheduler::describe_parked(const Fiber& f) const {
   const FiberOrigin origin = f.origin.get();
-  std::string line = "fiber " + std::to_string(origin.id) + " \"" + std::string(origin.name) + "\" waits for " +
+  std::string line = "fiber " + std::to_string(origin.id) + " " + quoted(origin.name, kMostName) + " waits for " +
                      std::string(to_string(f.status.reason())) + ", spawned at " + origin.where.file_name() + ":" +
                      std::to_string(origin.where.line());
   if (f.machine != nullptr) line += ", with a thread of its own";
@@ -34,9 +36,9 @@ std::string Scheduler::describe_parked(const Fiber& f) const {
     line += ", on a " + std::string(fiber::to_string(stack->stack_class)) + " stack";
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   std::array<std::uintptr_t, 32> frames{};
-  const std::size_t n =
-      fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base),
-                         reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->end(*stack)), frames);
+  const std::size_t n = fiber::walk_frames(
+      registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->lowest(*stack)),
+      reinterpret_cast<std::uintptr_t>(stack_pool(stack->stack_class)->end(*stack)), frames);
   for (std::size_t i = 0; i < n; ++i) line += "\n    " + fiber::symbolize(frames[i]);
   return line;
 }

@@ -36,7 +36,6 @@ struct Fiber {
   // By whoever owns it at that moment: itself, or who makes it runnable.
   bool measured : 1 = false;     ///< the depth of its stack is (stack_learning.cpp)
   bool woke_itself : 1 = false;  ///< the switch that runnable_since is of
-  bool woken_early : 1 = false;  ///< by itself, before it had left
   std::uint16_t site = 0;        ///< in the scheduler's SiteTable
   std::uint32_t locks = 0;       ///< LockThreads that live
   Machine* machine = nullptr;    ///< the one it is locked to; then it counts as pinned, too
@@ -49,6 +48,7 @@ struct Fiber {
   std::atomic<const void*> waits_for{nullptr};  ///< what it hangs at, if the wait named it
   std::atomic<std::int64_t> parked_at{0};       ///< monotonic ns, coarse; 0: unknown
   std::uint32_t cooled = 0;                     ///< sysmon's: the wait for which its stack was trimmed
+  std::uint32_t woke_itself_in = 0;             ///< its own: the last wait that it has ended itself before it had left
   /// What CPU samples of it are told apart by: read by signals on the thread that runs it.
   std::atomic<const ProfileLabelNode*> labels{nullptr};
   std::atomic<Cancellation*> obeys{nullptr};  ///< what may cancel it

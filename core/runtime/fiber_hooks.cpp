@@ -21,7 +21,7 @@ static bool fiber_stack_bounds(fiber::StackBounds& bounds) noexcept {
   const fiber::Stack* const stack = f != nullptr ? f->stack.load(std::memory_order_relaxed) : nullptr;
   if (stack == nullptr) return false;
   const fiber::StackPool& pool = *Scheduler::instance()->stack_pool(stack->stack_class);
-  bounds.bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+  bounds.bottom = reinterpret_cast<std::uintptr_t>(pool.lowest(*stack));
   bounds.top = reinterpret_cast<std::uintptr_t>(pool.end(*stack));
   return true;
 }
@@ -45,7 +45,7 @@ static fiber::Fault describe_overflow(const void* address, const fiber::FaultReg
   if (stack == nullptr) return fiber::Fault::not_ours;
   info.stack_size = pool->usable_size();
   if (stack->stack_class != fiber::StackClass::normal) info.stack_class = fiber::to_string(stack->stack_class);
-  info.stack_bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+  info.stack_bottom = reinterpret_cast<std::uintptr_t>(pool->lowest(*stack));
   info.stack_top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
   info.name = "unknown";
   const Fiber* const f = current_fiber();

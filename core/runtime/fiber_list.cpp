@@ -268,10 +268,12 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
     view.stack_size = pool.usable_size();
     view.stack_base = stack->base;
     view.stack_in_use = top - registers.rsp;
-    view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(stack->base), top,
-                                    view.stack);
+    view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)),
+                                    top, view.stack);
   }
   describe_wait(view.reason, view.waits_for, view.waits_for_text);
+  // Who woke it meanwhile may have begun to use a descriptor's number for another connection.
+  if (f.status.state() != State::parked) view.waits_for_text.clear();
   return true;
 }
 

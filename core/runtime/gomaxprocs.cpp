@@ -94,7 +94,7 @@ CpuLimits detect_gomaxprocs(const CpuSources& sources) {
   if (limits.gomaxprocs == 0) limits.gomaxprocs = pretended_cpus();
   if (limits.gomaxprocs == 0) limits.gomaxprocs = affinity_cpus();
   limits.source = "affinity";
-  if (const auto quota = cgroup_cpu_quota(sources.cgroup)) {
+  if (const auto quota = cgroup_cpu_quota(sources.cgroup, limits.unsure)) {
     const double whole = std::max(1.0, std::ceil(*quota));
     if (whole < limits.gomaxprocs) {
       limits.gomaxprocs = static_cast<unsigned>(whole);

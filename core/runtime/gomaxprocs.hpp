@@ -38,6 +38,7 @@ struct CpuLimits {
   unsigned gomaxprocs = 1;
   std::string source;   ///< for the log line: "environment", "configuration", "cgroup quota 1.50", "affinity"
   std::string warning;  ///< not empty: a source was invalid and passed over, or what was found had to be brought down
+  bool unsure = false;  ///< no descriptor was left to look at the control groups: there may be a quota
   std::string error;    ///< not empty: what was asked for is out of range; `gomaxprocs` says nothing then
 };
 

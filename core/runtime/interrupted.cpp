@@ -28,7 +28,7 @@ Interrupted look_at_interrupted(const void* ucontext) noexcept {
   const fiber::Stack* const stack = f->stack.load(std::memory_order_relaxed);
   const fiber::StackPool* const pool = stack != nullptr ? m->scheduler->stack_pool(stack->stack_class) : nullptr;
   if (pool == nullptr) return seen;
-  const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+  const auto bottom = reinterpret_cast<std::uintptr_t>(pool->lowest(*stack));
   const auto top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
   if (seen.rsp < bottom || seen.rsp >= top) return seen;
   seen.stack = {bottom, top};

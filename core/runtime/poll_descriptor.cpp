@@ -16,7 +16,7 @@ PollDescriptor::PollDescriptor() noexcept : Timer(&PollDescriptor::on_idle_timer
 Result<PollDescriptor*> PollDescriptor::open(int fd) noexcept {
   PollDescriptor* const d = PollDescriptorPool::instance().take();
   if (d == nullptr) return fail(std::errc::not_enough_memory);
-  d->fd_ = fd;
+  d->fd_.store(fd, std::memory_order_relaxed);
   d->registered_.store(0, std::memory_order_relaxed);
   for (PollWord& word : d->words_) word.reset();
   return d;
@@ -61,7 +61,7 @@ std::error_code PollDescriptor::ensure_registered(Direction direction) noexcept 
   const std::uint32_t mask = EPOLLIN | EPOLLRDHUP | EPOLLET | ((wanted & kWrite) != 0 ? EPOLLOUT : 0U);
   Poller* const poller = s.poller_of(slot);
   if (poller == nullptr) return std::make_error_code(std::errc::bad_file_descriptor);  // of a runtime that has ended
-  const std::error_code error = poller->add_descriptor(fd_, this, use_.generation(), mask, present != 0);
+  const std::error_code error = poller->add_descriptor(fd(), this, use_.generation(), mask, present != 0);
   if (!error)
     registered_.store(static_cast<std::uint16_t>(present | wanted | slot << kSlotShift), std::memory_order_release);
   return error;

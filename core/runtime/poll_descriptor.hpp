@@ -68,7 +68,7 @@ class PollDescriptor : private Timer {  // the idle deadline's node
 
   /// A hint: whether it is idle now.
   [[nodiscard]] bool is_idle() const noexcept { return words_[0].idle_generation() != 0; }
-  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] int fd() const noexcept { return fd_.load(std::memory_order_relaxed); }
   /// An event so far said that the peer closed or that there is an error: reading will not block any more, and no
   /// further edge may come.
   [[nodiscard]] bool hung_up() const noexcept { return use_.marks() != 0; }
@@ -106,8 +106,8 @@ class PollDescriptor : private Timer {  // the idle deadline's node
       nullptr;  // the handler's; while watched the HangUpWatch, under register_lock_; in the pool the next
   UseWord use_;
   std::uint32_t idle_generation_ = 0;  // of the last idle period; odd: it had a deadline
-  int fd_ = -1;
-  Lock register_lock_;  // orders those who change registered_; it is read without
+  std::atomic<int> fd_{-1};            // a dump reads it beside the next open()
+  Lock register_lock_;                 // orders those who change registered_; it is read without
 };
 
 // One for each connection, and most are idle.

@@ -17,6 +17,7 @@
 #include "core/runtime/run_queue.hpp"
 #include "core/runtime/runnext.hpp"
 #include "core/runtime/section_word.hpp"
+#include "core/runtime/stall_watch.hpp"
 #include "core/runtime/trace_ring.hpp"
 
 namespace fiberd::runtime {
@@ -141,12 +142,7 @@ struct Slot {
   const Processor* seen = nullptr;
   std::uint64_t seen_tick = 0;
   std::int64_t seen_since = 0;
-  // The stall watch's, of the turn that began at these values of seen_since.
-  std::int64_t cpu_of = 0;
-  std::int64_t cpu_at = 0;
-  std::int64_t cpu = 0;
-  std::int64_t judged = 0;
-  std::int64_t robbed = 0;
+  StallTurn turn;  // the stall watch's, of the turn that was seen last to go on
   const Processor* section_of = nullptr;
   std::uint64_t seen_section = 0;
   std::int64_t section_since = 0;

@@ -50,13 +50,19 @@ constexpr std::size_t kFilterBits = std::size_t{1} << 20U;
 
 using Range = std::pair<std::uintptr_t, std::uintptr_t>;
 
+/// Where the stacks of fibers lie, of every class.
+std::vector<Range> slabs(const Scheduler& s) {
+  std::vector<Range> all;
+  for (std::size_t i = 0; i < fiber::kStackClasses; ++i)
+    if (const fiber::StackPool* const pool = s.stack_pool(static_cast<fiber::StackClass>(i)))
+      for (const Range& r : pool->ranges()) all.push_back(r);
+  return all;
+}
+
 /// A thread that is in a system call while it runs a fiber.
-bool in_a_slab(const Scheduler& s, std::uintptr_t address) {
-  for (const auto c : {fiber::StackClass::small, fiber::StackClass::normal, fiber::StackClass::large})
-    if (const fiber::StackPool* const pool = s.stack_pool(c))
-      for (const auto& [begin, end] : pool->ranges())
-        if (address >= begin && address < end) return true;
-  return false;
+bool in_a_slab(const std::vector<Range>& slabs, std::uintptr_t address) {
+  return std::any_of(slabs.begin(), slabs.end(),
+                     [address](const Range& r) { return address >= r.first && address < r.second; });
 }
 
 /// The range that holds `address`, of those sorted by begin; nullptr: none.
@@ -190,18 +196,22 @@ void Search::read_touched(std::uintptr_t begin, std::uintptr_t end, std::uint32_
 void Search::read_stack(Scheduler& s, std::uint32_t index, std::uint32_t node) {
   Fiber& f = s.fiber_at(index);
   const bool held = f.status.begin_scan();
+  // The bit must go whatever happens: what is found is written down, and memory may be out.
+  const defer go_on([&] {
+    if (held && f.status.end_scan()) s.ready(f, false);
+  });
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
   if (stack != nullptr) {
     const fiber::StackPool* const pool = s.stack_pool(stack->stack_class);
     const auto top = reinterpret_cast<std::uintptr_t>(pool->end(*stack));
-    const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
+    // An emergency page may open at any moment under who runs.
+    const auto bottom = reinterpret_cast<std::uintptr_t>(held ? pool->lowest(*stack) : stack->base - pool->page_size());
     const auto frame = reinterpret_cast<std::uintptr_t>(f.context.frame);
     if (held && frame >= bottom && frame < top)
       read(frame, top, node);
     else if (!held)
       read_touched(bottom, top, References::kElsewhere);  // it runs, or may at any moment: all of it, and as a live one
   }
-  if (held && f.status.end_scan()) s.ready(f, false);
 }
 
 void Search::read_fibers(Scheduler& s) {
@@ -228,9 +238,7 @@ void Search::read_fibers(Scheduler& s) {
       read_stack(s, i, node);
     }
   }
-  for (const auto c : {fiber::StackClass::small, fiber::StackClass::normal, fiber::StackClass::large})
-    if (const fiber::StackPool* const pool = s.stack_pool(c))
-      for (const Range& r : pool->ranges()) passed_over_.push_back(r);
+  for (const Range& r : slabs(s)) passed_over_.push_back(r);
 }
 
 /// Of threads in a system call: below their stack pointer. The kernel tells it where it was built to.
@@ -238,6 +246,7 @@ void Search::pass_over_free_stacks(const Scheduler& s) {
   DIR* const tasks = opendir("/proc/self/task");
   if (tasks == nullptr) return;
   const defer closed([tasks] { (void)closedir(tasks); });
+  const std::vector<Range> stacks = slabs(s);
   std::vector<std::uintptr_t> pointers;
   while (const dirent* const entry = readdir(tasks)) {
     if (entry->d_name[0] == '.') continue;
@@ -256,7 +265,7 @@ void Search::pass_over_free_stacks(const Scheduler& s) {
     const char* before = last;
     while (before > text && before[-1] != ' ') --before;
     std::uintptr_t pointer = 0;
-    if (std::sscanf(before, "%" SCNxPTR, &pointer) == 1 && !in_a_slab(s, pointer)) pointers.push_back(pointer);
+    if (std::sscanf(before, "%" SCNxPTR, &pointer) == 1 && !in_a_slab(stacks, pointer)) pointers.push_back(pointer);
   }
   std::FILE* const maps = std::fopen("/proc/self/maps", "re");
   if (maps == nullptr) return;

@@ -258,7 +258,7 @@ class Scheduler {
   void tell_outgrown() noexcept;
 
   // cold_stacks.cpp
-  void cool_parked_stacks(std::int64_t now) noexcept;
+  void cool_parked_stacks(std::int64_t now, std::uint32_t parts) noexcept;
   [[nodiscard]] std::size_t cool(Fiber& f) noexcept;
 
   // stats.cpp

@@ -47,38 +47,71 @@ StallWatch::Kind StallWatch::judge(pid_t thread, std::int64_t used, std::int64_t
   return state == 'S' || state == 'D' ? Kind::blocks : Kind::robbed;
 }
 
-void StallWatch::look(Slot& slot, Processor& p, std::int64_t now) noexcept {
+std::optional<StallWatch::Stall> StallWatch::look(Slot& slot, Processor& p, std::int64_t now) noexcept {
+  if (slot.turn.since != slot.seen_since || slot.turn.processor != &p)
+    slot.turn = {.processor = &p, .place = slot.index, .tick = slot.seen_tick, .since = slot.seen_since};
+  return look(slot.turn, now);
+}
+
+std::optional<StallWatch::Stall> StallWatch::look(StallTurn& turn, std::int64_t now) noexcept {
+  if (turn.judged) return std::nullopt;
+  Processor& p = *turn.processor;
   const pid_t thread = p.thread.load(std::memory_order_relaxed);
-  if (slot.judged == slot.seen_since) return;
-  if (slot.cpu_of != slot.seen_since) {
-    slot.cpu_of = slot.seen_since;
-    slot.cpu_at = now;
-    slot.cpu = cpu_of(thread);
-    return;
+  if (turn.cpu_at == 0) {
+    turn.cpu_at = now;
+    turn.cpu = cpu_of(thread);
+    return std::nullopt;
   }
   // The whole time of it, for a slice of the kernel's is some milliseconds: in less it would look like all there was.
-  if (now - slot.cpu_at < kStall) return;
-  const std::int64_t held = now - slot.seen_since;
+  if (now - turn.cpu_at < kStall) return std::nullopt;
+  const std::int64_t held = now - turn.since;
   const std::int64_t cpu = cpu_of(thread);
-  if (cpu < 0 || slot.cpu < 0) return;
-  const Kind kind = judge(thread, cpu - slot.cpu, now - slot.cpu_at);
+  if (cpu < 0 || turn.cpu < 0) return std::nullopt;
+  const Kind kind = judge(thread, cpu - turn.cpu, now - turn.cpu_at);
   if (kind == Kind::robbed) {
     // Counted once, and judged again: it may compute as soon as it is let.
-    if (slot.robbed != slot.seen_since) count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
-    slot.robbed = slot.seen_since;
-    slot.cpu_at = now;
-    slot.cpu = cpu;
-    return;
+    if (!turn.robbed) count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
+    turn.robbed = true;
+    turn.cpu_at = now;
+    turn.cpu = cpu;
+    return std::nullopt;
   }
-  slot.judged = slot.seen_since;
+  turn.judged = true;
   count_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   const bool pinned = p.pin.pinned();
-  p.stalled_since.store(slot.seen_since, std::memory_order_seq_cst);
+  p.stalled_since.store(turn.since, std::memory_order_seq_cst);
   // It may have gone on before the store, and its machine have said that nothing was to be ended.
-  if (p.tick.load(std::memory_order_seq_cst) != slot.seen_tick) over(p, monotonic_now());
+  if (p.tick.load(std::memory_order_seq_cst) != turn.tick) over(p, monotonic_now());
   // From here on `p` may be anybody's.
   trace::tell(trace::Cause::stall);
-  if (const auto left_out = log_.pass(now)) tell({slot.index, thread, kind, pinned, held, *left_out});
+  const auto left_out = log_.pass(now);
+  if (!left_out) return std::nullopt;
+  return Stall{turn, thread, kind, pinned, held, *left_out};
+}
+
+void StallWatch::was_replaced(const Slot& slot) noexcept {
+  if (slot.turn.judged || slot.turn.since != slot.seen_since || slot.turn.processor == nullptr) return;
+  for (StallTurn& free : replaced_) {
+    if (free.processor != nullptr) continue;
+    free = slot.turn;
+    ++replaced_count_;
+    return;
+  }
+}
+
+void StallWatch::look_at_replaced(std::int64_t now) noexcept {
+  if (replaced_count_ == 0) return;
+  for (StallTurn& turn : replaced_) {
+    if (turn.processor == nullptr) continue;
+    std::optional<Stall> stall;
+    const bool goes_on = turn.processor->tick.load(std::memory_order_acquire) == turn.tick;
+    if (goes_on) stall = look(turn, now);
+    if (!goes_on || turn.judged) {
+      turn = {};
+      --replaced_count_;
+    }
+    if (stall) tell(*stall);
+  }
 }
 
 void StallWatch::over(Processor& p, std::int64_t now) noexcept {
@@ -94,10 +127,15 @@ void StallWatch::over(Processor& p, std::int64_t now) noexcept {
 void StallWatch::tell(const Stall& stall) noexcept {
   try {
     Scheduler::RunningFiber running;
-    const bool seen = s_.look_at_thread(stall.thread, running);
+    bool seen = s_.look_at_thread(stall.thread, running);
+    // The answer took its time: another fiber may have been asked than the one that is told of.
+    if (seen && stall.turn.processor->tick.load(std::memory_order_acquire) != stall.turn.tick) {
+      seen = false;
+      running.depth = 0;
+    }
     std::string text = (seen ? describe_origin(running.origin) : std::string("a fiber")) + " has held Processor " +
-                       std::to_string(stall.processor) + " for " + std::to_string(stall.held / 1'000'000) + " ms: it " +
-                       (stall.kind == Kind::computes ? "computes" : "blocks its thread");
+                       std::to_string(stall.turn.place) + " for " + std::to_string(stall.held / 1'000'000) +
+                       " ms: it " + (stall.kind == Kind::computes ? "computes" : "blocks its thread");
     if (stall.pinned) text += ", pinned, so that nobody can take over";
     if (stall.left_out != 0) text += " (and " + std::to_string(stall.left_out) + " more since the last such line)";
     for (std::size_t i = 0; i < running.depth; ++i) text += "\n    " + fiber::symbolize(running.frames[i]);

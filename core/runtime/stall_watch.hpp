@@ -8,6 +8,9 @@
 // Else the kernel says whether the thread sleeps; one that would run and may not was robbed, and is counted apart and
 // not blamed, until it has had its time. A stall is seen 11 to 16 ms after it began: sysmon looks each 1 to 5 ms.
 //
+// Where other work waits the Processor is replaced before it is known what its fiber does: the turn is watched all the
+// same until that is known or it is over, for what a server does under load is what is to be told.
+//
 // A stall is over when the Processor goes on, or, where it was replaced, when its machine comes back into the runtime;
 // only then its length is known and counted.
 #include <sys/types.h>
@@ -15,6 +18,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "core/base/log_limit.hpp"
 #include "core/runtime/mem_stats.hpp"
@@ -25,30 +29,52 @@ class Processor;
 class Scheduler;
 struct Slot;
 
+/// A turn that goes on, as sysmon sees it.
+struct StallTurn {
+  Processor* processor = nullptr;
+  unsigned place = 0;
+  std::uint64_t tick = 0;   ///< the Processor's, while it is this turn
+  std::int64_t since = 0;   ///< when it was seen first
+  std::int64_t cpu_at = 0;  ///< when the thread's clock stood at `cpu`; 0: it was not asked yet
+  std::int64_t cpu = 0;
+  bool robbed = false;  ///< counted as such
+  bool judged = false;  ///< all that there is to say was said
+};
+
 class StallWatch {
  public:
+  static constexpr std::size_t kMostReplaced = 64;  // Options::handoff_max's most
   explicit StallWatch(Scheduler& scheduler) noexcept : s_(scheduler) {}
 
-  /// sysmon alone: the Processor still runs the fiber that it ran at slot.seen_since.
-  void look(Slot& slot, Processor& p, std::int64_t now) noexcept;
-  /// It does not any more. Any thread that knows it: sysmon, or the machine that leaves a replaced one.
-  void over(Processor& p, std::int64_t now) noexcept;
-  void read(MemStats& out) const noexcept;
-
- private:
   enum class Kind : std::uint8_t { computes, blocks, robbed };
-  [[nodiscard]] static Kind judge(pid_t thread, std::int64_t used, std::int64_t wall) noexcept;
   struct Stall {
-    unsigned processor = 0;
+    StallTurn turn{};
     pid_t thread = 0;
     Kind kind = Kind::computes;
     bool pinned = false;
     std::int64_t held = 0;
     std::uint64_t left_out = 0;
   };
+  /// sysmon alone: the Processor still runs the fiber that it ran at slot.seen_since. What is to be told, if anything:
+  /// by tell(), after what can be done about it was done.
+  [[nodiscard]] std::optional<Stall> look(Slot& slot, Processor& p, std::int64_t now) noexcept;
+  /// sysmon alone: the Processor at this place was replaced in the turn that was looked at last.
+  void was_replaced(const Slot& slot) noexcept;
+  /// sysmon alone, now and then: looks at such turns, and tells.
+  void look_at_replaced(std::int64_t now) noexcept;
+  /// To the log, with the fiber's stack: takes a millisecond or two, or as long as the log's sink does.
   void tell(const Stall& stall) noexcept;
+  /// It does not any more. Any thread that knows it: sysmon, or the machine that leaves a replaced one.
+  void over(Processor& p, std::int64_t now) noexcept;
+  void read(MemStats& out) const noexcept;
+
+ private:
+  [[nodiscard]] std::optional<Stall> look(StallTurn& turn, std::int64_t now) noexcept;
+  [[nodiscard]] static Kind judge(pid_t thread, std::int64_t used, std::int64_t wall) noexcept;
 
   Scheduler& s_;
+  std::array<StallTurn, kMostReplaced> replaced_{};  // sysmon's; without a Processor: free
+  std::size_t replaced_count_ = 0;
   LogLimit log_{1'000'000'000};
   std::array<std::atomic<std::uint64_t>, 3> count_{};
   std::array<std::atomic<std::uint64_t>, kStallBounds.size()> buckets_{};

@@ -182,7 +182,7 @@ Fiber* Scheduler::pick_fast(Processor& p) noexcept {
 /// A wake that came before its fiber had left: noted if it is the fiber's own.
 [[gnu::noinline, gnu::cold]] void Scheduler::note_own_wake(Fiber& f) noexcept {
   const Machine* const m = Machine::current_machine();
-  if (m != nullptr && m->current == &f) f.woken_early = true;
+  if (m != nullptr && m->current == &f) f.woke_itself_in = f.status.sequence();
 }
 
 void Scheduler::begin_run(Machine& m, Fiber& f, std::uint32_t left) noexcept {
@@ -231,8 +231,7 @@ void Scheduler::finish_switch() noexcept {
   switch (m.after) {
     case After::none: return;
     case After::park:
-      if (f.woken_early) {
-        f.woken_early = false;
+      if (f.woke_itself_in == f.status.sequence()) {
         s.ready_slow(f, true, &m, true);
       } else {
         s.ready(f, true);

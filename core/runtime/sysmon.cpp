@@ -9,6 +9,7 @@
 // while all sleep. It runs no fibers.
 #include "core/runtime/sysmon.hpp"
 
+#include <algorithm>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
 #include "core/base/quiet_thread.hpp"
 #include "core/runtime/scheduler.hpp"
 
@@ -26,6 +28,7 @@ static constexpr std::int64_t kPeriod = 1'000'000;
 static constexpr std::int64_t kBusyPeriod = 5'000'000;
 static constexpr std::int64_t kHeldTooLong = 10'000'000;
 static constexpr std::int64_t kTrimPeriod = 1'000'000'000;
+static constexpr std::int64_t kCoolPeriod = kTrimPeriod / 16;
 static constexpr unsigned kIdleRounds = 20;
 static constexpr unsigned kBusyRounds = 20;
 // A blocking section that was seen once is looked at again soon: short ones are over by then. Where sections do last
@@ -116,11 +119,17 @@ bool Sysmon::round(std::int64_t now, Poller::Events& events) noexcept {
     if (before != 0) note_load(*s_.slots_[i], now - before);
     look_after(*s_.slots_[i], now, events);
   }
+  stalls_.look_at_replaced(now);
   // A trim that has more to do goes on in the next round.
   if (now - last_trim_ >= kTrimPeriod && !s_.trim_stacks()) {
     last_trim_ = now;
     s_.trim_machines();
-    s_.cool_parked_stacks(now);
+  }
+  // A little at a time: hand-offs wait for the end of this round. Where nobody runs rounds are rare, and nothing waits.
+  if (now - last_cool_ >= kCoolPeriod) {
+    s_.cool_parked_stacks(now,
+                          static_cast<std::uint32_t>(std::min<std::int64_t>((now - last_cool_) / kCoolPeriod, 16)));
+    last_cool_ = now;
   }
   // Once in a period, also where blocking sections have us look more often: where fibers are through in no time there
   // is always something queued, and a helper would be woken for it all the time.
@@ -190,7 +199,11 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     return;
   }
   p->next_look.store(0, std::memory_order_relaxed);
-  stalls_.look(slot, *p, now);
+  // Told last: whoever waits for this Processor does not wait for the log, too.
+  const auto stalled = stalls_.look(slot, *p, now);
+  const defer told([&] {
+    if (stalled) stalls_.tell(*stalled);
+  });
   const bool waiting =
       !p->runnext.empty() || s_.work_anywhere() || slot.pinned_count.load(std::memory_order_relaxed) != 0;
   if (!waiting) return;
@@ -206,6 +219,7 @@ void Sysmon::look_after(Slot& slot, std::int64_t now, Poller::Events& events) no
     return;
   const LockGuard guard(s_.structure_lock_);
   if (slot.processor.load(std::memory_order_relaxed) != p || !s_.replace(*p)) return;
+  stalls_.was_replaced(slot);
   s_.share_runnext(*p);
   p->by_sysmon = true;
   handoffs_.fetch_add(1, std::memory_order_relaxed);

@@ -67,6 +67,7 @@ class Sysmon {
   std::int64_t last_help_ = 0;         // when a helper was woken for what is queued
   std::int64_t last_second_look_ = 0;  // when one was asked for because of a runnext
   std::int64_t last_trim_ = 0;
+  std::int64_t last_cool_ = 0;
   std::int64_t last_round_ = 0;  // 0: all have slept since
 };
 

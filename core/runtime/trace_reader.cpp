@@ -93,6 +93,7 @@ void TraceReader::tell(Source& source, std::uint32_t index, const Visit& visit) 
   while (source.gap < source.gaps.size() && source.gaps[source.gap].at <= source.at) {
     source.current = source.gaps[source.gap].fiber;
     source.place = source.gaps[source.gap].place;
+    source.behind_gap = true;
     ++source.gap;
   }
   const Slot& slot = source.slots[source.at];
@@ -140,7 +141,9 @@ void TraceReader::tell(Source& source, std::uint32_t index, const Visit& visit) 
   }
   item.place = source.place;
   source.at = std::min(source.at + slots, source.slots.size());
-  if (item.kind != TraceKind::owner && item.time >= start_) visit(item);
+  if (item.kind == TraceKind::owner || item.time < start_) return;
+  item.behind_gap = std::exchange(source.behind_gap, false);
+  visit(item);
 }
 
 std::uint64_t TraceReader::look(const Visit& visit) {
@@ -180,9 +183,10 @@ std::uint64_t TraceReader::look(const Visit& visit) {
 
 void TracePauses::see(const TraceItem& item) {
   if (item.ring == TraceItem::kShared) return;
-  if (item.kind != TraceKind::run && item.kind != TraceKind::stop && item.kind != TraceKind::sleep) return;
   if (turns_.size() <= item.ring) turns_.resize(item.ring + 1);
   Turn& turn = turns_[item.ring];
+  if (item.behind_gap) turn = {item.time, item.by != 0};
+  if (item.kind != TraceKind::run && item.kind != TraceKind::stop && item.kind != TraceKind::sleep) return;
   if (turn.runs) longest_ = std::max(longest_, item.time - turn.since);
   turn.runs = item.kind == TraceKind::run;
   turn.since = item.time;

@@ -25,6 +25,7 @@ struct TraceItem {
   std::uint32_t fiber = 0;  ///< that the event is about
   std::uint32_t argument = 0;
   std::uint32_t thread = 0;    ///< in the shared ring
+  bool behind_gap = false;     ///< events between the one before in this ring and it were lost
   const char* text = nullptr;  ///< a name that lives for ever: of the fiber that is spawned, region, route, category
   const void* site = nullptr;  ///< of a spawn: SourceLocation's word
   std::string_view message{};  ///< of a log; during the visit
@@ -65,6 +66,7 @@ class TraceReader {
     std::uint32_t current = 0;
     std::uint32_t place = 0;
     std::uint32_t thread = 0;
+    bool behind_gap = false;  // what is told next
     std::int64_t last = 0;
   };
   [[nodiscard]] std::uint64_t copy(Source& source);
@@ -83,7 +85,7 @@ class TraceReader {
 };
 
 /// The longest turn of a fiber on a Processor, as events tell it: from when it began to run until the Processor went on
-/// to another, or to none.
+/// to another, or to none. Where events were lost between, nobody knows how long a turn was: it is not counted.
 class TracePauses {
  public:
   void see(const TraceItem& item);

@@ -127,6 +127,9 @@ class ReloadHandler final : public http::Handler {
     if (meant.ends_with('\n')) meant.pop_back();  // as echo writes it
     if (!meant.empty()) {
       const Result<bool> same = is_own_file(exchange.context(), std::move(meant));
+      if (!same && left(exchange))
+        return exchange.respond(400, kPlainText,
+                                "reload: the client has ended its side of the connection; nothing has changed\n");
       if (!same) return fail(same.error());
       if (!*same)
         return exchange.respond(
@@ -137,12 +140,23 @@ class ReloadHandler final : public http::Handler {
     }
     // Who has left does not wait on: reloads that hang must not use up the admin's places.
     const Result<ReloadAnswer> answer = state_.reload(exchange.context());
-    if (!answer) return fail(answer.error());
+    if (!answer) {
+      // A FIN says as much of who reads on; he is not told that something failed.
+      if (left(exchange))
+        return exchange.respond(202, kPlainText,
+                                "reload: it goes on, but the client has ended its side of the connection and is not "
+                                "waited for; the log tells what comes of it\n");
+      return fail(answer.error());
+    }
     static constexpr std::array<unsigned, 3> kStatus{200, 422, 503};
     return exchange.respond(kStatus[static_cast<std::size_t>(answer->verdict)], kPlainText, answer->text);
   }
 
  private:
+  /// The client has ended its side of the connection: it has left, or reads on.
+  [[nodiscard]] static bool left(http::Exchange& exchange) {
+    return exchange.client_context().cause() == std::errc::connection_aborted;
+  }
   /// Looks at a path of the client's, which may hang: the call owns what it looks at, and the client may leave it.
   [[nodiscard]] Result<bool> is_own_file(const context::Context& ctx, std::string meant) const {
     const std::string& own = state_.config_file;

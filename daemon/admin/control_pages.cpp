@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/base/listed.hpp"
 #include "core/base/log.hpp"
 #include "core/base/printable.hpp"
 #include "core/base/units.hpp"
@@ -22,13 +23,6 @@
 namespace fiberd::daemon {
 
 namespace {
-
-template <class Names>
-std::string listed(const Names& names) {
-  std::string all;
-  for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + std::string(name);
-  return all;
-}
 
 /// Where it stands in `names`; nothing: nowhere.
 template <class Names>

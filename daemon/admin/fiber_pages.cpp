@@ -8,10 +8,10 @@
 #include "core/base/printable.hpp"
 #include "core/base/read_file.hpp"
 #include "core/base/units.hpp"
-#include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/query.hpp"
 #include "core/observe/fiber_dump.hpp"
+#include "core/runtime/blocking.hpp"
 #include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
@@ -47,8 +47,7 @@ Result<void> fibers(http::Exchange& exchange) {
       return exchange.respond(400, kPlainText, *unknown);
   if (debug == "0") {
     // What is open meanwhile, fibers that end and begin, does not matter to a call beside: symbols take their time.
-    const Result<std::string> profile =
-        context::blocking(exchange.context(), [filter] { return observe::profile_fibers(filter); });
+    const Result<std::string> profile = runtime::blocking([&] { return observe::profile_fibers(filter); });
     if (!profile) return fail(profile.error());
     const http::Field name{"Content-Disposition", "attachment; filename=\"goroutine.pb.gz\""};
     return exchange.respond(200, "application/octet-stream", *profile, {&name, 1});
@@ -56,6 +55,7 @@ Result<void> fibers(http::Exchange& exchange) {
   http::ResponseHead head;
   head.content_type = kPlainText;
   if (const Result<void> begun = exchange.begin(head); !begun) return begun;
+  if (exchange.request().method == http::Method::head) return exchange.end();  // nobody looks at what it would say
   const observe::TextSink sink = [&exchange](std::string_view piece) { return exchange.write(piece); };
   const Result<void> told = debug == "1" ? observe::group_fibers(filter, sink) : observe::dump_fibers(filter, sink);
   return told ? exchange.end() : told;
@@ -63,8 +63,7 @@ Result<void> fibers(http::Exchange& exchange) {
 
 /// The command line, its arguments parted by zero bytes: as Go shows it.
 Result<void> command_line(http::Exchange& exchange) {
-  const Result<std::string> line =
-      context::blocking(exchange.context(), [] { return read_file("/proc/self/cmdline", 64 * 1024); });
+  const Result<std::string> line = runtime::blocking([] { return read_file("/proc/self/cmdline", 64 * 1024); });
   if (!line) return fail(line.error());
   return exchange.respond(200, kPlainText, std::string_view(*line).substr(0, line->find_last_not_of('\0') + 1));
 }

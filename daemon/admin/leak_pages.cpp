@@ -9,9 +9,9 @@
 #include "core/base/defer.hpp"
 #include "core/base/printable.hpp"
 #include "core/base/units.hpp"
-#include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/query.hpp"
+#include "core/runtime/blocking.hpp"
 #include "daemon/admin/plain_text.hpp"
 
 namespace fiberd::daemon {
@@ -67,7 +67,7 @@ class LeaksHandler final : public http::Handler, private LeakPage {
     if (report == nullptr) return answered;
     const bool json = format == "json";
     // Names of functions are looked up, which takes its time.
-    const Result<std::string> page = context::blocking(exchange.context(), [report, json]() -> Result<std::string> {
+    const Result<std::string> page = runtime::blocking([&]() -> Result<std::string> {
       return json ? observe::render_leaks_json(*report) : observe::render_leaks(*report);
     });
     if (!page) return fail(page.error());
@@ -88,11 +88,10 @@ class GoroutineLeakHandler final : public http::Handler, private LeakPage {
     const auto report = find(exchange, answered);
     if (report == nullptr) return answered;
     const bool text = debug != "0";
-    const Result<std::string> page =
-        context::blocking(exchange.context(), [report, suspects, text]() -> Result<std::string> {
-          if (text) return observe::render_leak_profile(*report, suspects);
-          return observe::profile_leaks(*report, suspects);
-        });
+    const Result<std::string> page = runtime::blocking([&]() -> Result<std::string> {
+      if (text) return observe::render_leak_profile(*report, suspects);
+      return observe::profile_leaks(*report, suspects);
+    });
     if (!page) return fail(page.error());
     if (text) return exchange.respond(200, kPlainText, *page);
     const http::Field name{"Content-Disposition", "attachment; filename=\"goroutineleak.pb.gz\""};

@@ -55,13 +55,27 @@ std::optional<unsigned> read_number(std::string_view query, std::string_view nam
   return number;
 }
 
+/// What is wrong with how the answer shall look; asked before anything is sampled. Nothing: text, or pprof's protobuf.
+std::optional<std::string> wrong_debug(std::string_view query) {
+  const std::string debug = http::query_value(query, "debug").value_or("0");
+  if (debug == "0" || debug == "1" || debug == "2") return std::nullopt;
+  return "debug: 0 (pprof's protobuf), 1 or 2 (text)\n";
+}
+
 std::string wrong_seconds() { return "seconds: a whole number between 1 and " + std::to_string(kMostSeconds) + "\n"; }
+
+/// Who ends his side of the connection while something is sampled is taken to have left, as somebody who has pressed
+/// Ctrl-C: else nobody else could begin. He may read on all the same.
+Result<Taken> left(http::Exchange& exchange, std::error_code error) {
+  if (exchange.client_context().cause() != std::errc::connection_aborted) return fail(error);
+  return refused(400, "the client has ended its side of the connection, which ends the sampling: leave it open\n");
+}
 
 /// On the request's fiber. An error: who asked has left, or the daemon stops.
 Result<Taken> take(const ProfileSource& source, http::Exchange& exchange) {
   Taken taken;
   const auto now = [&]() -> Result<void> {
-    Result<PprofProfile> profile = context::blocking(exchange.context(), [take = source.take] { return take(); });
+    Result<PprofProfile> profile = runtime::blocking([&] { return source.take(); });
     if (!profile) return fail(profile.error());
     taken.profile = std::move(*profile);
     return {};
@@ -74,7 +88,7 @@ Result<Taken> take(const ProfileSource& source, http::Exchange& exchange) {
   const PprofProfile before = std::move(*taken.profile);
   const std::int64_t began = monotonic_now();
   if (const Result<void> slept = context::sleep(exchange.context(), std::chrono::seconds(*seconds)); !slept)
-    return fail(slept.error());
+    return left(exchange, slept.error());
   if (const Result<void> second = now(); !second) return fail(second.error());
   taken.profile->subtract(before);
   taken.duration = monotonic_now() - began;
@@ -94,7 +108,7 @@ Result<Taken> take_cpu(http::Exchange& exchange) {
   Result<std::unique_ptr<CpuProfile>> begun =
       context::blocking(exchange.context(), [rate = *rate] { return CpuProfile::start(rate); });
   if (!begun) {
-    if (begun.error() != std::errc::device_or_resource_busy) return fail(begun.error());
+    if (begun.error() != std::errc::device_or_resource_busy) return left(exchange, begun.error());
     return refused(409, observe::CpuProfile::has_signal()
                             ? "profile: another CPU profile is being taken; ask again when it is over\n"
                             : "profile: a library of this process has a handler for SIGPROF, and keeps it\n");
@@ -107,7 +121,7 @@ Result<Taken> take_cpu(http::Exchange& exchange) {
   // It ends now, whether or not somebody waits for it.
   taken.profile = runtime::blocking([&begun] { return (*begun)->stop(); });
   begun->reset();
-  if (!slept) return fail(slept.error());
+  if (!slept) return left(exchange, slept.error());
   return taken;
 }
 
@@ -116,14 +130,12 @@ Result<void> answer(http::Exchange& exchange, const std::string& name, Taken tak
   const std::string debug = http::query_value(exchange.request().query, "debug").value_or("0");
   const auto profile = std::make_shared<const PprofProfile>(std::move(*taken.profile));
   if (debug != "0") {
-    const Result<std::string> text =
-        context::blocking(exchange.context(), [profile, name] { return Result<std::string>(profile->text(name)); });
+    const Result<std::string> text = runtime::blocking([&] { return Result<std::string>(profile->text(name)); });
     if (!text) return fail(text.error());
     return exchange.respond(200, kPlainText, *text);
   }
-  const Result<std::string> encoded = context::blocking(
-      exchange.context(),
-      [profile, time = taken.time, duration = taken.duration] { return profile->encode(time, duration); });
+  const Result<std::string> encoded =
+      runtime::blocking([&]() -> Result<std::string> { return profile->encode(taken.time, taken.duration); });
   if (!encoded) return fail(encoded.error());
   const std::string file = "attachment; filename=\"" + name + ".pb.gz\"";
   const std::array<http::Field, 2> fields{{{"Content-Disposition", file}, {"X-Content-Type-Options", "nosniff"}}};
@@ -154,7 +166,7 @@ Result<void> answer_flames(http::Exchange& exchange, const std::string& name, Ta
     return exchange.respond(400, kPlainText, "type: " + name + " has " + all + "\n");
   }
   const std::string nonce = make_nonce();
-  const Result<std::string> page = context::blocking(exchange.context(), [profile, type, name, nonce] {
+  const Result<std::string> page = runtime::blocking([&] {
     const std::string title = name + (profile->types().size() > 1 ? " (" + profile->types()[type].first + ")" : "");
     return Result<std::string>(observe::draw_flames(*profile, type, title).svg(nonce));
   });
@@ -228,8 +240,7 @@ Result<void> symbol(http::Exchange& exchange) {
   } else {
     addresses = exchange.request().query.substr(exchange.request().query.starts_with('?') ? 1 : 0);
   }
-  const Result<std::string> page =
-      context::blocking(exchange.context(), [addresses = std::move(addresses)] { return name_symbols(addresses); });
+  const Result<std::string> page = runtime::blocking([&] { return name_symbols(addresses); });
   if (!page) return fail(page.error());
   return exchange.respond(200, kPlainText, *page);
 }
@@ -275,12 +286,15 @@ std::vector<http::Route> profile_pages() {
   for (const ProfileSource& source : *sources) {
     if (source.own_page) continue;
     add("/debug/pprof/" + source.name, http::make_handler([source](http::Exchange& exchange) -> Result<void> {
+          if (const auto wrong = wrong_debug(exchange.request().query))
+            return exchange.respond(400, kPlainText, *wrong);
           Result<Taken> taken = take(source, exchange);
           if (!taken) return fail(taken.error());
           return answer(exchange, source.name, std::move(*taken));
         }));
   }
   add("/debug/pprof/profile", http::make_handler([](http::Exchange& exchange) -> Result<void> {
+        if (const auto wrong = wrong_debug(exchange.request().query)) return exchange.respond(400, kPlainText, *wrong);
         Result<Taken> taken = take_cpu(exchange);
         if (!taken) return fail(taken.error());
         return answer(exchange, "profile", std::move(*taken));

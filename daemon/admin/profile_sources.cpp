@@ -1,5 +1,3 @@
-#include <array>
-#include <string_view>
 #include <utility>
 
 #include "core/fiber/thread_creations.hpp"
@@ -18,11 +16,7 @@ Result<PprofProfile> thread_creations() {
   PprofProfile profile(PprofProfile::ValueTypes{{"threadcreate", "count"}});
   for (const fiber::ThreadCreation& creation : fiber::thread_creations()) {
     const auto count = static_cast<std::int64_t>(creation.count);
-    // Readers of profiles take no sample without a stack.
-    const std::array<std::uintptr_t, 1> unknown{reinterpret_cast<std::uintptr_t>(&observe::stack_not_known) + 1};
-    const std::span<const std::uintptr_t> frames =
-        creation.depth != 0 ? creation.frames() : std::span<const std::uintptr_t>(unknown);
-    profile.add(frames, {&count, 1}, {});
+    profile.add(creation.frames(), {&count, 1}, {});
   }
   return profile;
 }

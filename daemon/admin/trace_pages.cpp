@@ -33,21 +33,26 @@ Result<void> trace(http::Exchange& exchange) {
                                 std::to_string(kLongestTrace) + "\n");
   if (runtime::Scheduler* const s = runtime::Scheduler::instance(); s == nullptr || !s->tracer().on())
     return exchange.respond(501, kPlainText, "trace: trace.buffer is 0, so nothing is recorded\n");
-  if (being_written.exchange(true, std::memory_order_acq_rel))
-    return exchange.respond(409, kPlainText, "trace: one is being written already\n");
-  const defer over([] { being_written.store(false, std::memory_order_release); });
   http::ResponseHead head;
   head.content_type = "application/octet-stream";
   const http::Field name{"Content-Disposition", "attachment; filename=\"fiberd.pftrace\""};
   head.fields = {&name, 1};
+  if (exchange.request().method == http::Method::head) {  // nobody looks at what it would say
+    const Result<void> begun = exchange.begin(head);
+    return begun ? exchange.end() : begun;
+  }
+  if (being_written.exchange(true, std::memory_order_acq_rel))
+    return exchange.respond(409, kPlainText, "trace: one is being written already\n");
+  const defer over([] { being_written.store(false, std::memory_order_release); });
   if (const Result<void> begun = exchange.begin(head); !begun) return begun;
+  const auto sink = [&exchange](std::string_view piece) -> Result<void> {
+    // Whoever has gone does not keep others from theirs.
+    if (const Result<void> written = exchange.write(piece); !written) return written;
+    return exchange.flush();
+  };
+  // A stop does not wait for it, and whoever asked has what was recorded until then.
   const Result<void> told = observe::write_trace(std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)),
-                                                 [&exchange](std::string_view piece) -> Result<void> {
-                                                   // Whoever has gone does not keep others from theirs.
-                                                   if (const Result<void> written = exchange.write(piece); !written)
-                                                     return written;
-                                                   return exchange.flush();
-                                                 });
+                                                 sink, [&exchange] { return exchange.context().done(); });
   return told ? exchange.end() : told;
 }
 

@@ -69,6 +69,8 @@
         this.names.push(n);
         this.lines.push(this.times.map(() => null));
       }
+      // The daemon's clock was set back: what was drawn of a time that is not yet goes, for times only rise in a chart.
+      while (this.times.length && this.times[this.times.length - 1] >= at) for (const line of [this.times, ...this.lines]) line.pop();
       this.times.push(at);
       this.lines.forEach((line, i) => line.push(known(values[this.names[i]]) ? values[this.names[i]] : null));
       if (this.times.length > KEPT) for (const line of [this.times, ...this.lines]) line.shift();

@@ -13,6 +13,7 @@
 #include "core/net/listener.hpp"
 #include "core/net/tcp_stream.hpp"
 #include "daemon/services/entrance.hpp"
+#include "daemon/services/queues.hpp"
 
 namespace fiberd::daemon {
 
@@ -22,14 +23,12 @@ namespace fiberd::daemon {
 /// What a route counts with.
 [[nodiscard]] metric::StatusFamilies status_families(metric::Registry& registry);
 
-class HttpServer {
+class HttpServer final : public Queues {
  public:
   /// Of a listener's connections, or of the admin's. Throws as Registry does.
   enum class Whose : std::uint8_t { listener, admin };
   HttpServer(Whose whose, const std::string& listener, metric::Registry& registry);
-  HttpServer(const HttpServer&) = delete;
-  HttpServer& operator=(const HttpServer&) = delete;
-  ~HttpServer();
+  ~HttpServer() override;
 
   /// Requests that begin from now on are answered by `site`; the first call makes the server. Throws std::bad_alloc.
   void use(std::shared_ptr<const http::Site> site);
@@ -42,6 +41,12 @@ class HttpServer {
   std::size_t stop(const std::atomic<std::int64_t>& deadline) {
     entrance_.drain(deadline);
     return server_ != nullptr ? server_->stop(deadline) : 0;
+  }
+  void measure(net::QueueSizes& sizes) noexcept override {
+    if (server_ != nullptr) server_->measure_queues(sizes);
+  }
+  std::size_t cut(std::size_t least, std::uint64_t& wanted) noexcept override {
+    return server_ != nullptr ? server_->cut_queues(least, wanted) : 0;
   }
   [[nodiscard]] Entrance& entrance() noexcept { return entrance_; }
   /// As net::OnAccept; the argument is one of these.

@@ -56,7 +56,7 @@ void TcpServer::serve_now(Session& session) noexcept {
   if (session.site->handler != nullptr)
     call_handler(session);
   else
-    session.site->service(session.stream, session.site->idle_timeout);
+    session.site->service(session.stream, session.site->idle_timeout, session.site->pressure);
 }
 
 namespace {
@@ -130,6 +130,23 @@ void TcpServer::abort_gates() noexcept {
     next->abort();
     last = std::move(next);
   }
+}
+
+void TcpServer::measure(net::QueueSizes& sizes) noexcept {
+  sessions_.each([&](Session& s) { sizes.add(s.stream.queued()); });
+}
+
+std::size_t TcpServer::cut(std::size_t least, std::uint64_t& wanted) noexcept {
+  std::size_t n = 0;
+  sessions_.each([&](Session& s) {
+    if (const std::size_t bytes = s.stream.queued(); bytes >= least) {
+      s.stream.shutdown();
+      ++n;
+      wanted -= std::min<std::uint64_t>(wanted, bytes);
+    }
+    return wanted != 0;
+  });
+  return n;
 }
 
 std::size_t TcpServer::stop(const std::atomic<std::int64_t>& deadline) {

@@ -11,6 +11,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
 #include "core/context/context.hpp"
+#include "core/flow/pressure.hpp"
 #include "core/http/site/gate.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/listener.hpp"
@@ -18,6 +19,7 @@
 #include "core/net/tcp_stream.hpp"
 #include "core/sync/atomic_snapshot.hpp"
 #include "daemon/handlers.hpp"
+#include "daemon/services/queues.hpp"
 
 namespace fiberd::daemon {
 
@@ -29,15 +31,17 @@ struct TcpServerMetrics {
 
 /// How connections are served. Immutable; each keeps the one that it began with.
 struct TcpSite {
-  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout) noexcept;
+  using Service = void (*)(net::TcpStream& stream, std::chrono::nanoseconds idle_timeout,
+                           flow::Pressure* pressure) noexcept;
   Service service = nullptr;
+  flow::Pressure* pressure = nullptr;        ///< of `service`; may be null
   std::chrono::nanoseconds idle_timeout{0};  ///< of `service`
   std::string name{};                        ///< of `handler`, in logs
   std::shared_ptr<TcpHandler> handler{};     ///< instead of `service`
   std::shared_ptr<http::Gate> gate{};        ///< what a connection passes before it is served; may be null
 };
 
-class TcpServer {
+class TcpServer final : public Queues {
  public:
   /// Throws std::bad_alloc.
   TcpServer(std::shared_ptr<const TcpSite> site, const TcpServerMetrics& metrics)
@@ -46,9 +50,7 @@ class TcpServer {
   TcpServer(std::string name, std::shared_ptr<TcpHandler> handler, const TcpServerMetrics& metrics)
       : TcpServer(std::make_shared<const TcpSite>(TcpSite{.name = std::move(name), .handler = std::move(handler)}),
                   metrics) {}
-  ~TcpServer() { all_.cancel(); }
-  TcpServer(const TcpServer&) = delete;
-  TcpServer& operator=(const TcpServer&) = delete;
+  ~TcpServer() override { all_.cancel(); }
 
   /// Connections that begin from now on are served by `site`. Any thread. Throws std::bad_alloc.
   void use(std::shared_ptr<const TcpSite> site) { site_.store(std::move(site)); }
@@ -63,6 +65,9 @@ class TcpServer {
   /// (monotonic ns, which may be moved meanwhile) the rest is cut, and the contexts of handlers are done. Returns how
   /// many were cut. On a fiber.
   std::size_t stop(const std::atomic<std::int64_t>& deadline);
+
+  void measure(net::QueueSizes& sizes) noexcept override;
+  std::size_t cut(std::size_t least, std::uint64_t& wanted) noexcept override;
 
  private:
   struct Session : ListHook {

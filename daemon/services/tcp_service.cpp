@@ -46,6 +46,7 @@ std::unique_ptr<TcpService> TcpService::provision(const config::ListenerConfig& 
   } else {
     site.service = config.service == config::TcpService::echo ? &serve_tcp_echo : &serve_tcp_discard;
     site.idle_timeout = config.idle_timeout;
+    site.pressure = &with.memory.pressure();
   }
   service->gate_ = service->gates_.make(config.flow, listener.name, "all", std::chrono::nanoseconds::max(),
                                         with.registry, before != nullptr ? &before->gates_ : nullptr);

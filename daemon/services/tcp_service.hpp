@@ -31,6 +31,7 @@ class TcpService final : public Service {
   [[nodiscard]] std::shared_ptr<const net::ConnectionCounts> counts() const noexcept override {
     return {server_, &server_->entrance.counts()};
   }
+  [[nodiscard]] std::shared_ptr<Queues> queues() const noexcept override { return {server_, &server_->server}; }
   [[nodiscard]] std::vector<std::shared_ptr<const void>> ends_on_fibers() const override {
     return gates_.with_workers();
   }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -331,8 +332,13 @@ int run_top(const Options& options) {
     return complain("TERM says that this terminal cannot be drawn on: --once prints once", ExitCode::bad_usage);
   Look first = asker.look();
   if (!first.snapshot) return complain(first.why, first.code);
-  const std::string why = Session(options, asker, std::move(first)).run();
-  return why.empty() ? static_cast<int>(ExitCode::clean) : complain(why, ExitCode::runtime_failure);
+  try {
+    const std::string why = Session(options, asker, std::move(first)).run();
+    return why.empty() ? static_cast<int>(ExitCode::clean) : complain(why, ExitCode::runtime_failure);
+  } catch (const std::exception& error) {
+    // What nobody catches unwinds nothing: the terminal would stay as it was drawn on.
+    return complain(error.what(), ExitCode::runtime_failure);
+  }
 }
 
 }  // namespace fiberd::daemon::top

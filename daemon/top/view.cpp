@@ -103,12 +103,14 @@ void add_load(Page& page, const Snapshot& now, const Rates& r, std::size_t most_
   const std::size_t width = page.columns() / a_line;
   static constexpr std::size_t kAround = 22;  // "P12 [" "] 100% q 12345"
   const std::size_t bars = width > kAround + 4 ? width - kAround : 4;
+  const std::size_t before_queue = 4 + 1 + bars + 1 + 5;
+  const std::size_t queue = width > before_queue ? width - before_queue : 0;  // of a screen that is narrower: nothing
   const std::size_t shown = std::min(now.processors.size(), most_lines * a_line);
   std::string line;
   for (std::size_t i = 0; i < shown; ++i) {
     const ProcessorLine& p = now.processors[i];
     line += fit("P" + std::to_string(p.index), 4) + "[" + bar(r.load[i], bars) + "]" +
-            fit(percent(r.load[i]), 5, true) + fit(" q " + short_count(p.queue), width - 4 - bars - 7);
+            fit(percent(r.load[i]), 5, true) + fit(" q " + short_count(p.queue), queue);
     if (i % a_line + 1 == a_line || i + 1 == shown) {
       page.add(line);
       line.clear();

@@ -2,7 +2,8 @@
 """Instructions and system calls a request, of one fiberd binary or of several beside each other.
 
 Instructions are counted by callgrind while requests are answered: 20,000 on 64 keep-alive connections for a short text
-and for a small file, 20,000 in pipelines of 16, and 4,000 with a connection each; system calls by perf for the same.
+and for a small file, 20,000 in pipelines of 16, 4,000 with a connection each, and 40,000 on 10,000 connections, which
+are made for them; system calls by perf for the same.
 Both are about the same on every machine, whatever else it does, so a change of a few per cent is seen that no timing
 would show.
 
@@ -26,6 +27,7 @@ from harness import free_port, wait_port
 REQUESTS = 20_000
 CONNECTIONS = 4_000
 PIPELINE = 16
+CROWD = 10_000
 RUNS = 9
 CONFIG = """runtime: {{gomaxprocs: 1}}
 admin: {{address: "off"}}
@@ -34,6 +36,7 @@ listeners:
   - name: web
     address: "127.0.0.1:{port}"
     http:
+      limits: {{connections: 20000}}
       routes:
         - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
         - {{path: /files/*, files: {{root: {root}}}}}
@@ -70,9 +73,9 @@ def connected(port, requests):
                 sys.exit("bytes behind the answer")
 
 
-def load(port, path, requests):
-    out = subprocess.run(["h2load", "--h1", "-n", str(requests), "-c", "64", f"http://127.0.0.1:{port}{path}"],
-                         capture_output=True, text=True, timeout=300).stdout
+def load(port, path, requests, clients=64):
+    out = subprocess.run(["h2load", "--h1", "-n", str(requests), "-c", str(clients),
+                          f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, timeout=300).stdout
     if f"status codes: {requests} 2xx" not in out:
         sys.exit(f"not all requests were answered:\n{out}")
 
@@ -83,6 +86,7 @@ WORKLOADS = {
     "pipeline": (pipelined, REQUESTS, 4_000),
     "file": (lambda port, n: load(port, "/files/page.html", n), REQUESTS, 4_000),
     "connect": (connected, CONNECTIONS, 400),
+    "crowd": (lambda port, n: load(port, "/", n, CROWD), 4 * CROWD, CROWD),
 }
 
 

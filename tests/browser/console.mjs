@@ -102,13 +102,14 @@ try {
     const said = await chart(title).locator('ul').innerText();
     await eventually(title + ' moves', async () => await drawn(title) !== before && await chart(title).locator('ul').innerText() !== said);
   }
-  const lines = await page.evaluate(() => [...document.querySelectorAll('.chart canvas')].map((c) => {
+  const inColour = () => page.evaluate(() => [...document.querySelectorAll('.chart canvas')].map((c) => {
     // What is drawn in a series' colour: neither grid nor text, which are grey.
     const {data} = c.getContext('2d').getImageData(0, 0, c.width, c.height);
     let coloured = 0;
     for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) ++coloured;
     return coloured;
   }));
+  const lines = await inColour();
   assert.ok(lines.every((n) => n > 20), 'a chart has no line: ' + lines);
 
   // ---- a fiber that is stuck, in three clicks
@@ -179,6 +180,21 @@ try {
   assert.ok(opened, 'no site is reached by Tab: ' + seen.join(' | '));
   assert.equal(seen[0], 'Skip to the fibers');
   assert.ok(seen.includes('Pause'));
+
+  // ---- the daemon's clock is set back
+  const statuses = '**/debug/status';
+  let told = 0;
+  await page.route(statuses, async (route) => {
+    const status = await route.fetch();
+    const doc = await status.json();
+    doc.process.now_seconds -= 3600;
+    await route.fulfill({response: status, json: doc});
+    ++told;
+  });
+  await eventually('some looks at an earlier time', () => told >= 6);
+  const after = await inColour();
+  assert.ok(after.every((n) => n > 20), 'a chart has no line after the clock was set back: ' + after);
+  await page.unroute(statuses);
 
   // ---- pause, and a daemon that is gone
   await page.getByRole('button', {name: 'Pause'}).click();

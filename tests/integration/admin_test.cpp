@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <sstream>
 #include <string>
@@ -172,6 +173,36 @@ TEST_CASE("what every fiber does is shown: grouped, one by one, chosen, and for 
   const Finished old = run({"go", "tool", "pprof", "-top", text});
   INFO(old.output << old.errors);
   CHECK(old.code == 0);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("who ends his side behind a request is answered, and never that something failed", "[integration][admin]") {
+  Daemon daemon(with_admin("address: \"127.0.0.1:0\""));
+  struct Asked {
+    std::string request;
+    std::vector<unsigned> answers;
+  };
+  const std::string none = " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+  std::vector<Asked> all;
+  for (const char* page :
+       {"/debug/fibers", "/debug/fibers?debug=1", "/debug/fibers?debug=2", "/debug/pprof/cmdline", "/debug/pprof/heap",
+        "/debug/pprof/threadcreate", "/debug/pprof/symbol?0x1", "/debug/pprof/heap?debug=1", "/debug/flame",
+        "/debug/leaks", "/debug/pprof/goroutineleak", "/debug/status", "/metrics", "/healthz"})
+    all.push_back({"GET " + std::string(page) + none, {200}});
+  // What is sampled ends, for others may wait for their turn; a reload goes on, and is done by then or is not.
+  all.push_back({"GET /debug/pprof/profile?seconds=60" + none, {400}});
+  all.push_back({"GET /debug/pprof/heap?seconds=60" + none, {400}});
+  all.push_back({"POST /reload" + none, {200, 202}});
+  all.push_back({"POST /debug/trim" + none, {200}});
+  for (const Asked& asked : all) {
+    INFO(asked.request);
+    HttpClient client(daemon.port("admin"));
+    REQUIRE(client.send(asked.request));
+    client.finish_sending();
+    const auto answer = client.receive();
+    REQUIRE(answer);
+    CHECK(std::find(asked.answers.begin(), asked.answers.end(), answer->status) != asked.answers.end());
+  }
   CHECK(daemon.stop() == 0);
 }
 

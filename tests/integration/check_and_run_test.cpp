@@ -80,6 +80,8 @@ const std::vector<Bad>& bad_ones() {
       {2, last, "- {name: u, address: \"unix:@/u\", owner: \":\", tcp: {echo: {}}}", "owner", "neither user nor group"},
       {2, admin, "admin: {address: \"unix:@/a\", owner: nobody-here}", "admin.owner", "no user nobody-here"},
       {2, admin, "admin: {address: \"127.0.0.1:0\", token_file: @/nowhere}", "admin.token_file", "No such file"},
+      {2, last, "trace: {on_stall: true, directory: @/nowhere}", "trace.directory", "No such file"},
+      {2, last, "trace: {on_stall: true, directory: @/file}", "trace.directory", "Not a directory"},
       {2, admin, "admin: {address: \"127.0.0.1:0\", token_file: @/file}", "admin.token_file", "16 bytes"},
       {2, admin, "admin: {address: \"0.0.0.0:0\"}", "admin.address", "needs admin.token_file"},
       {2, admin, "admin: {address: \"unix:@/a\", mode: 0666}", "admin.mode", "needs admin.token_file"},

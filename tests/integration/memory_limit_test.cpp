@@ -223,7 +223,65 @@ void files_that_do_not_fit(const std::string& governor) {
   CHECK(daemon.metric("fiberd_memory_given_back_bytes_total").value_or(0) >= 10.0 * kMiB);
 }
 
+/// Clients that are let in while they cost little, and then send piece by piece and read nothing: what they cost grows
+/// where nobody is asked for admission. No answer is owed to anybody; the daemon shall live.
+void work_that_grows(const std::string& governor, const std::string& listener, std::string_view first,
+                     std::size_t piece) {
+  static constexpr std::size_t kClients = 1800;
+  static constexpr int kPieces = 10;
+  const MemoryCgroup group(64 * kMiB);
+  if (!may_limit(group)) return;
+  if (most_connections(kClients) < kClients) {
+    WARN("less than " << kClients << " connections can be open here: left out");
+    return;
+  }
+  const TemporaryDirectory place;
+  Daemon daemon(with_governor(governor, listener), {.program = group.program(place, FIBERD_BINARY)});
+  Crowd crowd;
+  crowd.come(daemon.port("web"), kClients, first);
+  crowd.settle([&] { return !daemon.process().running(); });
+  CHECK(crowd.open() == kClients);
+  const std::string more(piece, 'x');
+  for (int i = 0; i < kPieces; ++i) {
+    crowd.send_again(more);
+    crowd.look(50);
+  }
+  crowd.settle([&] { return !daemon.process().running(); });
+  if (governor == "off") return check_killed(daemon, group);
+  INFO(crowd.open() << " open, " << crowd.refused << " cut");
+  check_alive(daemon, group);
+}
+
+void uploads_that_grow(const std::string& governor) {
+  work_that_grows(governor, http_listener("web", "{path: /echo, methods: [POST], echo: {}}"),
+                  "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", 3000);
+}
+
+void echoes_that_grow(const std::string& governor) {
+  work_that_grows(governor, "  - {name: web, address: \"127.0.0.1:0\", tcp: {echo: {}}}\n", "x", 50'000);
+}
+
 }  // namespace
+
+TEST_CASE("1,800 uploads that grow under 64 MiB: with the governor off the kernel kills",
+          "[integration][memory][grow]") {
+  uploads_that_grow("off");
+}
+
+TEST_CASE("1,800 uploads that grow under 64 MiB: with the governor on those that want more are cut",
+          "[integration][memory][grow]") {
+  uploads_that_grow("on");
+}
+
+TEST_CASE("1,800 echo clients that do not read under 64 MiB: with the governor off the kernel kills",
+          "[integration][memory][grow]") {
+  echoes_that_grow("off");
+}
+
+TEST_CASE("1,800 echo clients that do not read under 64 MiB: with the governor on buffers stay small",
+          "[integration][memory][grow]") {
+  echoes_that_grow("on");
+}
 
 TEST_CASE("20,000 echo clients under 96 MiB: with the governor off the kernel kills", "[integration][memory]") {
   crowd_of_echo_clients("off");

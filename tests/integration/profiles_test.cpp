@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdio>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -140,6 +141,13 @@ TEST_CASE("of two CPU profiles at a time the second is refused; one whose client
     CHECK(daemon.admin_status("/debug/flame?profile=cpu&" + std::string(wrong)) == 400);
   }
   CHECK(daemon.admin_status("/debug/flame?profile=%3Cscript%3E") == 400);
+  // Before anything is sampled.
+  for (const char* wrong : {"debug=x", "debug=-1", "debug=3", "debug="})
+    for (const char* page :
+         {"profile", "heap", "allocs", "block", "mutex", "threadcreate", "goroutine", "goroutineleak"}) {
+      INFO(page << "?" << wrong);
+      CHECK(daemon.admin_status("/debug/pprof/" + std::string(page) + "?" + wrong + "&seconds=300") == 400);
+    }
   CHECK(daemon.admin_status("/debug/flame?profile=goroutine&type=none") == 400);
   {
     HttpClient first(daemon.port("admin"));
@@ -205,6 +213,26 @@ TEST_CASE("a stripped program with its debug file beside it names its static fun
     CHECK(client.receive());
     CHECK(daemon.stop() == 0);
   }
+}
+
+TEST_CASE("a program whose file was replaced while it runs names its functions from what it was",
+          "[integration][admin][profiles]") {
+  const TemporaryDirectory place;
+  const std::string program = place.path() + "/hog";
+  REQUIRE(run({"cp", FIBERD_HOG, program}).code == 0);
+  Daemon daemon(kHogConfig, {.program = program});
+  // As a package's upgrade does it: by another program, with functions of its own at these addresses.
+  REQUIRE(run({"cp", FIBERD_BINARY, program + ".new"}).code == 0);
+  REQUIRE(::rename((program + ".new").c_str(), program.c_str()) == 0);
+  HttpClient client(daemon.port("web"));
+  begin_to_burn(client);
+  const std::string profile = daemon.admin("/debug/pprof/profile?seconds=1");
+  profile_says(go_pprof(place, profile, {"-top", "-nodecount=40", "-symbolize=none"}), "burn_in_static");
+  const std::string raw = go_pprof(place, profile, {"-raw", "-symbolize=none"});
+  profile_says(raw, " " + program + " ");
+  CHECK(raw.find("(deleted)") == std::string::npos);
+  CHECK(client.receive());
+  CHECK(daemon.stop() == 0);
 }
 
 // npm's package is fetched: not in every run.

@@ -1,4 +1,6 @@
 // The flight recorder of a running daemon: its page, and the files that it leaves when something was slow.
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -112,6 +114,7 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
           "[integration][trace]") {
   const TemporaryDirectory directory;
   directory.write("fiberd-trace-20200101T000000Z-1-1-latency.pftrace", "an old one");
+  directory.write("fiberd-trace-20200101T000000Z-1-2-latency.pftrace.part", "of a daemon that was killed");
   directory.write("somebody-else's", "text");
   Daemon daemon(with_trace("on_latency: 5ms, max_files: 2, interval: 0s, directory: \"" + directory.path() + "\""));
   const std::string written = "fiberd_trace_files_total{cause=\"latency\"}";
@@ -136,6 +139,42 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
   }
   CHECK(daemon.wait_for_log("a request took trace.on_latency or longer"));
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a stop does not wait for a trace, which ends with it and is whole", "[integration][trace]") {
+  Daemon daemon("shutdown: {timeout: 20s}\n" + with_trace("buffer: 256KiB"));
+  HttpClient admin(daemon.port("admin"));
+  REQUIRE(admin.send("GET /debug/trace?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+  REQUIRE(eventually([&] { return daemon.admin_status("/debug/trace") == 409; }));
+  CHECK(daemon.stop() == 0);  // not 1: "the stop did not end at shutdown.timeout"
+  const auto recorded = admin.ask("");
+  REQUIRE(recorded);
+  CHECK(recorded->status == 200);
+  const TraceFile trace(recorded->body);
+  INFO(trace.all_problems());
+  CHECK(trace.problems.empty());
+}
+
+TEST_CASE("what a process left that was killed while it wrote a trace goes with the next one", "[integration][trace]") {
+  const TemporaryDirectory directory;
+  directory.write("fiberd-trace-20200101T000000Z-1-1-latency.pftrace.part", "cut");
+  directory.write("somebody-else's.pftrace.part", "text");
+  // It is being written.
+  const std::string other = directory.write("fiberd-trace-20200101T000000Z-1-2-stall.pftrace.part", "begun");
+  const int lock = ::open(other.c_str(), O_WRONLY | O_CLOEXEC);
+  REQUIRE(lock >= 0);
+  REQUIRE(::flock(lock, LOCK_EX | LOCK_NB) == 0);
+  Daemon daemon(with_trace("on_latency: 5ms, interval: 0s, directory: \"" + directory.path() + "\""));
+  HttpClient client(daemon.port("web"));
+  ask_slowly(client);
+  REQUIRE(eventually([&] { return daemon.metric("fiberd_trace_files_total{cause=\"latency\"}").value_or(0) >= 1; }));
+  CHECK(daemon.stop() == 0);
+  ::close(lock);
+  const auto names = files_in(directory.path());
+  REQUIRE(names.size() == 3);
+  CHECK(names[0] == "fiberd-trace-20200101T000000Z-1-2-stall.pftrace.part");
+  CHECK(names[1].ends_with("-latency.pftrace"));
+  CHECK(names[2] == "somebody-else's.pftrace.part");
 }
 
 TEST_CASE("files that come too soon, or cannot be written whole, are counted, and nothing is left of them",
@@ -184,6 +223,19 @@ TEST_CASE("files that come too soon, or cannot be written whole, are counted, an
     CHECK(files_in(directory.path() + "/gone").size() == 1);
     CHECK(daemon.stop() == 0);
   }
+}
+
+TEST_CASE("HEAD of a trace records nothing, and keeps nobody from his", "[integration][trace]") {
+  Daemon daemon(with_trace("buffer: 256KiB"));
+  HttpClient client(daemon.port("admin"));
+  for (const char* page : {"/debug/trace?seconds=60", "/debug/fibers?debug=2", "/debug/fibers?debug=1"}) {
+    INFO(page);
+    REQUIRE(client.send("HEAD " + std::string(page) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    const auto answer = client.receive(true);
+    REQUIRE(answer);
+    CHECK(answer->status == 200);
+  }
+  CHECK_FALSE(daemon.admin("/debug/trace").empty());
 }
 
 TEST_CASE("the binary has its USDT probes", "[integration][trace]") {

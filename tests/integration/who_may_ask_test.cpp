@@ -314,6 +314,10 @@ TEST_CASE("levels of the log are a module's, for a while", "[integration][admin]
   CHECK(daemon.wait_for_log("log levels are the configuration's again"));
   CHECK(levels().find("http    warning\n") != std::string::npos);
   CHECK(levels().find("net     warning\n") != std::string::npos);
+  // also where it is over before it has begun,
+  for (int i = 0; i < 20; ++i) CHECK(ask(port, post("/debug/log?level=debug&for=1ns")).status == 200);
+  CHECK(eventually([&] { return levels().find("asked for") == std::string::npos; }));
+  CHECK(levels().find("sync    warning\n") != std::string::npos);
   // is asked for,
   CHECK(ask(port, post("/debug/log?module=all&level=error&for=0")).status == 200);
   CHECK(levels().find("sync    error  asked for, until the next reload\n") != std::string::npos);

@@ -16,11 +16,12 @@
 namespace fiberd::test {
 
 /// What `tell` says in a child with a runtime. No assertions in there, and one call in a test case.
-inline std::string in_a_child(const std::function<std::string(runtime::Runtime&)>& tell, unsigned processors = 2) {
+inline std::string in_a_child(const std::function<std::string(runtime::Runtime&)>& tell, unsigned processors = 2,
+                              const runtime::Options& options = {}) {
   static constexpr const char* kEnd = "FIBERD_TEST_CHILD_TELLS";
   if (const char* const end = std::getenv(kEnd)) {
     try {
-      const auto rt = start_runtime(processors);
+      const auto rt = start_runtime(processors, options);
       const std::string text = tell(*rt);
       for (std::size_t at = 0; at < text.size();) {
         const ssize_t n = write(std::atoi(end), text.data() + at, text.size() - at);

@@ -19,7 +19,8 @@ class OwnCgroup {
  public:
   explicit OwnCgroup(const std::string& controller) {
     static std::atomic<unsigned> next{0};
-    const auto own = runtime::find_cgroup(controller, {});
+    bool unsure = false;
+    const auto own = runtime::find_cgroup(controller, {}, unsure);
     if (!own) {
       why_not_ = "no " + controller + " control group is mounted";
       return;

@@ -53,6 +53,10 @@ class Connection : public ListHook {
   [[nodiscard]] bool claim_waiting(Waiting what, std::int64_t until) noexcept;
   /// Of a claimed one: false when bytes have come after all; else it is closed, counted and gone.
   [[nodiscard]] bool close_if_silent() noexcept;
+  /// From another fiber, under the server's lock: what the kernel holds for it while it is being served.
+  [[nodiscard]] std::size_t queued() noexcept {
+    return waiting_since(Waiting::for_request) != 0 ? 0 : stream_->queued();
+  }
   /// From another fiber: every wait of the connection's fiber ends.
   void abort() noexcept { stream_->shutdown(); }
 

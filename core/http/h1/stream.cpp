@@ -35,7 +35,8 @@ Trouble H1Stream::trouble() const noexcept {
           .late = body_ && body_->timed_out,
           .unfinished = !body_done(),
           .lost = ws.output_lost,
-          .client_gone = ws.client != nullptr && static_cast<bool>(ws.client->context().err()),
+          .client_gone =
+              (ws.client != nullptr && static_cast<bool>(ws.client->context().err())) || c.stream_->is_shut_down(),
           .stopping = static_cast<bool>(c.server_.context().err())};
 }
 
@@ -87,6 +88,16 @@ Result<std::string_view> H1Stream::read_body(Deadline own) {
       return fail(std::errc::connection_aborted);  // the client left in the middle of its message
     }
     ws.end += static_cast<std::uint32_t>(*n);
+    // Asked when something has come: how it was before the wait says nothing.
+    if (!body_->draining && !wait_for_memory(own)) {
+      body_->refused = Reject::memory;
+      metric::count(c.metrics().rejects[static_cast<std::size_t>(Reject::memory)]);
+      // Without an answer: that would take memory, too, a thousand times at once.
+      end_connection();
+      const OutputGuard guard(shared());
+      ws.output_lost = true;
+      return fail(std::errc::not_enough_memory);
+    }
   }
   body_->continue_settled.store(true, std::memory_order_relaxed);
   if (body_->trailers != nullptr) [[unlikely]]
@@ -108,6 +119,23 @@ std::error_code H1Stream::before_waiting() noexcept {
   // Answers to earlier requests must not wait for this one's body, nor what was written of its own.
   const OutputGuard guard(shared(), std::try_to_lock);
   return guard && c.ws_->out_size != 0 ? c.flush() : std::error_code();
+}
+
+/// A body that comes in takes memory: more of the input buffer, what its handler makes of it. While there is no room no
+/// more of it is read, which slows the client down, but what has been sent is charged all the same: so who has waited a
+/// moment in vain is given up, for others to end. False: this one.
+bool H1Stream::wait_for_memory(Deadline own) noexcept {
+  static constexpr std::size_t kBoth = std::size_t{32} * 1024;  // a piece of the body, and as much of an answer to it
+  static constexpr std::chrono::milliseconds kLongest{32};  // 63 in all: several looks of whoever watches the memory
+  flow::Pressure* const pressure = site_.options().pressure;
+  if (pressure == nullptr || pressure->may_grow(kBoth)) [[likely]]
+    return true;
+  for (std::chrono::milliseconds pause{1}; pause <= kLongest && monotonic_now() < own.ns(); pause *= 2) {
+    (void)runtime::sleep_for(pause);
+    if (pressure->may_grow(kBoth)) return true;
+    if (connection_.stream_->is_shut_down()) return true;  // cut, which reading finds out
+  }
+  return false;
 }
 
 Result<std::size_t> H1Stream::receive_body(Deadline own) {

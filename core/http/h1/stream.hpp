@@ -114,6 +114,7 @@ class H1Stream final : public ServerStream {
   [[nodiscard]] std::uint64_t sent_behind_upgrade() const noexcept;
   [[nodiscard]] Result<std::size_t> receive_body(Deadline own);
   [[nodiscard]] std::error_code before_waiting() noexcept;
+  [[nodiscard]] bool wait_for_memory(Deadline own) noexcept;
   [[nodiscard]] bool drain_body() noexcept;
   [[nodiscard]] bool leaves_too_much() const noexcept;
   void settle_keep_alive(RestOfBody rest) noexcept;

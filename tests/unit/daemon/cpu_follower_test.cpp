@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "tests/support/fake_host.hpp"
+#include "tests/support/no_descriptors.hpp"
 #include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
@@ -37,6 +38,16 @@ TEST_CASE("GOMAXPROCS follows the CPU quota while it runs", "[daemon][gomaxprocs
     CHECK(rt->gomaxprocs() == step.gomaxprocs);
     CHECK(follower.changes() == step.changes);
   }
+  // Without a descriptor to look at it a quota is not gone.
+  host.write(file, "100000 100000\n");
+  follower.look();
+  CHECK(rt->gomaxprocs() == 1);
+  {
+    const test::NoDescriptors none;
+    follower.look();
+    follower.configure(0);
+  }
+  CHECK(rt->gomaxprocs() == 1);
   // Who said a number keeps it.
   follower.configure(3);
   CHECK(rt->gomaxprocs() == 3);

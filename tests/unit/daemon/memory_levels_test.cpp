@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstdint>
 
+#include "core/net/queue_sizes.hpp"
 #include "daemon/memory_gate.hpp"
+#include "daemon/memory_guard.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 using namespace fiberd::daemon;
 using namespace std::chrono_literals;
@@ -49,6 +52,7 @@ TEST_CASE("memory levels: up at once, down after a calm second", "[memory]") {
            Look{10, 0.79, 0.79, Level::normal},
            Look{20, 0.79, 0.81, Level::trim},         // by what is to be expected
            Look{30, 0.96, 0.96, Level::shed_normal},  // several at once
+           Look{35, 0.96, 1.05, Level::shed_high},    // but the last step is for what is there
            Look{40, 0.991, 1.0, Level::last},
            Look{50, 0.94, 0.94, Level::last},           // below, but not for long
            Look{1040, 0.94, 0.94, Level::last},         // 990 ms
@@ -191,6 +195,55 @@ TEST_CASE("memory gate: who is let in until the next look", "[memory]") {
   CHECK(ask(tcp));
 }
 
+TEST_CASE("memory gate: what has begun grows as far as there is room", "[memory]") {
+  int looks = 0;
+  MemoryGate gate([](void* n) noexcept { ++*static_cast<int*>(n); }, &looks);
+  fiberd::flow::Pressure& pressure = gate.pressure();
+  static constexpr std::size_t kUnit = MemoryGate::kConnectionBytes;
+  for (int i = 0; i < 1000; ++i) REQUIRE(pressure.may_grow(kUnit));
+  gate.bound(4, 2, false);
+  CHECK(pressure.may_grow(kUnit));
+  CHECK(pressure.may_grow(1));
+  CHECK(looks == 0);
+  CHECK(pressure.may_grow(2 * kUnit));  // beyond half of it
+  CHECK(looks == 1);
+  CHECK(pressure.may_grow(kUnit));  // as who brings a request
+  CHECK(pressure.may_grow(kUnit));
+  CHECK_FALSE(pressure.may_grow(kUnit));
+  CHECK_FALSE(gate.connections().admit(gate.connections().argument, {}));  // it is the same room
+  gate.bound(100, 100, true);
+  CHECK_FALSE(pressure.may_grow(kUnit));
+  gate.open();
+  CHECK(pressure.may_grow(kUnit));
+  CHECK(fiberd::flow::Pressure().may_grow(kUnit));
+}
+
+TEST_CASE("memory levels: how much of what sockets hold must go", "[memory]") {
+  const MemoryThresholds t = memory_thresholds(80, 95);
+  CHECK(bytes_to_cut({}, 0, t) == 0);
+  CHECK(bytes_to_cut({979'999, 1'000'000}, 1e9, t) == 0);  // what is expected only is no reason
+  CHECK(bytes_to_cut({981'000, 1'000'000}, 0, t) == Approx(31'000).margin(1));
+  CHECK(bytes_to_cut({981'000, 1'000'000}, 1e6, t) == Approx(51'000).margin(1));  // and what comes meanwhile
+}
+
+TEST_CASE("memory: the fullest sockets are found by their sizes", "[memory]") {
+  fiberd::net::QueueSizes sizes;
+  CHECK(sizes.least_of(1) == SIZE_MAX);
+  sizes.add(4095);  // frees no page
+  CHECK(sizes.least_of(1) == SIZE_MAX);
+  for (int i = 0; i < 10; ++i) sizes.add(5000);
+  sizes.add(100'000);
+  sizes.add(std::size_t{1} << 40U);
+  CHECK(sizes.least_of(1) == std::size_t{1} << 31U);
+  sizes = {};
+  for (int i = 0; i < 10; ++i) sizes.add(5000);
+  sizes.add(100'000);
+  CHECK(sizes.least_of(100'000) == 65'536);
+  CHECK(sizes.least_of(100'001) == 4096);
+  CHECK(sizes.least_of(UINT64_MAX) == 4096);
+  CHECK(sizes.least_of(0) == SIZE_MAX);
+}
+
 TEST_CASE("pressure: the lowest are shed first", "[memory]") {
   fiberd::flow::Pressure pressure;
   CHECK_FALSE(pressure.sheds(Priority::low));
@@ -204,4 +257,14 @@ TEST_CASE("pressure: the lowest are shed first", "[memory]") {
   CHECK(pressure.sheds(Priority::high));
   pressure.shed(0);
   CHECK_FALSE(pressure.sheds(Priority::low));
+}
+
+TEST_CASE("what is resident is known without a descriptor left", "[memory]") {
+  CHECK(resident_bytes() > 0);
+  std::uint64_t then = 0;
+  {
+    const fiberd::test::NoDescriptors none;
+    then = resident_bytes();
+  }
+  CHECK(then > 0);
 }

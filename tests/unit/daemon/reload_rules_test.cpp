@@ -88,4 +88,17 @@ TEST_CASE("what has changed is told in one line", "[daemon][reload]") {
                                      "{body: x}}]}}\n  - {name: b, address: \"127.0.0.1:0\", tcp: {echo: {}}}\n",
                                      "log: {level: debug}\n")) ==
       "listener web changed; listener b added; listener a removed; log");
+  // Each section that can change.
+  for (const auto& [section, change] :
+       std::vector<std::pair<std::string, std::string>>{{"admin", "{hosts: [ops]}"},
+                                                        {"metrics", "{address: \"127.0.0.1:0\"}"},
+                                                        {"runtime", "{gomaxprocs: 2}"},
+                                                        {"memory", "{trim_at: 70}"},
+                                                        {"profiles", "{mutex_fraction: 7}"},
+                                                        {"trace", "{on_stall: true, directory: /tmp}"},
+                                                        {"file_cache", "{files: 7}"},
+                                                        {"log", "{modules: {http: debug}}"},
+                                                        {"shutdown", "{delay: 7s}"},
+                                                        {"leaks", "{threshold: 7s}"}})
+    CHECK(what_changed(listeners(kWeb), listeners(kWeb, section + ": " + change + "\n")) == section);
 }

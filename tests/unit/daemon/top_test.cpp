@@ -89,8 +89,8 @@ TEST_CASE("a screen has its size, whatever is told", "[daemon][top]") {
   const Snapshot before = snapshot_of(status_at(10, 100, hostile));
   const Snapshot now = snapshot_of(status_at(12, 300, hostile));
   const Rates rates = rates_between(before, now);
-  for (const std::size_t columns : {20UL, 40UL, 80UL, 133UL})
-    for (const std::size_t rows : {1UL, 5UL, 12UL, 24UL, 60UL}) {
+  for (const std::size_t columns : {1UL, 2UL, 14UL, 15UL, 20UL, 40UL, 80UL, 133UL})
+    for (const std::size_t rows : {1UL, 2UL, 5UL, 12UL, 24UL, 60UL}) {
       INFO(columns << " × " << rows);
       ViewState state;
       const std::vector<Line> lines = compose(now, rates, state, columns, rows);

@@ -1,16 +1,22 @@
 // CPU samples: where they fall, what they carry, and what their handler bears.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
 
+#include "core/base/clock.hpp"
 #include "core/observe/cpu_profile.hpp"
 #include "core/observe/cpu_sampler.hpp"
 #include "core/runtime/profile_label.hpp"
@@ -42,6 +48,7 @@ namespace profiled {
 }
 [[gnu::noinline]] std::uint64_t on_fiber() { return burn(300ms) + 1; }
 [[gnu::noinline]] std::uint64_t on_thread() { return burn(300ms) + 1; }
+[[gnu::noinline]] std::uint64_t on_small_stack() { return burn(100ms) + 1; }
 [[gnu::noinline]] std::uint64_t on_late_thread() { return burn(400ms) + 1; }
 
 #if defined(__x86_64__)
@@ -74,6 +81,8 @@ bool cpu_says(const std::string& text, const std::string& part) {
 
 TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry labels", "[cpu_profile]") {
   const auto rt = test::start_runtime(2);
+  const std::string whole(runtime::ProfileLabel::kMostValue - 1, 'x');
+  const std::string too_long = whole + "\xc3\xa4";
   auto profile = observe::CpuProfile::start();
   REQUIRE(profile);
   // One at a time.
@@ -81,8 +90,9 @@ TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry
   REQUIRE_FALSE(second);
   CHECK(second.error() == std::errc::device_or_resource_busy);
   std::thread other([] { burnt += profiled::on_thread(); });
-  rt->run([] {
+  rt->run([&too_long] {
     const runtime::ProfileLabel outer("tenant", "outer");
+    const runtime::ProfileLabel cut("cut", too_long);
     const runtime::ProfileLabel route("ro\"ute", "a\nb\"c");
     const runtime::ProfileLabel inner("tenant", std::string_view("inner"));
     burnt += profiled::on_fiber();
@@ -106,6 +116,7 @@ TEST_CASE("CPU samples fall where fibers and threads spend their time, and carry
   CHECK(text.find("\"outer\"") == std::string::npos);
   cpu_says(text, "# ro\"ute: \"a\\x0ab\\\"c\"\n");
   cpu_says(text, "# fiber: \"");
+  cpu_says(text, "# cut: \"" + whole + "\"\n");  // not within a character
   // After one comes another.
   CHECK(observe::CpuProfile::start(1000));
   CHECK(observe::CpuProfile::start(0).error() == std::errc::invalid_argument);
@@ -151,6 +162,56 @@ TEST_CASE("a chain of frames that foreign code has broken ends the walk and is n
   if (!test::kThreadSanitizer) cpu_says(text, "profiled::burn_without_frame");
 }
 #endif
+
+TEST_CASE("the handler bears the small alternate stacks that libraries give their threads", "[cpu_profile]") {
+  if (test::kSanitized) return;  // what they add to each frame is not what libraries reckon with
+  const auto rt = test::start_runtime(1);
+  auto profile = observe::CpuProfile::start(1000);
+  REQUIRE(profile);
+  // Beside what the kernel puts there.
+  for (const std::size_t room : {std::size_t{1024}, std::size_t{2048}, std::size_t{4608}}) {
+    std::thread([room] {
+      static constexpr std::size_t kPage = 4096;
+      const std::size_t size = (std::max<std::size_t>(::getauxval(AT_MINSIGSTKSZ), 2048) + room + 15) / 16 * 16;
+      const std::size_t whole = (size + kPage - 1) / kPage * kPage + kPage;
+      auto* const memory =
+          static_cast<char*>(::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      if (memory == MAP_FAILED || ::mprotect(memory, kPage, PROT_NONE) != 0) std::abort();
+      stack_t before{};
+      const stack_t small{.ss_sp = memory + kPage, .ss_flags = 0, .ss_size = size};
+      if (::sigaltstack(&small, &before) != 0) std::abort();
+      burnt += profiled::on_small_stack();
+      (void)::sigaltstack(&before, nullptr);
+      ::munmap(memory, whole);
+    }).join();
+  }
+  const auto counts = (*profile)->counts();
+  CHECK(counts.samples > 10);
+  const std::string text = cpu_text((*profile)->stop());
+  cpu_says(text, "profiled::on_small_stack");
+}
+
+TEST_CASE("threads without a timer are told, and those that ended meanwhile are none of them", "[cpu_profile]") {
+  const std::string told = " threads could not be sampled: RLIMIT_SIGPENDING";
+  {
+    auto profile = observe::CpuProfile::start(1000);
+    REQUIRE(profile);
+    for (const std::int64_t until = monotonic_now() + 1'000'000'000; monotonic_now() < until;) {
+      std::array<std::thread, 4> brief;
+      for (std::thread& one : brief) one = std::thread([] { burnt += 1; });
+      for (std::thread& one : brief) one.join();
+    }
+    CHECK(cpu_text((*profile)->stop()).find(told) == std::string::npos);
+  }
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_SIGPENDING, &before) == 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+  auto profile = observe::CpuProfile::start(1000);
+  REQUIRE(::setrlimit(RLIMIT_SIGPENDING, &before) == 0);
+  REQUIRE(profile);
+  cpu_says(cpu_text((*profile)->stop()), told);
+}
 
 TEST_CASE("samples for which there is no room are counted as lost", "[cpu_profile]") {
   REQUIRE(observe::CpuSampler::install());

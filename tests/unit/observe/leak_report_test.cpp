@@ -15,6 +15,7 @@
 #include "core/context/context.hpp"
 #include "core/context/done_signal.hpp"
 #include "core/observe/leak_report.hpp"
+#include "core/runtime/fiber_list.hpp"
 #include "core/runtime/reference_search.hpp"
 #include "core/sync/channel.hpp"
 #include "core/sync/mutex.hpp"
@@ -67,6 +68,12 @@ std::string told_of(const observe::LeakReport& report) {
 
 void spawn_named(const char* name, UniqueFunction fn, SourceLocation where = SourceLocation::current()) {
   if (!runtime::spawn(runtime::FiberName::intern(name), std::move(fn), where)) std::abort();
+}
+
+/// Words below the frames of whoever waits afterwards, in what is free of its stack.
+[[gnu::noinline]] void leave_behind(const void* what) {
+  const void* volatile words[512];
+  for (const void* volatile& word : words) word = what;
 }
 
 bool report_has(const std::string& text, const std::string& part) {
@@ -142,6 +149,40 @@ TEST_CASE("the seven classic leaks are named by their place within twice the thr
   report_has(text, "1 part of the work is not done");
   report_has(text, "2 cases: to receive from 0x");
   report_has(text, "fiberd::sync::WaitGroup::wait");
+}
+
+TEST_CASE("a fiber on a learnt stack is lost as certainly as one on any other", "[leaks]") {
+  if (!runtime::can_search_references()) return;
+  const std::string text = in_a_child(
+      [](runtime::Runtime& rt) {
+        rt.run([] {
+          const SourceLocation here = SourceLocation::current();
+          auto values = std::make_shared<sync::Channel<int>>();
+          sync::WaitGroup ended;
+          for (int i = 0; i < 300; ++i) {
+            ended.add();
+            spawn_named(
+                "shallow", [&ended, values] { (void)ended.done(); }, here);
+            if (i % 10 == 9) ended.wait();
+          }
+          spawn_named(
+              "lost",
+              [values] {
+                leave_behind(values.get());
+                (void)values->receive();
+              },
+              here);
+        });
+        std::string told = told_of(*look_for(1, 0));
+        (void)runtime::for_each_fiber([&](const runtime::FiberView& f) {
+          told += "stack: " + std::string(fiber::to_string(f.stack_class)) + "\n";
+          return true;
+        });
+        return told;
+      },
+      1, {.stack_learning = true});
+  report_has(text, "lost: certain channel_receive x1\n");
+  report_has(text, "stack: learnt_");
 }
 
 TEST_CASE("a circle of mutexes is certain, without a search", "[leaks]") {
@@ -297,9 +338,14 @@ TEST_CASE("growth is counted from look to look, and each place is told to the lo
         found += std::to_string(g.count) + " +" + std::to_string(g.growth()) + " after " +
                  std::to_string(g.before.size()) + "\n";
     }
-    return found + observe::render_leaks(*watch.last()) + observe::render_leaks_json(*watch.last()) +
-           observe::render_leak_profile(*watch.last(), true);
+    found += observe::render_leaks(*watch.last()) + observe::render_leaks_json(*watch.last()) +
+             observe::render_leak_profile(*watch.last(), true);
+    // Numbers by another measure are none, and once nobody looks there is nothing to tell.
+    found += "certain and suspect: " + std::to_string(watch.certain() + watch.suspect());
+    watch.set({.threshold = 0ms});
+    return found + ", then " + std::to_string(watch.certain() + watch.suspect()) + "\n";
   });
+  report_has(text, "certain and suspect: 30, then 0\n");
   report_has(text, "10 +10 after 0\n20 +10 after 1\n30 +10 after 2\n");
   report_has(text, "growth: +10 since the last look (10, 20, 30)");
   report_has(text, "\"count\":30,");

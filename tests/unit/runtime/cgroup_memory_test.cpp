@@ -1,9 +1,11 @@
 #include "core/runtime/cgroup_memory.hpp"
 
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <string>
 
 #include "tests/support/fake_host.hpp"
+#include "tests/support/no_descriptors.hpp"
 
 using namespace fiberd::runtime;
 using fiberd::test::FakeHost;
@@ -88,4 +90,34 @@ TEST_CASE("cgroup memory: version 1", "[cgroup]") {
   CHECK(memory.look(1).limit == 1000);
   CHECK(memory.look(1).charge == 600);
   CHECK(memory.pressure_file().empty());
+}
+
+TEST_CASE("cgroup memory: without a descriptor left it is looked at all the same", "[cgroup]") {
+  const FakeHost host;
+  const std::string own = "root/sys/fs/cgroup/own/";
+  host.write("proc/mountinfo", kV2);
+  host.write("proc/cgroup", "0::/own\n");
+  host.write(own + "memory.max", "1000\n");
+  host.write(own + "memory.current", "400\n");
+  host.write(own + "memory.stat", "inactive_file 60\nactive_file 40\n");
+  CgroupMemory memory(host.paths());
+  CHECK(memory.look(0).charge == 300);
+  std::ofstream current(host.directory() + "/" + own + "memory.current");
+  MemoryCharge soon;
+  MemoryCharge later;
+  {
+    const fiberd::test::NoDescriptors none;
+    current << "950\n" << std::flush;
+    soon = memory.look(1);
+    later = memory.look(10'000'000'000);  // where it lies would be found anew
+  }
+  CHECK(soon.limit == 1000);
+  CHECK(soon.charge == 850);
+  CHECK(later.limit == 1000);
+  CHECK(later.charge == 850);
+  // It is moved once there are some again.
+  host.write("proc/cgroup", "0::/other\n");
+  CHECK(memory.look(20'000'000'000).limit == 0);
+  host.write("proc/cgroup", "0::/own\n");
+  CHECK(memory.look(30'000'000'000).charge == 850);
 }

@@ -68,7 +68,7 @@ TEST_CASE("deadlock: fibers that wait for one another are reported with name, re
                   one.park(WaitReason::channel_receive);
                   one.park(WaitReason::mutex);
                 }).has_value();
-  good = good && rt->spawn("stoic", [&] { other.park(WaitReason::wait_group); }).has_value();
+  good = good && rt->spawn("sto\"ic\n", [&] { other.park(WaitReason::wait_group); }).has_value();
   const bool told = reported.try_acquire_for(30s);
   const std::uint64_t first = rt->read_mem_stats().deadlocks;
   std::string text;
@@ -94,7 +94,7 @@ TEST_CASE("deadlock: fibers that wait for one another are reported with name, re
   INFO(text);
   CHECK(text.find("maybe a deadlock: 2 fibers") == 0);
   CHECK(text.find("\"philosopher\" waits for channel_receive, spawned at") != std::string::npos);
-  CHECK(text.find("\"stoic\" waits for wait_group, spawned at") != std::string::npos);
+  CHECK(text.find("\"sto\\\"ic\\x0a\" waits for wait_group, spawned at") != std::string::npos);
   CHECK(text.find("deadlock_test.cpp:") != std::string::npos);
   CHECK(text.find("\n    ") != std::string::npos);
 }

@@ -206,6 +206,32 @@ TEST_CASE("what a fiber waits for is described while it is held still", "[fiber_
   stuck.let_go();
 }
 
+TEST_CASE("what is read of a wait that ends meanwhile is not told", "[fiber_list]") {
+  static Waits* who = nullptr;
+  // As the owner of a descriptor that closes it: the number may be another connection's before it is looked up.
+  set_wait_description(WaitReason::test, [](const void* /*object*/, std::string& text) {
+    text = "another's";
+    who->let_go();
+  });
+  static const int kThing = 5;
+  const auto rt = test::start_runtime(1);
+  Waits waits;
+  who = &waits;
+  REQUIRE(rt->spawn("waits", [&] { waits.park(WaitReason::test, &kThing); }));
+  rt->run([&] {
+    while (waits.ticket == 0) yield();
+    std::vector<Told> told;
+    for (int i = 0; i < 1'000'000 && (told.empty() || told[0].state != FiberView::State::waiting); ++i) {
+      told = list()["waits"];
+      if (told.empty()) break;
+      yield();
+    }
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].text.empty());
+  });
+  set_wait_description(WaitReason::test, nullptr);
+}
+
 TEST_CASE("fibers that are born, wait and end while others look: each is told at most once, and none is lost",
           "[fiber_list][stress]") {
   static constexpr int kLookers = 3;

@@ -94,6 +94,25 @@ TEST_CASE("containers: the mount starts at a sub path; or names a path it does n
   }
 }
 
+TEST_CASE("of several mounts of a hierarchy the one that holds the own group counts", "[gomaxprocs]") {
+  const FakeHost host;
+  // Somebody's group is mounted elsewhere, and comes first.
+  const std::string others = "29 23 0:26 /others /mnt/others rw - cgroup2 none rw\n";
+  host.write("root/mnt/others/cpu.max", "100000 100000\n");
+  host.write("root/sys/fs/cgroup/own/cpu.max", "600000 100000\n");
+  for (const std::string& mounts : {others + kV2, kV2 + others}) {
+    INFO(mounts);
+    host.write("proc/mountinfo", mounts);
+    host.write("proc/cgroup", "0::/own\n");
+    CHECK(cgroup_cpu_quota(host.paths()) == 6.0);
+    // The same name at its beginning is not the same group.
+    host.write("proc/cgroup", "0::/others2\n");
+    CHECK_FALSE(cgroup_cpu_quota(host.paths()));
+  }
+  host.write("proc/mountinfo", others);
+  CHECK(cgroup_cpu_quota(host.paths()) == 1.0);
+}
+
 TEST_CASE("quotas that make no sense are none", "[gomaxprocs]") {
   const FakeHost host;
   host.write("proc/cgroup", "0::/a/b\n");

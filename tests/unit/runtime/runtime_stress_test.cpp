@@ -44,7 +44,7 @@ struct Death {
 };
 
 /// `body` in a child process; what it writes to stderr.
-Death in_child(void (*body)()) {
+[[maybe_unused]] Death in_child(void (*body)()) {
   std::array<int, 2> ends{};
   REQUIRE(pipe(ends.data()) == 0);
   const pid_t pid = fork();

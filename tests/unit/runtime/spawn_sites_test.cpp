@@ -2,11 +2,13 @@
 #include "core/runtime/spawn_sites.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <deque>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/base/clock.hpp"
@@ -125,6 +127,41 @@ TEST_CASE("who wakes itself is told from who is woken", "[runtime][sites]") {
     CHECK(sampled == s.wakes);
     CHECK(s.latency_sum_ns > 0);
   }
+}
+
+TEST_CASE("a wake of its own that was not needed is not the next one's", "[runtime][sites]") {
+  auto rt = test::start_runtime(1);
+  static constexpr int kRounds = 1'500;
+  std::atomic<std::uint64_t> wanted{0};
+  std::thread other([&] {
+    for (int i = 0; i < kRounds; ++i) {
+      std::uint64_t ticket = 0;
+      while ((ticket = wanted.load()) == 0) std::this_thread::yield();
+      (void)wake(Ticket{ticket}, Wake::ready);
+      wanted = 0;
+    }
+  });
+  rt->run([&] {
+    sync::WaitGroup group;
+    group.add();
+    if (!spawn("is woken", [&] {
+          for (int i = 0; i < kRounds; ++i) {
+            const Ticket own = prepare_park(WaitReason::test);
+            (void)wake(own, Wake::ready);
+            (void)abandon_park(own);
+            const Ticket ticket = prepare_park(WaitReason::test);
+            wanted = ticket.value;
+            while (wanted != 0) std::this_thread::yield();  // before it has left
+            park(ticket);
+          }
+          group.done();
+        }))
+      std::abort();
+    group.wait();
+  });
+  other.join();
+  CHECK(site_named("is woken").wakes >= 5);
+  CHECK(site_named("is woken").wakes_by_itself == 0);
 }
 
 TEST_CASE("long turns are noticed and told of their place", "[runtime][sites]") {

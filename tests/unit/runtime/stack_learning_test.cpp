@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/base/source_location.hpp"
+#include "core/fiber/backtrace.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
@@ -33,6 +34,24 @@ namespace {
   piece[0] = static_cast<char>(bytes);
   piece[511] = piece[0];
   return (bytes > sizeof piece ? go_deep(bytes - sizeof piece) : 0) + piece[511];
+}
+
+/// The same, and waits there for longer than anybody looks.
+std::atomic<bool> waits_there{false};
+std::atomic<std::size_t> frames_there{0};
+[[gnu::noinline]] std::size_t count_frames() {
+  std::array<std::uintptr_t, 64> frames{};
+  return fiber::capture_backtrace(frames);
+}
+[[gnu::noinline]] int wait_deep(std::size_t bytes) {
+  volatile char piece[512];
+  piece[0] = static_cast<char>(bytes);
+  piece[511] = piece[0];
+  if (bytes > sizeof piece) return wait_deep(bytes - sizeof piece) + piece[511];
+  frames_there = count_frames();
+  waits_there = true;
+  (void)sleep_for(10h);
+  return piece[511];
 }
 
 const SpawnSiteStats* find_named(const std::vector<SpawnSiteStats>& all, std::string_view name) {
@@ -190,6 +209,29 @@ TEST_CASE("a learnt stack that is outgrown", "[.][child]") {
   _exit(0);
 }
 
+TEST_CASE("who waits in the emergency page", "[.][child]") {
+  for (const int s : {SIGSEGV, SIGBUS, SIGABRT}) (void)std::signal(s, SIG_DFL);
+  auto rt = test::start_runtime(1, {.stack_learning = true});
+  static std::size_t frames = 0;
+  static std::size_t own = 0;
+  rt->run([] {
+    if (!spawn({.name = "deep", .stack = StackClass::learnt_16}, [] { wait_deep(15 * 1024); })) _exit(2);
+    while (!waits_there) yield();
+    for (bool parked = false; !parked; yield())
+      (void)for_each_fiber([&parked](const FiberView& f) {
+        if (f.origin.name != "deep" || f.state != FiberView::State::waiting) return true;
+        parked = true;
+        frames = f.depth;
+        return true;
+      });
+  });
+  own = frames_there;
+  if (rt->read_mem_stats().stacks_outgrown != 1) _exit(4);
+  if (frames < 20) _exit(5);
+  if (own < 20) _exit(6);
+  _exit(0);
+}
+
 TEST_CASE("beyond the emergency page of a learnt stack", "[.][child]") {
   for (const int s : {SIGSEGV, SIGBUS, SIGABRT}) (void)std::signal(s, SIG_DFL);
   auto rt = test::start_runtime(1, {.stack_learning = true});
@@ -241,6 +283,14 @@ TEST_CASE("a learnt stack that is too small for once has a page more, and it is 
   CHECK(ended.report.find("\n    ") != std::string::npos);  // its stack
 }
 
+TEST_CASE("who waits in the emergency page is seen with its frames", "[runtime][stacks][sites]") {
+  if (test::kSanitized) return;  // their handlers of faults are others
+  const Ended ended = run_child("who waits in the emergency page");
+  INFO(ended.report);
+  CHECK(WIFEXITED(ended.status));
+  CHECK(WEXITSTATUS(ended.status) == 0);
+}
+
 TEST_CASE("what needs more than the emergency page is an overflow as any other", "[runtime][stacks][sites]") {
   if (test::kSanitized) return;  // the sanitizer reports it
   const Ended ended = run_child("beyond the emergency page of a learnt stack");
@@ -250,6 +300,9 @@ TEST_CASE("what needs more than the emergency page is an overflow as any other",
   CHECK(ended.report.find("stack overflow: fiber ") != std::string::npos);
   CHECK(ended.report.find("\"deep\" spawned at ") != std::string::npos);
   CHECK(ended.report.find(", learnt_16k stack 16384 bytes") != std::string::npos);
+  // And how it came there.
+  const std::size_t first = ended.report.find("test_runtime(");
+  CHECK(ended.report.find("test_runtime(", first + 1) != std::string::npos);
 }
 
 TEST_CASE("without guards nothing is learnt, and that is said", "[runtime][stacks][sites]") {

@@ -77,6 +77,71 @@ TEST_CASE("one that was replaced is over when its thread comes back", "[stall_wa
   CHECK(comes([&] { return ended(rt->read_mem_stats()) == 1; }));
 }
 
+TEST_CASE("who waits for the Processor does not wait for the log", "[stall_watch]") {
+  static std::atomic<bool> over, other, told, in_time;
+  over = other = told = in_time = false;
+  // A sink that blocks until the other fiber has run, or for so long that nobody would wait.
+  set_log_sink([](LogLevel /*level*/, std::string_view line) noexcept {
+    if (line.find("has held Processor") == std::string_view::npos) return;
+    in_time = comes([] { return other.load(); });
+    told = true;
+  });
+  {
+    const auto rt = test::start_runtime(1);
+    REQUIRE(rt->spawn("hog", [] {
+      if (!spawn("other", [] { other = true; })) std::abort();
+      compute_until(over);
+    }));
+    CHECK(comes([] { return told.load(); }));
+    CHECK(in_time);
+    over = true;
+  }
+  set_log_sink(nullptr);
+}
+
+TEST_CASE("one that is replaced at once, since others wait, is told all the same", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(1);
+  std::atomic<bool> over{false};
+  std::atomic<bool> other{false};
+  REQUIRE(rt->spawn("hog", [&] {
+    if (!spawn("other", [&] { other = true; })) std::abort();
+    compute_until(over);
+  }));
+  CHECK(comes([&] { return other.load(); }));
+  CHECK(rt->read_mem_stats().handoffs >= 1);
+  CHECK(comes([] { return test::KeptLog::holds("it computes"); }));
+  const std::string line = test::KeptLog::text();
+  INFO(line);
+  CHECK(line.find("\"hog\" spawned at") != std::string::npos);
+  CHECK(rt->read_mem_stats().stalls_computing == 1);
+  CHECK(ended(rt->read_mem_stats()) == 0);
+  over = true;
+  CHECK(comes([&] { return ended(rt->read_mem_stats()) == 1; }));
+}
+
+TEST_CASE("nobody is blamed for the turn of another", "[stall_watch]") {
+  for (int i = 0; i < 20; ++i) {
+    const test::KeptLog log;
+    const auto rt = test::start_runtime(Options{.gomaxprocs = 1, .handoff_max = 0});
+    REQUIRE(rt->spawn("guilty", [&] {
+      if (!spawn("innocent", [] {
+            while (!test::KeptLog::holds("has held Processor")) {
+            }
+          }))
+        std::abort();
+      // It ends as soon as it has been counted, and is told of a little later.
+      while (rt->read_mem_stats().stalls_computing == 0) {
+      }
+    }));
+    CHECK(comes([] { return test::KeptLog::holds("has held Processor"); }));
+    const std::string text = test::KeptLog::text();
+    const std::string first = text.substr(0, text.find('\n'));
+    INFO(first);
+    CHECK(first.find("innocent") == std::string::npos);
+  }
+}
+
 TEST_CASE("a fiber that blocks its thread is told from one that computes", "[stall_watch]") {
   const test::KeptLog log;
   const auto rt = test::start_runtime(2);

@@ -100,6 +100,33 @@ TEST_CASE("a reader that comes too late is told how much it has missed", "[runti
   CHECK(seen.back() == kMany);
 }
 
+TEST_CASE("a turn of which events are lost is not the longest", "[runtime][trace]") {
+  const Recorder r(4 * TraceChunk::kBytes, 1h);
+  const auto run = [&r](std::uint32_t fiber) { r.writer->record(trace_word(TraceKind::run, fiber, 0)); };
+  TraceReader reader(r.tracer, TraceReader::From::oldest);
+  TracePauses pauses;
+  const auto look = [&] {
+    const std::uint64_t lost = reader.look([&](const TraceItem& item) { pauses.see(item); });
+    return std::pair(lost, pauses.take_longest(reader.until()));
+  };
+  run(1);
+  (void)look();
+  // Many short turns, and nobody looks for much longer than any of them takes.
+  std::int64_t longest = 0;
+  std::int64_t before = monotonic_now();
+  const std::int64_t began = before;
+  for (std::uint32_t i = 0; i < 50'000 || before - began < 1'000'000'000; ++i) {
+    run(2 + i % 7);
+    const std::int64_t now = monotonic_now();
+    longest = std::max(longest, now - before);
+    before = now;
+  }
+  const auto [lost, told] = look();
+  CHECK(lost > 0);
+  // But for this thread's own pauses, which the clock here sees, too, and what the look took.
+  CHECK(told <= longest + monotonic_now() - before + 1'000'000);
+}
+
 TEST_CASE("readers never see a torn event, whatever the writer does meanwhile", "[runtime][trace]") {
   const Recorder r(2 * TraceChunk::kBytes, 1h);
   std::atomic<bool> over{false};
