@@ -34,10 +34,18 @@ std::string SymbolNames::frame(std::uintptr_t return_address) {
   return (module != nullptr ? module->file.substr(module->file.find_last_of('/') + 1) : std::string()) + text;
 }
 
+/// Whether the stack here has room for reading a file's tables: 64 KiB of a debug file at a time, a path, demangling.
+static bool has_room_to_read() noexcept {
+  static constexpr std::size_t kRoom = std::size_t{128} * 1024;
+  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  const fiber::StackBounds bounds = fiber::current_stack_bounds();
+  return here > bounds.bottom && here - bounds.bottom >= kRoom;
+}
+
 runtime::Symbols fiber_symbols() {
   return runtime::Symbols([names = std::shared_ptr<SymbolNames>()](std::uintptr_t return_address) mutable {
     std::string text = fiber::symbolize(return_address);
-    if (!text.starts_with('+')) return text;
+    if (!text.starts_with('+') || !has_room_to_read()) return text;
     const std::string name = runtime::blocking_section([&] {
       if (names == nullptr) names = std::make_shared<SymbolNames>();
       return names->function_at(return_address - 1);

@@ -30,7 +30,8 @@ class SymbolNames {
 
 /// For text about fibers: as fiber::symbolize(), and where that knows no name the one that SymbolNames finds: of static
 /// functions and lambdas, which is what most handlers are. The program's file is read when the first of these comes, in
-/// a blocking section: a dump must come out, too, when every thread of the blocking pool is stuck.
+/// a blocking section: a dump must come out, too, when every thread of the blocking pool is stuck. On a stack that is
+/// too small for that these keep their offset.
 [[nodiscard]] runtime::Symbols fiber_symbols();
 
 }  // namespace fiberd::observe
