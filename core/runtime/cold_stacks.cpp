@@ -62,8 +62,9 @@ void Scheduler::cool_parked_stacks(std::int64_t now, std::uint32_t parts) noexce
   const std::int64_t age = options_.stack_trim_after.count();
   if (age <= 0) return;
   const std::uint32_t n = table_.size();
+  const std::uint32_t most = std::min(kLooks, n / 16 + 1) * parts;  // none twice in a second
   std::uint32_t asked = 0;
-  for (std::uint32_t looks = 0; looks < std::min(kLooks * parts, n) && asked < kAsked * parts; ++looks, ++cool_next_) {
+  for (std::uint32_t looks = 0; looks < most && asked < kAsked * parts; ++looks, ++cool_next_) {
     if (cool_next_ >= n) cool_next_ = 1;
     if (cool_next_ >= n) return;
     Fiber& f = table_.at(cool_next_);
