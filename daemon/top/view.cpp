@@ -79,8 +79,7 @@ class Page {
 void add_summary(Page& page, const Snapshot& now, const Rates& r) {
   page.add("fiberd " + now.version + "  pid " + std::to_string(static_cast<std::int64_t>(now.pid)) + "  up " +
                short_seconds(now.uptime_seconds) + "  CPU " + percent(r.cpu) + "  mem " +
-               short_bytes(now.resident_bytes) + "  fds " + short_count(now.open_fds) + "/" + short_count(now.max_fds) +
-               "  thr " + short_count(now.threads),
+               short_bytes(now.resident_bytes) + "  fds " + short_count(now.open_fds) + "/" + short_count(now.max_fds),
            Style::bold);
   page.add("requests " + per_second(r.requests) + "  4xx " + per_second(r.client_errors) + "  5xx " +
            per_second(r.server_errors) + "  p50 " + latency_of(r.p50, now) + "  p90 " + latency_of(r.p90, now) +
@@ -94,7 +93,7 @@ void add_summary(Page& page, const Snapshot& now, const Rates& r) {
            short_count(now.blocks) + " block, " + short_count(now.robbed) + " robbed)  switches " +
            per_second(r.switches));
   page.add("stacks " + short_count(now.stacks_in_use) + " in use, " + short_bytes(now.stack_reserved) + " reserved, " +
-           short_bytes(now.stack_resident) + " resident");
+           short_bytes(now.stack_resident) + " resident  threads " + short_count(now.threads));
 }
 
 /// Two Processors a line, or one where the screen is narrow.
