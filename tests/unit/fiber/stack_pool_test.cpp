@@ -19,11 +19,6 @@
 
 #include "core/base/bug.hpp"
 #include "core/base/log.hpp"
-#include "core/fiber/context.hpp"
-
-#if defined(FIBERD_ASAN)
-#include <sanitizer/asan_interface.h>
-#endif
 
 using namespace fiberd;
 using namespace fiberd::fiber;
@@ -592,23 +587,3 @@ TEST_CASE("canary mode goes on without guards, says so once, and sees an overflo
   CHECK(WIFSIGNALED(status));
 #endif
 }
-
-#if defined(FIBERD_ASAN)
-TEST_CASE("stacks leave no red zones behind in addresses that others are given", "[fiber]") {
-  void* at = nullptr;
-  {
-    const auto pool = make({});
-    StackCache cache;
-    REQUIRE(pool->reserve(cache));
-    Stack* const stack = pool->acquire(cache);
-    at = stack->base;
-    // As frames do whose functions never returned.
-    ASAN_POISON_MEMORY_REGION(at, kPage);
-    pool->release(cache, stack);
-    pool->unreserve(cache);
-    pool->flush(cache);
-    REQUIRE(__asan_address_is_poisoned(at) == 1);
-  }
-  CHECK(__asan_address_is_poisoned(at) == 0);
-}
-#endif
