@@ -1,6 +1,7 @@
 // Who holds a Processor is counted, named with its stack, and blamed for what it does; a healthy load is not.
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -174,6 +175,30 @@ TEST_CASE("a fiber that blocks its thread is told from one that computes", "[sta
   CHECK(comes([] { return test::KeptLog::holds("it blocks its thread"); }));
   ::close(pipe[0]);
   ::close(pipe[1]);
+}
+
+TEST_CASE("a fiber that has pages faulted in without end is a stall, and others go on", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(1);
+  std::atomic<bool> over{false};
+  std::atomic<bool> other{false};
+  REQUIRE(rt->spawn("faults", [&] {
+    static constexpr std::size_t kSize = std::size_t{16} << 20U;
+    while (!over) {
+      void* const at = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (at == MAP_FAILED) return;
+      (void)::madvise(at, kSize, MADV_NOHUGEPAGE);
+      for (std::size_t i = 0; i < kSize && !over; i += 4096) static_cast<volatile char*>(at)[i] = 1;
+      ::munmap(at, kSize);
+    }
+  }));
+  CHECK(comes([&] { return told(rt->read_mem_stats()) >= 1; }));
+  REQUIRE(rt->spawn("other", [&] { other = true; }));
+  CHECK(comes([&] { return other.load(); }));  // on the only Processor, which was taken on
+  CHECK(comes([] { return test::KeptLog::holds("\"faults\" spawned at"); }));
+  CHECK(rt->read_mem_stats().handoffs >= 1);
+  over = true;
+  CHECK(comes([&] { return ended(rt->read_mem_stats()) >= 1; }));
 }
 
 TEST_CASE("a fiber whose thread gets no CPU is counted apart, and not blamed", "[stall_watch]") {
