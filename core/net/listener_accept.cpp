@@ -73,8 +73,8 @@ bool Listener::count_in(int fd, const Serving& serving) noexcept {
   ConnectionCounts& counts = *serving.counts;
   if (!counts.take(serving.connections) &&
       (make_room(serving.make_room, Shortage::places, serving.connections) == 0 || !counts.take(serving.connections))) {
-    sys::close(fd);
     count(serving.metrics->refused_limit);
+    sys::close(fd);
     return false;
   }
   if (reserve_.low(fd)) (void)make_room(serving.make_room, Shortage::descriptors, reserve_.few_left());
@@ -97,13 +97,13 @@ static int accept_client(int listening, Endpoint& client, const Serving& serving
 /// Hands the connection to who serves it, if no limit forbids it.
 void Listener::admit(int fd, const Endpoint& client, const Serving& serving) noexcept {
   if (serving.memory.admit != nullptr && !serving.memory.admit(serving.memory.argument, client)) {
-    sys::close(fd);
     count(serving.metrics->refused_memory);
+    sys::close(fd);
     return;
   }
   if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client)) {
-    sys::close(fd);
     count(serving.metrics->refused_gate);
+    sys::close(fd);
     return;
   }
   AddressCounts::Entry* place = &serving.counts->anybody();
@@ -111,8 +111,8 @@ void Listener::admit(int fd, const Endpoint& client, const Serving& serving) noe
     // Before the listener's own limit: one address at its bound must not cost others their idle connections.
     place = serving.counts->take_of(client, serving.connections_per_address);
     if (place == nullptr) {
-      sys::close(fd);
       count(serving.metrics->refused_address);
+      sys::close(fd);
       return;
     }
   }

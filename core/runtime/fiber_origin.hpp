@@ -37,8 +37,8 @@ class OriginCell {
   /// By whoever owns the fiber at that moment: one at a time.
   void set(const FiberOrigin& origin) noexcept {
     // Member by member: taken as a whole it goes through memory once more, at each spawn.
-    const auto name = std::bit_cast<std::array<std::uint64_t, sizeof origin.name / 8>>(origin.name);
-    const auto where = std::bit_cast<std::array<std::uint64_t, sizeof origin.where / 8>>(origin.where);
+    const auto name = std::bit_cast<std::array<std::uint64_t, sizeof(std::string_view) / 8>>(origin.name);
+    const auto where = std::bit_cast<std::array<std::uint64_t, sizeof(SourceLocation) / 8>>(origin.where);
     const std::uint32_t version = version_.load(std::memory_order_relaxed);
     version_.store(version + 1, std::memory_order_relaxed);
     // Release and acquire each, instead of two fences (which TSan does not understand): who sees a new word sees the

@@ -9,12 +9,12 @@
 // while all sleep. It runs no fibers.
 #include "core/runtime/sysmon.hpp"
 
-#include <algorithm>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/base/clock.hpp"

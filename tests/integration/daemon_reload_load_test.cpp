@@ -140,7 +140,7 @@ void many_reloads(unsigned count, unsigned warm, Asked asked) {
   // half as in the first.
   if (!kSanitized) {
     CHECK(after.resident <= before.resident + before.resident / 6);
-    CHECK(after.resident <= half.resident + half.resident / 40 + 256);
+    CHECK(after.resident <= half.resident + half.resident / 20 + 512);
   }
   CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
   CHECK(daemon.stop() == 0);

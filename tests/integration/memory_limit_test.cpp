@@ -96,6 +96,13 @@ class Crowd {
       if (!look(100) && unanswered() == 0) return;
     }
   }
+  /// Of those to whom no answer is owed: until nothing has come for a second, or `enough`.
+  template <class F>
+  void rest(F enough) {
+    const auto until = std::chrono::steady_clock::now() + 30s;
+    for (int quiet = 0; quiet < 10 && std::chrono::steady_clock::now() < until && !enough();)
+      quiet = look(100) ? 0 : quiet + 1;
+  }
   [[nodiscard]] std::size_t open() const noexcept { return open_.size(); }
   /// Of the open ones.
   [[nodiscard]] std::size_t unanswered() const {
@@ -219,8 +226,10 @@ void files_that_do_not_fit(const std::string& governor) {
   if (governor == "off") return check_killed(daemon, group);
   check_alive(daemon, group);
   CHECK(served == kFiles);
-  CHECK(daemon.metric("fiberd_memory_trims_total").value_or(0) >= 1);
-  CHECK(daemon.metric("fiberd_memory_given_back_bytes_total").value_or(0) >= 10.0 * kMiB);
+  // What did not fit was let go of as it came, and what came faster than anybody looked was given back.
+  const double let_go = daemon.metric("fiberd_file_cache_evicted_total{reason=\"shortage\"}").value_or(0);
+  INFO(let_go << " files let go of");
+  CHECK(let_go >= 400);
 }
 
 /// Clients that are let in while they cost little, and then send piece by piece and read nothing: what they cost grows
@@ -239,14 +248,14 @@ void work_that_grows(const std::string& governor, const std::string& listener, s
   Daemon daemon(with_governor(governor, listener), {.program = group.program(place, FIBERD_BINARY)});
   Crowd crowd;
   crowd.come(daemon.port("web"), kClients, first);
-  crowd.settle([&] { return !daemon.process().running(); });
+  crowd.rest([&] { return !daemon.process().running(); });
   CHECK(crowd.open() == kClients);
   const std::string more(piece, 'x');
   for (int i = 0; i < kPieces; ++i) {
     crowd.send_again(more);
     crowd.look(50);
   }
-  crowd.settle([&] { return !daemon.process().running(); });
+  crowd.rest([&] { return !daemon.process().running(); });
   if (governor == "off") return check_killed(daemon, group);
   INFO(crowd.open() << " open, " << crowd.refused << " cut");
   check_alive(daemon, group);
@@ -297,7 +306,7 @@ TEST_CASE("a file cache without a bound under 64 MiB: with the governor off the 
   files_that_do_not_fit("off");
 }
 
-TEST_CASE("a file cache without a bound under 64 MiB: with the governor on it is emptied", "[integration][memory]") {
+TEST_CASE("a file cache without a bound under 64 MiB: with the governor on it stays within", "[integration][memory]") {
   files_that_do_not_fit("on");
 }
 

@@ -44,6 +44,19 @@ void ask_slowly(HttpClient& client) {
   CHECK(answer->status == 200);
 }
 
+/// A client for whom the next so many seconds are recorded; null: it did not begin. Who asks whether it has may be the
+/// one for whom a trace is written just then, and what was to be recorded is refused: again.
+std::unique_ptr<HttpClient> begin_recording(const Daemon& daemon, int seconds) {
+  for (int i = 0; i < 20; ++i) {
+    auto admin = std::make_unique<HttpClient>(daemon.port("admin"));
+    if (!admin->send("GET /debug/trace?seconds=" + std::to_string(seconds) + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
+      return nullptr;
+    pause_between_polls();
+    if (eventually([&] { return daemon.admin_status("/debug/trace") == 409; }, std::chrono::seconds(1))) return admin;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 TEST_CASE("/debug/trace tells what the recorder holds, and what it records for a while", "[integration][trace]") {
@@ -62,16 +75,11 @@ TEST_CASE("/debug/trace tells what the recorder holds, and what it records for a
   CHECK(held.events_named("answer").back().notes.count("status") == 1);
   CHECK_FALSE(held.events_named("netpoll").empty());
 
-  // One at a time; what is recorded begins with the request for it. Who asks whether it has begun may be the one, and
-  // what was to be recorded is then refused: again.
-  std::optional<Answer> recorded;
-  for (int i = 0; i < 20 && (!recorded || recorded->status == 409); ++i) {
-    HttpClient admin(daemon.port("admin"));
-    REQUIRE(admin.send("GET /debug/trace?seconds=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
-    (void)eventually([&] { return daemon.admin_status("/debug/trace") == 409; }, std::chrono::seconds(2));
-    REQUIRE(client.ask(get("/named/while")));
-    recorded = admin.ask("");
-  }
+  // One at a time; what is recorded begins with the request for it.
+  const auto admin = begin_recording(daemon, 1);
+  REQUIRE(admin);
+  REQUIRE(client.ask(get("/named/while")));
+  const auto recorded = admin->ask("");
   REQUIRE(recorded);
   REQUIRE(recorded->status == 200);
   const TraceFile while_asked(recorded->body);
@@ -143,11 +151,10 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
 
 TEST_CASE("a stop does not wait for a trace, which ends with it and is whole", "[integration][trace]") {
   Daemon daemon("shutdown: {timeout: 20s}\n" + with_trace("buffer: 256KiB"));
-  HttpClient admin(daemon.port("admin"));
-  REQUIRE(admin.send("GET /debug/trace?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
-  REQUIRE(eventually([&] { return daemon.admin_status("/debug/trace") == 409; }));
+  const auto admin = begin_recording(daemon, 60);
+  REQUIRE(admin);
   CHECK(daemon.stop() == 0);  // not 1: "the stop did not end at shutdown.timeout"
-  const auto recorded = admin.ask("");
+  const auto recorded = admin->ask("");
   REQUIRE(recorded);
   CHECK(recorded->status == 200);
   const TraceFile trace(recorded->body);

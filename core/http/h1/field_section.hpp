@@ -61,7 +61,7 @@ class FieldSection {
     std::uint32_t mark = mark_;
     std::uint32_t n = count;
     const char* q = p;
-    const Reject verdict = [&]() noexcept [[gnu::always_inline]] {
+    const Reject verdict = [&]() noexcept {
       while (q < end) {
         switch (state) {
           case State::start:

@@ -127,8 +127,7 @@ TEST_CASE("what a busy daemon sums up to is shown whole in 80 columns", "[daemon
   now.latency_bounds = {0.0001, 1};
   Rates rates;
   rates.cpu = 1.99;
-  rates.requests = rates.accepted = rates.refused = rates.created = rates.switches = rates.stalls =
-      98'765;
+  rates.requests = rates.accepted = rates.refused = rates.created = rates.switches = rates.stalls = 98'765;
   rates.steals = 9'876;
   rates.client_errors = rates.server_errors = 12;
   rates.in_flight = 12'345;

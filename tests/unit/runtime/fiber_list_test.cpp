@@ -16,6 +16,7 @@
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/fiber_list.hpp"
 #include "core/runtime/runtime.hpp"
+#include "tests/support/sanitized.hpp"
 #include "tests/support/start_runtime.hpp"
 
 using namespace fiberd;
@@ -173,13 +174,14 @@ TEST_CASE("who blocks its thread in a library's call is told with whoever made i
   }));
   // Until it is there it is runnable, or on its way.
   std::string stack;
-  for (int i = 0; i < 1000 && stack.find("reads_one_byte") == std::string::npos; ++i) {
+  for (int i = 0; i < (test::kThreadSanitizer ? 10 : 1000) && stack.find("reads_one_byte") == std::string::npos; ++i) {
     const auto all = list();
     if (const auto blocks = all.find("blocks"); blocks != all.end()) stack = blocks->second.at(0).stack;
   }
   CHECK(::write(pipe[1], "x", 1) == 1);
   INFO(stack);
-  CHECK(stack.find("reads_one_byte") != std::string::npos);
+  // ThreadSanitizer stands between with functions of its own, which keep no frame pointers and take the register.
+  if (!test::kThreadSanitizer) CHECK(stack.find("reads_one_byte") != std::string::npos);
   while (!done) std::this_thread::yield();
   ::close(pipe[0]);
   ::close(pipe[1]);
