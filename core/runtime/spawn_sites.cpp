@@ -20,10 +20,15 @@ std::vector<SpawnSiteStats> Scheduler::read_spawn_sites() const {
       all[i].spawned += p.site_counts[i].spawned.get();
     }
   };
+  // Of hundreds of Processors and a thousand places it takes a millisecond, for which no hand-off is to wait. None of
+  // them goes before the scheduler does.
+  std::vector<const Processor*> there;
+  there.reserve(most_processors_ + kMaxRetired);
   {
     const LockGuard guard(structure_lock_);
-    for (const auto& p : processors_) add(*p);
+    for (const auto& p : processors_) there.push_back(p.get());
   }
+  for (const Processor* const p : there) add(*p);
   add(external_);
   for (SpawnSiteStats& s : all) s.ended = std::min(s.ended, s.spawned);
   if (all[SiteTable::kOthers].spawned == 0) all.erase(all.begin());
