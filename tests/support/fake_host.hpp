@@ -1,8 +1,10 @@
 #pragma once
 // A made-up machine's /proc/self and control groups, as files.
+#include <fcntl.h>
+#include <unistd.h>
 #include <cstdlib>
+
 #include <filesystem>
-#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -26,10 +28,16 @@ class FakeHost {
     std::error_code ignored;
     std::filesystem::remove_all(dir_, ignored);
   }
+  /// Never empty in between, as the kernel's files are not: who reads it meanwhile would take an empty one for no
+  /// limit.
   void write(const std::string& path, const std::string& text) const {
     const std::filesystem::path file = dir_ / path;
     std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
+    const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    const auto size = static_cast<ssize_t>(text.size());
+    const bool written = fd >= 0 && ::pwrite(fd, text.data(), text.size(), 0) == size && ::ftruncate(fd, size) == 0;
+    if (fd >= 0) ::close(fd);
+    if (!written) throw std::runtime_error(file.string());
   }
   /// Also what FIBERDEBUG=cgroup= is given.
   [[nodiscard]] std::string directory() const { return dir_.string(); }
