@@ -1,19 +1,22 @@
 // What a dump of 100,000 fibers costs, and whom it holds up.
 //
-// All wait for a channel. On each of two Processors a pinned fiber yields again and again and measures the longest time
+//   dump_fibers [PROCESSORS]    2; with 1 a machine of two CPUs has one for the thread that makes the dump
+//
+// All wait for a channel. On each Processor a pinned fiber yields again and again and measures the longest time
 // between two of its turns, by the wall and by the thread's CPU time: what the machine steals is in the first alone.
 // The flight recorder's own figure stands beside them: the longest turn of any fiber on a Processor. Each form of the
 // dump is made with its text thrown away, beside a quiet stretch of the same length.
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/observe/fiber_dump.hpp"
@@ -27,7 +30,6 @@ using namespace fiberd;
 
 namespace {
 
-constexpr unsigned kProcessors = 2;
 constexpr int kFibers = 100'000;
 
 std::int64_t cpu_now() {
@@ -45,27 +47,31 @@ void beat(Beat& longest, const std::atomic<bool>& over) {
   const runtime::Pin pin;
   std::int64_t wall = monotonic_now();
   std::int64_t cpu = cpu_now();
+  pid_t thread = ::gettid();
   while (!over) {
     runtime::yield();
     const std::int64_t now = monotonic_now();
     const std::int64_t used = cpu_now();
+    const pid_t here = ::gettid();
     longest.wall = std::max(longest.wall.load(), now - wall);
     // On another thread by now, after a hand-off: its clock is another.
-    if (used >= cpu) longest.cpu = std::max(longest.cpu.load(), used - cpu);
+    if (here == thread) longest.cpu = std::max(longest.cpu.load(), used - cpu);
     wall = now;
     cpu = used;
+    thread = here;
   }
 }
 
 }  // namespace
 
-int main() {
-  auto rt = runtime::Runtime::start({.gomaxprocs = kProcessors, .trace_buffer = std::size_t{64} << 20U});
+int main(int argc, char** argv) {
+  const auto processors = static_cast<unsigned>(argc > 1 ? std::max(std::atoi(argv[1]), 1) : 2);
+  auto rt = runtime::Runtime::start({.gomaxprocs = processors, .trace_buffer = std::size_t{64} << 20U});
   if (!rt) {
     std::fprintf(stderr, "dump_fibers: %s\n", rt.error().message().c_str());
     return 1;
   }
-  std::array<Beat, kProcessors> beats;
+  std::vector<Beat> beats(processors);
   // Looks while something is measured, so that no ring goes round meanwhile.
   std::atomic<bool> watching{true};
   std::atomic<std::int64_t> longest_turn{0};
@@ -101,7 +107,7 @@ int main() {
       if (i % 256 == 0) runtime::yield();
     }
     while (code == 0 && waiting != kFibers) runtime::yield();
-    for (unsigned i = 0; i < kProcessors; ++i) {
+    for (unsigned i = 0; i < processors; ++i) {
       group.add(1);
       if (!runtime::spawn_on(i, "beats", [&, i] {
             beat(beats[i], over);
