@@ -191,8 +191,11 @@ Daemon::Daemon(std::string_view yaml, const Options& options) {
 }
 
 std::uint16_t Daemon::port(std::string_view listener) const {
+  // A reload is answered before its lines are written.
+  const std::string line = ": " + std::string(listener) + " (";
+  (void)wait_for_log(line, std::chrono::seconds(10));
   const std::string text = log();
-  const std::size_t name = text.find(": " + std::string(listener) + " (");
+  const std::size_t name = text.find(line);
   const std::size_t colon = name == std::string::npos ? name : text.rfind(':', name - 1);
   if (colon == std::string::npos) throw std::runtime_error("no listener " + std::string(listener) + " in:\n" + text);
   return static_cast<std::uint16_t>(std::strtoul(text.c_str() + colon + 1, nullptr, 10));
