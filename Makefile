@@ -87,7 +87,6 @@ nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, f
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
 	@NIGHTLY=1 tests/support/run-tests release
-	@NIGHTLY=1 ONLY='^context_nightly$$' tests/support/run-tests tsan
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	@$(MAKE) --no-print-directory bench

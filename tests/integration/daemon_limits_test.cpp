@@ -133,8 +133,9 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
   CHECK(served == kConnections);
   CHECK(daemon.metric("fiberd_bugs_total") == 0.0);
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // which keep what is freed
-  // Most of them leave, and their memory with them. What the first crowd has left behind once and for all (code that
-  // has run, tables for so many) is no part of that: the second one is measured.
+  // Most of them leave, and their memory with them. What crowds leave behind once and for all (code that has run,
+  // tables for so many, arenas of threads that had not served before) is no part of that: each is measured by what the
+  // one before it has left, until that is all there.
   const auto leave = [&] {
     while (clients.size() > 10) clients.pop_back();
     REQUIRE(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"web\"}") == 10.0; }, 20s));
@@ -147,19 +148,22 @@ TEST_CASE("19,000 connections are held, and each is served again", "[integration
         return warm < after - (after - before) / 4;
       },
       20s);
-  crowd();
-  const double again = resident();
-  leave();
-  double left = again;
-  INFO("resident before " << before << ", with all " << after << ", with ten " << warm << ", with all again " << again);
-  const bool gone = eventually(
-      [&] {
-        left = resident();
-        // How much lies between what lives depends on which threads served whom; without being given back it is all.
-        return left - warm < (again - warm) * 3 / 4;
-      },
-      20s);
-  INFO("and with ten again " << left);
+  bool gone = false;
+  for (int i = 0; i < 3 && !gone; ++i) {
+    crowd();
+    const double again = resident();
+    leave();
+    double left = again;
+    gone = eventually(
+        [&] {
+          left = resident();
+          return again - warm > (after - before) / 8 && left - warm < (again - warm) / 2;
+        },
+        20s);
+    UNSCOPED_INFO("resident before " << before << ", with all " << after << ", with ten " << warm << ", with all again "
+                                     << again << ", and with ten again " << left);
+    warm = left;
+  }
   CHECK(gone);
 #endif
   CHECK(daemon.stop() == 0);  // with some of them open

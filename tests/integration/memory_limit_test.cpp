@@ -230,6 +230,11 @@ void files_that_do_not_fit(const std::string& governor) {
   const double let_go = daemon.metric("fiberd_file_cache_evicted_total{reason=\"shortage\"}").value_or(0);
   INFO(let_go << " files let go of");
   CHECK(let_go >= 400);
+  // What is kept goes back when it is asked for.
+  REQUIRE(HttpClient(daemon.port("admin"))
+              .ask("POST /debug/trim HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"));
+  CHECK(daemon.metric("fiberd_memory_trims_total").value_or(0) >= 1);
+  CHECK(daemon.metric("fiberd_memory_given_back_bytes_total").value_or(0) >= 10.0 * kMiB);
 }
 
 /// Clients that are let in while they cost little, and then send piece by piece and read nothing: what they cost grows
