@@ -16,6 +16,7 @@
 #include "core/base/units.hpp"
 #include "core/net/endpoint.hpp"
 #include "daemon/exit_code.hpp"
+#include "daemon/inherited_sockets.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
 #include "daemon/run.hpp"
@@ -51,9 +52,9 @@ config::Outcome load(const Program& program, const std::string& file, const std:
 }
 
 /// All that is wrong with the file, and all that this machine lacks for it, in the order of the file.
-ExitCode judge(const Program& program, config::Outcome& outcome) {
+ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has = {}) {
   ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
-  for (Flaw& flaw : provision(outcome, program.handlers)) {
+  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has))) {
     // The configuration is to be mended first: an address may be another then.
     if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
     outcome.diagnostics.push_back(std::move(flaw.diagnostic));
@@ -87,21 +88,29 @@ std::string absolute(const std::string& file) {
   return nowhere ? file : path.string();
 }
 
+int complain(const std::string& of) {
+  std::fprintf(stderr, "%s\n", of.c_str());
+  return code(ExitCode::bad_usage);
+}
+
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
   // Who starts it may ask at once for what a daemon does.
   hold_service_signals();
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
+  InheritedSockets inherited;
+  std::string why;
+  if (!inherited.take_from_environment(why)) return complain("fiberd: " + why);
   config::Outcome outcome = load(program, file, overrides);
-  if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
+  if (outcome.ok() && !inherited.settle(outcome.config, why)) return complain("fiberd: " + why);
+  const ExitCode verdict =
+      judge(program, outcome, [&](std::string_view listener, const std::string& address, bool datagrams) {
+        return inherited.has(listener, address, datagrams);
+      });
+  if (verdict != ExitCode::clean) return code(verdict);
   // A pipe has been read to its end, and nobody can tell whether there is to be more.
   return code(run_daemon(
       outcome.config, program.handlers, [&] { return load(program, file, overrides, NotRegular::refuse); },
-      absolute(file)));
-}
-
-int complain(const std::string& of) {
-  std::fprintf(stderr, "%s\n", of.c_str());
-  return code(ExitCode::bad_usage);
+      absolute(file), &inherited));
 }
 
 int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {

@@ -27,8 +27,8 @@ const Instance::Entry* Instance::find(const std::string& name) const noexcept {
 
 bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
                                   Failure& why) {
-  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
-                          parts_.room, parts_.memory,   files_};
+  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime,  parts_.access_logs,
+                          parts_.room, parts_.memory,   files_,          parts_.inherited};
   Entry entry;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
@@ -106,6 +106,15 @@ static bool parse_owner(const std::string& text, net::ListenerOptions& options, 
   return true;
 }
 
+static Result<std::unique_ptr<net::Listener>> adopt_socket(runtime::Runtime& runtime, InheritedSocket& socket,
+                                                           net::ListenerOptions options) {
+  std::vector<int> descriptors;
+  for (OwnedDescriptor& d : socket.descriptors) descriptors.push_back(d.release());
+  const bool foreign = socket.keeper == net::Keeper::service_manager;
+  const net::Keeper keeper = socket.handed && !foreign ? net::Keeper::other_process : socket.keeper;
+  return net::Listener::adopt(runtime, descriptors, std::move(options), keeper, foreign);
+}
+
 /// Need::wanted: an address that another program has is a warning, and then there is no socket.
 bool Instance::bind_one(Entry& entry, const std::string& address, const config::Place& at, net::ListenerOptions options,
                         Need need, Failure& why) {
@@ -118,7 +127,15 @@ bool Instance::bind_one(Entry& entry, const std::string& address, const config::
            ExitCode::bad_usage};
     return false;
   }
-  auto listener = net::Listener::bind(parts_.runtime, *endpoint, std::move(options));
+  auto inherited = parts_.inherited != nullptr ? parts_.inherited->take(name, address, false) : nullptr;
+  auto listener = inherited != nullptr ? adopt_socket(parts_.runtime, *inherited, std::move(options))
+                                       : net::Listener::bind(parts_.runtime, *endpoint, std::move(options));
+  if (!listener && inherited != nullptr) {
+    why = {
+        "listener " + name + ": " + inherited->described + " cannot be listened at: " + with_limits(listener.error()),
+        code_of(listener.error(), ExitCode::cannot_bind)};
+    return false;
+  }
   if (!listener && need == Need::wanted && listener.error() == std::errc::address_in_use) {
     log(LogLevel::warning, "listener " + name + ": " + address +
                                ", its default, is used by another program: there are no /metrics, /healthz and "
@@ -132,6 +149,12 @@ bool Instance::bind_one(Entry& entry, const std::string& address, const config::
     return false;
   }
   bound->socket = std::move(*listener);
+  if (inherited != nullptr) {
+    bound->keeper = inherited->keeper;
+    bound->handed = inherited->handed;
+    // Who serves until we do takes all that comes: what we were told of we would have to take, too.
+    if (bound->handed) bound->socket->pause();
+  }
   entry.sockets.push_back(bound);
   sockets_.add(std::move(bound));
   return true;
@@ -160,7 +183,7 @@ bool Instance::bind_address(Entry& entry, const config::ListenAddress& address, 
     return false;
   }
   std::shared_ptr<BoundSocket> tcp = entry.service->wants_tcp() ? keep(entry, address.text, before) : nullptr;
-  const bool kept = tcp != nullptr;
+  const bool kept = tcp != nullptr || (parts_.inherited != nullptr && parts_.inherited->has(name, address.text, false));
   for (int left = kTries;; --left) {
     if (entry.service->wants_tcp() && tcp == nullptr) {
       if (!bind_one(entry, address.text, address.at, options, Need::required, why)) return false;
@@ -365,6 +388,13 @@ void Instance::begin_stop() noexcept {
     if (e->service != nullptr) e->service->begin_stop();
 }
 
+bool Instance::has_socket(std::string_view listener, const std::string& address, bool datagrams) const {
+  if (!datagrams) return sockets_.has(listener, address);
+  const auto e = std::find_if(entries_.begin(), entries_.end(),
+                              [&](const Entry& entry) { return entry.service->name() == listener; });
+  return e != entries_.end() && e->service->has_other(address);
+}
+
 Room::Present Instance::present() const {
   Room::Present present;
   present.files = files_;
@@ -382,7 +412,8 @@ std::vector<std::string> Instance::announcements() const {
     const std::string what = e.service->name() + " (" + e.service->describe();
     for (const auto& s : e.sockets)
       lines.push_back("listening on " + s->socket->local().to_string() + ": " + what +
-                      (s->ipv6_only ? ", IPv6 alone)" : ")"));
+                      (s->ipv6_only ? ", IPv6 alone" : "") +
+                      (s->socket->keeper() == net::Keeper::service_manager ? ", inherited)" : ")"));
     for (const std::string& other : e.service->other_addresses())
       lines.push_back(std::string("listening on ").append(other).append(": ").append(what).append(")"));
   };

@@ -22,6 +22,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/config.hpp"
@@ -42,6 +43,7 @@ struct InstanceParts {
   Room& room;
   MemoryGate& memory;
   AdminState& admin;
+  InheritedSockets* inherited = nullptr;  ///< of the first instance; null: none
 };
 
 class Instance {
@@ -78,6 +80,8 @@ class Instance {
   void stop_listening() noexcept;
   void begin_stop() noexcept;
 
+  /// Whether it has a socket for this address of this listener, which then need not be bound.
+  [[nodiscard]] bool has_socket(std::string_view listener, const std::string& address, bool datagrams) const;
   [[nodiscard]] Room::Present present() const;
   [[nodiscard]] std::vector<Entry>& entries() noexcept { return entries_; }
   /// The admin's and the metrics', as far as there are any: who looks on until the end.

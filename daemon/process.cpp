@@ -70,6 +70,8 @@ void Process::use_settings(const config::Config& config) {
 }
 
 ExitCode Process::build(const config::Config& config) {
+  if (inherited_ != nullptr)
+    for (const std::string& warning : inherited_->take_warnings()) log(LogLevel::warning, warning);
   use_profile_rates(config.profiles);  // before there are threads: what one counts down it counts down to its end
   const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(config.runtime.gomaxprocs);
   gomaxprocs_source_ = cpus.source;
@@ -137,6 +139,7 @@ ExitCode Process::build(const config::Config& config) {
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
   Failure why;
   current_ = first_instance(config, why);
+  inherited_ = nullptr;
   if (current_ == nullptr || !enough_descriptors(config, why)) {
     say_fatal(why.message);
     return why.code;
@@ -367,7 +370,8 @@ ExitCode Process::run(const config::Config& config) {
   return code;
 }
 
-ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload, std::string file) {
+ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload, std::string file,
+                    InheritedSockets* inherited) {
   hold_signals();
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
@@ -380,7 +384,7 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers, Load
   ExitCode code = ExitCode::runtime_failure;
   StopEnd end(config);
   try {
-    Process process(handlers, std::move(reload), std::move(file), end);
+    Process process(handlers, std::move(reload), std::move(file), end, inherited);
     code = process.run(config);
   } catch (const std::bad_alloc&) {
     say_fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));

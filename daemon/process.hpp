@@ -36,8 +36,9 @@ namespace fiberd::daemon {
 
 class Process {
  public:
-  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end)
-      : handlers_(handlers), load_(std::move(load)), file_(std::move(file)), end_(end) {}
+  /// `inherited` may be null.
+  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end, InheritedSockets* inherited)
+      : handlers_(handlers), load_(std::move(load)), file_(std::move(file)), end_(end), inherited_(inherited) {}
   ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -56,7 +57,7 @@ class Process {
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
   void use_settings(const config::Config& config);
   [[nodiscard]] InstanceParts parts() noexcept {
-    return {handlers_, registry_, *runtime_, access_writers_, room_, memory_->gate(), admin_state_};
+    return {handlers_, registry_, *runtime_, access_writers_, room_, memory_->gate(), admin_state_, inherited_};
   }
 
   // Reloads: on the reload's fiber.
@@ -76,6 +77,7 @@ class Process {
   const LoadFunction load_;
   const std::string file_;  // that load_ reads; empty: none
   StopEnd& end_;
+  InheritedSockets* inherited_;  // until everything is bound
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
   std::unique_ptr<StatusSource> status_;

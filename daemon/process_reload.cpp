@@ -44,7 +44,10 @@ bool Process::look_for_flaws(Prepared& next) {
   next.provided.files = outcome.config.file_cache == before.file_cache
                             ? current_->files()
                             : make_open_files(outcome.config.file_cache, registry_);
-  std::vector<Flaw> flaws = provision(outcome, handlers_, &next.provided);
+  std::vector<Flaw> flaws = provision(outcome, handlers_, &next.provided,
+                                      [this](std::string_view listener, const std::string& address, bool datagrams) {
+                                        return current_->has_socket(listener, address, datagrams);
+                                      });
   for (Flaw& flaw : flaws) outcome.diagnostics.push_back(std::move(flaw.diagnostic));
   // Of a file that could not be read as a whole nobody knows what would change.
   if (loaded)

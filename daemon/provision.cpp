@@ -142,12 +142,13 @@ const config::Place& place_of(const config::RouteConfig& route) {
 /// All of one configuration; what is asked of each part is told in provision.hpp.
 class Search {
  public:
-  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided, bool wanted)
+  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided, bool wanted, HasSocket has)
       : config_(outcome.config),
         known_(outcome.diagnostics),
         handlers_(handlers),
         provided_(provided),
-        wanted_(wanted) {
+        wanted_(wanted),
+        has_(std::move(has)) {
     if (provided_.files == nullptr) provided_.files = std::make_shared<http::OpenFiles>();
   }
 
@@ -222,7 +223,9 @@ class Search {
     if (!find_owner(owner_text, owner, error)) add(owner_at, error, std::make_error_code(std::errc::invalid_argument));
     const Result<net::Endpoint> endpoint = net::Endpoint::parse(address);
     if (!endpoint) return;  // off, or reported when it was read
-    if (const Obstacle why = why_not_bindable(*endpoint, tcp, udp, owner))
+    tcp = tcp && !(has_ && has_(who, address, false));
+    udp = udp && !(has_ && has_(who, address, true));
+    if (const Obstacle why = tcp || udp ? why_not_bindable(*endpoint, tcp, udp, owner) : Obstacle{})
       add(at, "cannot bind " + address + ": " + why.to_string(), why.error, ExitCode::cannot_bind);
     if (endpoint->family() != AF_UNIX) return;
     const std::string identity = identity_of(std::string(endpoint->path()));
@@ -253,6 +256,7 @@ class Search {
   const Handlers& handlers_;
   Provided& provided_;
   const bool wanted_;
+  const HasSocket has_;
   std::map<std::string, std::string> unix_sockets_;
   std::vector<Flaw> flaws_;
 };
@@ -322,9 +326,11 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
   return parts;
 }
 
-std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided) {
+std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided,
+                            HasSocket has) {
   Provided nobody_wants;
-  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr).run();
+  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr, std::move(has))
+      .run();
 }
 
 std::vector<std::string> forewarn(const config::Config& config) {

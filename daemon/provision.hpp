@@ -5,8 +5,10 @@
 //
 // What only doing it can tell is not told: a port that another program has, limits of descriptors and memory, and what
 // changes between the look and the start.
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -59,11 +61,15 @@ struct Provided {
   std::vector<HttpParts> http{};             ///< for each listener of the configuration; empty for one that is no HTTP
 };
 
+/// Whether there is a socket for this address of this listener, which then need not be bound.
+using HasSocket = std::function<bool(std::string_view listener, const std::string& address, bool datagrams)>;
+
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
 /// rest is still looked for, but not twice at one key. `provided` (may be null) is to be used if nothing is missing.
-/// Without it, what passes with the load of the machine (no descriptor, no memory just now) is not told.
+/// Without it, what passes with the load of the machine (no descriptor, no memory just now) is not told. Empty `has`:
+/// there are no sockets yet.
 [[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers,
-                                          Provided* provided = nullptr);
+                                          Provided* provided = nullptr, HasSocket has = {});
 
 /// Of a configuration that is right: what `run` warns of before it looks at anything but this machine and the
 /// environment. `check` says it, too.

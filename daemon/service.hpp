@@ -30,6 +30,7 @@
 #include "core/runtime/runtime.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/handlers.hpp"
+#include "daemon/inherited_sockets.hpp"
 #include "daemon/memory_gate.hpp"
 #include "daemon/room.hpp"
 
@@ -45,6 +46,7 @@ struct Surroundings {
   Room& room;
   MemoryGate& memory;
   std::shared_ptr<http::OpenFiles> files;
+  InheritedSockets* inherited = nullptr;  ///< until everything is bound; null: there are none
 };
 
 class Service {
@@ -66,6 +68,8 @@ class Service {
                                                  bool /*dual_stack*/) {
     return {};
   }
+  /// Whether it has one at `address` already, as the configuration writes it.
+  [[nodiscard]] virtual bool has_other(const std::string& /*address*/) const { return false; }
   /// On a fiber. Error: of spawning. Throws as Registry does.
   [[nodiscard]] virtual Result<void> start() { return {}; }
   [[nodiscard]] virtual Result<void> start_more() { return {}; }

@@ -15,13 +15,22 @@ std::string normal_address(const std::string& address) {
   return endpoint->port() == 0 ? std::string() : endpoint->to_string();
 }
 
+static bool is_at(const BoundSocket& s, std::string_view listener, const std::string& address,
+                  const std::string& normal) {
+  return normal.empty() ? s.listener == listener && s.address == address : normal_address(s.address) == normal;
+}
+
+bool SocketSet::has(std::string_view listener, const std::string& address) const {
+  const std::string normal = normal_address(address);
+  return std::any_of(all_.begin(), all_.end(),
+                     [&](const auto& s) { return is_at(*s, listener, address, normal) && s->socket->reachable(); });
+}
+
 std::shared_ptr<BoundSocket> SocketSet::find(std::string_view listener, const std::string& address,
                                              const SocketSet& taken) const {
   const std::string wanted = normal_address(address);
   for (const auto& s : all_) {
-    const bool same =
-        wanted.empty() ? s->listener == listener && s->address == address : normal_address(s->address) == wanted;
-    if (!same || taken.contains(*s)) continue;
+    if (!is_at(*s, listener, address, wanted) || taken.contains(*s)) continue;
     if (s->socket->reachable()) return s;
     log(LogLevel::warning,
         "listener " + s->listener + ": the file of " + s->address + " was taken away: it is to be bound anew");

@@ -25,6 +25,8 @@ struct BoundSocket {
   bool ipv6_only = false;
   std::unique_ptr<net::Listener> socket{};
   bool started = false;
+  net::Keeper keeper = net::Keeper::nobody;  ///< who has it beside this process, but for one that it is handed over to
+  bool handed = false;                       ///< by another process, which serves until it says that we do
 };
 
 class SocketSet {
@@ -33,6 +35,8 @@ class SocketSet {
   /// connect to. Where any port will do, one that is `listener`'s.
   [[nodiscard]] std::shared_ptr<BoundSocket> find(std::string_view listener, const std::string& address,
                                                   const SocketSet& taken) const;
+  /// Whether there is one for who asks so.
+  [[nodiscard]] bool has(std::string_view listener, const std::string& address) const;
   void add(std::shared_ptr<BoundSocket> socket) { all_.push_back(std::move(socket)); }
   void remove(const BoundSocket& socket);
   [[nodiscard]] bool contains(const BoundSocket& socket) const noexcept;

@@ -64,6 +64,7 @@ Result<void> Listener::start() noexcept {
         runtime::AcceptorRegistration::add(runtime_.scheduler(), socket->fd, &Listener::on_readable, socket.get());
     if (!registration) return fail(registration.error());
     socket->registration.store(registration->release(), std::memory_order_release);
+    if (paused_.load()) socket->settle();
   }
   return {};
 }
@@ -97,6 +98,11 @@ void Listener::resume() noexcept {
 
 /// Those whom the kernel has let in, or is letting in, are served: handshakes.cpp.
 void Listener::accept_the_last() noexcept {
+  if (keeper_.load() != Keeper::nobody) {
+    // Another's Poller is told of who comes from now on; of who is in the queue only ours may have been.
+    for (auto& socket : sockets_) accept_rest(*socket);
+    return;
+  }
   if (local_.family() == AF_UNIX) {
     remove_unix_path();  // nobody new finds it; connect() puts a client straight into the queue
     for (auto& socket : sockets_) accept_rest(*socket);
@@ -134,7 +140,7 @@ void Listener::stop() noexcept {
     }
     socket->close();
   }
-  if (local_.family() == AF_UNIX) remove_unix_path();
+  if (local_.family() == AF_UNIX && keeper_.load() == Keeper::nobody) remove_unix_path();
 }
 
 }  // namespace fiberd::net

@@ -111,6 +111,14 @@ struct ListenerOptions {
   ListenerMetrics metrics;
 };
 
+/// Who has a listening socket beside its listener, and goes on with it when that stops.
+enum class Keeper : std::uint8_t {
+  nobody,
+  other_process,    ///< one like ours, which it was given to or came from
+  store,            ///< a service manager, who has been given it to keep
+  service_manager,  ///< for as long as there is one: who may connect to a Unix socket's file is its affair, too
+};
+
 /// The listener, or Serving::counts, outlives the connections that it has let in (but for those of serve()).
 class Listener {
  public:
@@ -118,6 +126,12 @@ class Listener {
   /// permission_denied, address_not_available, invalid_argument, …
   [[nodiscard]] static Result<std::unique_ptr<Listener>> bind(runtime::Runtime& runtime, const Endpoint& endpoint,
                                                               ListenerOptions options);
+  /// One on `descriptors`, which listen at one address already and are its own from now on, also when it fails; kept by
+  /// `keeper`, and with `foreign` his for good, file and all. Of the options only those that can be changed of such a
+  /// socket hold. Errors: of the system.
+  [[nodiscard]] static Result<std::unique_ptr<Listener>> adopt(runtime::Runtime& runtime,
+                                                               const std::vector<int>& descriptors,
+                                                               ListenerOptions options, Keeper keeper, bool foreign);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -149,7 +163,16 @@ class Listener {
   /// Lets no handshake begin any more, accepts until none is under way (a second at most), so that nobody who was let
   /// in is dropped, then closes. Parks on a fiber, blocks on another thread. Not from OnAccept.
   void stop() noexcept;
-  /// Stops accepting without closing, and goes on again.
+  /// While anybody keeps the socket, stop() accepts who is in the queue and closes: it neither turns new handshakes
+  /// away nor unlinks the file, which belong to the socket. Any thread, before stop().
+  void keep(Keeper keeper) noexcept {
+    if (!foreign_) keeper_.store(keeper);
+  }
+  [[nodiscard]] Keeper keeper() const noexcept { return keeper_.load(); }
+  /// Of its sockets, to be given away; not to be closed. Empty once it has stopped.
+  [[nodiscard]] std::vector<int> descriptors() const;
+
+  /// Stops accepting without closing, also before start(), and goes on again. Any thread.
   void pause() noexcept;
   void resume() noexcept;
 
@@ -176,6 +199,8 @@ class Listener {
   using Current = std::shared_ptr<const Serving>;
   [[nodiscard]] Serving completed(const Serving& serving) const noexcept;
   [[nodiscard]] Result<void> start() noexcept;
+  void grow_descriptor_table(int fd) const noexcept;
+  [[nodiscard]] int set_inherited_options(int fd) const noexcept;
   [[nodiscard]] Result<int> open_socket(const Endpoint& endpoint, bool join_group);
   [[nodiscard]] std::error_code prepare_unix_path(const Endpoint& endpoint);
   [[nodiscard]] std::error_code finish_unix_path(const Endpoint& endpoint);
@@ -204,6 +229,8 @@ class Listener {
   std::atomic<std::int64_t> room_again_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> paused_{false};
+  std::atomic<Keeper> keeper_{Keeper::nobody};
+  bool foreign_ = false;  // the service manager's, for good
   // Unix sockets: the file is unlinked only while it is still ours.
   std::uint64_t path_inode_ = 0;
   std::uint64_t path_device_ = 0;

@@ -22,11 +22,11 @@ static constexpr int kUnsent = 128 * 1024;
 
 /// The kernel doubles a process's table of descriptors as they come, and each time all threads that open one wait for
 /// an RCU grace period: 10 to 20 ms, just when a crowd arrives. So it is grown before anybody is served.
-static void grow_descriptor_table(int fd, std::size_t connections) noexcept {
+void Listener::grow_descriptor_table(int fd) const noexcept {
   static constexpr std::size_t kOthers = 256;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == 0) return;
-  const auto last = std::min<rlim_t>({connections + kOthers, limit.rlim_cur - 1, INT32_MAX});
+  const auto last = std::min<rlim_t>({options_.connections + kOthers, limit.rlim_cur - 1, INT32_MAX});
   // That this number, or none above it, is free means nothing: then the table is as large already.
   if (const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, static_cast<int>(last)); copy >= 0) ::close(copy);
 }
@@ -67,6 +67,14 @@ std::error_code Listener::set_access(const std::string& path) {
   return {};
 }
 
+int Listener::set_inherited_options(int fd) const noexcept {
+  // Accepted sockets inherit it: no setsockopt per connection. Answers must never wait for an acknowledgement.
+  const int r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  // And a client that does not read must not make the kernel hold megabytes for it. What is not sent yet is all this
+  // bounds, so a fast one is as fast as before (300 slow readers of a large file: 1.1 GB of kernel memory, 55 MB so).
+  return r < 0 ? r : sys::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
+}
+
 Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
   const bool tcp = endpoint.family() != AF_UNIX;
   const int fd = sys::socket(endpoint.family(), SOCK_STREAM, 0);
@@ -83,11 +91,7 @@ Result<int> Listener::open_socket(const Endpoint& endpoint, bool join_group) {
     if (const std::error_code error = finish_unix_path(endpoint)) r = -error.value();
   // The first socket of a group is bound alone, so that a port somebody else has is an error; then it opens the group.
   if (r == 0 && options_.reuse_port && tcp && !join_group) r = sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  // Accepted sockets inherit it: no setsockopt per connection. Answers must never wait for an acknowledgement.
-  if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  // And a client that does not read must not make the kernel hold megabytes for it. What is not sent yet is all this
-  // bounds, so a fast one is as fast as before (300 slow readers of a large file: 1.1 GB of kernel memory, 55 MB so).
-  if (r == 0 && tcp) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
+  if (r == 0 && tcp) r = set_inherited_options(fd);
   // And one that has vanished (power, cable, a firewall that forgot it) must not stay for ever.
   if (r == 0 && tcp) r = set_keep_alive(fd, options_.keep_alive);
   if (r == 0 && tcp && options_.defer_accept) r = sys::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
@@ -107,7 +111,7 @@ Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, cons
   if (unix_socket) l->local_ = endpoint;
   const Result<int> first = l->open_socket(endpoint, false);
   if (!first) return fail(first.error());
-  grow_descriptor_table(*first, l->options_.connections);
+  l->grow_descriptor_table(*first);
   l->sockets_.push_back(std::make_unique<Socket>(*l, *first));
   if (unix_socket) return l;
   sockaddr_storage address{};
@@ -129,7 +133,7 @@ Result<void> Listener::change(const SocketSettings& settings) {
     options_.mode = settings.mode;
     options_.owner = settings.owner;
     options_.group = settings.group;
-    if (path_is_ours()) note(set_access(std::string(local_.path())));
+    if (!foreign_ && path_is_ours()) note(set_access(std::string(local_.path())));
   }
   for (auto& socket : sockets_) {
     if (local_.family() != AF_UNIX) {

@@ -1,6 +1,8 @@
 #include "core/net/system_calls.hpp"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -79,6 +81,19 @@ int unacknowledged(int fd) noexcept {
 }
 int getpeername(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::getpeername(fd, address, size));
+}
+int make_own(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+    return -errno;
+  return 0;
+}
+std::uint32_t dropped(int fd) noexcept {
+  std::uint32_t info[SK_MEMINFO_VARS] = {};
+  socklen_t size = sizeof info;
+  return ::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0 && size > SK_MEMINFO_DROPS * sizeof info[0]
+             ? info[SK_MEMINFO_DROPS]
+             : 0;
 }
 void close(int fd) noexcept { ::close(fd); }
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 
 namespace fiberd::net::sys {
 
@@ -44,6 +45,10 @@ namespace fiberd::net::sys {
 [[nodiscard, gnu::noinline]] int unread(int fd) noexcept;
 /// Bytes that the peer has not acknowledged (SIOCOUTQ).
 [[nodiscard, gnu::noinline]] int unacknowledged(int fd) noexcept;
+/// Makes a socket that was inherited like one of ours: O_NONBLOCK, FD_CLOEXEC.
+[[nodiscard, gnu::noinline]] int make_own(int fd) noexcept;
+/// What the kernel has dropped of a socket for want of room (SO_MEMINFO); 0 where it does not tell.
+[[nodiscard, gnu::noinline]] std::uint32_t dropped(int fd) noexcept;
 [[gnu::noinline]] void close(int fd) noexcept;
 
 }  // namespace fiberd::net::sys

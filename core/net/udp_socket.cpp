@@ -84,6 +84,24 @@ Result<UdpSocket> UdpSocket::bind(const Endpoint& endpoint, const UdpOptions& op
   return s;
 }
 
+Result<UdpSocket> UdpSocket::adopt(int fd, const UdpOptions& options) {
+  const Result<runtime::PollDescriptor*> descriptor = runtime::PollDescriptor::open(fd);
+  if (!descriptor) {
+    sys::close(fd);
+    return fail(descriptor.error());
+  }
+  UdpSocket s;
+  s.fd_ = fd;
+  s.descriptor_ = *descriptor;
+  int r = sys::make_own(fd);
+  if (r == 0 && options.receive_buffer > 0) r = sys::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, options.receive_buffer);
+  if (r == 0) r = sys::setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+  if (r < 0) return fail_errno(r);
+  // What was dropped before us is not ours to count.
+  s.told_drops_ = sys::dropped(fd);
+  return s;
+}
+
 Result<UdpSocket> UdpSocket::connect(const Endpoint& peer) {
   Result<UdpSocket> s = open(peer);
   if (!s) return s;

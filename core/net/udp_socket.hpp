@@ -74,6 +74,8 @@ class UdpSocket {
   /// For receiving and sending. Port 0: a free one, see local(). Errors: address_in_use, permission_denied,
   /// address_not_available, invalid_argument (a Unix socket), …
   [[nodiscard]] static Result<UdpSocket> bind(const Endpoint& endpoint, const UdpOptions& options = {});
+  /// One that another process has bound, `fd`, which is its own from now on, also when it fails. Errors: of the system.
+  [[nodiscard]] static Result<UdpSocket> adopt(int fd, const UdpOptions& options = {});
   /// For send(): datagrams go to `peer`, and only its datagrams come in. Never waits.
   [[nodiscard]] static Result<UdpSocket> connect(const Endpoint& peer);
   UdpSocket(UdpSocket&& other) noexcept;

@@ -15,6 +15,7 @@ AggregateService::AggregateService(const config::ListenerConfig& listener, const
       connections_per_address_(config_of(listener).connections_per_address),
       proxy_policy_(make_proxy_policy(listener, with.config, kProxyHeaderTimeout)),
       before_(before),
+      inherited_(with.inherited),
       aggregate_(before != nullptr ? before->aggregate_
                                    : std::make_shared<aggregate::Service>(listener.name, config_of(listener),
                                                                           with.runtime.gomaxprocs(), with.registry,
@@ -43,10 +44,16 @@ Result<void> AggregateService::bind_others(const std::string& address, const net
     udp_.push_back({address, kept->socket, false});
     return {};
   }
-  auto socket = aggregate_->bind_udp(at, dual_stack);
+  auto inherited = inherited_ != nullptr ? inherited_->take(name(), address, true) : nullptr;
+  auto socket = inherited != nullptr ? aggregate_->adopt_udp(inherited->descriptors.front().release())
+                                     : aggregate_->bind_udp(at, dual_stack);
   if (!socket) return fail(socket.error());
   udp_.push_back({address, std::move(*socket), true});
   return {};
+}
+
+bool AggregateService::has_other(const std::string& address) const {
+  return std::any_of(udp_.begin(), udp_.end(), [&](const Datagrams& d) { return d.address == address; });
 }
 
 Result<void> AggregateService::start() {

@@ -22,6 +22,7 @@ class AggregateService final : public Service {
 
   [[nodiscard]] bool wants_tcp() const noexcept override { return aggregate_->wants_tcp(); }
   [[nodiscard]] Result<void> bind_others(const std::string& address, const net::Endpoint& at, bool dual_stack) override;
+  [[nodiscard]] bool has_other(const std::string& address) const override;
   [[nodiscard]] Result<void> start() override;
   [[nodiscard]] Result<void> start_more() override;
   void undo_more() noexcept override;
@@ -47,6 +48,7 @@ class AggregateService final : public Service {
   const std::size_t connections_per_address_;
   const std::shared_ptr<const net::ProxyPolicy> proxy_policy_;
   const AggregateService* before_;  // until adopt()
+  InheritedSockets* inherited_;     // until everything is bound
   std::shared_ptr<aggregate::Service> aggregate_;
   std::vector<Datagrams> udp_;
   const net::AcceptGate memory_;

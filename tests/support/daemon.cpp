@@ -57,8 +57,15 @@ Process::Process(const Options& options) {
     if (!options.environment.contains(std::string(text.substr(0, text.find('='))))) variables.emplace_back(text);
   }
   for (const auto& [key, value] : options.environment) variables.push_back(key + "=" + value);
+  std::string listen_pid = "LISTEN_PID=";
+  listen_pid.resize(listen_pid.size() + 12, '\0');  // filled in by the child, who must not allocate
+  if (!options.listening.empty()) {
+    if (!options.environment.contains("LISTEN_PID")) variables.push_back({});
+    if (!options.environment.contains("LISTEN_FDS"))
+      variables.push_back("LISTEN_FDS=" + std::to_string(options.listening.size()));
+  }
   std::vector<char*> environment;
-  for (std::string& v : variables) environment.push_back(v.data());
+  for (std::string& v : variables) environment.push_back(v.empty() ? listen_pid.data() : v.data());
   environment.push_back(nullptr);
   const std::string out = directory_.path() + "/stdout";
   const std::string err = directory_.path() + "/stderr";
@@ -74,8 +81,19 @@ Process::Process(const Options& options) {
     ::dup2(in_fd, 0);
     ::dup2(out_fd, 1);
     ::dup2(err_fd, 2);
+    static constexpr int kAside = 500;
+    for (std::size_t i = 0; i < options.listening.size(); ++i)
+      (void)::dup2(options.listening[i], kAside + static_cast<int>(i));
+    int next = 3;
+    for (std::size_t i = 0; i < options.listening.size(); ++i, ++next)
+      if (options.listening[i] < 0 || ::dup2(kAside + static_cast<int>(i), next) < 0) (void)::close(next);
     // What we have open ourselves would take places under a low limit.
-    (void)::close_range(3, ~0U, 0);
+    (void)::close_range(static_cast<unsigned>(next), ~0U, 0);
+    char number[12];
+    char* end = number;
+    for (pid_t pid = ::getpid(); pid != 0; pid /= 10) *end++ = static_cast<char>('0' + pid % 10);
+    char* digit = listen_pid.data() + 11;  // behind "LISTEN_PID="
+    while (end != number) *digit++ = *--end;
     for (const int fd : options.closed) ::close(fd);
     if (options.user != 0 && (::setgid(options.user) != 0 || ::setuid(options.user) != 0)) ::_exit(123);
     for (const auto& [resource, value] : options.limits) {
@@ -183,7 +201,8 @@ Daemon::Daemon(std::string_view yaml, const Options& options) {
   process_.emplace(Process::Options{.arguments = std::move(arguments),
                                     .environment = options.environment,
                                     .open_files = options.open_files,
-                                    .out = options.out});
+                                    .out = options.out,
+                                    .listening = options.listening});
   const bool started =
       eventually([this] { return log().find(" started: ") != std::string::npos || !process_->running(); },
                  std::chrono::seconds(30));

@@ -45,6 +45,9 @@ class Process {
     int out = -1;                                      ///< its stdout and stderr; -1: files, which output() and
     int err = -1;                                      ///< errors() read
     unsigned user = 0;                                 ///< user and group; 0: ours
+    /// It finds them from descriptor 3 on, as a service manager hands sockets over: with LISTEN_PID and LISTEN_FDS,
+    /// which `environment` may say otherwise. Closed ones (-1) are left out.
+    std::vector<int> listening{};
   };
   explicit Process(const Options& options);
   ~Process();
@@ -106,6 +109,7 @@ class Daemon {
     int out = -1;                          ///< see Process
     std::vector<std::string> arguments{};  ///< after "run -c FILE"
     std::string program = FIBERD_BINARY;   ///< fiberd, or another that has its command line
+    std::vector<int> listening{};          ///< see Process
   };
   /// Returns when it has started; throws with its log when it does not.
   explicit Daemon(std::string_view yaml) : Daemon(yaml, Options{}) {}

@@ -171,8 +171,17 @@ class PacedLoad::Loop {
     answered_.store(out_.answered, std::memory_order_relaxed);
     c.due.pop_front();
     --waiting_;
+    const bool last = std::string_view(c.in).substr(0, head).find("\r\nConnection: close") != std::string_view::npos;
     c.in.clear();
     if (c.fresh) return close(c);
+    if (last) {
+      // The server said it: who goes on takes another connection.
+      ++out_.told;
+      close(c);
+      if (!c.due.empty() && !connect(c)) return lose(c, std::string("connect: ") + std::strerror(errno));
+      if (!c.due.empty() && !c.connecting) send(c);
+      return;
+    }
     if (!c.due.empty()) send(c);
   }
   void fail(Connection& c, const std::string& why) {

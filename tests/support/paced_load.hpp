@@ -32,6 +32,7 @@ class PacedLoad {
     std::uint64_t failed = 0;    ///< answered otherwise, or not at all
     std::uint64_t fresh = 0;     ///< of `asked`
     std::uint64_t closed = 0;    ///< kept connections that the server ended
+    std::uint64_t told = 0;      ///< kept connections whose end an answer announced: not among `closed`
     std::string first_failure;
     std::vector<std::uint32_t> latencies;                  ///< µs from when it was due, sorted
     [[nodiscard]] std::uint32_t quantile(double q) const;  ///< µs; 0: nothing was answered

@@ -110,6 +110,13 @@ Result<std::shared_ptr<net::UdpSocket>> Service::bind_udp(const net::Endpoint& e
   return std::make_shared<net::UdpSocket>(std::move(*socket));
 }
 
+Result<std::shared_ptr<net::UdpSocket>> Service::adopt_udp(int fd) const {
+  Result<net::UdpSocket> socket =
+      net::UdpSocket::adopt(fd, {.receive_buffer = static_cast<int>(config_.receive_buffer)});
+  if (!socket) return fail(socket.error());
+  return std::make_shared<net::UdpSocket>(std::move(*socket));
+}
+
 Result<void> Service::read(const std::shared_ptr<net::UdpSocket>& socket) {
   udp_.push_back(socket);
   const auto spawned = udp_readers_.go("aggregate udp", [this, socket] { intake_.read_datagrams(*socket); });

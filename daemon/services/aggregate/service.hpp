@@ -45,6 +45,8 @@ class Service {
 
   /// Before anything is accepted. On a fiber. Error: spawn's.
   [[nodiscard]] Result<void> start();
+  /// The same of one that was bound before, which is its own from now on.
+  [[nodiscard]] Result<std::shared_ptr<net::UdpSocket>> adopt_udp(int fd) const;
   /// Takes what is sent to `socket`, from now until leave() or stop(). On a fiber, one at a time with the two. Error:
   /// spawn's. Throws std::bad_alloc.
   [[nodiscard]] Result<void> read(const std::shared_ptr<net::UdpSocket>& socket);

@@ -1,0 +1,241 @@
+// The daemon on sockets that whoever starts it has bound, as systemd does: what they are used for, and that they are
+// still good when it has gone.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <string>
+
+#include "tests/integration/configurations.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/http_fixture.hpp"
+#include "tests/support/paced_load.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A socket of ours, that the daemon is given.
+class Held {
+ public:
+  explicit Held(int type = SOCK_STREAM) : fd_(::socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bind_to(reinterpret_cast<const sockaddr*>(&address), sizeof address, type);
+    socklen_t size = sizeof address;
+    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    port_ = ntohs(address.sin_port);
+  }
+  explicit Held(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const sockaddr_un address = unix_address(path);
+    bind_to(reinterpret_cast<const sockaddr*>(&address), sizeof address, SOCK_STREAM);
+  }
+  ~Held() { ::close(fd_); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+  static sockaddr_un unix_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    return address;
+  }
+
+ private:
+  void bind_to(const sockaddr* address, socklen_t size, int type) const {
+    const int on = 1;
+    (void)::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    REQUIRE(::bind(fd_, address, size) == 0);
+    if (type == SOCK_STREAM) REQUIRE(::listen(fd_, 512) == 0);
+  }
+  int fd_;
+  std::uint16_t port_ = 0;
+};
+
+Daemon::Options given(std::vector<int> listening, const std::string& names) {
+  return {.environment = {{"LISTEN_FDNAMES", names}}, .listening = std::move(listening)};
+}
+
+std::string hello(const std::string& address) {
+  return with_listeners(http_listener("web", says("/", "hello"), {}, "\"" + address + "\""));
+}
+
+Finished refused(const std::string& yaml, const std::vector<int>& listening,
+                 const std::map<std::string, std::string>& environment) {
+  const TemporaryDirectory directory;
+  return run({.arguments = {FIBERD_BINARY, "run", "-c", directory.write("fiberd.yaml", yaml)},
+              .environment = environment,
+              .listening = listening});
+}
+
+bool says_so(const Finished& finished, const std::string& text) {
+  UNSCOPED_INFO(finished.errors);
+  return finished.errors.find(text) != std::string::npos;
+}
+
+std::string ask_unix(const std::string& path, bool only_connect, int& fd) {
+  fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_un address = Held::unix_address(path);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return "no connection";
+  static constexpr std::string_view kRequest = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
+  (void)::send(fd, kRequest.data(), kRequest.size(), MSG_NOSIGNAL);
+  if (only_connect) return {};
+  std::string text;
+  char piece[1024];
+  for (ssize_t n = 0; (n = ::recv(fd, piece, sizeof piece, 0)) > 0;) text.append(piece, static_cast<std::size_t>(n));
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a listener is given its socket by name; who connects when nobody runs is served by the next one",
+          "[integration][daemon][activation]") {
+  const Held web;
+  const Held admin;
+  const std::string yaml = hello("127.0.0.1:0");
+  {
+    Daemon daemon(yaml, given({web.fd(), admin.fd()}, "web:admin"));
+    CHECK(daemon.port("web") == web.port());
+    CHECK(daemon.port("admin") == admin.port());
+    CHECK(HttpClient(web.port()).ask(get("/")).value().body == "hello");
+    CHECK(daemon.log().find("web (http, inherited)") != std::string::npos);
+    // A program that it started would not have them.
+    for (const char* const fd : {"3", "4"}) {
+      const std::string info = read_file("/proc/" + std::to_string(daemon.process().pid()) + "/fdinfo/" + fd);
+      const std::size_t flags = info.find("flags:");
+      REQUIRE(flags != std::string::npos);
+      CHECK((std::strtoul(info.c_str() + flags + 6, nullptr, 8) & O_CLOEXEC) != 0);
+    }
+    CHECK(daemon.stop() == 0);
+  }
+  HttpClient early(web.port());
+  REQUIRE(early.send(get("/")));
+  Daemon next(yaml, given({web.fd(), admin.fd()}, "web:admin"));
+  CHECK(early.receive().value().body == "hello");
+  CHECK(next.stop() == 0);
+}
+
+TEST_CASE("a Unix socket that is inherited keeps its file and its mode", "[integration][daemon][activation]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/web.sock";
+  const Held web(path);
+  REQUIRE(::chmod(path.c_str(), 0640) == 0);
+  const std::string yaml = with_listeners("  - {name: web, address: \"unix:" + path +
+                                          "\", mode: 0600, http: {routes: [" + says("/", "hello") + "]}}\n");
+  int fd = -1;
+  {
+    Daemon daemon(yaml, given({web.fd()}, "fiberd.socket"));
+    CHECK(ask_unix(path, false, fd).ends_with("hello"));
+    ::close(fd);
+    const Answer reloaded = HttpClient(daemon.port("admin"))
+                                .ask("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+                                .value();
+    CHECK(reloaded.status == 200);
+    CHECK(ask_unix(path, false, fd).ends_with("hello"));
+    ::close(fd);
+    CHECK(daemon.stop() == 0);
+  }
+  struct stat st {};
+  REQUIRE(::stat(path.c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777U) == 0640);
+  CHECK(ask_unix(path, true, fd).empty());
+  Daemon next(yaml, given({web.fd()}, "fiberd.socket"));
+  char byte = 0;
+  const timeval limit{10, 0};
+  (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  CHECK(::recv(fd, &byte, 1, 0) == 1);
+  ::close(fd);
+  CHECK(next.stop() == 0);
+}
+
+TEST_CASE("a datagram that came before the daemon is counted by it", "[integration][daemon][activation]") {
+  const Held stats(SOCK_DGRAM);
+  const int sender = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(stats.port());
+  REQUIRE(::sendto(sender, "x:1|c", 5, 0, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 5);
+  ::close(sender);
+  Daemon daemon(with_listeners("  - {name: stats, address: \"127.0.0.1:0\", aggregate: {protocol: udp}}\n"),
+                given({stats.fd()}, "stats"));
+  CHECK(daemon.port("stats") == stats.port());
+  CHECK(eventually([&] { return daemon.metric("fiberd_aggregate_datagrams_total{listener=\"stats\"}") == 1.0; }));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("sockets that are not what was said are refused in one line that names them",
+          "[integration][daemon][activation]") {
+  const Held tcp;
+  const Held udp(SOCK_DGRAM);
+  const std::string yaml = hello("127.0.0.1:0");
+  const auto is_refused = [&](const Finished& finished, const std::string& text) {
+    CHECK(finished.code == 2);
+    CHECK(says_so(finished, text));
+  };
+  is_refused(refused(yaml, {tcp.fd(), -1}, {{"LISTEN_FDNAMES", "web:admin"}}), "descriptor 4 (admin) is not open");
+  is_refused(refused(yaml, {tcp.fd()}, {{"LISTEN_FDS", "3"}}), "LISTEN_FDS=3, but descriptor 4 is not open");
+  is_refused(refused(yaml, {udp.fd()}, {{"LISTEN_FDNAMES", "web"}}),
+             "descriptor 3 (web) is a UDP socket, but listener web speaks TCP: ListenStream=");
+  is_refused(refused(yaml, {tcp.fd()}, {{"LISTEN_FDNAMES", "web:admin"}}), "LISTEN_FDNAMES names 2 sockets");
+  for (const char* const count : {"-1", "x", "1000000000", ""})
+    is_refused(refused(yaml, {tcp.fd()}, {{"LISTEN_FDS", count}}), "LISTEN_FDS=");
+}
+
+TEST_CASE("sockets for another process, or that no listener wants, are not used, with a warning",
+          "[integration][daemon][activation]") {
+  const Held web;
+  {
+    Daemon daemon(hello("127.0.0.1:0"),
+                  {.environment = {{"LISTEN_PID", "1"}, {"LISTEN_FDNAMES", "web"}}, .listening = {web.fd()}});
+    CHECK(daemon.port("web") != web.port());
+    CHECK(daemon.log().find("LISTEN_FDS: the sockets are for process") != std::string::npos);
+    CHECK(daemon.stop() == 0);
+  }
+  Daemon daemon(hello("127.0.0.1:0"), given({web.fd()}, "unknown"));
+  CHECK(daemon.port("web") != web.port());
+  CHECK(daemon.log().find("descriptor 3 (unknown) listens at 127.0.0.1:" + std::to_string(web.port()) +
+                          ", and no listener wants it: closed") != std::string::npos);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("a check knows nothing of sockets that are inherited", "[integration][daemon][activation]") {
+  const Held udp(SOCK_DGRAM);
+  const TemporaryDirectory directory;
+  const Finished checked = run({.arguments = {FIBERD_BINARY, "check", directory.write("f.yaml", hello("127.0.0.1:0"))},
+                                .environment = {{"LISTEN_FDNAMES", "web"}},
+                                .listening = {udp.fd()}});
+  CHECK(checked.code == 0);
+  CHECK(checked.errors.empty());
+}
+
+TEST_CASE("a restart on inherited sockets under load: no request fails", "[integration][daemon][activation]") {
+  const Held web;
+  const std::string yaml = hello("127.0.0.1:0");
+  std::optional<Daemon> daemon(std::in_place, yaml, given({web.fd()}, "web"));
+  PacedLoad load({.port = web.port(), .connections = 50, .rate = 400, .body = "hello"});
+  for (int i = 0; i < 2; ++i) {
+    const std::uint64_t before = load.answered();
+    CHECK(eventually([&] { return load.answered() > before + 100; }));
+    CHECK(daemon->stop() == 0);
+    daemon.reset();
+    daemon.emplace(yaml, given({web.fd()}, "web"));
+  }
+  const std::uint64_t before = load.answered();
+  CHECK(eventually([&] { return load.answered() > before + 100; }));
+  const PacedLoad::Outcome outcome = load.finish();
+  INFO(outcome.first_failure);
+  CHECK(outcome.failed == 0);
+  CHECK(outcome.answered == outcome.asked);
+  CHECK(daemon->stop() == 0);
+}
