@@ -28,7 +28,7 @@ void LeakWatcher::run(runtime::Cancellation& until) {
   while (!until.canceled()) {
     const std::chrono::nanoseconds threshold = watch_.options().threshold;
     // 0 switches it off; a reload may switch it on.
-    const auto pause = threshold.count() != 0 ? observe::LeakWatch::interval_of(threshold) : std::chrono::seconds(1);
+    const auto pause = threshold.count() != 0 ? watch_.pause() : std::chrono::seconds(1);
     // Not longer than a second at a time, for a reload may have made it shorter.
     const Deadline next = Deadline::in(pause);
     while (monotonic_now() < next.ns() && !until.canceled() && watch_.options().threshold == threshold)

@@ -146,6 +146,23 @@ Result<void> install_fault_handler(DescribeOverflow describe) noexcept {
   return {};
 }
 
+namespace {
+
+std::mutex signal_stacks_mutex;
+SignalStack* first_signal_stack = nullptr;
+
+}  // namespace
+
+std::vector<std::pair<std::uintptr_t, std::uintptr_t>> signal_stacks() {
+  std::vector<std::pair<std::uintptr_t, std::uintptr_t>> all;
+  const std::lock_guard guard(signal_stacks_mutex);
+  for (const SignalStack* s = first_signal_stack; s != nullptr; s = s->next_) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(s->memory_);
+    all.emplace_back(begin, begin + s->mapped_);
+  }
+  return all;
+}
+
 SignalStack::SignalStack() noexcept {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 #if defined(AT_MINSIGSTKSZ)
@@ -166,6 +183,10 @@ SignalStack::SignalStack() noexcept {
       previous_ = previous.ss_sp;
       previous_size_ = previous.ss_size;
       previous_flags_ = previous.ss_flags;
+      const std::lock_guard guard(signal_stacks_mutex);
+      next_ = first_signal_stack;
+      if (next_ != nullptr) next_->before_ = this;
+      first_signal_stack = this;
       return;
     }
   }
@@ -175,6 +196,11 @@ SignalStack::SignalStack() noexcept {
 
 SignalStack::~SignalStack() {
   if (memory_ == nullptr) return;
+  {
+    const std::lock_guard guard(signal_stacks_mutex);
+    (before_ != nullptr ? before_->next_ : first_signal_stack) = next_;
+    if (next_ != nullptr) next_->before_ = before_;
+  }
   stack_t stack{};
   stack.ss_sp = previous_;
   stack.ss_size = previous_size_;

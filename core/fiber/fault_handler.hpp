@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/base/result.hpp"
 
@@ -54,12 +56,20 @@ class SignalStack {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
+  friend std::vector<std::pair<std::uintptr_t, std::uintptr_t>> signal_stacks();
+
   std::byte* memory_ = nullptr;
   std::size_t mapped_ = 0;
   std::size_t size_ = 0;
   void* previous_ = nullptr;  // of the stack_t that was there
   std::size_t previous_size_ = 0;
   int previous_flags_ = 0;
+  SignalStack* before_ = nullptr;  // of all there are
+  SignalStack* next_ = nullptr;
 };
+
+/// From lowest to one past the highest byte of each SignalStack there is. What stands there when no handler runs is what
+/// the last one left. Thread-safe; throws std::bad_alloc.
+[[nodiscard]] std::vector<std::pair<std::uintptr_t, std::uintptr_t>> signal_stacks();
 
 }  // namespace fiberd::fiber

@@ -30,7 +30,8 @@ namespace {
 
 constexpr std::size_t kMostBefore = 16;
 constexpr std::size_t kMostTold = 1'000;
-constexpr std::size_t kMostText = 500;  // of what a fiber waits for, and why
+constexpr std::size_t kMostText = 500;                 // of what a fiber waits for, and why
+constexpr std::chrono::milliseconds kBetweenTwo{100};  // looks that are to agree
 
 std::string site_of(const StuckFiber& f) {
   return std::string(f.origin.where.file_name()) + ":" + std::to_string(f.origin.where.line());
@@ -263,6 +264,12 @@ std::chrono::nanoseconds LeakWatch::interval_of(std::chrono::nanoseconds thresho
   return std::clamp<std::chrono::nanoseconds>(threshold / 4, std::chrono::milliseconds(10), std::chrono::minutes(1));
 }
 
+std::chrono::nanoseconds LeakWatch::pause() const {
+  const std::chrono::nanoseconds interval = interval_of(options().threshold);
+  if (!doubts_.load(std::memory_order_relaxed)) return interval;
+  return std::min<std::chrono::nanoseconds>(interval / 4, kBetweenTwo);
+}
+
 std::vector<LostFiber> doubt_the_new(std::vector<StuckFiber>& fibers, const std::vector<LostFiber>& before) {
   std::vector<LostFiber> lost;
   for (StuckFiber& f : fibers) {
@@ -284,7 +291,9 @@ std::shared_ptr<const LeakReport> LeakWatch::look() {
   const LeakOptions options = this->options();
   const std::shared_ptr<const LeakReport> before = last();
   LeakLook found = look_for_leaks(options.threshold);
-  lost_ = doubt_the_new(found.fibers, lost_);
+  std::vector<LostFiber> lost = doubt_the_new(found.fibers, lost_);
+  doubts_.store(!std::includes(lost_.begin(), lost_.end(), lost.begin(), lost.end()), std::memory_order_relaxed);
+  lost_ = std::move(lost);
   auto report = std::make_shared<LeakReport>(report_of(std::move(found), options, before.get()));
   report->interval = interval_of(options.threshold);
   tell_new(*report);
@@ -318,9 +327,9 @@ LeakReport find_leaks(const LeakOptions& options) {
   const std::vector<LostFiber> lost = doubt_the_new(first.fibers, {});
   if (lost.empty()) return report_of(std::move(first), options, nullptr);
   if (runtime::on_fiber()) {
-    (void)runtime::sleep_for(std::chrono::milliseconds(100));
+    (void)runtime::sleep_for(kBetweenTwo);
   } else {
-    const timespec some{0, 100'000'000};
+    const timespec some{0, std::chrono::nanoseconds(kBetweenTwo).count()};
     (void)nanosleep(&some, nullptr);
   }
   LeakLook again = look_for_leaks(options.threshold);

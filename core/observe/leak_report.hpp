@@ -87,6 +87,9 @@ class LeakWatch {
   [[nodiscard]] LeakOptions options() const;
   /// Between two looks: a quarter of the threshold, between 10 ms and a minute.
   [[nodiscard]] static std::chrono::nanoseconds interval_of(std::chrono::nanoseconds threshold) noexcept;
+  /// How long to wait before the next look: the interval; but where the last one found somebody certain whom the one
+  /// before had not, a quarter of it and at most 100 ms, so that it is known as soon as it can be.
+  [[nodiscard]] std::chrono::nanoseconds pause() const;
 
   /// One look now. Says to the log, once for each, which places are new; at most one line in 10 s. Parks, or blocks the
   /// thread, as long as look_for_leaks does. Throws std::bad_alloc.
@@ -108,6 +111,7 @@ class LeakWatch {
   std::vector<LostFiber> lost_;    // found certain by the look before; sorted
   std::vector<std::size_t> told_;  // hashes of places, sorted; bounded
   LogLimit log_{10'000'000'000};
+  std::atomic<bool> doubts_{false};  // the last one
   std::atomic<std::size_t> certain_{0};
   std::atomic<std::size_t> suspect_{0};
 };

@@ -7,6 +7,8 @@
 //  - stacks of fibers that have ended, and the part of a parked fiber's or blocked thread's stack that is free: what
 //    stands there refers to nothing. Parked fibers are held still while they are copied; of those that run the whole
 //    stack is read.
+//  - the alternate stacks of signal handlers: the registers that the kernel saved there, and their frames, are left over
+//    from whom they interrupted.
 //  - the memory of this search itself: the stack of its thread, its buffer; its tables keep addresses inverted.
 //  - of a Fiber its function alone: the rest is the runtime's.
 //
@@ -36,6 +38,7 @@
 #include <unordered_set>
 
 #include "core/base/defer.hpp"
+#include "core/fiber/fault_handler.hpp"
 #include "core/runtime/scheduler.hpp"
 
 namespace fiberd::runtime {
@@ -346,6 +349,7 @@ References Search::run() {
     give_up("process_vm_readv is not allowed");
     return std::move(result_);
   }
+  for (const Range& r : fiber::signal_stacks()) passed_over_.push_back(r);
   pass_over_free_stacks(*s);
   read_fibers(*s);
   read_rest();

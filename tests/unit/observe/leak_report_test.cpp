@@ -1,9 +1,12 @@
 // Fibers that wait for ever, as people leave them behind. They cannot be released again, so each case is a process of
 // its own, which is forked before it has a runtime and tells what it found.
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -39,12 +42,11 @@ using test::in_a_child;
 std::shared_ptr<const observe::LeakReport> look_for(std::size_t certain, std::size_t suspect) {
   observe::LeakWatch watch;
   watch.set({.threshold = kLeakThreshold});
-  const auto pause = observe::LeakWatch::interval_of(kLeakThreshold);
   std::shared_ptr<const observe::LeakReport> report;
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < 64; ++i) {
     report = watch.look();
     if (report->certain == certain && report->suspect == suspect) break;
-    std::this_thread::sleep_for(pause);  // the interval between two looks, which is what is tested
+    std::this_thread::sleep_for(watch.pause());  // the interval between two looks, which is what is tested
   }
   return report;
 }
@@ -68,6 +70,20 @@ std::string told_of(const observe::LeakReport& report) {
 
 void spawn_named(const char* name, UniqueFunction fn, SourceLocation where = SourceLocation::current()) {
   if (!runtime::spawn(runtime::FiberName::intern(name), std::move(fn), where)) std::abort();
+}
+
+/// And waits for its end, however late it comes to run.
+void run_named(const char* name, UniqueFunction fn, SourceLocation where = SourceLocation::current()) {
+  sync::WaitGroup ended;
+  ended.add();
+  spawn_named(
+      name,
+      [&ended, fn = std::move(fn)]() mutable {
+        fn();
+        (void)ended.done();
+      },
+      where);
+  ended.wait();
 }
 
 /// Words below the frames of whoever waits afterwards, in what is free of its stack.
@@ -113,14 +129,12 @@ TEST_CASE("the seven classic leaks are named by their place within twice the thr
           });
           {
             auto mutex = std::make_shared<sync::Mutex>();
-            spawn_named("locker", [mutex] { mutex->lock(); });
-            runtime::yield();
+            run_named("locker", [mutex] { mutex->lock(); });
             spawn_named("5 mutex", [mutex] { const std::scoped_lock lock(*mutex); });
           }
           {
             auto permits = std::make_shared<sync::Semaphore>(1);
-            spawn_named("taker", [permits] { (void)permits->acquire(); });
-            runtime::yield();
+            run_named("taker", [permits] { (void)permits->acquire(); });
             spawn_named("6 semaphore", [permits] { (void)permits->acquire(); });
           }
           {
@@ -185,28 +199,74 @@ TEST_CASE("a fiber on a learnt stack is lost as certainly as one on any other", 
   report_has(text, "stack: learnt_");
 }
 
-TEST_CASE("a circle of mutexes is certain, without a search", "[leaks]") {
+TEST_CASE("what a signal's handler has left on its own stack refers to nobody", "[leaks]") {
+  if (!runtime::can_search_references()) return;
+  static std::atomic<const void*> left{nullptr};
   const std::string text = in_a_child([](runtime::Runtime& rt) {
     rt.run([] {
-      struct Two {
-        sync::Mutex a, b;
-        std::atomic<int> held{0};
-      };
-      auto two = std::make_shared<Two>();
-      const auto cross = [two](sync::Mutex& first, sync::Mutex& second) {
-        const std::scoped_lock one(first);
-        ++two->held;
-        while (two->held != 2) runtime::yield();
-        const std::scoped_lock other(second);
-      };
-      spawn_named("left", [two, cross] { cross(two->a, two->b); });
-      spawn_named("right", [two, cross] { cross(two->b, two->a); });
+      auto values = std::make_shared<sync::Channel<int>>();
+      spawn_named("lost", [values] {
+        struct sigaction action {};
+        action.sa_handler = [](int) { leave_behind(left.exchange(nullptr)); };
+        action.sa_flags = SA_ONSTACK;
+        sigset_t one;
+        sigemptyset(&one);
+        sigaddset(&one, SIGUSR2);
+        left = values.get();
+        if (sigaction(SIGUSR2, &action, nullptr) != 0 || pthread_sigmask(SIG_UNBLOCK, &one, nullptr) != 0 ||
+            raise(SIGUSR2) != 0 || left != nullptr)
+          std::abort();
+        (void)values->receive();
+      });
     });
+    return told_of(*look_for(1, 0));
+  });
+  report_has(text, "lost: certain channel_receive x1\nin time\n");
+}
+
+namespace {
+
+void cross_two_mutexes() {
+  struct Two {
+    sync::Mutex a, b;
+    std::atomic<int> held{0};
+  };
+  auto two = std::make_shared<Two>();
+  const auto cross = [two](sync::Mutex& first, sync::Mutex& second) {
+    const std::scoped_lock one(first);
+    ++two->held;
+    while (two->held != 2) runtime::yield();
+    const std::scoped_lock other(second);
+  };
+  spawn_named("left", [two, cross] { cross(two->a, two->b); });
+  spawn_named("right", [two, cross] { cross(two->b, two->a); });
+}
+
+}  // namespace
+
+TEST_CASE("a circle of mutexes is certain, without a search", "[leaks]") {
+  const std::string text = in_a_child([](runtime::Runtime& rt) {
+    rt.run(cross_two_mutexes);
     return told_of(*look_for(2, 0));
   });
   report_has(text, "left: certain mutex x1\nright: certain mutex x1\nin time\n");
   report_has(text, "because they wait for each other: fiber ");
   report_has(text, " waits for fiber ");
+}
+
+TEST_CASE("who is found certain for the first time is looked at again soon, and only then", "[leaks]") {
+  const std::string text = in_a_child([](runtime::Runtime& rt) {
+    rt.run(cross_two_mutexes);
+    observe::LeakWatch watch;
+    watch.set({.threshold = kLeakThreshold});
+    std::string told = watch.pause() == kLeakThreshold / 4 ? "before: an interval\n" : "";
+    for (int i = 0; i < 64 && watch.look()->suspect != 2; ++i) std::this_thread::sleep_for(watch.pause());
+    if (watch.pause() == kLeakThreshold / 16) told += "in doubt: soon\n";
+    if (watch.look()->certain == 2 && watch.pause() == kLeakThreshold / 4) told += "certain: an interval\n";
+    watch.set({.threshold = std::chrono::minutes(10)});
+    return told + (watch.pause() == std::chrono::minutes(1) ? "a minute\n" : "");
+  });
+  report_has(text, "before: an interval\nin doubt: soon\ncertain: an interval\na minute\n");
 }
 
 TEST_CASE("who waits for one that is lost is lost, too: by a join, a wait group, a mutex", "[leaks]") {
