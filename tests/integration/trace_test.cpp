@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -211,13 +212,17 @@ TEST_CASE("files that come too soon, or cannot be written whole, are counted, an
     const std::string program =
         directory.write("full", "#!/bin/sh\ntrap '' XFSZ\nulimit -f 16\nexec " FIBERD_BINARY " \"$@\"\n");
     REQUIRE(::chmod(program.c_str(), 0700) == 0);
-    Daemon daemon(with_trace("on_latency: 5ms, interval: 0s" + into), {.program = program});
+    // None is asked for before what is recorded is more than the disk takes.
+    Daemon daemon(with_trace("on_latency: 1h, interval: 0s" + into), {.program = program});
     HttpClient client(daemon.port("web"));
     for (int i = 0; i < 200; ++i) REQUIRE(client.ask(get("/")));
+    daemon.write_config(with_trace("on_latency: 5ms, interval: 0s" + into));
+    daemon.process().signal(SIGHUP);
+    REQUIRE(eventually([&] { return daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 1.0; }));
     ask_slowly(client);
     REQUIRE(eventually([&] { return daemon.metric(errors).value_or(0) >= 1; }));
+    CHECK(daemon.stop() == 0);  // another one may be under way
     CHECK(files_in(directory.path() + "/gone").empty());
-    CHECK(daemon.stop() == 0);
   }
   {
     Daemon daemon(with_trace("on_latency: 5ms, interval: 1h" + into));
