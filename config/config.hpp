@@ -88,6 +88,13 @@ struct ShutdownConfig {
   bool operator==(const ShutdownConfig&) const = default;
 };
 
+struct UpgradeConfig {
+  std::chrono::nanoseconds timeout = std::chrono::seconds(60);  ///< until the new process is ready
+  std::string public_key;                                       ///< file; empty: programs need no signature
+  Place public_key_at{};
+  bool operator==(const UpgradeConfig& o) const { return timeout == o.timeout && public_key == o.public_key; }
+};
+
 struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
   std::uint32_t mode = 0600;               ///< of a Unix socket's file
@@ -377,6 +384,7 @@ struct Config {
   FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;
+  UpgradeConfig upgrade;
   LeaksConfig leaks;
   AdminConfig admin;
   MetricsConfig metrics;

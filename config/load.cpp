@@ -13,6 +13,7 @@
 #include "config/load_admin.hpp"
 #include "config/load_listener.hpp"
 #include "config/load_log.hpp"
+#include "config/load_upgrade.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
 #include "config/text_rules.hpp"
@@ -152,6 +153,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   c.shutdown = {shutdown.duration("delay"), shutdown.duration("timeout"), shutdown.duration("idle")};
   if (shutdown.has("idle") && c.shutdown.idle > c.shutdown.timeout)
     shutdown.report("idle", "is longer than shutdown.timeout, which cuts whoever still waits");
+  c.upgrade = read_upgrade(root.section("upgrade"));
   const Reader leaks = root.section("leaks");
   c.leaks = {leaks.duration("threshold"), leaks.strings("ignore")};
   c.admin = read_admin(root.section("admin"));

@@ -16,12 +16,15 @@
 #include "core/base/units.hpp"
 #include "core/net/endpoint.hpp"
 #include "daemon/exit_code.hpp"
-#include "daemon/inherited_sockets.hpp"
+#include "daemon/failure.hpp"
+#include "daemon/inheritance.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
 #include "daemon/run.hpp"
 #include "daemon/signals.hpp"
 #include "daemon/top/command.hpp"
+#include "daemon/upgrade/command.hpp"
+#include "daemon/upgrade/program.hpp"
 #include "daemon/version.hpp"
 
 namespace fiberd::daemon {
@@ -97,20 +100,35 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   // Who starts it may ask at once for what a daemon does.
   hold_service_signals();
   if (has_nothing_to_serve(program, file)) return code(ExitCode::bad_usage);
-  InheritedSockets inherited;
+  Inheritance inheritance;
+  InheritedSockets& inherited = inheritance.sockets;
   std::string why;
-  if (!inherited.take_from_environment(why)) return complain("fiberd: " + why);
+  bool understood = true;
+  inheritance.predecessor = upgrade::Predecessor::find(inherited, understood, why);
+  // Whoever waits for this process is told why it is not to be.
+  const auto refuse = [&](const std::string& reason) {
+    if (inheritance.predecessor != nullptr) inheritance.predecessor->failed(reason);
+    return complain("fiberd: " + reason);
+  };
+  if (!understood || !inherited.take_from_environment(why)) return refuse(why);
   config::Outcome outcome = load(program, file, overrides);
-  if (outcome.ok() && !inherited.settle(outcome.config, why)) return complain("fiberd: " + why);
+  if (outcome.ok() && !inherited.settle(outcome.config, why)) return refuse(why);
   const ExitCode verdict =
       judge(program, outcome, [&](std::string_view listener, const std::string& address, bool datagrams) {
         return inherited.has(listener, address, datagrams);
       });
-  if (verdict != ExitCode::clean) return code(verdict);
+  if (verdict != ExitCode::clean) {
+    std::string told = "the configuration is refused";
+    for (const auto& diagnostic : outcome.diagnostics) told += "; " + diagnostic.to_string();
+    if (inheritance.predecessor != nullptr) inheritance.predecessor->failed(told);
+    return code(verdict);
+  }
   // A pipe has been read to its end, and nobody can tell whether there is to be more.
-  return code(run_daemon(
+  const ExitCode ended = run_daemon(
       outcome.config, program.handlers, [&] { return load(program, file, overrides, NotRegular::refuse); },
-      absolute(file), &inherited));
+      absolute(file), &inheritance);
+  if (inheritance.predecessor != nullptr && ended != ExitCode::clean) inheritance.predecessor->failed(last_fatal());
+  return code(ended);
 }
 
 int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
@@ -152,6 +170,23 @@ int reload(const Program& program, const std::string& file, const std::string& a
                           token_file.empty() ? outcome.config.admin.token_file : token_file});
 }
 
+/// As reload: of --address, or of the admin listener that the configuration names.
+int ask_to_upgrade(const Program& program, const std::string& file, const upgrade::CommandOptions& options) {
+  if (!options.address.empty())
+    return upgrade::run_command(options, {options.address, options.token_file, AddressSource::named});
+  const config::Outcome outcome = load(program, file, {});
+  const config::AdminConfig& admin = outcome.config.admin;
+  if (!outcome.ok() && (admin.address == config::AdminConfig{}.address || !net::Endpoint::parse(admin.address))) {
+    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+    return complain("upgrade: where the admin listener is cannot be read from that file: --address");
+  }
+  if (admin.address.empty())
+    return complain("upgrade: the configuration has no admin listener: say --address, or send SIGUSR2");
+  return upgrade::run_command(options,
+                              {admin.address, options.token_file.empty() ? admin.token_file : options.token_file,
+                               file.empty() ? AddressSource::by_default : AddressSource::in_file});
+}
+
 /// As reload: of `address`, or of the admin listener that the configuration names.
 int watch(const Program& program, const std::string& file, const std::string& address, top::Options options) {
   if (!address.empty()) {
@@ -178,6 +213,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   char name[] = "fiberd";
   char* nothing[] = {name, nullptr};
   if (argc < 1) argc = 1, argv = nothing;  // execve(2) allows it
+  upgrade::remember_invocation(argc, argv);
   CLI::App app{
       "fiberd: a TCP and HTTP server on fibers. Without a command it runs the server: at once, and without -c on "
       "the built-in configuration."};
@@ -253,6 +289,9 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   reload_command
       ->add_option("--token-file", token_file, "With the token that it asks for; else the file's admin.token_file")
       ->option_text("FILE");
+  upgrade::CommandOptions upgrade_options;
+  CLI::App* const upgrade_command = upgrade::add_command(app, upgrade_options);
+  add_either(*upgrade_command, "Its configuration file, for where its admin listener is")->group("");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
@@ -299,6 +338,10 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
           "its "
           "admin listener is says --address");
     return reload(program, file, admin_address, token_file);
+  }
+  if (upgrade_command->parsed()) {
+    if (!overrides.empty()) return complain("upgrade: --set is for who runs a configuration; say --address");
+    return ask_to_upgrade(program, file, upgrade_options);
   }
   if (top_command->parsed()) {
     if (!overrides.empty()) return complain("top: --set is for who runs a configuration; say --address");

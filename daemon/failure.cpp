@@ -20,7 +20,15 @@ std::string why_unbound(std::error_code error, const config::Place& at, const ch
   return error.message() + "; who has it: " + who_has_it + "; written in " + place.substr(0, place.size() - 2);
 }
 
+static std::string& said_last() {
+  static std::string line;
+  return line;
+}
+
+const std::string& last_fatal() noexcept { return said_last(); }
+
 void say_fatal(const std::string& line) {
+  said_last() = line;
   log(LogLevel::error, line);
   if (!log_is_on_terminal()) say_on_stderr("fiberd: " + line);
 }

@@ -25,5 +25,7 @@ struct Failure {
 
 /// To the log; where that is a file, whoever started us by hand looks at the terminal.
 void say_fatal(const std::string& line);
+/// What it said last, for a process that waits for this one; empty: nothing.
+[[nodiscard]] const std::string& last_fatal() noexcept;
 
 }  // namespace fiberd::daemon

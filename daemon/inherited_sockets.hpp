@@ -55,6 +55,15 @@ struct InheritedSocket {
   std::string wrong{};                         ///< why it can be nobody's; empty: it can
 };
 
+/// A listening socket that is handed over: duplicates, closed with it.
+struct HandedSocket {
+  std::string listener;
+  std::string address;  ///< as the configuration has it
+  bool datagrams = false;
+  std::string kept;  ///< "nobody", "store", "manager"
+  std::vector<OwnedDescriptor> descriptors{};
+};
+
 class InheritedSockets {
  public:
   InheritedSockets() = default;

@@ -80,6 +80,15 @@ class Instance {
   void stop_listening() noexcept;
   void begin_stop() noexcept;
 
+  /// All of its sockets, for a process that is to follow this one. Errors: too_many_files_open and its kin.
+  [[nodiscard]] Result<std::vector<HandedSocket>> hand_over() const;
+  /// Another process has the sockets, too: they are left alone at their end. Or it has not (any more).
+  void lend(bool lent) const noexcept;
+  /// Goes on accepting, or does not for now.
+  void accept(bool accepting) const noexcept;
+  /// Begins to accept by those that were handed over, and has them for itself.
+  void accept_handed() const noexcept;
+  void own_handed() const noexcept;
   /// Whether it has a socket for this address of this listener, which then need not be bound.
   [[nodiscard]] bool has_socket(std::string_view listener, const std::string& address, bool datagrams) const;
   [[nodiscard]] Room::Present present() const;

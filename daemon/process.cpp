@@ -61,6 +61,7 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
 void Process::use_settings(const config::Config& config) {
   shutdown_delay_.store(config.shutdown.delay.count(), std::memory_order_relaxed);
   shutdown_timeout_.store(config.shutdown.timeout.count(), std::memory_order_relaxed);
+  upgrade_timeout_.store(config.upgrade.timeout.count(), std::memory_order_relaxed);
   end_.use(config);
   leaks_->set(config.leaks);
   use_profile_rates(config.profiles);
@@ -128,6 +129,11 @@ ExitCode Process::build(const config::Config& config) {
   reloader_ = std::make_unique<Reloader>(
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
+  upgrader_ = std::make_unique<upgrade::Upgrader>(
+      *runtime_, registry_, [this](const upgrade::Request& request) { return follow_with(request); });
+  admin_state_.upgrade = [this](const context::Context& ctx, upgrade::Request request) {
+    return upgrader_->request_and_wait(ctx, std::move(request));
+  };
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
   };
@@ -162,6 +168,11 @@ void Process::stop_requested(int signo) noexcept {
   const std::int64_t now = monotonic_now();
   if (first) stop_began_ = now;
   if (!first && stop_began_ != 0 && now - stop_began_ < kSameSignal) return;
+  if (!first && stop_began_ == 0 && handed_over_.load(std::memory_order_acquire) != 0) {  // that was no signal
+    stop_began_ = now;
+    log(LogLevel::info, std::string("signal ") + name_of_signal(signo) + ": stopping already");
+    return;
+  }
   arm_watchdog(first ? std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load())
                      : std::chrono::nanoseconds(0));
   if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
@@ -193,8 +204,10 @@ Result<void> Process::handle_signals() {
     access_writers_.reopen();
     log(LogLevel::info, "logs reopened");
   });
-  on(SIGUSR2,
-     [](int) { log(LogLevel::warning, "SIGUSR2: this version cannot be upgraded while it runs; restart it instead"); });
+  on(SIGUSR2, [this](int) {
+    log(LogLevel::info, "SIGUSR2: a new process is to follow this one");
+    upgrader_->request({});
+  });
   on(SIGHUP, [this](int) {
     if (load_) log(LogLevel::info, "SIGHUP: the configuration is loaded anew");
     if (load_)
@@ -245,8 +258,9 @@ void Process::drain_services(std::size_t& cut) {
 
 void Process::drain() {
   draining_.cancel();
-  admin_state_.ready.store(false, std::memory_order_release);
+  if (handed_over_.load(std::memory_order_acquire) == 0) admin_state_.ready.store(false, std::memory_order_release);
   reloader_->close();
+  upgrader_->close();
   // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out
   // that it may not take over any more (may_take_over()), and what is drained is the present instance.
   {
@@ -254,8 +268,14 @@ void Process::drain() {
     no_successor_ = true;
   }
   while (taking_over_.load(std::memory_order_acquire)) (void)runtime::sleep_for(std::chrono::milliseconds(1));
+  const bool other_serves = handed_over_.load(std::memory_order_acquire) != 0;
+  // By the admin's address the other process is asked how it is.
+  if (other_serves)
+    for (const Instance::Entry* const e : current_->own())
+      for (const auto& s : e->sockets) s->socket->stop();
   current_->begin_stop();  // a stop that came before the start had ended found nothing to tell
-  const std::int64_t serve_until = time_after(monotonic_now(), std::chrono::nanoseconds(shutdown_delay_.load()));
+  const std::int64_t serve_until =
+      time_after(monotonic_now(), std::chrono::nanoseconds(other_serves ? 0 : shutdown_delay_.load()));
   while (monotonic_now() < serve_until && stop_.load(std::memory_order_acquire) < 2)
     (void)runtime::sleep_for(std::chrono::milliseconds(10));
   const std::int64_t deadline = stop_.load(std::memory_order_acquire) < 2
@@ -330,9 +350,17 @@ ExitCode Process::serve() {
     admin_state_.ready.store(true, std::memory_order_release);
     say_started();
     announce();
-    reloader_->open();
+    if (predecessor_ == nullptr) {
+      reloader_->open();
+      upgrader_->open();
+    } else if (const std::error_code gone = error_of(follow())) {
+      say_fatal("no thread for the hand-over: " + with_limits(gone));
+      code = ExitCode::runtime_failure;
+      stop_for_other();
+    }
     while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
   }
+  if (predecessor_ != nullptr) predecessor_->stop();
   if (code != ExitCode::clean)
     arm_watchdog(std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()));
   stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);
@@ -371,7 +399,7 @@ ExitCode Process::run(const config::Config& config) {
 }
 
 ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload, std::string file,
-                    InheritedSockets* inherited) {
+                    Inheritance* inheritance) {
   hold_signals();
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
@@ -384,7 +412,7 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers, Load
   ExitCode code = ExitCode::runtime_failure;
   StopEnd end(config);
   try {
-    Process process(handlers, std::move(reload), std::move(file), end, inherited);
+    Process process(handlers, std::move(reload), std::move(file), end, inheritance);
     code = process.run(config);
   } catch (const std::bad_alloc&) {
     say_fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));

@@ -15,11 +15,13 @@
 #include "core/metric/registry.hpp"
 #include "core/observe/exporter.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/sync/mutex.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
 #include "daemon/admin/status_page.hpp"
 #include "daemon/cpu_follower.hpp"
 #include "daemon/failure.hpp"
+#include "daemon/inheritance.hpp"
 #include "daemon/instance.hpp"
 #include "daemon/leak_watcher.hpp"
 #include "daemon/log_dump.hpp"
@@ -31,14 +33,21 @@
 #include "daemon/stop_end.hpp"
 #include "daemon/trace_files.hpp"
 #include "daemon/trimmer.hpp"
+#include "daemon/upgrade/standby.hpp"
+#include "daemon/upgrade/upgrader.hpp"
 
 namespace fiberd::daemon {
 
 class Process {
  public:
-  /// `inherited` may be null.
-  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end, InheritedSockets* inherited)
-      : handlers_(handlers), load_(std::move(load)), file_(std::move(file)), end_(end), inherited_(inherited) {}
+  /// `inheritance` may be null.
+  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end, Inheritance* inheritance)
+      : handlers_(handlers),
+        load_(std::move(load)),
+        file_(std::move(file)),
+        end_(end),
+        inherited_(inheritance != nullptr ? &inheritance->sockets : nullptr),
+        predecessor_(inheritance != nullptr ? inheritance->predecessor : nullptr) {}
   ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -73,11 +82,26 @@ class Process {
   void count_failed_reload();
   [[nodiscard]] bool may_take_over() noexcept;
 
+  // Upgrades: on the upgrade's fiber (process_upgrade.cpp).
+  upgrade::Answer follow_with(const upgrade::Request& request);
+  [[nodiscard]] std::string why_not_upgradable() const;
+  [[nodiscard]] bool prove(upgrade::Successor& next, const upgrade::Program& program,
+                           const std::vector<HandedSocket>& sockets, std::string& why);
+  [[nodiscard]] bool stand_by(upgrade::Successor& next, std::chrono::nanoseconds time, std::string& why);
+  [[nodiscard]] upgrade::Answer give_up(upgrade::Successor& next, const std::string& why);
+  [[nodiscard]] upgrade::Answer roll_back(upgrade::Successor& next, const std::string& why);
+  [[nodiscard]] upgrade::Answer hand_over(upgrade::Successor& next, const std::string& path, std::int64_t began);
+  void stop_for_other() noexcept;
+  [[nodiscard]] upgrade::Traffic traffic() const;
+  [[nodiscard]] std::string health();
+  [[nodiscard]] Result<void> follow();
+
   const Handlers& handlers_;
   const LoadFunction load_;
   const std::string file_;  // that load_ reads; empty: none
   StopEnd& end_;
-  InheritedSockets* inherited_;  // until everything is bound
+  InheritedSockets* inherited_;                              // until everything is bound
+  const std::shared_ptr<upgrade::Predecessor> predecessor_;  // null: none
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
   std::unique_ptr<StatusSource> status_;
@@ -98,7 +122,12 @@ class Process {
   TraceFiles trace_files_;
   std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
-  Lock current_lock_;  // for whoever is not the fiber that replaces it
+  std::unique_ptr<upgrade::Upgrader> upgrader_;
+  sync::Mutex changing_;                          // of a reload and an upgrade one at a time
+  std::atomic<unsigned> reloads_waiting_{0};      // for changing_
+  std::atomic<pid_t> handed_over_{0};             // who serves while this process stops; 0: nobody
+  std::atomic<std::int64_t> upgrade_timeout_{0};  // ns
+  Lock current_lock_;                             // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;
   bool no_successor_ FIBERD_GUARDED_BY(current_lock_) = false;  // of current_: it is being drained
   std::atomic<bool> taking_over_{false};                        // by a reload: drain() waits for its end

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <ctime>
 #include <exception>
+#include <mutex>
 #include <new>
 #include <string>
 #include <utility>
@@ -226,6 +227,14 @@ bool Process::may_take_over() noexcept {
 }
 
 ReloadAnswer Process::reload() {
+  reloads_waiting_.fetch_add(1, std::memory_order_acq_rel);
+  const std::lock_guard alone(changing_);  // an upgrade may be under way
+  reloads_waiting_.fetch_sub(1, std::memory_order_acq_rel);
+  if (const pid_t next = handed_over_.load(std::memory_order_acquire); next != 0) {
+    const std::string line = "reload: process " + std::to_string(next) + " serves now, and loads it";
+    log(LogLevel::info, line);
+    return {ReloadAnswer::Verdict::stopping, line + "; ask again\n"};
+  }
   if (stop_.load(std::memory_order_acquire) != 0) return reloader_->refuse_for_stop();
   const std::int64_t began = monotonic_now();
   // An address that the reload before has freed is bound until its queue is empty: a second at most.

@@ -14,6 +14,7 @@
 #include "core/http/handlers.hpp"
 #include "core/http/site/router.hpp"
 #include "core/runtime/gomaxprocs.hpp"
+#include "core/tls/ed25519.hpp"
 #include "daemon/admin/admin_token.hpp"
 #include "daemon/filters.hpp"
 #include "daemon/memory_guard.hpp"
@@ -164,6 +165,7 @@ class Search {
     if (!config_.trace.directory.empty())
       look_at_log(config_.trace.directory + "/fiberd-trace", config_.trace.directory_at);
     look_at_token(config_.admin);
+    look_at_key(config_.upgrade);
     for (const config::ListenAddress& address : config_.metrics.addresses)
       look_at_address("metrics", address.text, address.at, {}, {}, true, false);
     look_at_address("admin", config_.admin.address, config_.admin.address_at, config_.admin.owner,
@@ -198,6 +200,14 @@ class Search {
     if (admin.token_file.empty()) return;
     std::string why;
     if (const auto token = read_token(admin.token_file, why); !token) add(admin.token_file_at, why, token.error());
+  }
+  void look_at_key(const config::UpgradeConfig& upgrade) {
+    if (upgrade.public_key.empty()) return;
+    const Result<std::string> text = read_file(upgrade.public_key, std::size_t{16} * 1024, NotRegular::refuse);
+    const std::error_code error = text ? error_of(tls::check_ed25519_key(*text)) : text.error();
+    if (error)
+      add(upgrade.public_key_at, about_path(upgrade.public_key, {error, text ? "no Ed25519 public key in PEM" : ""}),
+          error);
   }
   void look_at_access_log(const config::AccessLogConfig& log, const std::string& listener) {
     if (log.format == config::AccessLogFormat::off) return;

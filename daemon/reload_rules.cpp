@@ -168,6 +168,7 @@ std::string what_changed(const Config& before, const Config& after) {
   if (!(before.file_cache == after.file_cache)) add("file_cache");
   if (!(before.log == after.log)) add("log");
   if (!(before.shutdown == after.shutdown)) add("shutdown");
+  if (!(before.upgrade == after.upgrade)) add("upgrade");
   if (!(before.leaks == after.leaks)) add("leaks");
   return line;
 }

@@ -68,6 +68,13 @@ class Service {
                                                  bool /*dual_stack*/) {
     return {};
   }
+  /// Those that it has, for who hands them over: not to be closed.
+  struct OtherSocket {
+    std::string address;  ///< as the configuration has it
+    int fd = -1;
+    net::Keeper keeper = net::Keeper::nobody;
+  };
+  [[nodiscard]] virtual std::vector<OtherSocket> other_sockets() const { return {}; }
   /// Whether it has one at `address` already, as the configuration writes it.
   [[nodiscard]] virtual bool has_other(const std::string& /*address*/) const { return false; }
   /// On a fiber. Error: of spawning. Throws as Registry does.

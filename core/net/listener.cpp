@@ -96,11 +96,15 @@ void Listener::resume() noexcept {
   for (auto& socket : sockets_) socket->settle();
 }
 
+/// Another's Poller is told of who comes from now on; of who is in the queue only ours may have been.
+void Listener::accept_waiting() noexcept {
+  for (auto& socket : sockets_) accept_rest(*socket);
+}
+
 /// Those whom the kernel has let in, or is letting in, are served: handshakes.cpp.
 void Listener::accept_the_last() noexcept {
   if (keeper_.load() != Keeper::nobody) {
-    // Another's Poller is told of who comes from now on; of who is in the queue only ours may have been.
-    for (auto& socket : sockets_) accept_rest(*socket);
+    accept_waiting();
     return;
   }
   if (local_.family() == AF_UNIX) {

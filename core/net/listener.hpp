@@ -169,6 +169,9 @@ class Listener {
     if (!foreign_) keeper_.store(keeper);
   }
   [[nodiscard]] Keeper keeper() const noexcept { return keeper_.load(); }
+  /// Takes who is in the queue: after pause(), for another process that has the socket may not be told of them, since
+  /// this one was. On a fiber, or before start().
+  void accept_waiting() noexcept;
   /// Of its sockets, to be given away; not to be closed. Empty once it has stopped.
   [[nodiscard]] std::vector<int> descriptors() const;
 

@@ -332,6 +332,15 @@ inline constexpr MetricInfo kRuntimeRows[] = {
      "reloads",
      "Reloads of the configuration by what came of them: success, failure (the old one went on), stopping (refused "
      "because the daemon stopped)."},
+    {"fiberd_upgrades_total",
+     counter,
+     registry,
+     {"result"},
+     "upgrades",
+     "Upgrades that this process was asked for, by what came of them: success (another process serves), refused (its "
+     "file or its signature was not good), failure (it was not to be had or not ready), rolled_back (it did worse), "
+     "busy "
+     "(there was one under way), stopping."},
 };
 
 }  // namespace fiberd::observe::detail

@@ -19,11 +19,13 @@
 #include "core/runtime/wait.hpp"
 #include "daemon/admin/control_pages.hpp"
 #include "daemon/admin/fiber_pages.hpp"
+#include "daemon/admin/health.hpp"
 #include "daemon/admin/leak_pages.hpp"
 #include "daemon/admin/plain_text.hpp"
 #include "daemon/admin/profile_pages.hpp"
 #include "daemon/admin/status_page.hpp"
 #include "daemon/admin/trace_pages.hpp"
+#include "daemon/upgrade/page.hpp"
 
 namespace fiberd::daemon {
 
@@ -62,40 +64,9 @@ class ContextsHandler final : public http::Handler {
 class HealthHandler final : public http::Handler {
  public:
   Result<void> serve(http::Exchange& exchange) override {
-    static constexpr auto kPatience = std::chrono::seconds(1);
-    struct Roll {
-      std::atomic<unsigned> missing{0};
-      std::atomic<std::uint64_t> ticket{0};
-    };
-    // Shared: a fiber that comes too late must still find it.
-    auto roll = std::make_shared<Roll>();
-    const unsigned n = runtime::gomaxprocs();
-    roll->missing = n;
-    for (unsigned i = 0; i < n; ++i) {
-      // When others have taken all stacks is when a probe must not fail for want of one.
-      const Result<void> spawned = runtime::spawn_reserved_on(fiber::StackClaim::report, i, "healthz", [roll] {
-        if (roll->missing.fetch_sub(1) == 1)
-          if (const runtime::Ticket waiter{roll->ticket.load()}) runtime::wake(waiter);
-      });
-      if (!spawned)
-        return exchange.respond(503, kPlainText, "no fiber can be started: " + spawned.error().message() + "\n");
-    }
-    const Deadline deadline = Deadline::in(kPatience);
-    while (roll->missing.load() != 0) {
-      const runtime::Ticket wait = runtime::prepare_park(runtime::WaitReason::join);
-      roll->ticket.store(wait.value);
-      // A fiber that counted before the store had no ticket to wake.
-      if (roll->missing.load() == 0) {
-        (void)runtime::abandon_park(wait);
-        break;
-      }
-      if (runtime::park_until(wait, deadline) == runtime::Wake::timeout) break;
-    }
-    if (roll->missing.load() == 0) return exchange.respond(200, kPlainText, "ok\n");
-    const std::string body = std::to_string(roll->missing.load()) + " of " + std::to_string(n) +
-                             " Processors took up no fiber within a second\n";
-    log(LogLevel::error, "healthz: " + body.substr(0, body.size() - 1));
-    return exchange.respond(503, kPlainText, body);
+    std::string why;
+    if (processors_answer(std::chrono::seconds(1), why)) return exchange.respond(200, kPlainText, "ok\n");
+    return exchange.respond(503, kPlainText, why + "\n");
   }
 };
 
@@ -201,6 +172,7 @@ std::vector<http::Route> admin_routes(AdminState& state) {
   for (http::Route& page : trace_pages()) routes.push_back(std::move(page));
   for (http::Route& page : control_pages(state)) routes.push_back(std::move(page));
   add(routes, "/reload", std::make_shared<ReloadHandler>(state), http::Method::post);
+  routes.push_back(upgrade::page(state));
   return routes;
 }
 

@@ -18,6 +18,10 @@
 namespace fiberd::daemon {
 
 class StatusSource;
+namespace upgrade {
+struct Answer;
+struct Request;
+}  // namespace upgrade
 
 /// What a reload came to, for people.
 struct ReloadAnswer {
@@ -34,6 +38,9 @@ struct AdminState {
   /// Reloads the configuration and waits under `ctx` for what comes of it. On a fiber. Empty: POST /reload is answered
   /// 501.
   std::function<Result<ReloadAnswer>(const context::Context& ctx)> reload{};
+  /// Has this process be followed by another and waits under `ctx` for what comes of it. On a fiber. Empty: 501.
+  std::function<Result<daemon::upgrade::Answer>(const context::Context& ctx, daemon::upgrade::Request request)>
+      upgrade{};
   /// Writes the scheduler's state to the log again and again (runtime::Runtime::set_sched_trace). Empty: 501.
   std::function<Result<void>(std::chrono::milliseconds period, bool detail)> sched_trace{};
   /// Gives back memory and says what came of it, in lines. On a thread that may wait. Error device_or_resource_busy:
@@ -52,7 +59,7 @@ struct AdminState {
 /// profiles (profile_pages.hpp), leaks (leak_pages.hpp) and traces (trace_pages.hpp), /debug/status (all of it as
 /// JSON), those that change something (control_pages.hpp); POST /reload (200: the new configuration serves; 422: it was
 /// refused, with all that is wrong with it; 503: the daemon stops). A body names the file that is meant: 409 if this
-/// daemon runs with another one.
+/// daemon runs with another one. POST /upgrade (upgrade/page.hpp).
 [[nodiscard]] std::vector<http::Route> admin_routes(AdminState& state);
 /// Of these /metrics, /healthz and /readyz.
 [[nodiscard]] std::vector<http::Route> scrape_routes(AdminState& state);

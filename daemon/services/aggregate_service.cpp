@@ -41,15 +41,21 @@ const AggregateService::Datagrams* AggregateService::find_before(const std::stri
 Result<void> AggregateService::bind_others(const std::string& address, const net::Endpoint& at, bool dual_stack) {
   if (!aggregate_->wants_udp()) return {};
   if (const Datagrams* const kept = find_before(address, at)) {
-    udp_.push_back({address, kept->socket, false});
+    udp_.push_back({address, kept->socket, false, kept->keeper});
     return {};
   }
   auto inherited = inherited_ != nullptr ? inherited_->take(name(), address, true) : nullptr;
   auto socket = inherited != nullptr ? aggregate_->adopt_udp(inherited->descriptors.front().release())
                                      : aggregate_->bind_udp(at, dual_stack);
   if (!socket) return fail(socket.error());
-  udp_.push_back({address, std::move(*socket), true});
+  udp_.push_back({address, std::move(*socket), true, inherited != nullptr ? inherited->keeper : net::Keeper::nobody});
   return {};
+}
+
+std::vector<Service::OtherSocket> AggregateService::other_sockets() const {
+  std::vector<OtherSocket> all;
+  for (const Datagrams& d : udp_) all.push_back({d.address, d.socket->native_handle(), d.keeper});
+  return all;
 }
 
 bool AggregateService::has_other(const std::string& address) const {

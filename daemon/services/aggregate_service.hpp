@@ -22,6 +22,7 @@ class AggregateService final : public Service {
 
   [[nodiscard]] bool wants_tcp() const noexcept override { return aggregate_->wants_tcp(); }
   [[nodiscard]] Result<void> bind_others(const std::string& address, const net::Endpoint& at, bool dual_stack) override;
+  [[nodiscard]] std::vector<OtherSocket> other_sockets() const override;
   [[nodiscard]] bool has_other(const std::string& address) const override;
   [[nodiscard]] Result<void> start() override;
   [[nodiscard]] Result<void> start_more() override;
@@ -39,6 +40,7 @@ class AggregateService final : public Service {
     std::string address;  // as the configuration has it
     std::shared_ptr<net::UdpSocket> socket;
     bool fresh = true;  // not the one's before
+    net::Keeper keeper = net::Keeper::nobody;
   };
   [[nodiscard]] const Datagrams* find_before(const std::string& address, const net::Endpoint& at) const;
   [[nodiscard]] bool has(const net::UdpSocket& socket) const noexcept;

@@ -14,6 +14,7 @@
 
 #include "tests/integration/configurations.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/held_socket.hpp"
 #include "tests/support/http_fixture.hpp"
 #include "tests/support/paced_load.hpp"
 
@@ -21,46 +22,6 @@ using namespace fiberd::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// A socket of ours, that the daemon is given.
-class Held {
- public:
-  explicit Held(int type = SOCK_STREAM) : fd_(::socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bind_to(reinterpret_cast<const sockaddr*>(&address), sizeof address, type);
-    socklen_t size = sizeof address;
-    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    port_ = ntohs(address.sin_port);
-  }
-  explicit Held(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const sockaddr_un address = unix_address(path);
-    bind_to(reinterpret_cast<const sockaddr*>(&address), sizeof address, SOCK_STREAM);
-  }
-  ~Held() { ::close(fd_); }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
-
-  static sockaddr_un unix_address(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    return address;
-  }
-
- private:
-  void bind_to(const sockaddr* address, socklen_t size, int type) const {
-    const int on = 1;
-    (void)::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    REQUIRE(::bind(fd_, address, size) == 0);
-    if (type == SOCK_STREAM) REQUIRE(::listen(fd_, 512) == 0);
-  }
-  int fd_;
-  std::uint16_t port_ = 0;
-};
 
 Daemon::Options given(std::vector<int> listening, const std::string& names) {
   return {.environment = {{"LISTEN_FDNAMES", names}}, .listening = std::move(listening)};
@@ -85,7 +46,7 @@ bool says_so(const Finished& finished, const std::string& text) {
 
 std::string ask_unix(const std::string& path, bool only_connect, int& fd) {
   fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = Held::unix_address(path);
+  const sockaddr_un address = unix_address(path);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return "no connection";
   static constexpr std::string_view kRequest = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
   (void)::send(fd, kRequest.data(), kRequest.size(), MSG_NOSIGNAL);
@@ -100,8 +61,8 @@ std::string ask_unix(const std::string& path, bool only_connect, int& fd) {
 
 TEST_CASE("a listener is given its socket by name; who connects when nobody runs is served by the next one",
           "[integration][daemon][activation]") {
-  const Held web;
-  const Held admin;
+  const HeldSocket web;
+  const HeldSocket admin;
   const std::string yaml = hello("127.0.0.1:0");
   {
     Daemon daemon(yaml, given({web.fd(), admin.fd()}, "web:admin"));
@@ -128,7 +89,7 @@ TEST_CASE("a listener is given its socket by name; who connects when nobody runs
 TEST_CASE("a Unix socket that is inherited keeps its file and its mode", "[integration][daemon][activation]") {
   const TemporaryDirectory directory;
   const std::string path = directory.path() + "/web.sock";
-  const Held web(path);
+  const HeldSocket web(path);
   REQUIRE(::chmod(path.c_str(), 0640) == 0);
   const std::string yaml = with_listeners("  - {name: web, address: \"unix:" + path +
                                           "\", mode: 0600, http: {routes: [" + says("/", "hello") + "]}}\n");
@@ -159,7 +120,7 @@ TEST_CASE("a Unix socket that is inherited keeps its file and its mode", "[integ
 }
 
 TEST_CASE("a datagram that came before the daemon is counted by it", "[integration][daemon][activation]") {
-  const Held stats(SOCK_DGRAM);
+  const HeldSocket stats(SOCK_DGRAM);
   const int sender = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -176,8 +137,8 @@ TEST_CASE("a datagram that came before the daemon is counted by it", "[integrati
 
 TEST_CASE("sockets that are not what was said are refused in one line that names them",
           "[integration][daemon][activation]") {
-  const Held tcp;
-  const Held udp(SOCK_DGRAM);
+  const HeldSocket tcp;
+  const HeldSocket udp(SOCK_DGRAM);
   const std::string yaml = hello("127.0.0.1:0");
   const auto is_refused = [&](const Finished& finished, const std::string& text) {
     CHECK(finished.code == 2);
@@ -194,7 +155,7 @@ TEST_CASE("sockets that are not what was said are refused in one line that names
 
 TEST_CASE("sockets for another process, or that no listener wants, are not used, with a warning",
           "[integration][daemon][activation]") {
-  const Held web;
+  const HeldSocket web;
   {
     Daemon daemon(hello("127.0.0.1:0"),
                   {.environment = {{"LISTEN_PID", "1"}, {"LISTEN_FDNAMES", "web"}}, .listening = {web.fd()}});
@@ -210,7 +171,7 @@ TEST_CASE("sockets for another process, or that no listener wants, are not used,
 }
 
 TEST_CASE("a check knows nothing of sockets that are inherited", "[integration][daemon][activation]") {
-  const Held udp(SOCK_DGRAM);
+  const HeldSocket udp(SOCK_DGRAM);
   const TemporaryDirectory directory;
   const Finished checked = run({.arguments = {FIBERD_BINARY, "check", directory.write("f.yaml", hello("127.0.0.1:0"))},
                                 .environment = {{"LISTEN_FDNAMES", "web"}},
@@ -220,7 +181,7 @@ TEST_CASE("a check knows nothing of sockets that are inherited", "[integration][
 }
 
 TEST_CASE("a restart on inherited sockets under load: no request fails", "[integration][daemon][activation]") {
-  const Held web;
+  const HeldSocket web;
   const std::string yaml = hello("127.0.0.1:0");
   std::optional<Daemon> daemon(std::in_place, yaml, given({web.fd()}, "web"));
   PacedLoad load({.port = web.port(), .connections = 50, .rate = 400, .body = "hello"});

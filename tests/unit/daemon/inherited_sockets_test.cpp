@@ -2,6 +2,7 @@
 #include "daemon/inherited_sockets.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

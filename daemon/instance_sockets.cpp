@@ -1,0 +1,66 @@
+// An instance's sockets on their way to another process, or from one: daemon/upgrade.
+#include <fcntl.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "daemon/instance.hpp"
+
+namespace fiberd::daemon {
+
+static Result<OwnedDescriptor> duplicate(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return fail_errno(-errno);
+  return OwnedDescriptor(copy);
+}
+
+static std::string name_of(net::Keeper keeper) {
+  if (keeper == net::Keeper::service_manager) return "manager";
+  return keeper == net::Keeper::store ? "store" : "nobody";
+}
+
+Result<std::vector<HandedSocket>> Instance::hand_over() const {
+  std::vector<HandedSocket> all;
+  const auto add = [&](HandedSocket handed, const std::vector<int>& descriptors) -> Result<void> {
+    for (const int fd : descriptors) {
+      Result<OwnedDescriptor> copy = duplicate(fd);
+      if (!copy) return fail(copy.error());
+      handed.descriptors.push_back(std::move(*copy));
+    }
+    all.push_back(std::move(handed));
+    return {};
+  };
+  for (const auto& s : sockets_.all())
+    if (const Result<void> added = add({s->listener, s->address, false, name_of(s->keeper)}, s->socket->descriptors());
+        !added)
+      return fail(added.error());
+  for (const Entry& e : entries_)
+    for (const Service::OtherSocket& other : e.service->other_sockets())
+      if (const Result<void> added = add({e.service->name(), other.address, true, name_of(other.keeper)}, {other.fd});
+          !added)
+        return fail(added.error());
+  return all;
+}
+
+void Instance::lend(bool lent) const noexcept {
+  for (const auto& s : sockets_.all()) s->socket->keep(lent ? net::Keeper::other_process : s->keeper);
+}
+
+void Instance::accept(bool accepting) const noexcept {
+  for (const auto& s : sockets_.all()) accepting ? s->socket->resume() : s->socket->pause();
+  if (accepting) return;
+  for (const auto& s : sockets_.all()) s->socket->accept_waiting();
+}
+
+void Instance::accept_handed() const noexcept {
+  for (const auto& s : sockets_.all())
+    if (s->handed) s->socket->resume();
+}
+
+void Instance::own_handed() const noexcept {
+  for (const auto& s : sockets_.all())
+    if (std::exchange(s->handed, false)) s->socket->keep(s->keeper);
+}
+
+}  // namespace fiberd::daemon

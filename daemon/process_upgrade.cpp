@@ -1,0 +1,225 @@
+// An upgrade: another process follows this one, on a fiber of its own, one at a time (daemon/upgrade/upgrader.hpp).
+//
+//   prove    the new process is started, gets the sockets, loads the configuration, binds what is new, opens its logs
+//            and starts; it says `ready`, or why not. Nothing of what is served here has changed: whatever goes wrong
+//            (it crashes, refuses, hangs), it is ended, and this process goes on.
+//   serve    it accepts, beside us. Only when it has said so do we stop. In between both do, on the same sockets, so
+//            nobody is turned away; from here on neither filters the sockets nor unlinks their files at its end.
+//   standby  if asked for: we accept no more, but keep connections and sockets, and look at how it does. If it does
+//            worse, we accept again, and it stops.
+//   done     the sockets are its own. We stop as at SIGTERM, but without shutdown.delay, and with the admin listener
+//            first: its address answers for the new process now. Connections end as in any stop: told first.
+//
+// A reload and an upgrade exclude each other. A reload that is asked for meanwhile waits; when the new process serves,
+// it is the one that does it. A stop that comes before it serves ends the new process, one that comes later only
+// hurries.
+#include <signal.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
+#include "core/base/log.hpp"
+#include "core/base/printable.hpp"
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/scheduler.hpp"
+#include "core/runtime/service_thread.hpp"
+#include "daemon/admin/health.hpp"
+#include "daemon/failure.hpp"
+#include "daemon/process.hpp"
+#include "daemon/upgrade/standby.hpp"
+#include "daemon/upgrade/successor.hpp"
+
+namespace fiberd::daemon {
+
+using namespace std::chrono_literals;
+using upgrade::Answer;
+using upgrade::Successor;
+using Verdict = upgrade::Answer::Verdict;
+
+static Answer is_stopping() { return {Verdict::stopping, "upgrade refused: the daemon is stopping\n"}; }
+
+static std::string milliseconds_since(std::int64_t began) {
+  return std::to_string((monotonic_now() - began) / 1'000'000) + " ms";
+}
+
+/// All that is served by HTTP, but for the admin's and the metrics' listeners: from when this process began.
+upgrade::Traffic Process::traffic() const {
+  upgrade::Traffic traffic;
+  for (const metric::FamilySnapshot& family : registry_.snapshot()) {
+    if (family.spec.name != "fiberd_http_requests_total") continue;
+    const auto index_of = [&](std::string_view label) {
+      const auto at = std::find(family.spec.labels.begin(), family.spec.labels.end(), label);
+      return static_cast<std::size_t>(at - family.spec.labels.begin());
+    };
+    const std::size_t listener = index_of("listener");
+    const std::size_t code = index_of("code");
+    for (const metric::Sample& s : family.samples) {
+      if (listener < s.labels.size() && (s.labels[listener] == "admin" || s.labels[listener] == "metrics")) continue;
+      const auto count = static_cast<std::uint64_t>(s.value);
+      traffic.requests += count;
+      if (code < s.labels.size() && s.labels[code].starts_with('5')) traffic.errors += count;
+    }
+  }
+  return traffic;
+}
+
+std::string Process::why_not_upgradable() const {
+  if (::getpid() == 1) return "this process is PID 1, with which its container ends: replace the container instead";
+  if (!load_) return "this program does not reload its configuration, so a new process could not be told it";
+  return {};
+}
+
+/// Starts it and waits until it is ready. On a thread that may wait.
+bool Process::prove(Successor& next, const upgrade::Program& program, const std::vector<HandedSocket>& sockets,
+                    std::string& why) {
+  const std::int64_t until = time_after(monotonic_now(), std::chrono::nanoseconds(upgrade_timeout_.load()));
+  const auto stopping = [this] { return stop_.load(std::memory_order_acquire) != 0; };
+  return next.start(program, sockets, why) && next.wait_for("ready", until, stopping, why);
+}
+
+Answer Process::give_up(Successor& next, const std::string& why) {
+  runtime::blocking([&] { next.end(); });
+  if (stop_.load(std::memory_order_acquire) != 0) return is_stopping();
+  return {Verdict::failed, "upgrade failed: " + in_one_line(why) + "\nupgrade failed: this process goes on\n"};
+}
+
+Answer Process::follow_with(const upgrade::Request& request) {
+  if (const std::string why = why_not_upgradable(); !why.empty())
+    return {Verdict::refused, "upgrade refused: " + why + "\n"};
+  const std::lock_guard alone(changing_);
+  if (stop_.load(std::memory_order_acquire) != 0) return is_stopping();
+  const std::int64_t began = monotonic_now();
+  upgrade::Program program;
+  std::string why;
+  const upgrade::ProgramRequest wanted{request.binary, request.signature, current_->config().upgrade.public_key};
+  if (!runtime::blocking([&] { return upgrade::open_program(wanted, program, why); }))
+    return {Verdict::refused, "upgrade refused: " + why + "\n"};
+  // Descriptors must not be closed while they are duplicated, nor given up by a stop while another process gets them.
+  Result<std::vector<HandedSocket>> sockets = fail(std::errc::operation_canceled);
+  {
+    if (!may_take_over()) return is_stopping();
+    const defer over([this] { taking_over_.store(false, std::memory_order_release); });
+    sockets = current_->hand_over();
+  }
+  if (!sockets) return {Verdict::failed, "upgrade failed: the sockets: " + with_limits(sockets.error()) + "\n"};
+  log(LogLevel::info,
+      "upgrade: " + program.path + (program.is_signed ? ", whose signature is good," : "") + " is started");
+  Successor next;
+  const bool ready = runtime::blocking([&] { return prove(next, program, *sockets, why); });
+  sockets->clear();
+  if (!ready || !may_take_over()) return give_up(next, why);
+  const defer over([this] { taking_over_.store(false, std::memory_order_release); });
+  current_->lend(true);
+  const bool serving = runtime::blocking([&] {
+    return next.channel().send("serve").has_value() &&
+           next.wait_for("serving", monotonic_now() + 10'000'000'000, {}, why);
+  });
+  if (!serving) {
+    current_->lend(false);
+    return give_up(next, why.empty() ? "the new process ended as it was to serve" : why);
+  }
+  if (request.rollback_after.count() != 0 && !stand_by(next, request.rollback_after, why)) return roll_back(next, why);
+  return hand_over(next, program.path, began);
+}
+
+/// True: it has done no worse. False: `why` it has.
+bool Process::stand_by(Successor& next, std::chrono::nanoseconds time, std::string& why) {
+  log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " serves; this one stands by for " +
+                          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s");
+  const upgrade::Traffic before = traffic();
+  current_->accept(false);
+  return runtime::blocking([&] {
+    return upgrade::watch(
+        next, before, time_after(monotonic_now(), time), [this] { return stop_.load(std::memory_order_acquire) != 0; },
+        why);
+  });
+}
+
+Answer Process::roll_back(Successor& next, const std::string& why) {
+  current_->accept(true);
+  log(LogLevel::error, "upgrade: the new process does worse: " + in_one_line(why) + ": this one serves again");
+  const std::chrono::nanoseconds patience(shutdown_timeout_.load());
+  runtime::blocking([&] {
+    if (next.pid() > 0 && next.channel().send("back"))
+      next.end(std::chrono::duration_cast<std::chrono::milliseconds>(patience) + 3s, Successor::How::wait);
+    next.end();
+  });
+  current_->lend(false);
+  return {Verdict::rolled_back, "upgrade rolled back: " + in_one_line(why) + "\nthis process serves again\n"};
+}
+
+Answer Process::hand_over(Successor& next, const std::string& path, std::int64_t began) {
+  const pid_t pid = next.pid();
+  handed_over_.store(pid, std::memory_order_release);
+  if (reloads_waiting_.load(std::memory_order_acquire) != 0) (void)next.channel().send("reload");
+  (void)next.channel().send("done");  // if it is gone, so is what was served: a service manager sees it
+  next.let_go();
+  const std::string line =
+      "process " + std::to_string(pid) + " (" + path + ") serves, " + milliseconds_since(began) + " later";
+  log(LogLevel::info, "upgrade: " + line + ": this one stops");
+  stop_for_other();
+  return {Verdict::done, "upgraded: " + line + "\n"};
+}
+
+/// As at the first signal to stop, but that another process serves.
+void Process::stop_for_other() noexcept {
+  arm_watchdog(std::chrono::nanoseconds(shutdown_timeout_.load()));
+  // One that a signal has begun goes on as it began: this is no second one.
+  if (std::uint32_t none = 0; stop_.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) {
+    const LockGuard guard(current_lock_);
+    current_->begin_stop();
+  }
+  stop_.notify_all();
+}
+
+// ---------------------------------------------------------------------------------------------- the new process
+
+std::string Process::health() {
+  const std::shared_ptr<std::atomic<int>> well = std::make_shared<std::atomic<int>>(-1);
+  const Result<void> spawned = runtime_->spawn({.name = "health", .claim = fiber::StackClaim::report}, [well] {
+    std::string why;
+    well->store(processors_answer(1s, why) ? 1 : 0, std::memory_order_release);
+  });
+  for (const std::int64_t until = monotonic_now() + 1'500'000'000; spawned && monotonic_now() < until;) {
+    if (well->load(std::memory_order_acquire) >= 0) break;
+    const timespec pause{0, 5'000'000};
+    (void)::nanosleep(&pause, nullptr);
+  }
+  const upgrade::Traffic now = traffic();
+  return (well->load(std::memory_order_acquire) == 1 ? "ok " : "bad ") + std::to_string(now.requests) + " " +
+         std::to_string(now.errors);
+}
+
+/// All that can fail has been done.
+Result<void> Process::follow() {
+  upgrade::Predecessor::Hooks hooks;
+  hooks.serve = [this] {
+    current_->accept_handed();
+    log(LogLevel::info, "upgrade: this process serves, too");
+  };
+  hooks.health = [this] { return health(); };
+  hooks.reload = [this] { reloader_->request(); };
+  hooks.done = [this](bool gone) {
+    current_->own_handed();
+    if (gone)
+      log(LogLevel::warning, "upgrade: the process before ended without a word: this one serves alone");
+    else
+      log(LogLevel::info, "upgrade: handed over: this process serves alone");
+    reloader_->open();
+    upgrader_->open();
+  };
+  hooks.back = [this] {
+    log(LogLevel::warning, "upgrade: the process before serves again: this one stops");
+    handed_over_.store(::getppid(), std::memory_order_release);
+    stop_for_other();
+  };
+  return as_result(predecessor_->ready(std::move(hooks)));
+}
+
+}  // namespace fiberd::daemon
