@@ -5,6 +5,7 @@
 
 #include "core/http/message.hpp"
 #include "core/net/endpoint.hpp"
+#include "core/trace/ids.hpp"
 
 namespace fiberd::http {
 
@@ -21,6 +22,7 @@ struct AccessRecord {
   std::string_view protocol;    ///< "HTTP/1.1"
   std::string_view request_id;  ///< that the request_id filter gave; empty: none
   std::string_view user;        ///< whose password the basic_auth filter accepted; empty: nobody's
+  trace::SpanContext trace;     ///< all zero: nothing is traced
   unsigned status;
   std::uint64_t body_bytes;      ///< of the answer
   std::uint64_t received_bytes;  ///< of the request's body

@@ -58,3 +58,4 @@
 #include "core/sync/ticker.hpp"
 #include "core/sync/timer.hpp"
 #include "core/sync/wait_group.hpp"
+#include "core/trace/span.hpp"

@@ -10,7 +10,9 @@
 #include "core/http/exchange_more.hpp"
 #include "core/http/h1/body_decoder.hpp"
 #include "core/http/site/error_page.hpp"
+#include "core/http/site/request_trace.hpp"
 #include "core/http/site/site.hpp"
+#include "core/trace/request_span.hpp"
 
 namespace fiberd::http {
 
@@ -51,8 +53,20 @@ const context::Context& Exchange::context() {
   if (context_.context == context::Context()) {
     const context::Context& client = client_context();
     context_ = context::with_deadline(client, deadline_);
+    if (trace_ != nullptr) context_.context = with_trace(context_.context);
   }
   return context_.context;
+}
+
+trace::SpanContext Exchange::trace_ids() const noexcept {
+  return trace_ != nullptr ? trace_->ids() : trace::SpanContext();
+}
+
+context::Context Exchange::with_trace(const context::Context& ctx) {
+  if (trace_ == nullptr) return ctx;
+  std::string state;
+  if (trace_->has_parent() && !trace_->has_current()) state = tracestate_of(request_.headers);
+  return context::with_value(ctx, trace::kCurrent, trace_->current(std::move(state)));
 }
 
 // ---------------------------------------------------------------------------------------------- at once

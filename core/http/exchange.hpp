@@ -31,6 +31,11 @@
 #include "core/http/response.hpp"
 #include "core/http/server_stream.hpp"
 #include "core/http/slots.hpp"
+#include "core/trace/ids.hpp"
+
+namespace fiberd::trace {
+class RequestSpan;
+}
 
 namespace fiberd::http {
 
@@ -98,6 +103,16 @@ class Exchange final {
   /// The connection's: the same without the deadline and beyond this request, until the connection ends. For answers
   /// that are streamed for longer than deadline(). Throws std::bad_alloc.
   [[nodiscard]] const context::Context& client_context() { return stream_.client_context(); }
+
+  // ---- tracing (core/trace): what is below a span of the request's is said by contexts, trace::Span and http::Client
+
+  /// The trace that this request belongs to, its span, and whether they go to the collector; all zero where nothing is
+  /// traced. Once the request is over `sampled` is the last word: it may have been kept for having failed or taken
+  /// long. Ids are made by the first who asks.
+  [[nodiscard]] trace::SpanContext trace_ids() const noexcept;
+  /// `ctx` with this request's span in it, as context() has: for work under another context, such as client_context()
+  /// or one that goes on behind the request. Throws std::bad_alloc.
+  [[nodiscard]] context::Context with_trace(const context::Context& ctx);
 
   // ---- request body
 
@@ -231,6 +246,7 @@ class Exchange final {
   std::unique_ptr<More, DeleteMore> more_;
   std::span<const ErrorPage> error_pages_;
   std::string_view refusal_;
+  trace::RequestSpan* trace_ = nullptr;  // of the dispatch
 
   HeadHook* hooks_ = nullptr;  // the last one first
   // Of an answer that is begun: its fields, and its body as far as it waits, in the stream's room.

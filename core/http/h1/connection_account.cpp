@@ -11,6 +11,7 @@
 #include "core/http/filters/basic_auth_filter.hpp"
 #include "core/http/filters/request_id.hpp"
 #include "core/http/h1/connection.hpp"
+#include "core/http/site/dispatch.hpp"
 #include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http {
@@ -40,6 +41,13 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
   runtime::trace::end_request(*runtime::Machine::current_machine(), ex.status() != 0 ? ex.status() : kClientLeft,
                               duration);
+  Dispatch::end_trace(ex, route,
+                      {.status = ex.status() != 0 ? ex.status() : kClientLeft,
+                       .at = ws.clock,
+                       .duration_ns = duration,
+                       .received = stream.received(),
+                       .sent = stream.sent_body(),
+                       .refused = reason != Reject::none ? reason : stream.refused()});
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
   if (ws.site->wants_log()) {
@@ -89,6 +97,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
     if (reason == Reject::none) reason = stream.refused();
     record.reason = reason != Reject::none ? token_of(reason) : ex.refusal();
     record.protocol = stream.protocol();
+    record.trace = ex.trace_ids();
     const RequestId* const id = ex.find_slot<RequestId>();
     record.request_id = id != nullptr ? std::string_view(id->text) : std::string_view();
     const AuthenticatedUser* const user = ex.find_slot<AuthenticatedUser>();

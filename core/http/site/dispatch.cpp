@@ -111,14 +111,28 @@ template <class F>
 }
 
 [[gnu::always_inline]] inline std::error_code Dispatch::last() noexcept {
-  if (route_ != nullptr && reason_ == Reject::none) [[likely]]
-    return guarded("handler", [&] { return route_->handler->serve(exchange_); });
+  if (route_ != nullptr && reason_ == Reject::none) [[likely]] {
+    if (!trace_) [[likely]]
+      return guarded("handler", [&] { return route_->handler->serve(exchange_); });
+    return last_traced();
+  }
   return reason_ != Reject::none ? answer_refused() : answer_unrouted();
+}
+
+std::error_code Dispatch::last_traced() noexcept {
+  trace_->handler_begins();
+  const std::error_code error = guarded("handler", [&] { return route_->handler->serve(exchange_); });
+  trace_->handler_ends();
+  return error;
 }
 
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
   static constexpr runtime::FiberName kNoRoute = "no route";
   Exchange& ex = exchange_;
+  if (site_.options().tracer != nullptr) [[unlikely]] {
+    trace_.emplace(site_.options().tracer, traceparent_of(ex.request_.headers), begin);
+    ex.trace_ = &*trace_;
+  }
   reason_ = find_route(room);
   if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
     find_preflight();

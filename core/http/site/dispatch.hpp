@@ -2,14 +2,17 @@
 // Dispatch: one request on its way through a Site: normal form of the path, route, filters, handler; and what is made
 // of a handler or a filter that throws or fails. Inside of core/http alone.
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
 
 #include "core/http/exchange.hpp"
 #include "core/http/filter.hpp"
+#include "core/http/site/request_trace.hpp"
 #include "core/http/site/router.hpp"
 #include "core/http/site/site.hpp"
+#include "core/trace/request_span.hpp"
 
 namespace fiberd::http {
 
@@ -26,6 +29,12 @@ class Dispatch {
   [[nodiscard]] const Route* route() const noexcept { return route_; }
   [[nodiscard]] Reject reason() const noexcept { return reason_; }
 
+  /// The request is over: its span ends, if it has one, and goes to the collector, if it is kept.
+  static void end_trace(const Exchange& exchange, const Route* route, const TraceEnd& end) noexcept {
+    if (exchange.trace_ != nullptr) [[unlikely]]
+      end_request_trace(exchange, *exchange.trace_, route, end);
+  }
+
   /// For the filters that come with the house.
   static ServerStream& stream_of(Exchange& exchange) noexcept { return exchange.stream_; }
 
@@ -37,6 +46,7 @@ class Dispatch {
   [[nodiscard]] const Site::Beside* beside() noexcept;
   [[nodiscard]] std::error_code next(std::size_t at) noexcept;
   [[nodiscard]] std::error_code last() noexcept;
+  [[nodiscard]] std::error_code last_traced() noexcept;
   [[nodiscard]] std::error_code answer_refused() noexcept;
   [[nodiscard]] std::error_code answer_unrouted() noexcept;
   template <class F>
@@ -56,6 +66,7 @@ class Dispatch {
   std::size_t at_ = 0;  // of the chain, what comes next
   Reject reason_ = Reject::none;
   RouteMatch match_{};
+  std::optional<trace::RequestSpan> trace_;
 };
 
 }  // namespace fiberd::http

@@ -33,6 +33,7 @@
 #include "core/metric/status_counters.hpp"
 #include "core/runtime/fiber_name.hpp"
 #include "core/runtime/profile_label.hpp"
+#include "core/trace/tracer.hpp"
 
 namespace fiberd::http {
 
@@ -129,6 +130,7 @@ struct SiteOptions {
   std::vector<std::shared_ptr<Filter>> filters{};
   std::vector<ErrorPage> error_pages;  ///< bodies of errors that the server or a handler answers, by status
   AccessLogHook access_log;
+  std::shared_ptr<const trace::Tracer> tracer{};  ///< null: nothing is traced
   /// Of the answers. What counts connections is the server's for its whole life: that of its first site.
   ServerMetrics metrics;
   std::shared_ptr<const void> keeps{};  ///< what the pointers above point to, if somebody must own it

@@ -1,0 +1,71 @@
+#pragma once
+// RequestSpan: the span of a request that is being served, and of its handler: where a trace begins in this process, or
+// goes on. On the stack of whoever serves; it allocates nothing, and makes its ids only when somebody wants to see
+// them, so that a request of which nothing is kept costs a few dozen instructions (docs/benchmarks.md).
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/trace/ids.hpp"
+#include "core/trace/local_trace.hpp"
+#include "core/trace/span.hpp"
+#include "core/trace/span_text.hpp"
+#include "core/trace/tracer.hpp"
+
+namespace fiberd::trace {
+
+/// Used by the fiber that serves the request.
+class RequestSpan {
+ public:
+  /// `tracer` outlives it. `traceparent`: what the caller says; empty: nothing. `begin`: monotonic ns.
+  RequestSpan(const std::shared_ptr<const Tracer>& tracer, std::string_view traceparent, std::int64_t begin) noexcept;
+  RequestSpan(const RequestSpan&) = delete;
+  RequestSpan& operator=(const RequestSpan&) = delete;
+
+  /// Once it is settled, `sampled` says whether it was kept.
+  [[nodiscard]] SpanContext ids() noexcept;
+  /// The caller said which trace it belongs to.
+  [[nodiscard]] bool has_parent() const noexcept { return parent_.valid(); }
+  /// What contexts of the request carry: below the handler's span once that has begun. `tracestate`: the caller's; of
+  /// the first call. Throws std::bad_alloc.
+  [[nodiscard]] Current current(std::string tracestate);
+  /// Whether a context of it carries something already: then current() needs no tracestate.
+  [[nodiscard]] bool has_current() const noexcept { return local_ != nullptr; }
+
+  void handler_begins() noexcept { handler_begin_ = now(); }
+  void handler_ends() noexcept { handler_end_ = now(); }
+
+  /// The request is over. True: it is kept, and record() is to be told what it was.
+  [[nodiscard]] bool settle(unsigned status, std::uint64_t duration_ns) noexcept;
+  struct End {
+    std::string_view name;          ///< of the request's span
+    std::string_view handler_name;  ///< of the handler's
+    const Attributes& attributes;
+    SpanStatus status;
+    std::int64_t end;  ///< monotonic ns
+    std::string_view tracestate;
+  };
+  void record(const End& end) noexcept;
+  /// Instead, where there was no memory to tell.
+  void lose() const noexcept { metric::count(tracer_->metrics().no_room); }
+
+ private:
+  /// Sharp for what is kept for sure, and where there may be spans below. Else as old as this turn of the fiber: what
+  /// took no longer is no time that anybody waits for, and the clock costs as much as all the rest.
+  [[nodiscard]] std::int64_t now() const noexcept;
+  [[nodiscard]] SpanId handler_id() noexcept;
+
+  const std::shared_ptr<const Tracer>& tracer_;
+  TraceId trace_id_{};
+  SpanId span_id_{};  // made when it is asked for, as the upper half of the trace's
+  SpanId parent_{};   // of another process
+  SpanId handler_id_{};
+  bool sampled_ = false;
+  std::int64_t begin_;
+  std::int64_t handler_begin_ = 0;  // 0: there was none
+  std::int64_t handler_end_ = 0;
+  std::shared_ptr<LocalTrace> local_;
+};
+
+}  // namespace fiberd::trace

@@ -1,0 +1,92 @@
+#pragma once
+// Spans as OTLP's JSON has them (opentelemetry-proto 1.x, "JSON Protobuf Encoding"): ids in hexadecimal, enumerations
+// as numbers, 64-bit numbers as strings. Written piece by piece, for a span is written on the fiber whose work it tells
+// of.
+//
+// Everything is bounded: names, keys, texts, how many there are of each, and all together. What is beyond is cut, or
+// left out and counted in the span, where OTLP has a place for it. Texts may be anybody's: what is no UTF-8 becomes
+// U+FFFD.
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/trace/ids.hpp"
+
+namespace fiberd::trace {
+
+inline constexpr std::size_t kMostName = 128;        ///< bytes of a span's, an event's or an attribute's name
+inline constexpr std::size_t kMostValue = 1024;      ///< bytes of an attribute's text
+inline constexpr unsigned kMostAttributes = 32;      ///< of a span, and of an event
+inline constexpr unsigned kMostEvents = 32;          ///< of a span
+inline constexpr std::size_t kMostText = 16 * 1024;  ///< bytes of all attributes, and of all events, as they are sent
+
+/// OTLP's numbers.
+enum class SpanKind : std::uint8_t { internal = 1, server = 2, client = 3, producer = 4, consumer = 5 };
+enum class SpanStatus : std::uint8_t { unset = 0, ok = 1, error = 2 };
+
+/// What an attribute is: a text, a whole number, a number or a truth. Views only.
+class Value {
+ public:
+  Value(std::string_view text) noexcept : type_(Type::text), text_(text) {}   // NOLINT: implicit, for lists of them
+  Value(const char* text) noexcept : Value(std::string_view(text)) {}         // NOLINT
+  Value(const std::string& text) noexcept : Value(std::string_view(text)) {}  // NOLINT
+  Value(bool truth) noexcept : type_(Type::truth), whole_(truth ? 1 : 0) {}   // NOLINT
+  Value(double number) noexcept : type_(Type::number), number_(number) {}     // NOLINT
+  template <std::integral N>
+  Value(N whole) noexcept : type_(Type::whole), whole_(static_cast<std::int64_t>(whole)) {}  // NOLINT
+
+ private:
+  friend class Attributes;
+  enum class Type : std::uint8_t { text, whole, number, truth };
+  Type type_;
+  std::string_view text_{};
+  std::int64_t whole_ = 0;
+  double number_ = 0;
+};
+
+struct Attribute {
+  std::string_view key;
+  Value value;
+};
+
+/// A list of attributes, or of events, being written. All calls throw std::bad_alloc.
+class Attributes {
+ public:
+  void add(std::string_view key, const Value& value);
+  /// Of `at`, Unix ns.
+  void add_event(std::string_view name, std::int64_t at, std::span<const Attribute> attributes);
+  /// The list's items, with commas between them.
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  [[nodiscard]] unsigned dropped() const noexcept { return dropped_; }
+
+ private:
+  [[nodiscard]] bool may_add(std::size_t size, unsigned most) noexcept;
+  std::string text_;
+  unsigned count_ = 0;
+  unsigned dropped_ = 0;
+};
+
+struct SpanFacts {
+  SpanContext span;
+  SpanId parent{};
+  bool parent_is_remote = false;  ///< it is another process's
+  SpanKind kind = SpanKind::internal;
+  std::string_view name;
+  std::int64_t begin = 0;  ///< Unix ns
+  std::int64_t end = 0;
+  SpanStatus status = SpanStatus::unset;
+  std::string_view message{};  ///< of an error
+  std::string_view tracestate{};
+};
+
+/// One object of OTLP's `spans`. Throws std::bad_alloc.
+[[nodiscard]] std::string write_span(const SpanFacts& facts, const Attributes& attributes,
+                                     const Attributes& events = {});
+/// One object of OTLP's KeyValue. Throws std::bad_alloc.
+void append_attribute(std::string& out, std::string_view key, const Value& value);
+
+}  // namespace fiberd::trace

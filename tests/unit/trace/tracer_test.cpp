@@ -1,0 +1,315 @@
+#include "core/trace/tracer.hpp"
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/context/context.hpp"
+#include "core/metric/registry.hpp"
+#include "core/runtime/runtime.hpp"
+#include "core/runtime/simulation.hpp"
+#include "core/trace/local_trace.hpp"
+#include "core/trace/request_span.hpp"
+#include "core/trace/span.hpp"
+#include "core/trace/traceparent.hpp"
+
+using namespace fiberd;
+using namespace std::chrono_literals;
+using trace::RequestSpan;
+using trace::SpanQueue;
+using trace::Tracer;
+using trace::TracerOptions;
+
+namespace {
+
+constexpr const char* kSampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+constexpr const char* kUnsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+struct Counted {
+  metric::Registry registry;
+  trace::TracerMetrics metrics;
+  Counted() {
+    const auto counter = [&](const char* name) {
+      return &registry.counter(registry.family({.name = name, .help = "h", .type = metric::Type::counter}));
+    };
+    metrics = {counter("ratio"), counter("parent"),  counter("error"), counter("slow"),
+               counter("rate"),  counter("invalid"), counter("room"),  counter("many")};
+  }
+};
+
+std::vector<std::string> sent(SpanQueue& queue) {
+  SpanQueue::List list = queue.take(SIZE_MAX);
+  std::vector<std::string> texts;
+  for (const SpanQueue::Node* n = list.first; n != nullptr; n = n->next) texts.push_back(n->text);
+  queue.drop(list);
+  return texts;
+}
+
+struct Fixture : Counted {
+  explicit Fixture(TracerOptions options, std::size_t most = 1 << 20)
+      : queue(std::make_shared<SpanQueue>(most)), tracer(std::make_shared<Tracer>(options, queue, metrics)) {}
+  /// A request, with what a handler does in it; whether it was kept.
+  template <class F>
+  bool serve(const char* traceparent, unsigned status, std::uint64_t duration, F&& handler) {
+    RequestSpan span(tracer, traceparent, monotonic_now());
+    span.handler_begins();
+    handler(span);
+    span.handler_ends();
+    const bool kept = span.settle(status, duration);
+    if (kept) span.record({"request", "handler", {}, trace::SpanStatus::unset, monotonic_now(), {}});
+    return kept;
+  }
+  bool serve(const char* traceparent, unsigned status = 200, std::uint64_t duration = 1000) {
+    return serve(traceparent, status, duration, [](RequestSpan&) {});
+  }
+  std::shared_ptr<SpanQueue> queue;
+  std::shared_ptr<const Tracer> tracer;
+};
+
+template <class F>
+void in_simulation(F&& fn) {
+  runtime::Simulation sim(7);
+  sim.run([&] { fn(); });
+}
+
+}  // namespace
+
+TEST_CASE("a share of all traces is sampled, by the trace's id", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0.01, .errors = false, .per_second = 0});
+    int kept = 0;
+    for (int i = 0; i != 100'000; ++i) kept += f.serve("") ? 1 : 0;
+    CHECK(kept > 850);
+    CHECK(kept < 1150);
+    CHECK(f.metrics.by_ratio->value() == static_cast<std::uint64_t>(kept));
+    const Tracer none({.ratio = 0}, f.queue);
+    const Tracer all({.ratio = 1}, f.queue);
+    const Tracer half({.ratio = 0.5}, f.queue);
+    for (const std::uint64_t low : {std::uint64_t{0}, UINT64_MAX / 2 - 1, UINT64_MAX / 2 + 2, UINT64_MAX}) {
+      CHECK_FALSE(none.by_ratio({1, low}));
+      CHECK(all.by_ratio({1, low}));
+      CHECK(half.by_ratio({1, low}) == (low < UINT64_MAX / 2));
+    }
+  });
+}
+
+TEST_CASE("a caller's word decides, or, if it is not to, the share", "[trace]") {
+  in_simulation([] {
+    Fixture trusting({.ratio = 1, .parent = true, .errors = false});
+    CHECK(trusting.serve(kSampled));
+    CHECK_FALSE(trusting.serve(kUnsampled));
+    CHECK(trusting.metrics.by_parent->value() == 1);
+    Fixture careful({.ratio = 0, .parent = false, .errors = false});
+    CHECK_FALSE(careful.serve(kSampled));
+    Fixture wrong({.ratio = 0, .errors = false});
+    CHECK_FALSE(wrong.serve("00-x"));
+    CHECK(wrong.metrics.invalid->value() == 1);
+  });
+}
+
+TEST_CASE("a request goes on with its caller's trace, and what is none begins one", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1});
+    RequestSpan on(f.tracer, kUnsampled, 1);
+    const trace::SpanContext ids = on.ids();
+    CHECK(ids.trace_id == trace::TraceId{0x0af7651916cd43dd, 0x8448eb211c80319c});
+    CHECK(ids.span_id.valid());
+    CHECK(ids.span_id != trace::SpanId{0xb7ad6b7169203331});
+    CHECK_FALSE(ids.sampled);
+    CHECK(on.ids() == ids);
+    RequestSpan fresh(f.tracer, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1", 1);
+    CHECK(fresh.ids().valid());
+    CHECK(fresh.ids().trace_id != ids.trace_id);
+    CHECK(fresh.ids().sampled);
+  });
+}
+
+TEST_CASE("requests that failed or took long are kept at their end, with what they did", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = true, .slow = 500ms});
+    const auto work = [](RequestSpan& span) {
+      const context::Context ctx = context::with_value(context::background(), trace::kCurrent, span.current("foo=1"));
+      trace::Span child(ctx, "child");
+      CHECK(child.recording());
+      CHECK_FALSE(child.ids().sampled);  // what is asked of others is not told to be kept
+      trace::Span grandchild(child.context(), "grandchild");
+      CHECK(trace::current(grandchild.context()) == grandchild.ids());
+    };
+    CHECK_FALSE(f.serve("", 200, 499'999'999, work));
+    CHECK(sent(*f.queue).empty());
+    CHECK(f.queue->held() == 0);
+    CHECK_FALSE(f.serve("", 404, 1, work));
+    CHECK(f.serve("", 500, 1, work));
+    const std::vector<std::string> spans = sent(*f.queue);
+    REQUIRE(spans.size() == 4);
+    CHECK(spans[0].find("grandchild") != std::string::npos);
+    CHECK(spans[1].find("\"child\"") != std::string::npos);
+    CHECK(spans[1].find("\"traceState\":\"foo=1\"") != std::string::npos);
+    CHECK(spans[2].find("handler") != std::string::npos);
+    CHECK(spans[3].find("request") != std::string::npos);
+    CHECK(f.serve("", 200, 500'000'000));
+    CHECK(f.metrics.by_error->value() == 1);
+    CHECK(f.metrics.by_slow->value() == 1);
+    (void)sent(*f.queue);
+    CHECK(f.queue->held() == 0);
+  });
+}
+
+TEST_CASE("where nothing may be kept at the end nothing is written down", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = false});
+    (void)f.serve("", 500, 1, [](RequestSpan& span) {
+      const context::Context ctx = context::with_value(context::background(), trace::kCurrent, span.current({}));
+      trace::Span child(ctx, "child");
+      CHECK_FALSE(child.recording());
+      CHECK(child.ids().valid());
+      CHECK(child.traceparent().ends_with("-00"));
+      child.set("a", 1).event("e").fail("x").ok();
+    });
+    CHECK(f.queue->held() == 0);
+  });
+}
+
+TEST_CASE("a context without a trace has no spans, and a span of it does nothing", "[trace]") {
+  const context::Cancelable ctx = context::with_cancel(context::background());
+  trace::Span span(ctx.context, "nothing");
+  CHECK_FALSE(span.recording());
+  CHECK_FALSE(span.ids().valid());
+  CHECK(span.context() == ctx.context);
+  CHECK(span.traceparent().empty());
+  CHECK(span.tracestate().empty());
+  span.set("a", 1).event("e").fail("x");
+  trace::Span moved = std::move(span);
+  moved.end();
+  CHECK_FALSE(trace::current(ctx.context).valid());
+}
+
+TEST_CASE("a fiber that outlives its request has its spans where the request's are", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = true});
+    context::Context left;
+    const auto leave = [&](RequestSpan& span) {
+      left = context::with_value(context::background(), trace::kCurrent, span.current({}));
+    };
+    CHECK(f.serve("", 503, 1, leave));
+    (void)sent(*f.queue);
+    { trace::Span late(left, "late"); }
+    REQUIRE(sent(*f.queue).size() == 1);
+    CHECK_FALSE(f.serve("", 200, 1, leave));
+    trace::Span forgotten(left, "forgotten");
+    CHECK_FALSE(forgotten.recording());
+    forgotten.end();
+    CHECK(sent(*f.queue).empty());
+    left = {};
+    CHECK(f.queue->held() == 0);
+  });
+}
+
+TEST_CASE("spans of a request that are held for its end are bounded", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = true, .spans = 3});
+    CHECK(f.serve("", 500, 1, [](RequestSpan& span) {
+      const context::Context ctx = context::with_value(context::background(), trace::kCurrent, span.current({}));
+      for (int i = 0; i != 10; ++i) trace::Span child(ctx, "child");
+    }));
+    CHECK(sent(*f.queue).size() == 5);
+    CHECK(f.metrics.too_many->value() == 7);
+    CHECK(f.queue->held() == 0);
+  });
+}
+
+TEST_CASE("what nobody takes is bounded in bytes, and what comes beyond is counted", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1, .per_second = 0}, 16 * 1024);
+    for (int i = 0; i != 1000; ++i) (void)f.serve("");
+    CHECK(f.queue->held() <= 16 * 1024);
+    const std::size_t waited = sent(*f.queue).size();
+    CHECK(waited > 10);
+    CHECK(waited + f.metrics.no_room->value() >= 1000);
+    CHECK(f.queue->held() == 0);
+    CHECK(f.serve(""));  // and goes on
+    CHECK(sent(*f.queue).size() == 2);
+  });
+}
+
+TEST_CASE("how many traces are kept in a second is bounded, whoever asks for it", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = true, .per_second = 10});
+    const auto keep = [&](const char* parent, unsigned status) {
+      int kept = 0;
+      for (int i = 0; i != 100; ++i) kept += f.serve(parent, status) ? 1 : 0;
+      return kept;
+    };
+    CHECK(keep(kSampled, 200) == 10);
+    CHECK(keep("", 500) == 0);
+    CHECK(f.metrics.over_rate->value() == 190);
+    (void)runtime::sleep_for(1s);
+    CHECK(keep("", 500) == 10);
+    RequestSpan beyond(f.tracer, kSampled, monotonic_now());
+    CHECK_FALSE(beyond.ids().sampled);  // and what it asks of others is told so
+  });
+}
+
+TEST_CASE("the queue loses and doubles nothing under many threads, and keeps the order of each", "[trace]") {
+  SpanQueue queue(std::size_t{64} << 20U);
+  std::atomic<int> told{0};
+  queue.set_hook(
+      100, [](void* t) noexcept { ++*static_cast<std::atomic<int>*>(t); }, &told);
+  constexpr int kEach = 5000;
+  std::atomic<int> running{4};
+  std::vector<std::thread> threads;
+  for (int t = 0; t != 4; ++t)
+    threads.emplace_back([&queue, &running, t] {
+      for (int i = 0; i != kEach; ++i) {
+        SpanQueue::List one;
+        if (queue.add(one, std::to_string(t) + " " + std::to_string(i))) queue.push(one);
+      }
+      --running;
+    });
+  std::vector<int> next(4, 0);
+  bool ordered = true;
+  const auto take = [&] {
+    SpanQueue::List list = queue.take(37);
+    const bool any = list.count != 0;
+    for (const SpanQueue::Node* n = list.first; n != nullptr; n = n->next) {
+      const auto t = static_cast<std::size_t>(n->text[0] - '0');
+      ordered = ordered && std::stoi(n->text.substr(2)) == next[t];
+      ++next[t];
+    }
+    queue.drop(list);
+    return any;
+  };
+  while (running != 0) (void)take();
+  for (std::thread& t : threads) t.join();
+  while (take()) {
+  }
+  CHECK(ordered);
+  CHECK(next == std::vector<int>(4, kEach));
+  CHECK(queue.held() == 0);
+  CHECK(queue.waiting() == 0);
+}
+
+TEST_CASE("whoever sends is told once that enough waits, until it takes", "[trace]") {
+  SpanQueue queue(1 << 20);
+  int told = 0;
+  queue.set_hook(
+      3, [](void* t) noexcept { ++*static_cast<int*>(t); }, &told);
+  const auto put = [&] {
+    SpanQueue::List one;
+    REQUIRE(queue.add(one, "x"));
+    queue.push(one);
+  };
+  put();
+  put();
+  CHECK(told == 0);
+  for (int i = 0; i != 5; ++i) put();
+  CHECK(told == 1);
+  CHECK(sent(queue).size() == 7);
+  for (int i = 0; i != 3; ++i) put();
+  CHECK(told == 2);
+}
