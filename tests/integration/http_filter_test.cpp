@@ -34,7 +34,7 @@ struct Trail {
 };
 
 /// Leaves its name before what is behind it, and the same in brackets when that is over.
-std::shared_ptr<http::Filter> trace(std::string name) {
+std::shared_ptr<http::Filter> traced(std::string name) {
   return http::make_filter([name = std::move(name)](http::Exchange& ex, http::Next next) {
     ex.slot<Trail>().text += name;
     const Result<void> done = next(ex);
@@ -123,19 +123,19 @@ TEST_CASE("filters: outermost, the site's, the route's, each in its order, aroun
     return text != nullptr ? *text : std::string("none");
   };
   http::ServerOptions options;
-  options.outermost = {tells(told), trace("a")};
-  options.filters = {trace("b"), trace("c")};
+  options.outermost = {tells(told), traced("a")};
+  options.filters = {traced("b"), traced("c")};
   HttpServer server({route("/", handler([](http::Exchange& ex) {
                              ex.slot<Trail>().text += "!";
                              return ex.respond(200, "text/plain", ex.slot<Trail>().text);
                            }),
-                           {trace("d"), trace("e")}),
-                     route("/fails", handler([](http::Exchange&) { return fail(std::errc::io_error); }), {trace("d")}),
+                           {traced("d"), traced("e")}),
+                     route("/fails", handler([](http::Exchange&) { return fail(std::errc::io_error); }), {traced("d")}),
                      route("/answers", hello(),
                            {http::make_filter([](http::Exchange& ex, const http::Next&) {
                               return ex.respond(403, "text/plain", "no");
                             }),
-                            trace("never")})},
+                            traced("never")})},
                     std::move(options));
   // Each on a connection that ends: then the filters have returned.
   const auto ask = [&](std::string_view path) {
