@@ -13,6 +13,9 @@ namespace fiberd::http {
 /// The methods this server knows (RFC 9110 section 9, RFC 5789). Every other token is `unknown` and answered 501.
 enum class Method : std::uint8_t { unknown, get, head, post, put, delete_, connect, options, trace, patch };
 inline constexpr std::size_t kMethods = 10;
+/// What metrics call them, by Method: the set is closed, whatever clients send.
+inline constexpr std::array<std::string_view, kMethods> kMethodLabels{"other",  "GET",     "HEAD",    "POST",  "PUT",
+                                                                      "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 
 /// Methods are case-sensitive.
 [[nodiscard]] Method method_from(std::string_view token) noexcept;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/metric/cells.hpp"
+#include "core/metric/exemplars.hpp"
 
 namespace fiberd::metric {
 
@@ -58,7 +59,13 @@ inline constexpr std::array<std::uint64_t, 16> kLatencyBoundsNs{
     100'000,    250'000,     500'000,     1'000'000,   2'500'000,     5'000'000,     10'000'000,    25'000'000,
     50'000'000, 100'000'000, 250'000'000, 500'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 
-/// Counts of observations between fixed bounds, and their sum.
+/// Upper bounds in ns, 1 ms … 1 day: how long connections live.
+inline constexpr std::array<std::uint64_t, 13> kLifetimeBoundsNs{
+    1'000'000,         10'000'000,         100'000'000,       1'000'000'000,   5'000'000'000,
+    10'000'000'000,    30'000'000'000,     60'000'000'000,    300'000'000'000, 1'800'000'000'000,
+    3'600'000'000'000, 21'600'000'000'000, 86'400'000'000'000};
+
+/// Counts of observations between fixed bounds, and their sum; and for some of them an exemplar.
 class Histogram {
  public:
   Histogram(Cells& cells, CellId first, std::span<const std::uint64_t> bounds) noexcept
@@ -67,17 +74,28 @@ class Histogram {
         spot_(Cells::spot_of(first)),
         together_(Cells::spot_of(first + static_cast<CellId>(bounds.size()) + 1).segment == spot_.segment),
         bounds_(bounds) {}
+  ~Histogram() { delete exemplars_.load(std::memory_order_relaxed); }
+  Histogram(const Histogram&) = delete;
+  Histogram& operator=(const Histogram&) = delete;
 
   /// `value` in the unit of the bounds (ns for latencies). A value equal to a bound belongs to that bound's bucket.
   void observe(std::uint64_t value) noexcept { observe(cells_.here(), value); }
-  void observe(const Cells::Here& here, std::uint64_t value) noexcept {
+  /// An observation that a trace was kept of. When there is no memory for exemplars it counts without.
+  void observe(std::uint64_t value, const Exemplar& exemplar) noexcept { observe(cells_.here(), value, &exemplar); }
+  /// `exemplar`, if there is one.
+  [[gnu::always_inline]] void observe(const Cells::Here& here, std::uint64_t value,
+                                      const Exemplar* exemplar = nullptr) noexcept {
     // From the low end: most observations are fast, and the loop is short and predicted.
     std::uint32_t bucket = 0;
     while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
     here.add(spot_, value);
     here.add(together_ ? Cells::Spot{spot_.segment, spot_.offset + 1 + bucket} : Cells::spot_of(first_ + 1 + bucket),
              1);
+    if (exemplar != nullptr) [[unlikely]]
+      keep(bucket, value, *exemplar);
   }
+  /// Null before the first one. Grows by none.
+  [[nodiscard]] const Exemplars* exemplars() const noexcept { return exemplars_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t sum() const noexcept { return cells_.sum(first_); }
   /// Not cumulative; the last one counts what exceeds every bound.
   [[nodiscard]] std::vector<std::uint64_t> buckets() const {
@@ -91,11 +109,14 @@ class Histogram {
   }
 
  private:
+  void keep(std::uint32_t bucket, std::uint64_t value, const Exemplar& exemplar) noexcept;
+
   Cells& cells_;
   CellId first_;
   Cells::Spot spot_;
   bool together_;  // all its cells are in one segment
   std::span<const std::uint64_t> bounds_;
+  std::atomic<Exemplars*> exemplars_{nullptr};  // owned
 };
 
 }  // namespace fiberd::metric

@@ -1,12 +1,14 @@
 #include "core/metric/registry.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <utility>
 
 #include "core/base/bug.hpp"
 #include "core/base/characters.hpp"
+#include "core/base/clock.hpp"
 #include "core/base/hash.hpp"
 #include "core/base/intrusive_list.hpp"
 #include "core/base/utf8.hpp"
@@ -33,6 +35,7 @@ struct Registry::Series : ListHook {
   std::uint32_t cells = 0;
   bool for_ever = false;
   std::size_t leases = 0;
+  double created = 0;                             // Unix time in seconds
   std::int64_t shown_until = 0;                   // while it lingers
   const std::vector<std::string>* key = nullptr;  // in by_labels
 };
@@ -46,7 +49,8 @@ class Family {
   };
   struct Same {  // labels
     std::vector<Callback> all{};
-    double before = 0;  // of a counter: what those had counted that are gone
+    double before = 0;   // of a counter: what those had counted that are gone
+    double created = 0;  // as Series::created
   };
   using Callbacks = std::map<std::vector<std::string>, Same>;
   FamilySpec spec;                       // never changes: histograms point into its bounds
@@ -77,6 +81,8 @@ void check(const FamilySpec& spec) {
   if (std::adjacent_find(spec.bounds.begin(), spec.bounds.end(), std::greater_equal<>()) != spec.bounds.end())
     throw std::invalid_argument("metric: bounds of " + spec.name + " do not ascend");
 }
+
+double unix_now() noexcept { return std::chrono::duration<double>(wall_now().time_since_epoch()).count(); }
 
 bool acceptable(LabelValues values) {
   return std::all_of(values.begin(), values.end(), [](std::string_view v) { return is_utf8(v); });
@@ -129,7 +135,8 @@ Family& Registry::family_locked(const FamilySpec& spec) {
     full.bounds.assign(kLatencyBoundsNs.begin(), kLatencyBoundsNs.end());
   if (const auto found = families_.find(full.name); found != families_.end()) {
     const FamilySpec& old = found->second->spec;
-    if (old.type != full.type || old.labels != full.labels || old.bounds != full.bounds)
+    if (old.type != full.type || old.labels != full.labels || old.bounds != full.bounds ||
+        old.counts_of != full.counts_of)
       throw std::invalid_argument("metric: " + full.name + " is already registered otherwise");
     return *found->second;
   }
@@ -164,6 +171,8 @@ Registry::Series& Registry::series(Family& family, Type type, LabelValues values
     throw std::invalid_argument("metric: " + family.spec.name + " is not a " + std::string(to_string(type)));
   if (family.spec.labels.size() != values.size())
     throw std::invalid_argument("metric: wrong number of label values for " + family.spec.name);
+  if (!family.spec.counts_of.empty())
+    throw std::invalid_argument("metric: " + family.spec.name + " counts by " + family.spec.counts_of);
   const std::scoped_lock lock(mutex_);
   Series& s = series_locked(family, values);
   if (s.linked()) {
@@ -238,6 +247,7 @@ Registry::Series& Registry::make_locked(Family& family) {
     case Type::histogram: made.histogram.emplace(cells_, first, family.spec.bounds); break;
   }
   made.family = &family;
+  made.created = unix_now();
   made.first = first;
   made.cells = n;
   return made;
@@ -296,10 +306,14 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   const bool fits = acceptable(values);
   std::vector<std::string> key = fits ? key_of(values) : std::vector<std::string>();
   double before = 0;
+  double created = unix_now();
   if (const auto taken = family.by_labels.find(key); taken != family.by_labels.end()) {
     if (!taken->second->linked())
       throw std::invalid_argument("metric: a series of " + family.spec.name + " exists already");
-    if (taken->second->counter) before = static_cast<double>(taken->second->counter->value());
+    if (taken->second->counter) {
+      before = static_cast<double>(taken->second->counter->value());
+      created = taken->second->created;
+    }
     drop_locked(*taken->second);
   }
   auto place = family.callbacks.find(key);
@@ -311,7 +325,7 @@ CallbackHandle Registry::callback(Family& family, LabelValues values, std::funct
   }
   const std::uint64_t id = next_callback_++;
   const bool fresh = place == family.callbacks.end();
-  if (fresh) place = family.callbacks.emplace(std::move(key), Family::Same{{}, before}).first;
+  if (fresh) place = family.callbacks.emplace(std::move(key), Family::Same{{}, before, created}).first;
   auto& same = place->second.all;
   try {
     same.push_back({id, std::move(read)});
@@ -339,13 +353,14 @@ void Registry::remove(Family& family, std::uint64_t id) noexcept {
     if (family.spec.type == Type::counter) same.before += dying();
     if (!same.all.empty()) return;
     const auto gone = family.callbacks.extract(place);
-    if (family.spec.type == Type::counter) leave_locked(family, gone.key(), gone.mapped().before);
+    if (family.spec.type == Type::counter)
+      leave_locked(family, gone.key(), gone.mapped().before, gone.mapped().created);
   } catch (...) {  // it could not be read, or there is no memory to keep it: as when the process begins
   }
 }
 
 /// What callbacks have counted, for those who come later and for scrapers until then: as if it had been leased.
-void Registry::leave_locked(Family& family, const std::vector<std::string>& key, double value) {
+void Registry::leave_locked(Family& family, const std::vector<std::string>& key, double value, double created) {
   const auto place = family.by_labels.emplace(key, nullptr).first;
   try {
     place->second = &make_locked(family);
@@ -356,7 +371,43 @@ void Registry::leave_locked(Family& family, const std::vector<std::string>& key,
   Series& s = *place->second;
   s.key = &place->first;
   s.counter->add(static_cast<std::uint64_t>(value));
+  s.created = created;
   linger_locked(s);
+}
+
+bool Registry::shows(const Family& family, LabelValues values) const {
+  if (!acceptable(values)) return false;
+  const std::vector<std::string> key = key_of(values);
+  const std::scoped_lock lock(mutex_);
+  return family.by_labels.contains(key) || family.callbacks.contains(key);
+}
+
+/// The newest exemplar of each bucket.
+static std::vector<SampleExemplar> exemplars_of(const Histogram& histogram, double divisor) {
+  static constexpr double kNanoseconds = 1e9;
+  std::vector<SampleExemplar> out;
+  const Exemplars* const kept = histogram.exemplars();
+  for (std::size_t i = 0; kept != nullptr && i < kept->buckets(); ++i)
+    if (const std::optional<KeptExemplar> one = kept->read(i))
+      out.push_back({i, one->exemplar, static_cast<double>(one->value) / divisor,
+                     static_cast<double>(one->time_ns) / kNanoseconds});
+  return out;
+}
+
+/// Gives families that count another's observations their samples.
+static void count_observations(std::vector<FamilySnapshot>& all) {
+  for (FamilySnapshot& counter : all) {
+    if (counter.spec.counts_of.empty()) continue;
+    for (const FamilySnapshot& histogram : all) {
+      if (histogram.spec.name != counter.spec.counts_of) continue;
+      for (const Sample& s : histogram.samples) {
+        Sample& sample = counter.samples.emplace_back();
+        sample.labels = s.labels;
+        sample.value = static_cast<double>(s.count);
+        sample.created = s.created;
+      }
+    }
+  }
 }
 
 std::vector<FamilySnapshot> Registry::snapshot() const {
@@ -371,21 +422,27 @@ std::vector<FamilySnapshot> Registry::snapshot() const {
     const auto add = [&](const std::vector<std::string>& labels, const Series& series) {
       Sample& sample = out.samples.emplace_back();
       sample.labels = labels;
+      sample.created = series.created;
       if (series.counter) sample.value = static_cast<double>(series.counter->value());
       if (series.gauge) sample.value = static_cast<double>(series.gauge->value());
       if (series.histogram) {
         sample.buckets = series.histogram->buckets();
         for (const std::uint64_t n : sample.buckets) sample.count += n;
         sample.sum = static_cast<double>(series.histogram->sum()) / family->spec.divisor;
+        sample.exemplars = exemplars_of(*series.histogram, family->spec.divisor);
       }
     };
     for (const auto& [labels, series] : family->by_labels) add(labels, *series);
     for (const auto& [labels, same] : family->callbacks) {
       double value = same.before;
       for (const Family::Callback& callback : same.all) value += callback.read();
-      out.samples.push_back({labels, value, {}, 0, 0});
+      Sample& sample = out.samples.emplace_back();
+      sample.labels = labels;
+      sample.value = value;
+      sample.created = same.created;
     }
   }
+  count_observations(result);
   return result;
 }
 

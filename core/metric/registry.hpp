@@ -48,15 +48,28 @@ struct FamilySpec {
   std::size_t max_series = 1'000;       ///< beyond it: the overflow series; > 0
   std::vector<std::uint64_t> bounds{};  ///< histograms: ascending; empty means kLatencyBoundsNs
   double divisor = 1e9;                 ///< histograms: units of `bounds` in one exported unit (ns in a second)
+  /// Counters: the histogram family, of the same labels, whose observations this one counts. It has no series of its
+  /// own to be asked for: each is there with the histogram's, and costs nothing but a line of the page.
+  std::string counts_of{};
+};
+
+/// An exemplar as an exporter shows it.
+struct SampleExemplar {
+  std::size_t bucket;  ///< of Sample::buckets
+  Exemplar exemplar;
+  double value;  ///< in the exported unit
+  double time;   ///< Unix time in seconds
 };
 
 /// One series at one moment.
 struct Sample {
-  std::vector<std::string> labels;     ///< values, in the order of FamilySpec::labels
-  double value = 0;                    ///< counters and gauges
-  std::vector<std::uint64_t> buckets;  ///< histograms: per bound, not cumulative; the last is +Inf
-  std::uint64_t count = 0;             ///< histograms: the sum of `buckets`, hence always consistent with them
-  double sum = 0;                      ///< histograms: in the exported unit
+  std::vector<std::string> labels;          ///< values, in the order of FamilySpec::labels
+  double value = 0;                         ///< counters and gauges
+  std::vector<std::uint64_t> buckets;       ///< histograms: per bound, not cumulative; the last is +Inf
+  std::uint64_t count = 0;                  ///< histograms: the sum of `buckets`, hence always consistent with them
+  double sum = 0;                           ///< histograms: in the exported unit
+  double created = 0;                       ///< counters, histograms: Unix time in seconds since when it counts
+  std::vector<SampleExemplar> exemplars{};  ///< histograms: by bucket, at most one of each
 };
 struct FamilySnapshot {
   FamilySpec spec;
@@ -132,6 +145,9 @@ class Registry {
   /// also while counters run: a sample is as of some moment during the call.
   [[nodiscard]] std::vector<FamilySnapshot> snapshot() const;
 
+  /// Whether there is a series with these label values, of whoever. Thread-safe.
+  [[nodiscard]] bool shows(const Family& family, LabelValues values) const;
+
   /// Series that are there for nobody but scrapers: within their grace. (Tests and gauges.)
   [[nodiscard]] std::size_t lingering() const;
   /// Bytes held by the cells of all shards.
@@ -152,7 +168,7 @@ class Registry {
   void sweep_locked(Family& family, std::int64_t now) const noexcept;
   void give_back(Series& series) noexcept;
   void linger_locked(Series& series) noexcept;
-  void leave_locked(Family& family, const std::vector<std::string>& key, double value);
+  void leave_locked(Family& family, const std::vector<std::string>& key, double value, double created);
   void remove(Family& family, std::uint64_t id) noexcept;
 
   const RegistryOptions options_;
@@ -220,6 +236,8 @@ class Leases {
   void callback(Family& family, LabelValues values, std::function<double()> read) {
     callbacks_.push_back(registry_->callback(family, values, std::move(read)));
   }
+  /// What else counts, and leases by itself (LateCounter).
+  void keep(std::shared_ptr<const void> counter) { others_.push_back(std::move(counter)); }
   [[nodiscard]] Registry& registry() const noexcept { return *registry_; }
 
  private:
@@ -232,6 +250,7 @@ class Leases {
   Registry* registry_;
   std::vector<SeriesLease> series_;
   std::vector<CallbackHandle> callbacks_;
+  std::vector<std::shared_ptr<const void>> others_;
 };
 
 }  // namespace fiberd::metric

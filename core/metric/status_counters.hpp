@@ -1,14 +1,19 @@
 #pragma once
-// StatusCounters: what one route of one listener counts for each answer: its status code, its duration, its bytes both
-// ways, and how many requests are on their way to one.
+// StatusCounters: what one route of one listener counts for each answer: its method, status code and duration, its
+// bytes both ways, and how many requests are on their way to one.
 //
-// The hot path is: index by code, add. A counter is made on its code's first answer (through the registry, which locks
-// once per route and code) and published by CAS; from then on no lock is taken. Making all of them up front would
-// export some sixty zero series a route. The series are leased: they disappear some time after the last StatusCounters
-// of a listener and route, and two of them count on the same cells.
+// The hot path is: index by method and code, add. A histogram is made on the first answer of its method and code
+// (through the registry, which locks once for each) and published by CAS; from then on no lock is taken. Making all of
+// them up front would export some six hundred histograms of zeros a route. How many answers there were is how many
+// durations there were (FamilySpec::counts_of): counted once, and never at odds. The series are leased: they disappear
+// some time after the last StatusCounters of a listener and route, and two of them count on the same cells.
+//
+// Methods are bounded by the caller's list: whatever else clients send is its first entry's.
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,36 +23,51 @@
 
 namespace fiberd::metric {
 
-/// `requests` has the labels (listener, route, code), the others (listener, route).
+/// `durations` has the labels (listener, route, method, code), the others (listener, route).
 struct StatusFamilies {
-  Family& requests;   ///< counter
   Family& durations;  ///< histogram
   Family& received;   ///< counter of bytes
   Family& sent;       ///< counter of bytes
   Family& in_flight;  ///< gauge
 };
 
+/// One answer.
+struct StatusRecord {
+  std::size_t method;  ///< index into the methods; one beyond them is 0
+  unsigned code;       ///< outside IANA's HTTP status registry (RFC 9110, section 16.2): counts as "other"
+  std::uint64_t duration_ns;
+  std::uint64_t received;              ///< bytes
+  std::uint64_t sent;                  ///< bytes
+  const Exemplar* exemplar = nullptr;  ///< of the request, if a trace of it is kept
+};
+
 class StatusCounters {
  public:
-  /// Throws as Registry does.
-  StatusCounters(Registry& registry, const StatusFamilies& families, std::string_view listener, std::string_view route);
+  static constexpr std::size_t kMostMethods = 16;
+  /// `methods`: values of the label, the first for all that have none of their own; static storage; at most
+  /// kMostMethods. Throws as Registry does.
+  StatusCounters(Registry& registry, const StatusFamilies& families, std::string_view listener, std::string_view route,
+                 std::span<const std::string_view> methods);
+  ~StatusCounters();
   StatusCounters(const StatusCounters&) = delete;
   StatusCounters& operator=(const StatusCounters&) = delete;
 
   /// A request has come. One record() follows. Thread-safe; never parks.
   void begin() noexcept { in_flight_->add(registry_.here()); }
-  /// Counts one answer. Codes outside IANA's HTTP status registry (RFC 9110, section 16.2) count as "other".
-  /// Thread-safe; never parks. When a counter's first use finds no memory, fiberd_bugs_total counts the loss.
-  void record(unsigned code, std::uint64_t duration_ns, std::uint64_t received, std::uint64_t sent) noexcept {
-    const std::size_t slot = slot_of(code);
-    Counter* counter = counters_[slot].load(std::memory_order_acquire);
-    if (counter == nullptr) [[unlikely]]
-      counter = make(slot);
+  /// Counts one answer. Thread-safe; never parks. When a histogram's first use finds no memory, fiberd_bugs_total
+  /// counts the loss.
+  void record(const StatusRecord& r) noexcept {
+    const std::size_t slot = slot_of(r.code);
+    const std::size_t method = r.method < kMostMethods ? r.method : 0;
+    const ByCode* const codes = methods_[method].load(std::memory_order_acquire);
+    Histogram* durations = codes != nullptr ? (*codes)[slot].load(std::memory_order_acquire) : nullptr;
+    if (durations == nullptr) [[unlikely]]
+      durations = make(method, slot);
     const Cells::Here here = registry_.here();
-    if (counter != nullptr) counter->add(here);
-    durations_->observe(here, duration_ns);
-    received_->add(here, received);
-    sent_->add(here, sent);
+    if (durations != nullptr) [[likely]]
+      durations->observe(here, r.duration_ns, r.exemplar);
+    received_->add(here, r.received);
+    sent_->add(here, r.sent);
     in_flight_->sub(here);
   }
 
@@ -69,19 +89,20 @@ class StatusCounters {
   [[nodiscard]] static std::size_t slot_of(unsigned code) noexcept {
     return code >= kLow && code < kHigh ? kSlots[code - kLow] : kOther;
   }
-  Counter* make(std::size_t slot) noexcept;
+  using ByCode = std::array<std::atomic<Histogram*>, kCodes.size() + 1>;
+  Histogram* make(std::size_t method, std::size_t slot) noexcept;
 
   Registry& registry_;
-  Family& requests_;
-  Lease<Histogram> durations_;
+  Family& durations_;
   Lease<Counter> received_;
   Lease<Counter> sent_;
   Lease<Gauge> in_flight_;
+  std::span<const std::string_view> names_;
   std::string listener_;
   std::string route_;
-  std::array<std::atomic<Counter*>, kCodes.size() + 1> counters_{};
+  std::array<std::atomic<ByCode*>, kMostMethods> methods_{};  // owned: made with a method's first answer
   Lock lock_;
-  std::vector<Lease<Counter>> leases_ FIBERD_GUARDED_BY(lock_);  // of counters_
+  std::vector<Lease<Histogram>> leases_ FIBERD_GUARDED_BY(lock_);  // of methods_
 };
 
 }  // namespace fiberd::metric

@@ -33,6 +33,8 @@ metric::Family& register_metric(metric::Registry& registry, std::string_view nam
     throw std::invalid_argument("observe: the catalogue has no family '" + std::string(name) + "' to register");
   metric::FamilySpec spec{
       .name = std::string(name), .help = std::string(info->help), .type = info->type, .max_series = info->max_series};
+  spec.counts_of = info->counts_of;
+  spec.bounds.assign(info->bounds.begin(), info->bounds.end());
   for (const std::string_view label : info->labels)
     if (!label.empty()) spec.labels.emplace_back(label);
   return registry.family(spec);
@@ -46,7 +48,8 @@ void register_catalogue(metric::Registry& registry) {
 std::string render_metrics_markdown() {
   std::string out =
       "# Metrics\n\n"
-      "Served as `/metrics` on the admin listener in Prometheus' text format 0.0.4. This page is generated from\n"
+      "Served as `/metrics` on the admin listener: in OpenMetrics 1.0 to who asks for it, as Prometheus does, else in\n"
+      "Prometheus' text format 0.0.4 (docs/operations.md says what differs). This page is generated from\n"
       "core/observe/catalogue.hpp; a test holds it against the code. Durations are seconds, sizes bytes. Label values\n"
       "are bounded: of one over 128 bytes the first 111, a `~` and 16 digits of a hash of the whole are shown (the "
       "same\n"

@@ -26,6 +26,8 @@ struct MetricInfo {
   std::string_view unit;                   ///< base unit, or what is counted
   std::string_view help;
   std::size_t max_series = 1'000;
+  std::string_view counts_of{};             ///< FamilySpec::counts_of
+  std::span<const std::uint64_t> bounds{};  ///< FamilySpec::bounds
 };
 
 [[nodiscard]] std::span<const MetricInfo> catalogue() noexcept;

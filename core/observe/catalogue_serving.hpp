@@ -7,9 +7,18 @@ namespace fiberd::observe::detail {
 using enum metric::Type;
 using enum Source;
 
+/// Histograms by route, method and code, each of a dozen and a half lines.
+inline constexpr std::size_t kMostAnswers = 10'000;
+
 inline constexpr MetricInfo kServingRows[] = {
     // Listeners
     {"fiberd_listener_connections", gauge, registry, {"listener"}, "connections", "Connections open."},
+    {"fiberd_listener_connections_limit",
+     gauge,
+     registry,
+     {"listener"},
+     "connections",
+     "How many connections may be open at once: limits.connections."},
     {"fiberd_listener_connections_active",
      gauge,
      registry,
@@ -97,16 +106,20 @@ inline constexpr MetricInfo kServingRows[] = {
     {"fiberd_http_requests_total",
      counter,
      registry,
-     {"listener", "route", "code"},
+     {"listener", "route", "method", "code"},
      "requests",
-     "Requests answered, by status code.",
-     20'000},
+     "Requests answered, by method (other: none that is known) and status code. Those of the daemon's own pages are "
+     "fiberd_admin_requests_total.",
+     kMostAnswers,
+     "fiberd_http_request_duration_seconds"},
     {"fiberd_http_request_duration_seconds",
      histogram,
      registry,
-     {"listener", "route"},
+     {"listener", "route", "method", "code"},
      "seconds",
-     "Time from the end of a request's head to the end of its answer."},
+     "Time from the end of a request's head to the end of its answer. In OpenMetrics with exemplars: trace_id and "
+     "span_id of a request whose trace was kept.",
+     kMostAnswers},
     {"fiberd_http_received_bytes_total",
      counter,
      registry,
@@ -270,6 +283,15 @@ inline constexpr MetricInfo kServingRows[] = {
      {"listener", "upstream"},
      "tries",
      "Tries to send to an upstream that failed."},
+    {"fiberd_tcp_connection_duration_seconds",
+     histogram,
+     registry,
+     {"listener"},
+     "seconds",
+     "How long connections of TCP listeners lived, from accept to close, when they are over.",
+     1'000,
+     {},
+     metric::kLifetimeBoundsNs},
     {"fiberd_tcp_handler_exceptions_total",
      counter,
      registry,

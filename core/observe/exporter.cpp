@@ -3,6 +3,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <limits>
 #include <locale>
@@ -16,6 +17,7 @@
 #include "core/base/log.hpp"
 #include "core/context/live_contexts.hpp"
 #include "core/observe/catalogue.hpp"
+#include "core/observe/openmetrics.hpp"
 #include "core/observe/process_stats.hpp"
 #include "core/runtime/processor_view.hpp"
 #include "core/runtime/spawn_sites.hpp"
@@ -200,6 +202,16 @@ void add_to(runtime::SpawnSiteStats& sum, const runtime::SpawnSiteStats& s) {
   sum.outgrown += s.outgrown;
 }
 
+/// For each of so many places a third of the bounds is enough.
+constexpr std::size_t kOneIn = 3;
+constexpr auto kSiteBounds = [] {
+  std::array<std::uint64_t, (runtime::kLatencyBounds.size() + kOneIn - 2) / kOneIn> bounds{};
+  for (std::size_t i = 0; i < bounds.size(); ++i) bounds[i] = runtime::kLatencyBounds[i * kOneIn];
+  return bounds;
+}();
+/// Of kSiteBounds, that which what lies below kLatencyBounds[i], and not below the one before, is counted in.
+constexpr std::size_t coarse(std::size_t i) noexcept { return (i + kOneIn - 1) / kOneIn; }
+
 void add_spawn_sites(Page& page) {
   std::vector<std::pair<std::string, runtime::SpawnSiteStats>> sites;
   std::optional<runtime::SpawnSiteStats> others;
@@ -227,11 +239,11 @@ void add_spawn_sites(Page& page) {
     page.sample(s.wakes_by_itself, {site, "itself"})
         .sample(s.wakes - std::min(s.wakes, s.wakes_by_itself), {site, "others"});
   page.family("fiberd_spawn_site_latency_seconds");
-  const std::span<const std::uint64_t> bounds(runtime::kLatencyBounds);
   for (const auto& [site, s] : sites) {
+    std::array<std::uint64_t, kSiteBounds.size() + 1> counts{};
+    for (std::size_t i = 0; i < s.latency_buckets.size(); ++i) counts[coarse(i)] += s.latency_buckets[i];
     prometheus::ClientMetric::Histogram latency;
-    fill_histogram(latency, bounds.first(bounds.size() - 1), s.latency_buckets, 1e9,
-                   static_cast<double>(s.latency_sum_ns) / 1e9);
+    fill_histogram(latency, kSiteBounds, counts, 1e9, static_cast<double>(s.latency_sum_ns) / 1e9);
     page.histogram(std::move(latency), {site});
   }
 }
@@ -288,6 +300,11 @@ std::vector<prometheus::MetricFamily> Exporter::Collect() const {
 }
 
 std::vector<prometheus::MetricFamily> Exporter::collect(const runtime::MemStats* stats) const {
+  return collect(stats, registry_.snapshot());
+}
+
+std::vector<prometheus::MetricFamily> Exporter::collect(const runtime::MemStats* stats,
+                                                        const std::vector<metric::FamilySnapshot>& counted) const {
   std::vector<prometheus::MetricFamily> out;
   Page page(out);
   if (stats != nullptr) {
@@ -296,16 +313,25 @@ std::vector<prometheus::MetricFamily> Exporter::collect(const runtime::MemStats*
     add_memory_and_waits(page, *stats);
     add_spawn_sites(page);
   }
-  for (const metric::FamilySnapshot& family : registry_.snapshot()) out.push_back(convert(family));
+  for (const metric::FamilySnapshot& family : counted) out.push_back(convert(family));
   add_process(page, version_, process_);
   return out;
 }
 
-std::string Exporter::render() const {
+std::string Exporter::render(Format format) const {
+  std::optional<runtime::MemStats> stats;
+  if (mem_stats_) stats.emplace(mem_stats_());
+  const std::vector<metric::FamilySnapshot> counted = registry_.snapshot();
+  const std::vector<prometheus::MetricFamily> families = collect(stats ? &*stats : nullptr, counted);
+  if (format == Format::openmetrics) return render_openmetrics(families, counted);
   std::ostringstream text;
   text.imbue(std::locale::classic());
-  prometheus::TextSerializer().Serialize(text, Collect());
+  prometheus::TextSerializer().Serialize(text, families);
   return std::move(text).str();
+}
+
+std::string_view Exporter::content_type(Format format) noexcept {
+  return format == Format::openmetrics ? kOpenMetricsType : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 }  // namespace fiberd::observe

@@ -2,6 +2,7 @@
 // Exporter: the page that Prometheus scrapes.
 #include <prometheus/collectable.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -26,12 +27,14 @@ class Exporter final : public prometheus::Collectable {
   /// The same with statistics of the runtime that the caller has; nullptr: without them.
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect(const runtime::MemStats* stats) const;
 
-  /// The page in Prometheus' text format. Thread-safe. Throws std::bad_alloc and what `mem_stats` or a callback throws.
-  [[nodiscard]] std::string render() const;
-
-  static constexpr std::string_view kContentType = "text/plain; version=0.0.4; charset=utf-8";
+  /// The page. Thread-safe. Throws std::bad_alloc and what `mem_stats` or a callback throws.
+  enum class Format : std::uint8_t { text, openmetrics };
+  [[nodiscard]] std::string render(Format format = Format::text) const;
+  [[nodiscard]] static std::string_view content_type(Format format) noexcept;
 
  private:
+  std::vector<prometheus::MetricFamily> collect(const runtime::MemStats* stats,
+                                                const std::vector<metric::FamilySnapshot>& counted) const;
   metric::Registry& registry_;
   std::function<runtime::MemStats()> mem_stats_;
   std::string version_;

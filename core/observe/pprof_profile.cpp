@@ -1,13 +1,12 @@
 #include "core/observe/pprof_profile.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <protozero/pbf_writer.hpp>
 
 #include "core/base/printable.hpp"
 #include "core/base/utf8.hpp"
+#include "core/observe/gzip.hpp"
 #include "core/observe/symbol_names.hpp"
 
 namespace fiberd::observe {
@@ -67,23 +66,6 @@ class Texts {
 
   std::map<std::string, std::int64_t, std::less<>> numbers_{{"", 0}};
 };
-
-Result<std::string> gzip(std::string_view text) {
-  z_stream stream{};
-  static constexpr int kGzip = 15 + 16;
-  if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-    return fail(std::errc::not_enough_memory);
-  std::string out(deflateBound(&stream, static_cast<uLong>(text.size())), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));  // zlib's interface; it is not written
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int outcome = deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  if (outcome != Z_STREAM_END) return fail(std::errc::not_enough_memory);
-  return out;
-}
 
 }  // namespace
 
@@ -195,7 +177,7 @@ Result<std::string> PprofProfile::encode(std::int64_t time, std::int64_t duratio
   for (const std::string& comment : comments_) profile.add_int64(kComment, text(comment));
   if (!default_type_.empty()) profile.add_int64(kDefaultSampleType, text(default_type_));
   text.write(profile);
-  return gzip(out);
+  return gzip(out, Gzip::usual);
 }
 
 std::string PprofProfile::text(std::string_view name, std::size_t most) const {

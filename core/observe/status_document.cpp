@@ -99,6 +99,18 @@ double quantile(const Sample& s, double q) noexcept {
   return bound;
 }
 
+/// Of the same bounds.
+void add_histogram(Sample& sum, const Sample& s) {
+  if (sum.histogram.bucket.empty()) {
+    sum.histogram = s.histogram;
+    return;
+  }
+  sum.histogram.sample_count += s.histogram.sample_count;
+  sum.histogram.sample_sum += s.histogram.sample_sum;
+  for (std::size_t i = 0; i < sum.histogram.bucket.size(); ++i)
+    sum.histogram.bucket[i].cumulative_count += s.histogram.bucket[i].cumulative_count;
+}
+
 /// "latency": of all time; whoever wants that of an interval takes the differences of `buckets`.
 void put_histogram(JsonWriter& json, std::string_view key, const Sample& s) {
   json.key(key).begin_object().field("count", s.histogram.sample_count).field("sum_seconds", s.histogram.sample_sum);
@@ -276,7 +288,7 @@ void write_routes(JsonWriter& json, const Families& all) {
   struct Route {
     std::array<double, 6> classes{};  // [1] is 1xx … [5] 5xx; [0]: other
     double requests = 0, in_flight = 0, received = 0, sent = 0;
-    const Sample* latency = nullptr;
+    Sample latency;  // the sum over its methods and codes
   };
   std::map<std::pair<std::string_view, std::string_view>, Route> routes;
   const auto of = [&](const Sample& s) -> Route& { return routes[{label(s, "listener"), label(s, "route")}]; };
@@ -292,7 +304,10 @@ void write_routes(JsonWriter& json, const Families& all) {
   all.each("fiberd_http_sent_bytes_total", [&](const Sample& s, double n) { of(s).sent += n; });
   const Sample* any = nullptr;
   if (const Family* const latency = all.find("fiberd_http_request_duration_seconds"))
-    for (const Sample& s : latency->metric) any = of(s).latency = &s;
+    for (const Sample& s : latency->metric) {
+      add_histogram(of(s).latency, s);
+      any = &s;
+    }
   std::vector<std::pair<std::pair<std::string_view, std::string_view>, const Route*>> sorted;
   sorted.reserve(routes.size());
   for (const auto& [name, route] : routes) sorted.emplace_back(name, &route);
@@ -312,7 +327,7 @@ void write_routes(JsonWriter& json, const Families& all) {
     for (std::size_t c = 1; c < kClasses.size(); ++c) put(json, kClasses[c], r->classes[c]);
     if (r->classes[0] != 0) put(json, kClasses[0], r->classes[0]);
     json.end_object();
-    if (r->latency != nullptr) put_histogram(json, "latency", *r->latency);
+    if (!r->latency.histogram.bucket.empty()) put_histogram(json, "latency", r->latency);
     json.end_object();
   }
   json.end_array();

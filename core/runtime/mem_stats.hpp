@@ -11,10 +11,12 @@
 
 namespace fiberd::runtime {
 
-/// Buckets of the runnable→running latency: upper bounds in ns, powers of four from 1 µs; the last is +Inf.
-inline constexpr std::array<std::uint64_t, 12> kLatencyBounds{1'000,      4'000,       16'000,        64'000,
-                                                              256'000,    1'024'000,   4'096'000,     16'384'000,
-                                                              65'536'000, 262'144'000, 1'048'576'000, UINT64_MAX};
+/// Buckets of the runnable→running latency: upper bounds in ns, 1, 2 and 5 of each decade from 1 µs to 5 s; the last is
+/// +Inf.
+inline constexpr std::array<std::uint64_t, 22> kLatencyBounds{
+    1'000,       2'000,       5'000,         10'000,        20'000,        50'000,     100'000,    200'000,
+    500'000,     1'000'000,   2'000'000,     5'000'000,     10'000'000,    20'000'000, 50'000'000, 100'000'000,
+    200'000'000, 500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, UINT64_MAX};
 
 /// Buckets of the length of stalls: upper bounds in ns, from 16 ms; the last is +Inf.
 inline constexpr std::array<std::uint64_t, 12> kStallBounds{16'000'000,    32'000'000,    64'000'000,     128'000'000,

@@ -54,7 +54,7 @@ std::string quantile(const SpawnSiteStats& s, double share) {
     const std::uint64_t us = kLatencyBounds[i] / 1'000;
     return us < 10'000 ? "<" + std::to_string(us) + "us" : "<" + std::to_string(us / 1'000) + "ms";
   }
-  return ">1s";
+  return ">5s";
 }
 
 std::string share_of(std::uint64_t part, std::uint64_t all) {

@@ -13,7 +13,10 @@
 #include "core/base/log.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/handlers.hpp"
+#include "core/http/negotiation.hpp"
 #include "core/observe/context_report.hpp"
+#include "core/observe/gzip.hpp"
+#include "core/observe/openmetrics.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait.hpp"
@@ -42,9 +45,27 @@ class MetricsHandler final : public http::Handler {
       static constexpr http::Field kLater{"Retry-After", "1"};
       return exchange.respond(503, kPlainText, "metrics: as many as may are being served\n", {&kLater, 1});
     }
+    static constexpr std::array<std::string_view, 2> kTypes{"text/plain", "application/openmetrics-text"};
+    static constexpr std::array<std::string_view, 1> kCodings{"gzip"};
+    const http::HeaderView& headers = exchange.request().headers;
+    using Format = observe::Exporter::Format;
+    const Format format =
+        http::choose_media_type(headers, kTypes) == 1 && observe::accepts_version_1(headers.find("accept"))
+            ? Format::openmetrics
+            : Format::text;
+    bool small = http::choose_encoding(headers, kCodings) == 0;
     // Rendering walks page tables and /proc: milliseconds that other fibers need not wait for.
-    const std::string page = runtime::blocking([this] { return state_.exporter->render(); });
-    return exchange.respond(200, observe::Exporter::kContentType, page);
+    const std::string page = runtime::blocking([&] {
+      std::string text = state_.exporter->render(format);
+      if (!small) return text;
+      Result<std::string> compressed = observe::gzip(text, observe::Gzip::fast);
+      small = compressed.has_value();
+      return small ? std::move(*compressed) : std::move(text);
+    });
+    static constexpr std::array<http::Field, 2> kFields{
+        {{"Vary", "Accept, Accept-Encoding"}, {"Content-Encoding", "gzip"}}};
+    return exchange.respond(200, observe::Exporter::content_type(format), page,
+                            std::span(kFields).first(small ? 2 : 1));
   }
 
  private:

@@ -48,7 +48,6 @@
     return bounds[bounds.length - 1];
   };
   const routeKey = (r) => r.listener + '\u0000' + r.route;
-  const served = (r) => r.listener !== 'admin';
 
   // ---- charts
   const COLORS = ['--c1', '--c2', '--c3', '--c4', '--c5', '--c6', '--c7', '--c8'];
@@ -329,7 +328,7 @@
       + ' have ended without ever having been cancelled.';
 
     if (before) {
-      const mine = routes.filter(served);
+      const mine = routes;
       const all = mine.length ? mine.map((r) => r.buckets).reduce((a, b) => b.map((n, i) => n + (a[i] || 0)), []) : [];
       charts.requests.add(at, {all: sum(mine, (r) => r.rate), '4xx': sum(mine, (r) => r.rates['4xx']), '5xx': sum(mine, (r) => r.rates['5xx'])});
       const bounds = doc.latency_bounds || [];

@@ -1,7 +1,10 @@
 #include "daemon/services/admin_service.hpp"
 
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/observe/catalogue.hpp"
 #include "daemon/admin/admin_guard.hpp"
@@ -14,10 +17,19 @@ namespace fiberd::daemon {
 using observe::register_metric;
 
 struct AdminService::Counted {
-  Counted(metric::Registry& registry, const std::string& name)
-      : leases(registry), counters(registry, status_families(registry), name, name) {}
+  Counted(metric::Registry& registry, const std::string& listener)
+      : leases(registry), families(status_families(Whose::admin, registry)), name(listener), pages(of("pages")) {}
+  metric::StatusCounters* of(std::string_view route) {
+    return all
+        .emplace_back(
+            std::make_unique<metric::StatusCounters>(leases.registry(), families, name, route, http::kMethodLabels))
+        .get();
+  }
   metric::Leases leases;
-  metric::StatusCounters counters;
+  const metric::StatusFamilies families;
+  const std::string name;
+  std::vector<std::unique_ptr<metric::StatusCounters>> all;
+  metric::StatusCounters* const pages;  // all but those that programs ask for all day
 };
 
 bool AdminService::furnish(AdminService& service, http::SiteOptions options, std::vector<http::Route> routes,
@@ -27,10 +39,13 @@ bool AdminService::furnish(AdminService& service, http::SiteOptions options, std
   options.name = name;
   options.timeouts.drain = with.config.shutdown.idle;
   options.metrics = make_server_metrics(name, counted->leases);
-  options.metrics.unrouted = &counted->counters;
+  options.metrics.unrouted = counted->pages;
   options.filters.insert(options.filters.begin(), make_admin_fields());
   options.keeps = counted;
-  for (http::Route& route : routes) route.counters = &counted->counters;
+  for (http::Route& route : routes) {
+    const std::string_view path = route.spec.path;
+    route.counters = path == "/metrics" || path == "/healthz" || path == "/readyz" ? counted->of(path) : counted->pages;
+  }
   auto site =
       http::Site::make(std::move(options), std::move(routes), before != nullptr ? before->site_.get() : nullptr);
   if (!site) {
@@ -38,7 +53,7 @@ bool AdminService::furnish(AdminService& service, http::SiteOptions options, std
     return false;
   }
   service.site_ = std::move(*site);
-  if (before == nullptr) service.server_ = std::make_shared<HttpServer>(HttpServer::Whose::admin, name, with.registry);
+  if (before == nullptr) service.server_ = std::make_shared<HttpServer>(Whose::admin, name, with.registry);
   return true;
 }
 

@@ -59,6 +59,7 @@ Entrance::Entrance(const std::string& listener, metric::Registry& registry)
     : listener_(listener),
       leases_(registry),
       metrics_(make_listener_metrics(listener, leases_)),
+      limit_(leases_.gauge(register_metric(registry, "fiberd_listener_connections_limit"), {listener})),
       counts_(metrics_.connections) {}
 
 void Entrance::use(std::shared_ptr<const net::ProxyPolicy> policy, const net::Serving& serving,
@@ -71,6 +72,7 @@ void Entrance::use(std::shared_ptr<const net::ProxyPolicy> policy, const net::Se
                        .metrics = proxy_metrics_.get(),
                        .name = listener_};
   proxied.serving.metrics = &metrics_;
+  limit_.set(static_cast<std::int64_t>(serving.connections));
   proxies_.use(std::move(proxied));
 }
 
@@ -78,6 +80,7 @@ net::Serving Entrance::serving(const net::ProxyPolicy* policy, net::Serving serv
   serving.counts = &counts_;
   serving.metrics = &metrics_;
   serving.name = listener_;
+  limit_.set(static_cast<std::int64_t>(serving.connections));
   return policy != nullptr ? proxies_.in_front(serving) : serving;
 }
 

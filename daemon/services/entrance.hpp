@@ -42,6 +42,7 @@ class Entrance {
   const std::string listener_;
   metric::Leases leases_;
   const net::ListenerMetrics metrics_;
+  metric::Gauge& limit_;
   std::unique_ptr<const net::ProxyMetrics> proxy_metrics_;  // since there was a policy
   net::ConnectionCounts counts_;
   net::ProxyAcceptor proxies_;

@@ -14,8 +14,12 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   m.active = &leases.gauge(register_metric(registry, "fiberd_listener_connections_active"), {listener});
   m.idle = &leases.gauge(register_metric(registry, "fiberd_listener_connections_idle"), {listener});
   metric::Family& refused = register_metric(registry, "fiberd_http_refused_total");
-  for (std::size_t i = 1; i < m.rejects.size(); ++i)
-    m.rejects[i] = &leases.counter(refused, {listener, http::token_of(static_cast<http::Reject>(i))});
+  for (std::size_t i = 1; i < m.rejects.size(); ++i) {
+    const auto counter = std::make_shared<metric::LateCounter>(registry, refused, listener,
+                                                               http::token_of(static_cast<http::Reject>(i)));
+    leases.keep(counter);
+    m.rejects[i] = counter.get();
+  }
   metric::Family& timeouts = register_metric(registry, "fiberd_http_timeouts_total");
   m.header_timeouts = &leases.counter(timeouts, {listener, "header"});
   m.body_timeouts = &leases.counter(timeouts, {listener, "body"});
@@ -39,9 +43,13 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   return m;
 }
 
-metric::StatusFamilies status_families(metric::Registry& registry) {
-  return {.requests = register_metric(registry, "fiberd_http_requests_total"),
-          .durations = register_metric(registry, "fiberd_http_request_duration_seconds"),
+metric::StatusFamilies status_families(Whose whose, metric::Registry& registry) {
+  if (whose == Whose::admin)
+    return {.durations = register_metric(registry, "fiberd_admin_request_duration_seconds"),
+            .received = register_metric(registry, "fiberd_admin_received_bytes_total"),
+            .sent = register_metric(registry, "fiberd_admin_sent_bytes_total"),
+            .in_flight = register_metric(registry, "fiberd_admin_requests_in_flight")};
+  return {.durations = register_metric(registry, "fiberd_http_request_duration_seconds"),
           .received = register_metric(registry, "fiberd_http_received_bytes_total"),
           .sent = register_metric(registry, "fiberd_http_sent_bytes_total"),
           .in_flight = register_metric(registry, "fiberd_http_requests_in_flight")};

@@ -20,13 +20,15 @@ namespace fiberd::daemon {
 /// The counters of connections; valid as long as the leases.
 [[nodiscard]] http::ServerMetrics make_server_metrics(const std::string& listener, metric::Leases& leases);
 
-/// What a route counts with.
-[[nodiscard]] metric::StatusFamilies status_families(metric::Registry& registry);
+/// Of a listener's connections, or of the admin's.
+enum class Whose : std::uint8_t { listener, admin };
+
+/// What a route counts with: who looks at the daemon does not count as served traffic.
+[[nodiscard]] metric::StatusFamilies status_families(Whose whose, metric::Registry& registry);
 
 class HttpServer final : public Queues {
  public:
-  /// Of a listener's connections, or of the admin's. Throws as Registry does.
-  enum class Whose : std::uint8_t { listener, admin };
+  /// Throws as Registry does.
   HttpServer(Whose whose, const std::string& listener, metric::Registry& registry);
   ~HttpServer() override;
 

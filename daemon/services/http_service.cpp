@@ -42,7 +42,8 @@ struct SiteState {
   explicit SiteState(metric::Registry& registry) : leases(registry) {}
   metric::StatusCounters* count_for(const metric::StatusFamilies& families, const std::string& listener,
                                     const std::string& route) {
-    counters.push_back(std::make_unique<metric::StatusCounters>(leases.registry(), families, listener, route));
+    counters.push_back(
+        std::make_unique<metric::StatusCounters>(leases.registry(), families, listener, route, http::kMethodLabels));
     return counters.back().get();
   }
   metric::Leases leases;
@@ -89,7 +90,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   const auto& config = std::get<config::HttpConfig>(listener.service);
   std::unique_ptr<HttpService> service(new HttpService(listener, config, with));
   const auto state = std::make_shared<SiteState>(with.registry);
-  const metric::StatusFamilies families = status_families(with.registry);
+  const metric::StatusFamilies families = status_families(Whose::listener, with.registry);
   http::SiteOptions options = options_of(config, with.config.shutdown);
   options.name = listener.name;
   options.metrics = make_server_metrics(listener.name, state->leases);
@@ -137,8 +138,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
     return nullptr;
   }
   service->site_ = ends_beside(std::move(*site), service->gates_.with_workers());
-  if (before == nullptr)
-    service->server_ = std::make_shared<HttpServer>(HttpServer::Whose::listener, listener.name, with.registry);
+  if (before == nullptr) service->server_ = std::make_shared<HttpServer>(Whose::listener, listener.name, with.registry);
   return service;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/services/tcp_server.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <new>
 
@@ -110,6 +111,8 @@ void TcpServer::call_handler(Session& session) noexcept {
 void TcpServer::end(Session* session) noexcept {
   sessions_.unlist(*session);
   session->stream.close();
+  if (metrics_.lived != nullptr)
+    metrics_.lived->observe(static_cast<std::uint64_t>(std::max<std::int64_t>(monotonic_now() - session->begun, 0)));
   delete session;
   sessions_.gone();
 }

@@ -27,6 +27,7 @@ namespace fiberd::daemon {
 struct TcpServerMetrics {
   metric::Counter* refused = nullptr;     ///< connections for which no fiber could be had
   metric::Counter* exceptions = nullptr;  ///< that left a handler
+  metric::Histogram* lived = nullptr;     ///< ns from accept to close of connections that are over
 };
 
 /// How connections are served. Immutable; each keeps the one that it began with.
@@ -77,6 +78,7 @@ class TcpServer final : public Queues {
     }
     TcpServer& server;
     const std::shared_ptr<const TcpSite> site;
+    const std::int64_t begun = monotonic_now();
     net::Place place;  // outlives the stream
     net::TcpStream stream;
   };

@@ -15,6 +15,8 @@ TcpServerMetrics make_tcp_metrics(const std::string& listener, metric::Leases& l
       &leases.counter(observe::register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
   metrics.exceptions =
       &leases.counter(observe::register_metric(registry, "fiberd_tcp_handler_exceptions_total"), {listener});
+  metrics.lived =
+      &leases.histogram(observe::register_metric(registry, "fiberd_tcp_connection_duration_seconds"), {listener});
   return metrics;
 }
 

@@ -221,15 +221,13 @@ Rates rates_between(const Snapshot& before, const Snapshot& now) {
                      .p50 = quantile(counts, now.latency_bounds, 0.5),
                      .p90 = quantile(counts, now.latency_bounds, 0.9),
                      .p99 = quantile(counts, now.latency_bounds, 0.99)};
-    if (route.listener != "admin") {
-      r.requests += rates.requests;
-      r.ok += rate(route.ok, was.ok);
-      r.client_errors += rate(route.client_errors, was.client_errors);
-      r.server_errors += rate(route.server_errors, was.server_errors);
-      r.in_flight += route.in_flight;
-      if (all.size() < counts.size()) all.resize(counts.size());
-      for (std::size_t i = 0; i < counts.size(); ++i) all[i] += counts[i];
-    }
+    r.requests += rates.requests;
+    r.ok += rate(route.ok, was.ok);
+    r.client_errors += rate(route.client_errors, was.client_errors);
+    r.server_errors += rate(route.server_errors, was.server_errors);
+    r.in_flight += route.in_flight;
+    if (all.size() < counts.size()) all.resize(counts.size());
+    for (std::size_t i = 0; i < counts.size(); ++i) all[i] += counts[i];
     r.routes.push_back(rates);
   }
   r.p50 = quantile(all, now.latency_bounds, 0.5);

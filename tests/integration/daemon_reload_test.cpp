@@ -45,7 +45,7 @@ TEST_CASE("a reload: kept connections are answered by the new configuration, and
   CHECK(ask(kept, "/") == "200 two");
   CHECK(ask(kept, "/new") == "200 new");
   CHECK(ask(daemon.port("web"), "/") == "200 two");
-  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}") == 3);
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}") == 3);
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 1);
   CHECK(daemon.metric("fiberd_config_last_reload_success_timestamp_seconds") >= began);
   CHECK(reload(daemon).body.find("no key has changed") != std::string::npos);

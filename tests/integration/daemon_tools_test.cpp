@@ -169,8 +169,8 @@ TEST_CASE("Prometheus scrapes it; promtool has nothing to say", "[integration][d
   };
   CHECK(eventually([&] { return query("up{job=\"fiberd\"}").find(",\"1\"]") != std::string::npos; }, 30s));
   INFO(prometheus.errors());
-  CHECK(query("fiberd_http_requests_total{listener=\"web\",route=\"/hello\",code=\"200\"}").find(",\"1\"]") !=
-        std::string::npos);
+  CHECK(query("fiberd_http_requests_total{listener=\"web\",route=\"/hello\",method=\"GET\",code=\"200\"}")
+            .find(",\"1\"]") != std::string::npos);
   CHECK(query("fiberd_bugs_total").find(",\"0\"]") != std::string::npos);
 }
 

@@ -212,7 +212,7 @@ TEST_CASE("10,000 requests at once take no more memory than a few, and all are a
   REQUIRE(client.ask(get("/")).has_value());
   const double before = daemon.metric("process_resident_memory_bytes").value_or(0);
   const double answered =
-      daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}").value_or(0);
+      daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}").value_or(0);
   std::thread sender([&] {
     std::string all;
     for (int i = 0; i < kRequests; ++i) all += get("/");
@@ -220,7 +220,8 @@ TEST_CASE("10,000 requests at once take no more memory than a few, and all are a
   });
   // It goes on until the sockets are full, and then it waits for the client: so many are answered, and no more.
   const auto progress = [&] {
-    return daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}").value_or(0) -
+    return daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}")
+               .value_or(0) -
            answered;
   };
   double seen = 0;

@@ -31,7 +31,8 @@ struct Counted {
   metric::Counter& requests = counter("requests_total");
   metric::Counter& truncated = counter("truncated_total");
   metric::Counter& write = counter("write_total");
-  metric::Counter& no_length = counter("no_length_total");
+  metric::Family& refused = registry.family({.name = "refused_total", .help = "h", .labels = {"listener", "reason"}});
+  metric::LateCounter no_length{registry, refused, "web", "length_required"};
   metric::Gauge& idle_now = registry.gauge(registry.family({.name = "idle", .help = "h", .type = metric::Type::gauge}));
   [[nodiscard]] http::ServerOptions options() {
     http::ServerOptions o;

@@ -57,7 +57,7 @@ TEST_CASE("a program's own handlers are served where the configuration names the
   CHECK(second.ask(get("/any"))->body == "2");
   CHECK(web.ask(get("/below/x"))->status == 405);
   CHECK(web.ask("POST /below/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")->body == "3");
-  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}") == 1.0);
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}") == 1.0);
 
   HttpClient mirror(daemon.port("mirror"));
   mirror.send("to and fro");

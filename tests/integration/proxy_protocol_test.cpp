@@ -188,7 +188,8 @@ TEST_CASE("a PROXY header that is wrong closes the connection, counted by why",
   CHECK(eventually([&] { return refused(daemon, "web", "ended") == 1; }));
   CHECK(daemon.wait_for_log("listener web: a connection of 127.0.0.1 was closed for its PROXY protocol header: "));
   CHECK(eventually([&] { return daemon.metric("fiberd_listener_connections{listener=\"web\"}") == 0; }));
-  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}").value_or(0) == 0);
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}")
+            .value_or(0) == 0);
   CHECK(daemon.stop() == 0);
 }
 

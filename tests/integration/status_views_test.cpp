@@ -224,7 +224,8 @@ TEST_CASE("the status document tells what /metrics tells, by fields that stay", 
     return *std::find_if(status.routes.begin(), status.routes.end(), [&](const auto& r) { return r.route == name; });
   };
   CHECK(route("/").requests == 20);
-  CHECK(route("/").requests == daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",code=\"200\"}"));
+  CHECK(route("/").requests ==
+        daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"}"));
   CHECK(route("/bad").server_errors == 3);
   CHECK(route("/").buckets.size() == status.latency_bounds.size() + 1);
   CHECK(std::any_of(status.routes.begin(), status.routes.end(),

@@ -453,8 +453,8 @@ TEST_CASE("metrics.address comes, moves and goes by reloads, and nobody is cut",
   CHECK(eventually([&] { return !answers(a); }));
   CHECK(answers(b));
   // A page of metrics is counted for the listener all the while.
-  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"metrics\",route=\"metrics\",code=\"200\"}").value_or(0) >=
-        5);
+  CHECK(daemon.metric("fiberd_admin_requests_total{listener=\"metrics\",route=\"/readyz\",method=\"GET\",code=\"200\"}")
+            .value_or(0) >= 5);
   // What clashes is refused, and changes nothing.
   CHECK(reload("metrics: {address: [" + at(b) + ", " + at(b) + "]}\n") == 422);
   CHECK(reload("metrics: {address: \"unix:/x\"}\n") == 422);

@@ -61,8 +61,11 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const std::uint64_t received = head + stream.received();
   if (!waits && !logged && !ws.output_lost) [[likely]] {
     if (counters != nullptr)
-      counters->record(ex.status() != 0 ? ex.status() : kClientLeft, duration, received,
-                       ex.status() != 0 ? ws.sent - sent.answer_at : 0);
+      counters->record({.method = static_cast<std::size_t>(ex.request().method),
+                        .code = ex.status() != 0 ? ex.status() : kClientLeft,
+                        .duration_ns = duration,
+                        .received = received,
+                        .sent = ex.status() != 0 ? ws.sent - sent.answer_at : 0});
     return;
   }
   const auto note = [&](Unsent& answer) noexcept {
@@ -72,6 +75,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
     answer.body_at = sent.body_at;
     answer.end_at = ex.status() != 0 ? ws.sent + ws.out_size : sent.answer_at;
     answer.received = received;
+    answer.method = ex.request().method;
     answer.kept = nullptr;
     answer.record.status = ex.status();
     answer.record.body_bytes = stream.sent_body();
@@ -130,7 +134,11 @@ void Connection::tell(Unsent& answer) noexcept {
   }
   if (r.status == 0) r.status = kClientLeft;
   if (answer.counters != nullptr)
-    answer.counters->record(r.status, r.duration_ns, answer.received, answer.end_at - answer.answer_at);
+    answer.counters->record({.method = static_cast<std::size_t>(answer.method),
+                             .code = r.status,
+                             .duration_ns = r.duration_ns,
+                             .received = answer.received,
+                             .sent = answer.end_at - answer.answer_at});
   if (answer.log == nullptr) return;
   const std::unique_ptr<KeptForLog> kept(answer.kept);
   std::optional<net::Endpoint> peer;

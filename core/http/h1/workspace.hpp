@@ -47,6 +47,7 @@ struct Unsent {
   std::uint64_t body_at;
   std::uint64_t end_at;
   std::uint64_t received;  ///< bytes of the request, its head included
+  Method method;
   KeptForLog* kept;        ///< owned; nullptr: nothing goes
   AccessRecord record;     ///< as if all of it had been sent; its texts are in the input buffer
 };

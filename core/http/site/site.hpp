@@ -29,6 +29,7 @@
 #include "core/http/site/error_page.hpp"
 #include "core/http/site/gate.hpp"
 #include "core/http/site/router.hpp"
+#include "core/metric/late_counter.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/metric/status_counters.hpp"
 #include "core/runtime/fiber_name.hpp"
@@ -65,7 +66,7 @@ struct AccessLogHook {
 struct ServerMetrics {
   metric::Gauge* active = nullptr;  ///< connections that are being served now
   metric::Gauge* idle = nullptr;    ///< connections without fiber and buffers
-  std::array<metric::Counter*, static_cast<std::size_t>(Reject::count_)> rejects{};
+  std::array<metric::LateCounter*, static_cast<std::size_t>(Reject::count_)> rejects{};
   metric::Counter* header_timeouts = nullptr;
   metric::Counter* body_timeouts = nullptr;
   metric::Counter* write_timeouts = nullptr;

@@ -16,6 +16,7 @@
 #include "tests/unit/metric/series.hpp"
 
 using namespace fiberd::metric;
+using fiberd::test::kMethods;
 using fiberd::test::status_families;
 using fiberd::test::value;
 
@@ -226,16 +227,16 @@ TEST_CASE("a callback takes the place of a series that only lingers, not of one 
 
 TEST_CASE("status counters of two configurations count together", "[metric][lease]") {
   Registry registry(kOptions);
-  auto before = std::make_unique<StatusCounters>(registry, status_families(registry), "web", "/");
-  before->record(200, 1, 0, 0);
-  before->record(404, 1, 0, 0);
-  StatusCounters after(registry, status_families(registry), "web", "/");
-  after.record(200, 1, 0, 0);
-  before->record(200, 1, 0, 0);
+  auto before = std::make_unique<StatusCounters>(registry, status_families(registry), "web", "/", kMethods);
+  before->record({1, 200, 1, 0, 0});
+  before->record({1, 404, 1, 0, 0});
+  StatusCounters after(registry, status_families(registry), "web", "/", kMethods);
+  after.record({1, 200, 1, 0, 0});
+  before->record({1, 200, 1, 0, 0});
   before.reset();
   time_now += kGrace;
-  CHECK(value(registry, "r_total", {"web", "/", "200"}) == 3);
-  CHECK_FALSE(value(registry, "r_total", {"web", "/", "404"}));
+  CHECK(value(registry, "r_total", {"web", "/", "GET", "200"}) == 3);
+  CHECK_FALSE(value(registry, "r_total", {"web", "/", "GET", "404"}));
   CHECK(series(registry, "d_seconds") == 1);
 }
 

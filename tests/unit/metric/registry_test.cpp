@@ -12,6 +12,7 @@
 #include "tests/unit/metric/series.hpp"
 
 using namespace fiberd::metric;
+using fiberd::test::kMethods;
 using fiberd::test::status_families;
 using fiberd::test::value;
 
@@ -146,15 +147,21 @@ TEST_CASE("a callback is read at each snapshot until its handle goes", "[metric]
 
 TEST_CASE("status counters", "[metric]") {
   Registry registry;
-  StatusCounters status(registry, status_families(registry), "web", "/*");
-  for (const unsigned code : {200U, 200U, 404U, 99U, 299U, 600U, 0U}) status.record(code, 1'000'000, 0, 0);
-  CHECK(value(registry, "r_total", {"web", "/*", "200"}) == 2);
-  CHECK(value(registry, "r_total", {"web", "/*", "404"}) == 1);
-  CHECK(value(registry, "r_total", {"web", "/*", "other"}) == 4);
-  CHECK_FALSE(value(registry, "r_total", {"web", "/*", "500"}).has_value());
+  StatusCounters status(registry, status_families(registry), "web", "/*", kMethods);
+  for (const unsigned code : {200U, 200U, 404U, 99U, 299U, 600U, 0U}) status.record({1, code, 1'000'000, 0, 0});
+  for (const std::size_t method : {0U, 2U, 3U, 15U, 16U, 1'000'000U}) status.record({method, 200, 1'000'000, 0, 0});
+  CHECK(value(registry, "r_total", {"web", "/*", "GET", "200"}) == 2);
+  CHECK(value(registry, "r_total", {"web", "/*", "GET", "404"}) == 1);
+  CHECK(value(registry, "r_total", {"web", "/*", "GET", "other"}) == 4);
+  CHECK(value(registry, "r_total", {"web", "/*", "POST", "200"}) == 1);
+  CHECK(value(registry, "r_total", {"web", "/*", "other", "200"}) == 5);
+  CHECK_FALSE(value(registry, "r_total", {"web", "/*", "GET", "500"}).has_value());
   const auto all = registry.snapshot();
-  CHECK(find(all, "d_seconds")->samples.at(0).count == 7);
-  CHECK(find(all, "d_seconds")->samples.at(0).sum == Approx(0.007));
+  const FamilySnapshot& durations = *find(all, "d_seconds");
+  REQUIRE(durations.samples.size() == 5);
+  CHECK(durations.samples.at(2).labels == std::vector<std::string>{"web", "/*", "GET", "other"});
+  CHECK(durations.samples.at(2).count == 4);
+  CHECK(durations.samples.at(2).sum == Approx(0.004));
 }
 
 TEST_CASE("StatusCounters count bytes both ways and who is on the way, on owned shards and on the shared one",
@@ -163,26 +170,26 @@ TEST_CASE("StatusCounters count bytes both ways and who is on the way, on owned 
   // The first segment of cells is full: these lie in later ones.
   Family& many = registry.family({.name = "many_total", .help = "h", .labels = {"n"}});
   for (int i = 0; i < 700; ++i) registry.counter(many, {std::to_string(i)}).add();
-  StatusCounters status(registry, status_families(registry), "web", "/");
+  StatusCounters status(registry, status_families(registry), "web", "/", kMethods);
   const ShardId owned = ShardAllocator::acquire();
   for (const ShardId shard : {ShardId{0}, owned}) {
     fiberd::thread_locals()->shard = shard;
     for (int i = 0; i < 3; ++i) status.begin();
-    status.record(200, 1'000, 100, 3'000);
-    status.record(500, 1'000, 20, 400);
+    status.record({1, 200, 1'000, 100, 3'000});
+    status.record({1, 500, 1'000, 20, 400});
   }
   fiberd::thread_locals()->shard = 0;
   ShardAllocator::release(owned);
   CHECK(value(registry, "in_total", {"web", "/"}) == 240);
   CHECK(value(registry, "out_total", {"web", "/"}) == 6800);
   CHECK(value(registry, "in_flight", {"web", "/"}) == 2);
-  CHECK(value(registry, "r_total", {"web", "/", "200"}) == 2);
+  CHECK(value(registry, "r_total", {"web", "/", "GET", "200"}) == 2);
   for (int i = 0; i < 700; ++i) REQUIRE(value(registry, "many_total", {std::to_string(i)}) == 1);
 }
 
 TEST_CASE("snapshots and registrations while increments run", "[metric]") {
   Registry registry;
-  StatusCounters status(registry, status_families(registry), "web", "/");
+  StatusCounters status(registry, status_families(registry), "web", "/", kMethods);
   constexpr unsigned kThreads = 8;
   constexpr unsigned kRounds = 20'000;
   std::vector<std::thread> threads;
@@ -190,7 +197,7 @@ TEST_CASE("snapshots and registrations while increments run", "[metric]") {
     threads.emplace_back([&, t] {
       const ShardId shard = t % 2 == 0 ? ShardAllocator::acquire() : 0;
       fiberd::thread_locals()->shard = shard;
-      for (unsigned i = 0; i < kRounds; ++i) status.record(200 + i % 8, i, 0, 0);
+      for (unsigned i = 0; i < kRounds; ++i) status.record({i % 3, 200 + i % 8, i, 0, 0});
       fiberd::thread_locals()->shard = 0;
       ShardAllocator::release(shard);
     });
@@ -198,12 +205,30 @@ TEST_CASE("snapshots and registrations while increments run", "[metric]") {
   bool grows = true;
   for (int i = 0; i < 100; ++i) {
     const auto all = registry.snapshot();
-    const Sample& d = find(all, "d_seconds")->samples.at(0);
-    grows = grows && d.count >= last;
-    last = d.count;
+    std::uint64_t count = 0;
+    for (const Sample& s : find(all, "d_seconds")->samples) count += s.count;
+    grows = grows && count >= last;
+    last = count;
   }
   for (auto& thread : threads) thread.join();
   CHECK(grows);
-  for (unsigned code = 200; code < 208; ++code)
-    CHECK(value(registry, "r_total", {"web", "/", std::to_string(code)}) == kThreads * kRounds / 8);
+  for (unsigned code = 200; code < 208; ++code) {
+    double all = 0;
+    for (const std::string_view method : kMethods)
+      all += value(registry, "r_total", {"web", "/", std::string(method), std::to_string(code)}).value_or(0);
+    CHECK(all == kThreads * kRounds / 8);
+  }
+}
+
+TEST_CASE("a family that counts another's observations has its series, and none of its own", "[metric]") {
+  Registry registry;
+  const FamilySpec counter{.name = "a_total", .help = "h", .labels = {"l"}, .counts_of = "b_seconds"};
+  Family& counts = registry.family(counter);
+  Family& timed = registry.family({.name = "b_seconds", .help = "h", .type = Type::histogram, .labels = {"l"}});
+  Histogram& histogram = registry.histogram(timed, {"x"});
+  CHECK(value(registry, "a_total", {"x"}) == 0);
+  for (int i = 0; i < 3; ++i) histogram.observe(1);
+  CHECK(value(registry, "a_total", {"x"}) == 3);
+  CHECK_THROWS_AS(registry.counter(counts, {"x"}), std::invalid_argument);
+  CHECK_THROWS_AS(registry.family({.name = "a_total", .help = "h", .labels = {"l"}}), std::invalid_argument);
 }

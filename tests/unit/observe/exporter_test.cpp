@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/http/message.hpp"
 #include "core/metric/status_counters.hpp"
 #include "core/observe/catalogue.hpp"
 #include "core/runtime/runtime.hpp"
@@ -37,7 +38,7 @@ runtime::MemStats some_stats() {
   s.spawn_refusals[0] = {std::make_error_code(std::errc::not_enough_memory), 4};
   s.parks[static_cast<std::size_t>(runtime::WaitReason::io_read)] = 5;
   s.latency_buckets[0] = 2;
-  s.latency_buckets[11] = 1;
+  s.latency_buckets.back() = 1;
   s.latency_sum_ns = 2'000'000'000;
   s.guard_kind = fiber::GuardKind::mprotect;
   return s;
@@ -46,15 +47,15 @@ runtime::MemStats some_stats() {
 void use_some(metric::Registry& registry) {
   const auto family = [&](const char* name) -> metric::Family& { return observe::register_metric(registry, name); };
   metric::StatusCounters status(registry,
-                                {.requests = family("fiberd_http_requests_total"),
-                                 .durations = family("fiberd_http_request_duration_seconds"),
+                                {.durations = family("fiberd_http_request_duration_seconds"),
                                  .received = family("fiberd_http_received_bytes_total"),
                                  .sent = family("fiberd_http_sent_bytes_total"),
                                  .in_flight = family("fiberd_http_requests_in_flight")},
-                                "web", "/a\"\\\n*");
+                                "web", "/a\"\\\n*", http::kMethodLabels);
   for (int i = 0; i < 3; ++i) status.begin();
-  status.record(200, 300'000, 100, 2000);
-  status.record(404, 20'000'000'000, 50, 300);
+  constexpr auto kGet = static_cast<std::size_t>(http::Method::get);
+  status.record({kGet, 200, 300'000, 100, 2000});
+  status.record({kGet, 404, 20'000'000'000, 50, 300});
   registry.gauge(observe::register_metric(registry, "fiberd_listener_connections"), {"web"}).add(2);
 }
 
@@ -85,15 +86,16 @@ TEST_CASE("the page says what was counted", "[observe]") {
         "fiberd_fibers_refused_total{reason=\"cannot_allocate_memory\"} 4\n", "fiberd_sched_latency_seconds_count 3\n",
         "fiberd_sched_latency_seconds_sum 2\n", "fiberd_sched_latency_seconds_bucket{le=\"+Inf\"} 3\n",
         "fiberd_listener_connections{listener=\"web\"} 2\n",
-        "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",code=\"404\"} 1\n",
+        "fiberd_http_requests_total{listener=\"web\",route=\"/a\\\"\\\\\\n*\",method=\"GET\",code=\"404\"} 1\n",
         "fiberd_build_info{version=\"1.2.3\",compiler=", "\nprocess_open_fds ", "\nprocess_start_time_seconds 1"}) {
     INFO(line);
     CHECK(page.find(line) != std::string::npos);
   }
   // Bounds read as an operator wrote them, and buckets are cumulative.
-  CHECK(page.find("le=\"0.0005\"} 1\n") != std::string::npos);
-  CHECK(page.find("le=\"10\"} 1\n") != std::string::npos);
-  CHECK(page.find("le=\"+Inf\"} 2\n") != std::string::npos);
+  CHECK(page.find("code=\"200\",le=\"0.00025\"} 0\n") != std::string::npos);
+  CHECK(page.find("code=\"200\",le=\"0.0005\"} 1\n") != std::string::npos);
+  CHECK(page.find("code=\"404\",le=\"10\"} 0\n") != std::string::npos);
+  CHECK(page.find("code=\"404\",le=\"+Inf\"} 1\n") != std::string::npos);
 }
 
 TEST_CASE("places where fibers are spawned are exported, a bounded number of them", "[observe]") {

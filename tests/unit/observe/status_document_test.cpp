@@ -37,12 +37,16 @@ std::size_t occurrences(const std::string& text, const std::string& part) {
 TEST_CASE("the status document is JSON whatever a route is called, and has bounds", "[observe][status]") {
   metric::Registry registry;
   const observe::Exporter exporter(registry);
-  metric::Family& requests = observe::register_metric(registry, "fiberd_http_requests_total");
+  metric::Family& answers = observe::register_metric(registry, "fiberd_http_request_duration_seconds");
   metric::Family& refused = observe::register_metric(registry, "fiberd_http_refused_total");
-  registry.counter(requests, {"we\"b\n", "/\x1b[2J</script>", "200"}).add(7);
-  registry.counter(requests, {"we\"b\n", "/\x1b[2J</script>", "503"}).add(2);
+  const auto answer = [&](std::string_view listener, std::string_view route, std::string_view code, int times) {
+    metric::Histogram& histogram = registry.histogram(answers, {listener, route, times % 2 == 0 ? "GET" : "PUT", code});
+    for (int i = 0; i < times; ++i) histogram.observe(1'000'000);
+  };
+  answer("we\"b\n", "/\x1b[2J</script>", "200", 7);
+  answer("we\"b\n", "/\x1b[2J</script>", "503", 2);
   for (int i = 0; i < 500; ++i) {
-    registry.counter(requests, {"web", "/" + std::to_string(i), "200"}).add(1);
+    answer("web", "/" + std::to_string(i), "200", 1);
     registry.counter(refused, {"web", "reason" + std::to_string(i)}).add(1);
   }
   observe::StatusReader reader(
@@ -51,6 +55,8 @@ TEST_CASE("the status document is JSON whatever a route is called, and has bound
   CHECK(whole_json(document));
   CHECK(tells(document, R"("listener":"we\"b\u000a","route":"/\u001b[2J</script>","requests":9,)"));
   CHECK(tells(document, R"("2xx":7,"3xx":0,"4xx":0,"5xx":2)"));
+  // Over all methods and codes.
+  CHECK(tells(document, R"("latency":{"count":9,"sum_seconds":0.009)"));
   CHECK(tells(document, R"("version":"1.2.3\"")"));
   CHECK(occurrences(document, "\"route\":") == observe::StatusReader::kMostRoutes);
   CHECK(tells(document, "\"routes_left_out\":301"));
