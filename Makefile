@@ -22,7 +22,7 @@ BUILD = cmake --build --preset $(1) -j $(JOBS)
 BUILD_STACK_REPORT = $(call BUILD,stack-report) --target fiberd greeter handlers_doc_objects
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan tsan bench browser nightly fuzz lint stack-report format docs build packages clean
+.PHONY: help run test asan tsan bench browser grafana nightly fuzz lint stack-report format docs build packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,11 @@ browser: ## the console in headless Chromium, under load; BROWSER_ARGS=docs/imag
 	@$(call BUILD,release) --target fiberd
 	@npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --silent
 	@node tests/browser/console.mjs build/release/fiberd $(BROWSER_ARGS)
+
+grafana: ## write the dashboard anew, and check it against the types of Grafana's own schema (npm)
+	@deploy/install-packages browser
+	@deploy/grafana/generate-dashboard
+	@tests/deploy/grafana/dashboard_types_test.sh
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60) under ASan and UBSan, from the corpus in the tree
 	@deploy/install-packages build test
