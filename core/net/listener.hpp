@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/metric/late_counter.hpp"
 #include "core/metric/metrics.hpp"
 #include "core/net/admitted.hpp"
 #include "core/net/connection_counts.hpp"
@@ -33,10 +34,10 @@ namespace fiberd::net {
 /// Counters of a listener; each may be null.
 struct ListenerMetrics {
   metric::Counter* accepted = nullptr;
-  metric::Counter* refused_limit = nullptr;    ///< over the connection limit: closed at once
-  metric::Counter* refused_address = nullptr;  ///< over the limit of its address: closed at once
-  metric::Counter* refused_gate = nullptr;     ///< by the AcceptGate: closed at once
-  metric::Counter* refused_memory = nullptr;   ///< by Serving::memory: closed at once
+  metric::Counter* refused_limit = nullptr;        ///< over the connection limit: closed at once
+  metric::LateCounter* refused_address = nullptr;  ///< over the limit of its address: closed at once
+  metric::LateCounter* refused_gate = nullptr;     ///< by the AcceptGate: closed at once
+  metric::Counter* refused_memory = nullptr;       ///< by Serving::memory: closed at once
   metric::Counter* refused_descriptors =
       nullptr;                        ///< EMFILE and its kin: the client was closed by the reserve descriptor
   metric::Counter* errors = nullptr;  ///< accept failed otherwise

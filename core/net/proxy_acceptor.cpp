@@ -189,7 +189,7 @@ void ProxyAcceptor::hand_over(Waiting& w, bool named) noexcept {
 void ProxyAcceptor::deliver(const Proxied& to, TcpStream&& stream, Place&& place, const Endpoint& client,
                             bool counted) noexcept {
   const Serving& serving = to.serving;
-  const auto refuse = [&](metric::Counter* counter) {
+  const auto refuse = [&](auto* counter) {
     stream.close();
     place.give_back();
     count(counter);

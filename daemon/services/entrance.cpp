@@ -1,7 +1,9 @@
 #include "daemon/services/entrance.hpp"
 
+#include <string_view>
 #include <utility>
 
+#include "core/metric/late_counter.hpp"
 #include "core/observe/catalogue.hpp"
 
 namespace fiberd::daemon {
@@ -14,8 +16,14 @@ static net::ListenerMetrics make_listener_metrics(const std::string& listener, m
   metric::Family& refused = register_metric(registry, "fiberd_listener_refused_total");
   m.accepted = &leases.counter(register_metric(registry, "fiberd_listener_accepted_total"), {listener});
   m.refused_limit = &leases.counter(refused, {listener, "limit"});
-  m.refused_address = &leases.counter(refused, {listener, "address_limit"});
-  m.refused_gate = &leases.counter(refused, {listener, "rate_limit"});
+  // Where there is no such limit there is no zero that says how often it was met.
+  const auto late = [&](std::string_view reason) {
+    const auto counter = std::make_shared<metric::LateCounter>(registry, refused, listener, reason);
+    leases.keep(counter);
+    return counter.get();
+  };
+  m.refused_address = late("address_limit");
+  m.refused_gate = late("rate_limit");
   m.refused_memory = &leases.counter(refused, {listener, "memory"});
   m.refused_descriptors = &leases.counter(refused, {listener, "descriptors"});
   m.errors = &leases.counter(register_metric(registry, "fiberd_listener_accept_errors_total"), {listener});

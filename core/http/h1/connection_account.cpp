@@ -33,6 +33,17 @@ static bool keep(Unsent& answer, const Exchange& ex) noexcept {
   return true;
 }
 
+static metric::Exemplar exemplar_of(const trace::SpanContext& ids) noexcept {
+  metric::Exemplar exemplar;
+  const auto put = [](std::uint64_t id, std::uint8_t* to) {
+    for (unsigned shift = 64; shift != 0; *to++ = static_cast<std::uint8_t>(id >> shift)) shift -= 8;
+  };
+  put(ids.trace_id.high, exemplar.trace_id.data());
+  put(ids.trace_id.low, exemplar.trace_id.data() + 8);
+  put(ids.span_id.value, exemplar.span_id.data());
+  return exemplar;
+}
+
 /// The answer is complete, but for what has not left the output buffer. `head`: bytes of the request's.
 void Connection::account(const Exchange& ex, const H1Stream& stream, const Route* route, Reject reason,
                          std::int64_t begin, std::size_t head) noexcept {
@@ -41,13 +52,13 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
   runtime::trace::end_request(*runtime::Machine::current_machine(), ex.status() != 0 ? ex.status() : kClientLeft,
                               duration);
-  Dispatch::end_trace(ex, route,
-                      {.status = ex.status() != 0 ? ex.status() : kClientLeft,
-                       .at = ws.clock,
-                       .duration_ns = duration,
-                       .received = stream.received(),
-                       .sent = stream.sent_body(),
-                       .refused = reason != Reject::none ? reason : stream.refused()});
+  const bool traced = Dispatch::end_trace(ex, route,
+                                          {.status = ex.status() != 0 ? ex.status() : kClientLeft,
+                                           .at = ws.clock,
+                                           .duration_ns = duration,
+                                           .received = stream.received(),
+                                           .sent = stream.sent_body(),
+                                           .refused = reason != Reject::none ? reason : stream.refused()});
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
   if (ws.site->wants_log()) {
@@ -60,12 +71,16 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const H1Stream::Sent& sent = stream.sent();
   const std::uint64_t received = head + stream.received();
   if (!waits && !logged && !ws.output_lost) [[likely]] {
+    metric::Exemplar exemplar;
+    if (traced) [[unlikely]]
+      exemplar = exemplar_of(ex.trace_ids());
     if (counters != nullptr)
       counters->record({.method = static_cast<std::size_t>(ex.request().method),
                         .code = ex.status() != 0 ? ex.status() : kClientLeft,
                         .duration_ns = duration,
                         .received = received,
-                        .sent = ex.status() != 0 ? ws.sent - sent.answer_at : 0});
+                        .sent = ex.status() != 0 ? ws.sent - sent.answer_at : 0,
+                        .exemplar = traced ? &exemplar : nullptr});
     return;
   }
   const auto note = [&](Unsent& answer) noexcept {
@@ -76,6 +91,9 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
     answer.end_at = ex.status() != 0 ? ws.sent + ws.out_size : sent.answer_at;
     answer.received = received;
     answer.method = ex.request().method;
+    answer.traced = traced;
+    if (traced) [[unlikely]]
+      answer.exemplar = exemplar_of(ex.trace_ids());
     answer.kept = nullptr;
     answer.record.status = ex.status();
     answer.record.body_bytes = stream.sent_body();
@@ -138,7 +156,8 @@ void Connection::tell(Unsent& answer) noexcept {
                              .code = r.status,
                              .duration_ns = r.duration_ns,
                              .received = answer.received,
-                             .sent = answer.end_at - answer.answer_at});
+                             .sent = answer.end_at - answer.answer_at,
+                             .exemplar = answer.traced ? &answer.exemplar : nullptr});
   if (answer.log == nullptr) return;
   const std::unique_ptr<KeptForLog> kept(answer.kept);
   std::optional<net::Endpoint> peer;

@@ -48,8 +48,10 @@ struct Unsent {
   std::uint64_t end_at;
   std::uint64_t received;  ///< bytes of the request, its head included
   Method method;
-  KeptForLog* kept;        ///< owned; nullptr: nothing goes
-  AccessRecord record;     ///< as if all of it had been sent; its texts are in the input buffer
+  bool traced;                ///< `exemplar` is set
+  metric::Exemplar exemplar;  ///< of the trace that is kept
+  KeptForLog* kept;           ///< owned; nullptr: nothing goes
+  AccessRecord record;        ///< as if all of it had been sent; its texts are in the input buffer
 };
 
 struct Workspace {

@@ -29,10 +29,9 @@ class Dispatch {
   [[nodiscard]] const Route* route() const noexcept { return route_; }
   [[nodiscard]] Reject reason() const noexcept { return reason_; }
 
-  /// The request is over: its span ends, if it has one, and goes to the collector, if it is kept.
-  static void end_trace(const Exchange& exchange, const Route* route, const TraceEnd& end) noexcept {
-    if (exchange.trace_ != nullptr) [[unlikely]]
-      end_request_trace(exchange, *exchange.trace_, route, end);
+  /// The request is over: its span ends, if it has one, and goes to the collector, if it is kept: true.
+  static bool end_trace(const Exchange& exchange, const Route* route, const TraceEnd& end) noexcept {
+    return exchange.trace_ != nullptr && end_request_trace(exchange, *exchange.trace_, route, end);
   }
 
   /// For the filters that come with the house.

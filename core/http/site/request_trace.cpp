@@ -64,9 +64,9 @@ static void describe(trace::Attributes& out, const Exchange& ex, const Route* ro
   }
 }
 
-void end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route* route, const TraceEnd& end) noexcept {
+bool end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route* route, const TraceEnd& end) noexcept {
   if (!span.settle(end.status, end.duration_ns)) [[likely]]
-    return;
+    return false;
   try {
     const Request& r = ex.request();
     std::string name(r.method != Method::unknown ? r.method_text : "HTTP");
@@ -86,6 +86,7 @@ void end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route
   } catch (const std::bad_alloc&) {
     span.lose();
   }
+  return true;
 }
 
 }  // namespace fiberd::http

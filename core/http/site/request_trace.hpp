@@ -29,7 +29,8 @@ struct TraceEnd {
   std::uint64_t sent;      ///< bytes of the answer's
   Reject refused;
 };
-void end_request_trace(const Exchange& exchange, trace::RequestSpan& span, const Route* route,
+/// Whether the trace is kept: then the exchange's ids name it for a histogram's exemplar.
+bool end_request_trace(const Exchange& exchange, trace::RequestSpan& span, const Route* route,
                        const TraceEnd& end) noexcept;
 
 }  // namespace fiberd::http
