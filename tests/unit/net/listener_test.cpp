@@ -32,7 +32,9 @@ struct Counters {
   metric::Counter& errors = make("errors_total");
 
   metric::Counter& make(const char* name) { return registry.counter(registry.family({.name = name, .help = "h"})); }
-  [[nodiscard]] net::ListenerMetrics metrics() { return {&accepted, &limit, &descriptors, &errors, nullptr}; }
+  [[nodiscard]] net::ListenerMetrics metrics() {
+    return {.accepted = &accepted, .refused_limit = &limit, .refused_descriptors = &descriptors, .errors = &errors};
+  }
 };
 
 std::string unix_path() { return "/tmp/fiberd-listener-" + std::to_string(::getpid()) + ".sock"; }

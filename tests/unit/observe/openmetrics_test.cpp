@@ -15,7 +15,7 @@ using metric::Type;
 
 namespace {
 
-bool tells(const std::string& page, const std::string& line) {
+bool has_line(const std::string& page, const std::string& line) {
   INFO(line);
   const bool found = page.find(line) != std::string::npos;
   CHECK(found);
@@ -91,17 +91,17 @@ TEST_CASE("OpenMetrics: what a registry counts, since when, with exemplars", "[o
   registry.gauge(observe::register_metric(registry, "fiberd_listener_connections"), {"web"}).add();
   const std::string page = exporter.render(Format::openmetrics);
   const std::string labels = "{listener=\"web\",route=\"/\",method=\"GET\",code=\"200\"";
-  tells(page, "\n# TYPE fiberd_http_requests counter\nfiberd_http_requests_total" + labels + "} 2\n");
-  tells(page, "\nfiberd_http_requests_created" + labels + "} 1");
-  tells(page, "\n# UNIT fiberd_http_request_duration_seconds seconds\n");
-  tells(page, "_bucket" + labels + ",le=\"0.0001\"} 0\n");
-  tells(page, "_bucket" + labels + ",le=\"0.00025\"} 1 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 0.0002 1");
-  tells(page, "_bucket" + labels + ",le=\"1.0\"} 1\n");
-  tells(page, "_bucket" + labels + ",le=\"+Inf\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"," +
-                  "span_id=\"b7ad6b7169203331\"} 20 1");
-  tells(page, "\nfiberd_http_request_duration_seconds_count" + labels + "} 2\n");
-  tells(page, "\nfiberd_http_request_duration_seconds_created" + labels + "} 1");
-  tells(page, "\n# TYPE fiberd_build info\nfiberd_build_info{version=\"1.2.3\",");
+  has_line(page, "\n# TYPE fiberd_http_requests counter\nfiberd_http_requests_total" + labels + "} 2\n");
+  has_line(page, "\nfiberd_http_requests_created" + labels + "} 1");
+  has_line(page, "\n# UNIT fiberd_http_request_duration_seconds seconds\n");
+  has_line(page, "_bucket" + labels + ",le=\"0.0001\"} 0\n");
+  has_line(page, "_bucket" + labels + ",le=\"0.00025\"} 1 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 0.0002 1");
+  has_line(page, "_bucket" + labels + ",le=\"1.0\"} 1\n");
+  has_line(page, "_bucket" + labels + ",le=\"+Inf\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"," +
+                     "span_id=\"b7ad6b7169203331\"} 20 1");
+  has_line(page, "\nfiberd_http_request_duration_seconds_count" + labels + "} 2\n");
+  has_line(page, "\nfiberd_http_request_duration_seconds_created" + labels + "} 1");
+  has_line(page, "\n# TYPE fiberd_build info\nfiberd_build_info{version=\"1.2.3\",");
   CHECK(page.ends_with("\n# EOF\n"));
   // What began with the process says so once, and a gauge has no beginning.
   CHECK(page.find("fiberd_bugs_created") == std::string::npos);
