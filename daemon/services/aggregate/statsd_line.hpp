@@ -1,5 +1,5 @@
 #pragma once
-// One line of the StatsD protocol, as Etsy's statsd (docs/metric_types.md) and DogStatsD 1.1 and 1.2 write it:
+// One line of the StatsD protocol, as Etsy's statsd (metric_types.md) and DogStatsD 1.1 and 1.2 write it:
 //
 //   name ':' value {':' value} '|' type ['|@' rate] ['|#' tag {',' tag}] ['|c:' container] ['|e:' external data]
 //
