@@ -17,19 +17,19 @@ using namespace fiberd::test;
 
 namespace {
 
-constexpr const char* kTrace = "0af7651916cd43dd8448eb211c80319c";
+constexpr const char* kCallersTrace = "0af7651916cd43dd8448eb211c80319c";
 
-std::string traced(const char* trace, const char* flags) {
+std::string with_parent(const char* trace, const char* flags) {
   return std::string("traceparent: 00-") + trace + "-b7ad6b7169203331-" + flags + "\r\n";
 }
 
-std::size_t occurrences(const std::string& text, const std::string& part) {
+std::size_t times_in(const std::string& text, const std::string& part) {
   std::size_t n = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
   return n;
 }
 
-struct Counted {
+struct CountedRoute {
   metric::Registry registry;
   observe::Exporter exporter{registry};
   metric::StatusCounters counters{
@@ -47,7 +47,7 @@ struct Counted {
 }  // namespace
 
 TEST_CASE("requests whose traces are kept are the exemplars of their durations", "[integration][metrics][exemplar]") {
-  Counted counted;
+  CountedRoute counted;
   http::ServerOptions options;
   options.tracer = std::make_shared<const trace::Tracer>(trace::TracerOptions{.ratio = 0, .errors = false},
                                                          std::make_shared<trace::SpanQueue>(1U << 20U));
@@ -63,19 +63,19 @@ TEST_CASE("requests whose traces are kept are the exemplars of their durations",
   };
   // Whoever is not sampled is nobody's example: not without a trace, nor with one that the caller does not keep.
   REQUIRE(client.ask(get("/")));
-  REQUIRE(client.ask(get("/", traced("11111111111111111111111111111111", "00"))));
+  REQUIRE(client.ask(get("/", with_parent("11111111111111111111111111111111", "00"))));
   CHECK(requests(2));
   CHECK(counted.page().find("trace_id=") == std::string::npos);
-  REQUIRE(client.ask(get("/", traced(kTrace, "01"))));
+  REQUIRE(client.ask(get("/", with_parent(kCallersTrace, "01"))));
   CHECK(requests(3));
   const std::string page = counted.page();
-  CHECK(occurrences(page, " # {trace_id=\"") == 1);
-  CHECK(page.find(std::string(" # {trace_id=\"") + kTrace + "\",span_id=\"") != std::string::npos);
+  CHECK(times_in(page, " # {trace_id=\"") == 1);
+  CHECK(page.find(std::string(" # {trace_id=\"") + kCallersTrace + "\",span_id=\"") != std::string::npos);
   // It names our own span and not the caller's.
   CHECK(page.find("b7ad6b7169203331") == std::string::npos);
   // In a pipeline each is told of when it has been sent.
   static constexpr const char* kSecond = "4bf92f3577b34da6a3ce929d0e0e4736";
-  REQUIRE(client.send(get("/") + get("/", traced(kSecond, "01")) + get("/")));
+  REQUIRE(client.send(get("/") + get("/", with_parent(kSecond, "01")) + get("/")));
   for (int i = 0; i < 3; ++i) REQUIRE(client.receive());
   CHECK(requests(6));
   CHECK(counted.page().find(std::string("trace_id=\"") + kSecond + "\"") != std::string::npos);

@@ -10,29 +10,29 @@ using namespace fiberd::test;
 
 namespace {
 
-constexpr const char* kConfig =
+constexpr const char* kScraped =
     "metrics: {address: \"127.0.0.1:0\"}\nlisteners:\n"
     "  - {name: web, address: \"127.0.0.1:0\", http: {limits: {connections: 77}, routes: [\n"
     "      {path: /, respond: {body: hi}}, {path: /bad, respond: {status: 500, body: no}}]}}\n"
     "  - {name: echo, address: \"127.0.0.1:0\", tcp: {echo: {}}}\n";
 
 /// As Prometheus 2.42 asks.
-constexpr const char* kPrometheus =
+constexpr const char* kAsPrometheus =
     "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
 
-bool has(const std::string& page, const std::string& text) { return page.find(text) != std::string::npos; }
+bool page_has(const std::string& page, const std::string& text) { return page.find(text) != std::string::npos; }
 
 }  // namespace
 
 TEST_CASE("/metrics is OpenMetrics to who asks for it, and compressed to who takes that", "[integration][metrics]") {
-  Daemon daemon(kConfig);
+  Daemon daemon(kScraped);
   HttpClient client(daemon.port("metrics"));
   struct Row {
     std::string accept;
     bool openmetrics;
   };
-  for (const Row& row : {Row{kPrometheus, true}, Row{"", false}, Row{"Accept: */*\r\n", false},
+  for (const Row& row : {Row{kAsPrometheus, true}, Row{"", false}, Row{"Accept: */*\r\n", false},
                          Row{"Accept: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n", true},
                          Row{"Accept: application/openmetrics-text;version=0.0.1\r\n", false},
                          Row{"Accept: text/plain;version=0.0.4\r\n", false},
@@ -47,20 +47,20 @@ TEST_CASE("/metrics is OpenMetrics to who asks for it, and compressed to who tak
     CHECK(plain->field("Vary") == "Accept, Accept-Encoding");
     CHECK(plain->field("Content-Encoding").empty());
     CHECK(plain->body.ends_with("\n# EOF\n") == row.openmetrics);
-    CHECK(has(plain->body, "# TYPE fiberd_bugs counter\n") == row.openmetrics);
+    CHECK(page_has(plain->body, "# TYPE fiberd_bugs counter\n") == row.openmetrics);
     const auto gzip = client.ask(get_admin("/metrics", row.accept + "Accept-Encoding: gzip\r\n"));
     REQUIRE(gzip);
     CHECK(gzip->field("Content-Encoding") == "gzip");
     CHECK(gzip->field("Content-Type") == plain->field("Content-Type"));
     CHECK(gzip->body.size() * 3 < plain->body.size());
-    CHECK(has(decompress("gzip", gzip->body), "\nfiberd_bugs_total 0\n"));
+    CHECK(page_has(decompress("gzip", gzip->body), "\nfiberd_bugs_total 0\n"));
   }
   CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("requests are counted by method and code, the daemon's own apart, refusals once they happen",
           "[integration][metrics]") {
-  Daemon daemon(kConfig);
+  Daemon daemon(kScraped);
   HttpClient web(daemon.port("web"));
   const auto ask = [&](const std::string& method, const std::string& path) {
     return web.ask(method + " " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")->status;
@@ -70,7 +70,7 @@ TEST_CASE("requests are counted by method and code, the daemon's own apart, refu
   CHECK(ask("PUT", "/") == 200);
   CHECK(ask("DELETE", "/bad") == 500);
   const std::string before = daemon.admin("/metrics");
-  CHECK_FALSE(has(before, "\nfiberd_http_refused_total{"));
+  CHECK_FALSE(page_has(before, "\nfiberd_http_refused_total{"));
   CHECK(ask("BREW", "/") == 501);
   const auto answers = [&](const char* route, const char* method, const char* code) {
     const std::string labels =
@@ -91,7 +91,7 @@ TEST_CASE("requests are counted by method and code, the daemon's own apart, refu
     for (const char* const family : {"fiberd_http_requests_total", "fiberd_http_request_duration_seconds_count",
                                      "fiberd_http_sent_bytes_total", "fiberd_http_requests_in_flight"}) {
       INFO(family << " " << listener);
-      CHECK_FALSE(has(page, std::string(family) + "{listener=\"" + listener));
+      CHECK_FALSE(page_has(page, std::string(family) + "{listener=\"" + listener));
     }
   CHECK(daemon.metric("fiberd_admin_requests_total{listener=\"admin\",route=\"/metrics\",method=\"GET\",code=\"200\"}")
             .value_or(0) >= 2);
@@ -99,7 +99,7 @@ TEST_CASE("requests are counted by method and code, the daemon's own apart, refu
 }
 
 TEST_CASE("connections of TCP listeners are timed when they are over", "[integration][metrics]") {
-  Daemon daemon(kConfig);
+  Daemon daemon(kScraped);
   const std::string count = "fiberd_tcp_connection_duration_seconds_count{listener=\"echo\"}";
   {
     HttpClient client(daemon.port("echo"));
