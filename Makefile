@@ -115,7 +115,7 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (60) under ASan and UBSan, from the corpus
 	@$(call CONFIGURE,fuzz)
 	@tests/support/run-fuzzers build/fuzz $(or $(FUZZ_SECONDS),60)
 
-docs: ## regenerate docs/configuration.md and docs/metrics.md
+docs: ## regenerate docs/configuration.md, docs/metrics.md and the pictures of docs/diagrams
 	@deploy/install-packages build
 	@$(call CONFIGURE,release)
 	@$(call BUILD,release)
