@@ -86,6 +86,7 @@ nightly: ## hours: all of test, lint, asan, tsan, the cases too long for test, f
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory tsan
+	@deploy/install-packages deploy
 	@NIGHTLY=1 tests/support/run-tests release
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
@@ -122,7 +123,7 @@ docs: ## regenerate docs/configuration.md, docs/metrics.md and the pictures of d
 	@tests/support/generate-docs build/release
 
 packages: ## install everything that any of these targets needs
-	@deploy/install-packages build test lint bench browser
+	@deploy/install-packages build test lint bench browser deploy
 
 clean: ## remove the build trees
 	@rm -rf build

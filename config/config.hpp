@@ -95,6 +95,12 @@ struct UpgradeConfig {
   bool operator==(const UpgradeConfig& o) const { return timeout == o.timeout && public_key == o.public_key; }
 };
 
+/// What is done with the configuration's files themselves.
+struct FilesConfig {
+  bool watch = false;  ///< a change of them is a reload
+  bool operator==(const FilesConfig&) const = default;
+};
+
 struct AdminConfig {
   std::string address = "127.0.0.1:9090";  ///< empty: off
   std::uint32_t mode = 0600;               ///< of a Unix socket's file
@@ -377,6 +383,7 @@ inline constexpr const char* kBuiltIn = "built-in";
 
 struct Config {
   std::string source;  ///< the file's name, or kBuiltIn
+  FilesConfig config;
   RuntimeConfig runtime;
   MemoryConfig memory;
   ProfilesConfig profiles;
@@ -393,6 +400,9 @@ struct Config {
   std::vector<ListenerConfig> listeners;
   std::vector<Place> fixed_at{};     ///< of the keys that cannot change while the daemon runs, as far as written
   std::vector<std::string> files{};  ///< that were read: `source`, and what it includes
+  /// What `include` names, each below the directory of its file ("" or "…/").
+  std::vector<std::pair<std::string, std::string>> patterns{};
+  std::uint64_t digest = 0;  ///< of all that was read, also where it is wrong; the same within this process
 };
 
 /// One thing that is wrong, with its place and its remedy.
@@ -424,6 +434,11 @@ struct Outcome {
                                 NotRegular others = NotRegular::read);
 [[nodiscard]] Outcome load_text(const std::string& text, const std::string& source_name,
                                 const std::vector<std::string>& overrides = {});
+
+/// What load_text() of the same would take, as YAML: with the included listeners, --set, variables of the environment
+/// and the defaults (show.hpp). For one that is right; empty when it is not.
+[[nodiscard]] std::string show_text(const std::string& text, const std::string& source_name,
+                                    const std::vector<std::string>& overrides = {});
 
 /// The configuration that runs without -c, as YAML: what `fiberd config default` prints.
 [[nodiscard]] const std::string& default_config();

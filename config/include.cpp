@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "config/reader.hpp"
+#include "core/base/hash.hpp"
 #include "core/base/read_file.hpp"
 
 namespace fiberd::config {
@@ -40,7 +41,8 @@ int is_serious(const char*, int error) { return error != ENOENT && error != ENOT
 
 class Includer {
  public:
-  Includer(Tree& root, std::vector<Diagnostic>& diagnostics) : root_(root), diagnostics_(diagnostics) {
+  Includer(Tree& root, std::vector<Diagnostic>& diagnostics, Config& read)
+      : root_(root), diagnostics_(diagnostics), read_(read) {
     files_.push_back(root.source);
     struct stat status {};
     if (::stat(root.source.c_str(), &status) == 0)
@@ -66,7 +68,10 @@ class Includer {
   std::vector<std::string> files() { return std::move(files_); }
 
  private:
-  void report(const Place& at, std::string message) { diagnostics_.push_back(diagnostic_at(at, std::move(message))); }
+  void report(const Place& at, std::string message) {
+    add_to_digest(read_.digest, {}, message);
+    diagnostics_.push_back(diagnostic_at(at, std::move(message)));
+  }
 
   void take(const std::string& pattern, const Place& at, const std::string& from, std::size_t depth) {
     if (pattern.empty()) return report(at, "is empty; the name of a file, or a pattern like conf.d/*.yaml");
@@ -74,6 +79,7 @@ class Includer {
     if (depth == kMaxIncludeDepth)
       return report(at, "files include each other deeper than " + std::to_string(kMaxIncludeDepth) + " levels");
     const std::string directory = pattern.front() == '/' ? std::string() : directory_of(from);
+    read_.patterns.emplace_back(directory, pattern);
     if (pattern.find_first_of("*?[") == std::string::npos) return read(directory + pattern, at, from, depth);
     glob_t found{};
     const int error = ::glob((quoted(directory) + pattern).c_str(), GLOB_NOSORT, &is_serious, &found);
@@ -102,6 +108,7 @@ class Includer {
       return report(at, "more than " + std::to_string(kMaxIncluded) + " files are included");
     const Result<std::string> text = read_file(name, kMaxFile + 1);
     if (!text) return report(at, "\"" + name + "\" cannot be read: " + why_unreadable(text.error()));
+    add_to_digest(read_.digest, name, *text);
     files_.push_back(name);
     open_.push_back(first->first);
     Tree tree = parse_yaml(*text, name, diagnostics_);
@@ -150,6 +157,7 @@ class Includer {
 
   Tree& root_;
   std::vector<Diagnostic>& diagnostics_;
+  Config& read_;
   std::vector<std::string> files_;
   std::map<FileIdentity, std::string> seen_;  // and who included it
   std::vector<FileIdentity> open_;            // that are being read: each includes the next
@@ -157,15 +165,19 @@ class Includer {
 
 }  // namespace
 
-std::vector<std::string> include_files(Tree& tree, std::vector<Diagnostic>& diagnostics) {
-  Includer includer(tree, diagnostics);
+void add_to_digest(std::uint64_t& digest, std::string_view name, std::string_view text) noexcept {
+  digest = hash_bytes(name.data(), name.size(), hash_bytes(text.data(), text.size(), digest));
+}
+
+void include_files(Tree& tree, std::vector<Diagnostic>& diagnostics, Config& read) {
+  Includer includer(tree, diagnostics, read);
   // A copy: the tree grows while it is gone through.
   Tree first;
   first.kind = tree.kind;
   if (const Tree* const patterns = tree.find("include"); patterns != nullptr)
     first.entries.push_back({"include", 0, 0, *patterns});
   includer.include(first, tree.source, 0);
-  return includer.files();
+  read.files = includer.files();
 }
 
 }  // namespace fiberd::config

@@ -16,6 +16,7 @@
 #include "config/load_upgrade.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
+#include "config/show.hpp"
 #include "config/text_rules.hpp"
 #include "config/tree.hpp"
 #include "core/base/printable.hpp"
@@ -99,21 +100,33 @@ TraceConfig read_trace(const Reader& r) {
   return t;
 }
 
-Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics) {
-  Outcome out;
-  out.diagnostics = std::move(diagnostics);
-  // Else all of it would be missing.
-  const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
+/// What --set and included files change in the tree; `read`: which files those are.
+void assemble(Tree& tree, const std::vector<std::string>& overrides, std::vector<Diagnostic>& diagnostics,
+              Config& read) {
   // Listeners of other files come behind those of this one, and --set can name them, too.
   const auto is_include = [](const std::string& o) { return o.starts_with("include=") || o.starts_with("include["); };
   for (const std::string& o : overrides)
-    if (is_include(o)) apply_override(tree, o, out.diagnostics);
-  out.config.files = include_files(tree, out.diagnostics);
+    if (is_include(o)) apply_override(tree, o, diagnostics);
+  include_files(tree, diagnostics, read);
   for (const std::string& o : overrides)
-    if (!is_include(o)) apply_override(tree, o, out.diagnostics);
+    if (!is_include(o)) apply_override(tree, o, diagnostics);
+}
+
+Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics,
+             std::uint64_t digest) {
+  Outcome out;
+  out.config.digest = digest;
+  out.diagnostics = std::move(diagnostics);
+  // Else all of it would be missing.
+  const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
+  assemble(tree, overrides, out.diagnostics, out.config);
   const Reader root(&tree, nullptr, "", "", out.diagnostics);
   (void)root.strings("include");  // what is wrong with it
   Config& c = out.config;
+  const Reader files = root.section("config");
+  c.config.watch = files.boolean("watch");
+  if (c.config.watch && tree.source == kBuiltIn)
+    files.report("watch", "is for a configuration's file, and this one is built in: -c FILE");
   const Reader runtime = root.section("runtime");
   c.runtime = {static_cast<unsigned>(runtime.number("gomaxprocs")),
                runtime.number("stack_size"),
@@ -188,16 +201,34 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
 Outcome load_text(const std::string& text, const std::string& source, const std::vector<std::string>& overrides) {
   std::vector<Diagnostic> diagnostics;
   Tree tree = parse_yaml(text, source, diagnostics);
+  Outcome out;
+  add_to_digest(out.config.digest, source, text);
   // With YAML that cannot be read there is nothing more to say; duplicate keys alone leave a tree that can be checked.
-  if (!diagnostics.empty() && tree.entries.empty()) return {{}, std::move(diagnostics)};
-  Outcome out = load(std::move(tree), overrides, std::move(diagnostics));
+  if (!diagnostics.empty() && tree.entries.empty()) {
+    out.diagnostics = std::move(diagnostics);
+    return out;
+  }
+  out = load(std::move(tree), overrides, std::move(diagnostics), out.config.digest);
   out.config.source = source;
   return out;
 }
 
+std::string show_text(const std::string& text, const std::string& source, const std::vector<std::string>& overrides) {
+  std::vector<Diagnostic> diagnostics;
+  Tree tree = parse_yaml(text, source, diagnostics);
+  Config read;
+  assemble(tree, overrides, diagnostics, read);
+  return diagnostics.empty() ? show(tree) : std::string();
+}
+
 Outcome load_file(const std::string& path, const std::vector<std::string>& overrides, NotRegular others) {
   const Result<std::string> text = read_file(path, kMaxFile + 1, others);
-  if (!text) return {{}, {{path, 0, 0, "", "cannot be read: " + why_unreadable(text.error())}}};
+  if (!text) {
+    Outcome out;
+    out.diagnostics.push_back({path, 0, 0, "", "cannot be read: " + why_unreadable(text.error())});
+    add_to_digest(out.config.digest, {}, out.diagnostics.back().message);
+    return out;
+  }
   return load_text(*text, path, overrides);
 }
 

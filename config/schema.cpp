@@ -90,6 +90,8 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".not_paths", .type = Type::texts, .fallback = "", .help = "Paths that get no line, written as those of routes: /healthz, /static/*."}
 static constexpr auto kRows = std::to_array<Row>({
   {.path = "include", .type = Type::texts, .fallback = "", .help = "Files whose listeners are added to those of this one: [conf.d/*.yaml], from this file's directory. They may include others, and have no other keys."},
+  {.path = "config", .type = Type::section, .fallback = "", .help = "The configuration's files themselves."},
+  {.path = "config.watch", .type = Type::boolean, .fallback = "false", .help = "true: a change of the file, or of one that it includes, is a reload, as SIGHUP is one; a burst of changes is one. What is wrong leaves the configuration before. Made for ConfigMaps of Kubernetes, which swap a symbolic link (docs/operations.md)."},
   {.path = "runtime", .type = Type::section, .fallback = "", .help = "The scheduler."},
   {.path = "runtime.gomaxprocs", .type = Type::auto_integer, .fallback = "auto", .least = 1, .most = 1024, .help = "Processors: how many fibers run at the same time. auto: the cgroup's CPU quota, else the CPUs of the affinity mask; of these at most 1024, and a quarter of the limit of open files. The environment variable GOMAXPROCS wins."},
   {.path = "runtime.stack_size", .type = Type::bytes, .fallback = "256KiB", .least = 16 * kKiB, .most = 64 * kMiB, .help = "Address space per fiber stack, a multiple of 4KiB; memory is used page by page.", .reloadable = false},

@@ -1,24 +1,23 @@
 #include "daemon/command_line.hpp"
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
 #include <deque>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "config/config.hpp"
-#include "config/handlers.hpp"
 #include "config/reader.hpp"
 #include "config/schema.hpp"
 #include "core/base/units.hpp"
-#include "core/net/endpoint.hpp"
+#include "daemon/commands/check.hpp"
+#include "daemon/commands/find_admin.hpp"
+#include "daemon/commands/healthcheck.hpp"
+#include "daemon/commands/program.hpp"
+#include "daemon/commands/status.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/inheritance.hpp"
-#include "daemon/provision.hpp"
 #include "daemon/reload_command.hpp"
 #include "daemon/run.hpp"
 #include "daemon/signals.hpp"
@@ -30,42 +29,6 @@
 namespace fiberd::daemon {
 
 namespace {
-
-struct Program {
-  const Handlers& handlers;
-  const std::string& default_config;
-  bool own_default = false;
-};
-
-int code(ExitCode c) { return static_cast<int>(c); }
-
-/// What was printed is buffered: only a flush tells whether it arrived (a full disk, a reader that is gone).
-int printed() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code(ExitCode::clean);
-  std::fprintf(stderr, "standard output cannot be written: %s\n", std::system_category().message(errno).c_str());
-  return code(ExitCode::runtime_failure);
-}
-
-config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides,
-                     NotRegular others = NotRegular::read) {
-  config::Outcome outcome = file.empty() ? config::load_text(program.default_config, config::kBuiltIn, overrides)
-                                         : config::load_file(file, overrides, others);
-  config::check_handlers(outcome, program.handlers.names());
-  return outcome;
-}
-
-/// All that is wrong with the file, and all that this machine lacks for it, in the order of the file.
-ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has = {}) {
-  ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
-  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has))) {
-    // The configuration is to be mended first: an address may be another then.
-    if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
-    outcome.diagnostics.push_back(std::move(flaw.diagnostic));
-  }
-  config::sort_by_place(outcome.diagnostics);
-  for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
-  return verdict;
-}
 
 /// Without -c, and without a default of its own, a program with handlers would serve fiberd's demo and none of them.
 bool has_nothing_to_serve(const Program& program, const std::string& file) {
@@ -81,19 +44,6 @@ bool has_nothing_to_serve(const Program& program, const std::string& file) {
       "give the program its own with Daemon::default_config(); `config default` prints one to start from\n",
       all.c_str());
   return true;
-}
-
-/// As the daemon and who asks it for a reload name it to each other, wherever they stand.
-std::string absolute(const std::string& file) {
-  if (file.empty()) return file;
-  std::error_code nowhere;  // a directory that is gone
-  const std::filesystem::path path = std::filesystem::absolute(file, nowhere);
-  return nowhere ? file : path.string();
-}
-
-int complain(const std::string& of) {
-  std::fprintf(stderr, "%s\n", of.c_str());
-  return code(ExitCode::bad_usage);
 }
 
 int run(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
@@ -131,14 +81,6 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   return code(ended);
 }
 
-int check(const Program& program, const std::string& file, const std::vector<std::string>& overrides) {
-  config::Outcome outcome = load(program, file, overrides);
-  if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
-  for (const std::string& warning : forewarn(outcome.config)) std::fprintf(stderr, "warning: %s\n", warning.c_str());
-  (void)std::printf("%s: ok\n", file.c_str());
-  return printed();
-}
-
 /// What stands where a command is expected: one that is misspelt, or a file.
 void say_what_was_meant(CLI::App& app) {
   if (app.count("--config") != 0) return;
@@ -154,54 +96,23 @@ void say_what_was_meant(CLI::App& app) {
   }
 }
 
-/// Of `address`, or of the admin listener that the configuration names; with the token in `token_file`, or in the file
-/// that the configuration names.
-int reload(const Program& program, const std::string& file, const std::string& address, const std::string& token_file) {
-  if (!address.empty()) return reload_by_admin({address, absolute(file), AddressSource::named, token_file});
-  const config::Outcome outcome = load(program, file, {});
-  // What is wrong with it the daemon says: but where it is must be known.
-  const std::string& admin = outcome.config.admin.address;
-  if (!outcome.ok() && (admin == config::AdminConfig{}.address || !net::Endpoint::parse(admin))) {
-    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
-    return complain("reload: such a file would be refused; nobody was asked");
-  }
-  if (admin.empty()) return complain("reload: the configuration has no admin listener: say --address, or send SIGHUP");
-  return reload_by_admin({admin, absolute(file), file.empty() ? AddressSource::by_default : AddressSource::in_file,
-                          token_file.empty() ? outcome.config.admin.token_file : token_file});
+int reload(const Program& program, const AdminWords& words) {
+  const auto admin = find_admin(program, words);
+  if (!admin) return code(ExitCode::bad_usage);
+  return reload_by_admin({admin->address, absolute(words.file), admin->source, admin->token_file});
 }
 
-/// As reload: of --address, or of the admin listener that the configuration names.
 int ask_to_upgrade(const Program& program, const std::string& file, const upgrade::CommandOptions& options) {
-  if (!options.address.empty())
-    return upgrade::run_command(options, {options.address, options.token_file, AddressSource::named});
-  const config::Outcome outcome = load(program, file, {});
-  const config::AdminConfig& admin = outcome.config.admin;
-  if (!outcome.ok() && (admin.address == config::AdminConfig{}.address || !net::Endpoint::parse(admin.address))) {
-    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
-    return complain("upgrade: where the admin listener is cannot be read from that file: --address");
-  }
-  if (admin.address.empty())
-    return complain("upgrade: the configuration has no admin listener: say --address, or send SIGUSR2");
-  return upgrade::run_command(options,
-                              {admin.address, options.token_file.empty() ? admin.token_file : options.token_file,
-                               file.empty() ? AddressSource::by_default : AddressSource::in_file});
+  const auto admin = find_admin(
+      program, {.command = "upgrade", .file = file, .address = options.address, .token_file = options.token_file});
+  if (!admin) return code(ExitCode::bad_usage);
+  return upgrade::run_command(options, {admin->address, admin->token_file, admin->source});
 }
 
-/// As reload: of `address`, or of the admin listener that the configuration names.
-int watch(const Program& program, const std::string& file, const std::string& address, top::Options options) {
-  if (!address.empty()) {
-    options.address = address;
-    return top::run_top(options);
-  }
-  const config::Outcome outcome = load(program, file, {});
-  options.address = outcome.config.admin.address;
-  options.source = file.empty() ? AddressSource::by_default : AddressSource::in_file;
-  if (options.token_file.empty()) options.token_file = outcome.config.admin.token_file;
-  if (!outcome.ok() && (options.address == config::AdminConfig{}.address || !net::Endpoint::parse(options.address))) {
-    for (const auto& diagnostic : outcome.diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
-    return complain("top: where the admin listener is cannot be read from that file: --address");
-  }
-  if (options.address.empty()) return complain("top: the configuration has no admin listener: say --address");
+int watch(const Program& program, const AdminWords& words, top::Options options) {
+  const auto admin = find_admin(program, words);
+  if (!admin) return code(ExitCode::bad_usage);
+  options.asked = {admin->address, admin->source, admin->token_file};
   return top::run_top(options);
 }
 
@@ -249,49 +160,72 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   CLI::App* const run_command = app.add_subcommand("run", "Run the server (the default)");
   (void)add_either(*run_command, kRunFile);
   CLI::App* const check_command = app.add_subcommand("check", "Check a configuration file and say all that is wrong");
-  (void)add_either(*check_command, "Configuration file (YAML)");
+  (void)add_either(*check_command, "Configuration file (YAML); - is standard input");
+  CheckWords check_words;
+  check_command->add_flag(
+      "--show", check_words.show,
+      "Print the configuration in effect: with defaults, included files, --set and the environment, "
+      "without secrets");
   CLI::App* const config_command = app.add_subcommand("config", "Print configuration");
   config_command->require_subcommand(1);
   CLI::App* const default_command = config_command->add_subcommand("default", "The built-in default, as YAML");
   CLI::App* const schema_command = config_command->add_subcommand("schema", "Every key: type, default, range, help");
   bool markdown = false;
   schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
+  // Who asks a daemon that runs.
+  auto add_admin = [&](CLI::App& command, AdminWords& words) {
+    command
+        .add_option("--address", words.address,
+                    "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
+        ->option_text("ADMIN");
+    return &command;
+  };
+  auto add_token = [&](CLI::App& command, AdminWords& words) {
+    command
+        .add_option("--token-file", words.token_file,
+                    "With the token that it asks for; else the file's admin.token_file")
+        ->option_text("FILE");
+  };
+  static constexpr const char* kAdminFile = "Its configuration file, for where its admin listener is";
   CLI::App* const reload_command =
       app.add_subcommand("reload", "Have the daemon that runs load its configuration anew");
   add_either(*reload_command,
              "Its configuration file, for where its admin listener is; a daemon of another file refuses")
       ->group("");  // refused below, with the reason
-  std::string admin_address;
-  reload_command
-      ->add_option("--address", admin_address,
-                   "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
-      ->option_text("ADMIN");
+  AdminWords reload_words{.command = "reload"};
+  add_admin(*reload_command, reload_words);
+  add_token(*reload_command, reload_words);
+  CLI::App* const status_command =
+      app.add_subcommand("status", "Say what the daemon that runs does: listeners, rates, the last reload");
+  add_either(*status_command, kAdminFile)->group("");
+  StatusWords status_words{.admin = {.command = "status"}};
+  std::string status_interval = "1s";
+  add_admin(*status_command, status_words.admin);
+  add_token(*status_command, status_words.admin);
+  status_command->add_flag("--json", status_words.json, "The same as one JSON object");
+  status_command->add_option("--interval", status_interval, "That rates are measured for, 100ms to 1h; 1s")
+      ->option_text("TIME");
+  CLI::App* const health_command =
+      app.add_subcommand("healthcheck", "Ask a daemon that runs whether it is ready: one line, exit code 0 or 1");
+  add_either(*health_command, kAdminFile)->group("");
+  AdminWords health_words{.command = "healthcheck"};
+  add_admin(*health_command, health_words);
   CLI::App* const top_command = app.add_subcommand("top", "Show what a daemon that runs does, again and again");
-  add_either(*top_command, "Its configuration file, for where its admin listener is")->group("");
-  std::string top_address;
+  add_either(*top_command, kAdminFile)->group("");
+  AdminWords top_words{.command = "top"};
   std::string top_interval = "1s";
   std::string top_sort = "rate";
-  bool top_once = false;
-  bool top_json = false;
-  top_command
-      ->add_option("--address", top_address, "Where its admin listener is; else what the file says, or 127.0.0.1:9090")
-      ->option_text("ADMIN");
-  std::string top_token_file;
-  top_command
-      ->add_option("--token-file", top_token_file, "With the token that it asks for; else the file's admin.token_file")
-      ->option_text("FILE");
-  top_command->add_flag("--once", top_once, "Print one look and end; so it does where output is no terminal");
-  top_command->add_flag("--json", top_json, "The same as JSON: rates, and the whole of /debug/status");
+  top::Options top_options;
+  add_admin(*top_command, top_words);
+  add_token(*top_command, top_words);
+  top_command->add_flag("--once", top_options.once, "Print one look and end; so it does where output is no terminal");
+  top_command->add_flag("--json", top_options.json, "The same as JSON: rates, and the whole of /debug/status");
   top_command->add_option("--interval", top_interval, "Between two looks, 100ms to 1h; 1s")->option_text("TIME");
   top_command->add_option("--sort", top_sort, "By rate (the default), latency, errors, name, fibers or age")
       ->option_text("ORDER");
-  std::string token_file;
-  reload_command
-      ->add_option("--token-file", token_file, "With the token that it asks for; else the file's admin.token_file")
-      ->option_text("FILE");
   upgrade::CommandOptions upgrade_options;
   CLI::App* const upgrade_command = upgrade::add_command(app, upgrade_options);
-  add_either(*upgrade_command, "Its configuration file, for where its admin listener is")->group("");
+  add_either(*upgrade_command, kAdminFile)->group("");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
   bool version = false;
@@ -301,12 +235,18 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   } catch (const CLI::ExtrasError& e) {
     (void)app.exit(e);
     say_what_was_meant(app);
-    return code(ExitCode::bad_usage);
+    // Engines of containers know of health checks 0 and 1 alone.
+    return code(health_command->parsed() ? ExitCode::runtime_failure : ExitCode::bad_usage);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? code(ExitCode::clean) : code(ExitCode::bad_usage);
+    if (app.exit(e) == 0) return code(ExitCode::clean);
+    return code(health_command->parsed() ? ExitCode::runtime_failure : ExitCode::bad_usage);
   }
   std::vector<std::string> overrides;
   for (const auto& set : sets) overrides.insert(overrides.end(), set.begin(), set.end());
+  const auto complain = [&](const std::string& of) {
+    const int usage = daemon::complain(of);
+    return health_command->parsed() ? code(ExitCode::runtime_failure) : usage;
+  };
   std::string file;
   for (std::size_t i = 0; i < name_options.size(); ++i) {
     if (name_options[i]->count() == 0) continue;
@@ -326,37 +266,43 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
     return (void)std::fputs(text.c_str(), stdout), printed();
   }
   if (check_command->parsed()) {
-    if (!file.empty()) return check(program, file, overrides);
-    std::fprintf(stderr,
-                 "check: FILE is required: the configuration to check\nRun with --help for more information.\n");
-    return code(ExitCode::bad_usage);
+    if (file.empty())
+      return complain("check: FILE is required: the configuration to check\nRun with --help for more information.");
+    check_words.file = file;
+    check_words.overrides = overrides;
+    return check(program, check_words);
   }
   if (reload_command->parsed()) {
     if (!overrides.empty())
       return complain(
           "reload: --set reaches no daemon that runs: it loads its file anew with the --set of its own start. Where "
-          "its "
-          "admin listener is says --address");
-    return reload(program, file, admin_address, token_file);
+          "its admin listener is says --address");
+    reload_words.file = file;
+    return reload(program, reload_words);
   }
   if (upgrade_command->parsed()) {
     if (!overrides.empty()) return complain("upgrade: --set is for who runs a configuration; say --address");
     return ask_to_upgrade(program, file, upgrade_options);
   }
-  if (top_command->parsed()) {
-    if (!overrides.empty()) return complain("top: --set is for who runs a configuration; say --address");
-    const auto interval = parse_duration(top_interval);
+  if (health_command->parsed()) {
+    health_words.file = file;
+    return healthcheck(program, health_words);
+  }
+  if (status_command->parsed() || top_command->parsed()) {
+    const bool once = status_command->parsed();
+    const std::string command = once ? "status" : "top";
+    if (!overrides.empty()) return complain(command + ": --set is for who runs a configuration; say --address");
+    const std::string& text = once ? status_interval : top_interval;
+    const auto interval = parse_duration(text);
     if (!interval || *interval < top::Options::kShortest || *interval > top::Options::kLongest)
-      return complain("top: --interval " + top_interval + ": a time between 100ms and 1h");
+      return complain(command + ": --interval " + text + ": a time between 100ms and 1h");
+    status_words.admin.file = top_words.file = file;
+    status_words.interval = top_options.interval = *interval;
+    if (once) return status(program, status_words);
     const auto sort = top::parse_sort(top_sort);
     if (!sort) return complain("top: --sort " + top_sort + ": there are rate, latency, errors, name, fibers and age");
-    return watch(program, file, top_address,
-                 {.address = {},
-                  .token_file = top_token_file,
-                  .interval = *interval,
-                  .once = top_once,
-                  .json = top_json,
-                  .sort = *sort});
+    top_options.sort = *sort;
+    return watch(program, top_words, top_options);
   }
   return run(program, file, overrides);
 }

@@ -406,20 +406,26 @@ Room::Present Instance::present() const {
   return present;
 }
 
+std::vector<Instance::Place> Instance::places() const {
+  std::vector<Place> places;
+  const auto add = [&](const Entry& e) {
+    const std::string what = e.service->describe();
+    for (const auto& s : e.sockets)
+      places.push_back({e.service->name(), s->socket->local().to_string(),
+                        what + (s->ipv6_only ? ", IPv6 alone" : "") +
+                            (s->socket->keeper() == net::Keeper::service_manager ? ", inherited" : "")});
+    for (const std::string& other : e.service->other_addresses()) places.push_back({e.service->name(), other, what});
+  };
+  for (const Entry& e : entries_) add(e);
+  for (const Entry* const e : {&admin_, &metrics_})
+    if (e->service != nullptr) add(*e);
+  return places;
+}
+
 std::vector<std::string> Instance::announcements() const {
   std::vector<std::string> lines;
-  const auto say = [&](const Entry& e) {
-    const std::string what = e.service->name() + " (" + e.service->describe();
-    for (const auto& s : e.sockets)
-      lines.push_back("listening on " + s->socket->local().to_string() + ": " + what +
-                      (s->ipv6_only ? ", IPv6 alone" : "") +
-                      (s->socket->keeper() == net::Keeper::service_manager ? ", inherited)" : ")"));
-    for (const std::string& other : e.service->other_addresses())
-      lines.push_back(std::string("listening on ").append(other).append(": ").append(what).append(")"));
-  };
-  for (const Entry& e : entries_) say(e);
-  for (const Entry* const e : {&admin_, &metrics_})
-    if (e->service != nullptr) say(*e);
+  for (const Place& p : places())
+    lines.push_back("listening on " + p.address + ": " + p.listener + " (" + p.what + ")");
   return lines;
 }
 

@@ -97,7 +97,14 @@ class Instance {
   [[nodiscard]] std::vector<Entry*> own();
   [[nodiscard]] const config::Config& config() const noexcept { return config_; }
   [[nodiscard]] const std::shared_ptr<http::OpenFiles>& files() const noexcept { return files_; }
-  /// "listening on 127.0.0.1:80: web (http)" for each socket.
+  /// One address that is listened at.
+  struct Place {
+    std::string listener;
+    std::string address;
+    std::string what;  ///< "http", "tcp echo, IPv6 alone"
+  };
+  [[nodiscard]] std::vector<Place> places() const;
+  /// "listening on 127.0.0.1:80: web (http)" for each of them.
   [[nodiscard]] std::vector<std::string> announcements() const;
 
  private:

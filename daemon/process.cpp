@@ -117,6 +117,7 @@ ExitCode Process::build(const config::Config& config) {
   cpus_ = std::make_unique<CpuFollower>(*runtime_, cpus, config.runtime.gomaxprocs);
   memory_ = std::make_unique<MemoryGovernor>(*runtime_, room_, *cpus_, registry_);
   trimmer_ = std::make_unique<Trimmer>(*runtime_, room_);
+  if (Orphans::are_ours()) orphans_ = std::make_unique<Orphans>(*runtime_);
   if (const std::string warning = warn_of_token_file(config.admin.token_file); !warning.empty())
     log(LogLevel::warning, warning);
   use_settings(config);
@@ -124,7 +125,8 @@ ExitCode Process::build(const config::Config& config) {
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
   admin_state_.exporter = exporter_.get();
   status_ = std::make_unique<StatusSource>(
-      *exporter_, [this](bool measure) { return runtime_->read_mem_stats(measure); }, std::string(kVersion));
+      *exporter_, [this](bool measure) { return runtime_->read_mem_stats(measure); }, std::string(kVersion),
+      [this](JsonWriter& json) { describe(json); });
   admin_state_.status = status_.get();
   reloader_ = std::make_unique<Reloader>(
       *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
@@ -134,6 +136,11 @@ ExitCode Process::build(const config::Config& config) {
   admin_state_.upgrade = [this](const context::Context& ctx, upgrade::Request request) {
     return upgrader_->request_and_wait(ctx, std::move(request));
   };
+  if (load_ && !file_.empty()) {
+    config_watcher_ = std::make_unique<ConfigWatcher>(
+        *runtime_, registry_, file_, [this] { return load_(); }, [this] { reloader_->request(); });
+    config_watcher_->loaded(config.digest);
+  }
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
   };
@@ -152,6 +159,39 @@ ExitCode Process::build(const config::Config& config) {
   }
   room_.use(current_->present());
   return ExitCode::clean;
+}
+
+/// If this process serves alone and the configuration says so.
+void Process::watch_config() noexcept {
+  if (config_watcher_ != nullptr) config_watcher_->set(current_->config().config.watch);
+}
+
+/// For describe(), which must not keep an instance alive: some of it ends on fibers alone.
+void Process::tell_places() {
+  auto places = std::make_shared<const std::vector<Instance::Place>>(current_->places());
+  const LockGuard guard(current_lock_);
+  places_.swap(places);
+}
+
+/// What the status document tells of the daemon itself; on the blocking pool.
+void Process::describe(JsonWriter& json) const {
+  std::shared_ptr<const std::vector<Instance::Place>> places;
+  {
+    const LockGuard guard(current_lock_);
+    places = places_;
+  }
+  json.key("daemon").begin_object();
+  json.field("ready", admin_state_.ready.load(std::memory_order_acquire));
+  json.field("configuration", admin_state_.config_name);
+  json.key("listening").begin_array();
+  if (places != nullptr)
+    for (const Instance::Place& place : *places)
+      json.begin_object()
+          .field("listener", place.listener)
+          .field("address", place.address)
+          .field("what", place.what)
+          .end_object();
+  json.end_array().end_object();
 }
 
 /// The last moment of a stop that begins now.
@@ -197,6 +237,7 @@ Result<void> Process::handle_signals() {
     if (heard) heard = runtime_->scheduler().service_thread().on_signal(signo, std::move(what));
   };
   for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
+  if (orphans_ != nullptr) on(SIGCHLD, [this](int) { orphans_->look(draining_); });
   on(SIGQUIT, [this](int) { (void)log_dump_.request("SIGQUIT"); });
   on(SIGUSR1, [this](int) {
     // The writers' threads do it, which may wait for a disk: this one acts on signals.
@@ -259,6 +300,7 @@ void Process::drain_services(std::size_t& cut) {
 void Process::drain() {
   draining_.cancel();
   if (handed_over_.load(std::memory_order_acquire) == 0) admin_state_.ready.store(false, std::memory_order_release);
+  if (config_watcher_ != nullptr) config_watcher_->stop();
   reloader_->close();
   upgrader_->close();
   // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out
@@ -347,12 +389,14 @@ ExitCode Process::serve() {
   } else {
     reload_successful_->set(1);
     reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
+    tell_places();
     admin_state_.ready.store(true, std::memory_order_release);
     say_started();
     announce();
     if (predecessor_ == nullptr) {
       reloader_->open();
       upgrader_->open();
+      watch_config();
     } else if (const std::error_code gone = error_of(follow())) {
       say_fatal("no thread for the hand-over: " + with_limits(gone));
       code = ExitCode::runtime_failure;

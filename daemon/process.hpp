@@ -19,6 +19,7 @@
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
 #include "daemon/admin/status_page.hpp"
+#include "daemon/config_watcher.hpp"
 #include "daemon/cpu_follower.hpp"
 #include "daemon/failure.hpp"
 #include "daemon/inheritance.hpp"
@@ -27,6 +28,7 @@
 #include "daemon/log_dump.hpp"
 #include "daemon/log_levels.hpp"
 #include "daemon/memory_governor.hpp"
+#include "daemon/orphans.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
@@ -59,6 +61,9 @@ class Process {
   [[nodiscard]] std::shared_ptr<Instance> first_instance(const config::Config& config, Failure& why);
   Result<void> handle_signals();
   void announce() const;
+  void describe(JsonWriter& json) const;
+  void tell_places();
+  void watch_config() noexcept;
   std::error_code start(std::string& why);
   void drain();
   void drain_services(std::size_t& cut);
@@ -118,17 +123,20 @@ class Process {
   std::unique_ptr<CpuFollower> cpus_;
   std::unique_ptr<MemoryGovernor> memory_;
   std::unique_ptr<Trimmer> trimmer_;
+  std::unique_ptr<Orphans> orphans_;  // null: they are another's
   LogDump log_dump_;
   TraceFiles trace_files_;
   std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<upgrade::Upgrader> upgrader_;
-  sync::Mutex changing_;                          // of a reload and an upgrade one at a time
-  std::atomic<unsigned> reloads_waiting_{0};      // for changing_
-  std::atomic<pid_t> handed_over_{0};             // who serves while this process stops; 0: nobody
-  std::atomic<std::int64_t> upgrade_timeout_{0};  // ns
-  Lock current_lock_;                             // for whoever is not the fiber that replaces it
+  std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
+  sync::Mutex changing_;                           // of a reload and an upgrade one at a time
+  std::atomic<unsigned> reloads_waiting_{0};       // for changing_
+  std::atomic<pid_t> handed_over_{0};              // who serves while this process stops; 0: nobody
+  std::atomic<std::int64_t> upgrade_timeout_{0};   // ns
+  mutable Lock current_lock_;                      // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;
+  std::shared_ptr<const std::vector<Instance::Place>> places_ FIBERD_GUARDED_BY(current_lock_);  // of current_
   bool no_successor_ FIBERD_GUARDED_BY(current_lock_) = false;  // of current_: it is being drained
   std::atomic<bool> taking_over_{false};                        // by a reload: drain() waits for its end
 

@@ -38,6 +38,7 @@ struct Process::Prepared {
 bool Process::look_for_flaws(Prepared& next) {
   const config::Config& before = current_->config();
   next.outcome = load_();
+  if (config_watcher_ != nullptr) config_watcher_->loaded(next.outcome.config.digest);
   if (stop_.load(std::memory_order_acquire) != 0) return false;  // nobody will use it
   config::Outcome& outcome = next.outcome;
   const bool loaded = outcome.ok();
@@ -131,6 +132,8 @@ void Process::commit(Prepared& next) {
   }
   retire(std::move(left), time_after(monotonic_now(), config.shutdown.timeout));
   until_there_is_memory([&] { after = current_->announcements(); });
+  until_there_is_memory([&] { tell_places(); });
+  watch_config();
   for (const std::string& line : after)
     if (std::find(before.begin(), before.end(), line) == before.end()) log(LogLevel::info, line);
 }

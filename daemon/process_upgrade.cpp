@@ -213,6 +213,7 @@ Result<void> Process::follow() {
       log(LogLevel::info, "upgrade: handed over: this process serves alone");
     reloader_->open();
     upgrader_->open();
+    watch_config();
   };
   hooks.back = [this] {
     log(LogLevel::warning, "upgrade: the process before serves again: this one stops");

@@ -159,6 +159,7 @@ std::string what_changed(const Config& before, const Config& after) {
   for (const ListenerConfig& l : before.listeners)
     if (find(after, l.name) == nullptr) add("listener " + l.name + " removed");
   if (before.trusted_proxies.texts != after.trusted_proxies.texts) add("trusted_proxies");
+  if (!(before.config == after.config)) add("config");
   if (!(before.admin == after.admin)) add("admin");
   if (!(before.metrics == after.metrics)) add("metrics");
   if (!(before.runtime == after.runtime)) add("runtime");

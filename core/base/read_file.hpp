@@ -20,6 +20,9 @@ enum class NotRegular : std::uint8_t {
 [[nodiscard]] Result<std::string> read_file(const std::string& path, std::size_t most,
                                             NotRegular others = NotRegular::refuse);
 
+/// The same of a descriptor, from where it stands: waits for whoever writes to it.
+[[nodiscard]] Result<std::string> read_descriptor(int fd, std::size_t most);
+
 /// What went wrong with read_file(), for people.
 [[nodiscard]] std::string why_unreadable(std::error_code error);
 

@@ -374,6 +374,21 @@ inline constexpr MetricInfo kRuntimeRows[] = {
      "file or its signature was not good), failure (it was not to be had or not ready), rolled_back (it did worse), "
      "busy "
      "(there was one under way), stopping."},
+    {"fiberd_config_watches",
+     gauge,
+     registry,
+     {},
+     "watches",
+     "Directories and files that config.watch has inotify watch at present; 0 when it is off, or nothing can be "
+     "watched."},
+    {"fiberd_config_watch_failures_total",
+     counter,
+     registry,
+     {},
+     "failures",
+     "Times that config.watch could not watch all that it should: no inotify instance or watch was left. Then the "
+     "files are "
+     "looked at once a minute."},
 };
 
 }  // namespace fiberd::observe::detail

@@ -399,11 +399,22 @@ void write_families(JsonWriter& json, const Families& all, std::string_view key,
   if (told != 0) json.end_array();
 }
 
+/// What reloads came to; nothing where there are none.
+void write_configuration(JsonWriter& json, const Families& all) {
+  if (all.find("fiberd_config_last_reload_successful") == nullptr) return;
+  json.key("configuration").begin_object();
+  put(json, "last_reload_successful", all.value("fiberd_config_last_reload_successful"));
+  put(json, "last_success_seconds", all.value("fiberd_config_last_reload_success_timestamp_seconds"));
+  json.key("reloads").begin_object();
+  all.each("fiberd_config_reloads_total", [&](const Sample& s, double n) { put(json, label(s, "result"), n); });
+  json.end_object().end_object();
+}
+
 }  // namespace
 
 StatusReader::StatusReader(const Exporter& exporter, std::function<runtime::MemStats(bool)> mem_stats,
-                           std::string version)
-    : exporter_(exporter), mem_stats_(std::move(mem_stats)), version_(std::move(version)) {}
+                           std::string version, std::function<void(JsonWriter&)> more)
+    : exporter_(exporter), mem_stats_(std::move(mem_stats)), version_(std::move(version)), more_(std::move(more)) {}
 
 bool StatusReader::Turn::due(std::int64_t now) const noexcept {
   static constexpr std::int64_t kPatience = 20;
@@ -453,6 +464,8 @@ std::string StatusReader::render() {
   write_contexts(json, all);
   write_families(json, all, "leaks", "_leak");
   write_families(json, all, "memory", "fiberd_memory_");
+  write_configuration(json, all);
+  if (more_) more_(json);
   json.end_object();
   return json.take() + "\n";
 }

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/json_writer.hpp"
 #include "core/observe/exporter.hpp"
 #include "core/observe/fiber_census.hpp"
 #include "core/runtime/mem_stats.hpp"
@@ -35,7 +36,9 @@ class StatusReader {
   static constexpr std::size_t kMostProcessors = 256;
 
   /// `exporter` must outlive it. `mem_stats` as Runtime::read_mem_stats.
-  StatusReader(const Exporter& exporter, std::function<runtime::MemStats(bool measure)> mem_stats, std::string version);
+  /// `more` adds fields of the daemon's own at the document's end, on the thread of render(); may be empty.
+  StatusReader(const Exporter& exporter, std::function<runtime::MemStats(bool measure)> mem_stats, std::string version,
+               std::function<void(JsonWriter&)> more = {});
 
   /// The document. Not on a Processor: it reads /proc and looks at all fibers. One thread at a time. Throws
   /// std::bad_alloc.
@@ -56,6 +59,7 @@ class StatusReader {
   const Exporter& exporter_;
   const std::function<runtime::MemStats(bool)> mem_stats_;
   const std::string version_;
+  const std::function<void(JsonWriter&)> more_;
   Turn counted_;
   FiberCensus census_;
   Turn measured_;

@@ -18,8 +18,9 @@ namespace fiberd::daemon {
 class StatusSource {
  public:
   /// As StatusReader's.
-  StatusSource(const observe::Exporter& exporter, std::function<runtime::MemStats(bool)> mem_stats, std::string version)
-      : reader_(exporter, std::move(mem_stats), std::move(version)) {}
+  StatusSource(const observe::Exporter& exporter, std::function<runtime::MemStats(bool)> mem_stats, std::string version,
+               std::function<void(JsonWriter&)> more = {})
+      : reader_(exporter, std::move(mem_stats), std::move(version), std::move(more)) {}
 
   /// Errors: those of `ctx`, which ends the wait for one's turn.
   [[nodiscard]] Result<std::shared_ptr<const std::string>> document(const context::Context& ctx);

@@ -8,17 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <memory>
-#include <optional>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "core/base/characters.hpp"
 #include "core/base/clock.hpp"
-#include "core/base/printable.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/top/display.hpp"
 #include "daemon/top/snapshot.hpp"
@@ -32,89 +28,6 @@ int complain(const std::string& why, ExitCode exit_code) {
   std::fprintf(stderr, "top: %s\n", why.c_str());
   return static_cast<int>(exit_code);
 }
-
-/// A look, or why there is none.
-struct Look {
-  std::optional<Snapshot> snapshot;
-  std::string document;
-  std::string why;
-  ExitCode code = ExitCode::runtime_failure;
-};
-
-class Asker {
- public:
-  explicit Asker(const Options& options) : options_(options) {}
-
-  [[nodiscard]] Look look() const {
-    Look look;
-    std::optional<AdminAnswer> answer = ask("/debug/status", false, look);
-    if (!answer) return look;
-    look.snapshot = parse_snapshot(answer->body, look.why);
-    if (look.snapshot)
-      look.document = std::move(answer->body);
-    else
-      look.why = options_.address + ": " + look.why;
-    return look;
-  }
-  /// The stacks of the fibers of a spawn site, in lines; or why not.
-  [[nodiscard]] std::vector<std::string> stacks(const std::string& site) const {
-    Look look;
-    const std::optional<AdminAnswer> answer = ask("/debug/fibers?debug=2&site=" + in_query(site), true, look);
-    std::vector<std::string> lines;
-    std::string_view rest = answer ? std::string_view(answer->body) : std::string_view(look.why);
-    while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      lines.emplace_back(rest.substr(0, end));
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-    if (lines.empty()) lines.emplace_back("no fibers");
-    return lines;
-  }
-
- private:
-  static std::string in_query(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (ascii::is_alnum(c) || c == '/' || c == '.' || c == '_' || c == '-' || c == ':') {
-        out += c;
-      } else {
-        out += '%';
-        out += ascii::kHexDigits[byte >> 4U];
-        out += ascii::kHexDigits[byte & 15U];
-      }
-    }
-    return out;
-  }
-  std::optional<AdminAnswer> ask(std::string target, bool cut, Look& look) const {
-    AdminRequest request{.address = options_.address,
-                         .target = std::move(target),
-                         .token_file = options_.token_file,
-                         .patience = std::chrono::seconds(5),
-                         .most_bytes = std::size_t{4} * 1024 * 1024,
-                         .cut = cut};
-    AdminOutcome outcome = ask_admin(request);
-    if (!outcome.answer) {
-      look.why = describe_failure(request, outcome.failure, options_.source);
-      if (outcome.failure.what == AdminFailure::What::no_address ||
-          outcome.failure.what == AdminFailure::What::no_token)
-        look.code = ExitCode::bad_usage;
-      return std::nullopt;
-    }
-    if (outcome.answer->status == 200) return std::move(outcome.answer);
-    look.why = options_.address + ": it answers " + std::to_string(outcome.answer->status);
-    if (outcome.answer->status == 401) {
-      look.why += options_.token_file.empty() ? ": name the token's file, --token-file" : ": it has another token";
-      look.code = ExitCode::bad_usage;
-    } else if (outcome.answer->status == 404) {
-      look.why += ": a fiberd of before, or none";
-    } else {
-      look.why += ": " + printable(outcome.answer->body.substr(0, outcome.answer->body.find('\n')), 200);
-    }
-    return std::nullopt;
-  }
-  const Options& options_;
-};
 
 bool print(std::string_view text) {
   return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
@@ -324,7 +237,7 @@ class Session {
 }  // namespace
 
 int run_top(const Options& options) {
-  const Asker asker(options);
+  const Asker asker(options.asked);
   if (options.once || options.json || ::isatty(STDOUT_FILENO) == 0 || ::isatty(STDIN_FILENO) == 0)
     return print_once(options, asker);
   const char* const kind = std::getenv("TERM");

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <string>
 
-#include "daemon/admin_client.hpp"
+#include "daemon/top/asker.hpp"
 #include "daemon/top/view.hpp"
 
 namespace fiberd::daemon::top {
@@ -12,9 +12,7 @@ struct Options {
   static constexpr std::chrono::nanoseconds kShortest = std::chrono::milliseconds(100);
   static constexpr std::chrono::nanoseconds kLongest = std::chrono::hours(1);
 
-  std::string address;  ///< as AdminRequest's
-  AddressSource source = AddressSource::named;
-  std::string token_file{};                                     ///< as AdminRequest's
+  Asked asked{};
   std::chrono::nanoseconds interval = std::chrono::seconds(1);  ///< between two looks
   bool once = false;                                            ///< also where output is no terminal
   bool json = false;                                            ///< once, as JSON

@@ -82,6 +82,35 @@ RouteLine read_route(const json::object& o) {
   return route;
 }
 
+bool truth(const json::object& in, std::string_view key) noexcept {
+  const json::value* const value = find(in, key);
+  const bool* const b = value != nullptr ? value->if_bool() : nullptr;
+  return b != nullptr && *b;
+}
+
+void read_daemon(const json::object& doc, Snapshot& s) {
+  const json::object& configuration = object(doc, "configuration");
+  s.now_seconds = number(object(doc, "process"), "now_seconds");
+  s.has_reloads = !configuration.empty();
+  s.last_reload_successful = number(configuration, "last_reload_successful") != 0;
+  s.loaded_seconds = number(configuration, "last_success_seconds");
+  const json::object& reloads = object(configuration, "reloads");
+  s.reloads_done = number(reloads, "success");
+  s.reloads_refused = number(reloads, "failure");
+  const json::object& daemon = object(doc, "daemon");
+  s.knows_ready = !daemon.empty();
+  s.ready = truth(daemon, "ready");
+  s.configuration = text(daemon, "configuration");
+  each_object(daemon, "listening", [&](const json::object& o) {
+    const std::string name = text(o, "listener");
+    auto at = std::find_if(s.listeners.begin(), s.listeners.end(),
+                           [&](const ListenerLine& line) { return line.name == name; });
+    if (at == s.listeners.end()) at = s.listeners.insert(at, ListenerLine{.name = name, .what = {}, .addresses = {}});
+    at->what = text(o, "what");
+    at->addresses.push_back(text(o, "address"));
+  });
+}
+
 Snapshot read(const json::object& doc) {
   Snapshot s;
   s.at = number(doc, "monotonic_seconds");
@@ -122,7 +151,16 @@ Snapshot read(const json::object& doc) {
   each_object(doc, "listeners", [&](const json::object& o) {
     s.connections += number(o, "connections");
     s.accepted += number(o, "accepted");
+    s.listeners.push_back({text(o, "listener"),
+                           {},
+                           {},
+                           number(o, "connections"),
+                           number(o, "active"),
+                           number(o, "idle"),
+                           number(o, "accepted"),
+                           number(o, "refused")});
   });
+  read_daemon(doc, s);
   each(doc, "latency_bounds", [&](const json::value& n) { s.latency_bounds.push_back(number(&n)); });
   each_object(doc, "routes", [&](const json::object& o) { s.routes.push_back(read_route(o)); });
   each_object(doc, "refusals", [&](const json::object& o) {

@@ -28,6 +28,11 @@ struct RefusalLine {
   std::string what, labels;
   double count = 0;
 };
+struct ListenerLine {
+  std::string name, what;
+  std::vector<std::string> addresses;
+  double connections = 0, active = 0, idle = 0, accepted = 0, refused = 0;
+};
 /// As top shows what /debug/status says at one moment.
 struct Snapshot {
   std::string version;
@@ -45,6 +50,12 @@ struct Snapshot {
   std::vector<RouteLine> routes;
   std::vector<RefusalLine> refusals;
   std::vector<double> latency_bounds;  ///< seconds
+  std::vector<ListenerLine> listeners;
+  // What `fiberd status` tells besides. A fiberd of before knows nothing of it.
+  bool has_reloads = false, last_reload_successful = false, knows_ready = false, ready = false;
+  double now_seconds = 0, loaded_seconds = 0;  ///< Unix time: the document's, and that of the last good load
+  double reloads_done = 0, reloads_refused = 0;
+  std::string configuration;
 };
 
 /// Errors: a sentence in `why`, and nothing: it is no JSON, or of a schema that is not known here.

@@ -96,7 +96,7 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
       // Structure.
       {"runtime: {gomaxproc: 2}\n" + kListener, "1:11", "runtime.gomaxproc", "did you mean gomaxprocs?"},
       {"rutnime: {}\n" + kListener, "1:1", "rutnime", "did you mean runtime?"},
-      {"xyzzy: 1\n" + kListener, "1:1", "xyzzy", "known here: include runtime memory leaks"},
+      {"xyzzy: 1\n" + kListener, "1:1", "xyzzy", "known here: include config runtime memory leaks"},
       {"runtime: 5\n" + kListener, "1:10", "runtime", "mapping"},
       {"runtime: [1]\n" + kListener, "1:10", "runtime", "mapping"},
       {"runtime: {}\nruntime: {}\n" + kListener, "2:1", "", "duplicate key runtime, first given in line 1"},

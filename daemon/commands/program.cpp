@@ -1,0 +1,55 @@
+#include "daemon/commands/program.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "config/handlers.hpp"
+
+namespace fiberd::daemon {
+
+int complain(const std::string& text) {
+  std::fprintf(stderr, "%s\n", text.c_str());
+  return code(ExitCode::bad_usage);
+}
+
+int printed() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code(ExitCode::clean);
+  std::fprintf(stderr, "standard output cannot be written: %s\n", std::system_category().message(errno).c_str());
+  return code(ExitCode::runtime_failure);
+}
+
+void print(const std::vector<config::Diagnostic>& diagnostics) {
+  for (const auto& diagnostic : diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+}
+
+config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides,
+                     NotRegular others) {
+  config::Outcome outcome = file.empty() ? config::load_text(program.default_config, config::kBuiltIn, overrides)
+                                         : config::load_file(file, overrides, others);
+  config::check_handlers(outcome, program.handlers.names());
+  return outcome;
+}
+
+ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has) {
+  ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
+  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has))) {
+    // The configuration is to be mended first: an address may be another then.
+    if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
+    outcome.diagnostics.push_back(std::move(flaw.diagnostic));
+  }
+  config::sort_by_place(outcome.diagnostics);
+  print(outcome.diagnostics);
+  return verdict;
+}
+
+std::string absolute(const std::string& file) {
+  if (file.empty()) return file;
+  std::error_code nowhere;  // a directory that is gone
+  const std::filesystem::path path = std::filesystem::absolute(file, nowhere);
+  return nowhere ? file : path.string();
+}
+
+}  // namespace fiberd::daemon

@@ -1,0 +1,223 @@
+"""Containers for tests: podman and buildah with a storage, a configuration and a base image of their own.
+
+Nothing of the machine's own containers is seen or touched. Images are made from a small Debian 12 (make-root, or the
+tarball that FIBERD_BASE_TAR names) and the binary that was built beside the tests; networks are the loopback of the
+container's own namespace, which the test enters. Who cannot run them here (no root, no podman) skips: exit code 77.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+SKIP = 77
+
+
+def skip(why):
+    print(f"skipped: {why}", flush=True)
+    sys.exit(SKIP)
+
+
+def need(*programs):
+    if os.geteuid() != 0:
+        skip("containers are made by root here")
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing:
+        skip(f"{', '.join(missing)} not installed: deploy/install-packages deploy")
+
+
+def run(*command, check=True, timeout=300, stdin=None, env=None):
+    done = subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, timeout=timeout, input=stdin, env=env, check=False
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}\n{done.stderr}"[-4000:])
+    return done
+
+
+def eventually(what, condition, seconds=60):
+    until = time.monotonic() + seconds
+    while True:
+        last = condition()
+        if last:
+            return last
+        if time.monotonic() > until:
+            raise AssertionError(f"{what}: not within {seconds} s; last: {last!r}")
+        time.sleep(0.1)
+
+
+class Tests:
+    """Runs functions one after the other, and ends on the line that run-tests counts."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def run(self, function, *arguments):
+        began = time.monotonic()
+        try:
+            function(*arguments)
+        except Exception as error:  # pylint: disable=broad-except
+            self.failed += 1
+            print(f"FAILED {function.__name__}: {type(error).__name__}: {error}", flush=True)
+        else:
+            self.passed += 1
+            print(f"ok {function.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+
+    def end(self):
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return 1 if self.failed or not self.passed else 0
+
+
+class Engine:
+    def __init__(self):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="fiberd-containers-", dir="/var/tmp"))
+        (self.home / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.home}/graph"\nrunroot = "{self.home}/run"\n'
+        )
+        # runc, and no systemd: so it works in a container, too. Limits that a container of the test itself may set.
+        (self.home / "containers.conf").write_text(
+            '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=4096:4096"]\nlog_driver = "k8s-file"\n'
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            '[network]\nnetwork_backend = "netavark"\n'
+        )
+        self.env = dict(
+            os.environ,
+            CONTAINERS_CONF=str(self.home / "containers.conf"),
+            CONTAINERS_STORAGE_CONF=str(self.home / "storage.conf"),
+            BUILDAH_ISOLATION="chroot",
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.podman("pod", "rm", "-fa", "-t", "0", check=False)
+        self.podman("rm", "-fa", "-t", "0", check=False)
+        self.podman("rmi", "-fa", check=False)
+        for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+            where = line.split()[1]
+            if where.startswith(str(self.home)):
+                run("umount", "-l", where, check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def podman(self, *arguments, **how):
+        return run("podman", *arguments, env=self.env, **how)
+
+    def buildah(self, *arguments, **how):
+        return run("buildah", *arguments, env=self.env, **how)
+
+    def import_base(self):
+        """debian:bookworm-slim, or what stands for it; its name."""
+        name = "localhost/fiberd-base:test"
+        tarball = os.environ.get("FIBERD_BASE_TAR")
+        if tarball:
+            self.podman("import", "-q", tarball, name)
+            return name
+        make_root = SOURCE / "tests/deploy/support/make-root"
+        if not make_root.exists():
+            skip("no FIBERD_BASE_TAR, and nothing that makes a Debian")
+        root = SOURCE / "build/deploy/base"
+        made = run(make_root, root, "base-files", check=False, timeout=900)
+        if made.returncode == SKIP:
+            skip(f"no Debian to build on: {made.stderr.strip()}")
+        if made.returncode != 0:
+            raise AssertionError(made.stderr)
+        tar = subprocess.Popen(
+            ["tar", "--numeric-owner", "--one-file-system", "-C", root, "-c", "."], stdout=subprocess.PIPE
+        )
+        subprocess.run(["podman", "import", "-q", "-", name], stdin=tar.stdout, env=self.env, check=True,
+                       stdout=subprocess.DEVNULL)
+        if tar.wait() != 0:
+            raise AssertionError("tar failed")
+        return name
+
+    def import_bare(self, binary, name):
+        """An image of the binary, the libraries that it has on this machine, and its user: for tests of what is around
+        a container, and not of an image."""
+        root = self.home / "bare"
+        libraries = re.findall(r"(/\S+)", run("ldd", binary).stdout)
+        for source, target in [(str(binary), "/usr/bin/fiberd")] + [(library, library) for library in libraries]:
+            place = pathlib.Path(f"{root}{target}")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
+        (root / "etc").mkdir()
+        (root / "etc/passwd").write_text("fiberd:x:10001:10001::/nonexistent:/usr/sbin/nologin\n")
+        (root / "etc/group").write_text("fiberd:x:10001:\n")
+        run("tar", "-C", root, "-cf", f"{root}.tar", ".")
+        self.podman("import", "-q", "--change", 'ENTRYPOINT ["/usr/bin/fiberd"]', f"{root}.tar", name)
+
+    def context(self, binary):
+        """A build context with the binary in it instead of the sources that it is built from: the Dockerfile's line that
+        takes it from the stage that compiles takes it from there, and nobody needs that stage."""
+        context = self.home / "context"
+        (context / "prebuilt").mkdir(parents=True)
+        shutil.copy2(binary, context / "prebuilt/fiberd")
+        for name in (".dockerignore", "LICENSE"):
+            shutil.copy2(SOURCE / name, context / name)
+        compiled, prebuilt = "COPY --from=build /out/fiberd ", "COPY prebuilt/fiberd "
+        dockerfile = (SOURCE / "Dockerfile").read_text()
+        if dockerfile.count(compiled) != 1:
+            raise AssertionError(f"the Dockerfile has not one line with {compiled}")
+        (context / "Dockerfile").write_text(dockerfile.replace(compiled, prebuilt))
+        shutil.copytree(SOURCE / "deploy", context / "deploy")
+        (context / "daemon/console/uplot").mkdir(parents=True)
+        shutil.copy2(SOURCE / "daemon/console/uplot/LICENSE", context / "daemon/console/uplot/LICENSE")
+        return context
+
+    def build(self, context, target, tag, **arguments):
+        words = []
+        for name, value in arguments.items():
+            words += ["--build-arg", f"{name}={value}"]
+        self.buildah("bud", "--layers", "--pull-never", "--format", "docker", "--target", target, "-t", tag, *words,
+                     context, timeout=3600)
+
+    def inspect(self, name, kind="container"):
+        return json.loads(self.podman(kind, "inspect", name).stdout)[0]
+
+
+class Container:
+    """One that runs. It has a network of its own, with nothing but a loopback, and all limits that we recommend."""
+
+    def __init__(self, engine, name, image, *arguments, command=()):
+        self.engine, self.name = engine, name
+        engine.podman("run", "-d", "--name", name, "--network", "none", "--read-only", "--read-only-tmpfs=false",
+                      "--cap-drop", "ALL", "--security-opt", "no-new-privileges", *arguments, image, *command)
+
+    @property
+    def pid(self):
+        return self.engine.inspect(self.name)["State"]["Pid"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.engine.podman("rm", "-f", "-t", "0", self.name, check=False)
+
+    def logs(self):
+        done = self.engine.podman("logs", self.name)
+        return done.stdout + done.stderr
+
+    def inside(self, *command, **how):
+        """Of this machine's programs, on the container's network."""
+        return run("nsenter", "-t", self.pid, "-n", *command, **how)
+
+    def curl(self, url, *more):
+        return self.inside("curl", "-sS", "-m", "10", *more, url, check=False).stdout
+
+    def execute(self, *command, **how):
+        return self.engine.podman("exec", self.name, *command, check=False, **how)
+
+    def wait_ready(self):
+        eventually("started", lambda: "started: GOMAXPROCS" in self.logs())
+
+    def metric(self, sample):
+        for line in self.curl("http://127.0.0.1:9090/metrics").splitlines():
+            if line.startswith(sample + " "):
+                return float(line.split()[1])
+        return None
