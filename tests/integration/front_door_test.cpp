@@ -160,22 +160,29 @@ TEST_CASE("what README.md says of Docker and of the built-in configuration is so
   const std::string readme = read_file(kRoot + "/README.md");
   const std::string dockerfile = read_file(kRoot + "/Dockerfile");
   CHECK(readme.find("docker build -t fiberd .\n") != std::string::npos);
-  CHECK(dockerfile.find("ENTRYPOINT [\"/usr/bin/fiberd\"]\nCMD [\"run\"]\n") != std::string::npos);
-  CHECK(dockerfile.find("USER 10001:") != std::string::npos);
+  CHECK(dockerfile.find("ENTRYPOINT [\"/usr/bin/fiberd\"]\nCMD [\"run\", \"-c\", \"/etc/fiberd/fiberd.yaml\"]\n") !=
+        std::string::npos);
+  CHECK(dockerfile.find("USER 10001:10001\n") != std::string::npos);
   // A tree that was configured elsewhere would end the build.
   CHECK(("\n" + read_file(kRoot + "/.dockerignore")).find("\nbuild\n") != std::string::npos);
+  const config::Outcome of_image = config::load_file(kRoot + "/deploy/docker/fiberd.yaml");
+  REQUIRE(of_image.ok());
   std::string ports = "EXPOSE";
+  for (const config::ListenerConfig& l : of_image.config.listeners) ports += " " + l.address.substr(8);
+  CHECK(dockerfile.find(ports + "\n") != std::string::npos);
+  CHECK(of_image.config.log.output == "stdout");
+  CHECK(of_image.config.log.format == config::LogFormat::json);
+  CHECK(of_image.config.admin.address.starts_with("127.0.0.1:"));
+  CHECK(of_image.config.config.watch);
   const config::Config built_in = config::load_text(config::default_config(), "built-in").config;
   for (const config::ListenerConfig& l : built_in.listeners) {
     INFO(l.name);
     CHECK(l.address.starts_with("0.0.0.0:"));
-    ports += " " + l.address.substr(8);
   }
-  CHECK(dockerfile.find(ports + "\n") != std::string::npos);
   CHECK(readme.find("it listens on all addresses") != std::string::npos);
   CHECK(readme.find("--set listeners[0].address=127.0.0.1:8080 --set listeners[1].address=127.0.0.1:7000") !=
         std::string::npos);
-  CHECK(std::chrono::seconds(35) > built_in.shutdown.timeout);
+  CHECK(std::chrono::seconds(35) > of_image.config.shutdown.timeout);
 }
 
 TEST_CASE("every path that README.md and docs/ name is there", "[integration][docs]") {
