@@ -21,7 +21,7 @@ constexpr const char* kAsPrometheus =
     "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
 
-bool page_has(const std::string& page, const std::string& text) { return page.find(text) != std::string::npos; }
+bool metrics_show(const std::string& page, const std::string& text) { return page.find(text) != std::string::npos; }
 
 }  // namespace
 
@@ -47,13 +47,13 @@ TEST_CASE("/metrics is OpenMetrics to who asks for it, and compressed to who tak
     CHECK(plain->field("Vary") == "Accept, Accept-Encoding");
     CHECK(plain->field("Content-Encoding").empty());
     CHECK(plain->body.ends_with("\n# EOF\n") == row.openmetrics);
-    CHECK(page_has(plain->body, "# TYPE fiberd_bugs counter\n") == row.openmetrics);
+    CHECK(metrics_show(plain->body, "# TYPE fiberd_bugs counter\n") == row.openmetrics);
     const auto gzip = client.ask(get_admin("/metrics", row.accept + "Accept-Encoding: gzip\r\n"));
     REQUIRE(gzip);
     CHECK(gzip->field("Content-Encoding") == "gzip");
     CHECK(gzip->field("Content-Type") == plain->field("Content-Type"));
     CHECK(gzip->body.size() * 3 < plain->body.size());
-    CHECK(page_has(decompress("gzip", gzip->body), "\nfiberd_bugs_total 0\n"));
+    CHECK(metrics_show(decompress("gzip", gzip->body), "\nfiberd_bugs_total 0\n"));
   }
   CHECK(daemon.stop() == 0);
 }
@@ -70,7 +70,7 @@ TEST_CASE("requests are counted by method and code, the daemon's own apart, refu
   CHECK(ask("PUT", "/") == 200);
   CHECK(ask("DELETE", "/bad") == 500);
   const std::string before = daemon.admin("/metrics");
-  CHECK_FALSE(page_has(before, "\nfiberd_http_refused_total{"));
+  CHECK_FALSE(metrics_show(before, "\nfiberd_http_refused_total{"));
   CHECK(ask("BREW", "/") == 501);
   const auto answers = [&](const char* route, const char* method, const char* code) {
     const std::string labels =
@@ -91,7 +91,7 @@ TEST_CASE("requests are counted by method and code, the daemon's own apart, refu
     for (const char* const family : {"fiberd_http_requests_total", "fiberd_http_request_duration_seconds_count",
                                      "fiberd_http_sent_bytes_total", "fiberd_http_requests_in_flight"}) {
       INFO(family << " " << listener);
-      CHECK_FALSE(page_has(page, std::string(family) + "{listener=\"" + listener));
+      CHECK_FALSE(metrics_show(page, std::string(family) + "{listener=\"" + listener));
     }
   CHECK(daemon.metric("fiberd_admin_requests_total{listener=\"admin\",route=\"/metrics\",method=\"GET\",code=\"200\"}")
             .value_or(0) >= 2);
