@@ -211,6 +211,22 @@ TEST_CASE("an environment that is empty or odd starts", "[integration][daemon][l
         "");
 }
 
+TEST_CASE("a hand-over that no upgrade makes is refused by name, and nobody waits for it",
+          "[integration][daemon][limits]") {
+  const TemporaryDirectory directory;
+  const std::string file = directory.write("fiberd.yaml", kLoggingSite);
+  // No descriptor, a standard one, one that is closed, and no number.
+  for (const char* const end : {"", "1", "900", "x"}) {
+    const Outcome outcome =
+        try_start({.arguments = {FIBERD_BINARY, "-c", file}, .environment = {{"FIBERD_HAND_OVER", end}}});
+    INFO(end << ":\n" << outcome.errors);
+    CHECK_FALSE(outcome.started);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.errors.find("FIBERD_HAND_OVER=\"" + std::string(end) + "\": no channel") != std::string::npos);
+    CHECK(outcome.lines_of_errors() == 1);
+  }
+}
+
 TEST_CASE("fewer descriptors than connections: a warning with numbers and the remedy",
           "[integration][daemon][limits]") {
   {
