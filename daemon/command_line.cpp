@@ -28,6 +28,7 @@
 
 namespace fiberd::daemon {
 
+namespace commands {
 namespace {
 
 /// Without -c, and without a default of its own, a program with handlers would serve fiberd's demo and none of them.
@@ -117,8 +118,10 @@ int watch(const Program& program, const AdminWords& words, top::Options options)
 }
 
 }  // namespace
+}  // namespace commands
 
 int run_command_line(int argc, char** argv, const Handlers& handlers, const std::string& default_config) {
+  using namespace commands;
   const Program program{handlers, default_config.empty() ? config::default_config() : default_config,
                         !default_config.empty()};
   char name[] = "fiberd";
@@ -244,7 +247,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   std::vector<std::string> overrides;
   for (const auto& set : sets) overrides.insert(overrides.end(), set.begin(), set.end());
   const auto complain = [&](const std::string& of) {
-    const int usage = daemon::complain(of);
+    const int usage = commands::complain(of);
     return health_command->parsed() ? code(ExitCode::runtime_failure) : usage;
   };
   std::string file;

@@ -9,7 +9,7 @@
 #include "daemon/commands/style.hpp"
 #include "daemon/provision.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 int check(const Program& program, const CheckWords& words) {
   const bool piped = words.file == kStandardInput;
@@ -29,4 +29,4 @@ int check(const Program& program, const CheckWords& words) {
   return printed();
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -5,7 +5,7 @@
 
 #include "daemon/commands/program.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 struct CheckWords {
   std::string file;  ///< kStandardInput: what comes there
@@ -17,4 +17,4 @@ struct CheckWords {
 /// is wrong; 3 when an address is not this machine's.
 [[nodiscard]] int check(const Program& program, const CheckWords& words);
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -2,7 +2,7 @@
 
 #include "core/net/endpoint.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 std::optional<AdminPlace> find_admin(const Program& program, const AdminWords& words) {
   if (!words.address.empty()) return AdminPlace{words.address, AddressSource::named, words.token_file};
@@ -23,4 +23,4 @@ std::optional<AdminPlace> find_admin(const Program& program, const AdminWords& w
                     words.token_file.empty() ? outcome.config.admin.token_file : words.token_file};
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -7,7 +7,7 @@
 #include "daemon/admin_client.hpp"
 #include "daemon/commands/program.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 /// What a command line says of it.
 struct AdminWords {
@@ -27,4 +27,4 @@ struct AdminPlace {
 /// it says where that is. nullopt: nobody can be asked, and standard error says why.
 [[nodiscard]] std::optional<AdminPlace> find_admin(const Program& program, const AdminWords& words);
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

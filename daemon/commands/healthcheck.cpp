@@ -5,7 +5,7 @@
 
 #include "core/base/printable.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 static int unhealthy(const std::string& why) {
   std::fprintf(stderr, "unhealthy: %s\n", in_one_line(why).c_str());
@@ -43,4 +43,4 @@ int healthcheck(const Program& program, const AdminWords& words) {
   return printed();
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

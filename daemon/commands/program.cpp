@@ -8,7 +8,7 @@
 
 #include "config/handlers.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 int complain(const std::string& text) {
   std::fprintf(stderr, "%s\n", text.c_str());
@@ -52,4 +52,4 @@ std::string absolute(const std::string& file) {
   return nowhere ? file : path.string();
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

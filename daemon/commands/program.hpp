@@ -8,7 +8,7 @@
 #include "daemon/handlers.hpp"
 #include "daemon/provision.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 struct Program {
   const Handlers& handlers;
@@ -42,4 +42,4 @@ void print(const std::vector<config::Diagnostic>& diagnostics);
 /// As the daemon and who asks it for a reload name it to each other, wherever they stand.
 [[nodiscard]] std::string absolute(const std::string& file);
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -11,7 +11,7 @@
 #include "daemon/top/asker.hpp"
 #include "daemon/top/display.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 namespace {
 
@@ -161,4 +161,4 @@ int status(const Program& program, const StatusWords& words) {
   return printed();
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -6,7 +6,7 @@
 #include "daemon/commands/find_admin.hpp"
 #include "daemon/top/snapshot.hpp"
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 struct StatusWords {
   AdminWords admin{};
@@ -26,4 +26,4 @@ class Paint;
 [[nodiscard]] std::string render_status_json(const top::Snapshot& now, const top::Rates& rates,
                                              const top::Snapshot& before);
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 Paint::Paint(FILE* stream) {
   const char* const refused = std::getenv("NO_COLOR");
@@ -26,4 +26,4 @@ std::string Paint::operator()(Style style, std::string_view text) const {
   return std::string(begin).append(text).append("\x1b[0m");
 }
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

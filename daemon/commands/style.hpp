@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace fiberd::daemon {
+namespace fiberd::daemon::commands {
 
 enum class Style : std::uint8_t { plain, good, bad, strong, dim };
 
@@ -20,4 +20,4 @@ class Paint {
   bool wanted_;
 };
 
-}  // namespace fiberd::daemon
+}  // namespace fiberd::daemon::commands

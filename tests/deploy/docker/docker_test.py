@@ -3,6 +3,7 @@
 
     docker_test.py FIBERD            the binary that was built beside the tests is what the images hold
     docker_test.py --whole           the whole Dockerfile, compiler and all (an hour on two slow cores): nightly
+    docker_test.py --base            makes the Debian that images are built on, ahead of the tests
 """
 
 import json
@@ -14,7 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from containers import SOURCE, Container, Engine, Tests, eventually, need  # noqa: E402
+from containers import BASE, SOURCE, Container, Engine, Tests, eventually, make_base, need  # noqa: E402
 
 RUNTIME = "localhost/fiberd:test"
 TINY = "localhost/fiberd:tiny"
@@ -296,8 +297,6 @@ def compose_file(_):
         assert service.get("image") or service.get("build"), name
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
-            if source.startswith("../") and not (directory / "../prometheus").exists():
-                continue  # the monitoring's files are not in this tree
             if source.startswith("."):
                 assert (directory / source).resolve().exists(), source
             else:
@@ -308,6 +307,10 @@ def compose_file(_):
 
 def main():
     need("podman", "buildah", "runc", "nsenter", "curl")
+    if sys.argv[1:] == ["--base"]:
+        if not BASE.exists():
+            make_base(BASE)
+        return 0
     whole = sys.argv[1:] == ["--whole"]
     binary = None if whole else sys.argv[1]
     tests = Tests()

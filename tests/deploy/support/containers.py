@@ -1,7 +1,7 @@
 """Containers for tests: podman and buildah with a storage, a configuration and a base image of their own.
 
-Nothing of the machine's own containers is seen or touched. Images are made from a small Debian 12 (make-root, or the
-tarball that FIBERD_BASE_TAR names) and the binary that was built beside the tests; networks are the loopback of the
+Nothing of the machine's own containers is seen or touched. Images are made from a small Debian 12 (by debootstrap, or the
+archive that FIBERD_BASE_TAR names) and the binary that was built beside the tests; networks are the loopback of the
 container's own namespace, which the test enters. Who cannot run them here (no root, no podman) skips: exit code 77.
 """
 
@@ -16,6 +16,7 @@ import tempfile
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
+BASE = SOURCE / "build/deploy/base.tar"
 SKIP = 77
 
 
@@ -50,6 +51,36 @@ def eventually(what, condition, seconds=60):
         if time.monotonic() > until:
             raise AssertionError(f"{what}: not within {seconds} s; last: {last!r}")
         time.sleep(0.1)
+
+
+def make_base(tarball):
+    """A small Debian 12 as an archive, with this machine's mirror and apt settings (a proxy, say); kept for the next
+    time. Nothing half made is left behind."""
+    if shutil.which("debootstrap") is None:
+        skip("nothing to build on: FIBERD_BASE_TAR, or deploy/install-packages deploy")
+    sources = pathlib.Path("/etc/apt/sources.list.d/debian.sources")
+    mirror = "http://deb.debian.org/debian"
+    if sources.exists():
+        mirror = re.search(r"^URIs:\s*(\S+)", sources.read_text(), re.M)[1]
+    tarball.parent.mkdir(parents=True, exist_ok=True)
+    root = pathlib.Path(tempfile.mkdtemp(prefix="fiberd-base-", dir="/var/tmp"))
+    try:
+        made = run("debootstrap", "--variant=minbase", "bookworm", root, mirror, check=False, timeout=900)
+        if made.returncode != 0:
+            skip(f"no Debian to build on, debootstrap failed: {made.stdout[-500:]}")
+        if sources.exists():
+            shutil.copy(sources, root / "etc/apt/sources.list.d/")
+            (root / "etc/apt/sources.list").write_text("")
+        for setting in pathlib.Path("/etc/apt/apt.conf.d").glob("*"):
+            shutil.copy(setting, root / "etc/apt/apt.conf.d/")
+        run("chroot", root, "apt-get", "clean")
+        shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
+        fresh = tarball.with_suffix(f".{os.getpid()}")
+        run("tar", "--numeric-owner", "--one-file-system", "-C", root, "-cf", fresh, ".")
+        fresh.rename(tarball)
+    finally:
+        run("umount", "-l", root / "proc", check=False)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 class Tests:
@@ -119,22 +150,9 @@ class Engine:
         if tarball:
             self.podman("import", "-q", tarball, name)
             return name
-        make_root = SOURCE / "tests/deploy/support/make-root"
-        if not make_root.exists():
-            skip("no FIBERD_BASE_TAR, and nothing that makes a Debian")
-        root = SOURCE / "build/deploy/base"
-        made = run(make_root, root, "base-files", check=False, timeout=900)
-        if made.returncode == SKIP:
-            skip(f"no Debian to build on: {made.stderr.strip()}")
-        if made.returncode != 0:
-            raise AssertionError(made.stderr)
-        tar = subprocess.Popen(
-            ["tar", "--numeric-owner", "--one-file-system", "-C", root, "-c", "."], stdout=subprocess.PIPE
-        )
-        subprocess.run(["podman", "import", "-q", "-", name], stdin=tar.stdout, env=self.env, check=True,
-                       stdout=subprocess.DEVNULL)
-        if tar.wait() != 0:
-            raise AssertionError("tar failed")
+        if not BASE.exists():
+            make_base(BASE)
+        self.podman("import", "-q", BASE, name)
         return name
 
     def import_bare(self, binary, name):

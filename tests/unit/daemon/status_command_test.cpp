@@ -6,7 +6,10 @@
 #include "daemon/commands/status.hpp"
 #include "daemon/commands/style.hpp"
 
-using namespace fiberd::daemon;
+using fiberd::daemon::commands::Paint;
+using fiberd::daemon::commands::render_status;
+using fiberd::daemon::commands::render_status_json;
+namespace top = fiberd::daemon::top;
 
 namespace {
 
