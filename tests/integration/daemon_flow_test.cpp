@@ -94,7 +94,7 @@ TEST_CASE("rate_limit: 429 with Retry-After before the body is asked for; the co
   CHECK(expecting->status == 429);
   CHECK(client.interim() == 0);
   CHECK(daemon.metric(refused("rate_limit", "rate_limited")) == 2);
-  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/limited\",method=\"GET\",code=\"429\"}") ==
+  CHECK(daemon.metric("fiberd_http_requests_total{listener=\"web\",route=\"/limited\",method=\"POST\",code=\"429\"}") ==
         2);
   CHECK(daemon.stop() == 0);
 }
