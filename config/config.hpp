@@ -10,6 +10,7 @@
 
 #include "config/filters.hpp"
 #include "config/place.hpp"
+#include "config/tracing.hpp"
 #include "core/base/log.hpp"
 #include "core/base/read_file.hpp"
 
@@ -388,6 +389,7 @@ struct Config {
   MemoryConfig memory;
   ProfilesConfig profiles;
   TraceConfig trace;
+  TracingConfig tracing;
   FileCacheConfig file_cache;
   LogConfig log;
   ShutdownConfig shutdown;

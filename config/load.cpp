@@ -13,6 +13,7 @@
 #include "config/load_admin.hpp"
 #include "config/load_listener.hpp"
 #include "config/load_log.hpp"
+#include "config/load_tracing.hpp"
 #include "config/load_upgrade.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
@@ -159,6 +160,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
       if (memory.has(key)) memory.report(key, "has no effect: memory.governor is off");
   const Reader trace = root.section("trace");
   c.trace = read_trace(trace);
+  c.tracing = read_tracing(root.section("tracing"));
   const Reader file_cache = root.section("file_cache");
   c.file_cache = {file_cache.number("files"), file_cache.number("memory"), file_cache.duration("age")};
   c.log = read_log(root.section("log"));

@@ -29,11 +29,13 @@ enum class LogField : std::uint8_t {
   reason,        ///< why it was refused; empty: it was not
   referer,       ///< the field Referer
   user_agent,    ///< the field User-Agent
-  user           ///< whose password basic_auth accepted
+  user,          ///< whose password basic_auth accepted
+  trace_id,      ///< of the request's trace; empty where nothing is traced
+  span_id        ///< of the request's span in it
 };
 
 /// In LogField's order.
-inline constexpr std::array<VariableName, 20> kLogFields{{
+inline constexpr std::array<VariableName, 22> kLogFields{{
     {"time", static_cast<std::uint8_t>(LogField::time)},
     {"listener", static_cast<std::uint8_t>(LogField::listener)},
     {"client", static_cast<std::uint8_t>(LogField::client)},
@@ -54,6 +56,8 @@ inline constexpr std::array<VariableName, 20> kLogFields{{
     {"referer", static_cast<std::uint8_t>(LogField::referer)},
     {"user_agent", static_cast<std::uint8_t>(LogField::user_agent)},
     {"user", static_cast<std::uint8_t>(LogField::user)},
+    {"trace_id", static_cast<std::uint8_t>(LogField::trace_id)},
+    {"span_id", static_cast<std::uint8_t>(LogField::span_id)},
 }};
 
 }  // namespace fiberd::config

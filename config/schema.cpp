@@ -83,7 +83,7 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
   {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own."}, \
-  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent} ${user}. Empty ones are -.", .variables = true}, \
+  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent} ${user} ${trace_id} ${span_id}. Empty ones are -.", .variables = true}, \
   {.path = at ".output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a path, as log.output. Lines that do not fit are dropped and counted."}, \
   {.path = at ".sample", .type = Type::string, .fallback = "1", .help = "The share of answers that get a line: 0.1, or 1/10."}, \
   {.path = at ".only", .type = Type::texts, .fallback = "", .help = "Statuses that get a line: errors (4xx and 5xx), 5xx, 404. Default all."}, \
@@ -124,6 +124,23 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "trace.max_files", .type = Type::integer, .fallback = "8", .least = 1, .most = 10'000, .help = "Most such files: the oldest goes for a new one."},
   {.path = "trace.max_bytes", .type = Type::bytes, .fallback = "256MiB", .least = kMiB, .most = kTiB, .help = "Most bytes of them together: the oldest go, and a file that is larger by itself is not kept."},
   {.path = "trace.interval", .type = Type::duration, .fallback = "1m", .least = 0, .most = kDay, .help = "Least time between two such files; what comes within it is counted in fiberd_trace_files_refused_total."},
+  {.path = "tracing", .type = Type::section, .fallback = "", .help = "Spans of requests, of their handlers and of what they ask of others, for a collector that takes OTLP (docs/spans.md). Not trace, which is the flight recorder."},
+  {.path = "tracing.endpoint", .type = Type::string, .fallback = "", .help = "Where spans are sent by POST, as OTLP/HTTP in JSON: \"http://127.0.0.1:4318/v1/traces\". Without it nothing is traced."},
+  {.path = "tracing.sample", .type = Type::section, .fallback = "", .help = "Which requests' spans are kept."},
+  {.path = "tracing.sample.ratio", .type = Type::string, .fallback = "0.01", .help = "Share of the traces that begin here, 0 … 1."},
+  {.path = "tracing.sample.parent", .type = Type::boolean, .fallback = "true", .help = "true: of a request whose caller says by traceparent whether he samples, he decides. false: the ratio does, by the trace's id. Within sample.per_second either way."},
+  {.path = "tracing.sample.errors", .type = Type::choice, .fallback = "always", .choices = "always|never", .help = "always: requests answered 5xx are kept at their end, too: their spans of this process, which are held until then."},
+  {.path = "tracing.sample.slow", .type = Type::duration, .fallback = "0s", .least = 0, .most = kDay, .help = "So are requests that took this long. 0s: none is slow."},
+  {.path = "tracing.sample.per_second", .type = Type::integer, .fallback = "1000", .least = 0, .most = 1'000'000, .help = "Most traces that are kept in a second, whoever asks for it: what clients can make us send. 0: no bound."},
+  {.path = "tracing.sample.spans", .type = Type::integer, .fallback = "128", .least = 0, .most = 100'000, .help = "Most spans of one request that are held until its end, to be kept if it fails or is slow; more are dropped and counted."},
+  {.path = "tracing.service_name", .type = Type::string, .fallback = "fiberd", .help = "The attribute service.name of the resource."},
+  {.path = "tracing.resource", .type = Type::pairs, .fallback = "", .help = "More attributes of it: {deployment.environment: production}. host.name, process.pid and service.version are there by themselves."},
+  {.path = "tracing.headers_file", .type = Type::string, .fallback = "", .help = "A file with fields that the collector wants, a line each, \"Authorization: Bearer …\": secrets do not stand in the configuration. It is read when the configuration is."},
+  {.path = "tracing.batch", .type = Type::section, .fallback = "", .help = "What is sent at once."},
+  {.path = "tracing.batch.spans", .type = Type::integer, .fallback = "512", .least = 1, .most = 10'000, .help = "Most spans in one POST, which has 4 MiB at most."},
+  {.path = "tracing.batch.delay", .type = Type::duration, .fallback = "1s", .least = kSecond / 100, .most = kHour, .help = "How long spans wait for a batch to be full."},
+  {.path = "tracing.queue", .type = Type::bytes, .fallback = "8MiB", .least = 64 * kKiB, .most = 1024 * kMiB, .help = "Most memory for spans that wait to be sent, or for their request's end. What comes beyond is dropped and counted; no request waits."},
+  {.path = "tracing.timeout", .type = Type::duration, .fallback = "10s", .least = kSecond / 10, .most = kHour, .help = "Of one POST. Also how long a stop, within shutdown.timeout, waits for spans to be sent."},
   {.path = "log", .type = Type::section, .fallback = "", .help = "The daemon's own log."},
   {.path = "log.level", .type = Type::choice, .fallback = "info", .choices = "debug|info|warning|error", .help = "Least severity that is written."},
   {.path = "log.modules", .type = Type::pairs, .fallback = "", .help = "Levels of modules of their own: {http: debug, net: warning}. Modules are base, metric, fiber, runtime, context, sync, flow, net, tls, http, observe, daemon, and program for handlers of your own. POST /debug/log on the admin listener changes them for a while."},
@@ -187,7 +204,7 @@ static constexpr auto kRows = std::to_array<Row>({
   FIBERD_ACCESS_LOG_ROWS("listeners[].http.access_log"),
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},
   {.path = "listeners[].http.hosts", .type = Type::strings, .fallback = "", .help = "Hosts that are served, without port; \"*.example.org\" is all below it. Others get 421. Default all."},
-  {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start and by each reload, at most 64KiB each. Default: text, JSON or HTML by Accept."},
+  {.path = "listeners[].http.error_pages", .type = Type::pairs, .fallback = "", .help = "Files with the bodies of errors, by status: {404: ./404.html}. Read at start and by each reload, at most 64KiB each. ${request_id} and ${trace_id} in them are the request's. Default: text, JSON or HTML by Accept."},
   {.path = "listeners[].http.mime_types", .type = Type::pairs, .fallback = "", .help = "Media types of files by extension, before those that are known: {\".webmanifest\": application/manifest+json}."},
   {.path = "listeners[].http.forwarded", .type = Type::choice, .fallback = "x_forwarded_for", .choices = "x_forwarded_for|forwarded|off", .help = "The field in which trusted_proxies name the client: the one that your proxies write, for they pass on the other as the client sent it."},
   FIBERD_FILTER_ROWS("listeners[].http"),

@@ -114,6 +114,8 @@ struct Known {
   std::string_view time;
   std::string_view client;
   std::string_view listener;
+  std::string_view trace_id;
+  std::string_view span_id;
 };
 
 void write_common(Line& line, const Known& known, const http::AccessRecord& r, bool combined) noexcept {
@@ -148,7 +150,7 @@ void write_common(Line& line, const Known& known, const http::AccessRecord& r, b
 }
 
 void write_json(Line& line, const Known& known, const http::AccessRecord& r) noexcept {
-  std::array<std::string_view, 9> cut;
+  std::array<std::string_view, 11> cut;
   std::size_t cuts = 0;
   const auto text = [&](std::string_view name, std::string_view value, std::size_t most) noexcept {
     line.raw(",\"");
@@ -187,6 +189,8 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
   number("time_to_head_us", r.head_ns / 1000);
   number("bytes_in", r.received_bytes);
   some("request_id", r.request_id, kMaxId);
+  some("trace_id", known.trace_id, kMaxId);
+  some("span_id", known.span_id, kMaxId);
   if (!r.reason.empty()) {
     line.raw(",\"reason\":\"");
     line.raw(r.reason);
@@ -205,7 +209,8 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
 /// Of the others it is known what they look like: "${time}: " shall not be escaped.
 bool may_hold_anything(LogField field) noexcept {
   return field != LogField::time && field != LogField::client && field != LogField::listener &&
-         field != LogField::protocol && field != LogField::reason;
+         field != LogField::protocol && field != LogField::reason && field != LogField::trace_id &&
+         field != LogField::span_id;
 }
 
 /// Most bytes of a field in a template; 0: what is left of the line.
@@ -226,6 +231,8 @@ std::size_t most_of(LogField field) noexcept {
     case LogField::request_id: return kMaxId;
     case LogField::reason: return 40;
     case LogField::user: return kMaxUser;
+    case LogField::trace_id: return 32;
+    case LogField::span_id: return 16;
     case LogField::target:
     case LogField::path:
     case LogField::query:
@@ -253,6 +260,8 @@ std::string_view text_of(LogField field, const Known& known, const http::AccessR
     case LogField::referer: return r.referer;
     case LogField::user_agent: return r.user_agent;
     case LogField::user: return r.user;
+    case LogField::trace_id: return known.trace_id;
+    case LogField::span_id: return known.span_id;
     case LogField::status:
     case LogField::bytes_in:
     case LogField::bytes_out:
@@ -336,7 +345,13 @@ std::size_t AccessLine::write(std::array<char, kMost>& out, const http::AccessRe
     size += fraction.size() - 1;
   }
   std::array<char, INET6_ADDRSTRLEN> room;
-  const Known known{{time.data(), size}, r.peer != nullptr ? r.peer->host(room) : std::string_view("-"), listener_};
+  const trace::IdText trace_id(ncsa ? trace::TraceId() : r.trace.trace_id);
+  const trace::IdText span_id(ncsa ? trace::SpanId() : r.trace.span_id);
+  const Known known{{time.data(), size},
+                    r.peer != nullptr ? r.peer->host(room) : std::string_view("-"),
+                    listener_,
+                    trace_id.text(),
+                    span_id.text()};
   switch (format_) {
     case AccessFormat::common:
     case AccessFormat::combined: write_common(line, known, r, format_ == AccessFormat::combined); break;

@@ -27,8 +27,8 @@ const Instance::Entry* Instance::find(const std::string& name) const noexcept {
 
 bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
                                   Failure& why) {
-  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime,  parts_.access_logs,
-                          parts_.room, parts_.memory,   files_,          parts_.inherited};
+  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
+                          parts_.room, parts_.memory,   files_,          tracer_,        parts_.inherited};
   Entry entry;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
@@ -59,6 +59,8 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   std::unique_ptr<Instance> instance(new Instance(std::move(config), parts));
   const config::Config& c = instance->config_;
   instance->files_ = std::move(provided.files);
+  instance->collector_headers_ = std::move(provided.collector_headers);
+  instance->tracer_ = parts.tracing.tracer_for(c.tracing);
   for (std::size_t i = 0; i < c.listeners.size(); ++i)
     if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), before, why)) return nullptr;
   if (!instance->provision_own(before, why)) return nullptr;
@@ -67,7 +69,7 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
 
 bool Instance::provision_own(const Instance* before, Failure& why) {
   const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
-                          parts_.room, parts_.memory,   files_};
+                          parts_.room, parts_.memory,   files_,          tracer_};
   const auto follow = [](Entry& entry, const Instance* old, const Entry Instance::*which) {
     entry.before = old != nullptr ? (old->*which).service.get() : nullptr;
     return static_cast<const AdminService*>(entry.before);

@@ -31,6 +31,7 @@
 #include "daemon/provision.hpp"
 #include "daemon/service.hpp"
 #include "daemon/socket_set.hpp"
+#include "daemon/tracing/tracing.hpp"
 
 namespace fiberd::daemon {
 
@@ -43,6 +44,7 @@ struct InstanceParts {
   Room& room;
   MemoryGate& memory;
   AdminState& admin;
+  Tracing& tracing;
   InheritedSockets* inherited = nullptr;  ///< of the first instance; null: none
 };
 
@@ -97,6 +99,7 @@ class Instance {
   [[nodiscard]] std::vector<Entry*> own();
   [[nodiscard]] const config::Config& config() const noexcept { return config_; }
   [[nodiscard]] const std::shared_ptr<http::OpenFiles>& files() const noexcept { return files_; }
+  [[nodiscard]] const CollectorHeaders& collector_headers() const noexcept { return collector_headers_; }
   /// One address that is listened at.
   struct Place {
     std::string listener;
@@ -131,6 +134,8 @@ class Instance {
   const config::Config config_;
   const InstanceParts parts_;
   std::shared_ptr<http::OpenFiles> files_;
+  CollectorHeaders collector_headers_;
+  std::shared_ptr<const trace::Tracer> tracer_;
   SocketSet sockets_;
   std::vector<Entry> entries_;
   Entry admin_;

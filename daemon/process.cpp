@@ -40,6 +40,16 @@ namespace fiberd::daemon {
 std::shared_ptr<Instance> Process::first_instance(const config::Config& config, Failure& why) {
   Provided provided;
   provided.files = make_open_files(config.file_cache, registry_);
+  if (!config.tracing.headers_file.empty()) {
+    std::string wrong;
+    auto headers = read_collector_headers(config.tracing.headers_file, wrong);
+    if (!headers) {
+      why = {"tracing.headers_file " + wrong + explain_shortage(headers.error()),
+             code_of(headers.error(), ExitCode::bad_usage)};
+      return nullptr;
+    }
+    provided.collector_headers = std::move(*headers);
+  }
   for (const config::ListenerConfig& listener : config.listeners) {
     provided.http.emplace_back();
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
@@ -105,6 +115,7 @@ ExitCode Process::build(const config::Config& config) {
   profile_metrics_ = register_profile_metrics(registry_);
   trace_counts_ = count_traces(registry_, runtime_->scheduler().tracer());
   trace_files_.count_in(registry_);
+  tracing_ = std::make_unique<Tracing>(registry_);
   reload_successful_ = &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_successful"));
   reload_time_ =
       &registry_.gauge(observe::register_metric(registry_, "fiberd_config_last_reload_success_timestamp_seconds"));
@@ -118,8 +129,9 @@ ExitCode Process::build(const config::Config& config) {
   memory_ = std::make_unique<MemoryGovernor>(*runtime_, room_, *cpus_, registry_);
   trimmer_ = std::make_unique<Trimmer>(*runtime_, room_);
   if (Orphans::are_ours()) orphans_ = std::make_unique<Orphans>(*runtime_);
-  if (const std::string warning = warn_of_token_file(config.admin.token_file); !warning.empty())
-    log(LogLevel::warning, warning);
+  for (const std::string& warning :
+       {warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)})
+    if (!warning.empty()) log(LogLevel::warning, warning);
   use_settings(config);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -336,6 +348,7 @@ void Process::drain() {
   while (retiring_.load(std::memory_order_acquire) != 0) (void)runtime::sleep_for(std::chrono::milliseconds(2));
   served_.cancel();
   handlers_.stop();
+  tracing_->stop(drain_deadline_);
   const std::atomic<std::int64_t> soon{monotonic_now() + 500'000'000};
   const std::vector<Instance::Entry*> own = current_->own();
   for (const Instance::Entry* const e : own)
@@ -352,6 +365,7 @@ std::error_code Process::start(std::string& why) {
   std::error_code error;
   try {
     runtime_->run([&] {
+      tracing_->use(current_->config().tracing, current_->collector_headers());
       error = error_of(handlers_.start(served_.context, why));
       if (!error) error = error_of(current_->start());
     });

@@ -34,6 +34,7 @@
 #include "daemon/run.hpp"
 #include "daemon/stop_end.hpp"
 #include "daemon/trace_files.hpp"
+#include "daemon/tracing/tracing.hpp"
 #include "daemon/trimmer.hpp"
 #include "daemon/upgrade/standby.hpp"
 #include "daemon/upgrade/upgrader.hpp"
@@ -71,7 +72,8 @@ class Process {
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
   void use_settings(const config::Config& config);
   [[nodiscard]] InstanceParts parts() noexcept {
-    return {handlers_, registry_, *runtime_, access_writers_, room_, memory_->gate(), admin_state_, inherited_};
+    return {handlers_,       registry_,    *runtime_, access_writers_, room_,
+            memory_->gate(), admin_state_, *tracing_, inherited_};
   }
 
   // Reloads: on the reload's fiber.
@@ -126,6 +128,7 @@ class Process {
   std::unique_ptr<Orphans> orphans_;  // null: they are another's
   LogDump log_dump_;
   TraceFiles trace_files_;
+  std::unique_ptr<Tracing> tracing_;
   std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<upgrade::Upgrader> upgrader_;

@@ -127,6 +127,7 @@ void Process::commit(Prepared& next) {
   }
   const config::Config& config = current_->config();
   until_there_is_memory([&] { use_settings(config); });
+  until_there_is_memory([&] { tracing_->use(config.tracing, current_->collector_headers()); });
   if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
     runtime::blocking([&] { cpus_->configure(config.runtime.gomaxprocs); });
   }

@@ -36,7 +36,8 @@ Result<http::ErrorPage> read_error_page(unsigned status, const std::string& path
   Result<std::string> text = read_file(path, kMost + 1);
   if (!text) return fail(text.error());
   if (text->size() > kMost) return fail(std::errc::file_too_large);
-  return http::ErrorPage{status, std::string(types.find(path)), std::move(*text)};
+  const bool names = http::names_requests(*text);
+  return http::ErrorPage{status, std::string(types.find(path)), std::move(*text), names};
 }
 
 /// An error's status without a body: the page for it.
@@ -166,6 +167,7 @@ class Search {
       look_at_log(config_.trace.directory + "/fiberd-trace", config_.trace.directory_at);
     look_at_token(config_.admin);
     look_at_key(config_.upgrade);
+    look_at_headers(config_.tracing);
     for (const config::ListenAddress& address : config_.metrics.addresses)
       look_at_address("metrics", address.text, address.at, {}, {}, true, false);
     look_at_address("admin", config_.admin.address, config_.admin.address_at, config_.admin.owner,
@@ -208,6 +210,14 @@ class Search {
     if (error)
       add(upgrade.public_key_at, about_path(upgrade.public_key, {error, text ? "no Ed25519 public key in PEM" : ""}),
           error);
+  }
+  void look_at_headers(const config::TracingConfig& tracing) {
+    if (tracing.headers_file.empty()) return;
+    std::string why;
+    if (auto headers = read_collector_headers(tracing.headers_file, why))
+      provided_.collector_headers = std::move(*headers);
+    else
+      add(tracing.headers_file_at, why, headers.error());
   }
   void look_at_access_log(const config::AccessLogConfig& log, const std::string& listener) {
     if (log.format == config::AccessLogFormat::off) return;
@@ -344,9 +354,9 @@ std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& hand
 }
 
 std::vector<std::string> forewarn(const config::Config& config) {
-  std::vector<std::string> warnings{runtime::detect_gomaxprocs(config.runtime.gomaxprocs).warning,
-                                    find_memory_limit(config.memory.limit).warning,
-                                    warn_of_token_file(config.admin.token_file)};
+  std::vector<std::string> warnings{
+      runtime::detect_gomaxprocs(config.runtime.gomaxprocs).warning, find_memory_limit(config.memory.limit).warning,
+      warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)};
   warnings.erase(std::remove(warnings.begin(), warnings.end(), ""), warnings.end());
   return warnings;
 }

@@ -19,6 +19,7 @@
 #include "core/metric/registry.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
+#include "daemon/tracing/collector_headers.hpp"
 
 namespace fiberd::daemon {
 
@@ -58,6 +59,7 @@ struct HttpSurroundings {
 struct Provided {
   metric::Registry* registry = nullptr;      ///< to count with; before
   std::shared_ptr<http::OpenFiles> files{};  ///< to open files by; before
+  CollectorHeaders collector_headers{};      ///< of tracing.headers_file
   std::vector<HttpParts> http{};             ///< for each listener of the configuration; empty for one that is no HTTP
 };
 

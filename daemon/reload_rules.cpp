@@ -166,6 +166,7 @@ std::string what_changed(const Config& before, const Config& after) {
   if (!(before.memory == after.memory)) add("memory");
   if (!(before.profiles == after.profiles)) add("profiles");
   if (!(before.trace == after.trace)) add("trace");
+  if (!(before.tracing == after.tracing)) add("tracing");
   if (!(before.file_cache == after.file_cache)) add("file_cache");
   if (!(before.log == after.log)) add("log");
   if (!(before.shutdown == after.shutdown)) add("shutdown");

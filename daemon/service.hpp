@@ -28,6 +28,7 @@
 #include "core/net/endpoint.hpp"
 #include "core/net/listener.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/trace/tracer.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/handlers.hpp"
 #include "daemon/inherited_sockets.hpp"
@@ -46,7 +47,8 @@ struct Surroundings {
   Room& room;
   MemoryGate& memory;
   std::shared_ptr<http::OpenFiles> files;
-  InheritedSockets* inherited = nullptr;  ///< until everything is bound; null: there are none
+  std::shared_ptr<const trace::Tracer> tracer;  ///< null: nothing is traced
+  InheritedSockets* inherited = nullptr;        ///< until everything is bound; null: there are none
 };
 
 class Service {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/json_plain.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd {
@@ -9,6 +10,11 @@ namespace fiberd {
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
+    // Most of it is as it is.
+    const std::size_t plain = plain_json_prefix(text);
+    out.append(text.data(), plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const std::size_t n = utf8_length(text);
     if (n == 1)
       out += JsonByte(text.front()).text();

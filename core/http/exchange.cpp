@@ -8,6 +8,7 @@
 
 #include "core/base/bug.hpp"
 #include "core/http/exchange_more.hpp"
+#include "core/http/filters/request_id.hpp"
 #include "core/http/h1/body_decoder.hpp"
 #include "core/http/site/error_page.hpp"
 #include "core/http/site/request_trace.hpp"
@@ -132,12 +133,16 @@ Result<void> Exchange::respond_error(unsigned status, std::span<const Field> fie
   std::array<Field, kMost + 1> all;
   if (fields.size() > kMost) return misuse("more fields than an error takes");
   const auto end = std::copy(fields.begin(), fields.end(), all.begin());
+  const RequestId* const id = find_slot<RequestId>();
+  const trace::IdText trace_id(trace_ids().trace_id);
+  const RequestNames names{id != nullptr ? std::string_view(id->text) : std::string_view(), trace_id.text()};
   for (const std::span<const ErrorPage> pages : {error_pages_, std::span<const ErrorPage>(site_.options().error_pages)})
     for (const ErrorPage& page : pages)
-      if (page.status == status) return respond(status, page.content_type, page.body, fields);
+      if (page.status == status)
+        return respond(status, page.content_type, page.names_requests ? fill_in(page.body, names) : page.body, fields);
   // The form depends on Accept, and some errors may be cached.
   *end = {"Vary", "Accept"};
-  const ErrorBody body(status, request_.headers);
+  const ErrorBody body(status, request_.headers, names);
   return respond(status, body.content_type(), body.text(), {all.data(), fields.size() + 1});
 }
 

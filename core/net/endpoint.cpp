@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -85,7 +86,16 @@ std::string_view Endpoint::host(std::array<char, INET6_ADDRSTRLEN>& room) const 
   const auto written = [&room](int family, const void* address) {
     return std::string_view(inet_ntop(family, address, room.data(), static_cast<socklen_t>(room.size())));
   };
-  if (family() == AF_INET) return written(AF_INET, &storage_.v4.sin_addr);
+  if (family() == AF_INET) {  // what inet_ntop(3) has snprintf(3) do
+    char* at = room.data();
+    const std::uint32_t address = ntohl(storage_.v4.sin_addr.s_addr);
+    for (unsigned shift = 32; shift != 0;) {
+      shift -= 8;
+      at = std::to_chars(at, at + 3, address >> shift & 255U).ptr;
+      if (shift != 0) *at++ = '.';
+    }
+    return {room.data(), static_cast<std::size_t>(at - room.data())};
+  }
   if (family() != AF_INET6) return family() == AF_UNIX ? "unix:" : "unknown";
   const in6_addr& address = storage_.v6.sin6_addr;
   return IN6_IS_ADDR_V4MAPPED(&address) ? written(AF_INET, &address.s6_addr[12]) : written(AF_INET6, &address);

@@ -360,6 +360,51 @@ inline constexpr MetricInfo kServingRows[] = {
      {},
      "changes",
      "How often GOMAXPROCS followed a change of the CPU quota or of the affinity."},
+    // Tracing
+    {"fiberd_tracing_traces_total",
+     counter,
+     registry,
+     {"reason"},
+     "traces",
+     "Traces that were kept: by the share (ratio), by the caller's word (parent), at their end because the request "
+     "failed "
+     "(error) or took long (slow)."},
+    {"fiberd_tracing_traces_refused_total",
+     counter,
+     registry,
+     {},
+     "traces",
+     "Traces that were not kept because tracing.sample.per_second were."},
+    {"fiberd_tracing_invalid_contexts_total",
+     counter,
+     registry,
+     {},
+     "requests",
+     "Requests whose traceparent was none, or came twice: they began a trace of their own."},
+    {"fiberd_tracing_spans_exported_total", counter, registry, {}, "spans", "Spans that the collector took."},
+    {"fiberd_tracing_spans_dropped_total",
+     counter,
+     registry,
+     {"reason"},
+     "spans",
+     "Spans that were lost: no room in tracing.queue (queue), more than tracing.sample.spans of one request (request), "
+     "the "
+     "collector will not have them (rejected), it could not be told in five tries (undelivered), or not before the end "
+     "(stopped)."},
+    {"fiberd_tracing_exports_total",
+     counter,
+     registry,
+     {"result"},
+     "tries",
+     "POSTs to the collector: all taken (ok), not all (partial), taken with an answer that is no OTLP (garbled), to be "
+     "tried "
+     "again (later: 429, 502, 503, 504), never to be taken (rejected: another status), no answer (failed)."},
+    {"fiberd_tracing_queue_bytes",
+     gauge,
+     registry,
+     {},
+     "bytes",
+     "Memory of spans that wait to be sent, or for their request's end."},
     // Process: the names that every Prometheus client library uses
     {"process_cpu_seconds_total", counter, process, {}, "seconds", "User and system CPU time."},
     {"process_resident_memory_bytes", gauge, process, {}, "bytes", "Resident memory."},

@@ -2,14 +2,22 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 #include "core/base/characters.hpp"
 #include "core/runtime/runtime.hpp"
 
 namespace fiberd::trace {
 
+/// Both digits of each byte.
+static constexpr auto kPairs = [] {
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (std::size_t i = 0; i != pairs.size(); ++i) pairs[i] = {ascii::kHexDigits[i >> 4U], ascii::kHexDigits[i & 15U]};
+  return pairs;
+}();
+
 static void write(char* out, std::uint64_t value) noexcept {
-  for (std::size_t i = 16; i != 0; value >>= 4U) out[--i] = ascii::kHexDigits[value & 15U];
+  for (std::size_t i = 8; i != 0; value >>= 8U) std::memcpy(out + 2 * --i, kPairs[value & 255U].data(), 2);
 }
 
 std::array<char, 32> text_of(TraceId id) noexcept {

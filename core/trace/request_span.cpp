@@ -46,33 +46,28 @@ SpanId RequestSpan::handler_id() noexcept {
 }
 
 std::int64_t RequestSpan::now() const noexcept {
-  return std::max(sampled_ || local_ != nullptr ? monotonic_now() : runtime::coarse_now(), begin_);
+  return std::max(is_sharp() ? monotonic_now() : runtime::coarse_now(), begin_);
 }
 
 Current RequestSpan::current(std::string tracestate) {
   if (local_ == nullptr) local_ = std::make_shared<LocalTrace>(tracer_, sampled_, std::move(tracestate));
   Current made{ids(), local_};
-  if (handler_begin_ != 0 && handler_end_ == 0) made.span.span_id = handler_id();
+  if (in_handler_) made.span.span_id = handler_id();
   return made;
 }
 
-bool RequestSpan::settle(unsigned status, std::uint64_t duration_ns) noexcept {
+bool RequestSpan::settle_kept(bool failed, std::int64_t end) noexcept {
   const Tracer& t = *tracer_;
-  const bool before = sampled_;
-  if (!before) [[likely]] {
-    const TracerOptions& o = t.options();
-    const bool failed = o.errors && status >= 500;
-    const bool slow = o.slow.count() != 0 && duration_ns >= static_cast<std::uint64_t>(o.slow.count());
-    if ((failed || slow) && t.admit(begin_ + static_cast<std::int64_t>(duration_ns))) [[unlikely]] {
+  if (!sampled_) {
+    if (t.admit(end)) {
       sampled_ = true;
       metric::count(failed ? t.metrics().by_error : t.metrics().by_slow);
     }
     if (local_ != nullptr) local_->settle(sampled_);
+    if (!sampled_) return false;
   }
-  if (!sampled_) [[likely]]
-    return false;
   if (t.queue().has_room()) return true;
-  metric::count(t.metrics().no_room);
+  lose();
   return false;
 }
 

@@ -33,11 +33,30 @@ class RequestSpan {
   /// Whether a context of it carries something already: then current() needs no tracestate.
   [[nodiscard]] bool has_current() const noexcept { return local_ != nullptr; }
 
-  void handler_begins() noexcept { handler_begin_ = now(); }
-  void handler_ends() noexcept { handler_end_ = now(); }
+  // Of what is kept for sure, and where there may be spans below, the handler's times are sharp. Else it begins as this
+  // turn of the fiber did, with the request where nothing came between (`waited`), and ends with the request: the clock
+  // costs as much as all the rest.
+  void handler_begins(bool waited) noexcept {
+    in_handler_ = true;
+    handler_begin_ = waited || is_sharp() ? now() : begin_;
+  }
+  void handler_ends() noexcept {
+    in_handler_ = false;
+    if (is_sharp()) [[unlikely]]
+      handler_end_ = now();
+  }
 
   /// The request is over. True: it is kept, and record() is to be told what it was.
-  [[nodiscard]] bool settle(unsigned status, std::uint64_t duration_ns) noexcept;
+  [[nodiscard]] bool settle(unsigned status, std::uint64_t duration_ns) noexcept {
+    const TracerOptions& o = tracer_->options();
+    const bool failed = o.errors && status >= 500;
+    const bool slow = o.slow.count() != 0 && duration_ns >= static_cast<std::uint64_t>(o.slow.count());
+    if (sampled_ || failed || slow) [[unlikely]]
+      return settle_kept(failed, begin_ + static_cast<std::int64_t>(duration_ns));
+    if (local_ != nullptr) [[unlikely]]
+      local_->settle(false);
+    return false;
+  }
   struct End {
     std::string_view name;          ///< of the request's span
     std::string_view handler_name;  ///< of the handler's
@@ -51,8 +70,8 @@ class RequestSpan {
   void lose() const noexcept { metric::count(tracer_->metrics().no_room); }
 
  private:
-  /// Sharp for what is kept for sure, and where there may be spans below. Else as old as this turn of the fiber: what
-  /// took no longer is no time that anybody waits for, and the clock costs as much as all the rest.
+  [[nodiscard]] bool settle_kept(bool failed, std::int64_t end) noexcept;
+  [[nodiscard]] bool is_sharp() const noexcept { return sampled_ || local_ != nullptr; }
   [[nodiscard]] std::int64_t now() const noexcept;
   [[nodiscard]] SpanId handler_id() noexcept;
 
@@ -64,7 +83,8 @@ class RequestSpan {
   bool sampled_ = false;
   std::int64_t begin_;
   std::int64_t handler_begin_ = 0;  // 0: there was none
-  std::int64_t handler_end_ = 0;
+  std::int64_t handler_end_ = 0;    // 0: with the request
+  bool in_handler_ = false;
   std::shared_ptr<LocalTrace> local_;
 };
 

@@ -58,7 +58,7 @@ void SpanQueue::drop(List& list) noexcept {
   list = {};
 }
 
-SpanQueue::List SpanQueue::take(std::size_t most) noexcept {
+SpanQueue::List SpanQueue::take(std::size_t most, std::size_t bytes) noexcept {
   if (ordered_.first == nullptr) {
     told_.store(false, std::memory_order_relaxed);
     Node* newest = pushed_.exchange(nullptr, std::memory_order_acquire);
@@ -72,11 +72,15 @@ SpanQueue::List SpanQueue::take(std::size_t most) noexcept {
   }
   List taken;
   taken.first = ordered_.first;
+  std::size_t size = 0;
   for (Node* node = ordered_.first; node != nullptr && taken.count != most; node = node->next) {
+    size += node->text.size();
+    if (taken.count != 0 && size > bytes) break;
     taken.last = node;
     ++taken.count;
   }
-  if (taken.last != nullptr) ordered_.first = std::exchange(taken.last->next, nullptr);
+  if (taken.last == nullptr) return taken;
+  ordered_.first = std::exchange(taken.last->next, nullptr);
   waiting_.fetch_sub(taken.count, std::memory_order_relaxed);
   return taken;
 }

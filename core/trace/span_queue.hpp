@@ -53,9 +53,9 @@ class SpanQueue {
   /// What is in it goes. It is empty then.
   void drop(List& list) noexcept;
 
-  /// For the one that sends: the oldest spans that wait, at most `most` of them. They stay charged until drop(): what
-  /// is being sent is memory, too.
-  [[nodiscard]] List take(std::size_t most) noexcept;
+  /// For the one that sends: the oldest spans that wait, at most `most` of them, and no more than `bytes` of text but
+  /// for one, however large. They stay charged until drop().
+  [[nodiscard]] List take(std::size_t most, std::size_t bytes = SIZE_MAX) noexcept;
   /// Bytes that are charged, and spans that wait: snapshots.
   [[nodiscard]] std::size_t held() const noexcept { return held_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }

@@ -1,10 +1,13 @@
 #include "core/trace/span_text.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "core/base/json.hpp"
+#include "core/base/json_plain.hpp"
 #include "core/base/utf8.hpp"
 
 namespace fiberd::trace {
@@ -14,6 +17,19 @@ template <class N>
 void append_number(std::string& out, N number) {
   char text[32];
   out.append(text, std::to_chars(text, text + sizeof text, number).ptr);
+}
+
+/// Unix ns. Two numbers of 32 bits cost half of one of 64.
+void append_time(std::string& out, std::int64_t ns) {
+  static constexpr std::int64_t kSecond = 1'000'000'000;
+  if (ns < kSecond || ns / kSecond > UINT32_MAX) return append_number(out, ns);
+  char digits[20];
+  char* at = digits + sizeof digits;
+  auto fraction = static_cast<std::uint32_t>(ns % kSecond);
+  for (int i = 0; i != 9; ++i, fraction /= 10) *--at = static_cast<char>('0' + fraction % 10);
+  for (auto seconds = static_cast<std::uint32_t>(ns / kSecond); seconds != 0; seconds /= 10)
+    *--at = static_cast<char>('0' + seconds % 10);
+  out.append(at, digits + sizeof digits);
 }
 
 std::string_view cut(std::string_view text, std::size_t most) noexcept {
@@ -39,11 +55,39 @@ bool Attributes::may_add(std::size_t size, unsigned most) noexcept {
   return false;
 }
 
+/// Most are short, and stand as they are: those are put together beside, and appended once.
+bool Attributes::add_plain(std::string_view key, std::string_view value) {
+  static constexpr std::string_view kBegin = ",{\"key\":\"";
+  static constexpr std::string_view kMiddle = "\",\"value\":{\"stringValue\":\"";
+  static constexpr std::string_view kEnd = "\"}}";
+  static constexpr std::size_t kKey = 40;
+  static constexpr std::size_t kValue = 120;
+  std::array<char, kBegin.size() + kKey + kMiddle.size() + kValue + kEnd.size()> room;
+  if (key.size() > kKey || value.size() > kValue || text_.size() + room.size() > kMostText ||
+      plain_json_prefix(key) != key.size() || plain_json_prefix(value) != value.size())
+    return false;
+  char* at = room.data();
+  const auto put = [&at](std::string_view part) {
+    std::memcpy(at, part.data(), part.size());
+    at += part.size();
+  };
+  put(kBegin);
+  put(key);
+  put(kMiddle);
+  put(value);
+  put(kEnd);
+  const char* const begin = room.data() + (count_ == 0 ? 1 : 0);
+  text_.append(begin, static_cast<std::size_t>(at - begin));
+  ++count_;
+  return true;
+}
+
 void Attributes::add(std::string_view key, const Value& value) {
   if (count_ >= kMostAttributes) {
     ++dropped_;
     return;
   }
+  if (value.type_ == Value::Type::text && add_plain(key, value.text_)) return;
   const std::size_t size = text_.size();
   text_ += count_ == 0 ? "{\"key\":" : ",{\"key\":";
   append_json_string(text_, cut(key, kMostName));
@@ -117,9 +161,9 @@ std::string write_span(const SpanFacts& f, const Attributes& attributes, const A
   out += ",\"flags\":";
   append_number(out, (f.span.sampled ? 1U : 0U) | 0x100U | (f.parent_is_remote ? 0x200U : 0U));
   out += ",\"startTimeUnixNano\":\"";
-  append_number(out, f.begin);
+  append_time(out, f.begin);
   out += "\",\"endTimeUnixNano\":\"";
-  append_number(out, std::max(f.begin, f.end));
+  append_time(out, std::max(f.begin, f.end));
   out += '"';
   if (!attributes.text().empty()) out.append(",\"attributes\":[").append(attributes.text()) += ']';
   if (attributes.dropped() != 0) append_number(out.append(",\"droppedAttributesCount\":"), attributes.dropped());

@@ -56,6 +56,8 @@ struct Attribute {
 /// A list of attributes, or of events, being written. All calls throw std::bad_alloc.
 class Attributes {
  public:
+  /// Room for so many bytes at once.
+  void reserve(std::size_t bytes) { text_.reserve(bytes); }
   void add(std::string_view key, const Value& value);
   /// Of `at`, Unix ns.
   void add_event(std::string_view name, std::int64_t at, std::span<const Attribute> attributes);
@@ -64,6 +66,7 @@ class Attributes {
   [[nodiscard]] unsigned dropped() const noexcept { return dropped_; }
 
  private:
+  [[nodiscard]] bool add_plain(std::string_view key, std::string_view value);
   [[nodiscard]] bool may_add(std::size_t size, unsigned most) noexcept;
   std::string text_;
   unsigned count_ = 0;

@@ -130,6 +130,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   state->access_logs = service->access_logs_.all();
   options.keeps = state;
   options.pressure = &with.memory.pressure();
+  options.tracer = with.tracer;
   auto site =
       http::Site::make(std::move(options), std::move(parts.routes), before != nullptr ? before->site_.get() : nullptr);
   if (!site) {

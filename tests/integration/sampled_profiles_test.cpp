@@ -153,10 +153,17 @@ TEST_CASE("profile rates: what is wrong changes nothing, a browser may not, a re
   CHECK(daemon.stop() == 0);
 }
 
-TEST_CASE("a request that is answered with a short text allocates nothing", "[integration][profiles][allocations]") {
+TEST_CASE("a request that is answered with a short text allocates nothing, nor does one whose trace is not sampled",
+          "[integration][profiles][allocations]") {
   if (kSanitized) return;  // the sanitizers' malloc is not looked at
   // Who looks by the clock allocates, too, and is left out.
-  Daemon daemon(allocating("leaks: {threshold: 0s}\nmemory: {governor: off}\n"),
+  // Of requests that may still be kept at their end.
+  const std::string traced =
+      "tracing: {endpoint: \"http://127.0.0.1:1/\", batch: {delay: 1h}, sample: {ratio: 0, errors: always, slow: "
+      "1h}}\n";
+  const std::string tracing = GENERATE_COPY(std::string(), traced);
+  INFO(tracing);
+  Daemon daemon(allocating("leaks: {threshold: 0s}\nmemory: {governor: off}\n" + tracing),
                 {.environment = {{"COUNT_ALLOCATIONS", "1"}}, .program = FIBERD_ALLOCATING});
   HttpClient client(daemon.port("web"));
   const auto counted = [&client] {

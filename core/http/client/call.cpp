@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include "core/context/errc.hpp"
 #include "core/context/waits.hpp"
@@ -50,7 +51,18 @@ void ClientCall::reset_exchange() noexcept {
   head_sent_ = sent_all_ = answered_ = broken_ = keep_ = until_close_ = done_ = false;
 }
 
-Result<void> ClientCall::prepare(ClientCore& core, const ClientRequest& request) {
+/// OpenTelemetry's semantic conventions for HTTP clients. The query is left out: secrets stand there.
+void ClientCall::begin_span(const context::Context& ctx, const ClientRequest& request) {
+  const std::string_view method = request.method_text.empty() ? method_token(request.method) : request.method_text;
+  span_ = trace::Span(ctx, method, trace::SpanKind::client);
+  if (!span_.recording()) return;
+  span_.set("http.request.method", method);
+  span_.set("url.full", request.url.substr(0, request.url.find('?')));
+  if (const Result<ClientUrl> url = parse_client_url(request.url))
+    span_.set("server.address", url->host).set("server.port", url->port);
+}
+
+Result<void> ClientCall::prepare(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
   core_ = &core;
   metric::count(options_.metrics.requests);
   const bool may_have_body =
@@ -63,7 +75,10 @@ Result<void> ClientCall::prepare(ClientCore& core, const ClientRequest& request)
   }
   to_head_ = request.method_text.empty() ? request.method == Method::head : request.method_text == "HEAD";
   close_ = request.close;
-  return write_request_head(out_, request, framing_, options_.user_agent);
+  begin_span(ctx, request);
+  if (!span_.ids().valid()) [[likely]]
+    return write_request_head(out_, request, framing_, options_.user_agent);
+  return write_request_head(out_, request, framing_, options_.user_agent, {span_.traceparent(), span_.tracestate()});
 }
 
 /// An idle connection of the origin, or a new one. `ask`: an idle one is looked at closely.
@@ -101,7 +116,7 @@ bool ClientCall::may_repeat(const ClientRequest& request, const std::error_code&
 }
 
 Result<void> ClientCall::run(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
-  if (const Result<void> ready = prepare(core, request); !ready) return fail(failed(ready.error()));
+  if (const Result<void> ready = prepare(ctx, core, request); !ready) return fail(failed(ready.error()));
   const bool idempotent = request.idempotent.value_or(request.method_text.empty() && is_idempotent(request.method));
   for (;;) {
     if (const Result<void> connected = connect(ctx, request, !idempotent); !connected) return connected;
@@ -114,6 +129,7 @@ Result<void> ClientCall::run(const context::Context& ctx, ClientCore& core, cons
     }
     // Over a new one: the other idle ones are as old. That is no kept one, so there is no third time.
     metric::count(options_.metrics.retried);
+    span_.event("sent again over a new connection");
     lease_.disconnect();
   }
 }
@@ -216,7 +232,7 @@ Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec
 // ------------------------------------------------------------------------------------------------ uploads
 
 Result<void> ClientCall::begin(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {
-  if (const Result<void> ready = prepare(core, request); !ready) return fail(failed(ready.error()));
+  if (const Result<void> ready = prepare(ctx, core, request); !ready) return fail(failed(ready.error()));
   framing_.has_body = true;
   if (const Result<void> connected = connect(ctx, request, true); !connected) return connected;
   reset_exchange();
@@ -293,7 +309,15 @@ std::error_code ClientCall::failed(std::error_code error, std::optional<ClientFa
     }
     return is_dead(error) ? ClientFailure::closed : ClientFailure::other;
   };
-  metric::count(options_.metrics.failures[static_cast<std::size_t>(classify())]);
+  const ClientFailure failure = classify();
+  metric::count(options_.metrics.failures[static_cast<std::size_t>(failure)]);
+  if (span_.recording()) [[unlikely]] {
+    try {
+      span_.set("error.type", token_of(failure)).fail(error.message());
+    } catch (const std::bad_alloc&) {  // it says less
+    }
+  }
+  end_span();
   return error;
 }
 

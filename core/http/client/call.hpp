@@ -35,6 +35,7 @@
 #include "core/http/h1/body_decoder.hpp"
 #include "core/net/resolver.hpp"
 #include "core/sync/object_pool.hpp"
+#include "core/trace/span.hpp"
 
 namespace fiberd::http::client_detail {
 
@@ -67,7 +68,10 @@ class ClientCall {
   /// Nobody wants the rest. The connection goes back if the rest is here already, else it is closed.
   void abandon() noexcept;
   /// Of a request that nobody will hear about: its connection, if it has one still, is closed.
-  void drop_unanswered() noexcept { lease_.drop(); }
+  void drop_unanswered() noexcept {
+    lease_.drop();
+    end_span();
+  }
   /// As abandon(), for an error of the answer's, which is counted and returned.
   std::error_code give_up(std::error_code error) noexcept;
 
@@ -75,7 +79,12 @@ class ClientCall {
   enum class Parsed : std::uint8_t { need_more, interim, proceed, answer };
   enum class Awaited : std::uint8_t { answer, proceed, timeout };
 
-  [[nodiscard]] Result<void> prepare(ClientCore& core, const ClientRequest& request);
+  void begin_span(const context::Context& ctx, const ClientRequest& request);
+  void end_span() noexcept {
+    if (span_.ids().valid()) [[unlikely]]
+      span_ = trace::Span();
+  }
+  [[nodiscard]] Result<void> prepare(const context::Context& ctx, ClientCore& core, const ClientRequest& request);
   [[nodiscard]] Result<void> connect(const context::Context& ctx, const ClientRequest& request, bool ask);
   [[nodiscard]] Result<void> exchange(const context::Context& ctx, const ClientRequest& request);
   [[nodiscard]] Result<void> send(const context::Context& ctx, const ClientRequest& request);
@@ -113,6 +122,7 @@ class ClientCall {
   std::uint64_t sent_ = 0;       // bytes that the kernel has taken of the request
   std::uint64_t body_sent_ = 0;  // of the body, as far as it was given to us
   std::uint32_t interim_ = 0;
+  trace::Span span_;             // from here to the answer's last byte, where the context has a trace
   std::error_code error_;        // what ended the answer before its end
   bool source_touched_ = false;  // something was read from it
   bool to_head_ = false;         // the request is HEAD

@@ -1,6 +1,7 @@
 // ClientCall from the answer's first byte to its last.
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "core/context/errc.hpp"
 #include "core/http/client/call.hpp"
@@ -88,6 +89,10 @@ Result<void> ClientCall::begin_body() {
   if (!decoder_.start(framing, head.content_length, {.body_size = options_.body_size}))
     return fail(refused_answer(decoder_.reason()));
   answered_ = true;
+  if (span_.recording()) [[unlikely]] {
+    span_.set("http.response.status_code", head.status);
+    if (head.status >= 400) span_.set("error.type", std::to_string(head.status)).fail({});
+  }
   if (!until_close_ && decoder_.done()) finish_body();
   return {};
 }
@@ -100,6 +105,7 @@ std::optional<std::uint64_t> ClientCall::content_length() const noexcept {
 /// The body was read to its end.
 void ClientCall::finish_body() noexcept {
   done_ = true;
+  end_span();
   if (keep_ && pos_ == end_) {
     lease_.keep();
   } else {
@@ -148,6 +154,7 @@ Result<std::string_view> ClientCall::next_piece(const context::Context& ctx) {
     if (*n != 0) continue;
     if (!until_close_) return fail(client_errc::truncated_body);
     done_ = true;
+    end_span();
     lease_.drop();
     return std::string_view();
   }
@@ -161,6 +168,7 @@ void ClientCall::abandon() noexcept {
     if (step.status == BodyDecoder::Status::refused) break;
   }
   lease_.drop();
+  end_span();
 }
 
 }  // namespace fiberd::http::client_detail

@@ -26,10 +26,15 @@ bool is_reserved(std::string_view name) noexcept {
   }
 }
 
+/// Of the request that we are serving, or anybody's: not of this one.
+bool is_of_trace(std::string_view name) noexcept {
+  return equals_lower(name, "traceparent") || equals_lower(name, "tracestate");
+}
+
 }  // namespace
 
 Result<void> write_request_head(std::string& out, const ClientRequest& request, const RequestFraming& framing,
-                                std::string_view user_agent) {
+                                std::string_view user_agent, const TraceFields& trace) {
   const Result<ClientUrl> url = parse_client_url(request.url);
   if (!url) return fail(url.error());
   const std::string_view method = request.method_text.empty() ? method_token(request.method) : request.method_text;
@@ -45,9 +50,12 @@ Result<void> write_request_head(std::string& out, const ClientRequest& request, 
   for (const Field& field : request.fields) {
     if (!is_token(field.name) || !is_field_value(field.value) || is_reserved(field.name))
       return fail(client_errc::bad_request);
+    if (!trace.parent.empty() && is_of_trace(field.name)) continue;
     out.append("\r\n").append(field.name).append(": ").append(field.value);
     has_user_agent = has_user_agent || equals_lower(field.name, "user-agent");
   }
+  if (!trace.parent.empty()) out.append("\r\ntraceparent: ").append(trace.parent);
+  if (!trace.state.empty()) out.append("\r\ntracestate: ").append(trace.state);
   if (!has_user_agent) out.append("\r\nUser-Agent: ").append(user_agent);
   if (framing.has_body && framing.length) {
     std::array<char, 20> digits;

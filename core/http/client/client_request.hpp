@@ -34,6 +34,7 @@ struct ClientRequest {
   std::string_view url{};          ///< "http://host[:port][/path][?query]"
   /// Not those that the client writes itself, for they frame the message or concern this connection alone: Host,
   /// Connection, Content-Length, Transfer-Encoding, Expect, Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade.
+  /// traceparent and tracestate among them are left out where the context has a trace: then the client's are sent.
   std::span<const Field> fields{};
   std::string_view host{};  ///< the Host field, if it is not to be the URL's
   /// Where to connect to, whatever host the URL names: a Unix socket, a proxy's choice.
@@ -61,9 +62,16 @@ struct RequestFraming {
   std::optional<std::uint64_t> length{};  ///< unknown: in chunks
 };
 
+/// Where a request stands in a trace: fields of W3C Trace Context; empty: in none.
+struct TraceFields {
+  std::string_view parent{};
+  std::string_view state{};
+};
+
 /// Writes the request line, the fields and the empty line into `out`. Errors: client_errc::bad_url,
 /// unsupported_scheme, bad_request; nothing that would split the message is ever written. Throws std::bad_alloc.
 [[nodiscard]] Result<void> write_request_head(std::string& out, const ClientRequest& request,
-                                              const RequestFraming& framing, std::string_view user_agent);
+                                              const RequestFraming& framing, std::string_view user_agent,
+                                              const TraceFields& trace = {});
 
 }  // namespace fiberd::http

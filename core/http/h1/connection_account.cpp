@@ -52,13 +52,15 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
   runtime::trace::end_request(*runtime::Machine::current_machine(), ex.status() != 0 ? ex.status() : kClientLeft,
                               duration);
-  const bool traced = Dispatch::end_trace(ex, route,
-                                          {.status = ex.status() != 0 ? ex.status() : kClientLeft,
-                                           .at = ws.clock,
-                                           .duration_ns = duration,
-                                           .received = stream.received(),
-                                           .sent = stream.sent_body(),
-                                           .refused = reason != Reject::none ? reason : stream.refused()});
+  const unsigned status = ex.status() != 0 ? ex.status() : kClientLeft;
+  const bool traced = Dispatch::keeps_trace(ex, status, duration);
+  if (traced) [[unlikely]]
+    Dispatch::end_trace(ex, route,
+                        {.status = status,
+                         .at = ws.clock,
+                         .received = stream.received(),
+                         .sent = stream.sent_body(),
+                         .refused = reason != Reject::none ? reason : stream.refused()});
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
   if (ws.site->wants_log()) {

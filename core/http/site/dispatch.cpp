@@ -120,7 +120,7 @@ template <class F>
 }
 
 std::error_code Dispatch::last_traced() noexcept {
-  trace_->handler_begins();
+  trace_->handler_begins(!chain_->empty());
   const std::error_code error = guarded("handler", [&] { return route_->handler->serve(exchange_); });
   trace_->handler_ends();
   return error;

@@ -29,9 +29,12 @@ class Dispatch {
   [[nodiscard]] const Route* route() const noexcept { return route_; }
   [[nodiscard]] Reject reason() const noexcept { return reason_; }
 
-  /// The request is over: its span ends, if it has one, and goes to the collector, if it is kept: true.
-  static bool end_trace(const Exchange& exchange, const Route* route, const TraceEnd& end) noexcept {
-    return exchange.trace_ != nullptr && end_request_trace(exchange, *exchange.trace_, route, end);
+  /// The request is over. True: it is traced and kept, and end_trace() is to be told what it was.
+  [[nodiscard]] static bool keeps_trace(const Exchange& exchange, unsigned status, std::uint64_t duration) noexcept {
+    return exchange.trace_ != nullptr && exchange.trace_->settle(status, duration);
+  }
+  static void end_trace(const Exchange& exchange, const Route* route, const TraceEnd& end) noexcept {
+    end_request_trace(exchange, *exchange.trace_, route, end);
   }
 
   /// For the filters that come with the house.

@@ -1,5 +1,6 @@
 #include "core/http/site/request_trace.hpp"
 
+#include <array>
 #include <charconv>
 #include <new>
 
@@ -36,6 +37,7 @@ std::string tracestate_of(const HeaderView& headers) {
 /// OpenTelemetry's semantic conventions for HTTP servers, 1.23 and later. The query is left out: secrets stand there.
 static void describe(trace::Attributes& out, const Exchange& ex, const Route* route, const TraceEnd& end) {
   const Request& r = ex.request();
+  std::array<char, INET6_ADDRSTRLEN> room;
   // What clients make up shall not be a method of its own.
   const bool known = r.method != Method::unknown;
   out.add("http.request.method", known ? r.method_text : "_OTHER");
@@ -47,7 +49,7 @@ static void describe(trace::Attributes& out, const Exchange& ex, const Route* ro
   if (const std::string_view p = ex.protocol(); p.starts_with("HTTP/"))
     out.add("network.protocol.version", p.substr(5));
   if (!r.host.empty()) out.add("server.address", host_without_port(r.host));
-  if (const net::Endpoint peer = ex.peer(); peer.family() != AF_UNSPEC) out.add("client.address", peer.host());
+  if (const net::Endpoint peer = ex.peer(); peer.family() != AF_UNSPEC) out.add("client.address", peer.host(room));
   if (const std::string_view agent = r.headers.find("user-agent"); !agent.empty())
     out.add("user_agent.original", agent);
   if (end.received != 0) out.add("http.request.body.size", end.received);
@@ -64,9 +66,7 @@ static void describe(trace::Attributes& out, const Exchange& ex, const Route* ro
   }
 }
 
-bool end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route* route, const TraceEnd& end) noexcept {
-  if (!span.settle(end.status, end.duration_ns)) [[likely]]
-    return false;
+void end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route* route, const TraceEnd& end) noexcept {
   try {
     const Request& r = ex.request();
     std::string name(r.method != Method::unknown ? r.method_text : "HTTP");
@@ -75,6 +75,7 @@ bool end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route
                                    : route->label.empty() ? route->spec.path
                                                           : route->label;
     trace::Attributes attributes;
+    attributes.reserve(1024);
     describe(attributes, ex, route, end);
     const std::string state = span.has_parent() ? tracestate_of(r.headers) : std::string();
     span.record({.name = name,
@@ -86,7 +87,6 @@ bool end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route
   } catch (const std::bad_alloc&) {
     span.lose();
   }
-  return true;
 }
 
 }  // namespace fiberd::http

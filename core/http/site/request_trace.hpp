@@ -23,14 +23,13 @@ struct Route;
 
 struct TraceEnd {
   unsigned status;
-  std::int64_t at;  ///< monotonic ns
-  std::uint64_t duration_ns;
+  std::int64_t at;         ///< monotonic ns
   std::uint64_t received;  ///< bytes of the request's body
   std::uint64_t sent;      ///< bytes of the answer's
   Reject refused;
 };
-/// Whether the trace is kept: then the exchange's ids name it for a histogram's exemplar.
-bool end_request_trace(const Exchange& exchange, trace::RequestSpan& span, const Route* route,
+/// Of one that is kept (RequestSpan::settle).
+void end_request_trace(const Exchange& exchange, trace::RequestSpan& span, const Route* route,
                        const TraceEnd& end) noexcept;
 
 }  // namespace fiberd::http

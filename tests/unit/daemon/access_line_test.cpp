@@ -221,3 +221,17 @@ TEST_CASE("a line allocates nothing", "[daemon][access_log]") {
   CHECK(test::allocations() == before);
   CHECK(size > 100);
 }
+
+TEST_CASE("lines name the trace and the span where there is one", "[daemon][access_log][tracing]") {
+  http::AccessRecord r = record();
+  CHECK(line(AccessFormat::json, r).find("trace_id") == std::string::npos);
+  CHECK(line("${trace_id} ${span_id}", r) == "- -\n");
+  r.trace = {{0x0af7651916cd43dd, 0x8448eb211c80319c}, {0xb7ad6b7169203331}, true};
+  const std::string json = line(AccessFormat::json, r);
+  CHECK(is_json(json));
+  CHECK(json.find(R"("trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331")") !=
+        std::string::npos);
+  CHECK(line("${status} ${trace_id} \"${span_id}\"", r) ==
+        "200 0af7651916cd43dd8448eb211c80319c \"b7ad6b7169203331\"\n");
+  CHECK(line(AccessFormat::common, r).find("0af7") == std::string::npos);
+}

@@ -57,7 +57,7 @@ struct Fixture : Counted {
   template <class F>
   bool serve(const char* traceparent, unsigned status, std::uint64_t duration, F&& handler) {
     RequestSpan span(tracer, traceparent, monotonic_now());
-    span.handler_begins();
+    span.handler_begins(true);
     handler(span);
     span.handler_ends();
     const bool kept = span.settle(status, duration);

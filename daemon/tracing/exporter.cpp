@@ -1,0 +1,203 @@
+#include "daemon/tracing/exporter.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "core/base/characters.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/log.hpp"
+#include "core/base/printable.hpp"
+#include "core/context/waits.hpp"
+#include "core/http/date.hpp"
+#include "core/runtime/runtime.hpp"
+
+namespace fiberd::daemon {
+
+using std::chrono::nanoseconds;
+
+std::optional<std::chrono::seconds> parse_retry_after(std::string_view text, std::time_t now) noexcept {
+  text = ascii::trim(text);
+  std::int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (!text.empty() && ascii::is_digit(text.front()) && end == text.data() + text.size())
+    return std::chrono::seconds(error == std::errc{} ? std::min<std::int64_t>(seconds, 86'400) : 86'400);
+  const std::optional<std::time_t> date = http::parse_date(text, now);
+  if (!date) return std::nullopt;
+  return std::chrono::seconds(std::clamp<std::int64_t>(*date - now, 0, 86'400));
+}
+
+TraceExporter::TraceExporter(std::shared_ptr<trace::SpanQueue> queue, const ExporterMetrics& metrics)
+    : queue_(std::move(queue)), metrics_(metrics) {
+  queue_->set_hook(
+      512, [](void* self) noexcept { static_cast<TraceExporter*>(self)->wake(); }, this);
+}
+
+void TraceExporter::use(const config::TracingConfig& config, CollectorHeaders headers) {
+  std::shared_ptr<const Settings> made;
+  if (config.on()) made = std::make_shared<const Settings>(Settings{config, std::move(headers), make_envelope(config)});
+  if (config.on()) queue_->set_most(config.queue);
+  {
+    const LockGuard guard(lock_);
+    settings_.swap(made);
+  }
+  wake();
+}
+
+/// Who waits for a batch to be full looks again.
+void TraceExporter::wake() noexcept {
+  char now = 0;
+  (void)wake_.try_send_if_open(now);
+}
+
+std::shared_ptr<const TraceExporter::Settings> TraceExporter::settings() noexcept {
+  const LockGuard guard(lock_);
+  return settings_;
+}
+
+void TraceExporter::finish() noexcept {
+  finishing_.store(true, std::memory_order_release);
+  wake();
+}
+
+/// Until the delay is over or somebody wakes us.
+void TraceExporter::wait(nanoseconds delay) noexcept {
+  try {
+    const context::Cancelable limit = context::with_timeout(life_.context, delay);
+    (void)wake_.receive(limit.context);
+    limit.cancel();
+  } catch (const std::bad_alloc&) {
+    (void)context::sleep(life_.context, delay);
+  }
+}
+
+void TraceExporter::run() {
+  http::Client client;  // one that is closed stays so
+  client_ = &client;
+  std::shared_ptr<const Settings> last = settings();
+  for (;;) {
+    const bool full = last != nullptr && queue_->waiting() >= last->config.batch_spans;
+    if (last != nullptr && !full && !finishing_.load(std::memory_order_acquire)) wait(last->config.batch_delay);
+    // Only now: they may have changed meanwhile. What waits when tracing is turned off goes where it was meant.
+    const std::shared_ptr<const Settings> now = settings();
+    const std::shared_ptr<const Settings> with = now != nullptr ? now : last;
+    last = now;
+    if (with == nullptr) break;
+    while (!life_.context.done()) {
+      trace::SpanQueue::List batch = take(*with);
+      if (batch.count == 0) break;
+      deliver(*with, batch);
+      if (settings() != now) break;
+    }
+    if (now == nullptr || life_.context.done() || finishing_.load(std::memory_order_acquire)) {
+      // The last look: what has come while the last batch was on its way.
+      if (queue_->waiting() == 0 || life_.context.done()) break;
+    }
+  }
+  trace::SpanQueue::List rest = queue_->take(SIZE_MAX);
+  if (rest.count != 0 && metrics_.stopped != nullptr) metrics_.stopped->add(rest.count);
+  queue_->drop(rest);
+  client_ = nullptr;
+  client.close();
+}
+
+trace::SpanQueue::List TraceExporter::take(const Settings& settings) noexcept {
+  return queue_->take(settings.config.batch_spans, kMostBatch);
+}
+
+void TraceExporter::deliver(const Settings& settings, trace::SpanQueue::List& batch) noexcept {
+  const std::size_t spans = batch.count;
+  metric::Counter* lost = metrics_.failed;
+  bool taken = false;
+  try {
+    const std::string body = write_request(settings.envelope, batch);
+    queue_->drop(batch);
+    nanoseconds pause = kFirstPause;
+    for (unsigned tries = 1;; ++tries) {
+      nanoseconds asked{0};
+      const Outcome outcome = attempt(settings, body, spans, asked);
+      taken = outcome == Outcome::taken;
+      if (outcome == Outcome::rejected) lost = metrics_.rejected;
+      if (outcome != Outcome::later) break;
+      if (tries == kTries) break;
+      const bool finishing = finishing_.load(std::memory_order_acquire);
+      // 75 … 125 % of it.
+      const nanoseconds own = pause * (768 + static_cast<int>(runtime::random() % 512)) / 1024;
+      const nanoseconds longest = finishing ? nanoseconds(std::chrono::milliseconds(200)) : kLongestPause * 10;
+      if (!context::sleep(life_.context, std::min(std::max(asked, own), longest))) {
+        lost = metrics_.stopped;
+        break;
+      }
+      pause = std::min(pause * 2, kLongestPause);
+    }
+  } catch (const std::bad_alloc&) {
+    queue_->drop(batch);
+    log(LogLevel::error, "tracing: no memory: a batch of spans is not sent");
+  }
+  if (life_.context.done()) lost = metrics_.stopped;
+  if (!taken && lost != nullptr) lost->add(spans);
+}
+
+TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const std::string& body, std::size_t spans,
+                                              nanoseconds& pause) {
+  std::vector<http::Field> fields{{"Content-Type", "application/json"}};
+  for (const auto& [name, value] : settings.headers) fields.push_back({name, value});
+  const context::Cancelable limit = context::with_timeout(life_.context, settings.config.timeout);
+  Result<http::ClientResponse> answer = client_->send(limit.context, {.method = http::Method::post,
+                                                                      .url = settings.config.endpoint,
+                                                                      .fields = fields,
+                                                                      .body = body,
+                                                                      // Spans have ids: twice is once.
+                                                                      .idempotent = true});
+  if (!answer) {
+    metric::count(metrics_.tries_failed);
+    warn(settings, answer.error().message());
+    return Outcome::later;
+  }
+  const unsigned status = answer->status();
+  if (status >= 200 && status < 300) {
+    read(*answer, limit.context, settings, spans);
+    return Outcome::taken;
+  }
+  warn(settings, "answered " + std::to_string(status));
+  if (status == 429 || (status >= 502 && status <= 504)) {
+    metric::count(metrics_.tries_later);
+    if (const auto after = parse_retry_after(answer->headers().find("retry-after"), std::time(nullptr))) pause = *after;
+    return Outcome::later;
+  }
+  metric::count(metrics_.tries_rejected);
+  return Outcome::rejected;
+}
+
+/// Of a batch that was taken: how much of it.
+void TraceExporter::read(http::ClientResponse& answer, const context::Context& ctx, const Settings& settings,
+                         std::size_t spans) {
+  const Result<std::string> body = answer.read_all(ctx, kMostAnswer);
+  OtlpAnswer said{false, 0, {}};
+  if (body) said = read_answer(*body);
+  const std::size_t rejected = static_cast<std::size_t>(std::min<std::uint64_t>(said.rejected_spans, spans));
+  if (metrics_.exported != nullptr) metrics_.exported->add(spans - rejected);
+  if (!said.understood) {
+    metric::count(metrics_.tries_garbled);
+    return warn(settings, "took the spans, and what it answered is no OTLP" +
+                              (body ? std::string() : ": " + body.error().message()));
+  }
+  if (rejected == 0 && said.message.empty()) return metric::count(metrics_.tries_ok);
+  metric::count(metrics_.tries_partial);
+  if (rejected != 0 && metrics_.rejected != nullptr) metrics_.rejected->add(rejected);
+  warn(settings, "rejected " + std::to_string(rejected) + " spans" +
+                     (said.message.empty() ? std::string() : ": " + quoted(said.message, 256)));
+}
+
+void TraceExporter::warn(const Settings& settings, const std::string& what) {
+  const std::string& url = settings.config.endpoint;
+  if (const auto left_out = limit_.pass(monotonic_now()))
+    log(LogLevel::warning, "tracing: " + url.substr(0, url.find('?')) + ": " + what +
+                               (*left_out == 0 ? "" : " (and " + std::to_string(*left_out) + " more of the like)") +
+                               "; requests do not wait for it, and spans beyond tracing.queue are dropped");
+}
+
+}  // namespace fiberd::daemon
