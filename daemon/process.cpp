@@ -132,6 +132,8 @@ ExitCode Process::build(const config::Config& config) {
   for (const std::string& warning :
        {warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)})
     if (!warning.empty()) log(LogLevel::warning, warning);
+  manager_ = std::make_unique<ManagerTalk>(
+      notifier_, *runtime_, [this] { return figures_of(registry_, runtime_->scheduler().live_fibers()); });
   use_settings(config);
   exporter_ = std::make_unique<observe::Exporter>(
       registry_, [this] { return runtime_->read_mem_stats(true); }, std::string(kVersion));
@@ -141,7 +143,11 @@ ExitCode Process::build(const config::Config& config) {
       [this](JsonWriter& json) { describe(json); });
   admin_state_.status = status_.get();
   reloader_ = std::make_unique<Reloader>(
-      *runtime_, [this] { return reload(); }, [this] { count_failed_reload(); },
+      *runtime_, [this] { return reload(); },
+      [this] {
+        count_failed_reload();
+        manager_->reloaded(false, "it could not be begun, or ended in an error");
+      },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
   upgrader_ = std::make_unique<upgrade::Upgrader>(
       *runtime_, registry_, [this](const upgrade::Request& request) { return follow_with(request); });
@@ -227,6 +233,7 @@ void Process::stop_requested(int signo) noexcept {
   }
   arm_watchdog(first ? std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load())
                      : std::chrono::nanoseconds(0));
+  manager_->stopping(end_.watchdog.end());
   if (stop_.fetch_add(1, std::memory_order_acq_rel) == 0) {
     // Now and not when the listeners have closed: a client that is told early has time to go elsewhere.
     {
@@ -388,6 +395,7 @@ ExitCode Process::serve() {
     say_fatal("the access logs' thread cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
   }
+  if (predecessor_ == nullptr) manager_->start();
   memory_->start(draining_);
   leaks_->start(draining_);
   ExitCode code = ExitCode::clean;
@@ -408,6 +416,7 @@ ExitCode Process::serve() {
     say_started();
     announce();
     if (predecessor_ == nullptr) {
+      manager_->ready();
       reloader_->open();
       upgrader_->open();
       watch_config();
@@ -445,6 +454,7 @@ ExitCode Process::run(const config::Config& config) {
     trace_files_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.
     runtime_->scheduler().wait_until_no_fibers();
+    if (manager_ != nullptr) manager_->stop();
     room_.use({});
     current_.reset();
     end_.scheduler.store(nullptr, std::memory_order_release);
@@ -459,6 +469,7 @@ ExitCode Process::run(const config::Config& config) {
 ExitCode run_daemon(const config::Config& config, const Handlers& handlers, LoadFunction reload, std::string file,
                     Inheritance* inheritance) {
   hold_signals();
+  Notifier notifier = Notifier::from_environment();  // before there are threads, which read the environment
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   (void)sigaction(SIGPIPE, &ignore, nullptr);  // whoever read our lines may have gone
@@ -470,7 +481,7 @@ ExitCode run_daemon(const config::Config& config, const Handlers& handlers, Load
   ExitCode code = ExitCode::runtime_failure;
   StopEnd end(config);
   try {
-    Process process(handlers, std::move(reload), std::move(file), end, inheritance);
+    Process process(handlers, std::move(reload), std::move(file), end, notifier, inheritance);
     code = process.run(config);
   } catch (const std::bad_alloc&) {
     say_fatal("out of memory" + explain_shortage(std::make_error_code(std::errc::not_enough_memory)));

@@ -27,8 +27,10 @@
 #include "daemon/leak_watcher.hpp"
 #include "daemon/log_dump.hpp"
 #include "daemon/log_levels.hpp"
+#include "daemon/manager_talk.hpp"
 #include "daemon/memory_governor.hpp"
 #include "daemon/orphans.hpp"
+#include "daemon/notify.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
@@ -44,11 +46,13 @@ namespace fiberd::daemon {
 class Process {
  public:
   /// `inheritance` may be null.
-  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end, Inheritance* inheritance)
+  Process(const Handlers& handlers, LoadFunction load, std::string file, StopEnd& end, Notifier& notifier,
+          Inheritance* inheritance)
       : handlers_(handlers),
         load_(std::move(load)),
         file_(std::move(file)),
         end_(end),
+        notifier_(notifier),
         inherited_(inheritance != nullptr ? &inheritance->sockets : nullptr),
         predecessor_(inheritance != nullptr ? inheritance->predecessor : nullptr) {}
   ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
@@ -107,6 +111,7 @@ class Process {
   const LoadFunction load_;
   const std::string file_;  // that load_ reads; empty: none
   StopEnd& end_;
+  Notifier& notifier_;
   InheritedSockets* inherited_;                              // until everything is bound
   const std::shared_ptr<upgrade::Predecessor> predecessor_;  // null: none
   metric::Registry registry_;
@@ -126,6 +131,7 @@ class Process {
   std::unique_ptr<MemoryGovernor> memory_;
   std::unique_ptr<Trimmer> trimmer_;
   std::unique_ptr<Orphans> orphans_;  // null: they are another's
+  std::unique_ptr<ManagerTalk> manager_;
   LogDump log_dump_;
   TraceFiles trace_files_;
   std::unique_ptr<Tracing> tracing_;

@@ -205,6 +205,7 @@ ReloadAnswer Process::refuse(Prepared& next) {
   }
   log(LogLevel::error, "reload refused: the configuration before goes on");
   answer.text += "reload refused: the configuration before goes on\n";
+  manager_->reloaded(false, next.wrong.empty() ? "no reason is known" : next.wrong.front());
   forget(next);
   return answer;
 }
@@ -241,6 +242,7 @@ ReloadAnswer Process::reload() {
   }
   if (stop_.load(std::memory_order_acquire) != 0) return reloader_->refuse_for_stop();
   const std::int64_t began = monotonic_now();
+  manager_->reloading();
   // An address that the reload before has freed is bound until its queue is empty: a second at most.
   const std::int64_t until = began + 2'000'000'000;
   while (closing_.load(std::memory_order_acquire) != 0 && monotonic_now() < until)
@@ -270,6 +272,7 @@ ReloadAnswer Process::reload() {
                            std::to_string((monotonic_now() - began) / 1'000'000) +
                            " ms: " + (changed.empty() ? "no key has changed" : changed);
   log(LogLevel::info, line);
+  manager_->reloaded(true, changed.empty() ? "no key has changed" : changed);
   // What the old one alone had: a thousand routes take their time to go.
   next.instance.reset();
   const auto last = old->ends_on_fibers();

@@ -1,0 +1,123 @@
+// The daemon as a process of a service manager: what it tells at its start, its reloads, while it serves, and at its
+// end.
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "tests/integration/configurations.hpp"
+#include "tests/integration/conversations.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/notify_socket.hpp"
+
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string kStuckConfig = with_listeners(http_listener(
+    "web", "{path: /compute, handler: compute}, {path: /release, handler: release}, {path: /wedge, handler: wedge}"));
+
+/// What has come so far is not looked at.
+void drain(const NotifySocket& manager) {
+  while (!manager.next(nullptr, 0ms).empty()) {
+  }
+}
+
+void begin(HttpClient& client, const std::string& path) { client.send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"); }
+
+}  // namespace
+
+TEST_CASE("a service manager is told that the daemon serves, reloads, how it is doing, and that it stops",
+          "[integration][daemon][manager]") {
+  const TemporaryDirectory directory;
+  const NotifySocket manager(directory.path() + "/notify");
+  Daemon daemon(web(), {.environment = {{"NOTIFY_SOCKET", manager.address()}}});
+  CHECK(manager.next() == "READY=1\nSTATUS=serving");
+  HttpClient kept(daemon.port("web"));
+  CHECK(ask(kept) == "200 hello");
+  const std::string status = manager.await("STATUS=serving: ");
+  CHECK(status.find("STATUS=serving: 1 connections, ") == 0);
+  CHECK(status.find(" fibers") != std::string::npos);
+  CHECK(manager.await(" requests/s, 1 connections, ").find("STATUS=serving: ") == 0);
+
+  CHECK(reload(daemon).status == 200);
+  const std::string begins = manager.await("RELOADING=1");
+  REQUIRE(begins.find("\nMONOTONIC_USEC=") != std::string::npos);
+  const auto stamp = std::stoull(begins.substr(begins.find("MONOTONIC_USEC=") + 15));
+  CHECK(std::chrono::microseconds(stamp) <= std::chrono::steady_clock::now().time_since_epoch());
+  CHECK(std::chrono::microseconds(stamp) > std::chrono::steady_clock::now().time_since_epoch() - 10min);
+  CHECK(manager.next().find("READY=1\nSTATUS=serving; reloaded at ") == 0);
+  CHECK(reload(daemon, "listeners: 7\n").status == 422);
+  CHECK_FALSE(manager.await("RELOADING=1").empty());
+  const std::string refused = manager.next();
+  CHECK(refused.find("READY=1\nSTATUS=serving; reload refused at ") == 0);
+  CHECK(refused.find("fiberd.yaml:1:") != std::string::npos);
+  CHECK_FALSE(manager.await("; reload refused at ").empty());  // and stays told
+
+  daemon.process().signal(SIGTERM);
+  const std::string stops = manager.await("STOPPING=1");
+  CHECK(stops.find("STOPPING=1\nEXTEND_TIMEOUT_USEC=") == 0);
+  CHECK(stops.find("\nSTATUS=stopping") != std::string::npos);
+  kept.close();
+  CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE("a stop that takes its time has the service manager wait for it, to the stop's own end",
+          "[integration][daemon][manager]") {
+  const TemporaryDirectory directory;
+  const NotifySocket manager(directory.path() + "/notify");
+  Daemon daemon(kStuckConfig + "shutdown: {timeout: 20s}\n",
+                {.environment = {{"NOTIFY_SOCKET", manager.address()}}, .program = FIBERD_STUCK});
+  HttpClient client(daemon.port("web"));
+  begin(client, "/compute");
+  REQUIRE(daemon.wait_for_log("computing now"));
+  HttpClient release(daemon.port("web"));
+  begin(release, "/nowhere");  // kept open
+  REQUIRE(release.receive());
+  daemon.process().signal(SIGTERM);
+  CHECK_FALSE(manager.await("STOPPING=1").empty());
+  for (int i = 0; i < 2; ++i)
+    CHECK(manager.await("STATUS=stopping: ").find("EXTEND_TIMEOUT_USEC=1") ==
+          0);  // 15 s, as long as there are that many
+  daemon.process().signal(SIGKILL);
+  CHECK(daemon.process().wait() == 128 + SIGKILL);
+}
+
+TEST_CASE("the watchdog is fed while a fiber computes that can be handed off, and starves when one cannot",
+          "[integration][daemon][manager]") {
+  const TemporaryDirectory directory;
+  const NotifySocket manager(directory.path() + "/notify");
+  Daemon daemon(
+      kStuckConfig,
+      {.environment = {{"NOTIFY_SOCKET", manager.address()}, {"WATCHDOG_USEC", "400000"}, {"GOMAXPROCS", "1"}},
+       .program = FIBERD_STUCK});
+  CHECK_FALSE(manager.await("WATCHDOG=1").empty());
+  HttpClient computing(daemon.port("web"));
+  begin(computing, "/compute");
+  REQUIRE(daemon.wait_for_log("computing now"));
+  drain(manager);
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(manager.await("WATCHDOG=1").empty());
+  CHECK(ask(daemon.port("web"), "/release") == "200 released");
+  CHECK(answer_of(computing) == "200 computed");
+
+  HttpClient wedging(daemon.port("web"));
+  begin(wedging, "/wedge");
+  REQUIRE(daemon.wait_for_log("1 Processors take up no fiber"));
+  drain(manager);
+  CHECK(manager.await("WATCHDOG=1", 1s).empty());
+  daemon.process().signal(SIGKILL);
+  CHECK(daemon.process().wait() == 128 + SIGKILL);
+}
+
+TEST_CASE("a NOTIFY_SOCKET that points nowhere is one warning", "[integration][daemon][manager]") {
+  Daemon daemon(web(), {.environment = {{"NOTIFY_SOCKET", "/nowhere/at/all"}, {"WATCHDOG_USEC", "1000000"}}});
+  CHECK(ask(daemon.port("web")) == "200 hello");
+  CHECK(reload(daemon).status == 200);
+  CHECK(daemon.stop() == 0);
+  const std::string log = daemon.log();
+  const std::size_t warned = log.find("warn");
+  REQUIRE(warned != std::string::npos);
+  CHECK(log.find("NOTIFY_SOCKET=/nowhere/at/all: nobody listens there", warned) != std::string::npos);
+  CHECK(log.find("NOTIFY_SOCKET", log.find("NOTIFY_SOCKET", warned) + 1) == std::string::npos);
+}
