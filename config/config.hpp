@@ -75,7 +75,7 @@ struct TraceConfig {
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  std::string output = "stderr";
+  std::string output = "auto";
   /// Of modules that have a level of their own.
   std::vector<std::pair<LogModule, LogLevel>> modules{};
   Place output_at{};

@@ -238,7 +238,7 @@ const std::string& default_config() {
   static const std::string text =
       "# What fiberd runs without -c. `fiberd config schema` tells every key.\n"
       "runtime: {gomaxprocs: auto}\n"
-      "log: {level: info, format: text, output: stderr}\n"
+      "log: {level: info, format: text, output: auto}\n"
       "shutdown: {delay: 0s, timeout: 30s}\n"
       "# admin: {address: \"127.0.0.1:9090\"}   # the default; unless it is written, another's port there is only a "
       "warning\n"

@@ -67,6 +67,8 @@ AccessLogConfig read_access_log(const Reader& r, const AccessLogConfig& before) 
       r.report("output", wrong + "; stdout, stderr or a path");
     else if (const std::string_view variable = find_variable(a.output); !variable.empty())
       r.report("output", unknown_variable(variable, "write the path itself"));
+    else if (a.output == "auto" || a.output == "journal")
+      r.report("output", "is for log.output alone: an access log goes to stdout, stderr or a path");
     else if (a.output == "off")
       r.report("output", "would be a file of that name; format: off turns the log off");
   }

@@ -24,7 +24,7 @@ LogConfig read_log(const Reader& log) {
               {},
               log.place("output")};
   if (const std::string wrong = check_file_path(c.output); !wrong.empty())
-    log.report("output", wrong + "; stderr, stdout or a path");
+    log.report("output", wrong + "; auto, stderr, stdout, journal or a path");
   else if (const std::string_view variable = find_variable(c.output); !variable.empty())
     log.report("output", unknown_variable(variable, "write the path itself"));
   const auto written = log.pairs("modules");

@@ -38,9 +38,12 @@
 #include <vector>
 
 #include "core/base/clock.hpp"
+#include "core/base/guarded_write.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/log.hpp"
 #include "daemon/helper_thread.hpp"
+#include "daemon/journal.hpp"
+#include "daemon/line_output.hpp"
 
 namespace fiberd::daemon {
 
@@ -49,40 +52,10 @@ namespace {
 constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kStuckAfter = 1'000 * kMillisecond;
 constexpr std::size_t kChunk = std::size_t{64} * 1024;
+constexpr std::size_t kJournalChunk = kMostJournalMessage + std::size_t{64} * 1024;  // one entry at least, whole
+constexpr int kPatienceOnStderr = 1000;                                              // ms
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
-
-struct Opened {
-  int fd = -1;
-  bool may_wait = false;  // not a regular file
-};
-
-Result<Opened> open_output(const std::string& name, std::string& why) {
-  const OutputKind kind = output_kind(name);
-  Opened out;
-  if (kind != OutputKind::path) {
-    const int standard = kind == OutputKind::standard_output ? STDOUT_FILENO : STDERR_FILENO;
-    out.fd = ::fcntl(standard, F_DUPFD_CLOEXEC, 3);
-  } else {
-    static constexpr int kFlags = O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    struct stat status {};
-    const bool fifo = ::stat(name.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
-    if (fifo) out.fd = ::open(name.c_str(), O_RDWR | (kFlags & ~O_CREAT));
-    if (out.fd < 0) out.fd = ::open(name.c_str(), O_WRONLY | kFlags, 0640);
-    if (out.fd < 0 && errno == ENXIO && fifo)
-      why = "a FIFO that nobody reads, and that we may not open for reading";
-    else if (out.fd < 0 && errno == ENXIO)
-      why = "a socket or a device without a driver";
-  }
-  if (out.fd < 0) {
-    const std::error_code error = last_error();
-    if (why.empty()) why = error.message();
-    return fail(error);
-  }
-  struct stat status {};
-  out.may_wait = ::fstat(out.fd, &status) != 0 || !S_ISREG(status.st_mode);
-  return out;
-}
 
 int poll_timeout(std::int64_t until, std::int64_t now) noexcept {
   if (until == INT64_MAX) return -1;
@@ -90,12 +63,6 @@ int poll_timeout(std::int64_t until, std::int64_t now) noexcept {
 }
 
 }  // namespace
-
-OutputKind output_kind(std::string_view name) noexcept {
-  if (name == "stdout" || name == "/dev/stdout") return OutputKind::standard_output;
-  if (name == "stderr" || name == "/dev/stderr") return OutputKind::standard_error;
-  return OutputKind::path;
-}
 
 struct LineWriter::State {
   State(Options wanted, Opened opened, int event_fd) noexcept
@@ -115,6 +82,8 @@ struct LineWriter::State {
   bool drain(LineSource& source) noexcept;
   void write_out(LineSource& source, std::string_view data) noexcept;
   std::size_t write_all(std::string_view data) noexcept;
+  std::size_t send_all(std::string_view data) noexcept;
+  bool send_entry(std::string_view line) noexcept;
   enum class Room : unsigned char { there, given_up, reopened };
   Room wait_for_room() noexcept;
   void open_anew() noexcept;
@@ -175,7 +144,8 @@ bool LineWriter::State::given_up() const noexcept {
 }
 
 void LineWriter::State::open_anew() noexcept {
-  if (output_kind(options.output) != OutputKind::path) return;
+  const OutputKind kind = output_kind(options.output);
+  if (kind != OutputKind::path && kind != OutputKind::journal) return;
   std::string why;
   const Result<Opened> opened = open_output(options.output, why);
   if (!opened) return log(LogLevel::error, "log output " + options.output + " cannot be opened anew: " + why);
@@ -210,6 +180,7 @@ LineWriter::State::Room LineWriter::State::wait_for_room() noexcept {
 
 /// How many bytes of it were written before it failed or was given up.
 std::size_t LineWriter::State::write_all(std::string_view data) noexcept {
+  if (output.journal != Opened::Journal::no) return send_all(data);
   std::size_t written = 0;
   int again = 0;
   while (written != data.size()) {
@@ -243,6 +214,43 @@ std::size_t LineWriter::State::write_all(std::string_view data) noexcept {
   return written;
 }
 
+/// Of the journal's lines, each by itself: as write_all().
+std::size_t LineWriter::State::send_all(std::string_view data) noexcept {
+  std::size_t sent = 0;
+  while (sent != data.size()) {
+    const std::size_t end = data.find('\n', sent);
+    if (end == std::string_view::npos || !send_entry(data.substr(sent, end - sent))) break;
+    sent = end + 1;
+    if (patience.load(std::memory_order_relaxed) >= 0) progress.store(monotonic_now(), std::memory_order_relaxed);
+  }
+  return sent;
+}
+
+bool LineWriter::State::send_entry(std::string_view line) noexcept {
+  static constexpr int kMostTries = 1000;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    if (wait_for_room() == Room::given_up) return false;
+    try {
+      if (output.journal == Opened::Journal::on_stderr) {
+        const std::string text = prefixed_lines(line);
+        return write_guarded(output.fd, text, kPatienceOnStderr) == text.size();
+      }
+      const std::error_code error = send_to_journal(output.fd, journal_datagram(line));
+      if (!error) return true;
+      if (given_up()) return false;
+      if (error == std::errc::resource_unavailable_try_again) continue;  // somebody else took the room
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    // It has gone: it is back, or standard error takes its place, which ends at the same reader.
+    const Opened next = open_journal();
+    if (next.fd < 0) return false;
+    ::close(output.fd);
+    output = next;
+  }
+  return false;
+}
+
 void LineWriter::State::lose(LineSource& source, std::uint64_t lines) noexcept {
   if (lines == 0) return;
   source.lost(lines);
@@ -260,6 +268,7 @@ void LineWriter::State::write_out(LineSource& source, std::string_view data) noe
     data.remove_prefix(end + 1);
   }
   // What was cut through must not run into the next.
+  if (output.journal != Opened::Journal::no) after_half_line = false;  // entries are whole
   if (after_half_line && !data.empty() && write_all("\n") == 1) after_half_line = in_line = false;
   const std::size_t written = after_half_line ? 0 : write_all(data);
   if (written != 0) in_line = data[written - 1] != '\n';
@@ -276,7 +285,8 @@ bool LineWriter::State::drain(LineSource& source) noexcept {
   bool any = false;
   bool begins = true;  // a line
   std::size_t n = 0;
-  const std::size_t room = output.may_wait ? std::size_t{PIPE_BUF} : chunk.size();
+  const bool pieces = output.may_wait && output.journal == Opened::Journal::no;
+  const std::size_t room = pieces ? std::size_t{PIPE_BUF} : chunk.size();
   do {
     busy.store(true, std::memory_order_release);  // before the source is empty: flush() looks at both
     n = source.take(chunk.data(), room);
@@ -359,6 +369,7 @@ void LineWriter::State::loop() noexcept {
       if (::poll(&wake, 1, static_cast<int>(options.look_every.count() / 4)) > 0) heard();
     }
   }
+  if (output.journal == Opened::Journal::socket) await_journal(output.fd);
   sem_post(&done);
 }
 
@@ -395,7 +406,7 @@ bool LineWriter::add(std::shared_ptr<LineSource> source) {
 
 std::error_code LineWriter::start() {
   if (started_) return {};
-  state_->chunk.resize(kChunk);
+  state_->chunk.resize(output_kind(output()) == OutputKind::journal ? kJournalChunk : kChunk);
   if (const std::error_code error = start_helper<State, &State::run>(thread_, state_->options.thread, state_))
     return error;
   started_ = true;

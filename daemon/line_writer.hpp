@@ -12,13 +12,9 @@
 
 #include "core/base/result.hpp"
 #include "core/base/thread_safety.hpp"
+#include "daemon/line_output.hpp"
 
 namespace fiberd::daemon {
-
-/// What a name in the configuration stands for: the words stdout and stderr (also as /dev/stdout and /dev/stderr), or a
-/// path.
-enum class OutputKind : unsigned char { standard_output, standard_error, path };
-[[nodiscard]] OutputKind output_kind(std::string_view name) noexcept;
 
 /// Where a writer's lines come from: a bounded queue that somebody fills.
 class LineSource {

@@ -51,6 +51,20 @@ Result<void> LogDump::request(const char* who) noexcept {
   }
 }
 
+bool LogDump::wait(std::chrono::milliseconds most) noexcept {
+  std::shared_ptr<State> state;
+  {
+    const LockGuard guard(lock_);
+    state = state_;
+  }
+  for (auto left = most.count(); state != nullptr && state->busy.load(std::memory_order_acquire); --left) {
+    if (left <= 0) return false;
+    const timespec moment{0, 1'000'000};
+    (void)nanosleep(&moment, nullptr);
+  }
+  return true;
+}
+
 void LogDump::close() noexcept {
   pthread_t last{};
   {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 
 #include "core/base/lock.hpp"
@@ -23,6 +24,8 @@ class LogDump {
   /// logged: device_or_resource_busy (one is being written), operation_canceled (after close()), not_enough_memory,
   /// that of starting a thread.
   Result<void> request(const char* who) noexcept;
+  /// Waits until the one that is being written is, for `most` at most. False: it is not. Blocks the thread.
+  bool wait(std::chrono::milliseconds most) noexcept;
   /// Cuts the one that is being written. Before the runtime goes.
   void close() noexcept;
 

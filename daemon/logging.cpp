@@ -21,8 +21,11 @@
 #include "core/base/json.hpp"
 #include "core/base/lock.hpp"
 #include "core/base/log_flush.hpp"
+#include "core/base/log_place.hpp"
+#include "daemon/journal.hpp"
 #include "daemon/line_ring.hpp"
 #include "daemon/line_writer.hpp"
+#include "daemon/stop_watchdog.hpp"
 
 namespace fiberd::daemon {
 
@@ -48,6 +51,28 @@ class JsonFormatter final : public spdlog::formatter {
     out.append(text.data(), text.data() + text.size());
   }
   spdlog::pattern_formatter time_{R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z)", spdlog::pattern_time_type::local, ""};
+};
+
+LogLevel from_spdlog(spdlog::level::level_enum level) noexcept {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug: return LogLevel::debug;
+    case spdlog::level::info: return LogLevel::info;
+    case spdlog::level::warn: return LogLevel::warning;
+    default: return LogLevel::error;
+  }
+}
+
+/// The journal has a clock of its own.
+class JournalFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    const std::string line =
+        journal_line(from_spdlog(message.level), message.source.filename != nullptr ? message.source.filename : "",
+                     {message.payload.data(), message.payload.size()});
+    out.append(line.data(), line.data() + line.size());
+  }
+  [[nodiscard]] std::unique_ptr<formatter> clone() const override { return std::make_unique<JournalFormatter>(); }
 };
 
 /// The lines that wait to be written.
@@ -97,13 +122,15 @@ struct Log {
 
 class QueueSink final : public spdlog::sinks::sink {
  public:
-  QueueSink(std::shared_ptr<LogQueue> queue, LineWriter& writer) : queue_(std::move(queue)), writer_(writer) {}
+  /// A pipe takes PIPE_BUF bytes in one piece: nobody who writes to the same one (an access log) gets into its middle.
+  QueueSink(std::shared_ptr<LogQueue> queue, LineWriter& writer)
+      : queue_(std::move(queue)), writer_(writer), most_(is_journal(writer) ? SIZE_MAX : PIPE_BUF) {}
   void log(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     {
       const LockGuard guard(lock_);
       formatter_->format(message, line);
-      if (line.size() > kMost) format_cut(message, line);
+      if (line.size() > most_) format_cut(message, line);
     }
     if (queue_->push({line.data(), line.size()})) writer_.wake();
   }
@@ -117,16 +144,15 @@ class QueueSink final : public spdlog::sinks::sink {
   }
 
  private:
-  /// A pipe takes so much in one piece: nobody who writes to the same one (an access log) gets into its middle.
-  static constexpr std::size_t kMost = PIPE_BUF;
+  static bool is_journal(const LineWriter& writer) { return output_kind(writer.output()) == OutputKind::journal; }
 
   void format_cut(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) FIBERD_REQUIRES(lock_) {
     static constexpr std::string_view kCut = " [cut]";
     static constexpr std::size_t kAnyway = 512;  // fits though each byte becomes six
     spdlog::details::log_msg shorter = message;
     std::string text;
-    for (std::size_t keep = message.payload.size(); line.size() > kMost && keep != 0;) {
-      const std::size_t excess = line.size() - kMost + kCut.size();
+    for (std::size_t keep = message.payload.size(); line.size() > most_ && keep != 0;) {
+      const std::size_t excess = line.size() - most_ + kCut.size();
       keep = keep > excess ? keep - excess : std::min(keep / 2, kAnyway);
       text.assign(message.payload.data(), keep).append(kCut);
       shorter.payload = {text.data(), text.size()};
@@ -139,6 +165,7 @@ class QueueSink final : public spdlog::sinks::sink {
   std::unique_ptr<spdlog::formatter> formatter_ FIBERD_GUARDED_BY(lock_);
   std::shared_ptr<LogQueue> queue_;
   LineWriter& writer_;
+  const std::size_t most_;
 };
 
 struct State {
@@ -168,9 +195,17 @@ spdlog::level::level_enum to_spdlog(LogLevel level) noexcept {
   return spdlog::level::info;
 }
 
-void sink(LogLevel level, std::string_view message) noexcept {
+void sink(LogLevel level, std::string_view message, const char* file) noexcept {
   const auto log = current();
-  if (log != nullptr) log->logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+  if (log != nullptr)
+    log->logger->log(spdlog::source_loc{file, 0, ""}, to_spdlog(level),
+                     spdlog::string_view_t(message.data(), message.size()));
+}
+
+/// The journal where systemd has put it, standard error elsewhere.
+std::string resolved(const std::string& output) {
+  if (output != "auto") return output;
+  return is_journal_stream(STDERR_FILENO) || is_journal_stream(STDOUT_FILENO) ? "journal" : "stderr";
 }
 
 void flush_for_a_moment() noexcept {
@@ -178,8 +213,14 @@ void flush_for_a_moment() noexcept {
   if (const Log* const log = state().latest.load(std::memory_order_acquire)) (void)log->writer->flush(kMoment);
 }
 
-/// abort(3) goes on when it returns, with the default action.
-void on_abort(int) noexcept { flush_for_a_moment(); }
+/// abort(3) goes on when it returns, with the default action. Who sends the signal from outside, a service manager
+/// whose watchdog has starved, wants to know why: a thread that nothing holds says it, and ends the process.
+void on_abort(int, siginfo_t* info, void*) noexcept {
+  const bool from_outside = info != nullptr && info->si_code == SI_USER && info->si_pid != ::getpid();
+  if (from_outside && StopWatchdog::abort_from_signal()) return;
+  flush_for_a_moment();
+  if (from_outside) (void)::raise(SIGABRT);  // when this has returned, by the default action
+}
 
 }  // namespace
 
@@ -201,13 +242,15 @@ std::array<LogLevel, kLogModules.size()> levels_of(const LogOptions& options) no
 
 Result<void> open_log(const LogOptions& options, std::string& why) {
   auto log = std::make_shared<Log>();
-  auto writer = LineWriter::open({.output = options.output, .says_when_stuck = false}, why);
+  auto writer = LineWriter::open({.output = resolved(options.output), .says_when_stuck = false}, why);
   if (!writer) return fail(writer.error());
   log->writer = std::move(*writer);
   log->queue = std::make_shared<LogQueue>();
   (void)log->writer->add(log->queue);
   log->logger = std::make_shared<spdlog::logger>("fiberd", std::make_shared<QueueSink>(log->queue, *log->writer));
-  if (options.format == LogFormat::json)
+  if (output_kind(log->writer->output()) == OutputKind::journal)
+    log->logger->set_formatter(std::make_unique<JournalFormatter>());
+  else if (options.format == LogFormat::json)
     log->logger->set_formatter(std::make_unique<JsonFormatter>());
   else
     log->logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
@@ -228,11 +271,11 @@ Result<void> open_log(const LogOptions& options, std::string& why) {
   if (log != nullptr) (void)log->writer->stop(kPatience, monotonic_now() + std::chrono::nanoseconds(kPatience).count());
   const auto levels = levels_of(options);
   for (std::size_t i = 0; i < levels.size(); ++i) set_log_level(static_cast<LogModule>(i), levels[i]);
-  set_log_sink(&sink);
+  set_placed_log_sink(&sink);
   set_log_flush(&flush_for_a_moment);
   struct sigaction abort {};
-  abort.sa_handler = &on_abort;
-  abort.sa_flags = static_cast<int>(SA_ONSTACK | SA_RESETHAND);
+  abort.sa_sigaction = &on_abort;
+  abort.sa_flags = static_cast<int>(SA_ONSTACK | SA_RESETHAND | SA_SIGINFO);
   sigfillset(&abort.sa_mask);
   (void)sigaction(SIGABRT, &abort, nullptr);
   return {};
@@ -249,7 +292,7 @@ bool log_is_on_terminal() noexcept {
   const OutputKind kind = log == nullptr ? OutputKind::standard_error : output_kind(log->writer->output());
   struct stat out {};
   struct stat err {};
-  return kind == OutputKind::standard_error ||
+  return kind == OutputKind::standard_error || (kind == OutputKind::journal && is_journal_stream(STDERR_FILENO)) ||
          (kind == OutputKind::standard_output && ::fstat(STDOUT_FILENO, &out) == 0 &&
           ::fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev && out.st_ino == err.st_ino);
 }
@@ -257,10 +300,11 @@ bool log_is_on_terminal() noexcept {
 void say_on_stderr(std::string_view line) noexcept {
   static constexpr int kPatience = 200;  // ms
   char text[4096];
-  const std::size_t size = std::min(line.size(), sizeof text - 1);
-  std::copy_n(line.data(), size, text);
-  text[size] = '\n';
-  (void)write_guarded(STDERR_FILENO, {text, size + 1}, kPatience);
+  const std::string_view prefix = error_prefix();
+  char* const begin = std::copy(prefix.begin(), prefix.end(), text);
+  char* const end = std::copy_n(line.data(), std::min(line.size(), sizeof text - 1 - prefix.size()), begin);
+  *end = '\n';
+  (void)write_guarded(STDERR_FILENO, {text, static_cast<std::size_t>(end + 1 - text)}, kPatience);
 }
 
 void close_log(std::chrono::milliseconds patience, std::int64_t deadline) noexcept {

@@ -20,7 +20,7 @@ struct LogOptions {
   LogLevel level = LogLevel::info;
   std::vector<std::pair<LogModule, LogLevel>> modules{};  ///< those with a level of their own
   LogFormat format = LogFormat::text;
-  std::string output = "stderr";  ///< or stdout, or a path
+  std::string output = "auto";  ///< or stderr, stdout, journal, or a path
 };
 
 [[nodiscard]] LogOptions options_of(const config::LogConfig& config);

@@ -163,7 +163,7 @@ ExitCode Process::build(const config::Config& config) {
     return runtime_->set_sched_trace(period, detail);
   };
   admin_state_.log_levels = log_levels_;
-  admin_state_.dump = [this] { return log_dump_.request("dump"); };
+  admin_state_.dump = [this] { return log_dump_->request("dump"); };
   admin_state_.trim = [this] { return trimmer_->trim(); };
   admin_state_.config_file = file_;
   admin_state_.config_name = file_.empty() ? "the " + config.source + " configuration" : file_;
@@ -257,7 +257,7 @@ Result<void> Process::handle_signals() {
   };
   for (const int signo : kStopSignals) on(signo, [this](int s) { stop_requested(s); });
   if (orphans_ != nullptr) on(SIGCHLD, [this](int) { orphans_->look(draining_); });
-  on(SIGQUIT, [this](int) { (void)log_dump_.request("SIGQUIT"); });
+  on(SIGQUIT, [this](int) { (void)log_dump_->request("SIGQUIT"); });
   on(SIGUSR1, [this](int) {
     // The writers' threads do it, which may wait for a disk: this one acts on signals.
     reopen_log();
@@ -383,6 +383,12 @@ std::error_code Process::start(std::string& why) {
 }
 
 ExitCode Process::serve() {
+  end_.watchdog.say_at_abort([dump = log_dump_] {
+    static constexpr std::chrono::seconds kMost{8};
+    log(LogLevel::error, "SIGABRT from outside, as of a watchdog that was not fed: all fibers, then the end");
+    (void)dump->request("SIGABRT");
+    if (!dump->wait(kMost)) log(LogLevel::error, "SIGABRT: the fibers cannot be written to the end");
+  });
   if (const std::error_code error = end_.watchdog.start()) {
     say_fatal("the stop's watchdog cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
@@ -449,7 +455,7 @@ ExitCode Process::run(const config::Config& config) {
       for (const Instance::Entry* const e : current_->own())
         for (const auto& s : e->sockets) s->socket->stop();
     }
-    log_dump_.close();
+    log_dump_->close();
     if (memory_ != nullptr) memory_->stop();
     trace_files_.close();
     // The watchdog counts the fibers that this waits for; afterwards there are none, and soon no scheduler.

@@ -29,8 +29,8 @@
 #include "daemon/log_levels.hpp"
 #include "daemon/manager_talk.hpp"
 #include "daemon/memory_governor.hpp"
-#include "daemon/orphans.hpp"
 #include "daemon/notify.hpp"
+#include "daemon/orphans.hpp"
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
@@ -132,7 +132,7 @@ class Process {
   std::unique_ptr<Trimmer> trimmer_;
   std::unique_ptr<Orphans> orphans_;  // null: they are another's
   std::unique_ptr<ManagerTalk> manager_;
-  LogDump log_dump_;
+  const std::shared_ptr<LogDump> log_dump_ = std::make_shared<LogDump>();
   TraceFiles trace_files_;
   std::unique_ptr<Tracing> tracing_;
   std::vector<metric::CallbackHandle> trace_counts_;

@@ -17,6 +17,7 @@
 #include "core/tls/ed25519.hpp"
 #include "daemon/admin/admin_token.hpp"
 #include "daemon/filters.hpp"
+#include "daemon/line_output.hpp"
 #include "daemon/memory_guard.hpp"
 #include "daemon/services/access_logs.hpp"
 #include "daemon/this_machine.hpp"
@@ -161,7 +162,7 @@ class Search {
     const runtime::CpuLimits cpus = runtime::detect_gomaxprocs(written <= runtime::kMostProcessors ? written : 0);
     if (!cpus.error.empty())
       add({"environment", 0, 0, ""}, cpus.error, std::make_error_code(std::errc::invalid_argument));
-    if (config_.log.output != "stderr" && config_.log.output != "stdout")
+    if (config_.log.output != "auto" && output_kind(config_.log.output) == OutputKind::path)
       look_at_log(config_.log.output, config_.log.output_at);
     if (!config_.trace.directory.empty())
       look_at_log(config_.trace.directory + "/fiberd-trace", config_.trace.directory_at);

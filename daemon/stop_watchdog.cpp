@@ -4,6 +4,7 @@
 #include "daemon/stop_watchdog.hpp"
 
 #include <semaphore.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,15 +28,21 @@ struct StopWatchdog::State {
   static void run(State& state) noexcept { state.loop(); }
   void loop() noexcept;
   [[noreturn]] void end_process() noexcept;
+  [[noreturn]] void abort_process() noexcept;
 
   const std::function<std::string()> describe;
   sem_t changed{};
   std::atomic<std::int64_t> when{INT64_MAX};
   std::atomic<bool> called_off{false};
+  std::function<void()> last_words;
+  std::atomic<bool> aborting{false};
+
+  static inline std::atomic<State*> started{nullptr};
 };
 
 void StopWatchdog::State::loop() noexcept {
   while (!called_off.load(std::memory_order_acquire)) {
+    if (aborting.load(std::memory_order_acquire)) abort_process();
     const std::int64_t at = when.load(std::memory_order_acquire);
     if (at == INT64_MAX) {
       (void)sem_wait(&changed);
@@ -59,11 +66,41 @@ void StopWatchdog::State::end_process() noexcept {
   ::_exit(static_cast<int>(ExitCode::runtime_failure));
 }
 
+/// Not in the handler: it interrupts a thread that may hold any lock, and that goes on meanwhile.
+void StopWatchdog::State::abort_process() noexcept {
+  static constexpr int kMostFlushes = 10;  // a fraction of a second each, and none when all is written
+  try {
+    if (last_words) last_words();
+  } catch (...) {  // then without
+  }
+  for (int i = 0; i < kMostFlushes; ++i) flush_log();
+  struct sigaction usual {};
+  usual.sa_handler = SIG_DFL;
+  (void)::sigaction(SIGABRT, &usual, nullptr);
+  sigset_t abort;
+  sigemptyset(&abort);
+  sigaddset(&abort, SIGABRT);
+  (void)::pthread_sigmask(SIG_UNBLOCK, &abort, nullptr);
+  (void)::raise(SIGABRT);
+  ::_exit(static_cast<int>(ExitCode::runtime_failure));
+}
+
+void StopWatchdog::say_at_abort(std::function<void()> last_words) { state_->last_words = std::move(last_words); }
+
+bool StopWatchdog::abort_from_signal() noexcept {
+  State* const state = State::started.load(std::memory_order_acquire);
+  if (state == nullptr) return false;
+  state->aborting.store(true, std::memory_order_release);
+  sem_post(&state->changed);
+  return true;
+}
+
 StopWatchdog::StopWatchdog(std::function<std::string()> describe)
     : state_(std::make_shared<State>(std::move(describe))) {}
 
 StopWatchdog::~StopWatchdog() {
   if (!started_) return;
+  State::started.store(nullptr, std::memory_order_release);
   state_->called_off.store(true, std::memory_order_release);
   sem_post(&state_->changed);
   (void)pthread_join(thread_, nullptr);
@@ -72,6 +109,7 @@ StopWatchdog::~StopWatchdog() {
 std::error_code StopWatchdog::start() {
   if (const std::error_code error = start_helper<State, &State::run>(thread_, "fiberd-watchdog", state_)) return error;
   started_ = true;
+  State::started.store(state_.get(), std::memory_order_release);
   return {};
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// StopWatchdog: ends the process when its stop does not.
+// StopWatchdog: ends the process when its stop does not, or when somebody outside wants it to abort.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -21,6 +21,12 @@ class StopWatchdog {
   ~StopWatchdog();
   StopWatchdog(const StopWatchdog&) = delete;
   StopWatchdog& operator=(const StopWatchdog&) = delete;
+
+  /// What is said, by the thread, when the process is told to abort from outside. Before start().
+  void say_at_abort(std::function<void()> last_words);
+  /// Has the one that is started say its last words and then end the process by SIGABRT, as whoever sent that signal
+  /// wants it. False: none is started. In a signal's handler.
+  [[nodiscard]] static bool abort_from_signal() noexcept;
 
   /// Errors: pthread_create's.
   [[nodiscard]] std::error_code start();

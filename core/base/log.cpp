@@ -8,6 +8,7 @@
 
 #include "core/base/guarded_write.hpp"
 #include "core/base/log_flush.hpp"
+#include "core/base/log_place.hpp"
 
 namespace fiberd {
 
@@ -34,6 +35,7 @@ static void stderr_sink(LogLevel level, std::string_view message) noexcept {
 }
 
 static std::atomic<LogSink> sink{&stderr_sink};
+static std::atomic<PlacedLogSink> placed_sink{nullptr};
 static std::atomic<LogFlush> flush{nullptr};
 struct Least {
   std::atomic<LogLevel> level{LogLevel::info};
@@ -42,7 +44,10 @@ static std::array<Least, kLogModules.size()> least{};
 
 void set_log_sink(LogSink new_sink) noexcept {
   sink.store(new_sink != nullptr ? new_sink : &stderr_sink, std::memory_order_release);
+  placed_sink.store(nullptr, std::memory_order_release);
 }
+
+void set_placed_log_sink(PlacedLogSink new_sink) noexcept { placed_sink.store(new_sink, std::memory_order_release); }
 
 void set_log_level(LogModule module, LogLevel new_least) noexcept {
   least[static_cast<std::size_t>(module)].level.store(new_least, std::memory_order_relaxed);
@@ -70,6 +75,7 @@ LogModule log_module_of(std::string_view file) noexcept {
 
 void log(LogLevel level, std::string_view message, const char* file) noexcept {
   if (level != LogLevel::error && !logs(log_module_of(file), level)) return;  // there is no higher one
+  if (const PlacedLogSink placed = placed_sink.load(std::memory_order_acquire)) return placed(level, message, file);
   sink.load(std::memory_order_acquire)(level, message);
 }
 

@@ -101,6 +101,10 @@ CpuLimits detect_gomaxprocs(const CpuSources& sources) {
       char text[48];
       std::snprintf(text, sizeof text, "cgroup quota %.2f", *quota);
       limits.source = text;
+    } else if (whole == limits.gomaxprocs && *quota < whole) {
+      char text[64];
+      std::snprintf(text, sizeof text, "affinity; cgroup quota %.2f, rounded up, is as many", *quota);
+      limits.source = text;
     }
   }
   const std::string before = limits.warning;

@@ -7,11 +7,12 @@
 #include <utility>
 
 #include "config/handlers.hpp"
+#include "daemon/journal.hpp"
 
 namespace fiberd::daemon::commands {
 
 int complain(const std::string& text) {
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s%s\n", std::string(error_prefix()).c_str(), text.c_str());
   return code(ExitCode::bad_usage);
 }
 
@@ -22,7 +23,10 @@ int printed() {
 }
 
 void print(const std::vector<config::Diagnostic>& diagnostics) {
-  for (const auto& diagnostic : diagnostics) std::fprintf(stderr, "%s\n", diagnostic.to_string().c_str());
+  // In a journal they are errors, too.
+  const std::string prefix(error_prefix());
+  for (const auto& diagnostic : diagnostics)
+    std::fprintf(stderr, "%s%s\n", prefix.c_str(), diagnostic.to_string().c_str());
 }
 
 config::Outcome load(const Program& program, const std::string& file, const std::vector<std::string>& overrides,

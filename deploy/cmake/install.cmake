@@ -48,6 +48,21 @@ install(FILES /usr/share/doc/node-llhttp/copyright DESTINATION ${CMAKE_INSTALL_D
 # uPlot is in the daemon: it is what draws the console's charts.
 install(FILES daemon/console/uplot/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.uplot COMPONENT runtime)
 
+# ---- runtime: systemd
+# Units name the daemon where it is installed to, which is known when it is.
+set(UNITS ${PROJECT_BINARY_DIR}/systemd)
+install(CODE "foreach(unit fiberd.service fiberd@.service)
+  file(READ \"${PROJECT_SOURCE_DIR}/deploy/systemd/\${unit}\" text)
+  string(REPLACE \"=/usr/bin/fiberd \" \"=\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/fiberd \" text \"\${text}\")
+  file(WRITE \"${UNITS}/\${unit}\" \"\${text}\")
+endforeach()" COMPONENT runtime)
+install(FILES ${UNITS}/fiberd.service ${UNITS}/fiberd@.service DESTINATION lib/systemd/system COMPONENT runtime)
+foreach(kind sysusers tmpfiles)
+  install(FILES deploy/systemd/fiberd.${kind} DESTINATION lib/${kind}.d RENAME fiberd.conf COMPONENT runtime)
+endforeach()
+install(FILES deploy/systemd/fiberd.yaml deploy/systemd/privileged-ports.conf deploy/systemd/dynamic-user.conf
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/systemd COMPONENT runtime)
+
 # ---- development: libraries
 set_target_properties(fiberd_core PROPERTIES EXPORT_NAME core)
 set_target_properties(fiberd_heap_profile PROPERTIES EXPORT_NAME heap_profile)

@@ -1,10 +1,14 @@
 // The daemon as a process of a service manager: what it tells at its start, its reloads, while it serves, and at its
 // end.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "daemon/journal.hpp"
 #include "tests/integration/configurations.hpp"
 #include "tests/integration/conversations.hpp"
 #include "tests/support/daemon.hpp"
@@ -106,8 +110,13 @@ TEST_CASE("the watchdog is fed while a fiber computes that can be handed off, an
   REQUIRE(daemon.wait_for_log("1 Processors take up no fiber"));
   drain(manager);
   CHECK(manager.await("WATCHDOG=1", 1s).empty());
-  daemon.process().signal(SIGKILL);
-  CHECK(daemon.process().wait() == 128 + SIGKILL);
+  // What systemd does then.
+  daemon.process().signal(SIGABRT);
+  CHECK(daemon.process().wait() == 128 + SIGABRT);
+  const std::string log = daemon.log();
+  const std::size_t begins = log.find("SIGABRT: all fibers");
+  REQUIRE(begins != std::string::npos);
+  CHECK(log.find("[running, pinned, on thread", begins) != std::string::npos);
 }
 
 TEST_CASE("a NOTIFY_SOCKET that points nowhere is one warning", "[integration][daemon][manager]") {
@@ -120,4 +129,36 @@ TEST_CASE("a NOTIFY_SOCKET that points nowhere is one warning", "[integration][d
   REQUIRE(warned != std::string::npos);
   CHECK(log.find("NOTIFY_SOCKET=/nowhere/at/all: nobody listens there", warned) != std::string::npos);
   CHECK(log.find("NOTIFY_SOCKET", log.find("NOTIFY_SOCKET", warned) + 1) == std::string::npos);
+}
+
+TEST_CASE("where the journal's socket is missing its lines are standard error's, with priorities and without a time",
+          "[integration][daemon][manager]") {
+  if (::access(std::string(fiberd::daemon::kJournalSocket).c_str(), F_OK) == 0) {
+    WARN("skipped: this machine has a journal, which would be written to");
+    return;
+  }
+  const TemporaryDirectory directory;
+  const std::string errors = directory.path() + "/errors";
+  const int fd = ::open(errors.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  struct stat status {};
+  REQUIRE(::fstat(fd, &status) == 0);
+  const std::map<std::string, std::string> environment{
+      {"JOURNAL_STREAM", std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino)}};
+  const std::string good = directory.write("good.yaml", web());
+  Process daemon({.arguments = {FIBERD_BINARY, "-c", good}, .environment = environment, .err = fd});
+  CHECK(eventually([&] { return read_file(errors).find("\n<6>fiberd ") != std::string::npos; }));
+  CHECK(read_file(errors).starts_with("<6>configuration: "));
+  daemon.signal(SIGHUP);
+  CHECK(eventually([&] { return read_file(errors).find("\n<6>reloaded ") != std::string::npos; }));
+  directory.write("good.yaml", "listeners: 7\n");
+  daemon.signal(SIGHUP);
+  CHECK(eventually([&] { return read_file(errors).find("\n<3>reload refused") != std::string::npos; }));
+  daemon.signal(SIGTERM);
+  CHECK(daemon.wait() == 0);
+  // Before there is a log.
+  Process refused({.arguments = {FIBERD_BINARY, "-c", good}, .environment = environment, .err = fd});
+  CHECK(refused.wait() == 2);
+  const std::string text = read_file(errors);
+  CHECK(text.find("\n<3>" + good + ":1:", text.find("<6>stopped")) != std::string::npos);
+  ::close(fd);
 }

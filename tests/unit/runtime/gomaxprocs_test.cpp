@@ -64,6 +64,7 @@ TEST_CASE("version 2: the least quota over the hierarchy, rounded up", "[gomaxpr
   CHECK(detect_gomaxprocs(host.sources(8)).source == "cgroup quota 2.50");
   CHECK(detect_gomaxprocs(host.sources(2)).gomaxprocs == 2);
   CHECK(detect_gomaxprocs(host.sources(2)).source == "affinity");
+  CHECK(detect_gomaxprocs(host.sources(3)).source == "affinity; cgroup quota 2.50, rounded up, is as many");
   host.write("root/sys/fs/cgroup/system.slice/fiberd.service/cpu.max", "20000 100000\n");
   CHECK(detect_gomaxprocs(host.sources(8)).gomaxprocs == 1);
 }
