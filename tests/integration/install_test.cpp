@@ -71,10 +71,16 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
   for (const char* file :
        {"bin/fiberd", "/libfiberd_core.a", "/libfiberd_daemon.a", "/cmake/fiberd/fiberdConfig.cmake",
         "include/fiberd/core/runtime/runtime.hpp", "include/fiberd/daemon/daemon.hpp", "include/fiberd/fiberd.hpp",
-        "doc/fiberd/LICENSE", "doc/fiberd/examples/minimal.yaml", "doc/fiberd/docs/handlers.md"}) {
+        "doc/fiberd/LICENSE", "doc/fiberd/examples/minimal.yaml", "doc/fiberd/docs/handlers.md",
+        "lib/systemd/system/fiberd.service", "lib/systemd/system/fiberd@.service", "lib/sysusers.d/fiberd.conf",
+        "lib/tmpfiles.d/fiberd.conf", "doc/fiberd/systemd/privileged-ports.conf"}) {
     INFO(file);
     CHECK(has(files, file));
   }
+  // The unit starts what was installed, wherever that is.
+  const std::string unit = read_file(moved + "/lib/systemd/system/fiberd.service");
+  CHECK(unit.find("\nExecStart=" + made + "/bin/fiberd run -c /etc/fiberd/fiberd.yaml\n") != std::string::npos);
+  CHECK(unit.find("\nExecReload=" + made + "/bin/fiberd reload ") != std::string::npos);
   // Links of what is installed lead to what is installed.
   static const std::regex kLink(R"re(\]\(([A-Za-z0-9_./-]+)(?:#[^)]*)?\))re");
   std::size_t links = 0;
