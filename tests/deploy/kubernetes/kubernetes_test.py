@@ -58,7 +58,8 @@ def the_stop_fits(text, binary):
     found = re.search(r"  fiberd\.yaml: \|\n((?:    .*\n|\n)+)", text)
     configuration = "".join(line[4:] + "\n" for line in found[1].splitlines())
     shown = run(binary, "check", "--show", "-", stdin=configuration).stdout
-    shutdown = dict(re.findall(r"^  (delay|timeout): (\w+)", shown.split("shutdown:\n")[1], re.M))
+    section = re.search(r"^shutdown:\n((?:  .*\n)+)", shown, re.M)[1]
+    shutdown = dict(re.findall(r"^  (delay|timeout): (\w+)", section, re.M))
     grace = int(re.search(r"terminationGracePeriodSeconds: (\d+)", text)[1])
     sleep = int(re.search(r"preStop:\s+sleep:\s+(?:\{)?seconds: (\d+)", text)[1])
     assert sleep + seconds(shutdown["delay"]) + seconds(shutdown["timeout"]) + 2 <= grace, (sleep, shutdown, grace)
