@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <map>
 #include <string>
 
 #include "daemon/journal.hpp"
@@ -63,7 +65,6 @@ TEST_CASE("a service manager is told that the daemon serves, reloads, how it is 
   const std::string stops = manager.await("STOPPING=1");
   CHECK(stops.find("STOPPING=1\nEXTEND_TIMEOUT_USEC=") == 0);
   CHECK(stops.find("\nSTATUS=stopping") != std::string::npos);
-  kept.close();
   CHECK(daemon.process().wait() == 0);
 }
 
