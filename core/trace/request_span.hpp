@@ -67,7 +67,9 @@ class RequestSpan {
   };
   void record(const End& end) noexcept;
   /// Instead, where there was no memory to tell.
-  void lose() const noexcept { metric::count(tracer_->metrics().no_room); }
+  void lose() const noexcept {
+    if (metric::Counter* const lost = tracer_->metrics().no_room) lost->add(handler_begin_ != 0 ? 2 : 1);
+  }
 
  private:
   [[nodiscard]] bool settle_kept(bool failed, std::int64_t end) noexcept;
