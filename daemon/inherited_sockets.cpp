@@ -139,6 +139,7 @@ bool parse_stored_name(std::string_view text, std::string& listener, std::string
 // ---------------------------------------------------------------------------------------------- where they come from
 
 void InheritedSockets::add(InheritedSocket socket) {
+  if (socket.keeper == net::Keeper::store) stored_.push_back(stored_name(socket.name, socket.address));
   if (!socket.descriptors.empty() && socket.wrong.empty()) look_at(socket.descriptors.front().get(), socket);
   // Of a group that shares its port each may come by itself.
   const auto same = std::find_if(sockets_.begin(), sockets_.end(), [&](const auto& o) {
@@ -298,6 +299,8 @@ bool InheritedSockets::settle(const config::Config& config, std::string& why) {
     warnings_.push_back(s.described + " " + what + ", and no listener wants it: closed" +
                         (s.kept ? "" : "; a listener's name (FileDescriptorName=) or address makes it wanted"));
     s.descriptors.clear();
+    if (s.kept && s.keeper != net::Keeper::service_manager && s.local.family() == AF_UNIX)
+      abandoned_.emplace_back(s.local.path());
   }
   return true;
 }

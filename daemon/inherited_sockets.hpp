@@ -84,6 +84,10 @@ class InheritedSockets {
   /// The same, given away; null: there is none (any more).
   [[nodiscard]] std::unique_ptr<InheritedSocket> take(std::string_view listener, std::string_view address,
                                                       bool datagrams);
+  /// Of those that a service manager's store has, also where nobody wants them.
+  [[nodiscard]] const std::vector<std::string>& stored() const noexcept { return stored_; }
+  /// Files of Unix sockets that were ours before and that nobody wants any more.
+  [[nodiscard]] const std::vector<std::string>& abandoned() const noexcept { return abandoned_; }
   /// What is to be logged of them, once.
   [[nodiscard]] std::vector<std::string> take_warnings() noexcept { return std::exchange(warnings_, {}); }
   [[nodiscard]] bool empty() const noexcept { return sockets_.empty(); }
@@ -106,6 +110,8 @@ class InheritedSockets {
   std::vector<std::unique_ptr<InheritedSocket>> sockets_;
   std::vector<Place> places_;
   std::vector<std::string> warnings_;
+  std::vector<std::string> stored_;
+  std::vector<std::string> abandoned_;
 };
 
 /// How a socket of ours is called in a service manager's store: by its listener and the address that the configuration

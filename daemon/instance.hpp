@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -91,6 +92,10 @@ class Instance {
   /// Begins to accept by those that were handed over, and has them for itself.
   void accept_handed() const noexcept;
   void own_handed() const noexcept;
+  /// Its sockets by their names in a service manager's store, but for those that are the manager's own.
+  [[nodiscard]] std::map<std::string, std::vector<int>> storable() const;
+  /// Those of this name are in the store now.
+  void note_stored(const std::string& name) const noexcept;
   /// Whether it has a socket for this address of this listener, which then need not be bound.
   [[nodiscard]] bool has_socket(std::string_view listener, const std::string& address, bool datagrams) const;
   [[nodiscard]] Room::Present present() const;

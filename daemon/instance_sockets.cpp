@@ -47,6 +47,30 @@ void Instance::lend(bool lent) const noexcept {
   for (const auto& s : sockets_.all()) s->socket->keep(lent ? net::Keeper::other_process : s->keeper);
 }
 
+std::map<std::string, std::vector<int>> Instance::storable() const {
+  std::map<std::string, std::vector<int>> all;
+  for (const auto& s : sockets_.all()) {
+    if (s->keeper == net::Keeper::service_manager) continue;
+    const std::vector<int> descriptors = s->socket->descriptors();
+    std::vector<int>& named = all[stored_name(s->listener, s->address)];
+    named.insert(named.end(), descriptors.begin(), descriptors.end());
+  }
+  for (const Entry& e : entries_)
+    for (const Service::OtherSocket& other : e.service->other_sockets())
+      if (other.keeper != net::Keeper::service_manager)
+        all[stored_name(e.service->name(), other.address)].push_back(other.fd);
+  all.erase(std::string());  // a path that is too long for a name
+  return all;
+}
+
+void Instance::note_stored(const std::string& name) const noexcept {
+  for (const auto& s : sockets_.all()) {
+    if (s->keeper != net::Keeper::nobody || stored_name(s->listener, s->address) != name) continue;
+    s->keeper = net::Keeper::store;
+    s->socket->keep(net::Keeper::store);
+  }
+}
+
 void Instance::accept(bool accepting) const noexcept {
   for (const auto& s : sockets_.all()) accepting ? s->socket->resume() : s->socket->pause();
   if (accepting) return;

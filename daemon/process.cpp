@@ -149,6 +149,8 @@ ExitCode Process::build(const config::Config& config) {
         manager_->reloaded(false, "it could not be begun, or ended in an error");
       },
       &registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"stopping"}));
+  store_ = std::make_unique<SocketStore>(notifier_,
+                                         inherited_ != nullptr ? inherited_->stored() : std::vector<std::string>());
   upgrader_ = std::make_unique<upgrade::Upgrader>(
       *runtime_, registry_, [this](const upgrade::Request& request) { return follow_with(request); });
   admin_state_.upgrade = [this](const context::Context& ctx, upgrade::Request request) {
@@ -170,6 +172,7 @@ ExitCode Process::build(const config::Config& config) {
   if (load_) admin_state_.reload = [this](const context::Context& ctx) { return reloader_->request_and_wait(ctx); };
   Failure why;
   current_ = first_instance(config, why);
+  if (inherited_ != nullptr) abandoned_ = inherited_->abandoned();
   inherited_ = nullptr;
   if (current_ == nullptr || !enough_descriptors(config, why)) {
     say_fatal(why.message);
@@ -401,7 +404,7 @@ ExitCode Process::serve() {
     say_fatal("the access logs' thread cannot be started: " + with_limits(error));
     return ExitCode::runtime_failure;
   }
-  if (predecessor_ == nullptr) manager_->start();
+  if (predecessor_ == nullptr) manager_->start();  // nobody is heard who is not the main process
   memory_->start(draining_);
   leaks_->start(draining_);
   ExitCode code = ExitCode::clean;
@@ -423,6 +426,8 @@ ExitCode Process::serve() {
     announce();
     if (predecessor_ == nullptr) {
       manager_->ready();
+      unlink_abandoned();
+      store_->update(*current_);
       reloader_->open();
       upgrader_->open();
       watch_config();

@@ -34,6 +34,7 @@
 #include "daemon/reloader.hpp"
 #include "daemon/room.hpp"
 #include "daemon/run.hpp"
+#include "daemon/socket_store.hpp"
 #include "daemon/stop_end.hpp"
 #include "daemon/trace_files.hpp"
 #include "daemon/tracing/tracing.hpp"
@@ -101,11 +102,13 @@ class Process {
   [[nodiscard]] bool stand_by(upgrade::Successor& next, std::chrono::nanoseconds time, std::string& why);
   [[nodiscard]] upgrade::Answer give_up(upgrade::Successor& next, const std::string& why);
   [[nodiscard]] upgrade::Answer roll_back(upgrade::Successor& next, const std::string& why);
+  [[nodiscard]] upgrade::Answer stop_both(upgrade::Successor& next);
   [[nodiscard]] upgrade::Answer hand_over(upgrade::Successor& next, const std::string& path, std::int64_t began);
   void stop_for_other() noexcept;
   [[nodiscard]] upgrade::Traffic traffic() const;
   [[nodiscard]] std::string health();
   [[nodiscard]] Result<void> follow();
+  void unlink_abandoned() noexcept;
 
   const Handlers& handlers_;
   const LoadFunction load_;
@@ -113,6 +116,7 @@ class Process {
   StopEnd& end_;
   Notifier& notifier_;
   InheritedSockets* inherited_;                              // until everything is bound
+  std::vector<std::string> abandoned_;                       // files of sockets that nobody has any more
   const std::shared_ptr<upgrade::Predecessor> predecessor_;  // null: none
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
@@ -138,6 +142,7 @@ class Process {
   std::vector<metric::CallbackHandle> trace_counts_;
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<upgrade::Upgrader> upgrader_;
+  std::unique_ptr<SocketStore> store_;             // by the reload's fiber, once reloads are open
   std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
   sync::Mutex changing_;                           // of a reload and an upgrade one at a time
   std::atomic<unsigned> reloads_waiting_{0};       // for changing_

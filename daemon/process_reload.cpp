@@ -131,6 +131,15 @@ void Process::commit(Prepared& next) {
   if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
     runtime::blocking([&] { cpus_->configure(config.runtime.gomaxprocs); });
   }
+  try {
+    runtime::blocking([&] { store_->update(*current_); });
+  } catch (const std::exception& e) {
+    log(LogLevel::warning, std::string("the service manager's store is not told of what changed: ") + e.what());
+  }
+  // Those that have been taken out of the store are ours alone again.
+  for (const Instance::Entry& e : left)
+    for (const auto& s : e.sockets)
+      if (s->keeper == net::Keeper::store) s->socket->keep(net::Keeper::nobody);
   retire(std::move(left), time_after(monotonic_now(), config.shutdown.timeout));
   until_there_is_memory([&] { after = current_->announcements(); });
   until_there_is_memory([&] { tell_places(); });

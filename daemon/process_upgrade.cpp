@@ -11,9 +11,10 @@
 //            first: its address answers for the new process now. Connections end as in any stop: told first.
 //
 // A reload and an upgrade exclude each other. A reload that is asked for meanwhile waits; when the new process serves,
-// it is the one that does it. A stop that comes before it serves ends the new process, one that comes later only
-// hurries.
+// it is the one that does it. A stop that comes before it serves ends the new process; one that comes while this one
+// stands by stops both.
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -80,7 +81,13 @@ bool Process::prove(Successor& next, const upgrade::Program& program, const std:
                     std::string& why) {
   const std::int64_t until = time_after(monotonic_now(), std::chrono::nanoseconds(upgrade_timeout_.load()));
   const auto stopping = [this] { return stop_.load(std::memory_order_acquire) != 0; };
-  return next.start(program, sockets, why) && next.wait_for("ready", until, stopping, why);
+  std::vector<std::string> environment;
+  if (notifier_.enabled()) {
+    environment.push_back("NOTIFY_SOCKET=" + notifier_.address());
+    if (notifier_.watchdog().count() > 0)
+      environment.push_back("WATCHDOG_USEC=" + std::to_string(notifier_.watchdog().count()));
+  }
+  return next.start(program, sockets, environment, why) && next.wait_for("ready", until, stopping, why);
 }
 
 Answer Process::give_up(Successor& next, const std::string& why) {
@@ -125,6 +132,7 @@ Answer Process::follow_with(const upgrade::Request& request) {
     return give_up(next, why.empty() ? "the new process ended as it was to serve" : why);
   }
   if (request.rollback_after.count() != 0 && !stand_by(next, request.rollback_after, why)) return roll_back(next, why);
+  if (stop_.load(std::memory_order_acquire) != 0) return stop_both(next);
   return hand_over(next, program.path, began);
 }
 
@@ -154,10 +162,25 @@ Answer Process::roll_back(Successor& next, const std::string& why) {
   return {Verdict::rolled_back, "upgrade rolled back: " + in_one_line(why) + "\nthis process serves again\n"};
 }
 
+/// This one is still the one that is known to whoever stops it.
+Answer Process::stop_both(Successor& next) {
+  log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " is stopped, too");
+  (void)::kill(next.pid(), SIGTERM);
+  current_->lend(false);
+  taking_over_.store(false, std::memory_order_release);  // drain() begins
+  const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()));
+  runtime::blocking([&] { next.end(patience + 1s, Successor::How::wait); });
+  return is_stopping();
+}
+
 Answer Process::hand_over(Successor& next, const std::string& path, std::int64_t began) {
   const pid_t pid = next.pid();
   handed_over_.store(pid, std::memory_order_release);
   if (reloads_waiting_.load(std::memory_order_acquire) != 0) (void)next.channel().send("reload");
+  // Before it speaks for itself: until then nobody hears it, and afterwards nobody hears us.
+  (void)notifier_.main_pid(pid);
+  manager_->stop();
   (void)next.channel().send("done");  // if it is gone, so is what was served: a service manager sees it
   next.let_go();
   const std::string line =
@@ -196,6 +219,16 @@ std::string Process::health() {
          std::to_string(now.errors);
 }
 
+/// Sockets that were ours, or the process's before us, and that no listener has any more: who served by them left their
+/// files to us.
+void Process::unlink_abandoned() noexcept {
+  for (const std::string& path : abandoned_) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) (void)::unlink(path.c_str());
+  }
+  abandoned_.clear();
+}
+
 /// All that can fail has been done.
 Result<void> Process::follow() {
   upgrade::Predecessor::Hooks hooks;
@@ -211,6 +244,10 @@ Result<void> Process::follow() {
       log(LogLevel::warning, "upgrade: the process before ended without a word: this one serves alone");
     else
       log(LogLevel::info, "upgrade: handed over: this process serves alone");
+    unlink_abandoned();
+    manager_->start();
+    manager_->ready();
+    store_->update(*current_);
     reloader_->open();
     upgrader_->open();
     watch_config();

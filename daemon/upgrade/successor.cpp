@@ -30,14 +30,16 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Ours, without what was said to this process alone.
-std::vector<std::string> environment_with(int channel) {
-  static constexpr std::array<std::string_view, 5> kOurs{
-      "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "WATCHDOG_PID=", "FIBERD_HAND_OVER="};
+std::vector<std::string> environment_with(int channel, const std::vector<std::string>& more) {
+  static constexpr std::array<std::string_view, 7> kOurs{
+      "LISTEN_PID=",       "LISTEN_FDS=",    "LISTEN_FDNAMES=", "WATCHDOG_PID=",
+      "FIBERD_HAND_OVER=", "NOTIFY_SOCKET=", "WATCHDOG_USEC="};
   std::vector<std::string> all;
   for (char** v = environ; v != nullptr && *v != nullptr; ++v)
     if (std::none_of(kOurs.begin(), kOurs.end(),
                      [&](std::string_view name) { return std::string_view(*v).starts_with(name); }))
       all.emplace_back(*v);
+  all.insert(all.end(), more.begin(), more.end());
   all.emplace_back(kChannelVariable);
   all.back().append("=").append(std::to_string(channel));
   return all;
@@ -52,7 +54,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 }
 
 /// 0, or the error.
-int spawn(pid_t& pid, const Program& program, int channel) {
+int spawn(pid_t& pid, const Program& program, int channel, const std::vector<std::string>& more) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int error = posix_spawn_file_actions_init(&actions);
@@ -73,7 +75,7 @@ int spawn(pid_t& pid, const Program& program, int channel) {
   if (error == 0) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::vector<std::string> arguments = invocation().arguments;
   if (arguments.empty()) arguments.emplace_back("fiberd");
-  std::vector<std::string> environment = environment_with(channel);
+  std::vector<std::string> environment = environment_with(channel, more);
   // The file that was looked at, whatever its name means by now.
   const std::string path = "/proc/self/fd/" + std::to_string(program.file.get());
   if (error == 0)
@@ -108,13 +110,14 @@ bool Successor::send_all(const std::vector<HandedSocket>& sockets, const std::st
   return channel_.send("end").has_value();
 }
 
-bool Successor::start(const Program& program, const std::vector<HandedSocket>& sockets, std::string& why) {
+bool Successor::start(const Program& program, const std::vector<HandedSocket>& sockets,
+                      const std::vector<std::string>& environment, std::string& why) {
   Channel theirs;
   if (const Result<void> made = Channel::make(channel_, theirs); !made) {
     why = "no channel to the new process: " + made.error().message();
     return false;
   }
-  if (const int error = spawn(pid_, program, theirs.descriptor()); error != 0) {
+  if (const int error = spawn(pid_, program, theirs.descriptor(), environment); error != 0) {
     pid_ = -1;
     why = program.path + " cannot be run: " + std::error_code(error, std::system_category()).message();
     return false;

@@ -27,8 +27,9 @@ class Successor {
   Successor& operator=(const Successor&) = delete;
 
   /// Starts `program` as this process was started, with nothing open but standard descriptors and the channel, and
-  /// hands the sockets over. False: `why`; it is gone then.
-  [[nodiscard]] bool start(const Program& program, const std::vector<HandedSocket>& sockets, std::string& why);
+  /// hands the sockets over. `environment`: what it is to have beside ours. False: `why`; it is gone then.
+  [[nodiscard]] bool start(const Program& program, const std::vector<HandedSocket>& sockets,
+                           const std::vector<std::string>& environment, std::string& why);
   /// Waits for the message `word`. False: `why` it does not come (it failed, ended, is not ready in time), or empty
   /// where `give_up` said so.
   [[nodiscard]] bool wait_for(std::string_view word, std::int64_t until, const GiveUp& give_up, std::string& why);

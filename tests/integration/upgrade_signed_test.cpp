@@ -155,3 +155,21 @@ TEST_CASE("a new process that does as well is left alone when the standby is ove
   (void)::kill(u.pid, SIGTERM);
   CHECK(Orphanage::wait(u.pid) == 0);
 }
+
+TEST_CASE("a stop of the process that stands by stops both, and nobody keeps the socket", "[integration][upgrade]") {
+  const Orphanage orphans;
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/web.sock";
+  Daemon daemon(with_listeners(http_listener("web", says("/", "hello")) + "  - {name: file, address: \"unix:" + path +
+                               "\", tcp: {echo: {}}}\n"));
+  const Process asking({.arguments = {FIBERD_BINARY, "upgrade", "--rollback-after", "1h", "--address",
+                                      "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  REQUIRE(daemon.wait_for_log("stands by for 3600 s"));
+  const pid_t next = last_successor(daemon);
+  CHECK(HttpClient(daemon.port("web")).ask(get("/")).value().body == "hello");
+  daemon.process().signal(SIGTERM);
+  CHECK(daemon.process().wait(40s) == 0);
+  CHECK(::kill(next, 0) != 0);
+  CHECK_THROWS(HttpClient(daemon.port("web")));
+  CHECK(!std::filesystem::exists(path));
+}

@@ -94,6 +94,22 @@ TEST_CASE("a Unix socket passes with its name, and goes with the last process", 
   CHECK(::stat(path.c_str(), &after) != 0);
 }
 
+TEST_CASE("a Unix socket that the new configuration has not any more goes with its file", "[integration][upgrade]") {
+  const Orphanage orphans;
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/file.sock";
+  Daemon daemon(with_listeners(http_listener("web", says("/", "hello")) + "  - {name: file, address: \"unix:" + path +
+                               "\", tcp: {echo: {}}}\n"));
+  REQUIRE(std::filesystem::exists(path));
+  daemon.write_config(two());
+  const Upgraded u = upgrade(daemon);
+  INFO(whole(u) << daemon.log());
+  REQUIRE(u.finished.code == 0);
+  CHECK(daemon.process().wait() == 0);
+  CHECK(eventually([&] { return !std::filesystem::exists(path); }));
+  CHECK(HttpClient(daemon.port("web")).ask(get("/")).value().body == "hello");
+}
+
 TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes on, and says why",
           "[integration][upgrade]") {
   const Orphanage orphans;

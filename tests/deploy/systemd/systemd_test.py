@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """fiberd as a service of a systemd that is really booted: its units, start and failed start, reload, watchdog, drain,
-crash, restart under load, the journal's fields, what the hardened unit still lets fiberd do. Ends on "N passed, M
-failed"; exit code 77: it cannot be tried here.
+crash, restart under load, sockets and upgrades (sockets.py), the journal's fields, what the hardened unit still lets
+fiberd do. Ends on "N passed, M failed"; exit code 77: it cannot be tried here.
 
 usage: systemd_test.py SOURCE_DIR CACHE_DIR FIBERD STUCK [CASE…]
 """
@@ -16,6 +16,7 @@ import traceback
 source = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(source / "tests/deploy/support"))
 import booted  # noqa: E402
+import sockets  # noqa: E402
 from service import CONFIG, Fiberd, equal, holds  # noqa: E402
 
 HERE = source / "tests/deploy/systemd"
@@ -246,6 +247,7 @@ CASES = [
     a_listener_s_lines_name_it, a_wedged_one_is_restarted_with_a_dump, a_stop_drains_and_is_waited_for,
     a_crash_is_followed_by_a_start, a_restart_under_load_cuts_no_answer, the_hardened_unit_lets_fiberd_look_into_itself,
     a_port_below_1024_needs_its_drop_in, instances_run_beside_each_other, a_dynamic_user_keeps_its_state,
+    *sockets.CASES,
 ]
 
 
