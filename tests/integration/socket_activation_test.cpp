@@ -200,3 +200,35 @@ TEST_CASE("a restart on inherited sockets under load: no request fails", "[integ
   CHECK(outcome.answered == outcome.asked);
   CHECK(daemon->stop() == 0);
 }
+
+TEST_CASE("who may not bind an address serves there by the socket that he is given, and reloads",
+          "[integration][daemon][activation]") {
+  if (::geteuid() != 0) {
+    WARN("skipped: only root becomes somebody who may less");
+    return;
+  }
+  static constexpr unsigned kNobody = 65534;
+  const TemporaryDirectory directory;
+  REQUIRE(::chmod(directory.path().c_str(), 0755) == 0);
+  const std::string path = directory.path() + "/web.sock";
+  const HeldSocket web(path);
+  REQUIRE(::chmod(path.c_str(), 0666) == 0);
+  const std::string file =
+      directory.write("fiberd.yaml", with_listeners("  - {name: web, address: \"unix:" + path + "\", http: {routes: [" +
+                                                    says("/", "hello") + "]}}\n"));
+  Process process({.arguments = {FIBERD_BINARY, "run", "-c", file},
+                   .environment = {{"LISTEN_FDNAMES", "web"}},
+                   .user = kNobody,
+                   .listening = {web.fd()}});
+  REQUIRE(
+      eventually([&] { return process.errors().find(" started: ") != std::string::npos || !process.running(); }, 30s));
+  INFO(process.errors());
+  REQUIRE(process.running());
+  process.signal(SIGHUP);
+  CHECK(eventually([&] { return process.errors().find("reloaded ") != std::string::npos; }));
+  int fd = -1;
+  CHECK(ask_unix(path, false, fd).ends_with("hello"));
+  ::close(fd);
+  process.signal(SIGTERM);
+  CHECK(process.wait() == 0);
+}
