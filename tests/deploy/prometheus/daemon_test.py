@@ -23,6 +23,7 @@ admin: {{address: "127.0.0.1:{admin}"}}
 metrics: {{address: "127.0.0.1:{metrics}"}}
 memory: {{limit: 1GiB}}
 log: {{level: warning}}
+tracing: {{endpoint: "http://127.0.0.1:{collector}/v1/traces", sample: {{ratio: 1}}}}
 listeners:
   - name: web
     address: "127.0.0.1:{web}"
@@ -54,20 +55,26 @@ def check(name, ok):
 
 
 class Webhook(http.server.ThreadingHTTPServer):
-    """What Alertmanager tells whom: (receiver, status, alert) of each alert in each message."""
+    """What Alertmanager tells whom: (receiver, status, alert) of each alert in each message. And a collector of spans."""
 
     def __init__(self):
         self.told = []
+        self.spans = 0
         webhook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                for alert in message["alerts"]:
+                if self.path == "/v1/traces":
+                    webhook.spans += sum(len(scope["spans"]) for resource in message["resourceSpans"]
+                                         for scope in resource["scopeSpans"])
+                for alert in message.get("alerts", []):
                     webhook.told.append((self.path.strip("/"), alert["status"], alert["labels"]["alertname"],
                                          alert["annotations"]))
                 self.send_response(200)
+                self.send_header("Content-Type", "application/json")
                 self.end_headers()
+                self.wfile.write(b"{}")
 
             def log_message(self, *_):
                 pass
@@ -194,12 +201,12 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         names = ("admin", "metrics", "web", "echo", "stats", "nobody", "prometheus", "alertmanager")
         ports = dict(zip(names, parts.free_ports(len(names))))
+        webhook = Webhook()
         config = os.path.join(directory, "fiberd.yaml")
         with open(config, "w") as f:
-            f.write(CONFIG.format(directory=directory, **ports))
+            f.write(CONFIG.format(directory=directory, collector=webhook.server_address[1], **ports))
         with open(os.path.join(directory, "page.txt"), "w") as f:
             f.write("page\n")
-        webhook = Webhook()
         with parts.Program(directory, "fiberd", args.fiberd, "run", "-c", config) as fiberd, \
                 alertmanager(directory, webhook.server_address[1], ports["alertmanager"]), \
                 parts.Prometheus(directory, [ports["metrics"]], ports["alertmanager"], ports["prometheus"]) as prometheus:
@@ -217,6 +224,13 @@ def main():
             check("second by second", prometheus.value(f'count_over_time(up{{job="fiberd"}}[{window}])') > args.seconds / 2)
             # Scraped as OpenMetrics: the older text has no such line.
             check("series say since when they count", has_data(prometheus.query("fiberd_http_requests_created")))
+            # And says which trace was how slow: ids as the collector has them.
+            exemplars = parts.eventually("exemplars", lambda: prometheus.api(
+                "query_exemplars", query="fiberd_http_request_duration_seconds_bucket", start=time.time() - 600,
+                end=time.time() + 60))
+            check("exemplars name traces", all(len(e["labels"]["trace_id"]) == 32 and len(e["labels"]["span_id"]) == 16
+                                               for series in exemplars for e in series["exemplars"]))
+            check("and the collector has spans", webhook.spans > 0)
             alerts_reach_the_webhook(fiberd, prometheus, webhook, config)
             load.stop()
             check("no bug was found", prometheus.value("fiberd_bugs_total") == 0)
