@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -88,10 +89,24 @@ void set_thread_stacks() noexcept {
   pthread_attr_destroy(&attributes);
 }
 
+/// Address space for the last words of a process that has none left: what is too low is told by name.
+constexpr std::size_t kReserve = std::size_t{1} << 20U;
+std::atomic<void*> reserve{nullptr};
+
+void make_reserve() noexcept {
+  void* const room = ::mmap(nullptr, kReserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room != MAP_FAILED) reserve.store(room, std::memory_order_release);
+}
+
+void open_reserve() noexcept {
+  if (void* const room = reserve.exchange(nullptr, std::memory_order_acq_rel)) (void)::munmap(room, kReserve);
+}
+
 [[noreturn]] void on_terminate() noexcept {
   static std::atomic<bool> twice{false};
   const bool starting = !started.load(std::memory_order_acquire);
   if (!twice.exchange(true)) {
+    open_reserve();
     std::array<char, 1024> line{};
     const char* what = "terminated without an exception";
     std::string more;
@@ -147,6 +162,7 @@ void set_up_process() noexcept {
   check_main_stack();
   raise_descriptor_limit();
   set_thread_stacks();
+  make_reserve();
   std::set_terminate(&on_terminate);
 }
 

@@ -190,9 +190,9 @@ void ProxyAcceptor::deliver(const Proxied& to, TcpStream&& stream, Place&& place
                             bool counted) noexcept {
   const Serving& serving = to.serving;
   const auto refuse = [&](auto* counter) {
+    count(counter);  // first: who sees the end finds it counted
     stream.close();
     place.give_back();
-    count(counter);
   };
   if (serving.gate.admit != nullptr && !serving.gate.admit(serving.gate.argument, client))
     return refuse(serving.metrics != nullptr ? serving.metrics->refused_gate : nullptr);
@@ -210,9 +210,9 @@ void ProxyAcceptor::close(Waiting& w, ProxyClosed why) noexcept {
 
 void ProxyAcceptor::close(Waiting& w, metric::Counter* counter, std::string_view why) noexcept {
   unlist(w);
+  count(counter);  // first: who sees the end finds it counted
   w.stream.close();
   w.place.give_back();
-  count(counter);
   {
     const auto now = proxied_.read();
     tell(**now, w.peer, why);

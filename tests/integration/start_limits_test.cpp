@@ -123,9 +123,9 @@ TEST_CASE("the start in little address space works or names the limit", "[integr
   const TemporaryDirectory directory;
   const std::string file = directory.write("fiberd.yaml", kLoggingSite);
   bool started = false;
-  // Below 24 MiB the loader finds no room for the libraries.
+  // Below 29 MiB the loader finds no room for the libraries.
   for (const std::uint64_t kib :
-       {26'000U, 28'000U, 30'000U, 34'000U, 40'000U, 60'000U, 100'000U, 250'000U, 300'000U, 400'000U, 1'000'000U}) {
+       {30'000U, 31'000U, 32'000U, 34'000U, 40'000U, 60'000U, 100'000U, 250'000U, 300'000U, 400'000U, 1'000'000U}) {
     const Outcome outcome = try_start({.arguments = {FIBERD_BINARY, "-c", file}, .limits = {{RLIMIT_AS, kib * 1024}}});
     check(outcome, std::to_string(kib) + " KiB of address space (ulimit -v");
     started = outcome.started;

@@ -172,7 +172,7 @@ TEST_CASE("what a process left that was killed while it wrote a trace goes with 
   const int lock = ::open(other.c_str(), O_WRONLY | O_CLOEXEC);
   REQUIRE(lock >= 0);
   REQUIRE(::flock(lock, LOCK_EX | LOCK_NB) == 0);
-  Daemon daemon(with_trace("on_latency: 5ms, interval: 0s, directory: \"" + directory.path() + "\""));
+  Daemon daemon(with_trace("on_latency: 5ms, interval: 0s, max_files: 1, directory: \"" + directory.path() + "\""));
   HttpClient client(daemon.port("web"));
   ask_slowly(client);
   REQUIRE(eventually([&] { return daemon.metric("fiberd_trace_files_total{cause=\"latency\"}").value_or(0) >= 1; }));
