@@ -68,8 +68,8 @@ class SignalStack {
   SignalStack* next_ = nullptr;
 };
 
-/// From lowest to one past the highest byte of each SignalStack there is. What stands there when no handler runs is what
-/// the last one left. Thread-safe; throws std::bad_alloc.
+/// From lowest to one past the highest byte of each SignalStack there is. What stands there when no handler runs is
+/// what the last one left. Thread-safe; throws std::bad_alloc.
 [[nodiscard]] std::vector<std::pair<std::uintptr_t, std::uintptr_t>> signal_stacks();
 
 }  // namespace fiberd::fiber

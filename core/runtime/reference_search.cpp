@@ -7,7 +7,8 @@
 //  - stacks of fibers that have ended, and the part of a parked fiber's or blocked thread's stack that is free: what
 //    stands there refers to nothing. Parked fibers are held still while they are copied; of those that run the whole
 //    stack is read.
-//  - the alternate stacks of signal handlers: the registers that the kernel saved there, and their frames, are left over
+//  - the alternate stacks of signal handlers: the registers that the kernel saved there, and their frames, are left
+//  over
 //    from whom they interrupted.
 //  - the memory of this search itself: the stack of its thread, its buffer; its tables keep addresses inverted.
 //  - of a Fiber its function alone: the rest is the runtime's.
