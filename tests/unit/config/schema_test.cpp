@@ -61,6 +61,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
     overrides.push_back("trace.directory=/x");  // of no use without a cause
     overrides.push_back(path == "trace.on_stall" ? "trace.on_latency=1s" : "trace.on_stall=true");
   }
+  if (path.starts_with("tracing.") && path != "tracing.endpoint")
+    overrides.push_back("tracing.endpoint=http://127.0.0.1:1/");
   if (path == "memory.trim_at") overrides.push_back("memory.shed_at=99");
   if (path == "memory.shed_at") overrides.push_back("memory.trim_at=10");
   if (path == "shutdown.idle") overrides.push_back("shutdown.timeout=1h");
