@@ -124,7 +124,7 @@ bool Successor::start(const Program& program, const std::vector<HandedSocket>& s
   }
   theirs.close();
   if (send_all(sockets, program.path)) return true;
-  why = program.path + " did not take the sockets; it ended with " + end();
+  why = "the new process ended with " + end() + " and had not taken the sockets";
   return false;
 }
 
