@@ -26,7 +26,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kOneSecond = 1'000'000'000;
 
 /// How often the watchdog is fed: so that a look or two may come late, and that one that is set to days does not make
 /// this thread look at a dead Processor once a day.
@@ -141,8 +141,8 @@ void ManagerTalk::stopping(std::int64_t end) noexcept {
 /// Asked for a little at a time, so that a daemon whose threads have all stopped is not waited for until its last
 /// moment; and never beyond it, for then the process ends by itself (stop_watchdog.cpp).
 std::string ManagerTalk::extension(std::int64_t now) const {
-  static constexpr std::int64_t kAtOnce = 15 * kSecond;
-  static constexpr std::int64_t kForLogs = 2 * kSecond;
+  static constexpr std::int64_t kAtOnce = 15 * kOneSecond;
+  static constexpr std::int64_t kForLogs = 2 * kOneSecond;
   const std::int64_t end = end_.load(std::memory_order_acquire);
   const std::int64_t left = end == INT64_MAX ? kAtOnce : std::clamp<std::int64_t>(end - now + kForLogs, 0, kAtOnce);
   return left == 0 ? "" : "EXTEND_TIMEOUT_USEC=" + std::to_string(left / 1'000) + "\n";
@@ -150,7 +150,7 @@ std::string ManagerTalk::extension(std::int64_t now) const {
 
 std::string ManagerTalk::status(std::int64_t now) {
   const ManagerFigures figures = figures_();
-  const double passed = static_cast<double>(now - counted_at_) / static_cast<double>(kSecond);
+  const double passed = static_cast<double>(now - counted_at_) / static_cast<double>(kOneSecond);
   const double rate = counted_at_ == 0 || passed <= 0 ? 0 : (figures.requests - requests_before_) / passed;
   const bool first = std::exchange(counted_at_, now) == 0;
   requests_before_ = figures.requests;
@@ -202,16 +202,16 @@ void ManagerTalk::loop() noexcept {
       feed(now);
       // Whoever was asked answers in a moment, and is looked at then: else what is told would be as old as a look.
       answers = !answers && roll_.missing() != 0;
-      look_at = now + (answers ? std::min(look, kSecond / 50) : look);
+      look_at = now + (answers ? std::min(look, kOneSecond / 50) : look);
     }
     const bool stopping = phase_.load(std::memory_order_acquire) == Phase::stopping;
-    if (stopping) tell_at = std::min(tell_at, now + kSecond);
+    if (stopping) tell_at = std::min(tell_at, now + kOneSecond);
     if (now >= tell_at) {
       tell_status(now);
-      tell_at = now + (stopping ? kSecond : nanoseconds(kStatusEvery).count());
+      tell_at = now + (stopping ? kOneSecond : nanoseconds(kStatusEvery).count());
     }
     const std::int64_t until = std::min(look_at, tell_at);
-    const timespec at{static_cast<time_t>(until / kSecond), static_cast<long>(until % kSecond)};
+    const timespec at{static_cast<time_t>(until / kOneSecond), static_cast<long>(until % kOneSecond)};
     (void)sem_clockwait(&changed_, CLOCK_MONOTONIC, &at);
   }
 }

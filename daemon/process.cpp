@@ -428,9 +428,9 @@ ExitCode Process::serve() {
       manager_->ready();
       unlink_abandoned();
       store_->update(*current_);
+      watch_config();  // before a reload may change what is watched
       reloader_->open();
       upgrader_->open();
-      watch_config();
     } else if (const std::error_code gone = error_of(follow())) {
       say_fatal("no thread for the hand-over: " + with_limits(gone));
       code = ExitCode::runtime_failure;
@@ -438,7 +438,10 @@ ExitCode Process::serve() {
     }
     while (stop_.load(std::memory_order_acquire) == 0) stop_.wait(0, std::memory_order_acquire);
   }
-  if (predecessor_ != nullptr) predecessor_->stop();
+  if (predecessor_ != nullptr) {
+    if (code != ExitCode::clean) predecessor_->failed(last_fatal());
+    predecessor_->stop();
+  }
   if (code != ExitCode::clean)
     arm_watchdog(std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()));
   stop_.fetch_add(code == ExitCode::clean ? 0U : 1U);

@@ -103,6 +103,7 @@ class Process {
   [[nodiscard]] upgrade::Answer give_up(upgrade::Successor& next, const std::string& why);
   [[nodiscard]] upgrade::Answer roll_back(upgrade::Successor& next, const std::string& why);
   [[nodiscard]] upgrade::Answer stop_both(upgrade::Successor& next);
+  [[nodiscard]] upgrade::Answer keep(upgrade::Successor& next);
   [[nodiscard]] upgrade::Answer hand_over(upgrade::Successor& next, const std::string& path, std::int64_t began);
   void stop_for_other() noexcept;
   [[nodiscard]] upgrade::Traffic traffic() const;

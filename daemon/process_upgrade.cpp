@@ -123,6 +123,12 @@ Answer Process::follow_with(const upgrade::Request& request) {
   if (!ready || !may_take_over()) return give_up(next, why);
   const defer over([this] { taking_over_.store(false, std::memory_order_release); });
   current_->lend(true);
+  // Whatever is thrown from here on (there is no memory for both): this process serves.
+  const defer served([this] {
+    if (handed_over_.load(std::memory_order_acquire) != 0 || stop_.load(std::memory_order_acquire) != 0) return;
+    current_->accept(true);
+    current_->lend(false);
+  });
   const bool serving = runtime::blocking([&] {
     return next.channel().send("serve").has_value() &&
            next.wait_for("serving", monotonic_now() + 10'000'000'000, {}, why);
@@ -151,6 +157,8 @@ bool Process::stand_by(Successor& next, std::chrono::nanoseconds time, std::stri
 
 Answer Process::roll_back(Successor& next, const std::string& why) {
   current_->accept(true);
+  current_->lend(false);
+  taking_over_.store(false, std::memory_order_release);  // a stop need not wait until the other one has ended
   log(LogLevel::error, "upgrade: the new process does worse: " + in_one_line(why) + ": this one serves again");
   const std::chrono::nanoseconds patience(shutdown_timeout_.load());
   runtime::blocking([&] {
@@ -158,14 +166,13 @@ Answer Process::roll_back(Successor& next, const std::string& why) {
       next.end(std::chrono::duration_cast<std::chrono::milliseconds>(patience) + 3s, Successor::How::wait);
     next.end();
   });
-  current_->lend(false);
   return {Verdict::rolled_back, "upgrade rolled back: " + in_one_line(why) + "\nthis process serves again\n"};
 }
 
 /// This one is still the one that is known to whoever stops it.
 Answer Process::stop_both(Successor& next) {
   log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " is stopped, too");
-  (void)::kill(next.pid(), SIGTERM);
+  if (next.pid() > 0) (void)::kill(next.pid(), SIGTERM);
   current_->lend(false);
   taking_over_.store(false, std::memory_order_release);  // drain() begins
   const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -174,14 +181,24 @@ Answer Process::stop_both(Successor& next) {
   return is_stopping();
 }
 
+/// It is gone, or cannot be told: nobody serves but this process.
+Answer Process::keep(Successor& next) {
+  handed_over_.store(0, std::memory_order_release);
+  current_->accept(true);
+  current_->lend(false);
+  return give_up(next, "the new process ended as it was to take over");
+}
+
 Answer Process::hand_over(Successor& next, const std::string& path, std::int64_t began) {
   const pid_t pid = next.pid();
+  // A word that it passes over: whether it is there. Behind MAINPID= a service manager sees its end itself.
+  if (!next.channel().send("ours")) return keep(next);
   handed_over_.store(pid, std::memory_order_release);
   if (reloads_waiting_.load(std::memory_order_acquire) != 0) (void)next.channel().send("reload");
   // Before it speaks for itself: until then nobody hears it, and afterwards nobody hears us.
   (void)notifier_.main_pid(pid);
   manager_->stop();
-  (void)next.channel().send("done");  // if it is gone, so is what was served: a service manager sees it
+  if (!next.channel().send("done") && !notifier_.enabled()) return keep(next);
   next.let_go();
   const std::string line =
       "process " + std::to_string(pid) + " (" + path + ") serves, " + milliseconds_since(began) + " later";
@@ -248,9 +265,9 @@ Result<void> Process::follow() {
     manager_->start();
     manager_->ready();
     store_->update(*current_);
+    watch_config();  // before a reload may change what is watched
     reloader_->open();
     upgrader_->open();
-    watch_config();
   };
   hooks.back = [this] {
     log(LogLevel::warning, "upgrade: the process before serves again: this one stops");

@@ -12,8 +12,7 @@ SpanQueue::~SpanQueue() {
   drop(ordered_);
 }
 
-void SpanQueue::set_hook(std::size_t spans, void (*hook)(void*) noexcept, void* argument) noexcept {
-  hook_at_ = spans;
+void SpanQueue::set_hook(void (*hook)(void*) noexcept, void* argument) noexcept {
   hook_ = hook;
   hook_argument_ = argument;
 }
@@ -42,7 +41,10 @@ void SpanQueue::push(List& list) noexcept {
     list.last->next = head;
   } while (!pushed_.compare_exchange_weak(head, list.first, std::memory_order_release, std::memory_order_relaxed));
   list = {};
-  if (waiting >= hook_at_ && !told_.load(std::memory_order_relaxed) && !told_.exchange(true, std::memory_order_relaxed))
+  const bool much = waiting >= tell_at_.load(std::memory_order_relaxed) ||
+                    held_.load(std::memory_order_relaxed) > most_.load(std::memory_order_relaxed) / 2;
+  if (hook_ != nullptr && much && !told_.load(std::memory_order_relaxed) &&
+      !told_.exchange(true, std::memory_order_relaxed))
     hook_(hook_argument_);
 }
 

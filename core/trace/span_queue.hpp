@@ -38,9 +38,11 @@ class SpanQueue {
 
   /// Any thread, at any time: holds for what comes.
   void set_most(std::size_t bytes) noexcept { most_.store(bytes, std::memory_order_relaxed); }
-  /// Told, where there is one, when `spans` wait: once until the next take(). On whoever's fiber or thread pushes; must
-  /// not park. Before others use the queue.
-  void set_hook(std::size_t spans, void (*hook)(void*) noexcept, void* argument) noexcept;
+  /// Told, where there is one, when so many spans wait as tell_at() says, or half of the room is taken: once until the
+  /// next take(). On whoever's fiber or thread pushes; must not park. Before others use the queue.
+  void set_hook(void (*hook)(void*) noexcept, void* argument) noexcept;
+  /// Any thread, at any time: holds for what comes.
+  void tell_at(std::size_t spans) noexcept { tell_at_.store(spans, std::memory_order_relaxed); }
 
   /// Puts `text` into `list`, charged. False: there is no room, or no memory.
   [[nodiscard]] bool add(List& list, std::string&& text) noexcept;
@@ -70,7 +72,7 @@ class SpanQueue {
   std::atomic<Node*> pushed_{nullptr};  // the last one first
   std::atomic<bool> told_{false};
   List ordered_;  // the sender's: the oldest first
-  std::size_t hook_at_ = SIZE_MAX;
+  std::atomic<std::size_t> tell_at_{SIZE_MAX};
   void (*hook_)(void*) noexcept = nullptr;
   void* hook_argument_ = nullptr;
 };

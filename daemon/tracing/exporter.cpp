@@ -9,6 +9,7 @@
 
 #include "core/base/characters.hpp"
 #include "core/base/clock.hpp"
+#include "core/base/defer.hpp"
 #include "core/base/log.hpp"
 #include "core/base/printable.hpp"
 #include "core/context/waits.hpp"
@@ -32,14 +33,16 @@ std::optional<std::chrono::seconds> parse_retry_after(std::string_view text, std
 
 TraceExporter::TraceExporter(std::shared_ptr<trace::SpanQueue> queue, const ExporterMetrics& metrics)
     : queue_(std::move(queue)), metrics_(metrics) {
-  queue_->set_hook(
-      512, [](void* self) noexcept { static_cast<TraceExporter*>(self)->wake(); }, this);
+  queue_->set_hook([](void* self) noexcept { static_cast<TraceExporter*>(self)->wake(); }, this);
 }
 
 void TraceExporter::use(const config::TracingConfig& config, CollectorHeaders headers) {
   std::shared_ptr<const Settings> made;
   if (config.on()) made = std::make_shared<const Settings>(Settings{config, std::move(headers), make_envelope(config)});
-  if (config.on()) queue_->set_most(config.queue);
+  if (config.on()) {
+    queue_->set_most(config.queue);
+    queue_->tell_at(config.batch_spans);
+  }
   {
     const LockGuard guard(lock_);
     settings_.swap(made);
@@ -86,7 +89,10 @@ void TraceExporter::run() {
     const std::shared_ptr<const Settings> with = now != nullptr ? now : last;
     last = now;
     if (with == nullptr) break;
-    while (!life_.context.done()) {
+    for (bool first = true; !life_.context.done(); first = false) {
+      // The first is due; behind it a whole batch at a time, and what is less waits for its own delay.
+      const bool waits = now != nullptr && !finishing_.load(std::memory_order_acquire);
+      if (!first && waits && queue_->waiting() < with->config.batch_spans) break;
       trace::SpanQueue::List batch = take(*with);
       if (batch.count == 0) break;
       deliver(*with, batch);
@@ -146,6 +152,7 @@ TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const st
   std::vector<http::Field> fields{{"Content-Type", "application/json"}};
   for (const auto& [name, value] : settings.headers) fields.push_back({name, value});
   const context::Cancelable limit = context::with_timeout(life_.context, settings.config.timeout);
+  const defer over([&limit] { limit.cancel(); });
   Result<http::ClientResponse> answer = client_->send(limit.context, {.method = http::Method::post,
                                                                       .url = settings.config.endpoint,
                                                                       .fields = fields,

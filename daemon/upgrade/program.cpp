@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/base/printable.hpp"
 #include "core/base/read_file.hpp"
 #include "core/tls/ed25519.hpp"
 
@@ -106,14 +107,22 @@ bool open_program(const ProgramRequest& request, Program& program, std::string& 
                                : program.path + ": the program's whole path is needed";
     return false;
   }
-  program.file = OwnedDescriptor(::open(program.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  // Judged before it is opened: to open a device may do things (a watchdog), and a terminal could become this
+  // process's.
+  const OwnedDescriptor seen(::open(program.path.c_str(), O_PATH | O_CLOEXEC));
   struct stat st {};
-  if (program.file.get() < 0 || ::fstat(program.file.get(), &st) != 0) {
-    why = program.path + ": " + last_error();
+  if (seen.get() < 0 || ::fstat(seen.get(), &st) != 0) {
+    why = in_one_line(program.path) + ": " + last_error();
     return false;
   }
   if (const std::string wrong = judge(st, !request.file.empty()); !wrong.empty()) {
-    why = program.path + " " + wrong;
+    why = in_one_line(program.path) + " " + wrong;
+    return false;
+  }
+  const std::string same = "/proc/self/fd/" + std::to_string(seen.get());
+  program.file = OwnedDescriptor(::open(same.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (program.file.get() < 0) {
+    why = in_one_line(program.path) + ": " + last_error();
     return false;
   }
   if (!request.signature.empty() && request.public_key.empty()) {

@@ -40,6 +40,9 @@ endif()" COMPONENT development)
 install(TARGETS fiberd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
 install(DIRECTORY config/examples DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime FILES_MATCHING PATTERN "*.yaml")
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT runtime)
+# What the pages about deployment show.
+install(DIRECTORY deploy/docker deploy/kubernetes deploy/prometheus deploy/alertmanager deploy/grafana
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/deploy COMPONENT runtime)
 install(FILES README.md CHANGELOG.md CONTRIBUTING.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
 # llhttp is in our libraries, and its licence asks to be with it.
 install(FILES /usr/share/doc/node-llhttp/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME LICENSE.llhttp

@@ -266,15 +266,6 @@ TEST_CASE("one wish to stop that comes as two signals cuts nothing", "[integrati
   }
 }
 
-TEST_CASE("SIGUSR2 is logged and changes nothing", "[integration][daemon]") {
-  Daemon daemon(web());
-  daemon.process().signal(SIGUSR2);
-  CHECK(daemon.wait_for_log("SIGUSR2: this version cannot be upgraded"));
-  HttpClient client(daemon.port("web"));
-  CHECK(client.ask(get("/")).has_value());
-  CHECK(daemon.stop() == 0);
-}
-
 TEST_CASE("SIGUSR1 opens the logs anew", "[integration][daemon]") {
   const TemporaryDirectory directory;
   const std::string log = directory.path() + "/fiberd.log";

@@ -102,12 +102,12 @@ TEST_CASE("access logs of a site: formats, the real client, ids, reasons, per ro
       "192.0.2.6 request-6 b.example:80 POST /echo - HTTP/1.1 /echo\\x20POST 200 4 4 - \"-\"\n"
       "192.0.2.7 request-7 a.example GET /once - HTTP/1.1 /once 200 0 1 - \"-\"\n"
       "192.0.2.8 - a.example GET /once - HTTP/1.1 /once 429 0 22 rate_limit \"-\"\n"
-      "192.0.2.14 request-14 a.example GET /none - HTTP/1.1 - 404 0 14 - \"-\"\n"
+      "192.0.2.14 request-14 a.example GET /none - HTTP/1.1 - 404 0 33 - \"-\"\n"
       "192.0.2.15 request-15 a.example GET /a - HTTP/1.1 /a 200 0 5 - \"-\"\n"
       "192.0.2.16 request-16 a.example GET /a - HTTP/1.1 /a 200 0 5 - \"-\"\n"
       "192.0.2.17 request-17 a.example GET /a - HTTP/1.1 /a 200 0 5 - \"-\"\n"
-      "203.0.113.7 request-18 a.example GET /a - HTTP/1.1 /a 403 0 14 address \"-\"\n"
-      "192.0.2.19 request-19 a.example POST /echo - HTTP/1.1 - 413 0 22 body_too_large \"-\"\n";
+      "203.0.113.7 request-18 a.example GET /a - HTTP/1.1 /a 403 0 33 address \"-\"\n"
+      "192.0.2.19 request-19 a.example POST /echo - HTTP/1.1 - 413 0 41 body_too_large \"-\"\n";
   // Lines of a log stand in order; those of the three that write here do not among each other.
   std::string rest = text;
   const std::string errors = "192.0.2.10 request-10 a.example GET /errors - HTTP/1.1 /errors 503 0 1 - \"-\"\n";

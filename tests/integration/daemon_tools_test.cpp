@@ -191,6 +191,15 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   HttpClient limited(daemon.port("limited"));
   REQUIRE(limited.ask(get("/")).has_value());
   REQUIRE(limited.ask(get("/")).has_value());
+  // Counters of what may happen are shown once it has: a request that is refused, and one for our own pages.
+  HttpClient wrong(daemon.port("web"));
+  CHECK(wrong.ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n").value().status == 400);
+  CHECK(daemon.admin_status("/metrics") == 200);
+  CHECK(eventually([&] {
+    return daemon
+               .metric("fiberd_admin_requests_total{listener=\"admin\",route=\"/metrics\",method=\"GET\",code=\"200\"}")
+               .value_or(0) >= 1;
+  }));
   std::set<std::string> documented;
   std::istringstream document(read_file(FIBERD_SOURCE_DIR "/docs/metrics.md"));
   for (std::string line; std::getline(document, line);)

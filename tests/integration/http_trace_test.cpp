@@ -10,6 +10,7 @@
 #include "core/http/filter.hpp"
 #include "core/trace/span.hpp"
 #include "core/trace/tracer.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
 using namespace fiberd;
@@ -86,6 +87,32 @@ TEST_CASE("without a tracer there are no ids", "[integration][http][trace]") {
   HttpClient client(server.port());
   REQUIRE(client.ask(get("/", kParent))->status == 200);
   CHECK_FALSE(valid);
+}
+
+TEST_CASE("a client's call that is kept for the next one keeps no context of a request without a trace",
+          "[integration][http][trace]") {
+  static const context::Key<std::shared_ptr<int>> kKey("value");
+  std::uint16_t port = 0;
+  std::weak_ptr<int> left;
+  bool answered = false;
+  HttpServer server({route("/inner", hello()),
+                     route("/", handler([&](http::Exchange& ex) {
+                             http::Client asks;
+                             {
+                               auto value = std::make_shared<int>(1);
+                               left = value;
+                               const context::Context ctx = context::with_value(ex.context(), kKey, std::move(value));
+                               auto answer = asks.get(ctx, "http://127.0.0.1:" + std::to_string(port) + "/inner");
+                               answered = answer && answer->read_all(ctx, 100);
+                             }
+                             const std::string kept = eventually([&] { return left.expired(); }) ? "none" : "kept";
+                             asks.close();
+                             return ex.respond(200, "text/plain", kept);
+                           }))});
+  port = server.port();
+  HttpClient client(server.port());
+  CHECK(client.ask(get("/"))->body == "none");
+  CHECK(answered);
 }
 
 TEST_CASE("requests without a route, refused ones and those of a pipeline have their spans, too",

@@ -126,6 +126,7 @@ TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes 
   fails("/bin/true", 1, "the new process ended with exit code 0");
   fails("/bin/false", 1, "the new process ended with exit code 1");
   fails(FIBERD_NEVER_READY, 1, "in time (upgrade.timeout)");
+  fails(FIBERD_DIES_SERVING, 1, "the new process ended as it was to take over");
   fails(directory.write("text", "no program"), 2, "may not be executed");
   fails(directory.path() + "/none", 2, "No such file or directory");
   fails(directory.path(), 2, "is no regular file");
@@ -137,7 +138,7 @@ TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes 
     REQUIRE(::chown(open_to_all.c_str(), 12345, 12345) == 0);
     fails(open_to_all, 2, "belongs neither to root nor");
   }
-  CHECK(daemon.metric("fiberd_upgrades_total{result=\"failure\"}") == 3);
+  CHECK(daemon.metric("fiberd_upgrades_total{result=\"failure\"}") == 4);
   CHECK(daemon.metric("fiberd_upgrades_total{result=\"refused\"}").value_or(0) >= 4);
   CHECK(daemon.log().find("upgrade failed: the new process ended with exit code 0") != std::string::npos);
   CHECK(daemon.stop() == 0);

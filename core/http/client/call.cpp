@@ -53,13 +53,18 @@ void ClientCall::reset_exchange() noexcept {
 
 /// OpenTelemetry's semantic conventions for HTTP clients. The query is left out: secrets stand there.
 void ClientCall::begin_span(const context::Context& ctx, const ClientRequest& request) {
+  end_span();
+  // A call is kept for the next one, and must not keep the context of one that has no trace.
+  if (!trace::current(ctx).valid()) return;
   const std::string_view method = request.method_text.empty() ? method_token(request.method) : request.method_text;
   span_ = trace::Span(ctx, method, trace::SpanKind::client);
   if (!span_.recording()) return;
   span_.set("http.request.method", method);
-  span_.set("url.full", request.url.substr(0, request.url.find('?')));
+  // Of one that is not well-formed nothing is known, and a password might stand in it.
   if (const Result<ClientUrl> url = parse_client_url(request.url))
-    span_.set("server.address", url->host).set("server.port", url->port);
+    span_.set("url.full", request.url.substr(0, request.url.find_first_of("?#")))
+        .set("server.address", url->host)
+        .set("server.port", url->port);
 }
 
 Result<void> ClientCall::prepare(const context::Context& ctx, ClientCore& core, const ClientRequest& request) {

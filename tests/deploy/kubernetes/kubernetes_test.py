@@ -89,6 +89,8 @@ def pod(text):
     together = "\n---\n".join(wanted)
     # podman 4 knows no sleep of preStop (Kubernetes does it), and would publish ports, which nobody is to reach.
     together = without(without(together, "lifecycle"), "ports")
+    # So long that a slow machine sees what is served meanwhile.
+    together = re.sub(r"(shutdown: \{delay: )\w+", r"\g<1>30s", together)
     return re.sub(r"image: fiberd:\S+", f"image: {IMAGE}", together)
 
 
@@ -120,11 +122,11 @@ def the_pod_runs(engine, text, running):
 
 def a_stop_is_told_before(engine, c):
     """With shutdown.delay the pod serves on while its readiness is gone; then it ends by itself."""
-    stop = subprocess.Popen(["podman", "pod", "stop", "-t", "45", "-a"], env=engine.env, stdout=subprocess.DEVNULL,
+    stop = subprocess.Popen(["podman", "pod", "stop", "-t", "120", "-a"], env=engine.env, stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL)
     eventually("not ready", lambda: c.curl("http://127.0.0.1:9091/readyz") == "not ready\n")
     assert c.curl("http://127.0.0.1:8080/") == "Hello, World!\n"
-    assert stop.wait(60) == 0
+    assert stop.wait(180) == 0
     assert engine.inspect(c.name)["State"]["ExitCode"] == 0
 
 

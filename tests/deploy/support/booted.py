@@ -75,7 +75,7 @@ class Machine:
 
     # -- life
 
-    def boot(self, within=60):
+    def boot(self, within=180):
         (self.root / "etc/machine-id").write_text("uninitialized\n")
         # The host's /run is not to be seen by nspawn, which would register there.
         script = ("mount --make-rprivate / && mount -t tmpfs tmpfs /run && exec systemd-nspawn -q --register=no "
@@ -124,7 +124,7 @@ class Machine:
     def command(self, *arguments):
         return ["nsenter", "-t", str(self.init), "-m", "-u", "-i", "-p", "-C", "-n", "--", *arguments]
 
-    def run(self, *arguments, check=True, within=60, **more):
+    def run(self, *arguments, check=True, within=120, **more):
         done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=within, check=False, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -134,7 +134,7 @@ class Machine:
         """A command of the host's files, in this machine's network."""
         return ["nsenter", "-t", str(self.init), "-n", "--", *arguments]
 
-    def await_(self, what, condition, within=30):
+    def await_(self, what, condition, within=120):
         """Calls `condition` until it returns something true, which is returned."""
         until = time.monotonic() + within
         while True:

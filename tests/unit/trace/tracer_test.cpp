@@ -258,8 +258,8 @@ TEST_CASE("how many traces are kept in a second is bounded, whoever asks for it"
 TEST_CASE("the queue loses and doubles nothing under many threads, and keeps the order of each", "[trace]") {
   SpanQueue queue(std::size_t{64} << 20U);
   std::atomic<int> told{0};
-  queue.set_hook(
-      100, [](void* t) noexcept { ++*static_cast<std::atomic<int>*>(t); }, &told);
+  queue.set_hook([](void* t) noexcept { ++*static_cast<std::atomic<int>*>(t); }, &told);
+  queue.tell_at(100);
   constexpr int kEach = 5000;
   std::atomic<int> running{4};
   std::vector<std::thread> threads;
@@ -297,8 +297,8 @@ TEST_CASE("the queue loses and doubles nothing under many threads, and keeps the
 TEST_CASE("whoever sends is told once that enough waits, until it takes", "[trace]") {
   SpanQueue queue(1 << 20);
   int told = 0;
-  queue.set_hook(
-      3, [](void* t) noexcept { ++*static_cast<int*>(t); }, &told);
+  queue.set_hook([](void* t) noexcept { ++*static_cast<int*>(t); }, &told);
+  queue.tell_at(3);
   const auto put = [&] {
     SpanQueue::List one;
     REQUIRE(queue.add(one, "x"));
@@ -312,4 +312,14 @@ TEST_CASE("whoever sends is told once that enough waits, until it takes", "[trac
   CHECK(sent(queue).size() == 7);
   for (int i = 0; i != 3; ++i) put();
   CHECK(told == 2);
+  // And that half of the room is taken, however few they are.
+  CHECK(sent(queue).size() == 3);
+  SpanQueue::List one;
+  REQUIRE(queue.add(one, std::string(600'000, 'x')));
+  queue.push(one);
+  CHECK(told == 3);
+  queue.tell_at(1);
+  CHECK(sent(queue).size() == 1);
+  put();
+  CHECK(told == 4);
 }
