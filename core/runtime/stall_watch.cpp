@@ -100,6 +100,7 @@ void StallWatch::was_replaced(const Slot& slot) noexcept {
 }
 
 void StallWatch::look_at_replaced(std::int64_t now) noexcept {
+  tell_again(now);
   if (replaced_count_ == 0) return;
   for (StallTurn& turn : replaced_) {
     if (turn.processor == nullptr) continue;
@@ -124,15 +125,39 @@ void StallWatch::over(Processor& p, std::int64_t now) noexcept {
   sum_.fetch_add(length, std::memory_order_relaxed);
 }
 
+static constexpr std::int64_t kAskEach = 10'000'000;  // ns
+static constexpr unsigned kAskMost = 50;
+
 void StallWatch::tell(const Stall& stall) noexcept {
+  if (untold_) (void)try_to_tell(*untold_, Last::yes);
+  untold_.reset();
+  if (try_to_tell(stall, Last::no)) return;
+  untold_ = stall;
+  ask_at_ = monotonic_now() + kAskEach;
+  asked_ = 1;
+}
+
+void StallWatch::tell_again(std::int64_t now) noexcept {
+  if (!untold_) [[likely]]
+    return;
+  const bool goes_on = untold_->turn.processor->tick.load(std::memory_order_acquire) == untold_->turn.tick;
+  if (goes_on && now < ask_at_) return;
+  if (goes_on) untold_->held = now - untold_->turn.since;
+  ask_at_ = now + kAskEach;
+  if (try_to_tell(*untold_, goes_on && ++asked_ < kAskMost ? Last::no : Last::yes)) untold_.reset();
+}
+
+bool StallWatch::try_to_tell(const Stall& stall, Last last) noexcept {
   try {
     Scheduler::RunningFiber running;
     bool seen = s_.look_at_thread(stall.thread, running);
     // The answer took its time: another fiber may have been asked than the one that is told of.
-    if (seen && stall.turn.processor->tick.load(std::memory_order_acquire) != stall.turn.tick) {
+    const bool goes_on = stall.turn.processor->tick.load(std::memory_order_acquire) == stall.turn.tick;
+    if (seen && !goes_on) {
       seen = false;
       running.depth = 0;
     }
+    if (!seen && goes_on && last == Last::no) return false;
     std::string text = (seen ? describe_origin(running.origin) : std::string("a fiber")) + " has held Processor " +
                        std::to_string(stall.turn.place) + " for " + std::to_string(stall.held / 1'000'000) +
                        " ms: it " + (stall.kind == Kind::computes ? "computes" : "blocks its thread");
@@ -143,6 +168,7 @@ void StallWatch::tell(const Stall& stall) noexcept {
   } catch (const std::bad_alloc&) {
     log(LogLevel::warning, "a fiber has held its Processor for 10 ms, and memory to describe it is out");
   }
+  return true;
 }
 
 void StallWatch::read(MemStats& out) const noexcept {

@@ -11,6 +11,9 @@
 // Where other work waits the Processor is replaced before it is known what its fiber does: the turn is watched all the
 // same until that is known or it is over, for what a server does under load is what is to be told.
 //
+// Who is told of is asked for his name and stack by a signal, which a thread without CPU answers late: he is asked
+// again each 10 ms for half a second, as long as his turn goes on, before the stall is told without.
+//
 // A stall is over when the Processor goes on, or, where it was replaced, when its machine comes back into the runtime;
 // only then its length is known and counted.
 #include <sys/types.h>
@@ -70,11 +73,18 @@ class StallWatch {
 
  private:
   [[nodiscard]] std::optional<Stall> look(StallTurn& turn, std::int64_t now) noexcept;
+  enum class Last : bool { no, yes };
+  /// False: he has not answered, and may be asked again; never where it is the `last` time.
+  [[nodiscard]] bool try_to_tell(const Stall& stall, Last last) noexcept;
+  void tell_again(std::int64_t now) noexcept;
   [[nodiscard]] static Kind judge(pid_t thread, std::int64_t used, std::int64_t wall) noexcept;
 
   Scheduler& s_;
   std::array<StallTurn, kMostReplaced> replaced_{};  // sysmon's; without a Processor: free
   std::size_t replaced_count_ = 0;
+  std::optional<Stall> untold_;  // has not answered yet
+  std::int64_t ask_at_ = 0;
+  unsigned asked_ = 0;
   LogLimit log_{1'000'000'000};
   std::array<std::atomic<std::uint64_t>, 3> count_{};
   std::array<std::atomic<std::uint64_t>, kStallBounds.size()> buckets_{};

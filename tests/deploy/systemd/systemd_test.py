@@ -153,7 +153,7 @@ def a_wedged_one_is_restarted_with_a_dump(fiberd):
 
 
 def a_stop_drains_and_is_waited_for(fiberd):
-    fiberd.drop_in("[Service]\nTimeoutStopSec=5s\n")
+    fiberd.drop_in("[Service]\nTimeoutStopSec=3s\n")
     fiberd.start()
     upload = subprocess.Popen(fiberd.machine.in_network(sys.executable, HERE / "upload.py", "8080"),
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -161,7 +161,7 @@ def a_stop_drains_and_is_waited_for(fiberd):
     cursor = fiberd.cursor()
     fiberd.machine.run("systemctl", "stop", "--no-block", "fiberd")
     fiberd.machine.await_("the word that it stops", lambda: "stopping" in fiberd.show("StatusText"))
-    time.sleep(7)  # longer than TimeoutStopSec=
+    time.sleep(4)  # longer than TimeoutStopSec=, and not so long that the upload is too slow
     equal(fiberd.show("ActiveState"), "deactivating")
     answer, _ = upload.communicate("go on\n", timeout=120)
     equal(answer, "first-last\n")

@@ -1,11 +1,13 @@
 // Who holds a Processor is counted, named with its stack, and blamed for what it does; a healthy load is not.
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -60,6 +62,30 @@ TEST_CASE("a fiber that computes is a stall, named with its stack, and over when
   over = true;
   CHECK(comes([&] { return ended(rt->read_mem_stats()) == 1; }));
   CHECK(rt->read_mem_stats().stall_sum_ns >= 10'000'000);
+}
+
+TEST_CASE("one whose thread answers late is told with its name all the same", "[stall_watch]") {
+  const test::KeptLog log;
+  const auto rt = test::start_runtime(2);
+  std::atomic<bool> deaf{true};
+  std::atomic<bool> over{false};
+  REQUIRE(rt->spawn("hog", [&] {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);  // as if it had no CPU to answer
+    while (deaf) asm volatile("");
+    (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    compute_until(over);
+  }));
+  CHECK(comes([&] { return rt->read_mem_stats().stalls_computing >= 1; }));
+  std::this_thread::sleep_for(30ms);  // so long that it has been asked, and has not answered
+  deaf = false;
+  CHECK(comes([] { return test::KeptLog::holds("it computes"); }));
+  const std::string line = test::KeptLog::text();
+  INFO(line);
+  CHECK(line.find("\"hog\" spawned at tests/unit/runtime/stall_watch_test.cpp:") != std::string::npos);
+  over = true;
 }
 
 TEST_CASE("one that was replaced is over when its thread comes back", "[stall_watch]") {
