@@ -1,5 +1,6 @@
 #include "daemon/services/http_server.hpp"
 
+#include <list>
 #include <utility>
 
 #include "core/observe/catalogue.hpp"
@@ -14,12 +15,10 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   m.active = &leases.gauge(register_metric(registry, "fiberd_listener_connections_active"), {listener});
   m.idle = &leases.gauge(register_metric(registry, "fiberd_listener_connections_idle"), {listener});
   metric::Family& refused = register_metric(registry, "fiberd_http_refused_total");
-  for (std::size_t i = 1; i < m.rejects.size(); ++i) {
-    const auto counter = std::make_shared<metric::LateCounter>(registry, refused, listener,
-                                                               http::token_of(static_cast<http::Reject>(i)));
-    leases.keep(counter);
-    m.rejects[i] = counter.get();
-  }
+  const auto late = std::make_shared<std::list<metric::LateCounter>>();
+  for (std::size_t i = 1; i < m.rejects.size(); ++i)
+    m.rejects[i] = &late->emplace_back(registry, refused, listener, http::token_of(static_cast<http::Reject>(i)));
+  m.keeps = late;
   metric::Family& timeouts = register_metric(registry, "fiberd_http_timeouts_total");
   m.header_timeouts = &leases.counter(timeouts, {listener, "header"});
   m.body_timeouts = &leases.counter(timeouts, {listener, "body"});

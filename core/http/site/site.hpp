@@ -64,6 +64,8 @@ struct AccessLogHook {
 
 /// Counters of a server; each may be null (not counted).
 struct ServerMetrics {
+  /// What the late ones live in: a server outlives the site that it was made with, and counts in that one's.
+  std::shared_ptr<const void> keeps{};
   metric::Gauge* active = nullptr;  ///< connections that are being served now
   metric::Gauge* idle = nullptr;    ///< connections without fiber and buffers
   std::array<metric::LateCounter*, static_cast<std::size_t>(Reject::count_)> rejects{};
