@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <exception>
 #include <fstream>
 #include <new>
+#include <span>
 
 #include "core/base/guarded_write.hpp"
 #include "core/base/log.hpp"
@@ -89,35 +89,37 @@ void set_thread_stacks() noexcept {
   pthread_attr_destroy(&attributes);
 }
 
-/// Address space for the last words of a process that has none left: what is too low is told by name.
-constexpr std::size_t kReserve = std::size_t{1} << 20U;
-std::atomic<void*> reserve{nullptr};
-
-void make_reserve() noexcept {
-  void* const room = ::mmap(nullptr, kReserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (room != MAP_FAILED) reserve.store(room, std::memory_order_release);
-}
-
-void open_reserve() noexcept {
-  if (void* const room = reserve.exchange(nullptr, std::memory_order_acq_rel)) (void)::munmap(room, kReserve);
+/// As explain_shortage() of not_enough_memory, where there is no memory to make a text of.
+void print_memory_limits(std::span<char> text) noexcept {
+  static constexpr std::string_view kRemedy = ": raise it";
+  std::size_t at = 0;
+  const auto add = [&](const char* format, unsigned long long number) {
+    const int n = std::snprintf(text.data() + at, text.size() - at, format, number);
+    if (n > 0) at = std::min(at + static_cast<std::size_t>(n), text.size() - 1);
+  };
+  const auto add_limit = [&](auto resource, const char* format) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) add(format, limit.rlim_cur / 1024);
+  };
+  text[0] = '\0';
+  add_limit(RLIMIT_AS, "; it may have %llu KiB of address space (ulimit -v, LimitAS=)");
+  add_limit(RLIMIT_DATA, "; it may have %llu KiB of data (ulimit -d, LimitDATA=)");
+  if (at != 0 && text.size() - at > kRemedy.size()) std::copy_n(kRemedy.data(), kRemedy.size() + 1, text.data() + at);
 }
 
 [[noreturn]] void on_terminate() noexcept {
   static std::atomic<bool> twice{false};
   const bool starting = !started.load(std::memory_order_acquire);
   if (!twice.exchange(true)) {
-    open_reserve();
     std::array<char, 1024> line{};
+    std::array<char, 256> limits{};
     const char* what = "terminated without an exception";
     std::string more;
     try {
       if (const std::exception_ptr exception = std::current_exception()) std::rethrow_exception(exception);
     } catch (const std::bad_alloc&) {
       what = "out of memory";
-      try {
-        more = explain_shortage(std::make_error_code(std::errc::not_enough_memory));
-      } catch (...) {  // then without
-      }
+      print_memory_limits(limits);
     } catch (const std::system_error& e) {
       what = e.what();
       try {
@@ -130,8 +132,9 @@ void open_reserve() noexcept {
       what = "an exception of unknown type";
     }
     flush_log();
-    const int n = std::snprintf(line.data(), line.size(), "fiberd: %s: %s%s\n",
-                                starting ? "cannot start" : "an exception that nobody caught", what, more.c_str());
+    const int n =
+        std::snprintf(line.data(), line.size(), "fiberd: %s: %s%s%s\n",
+                      starting ? "cannot start" : "an exception that nobody caught", what, limits.data(), more.c_str());
     if (n > 0)
       (void)write_guarded(STDERR_FILENO, {line.data(), std::min(static_cast<std::size_t>(n), line.size() - 1)}, 200);
   }
@@ -162,8 +165,17 @@ void set_up_process() noexcept {
   check_main_stack();
   raise_descriptor_limit();
   set_thread_stacks();
-  make_reserve();
+  std::set_new_handler(nullptr);
   std::set_terminate(&on_terminate);
+}
+
+void end_without_memory() noexcept {
+  std::array<char, 256> limits{};
+  std::array<char, 512> line{};
+  print_memory_limits(limits);
+  const int n = std::snprintf(line.data(), line.size(), "fiberd: cannot start: out of memory%s\n", limits.data());
+  if (n > 0) (void)!::write(STDERR_FILENO, line.data(), std::min(static_cast<std::size_t>(n), line.size() - 1));
+  ::_exit(static_cast<int>(ExitCode::runtime_failure));
 }
 
 void say_started() noexcept { started.store(true, std::memory_order_release); }

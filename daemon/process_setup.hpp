@@ -14,6 +14,9 @@ namespace fiberd::daemon {
 /// where RLIMIT_STACK would give them less; an exception that nobody caught ends the process with one line, and until
 /// say_started() with exit code 1 instead of abort().
 void set_up_process() noexcept;
+/// A new-handler (std::set_new_handler) for the time before that: says what memory the process may have, on standard
+/// error, and ends it with exit code 1. Allocates nothing.
+[[noreturn]] void end_without_memory() noexcept;
 void say_started() noexcept;
 
 /// What was not to be had, by its error: which limits of this process and its user stand against it, their values and

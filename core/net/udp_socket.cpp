@@ -57,10 +57,7 @@ Endpoint DatagramBatch::peer(std::size_t i) const noexcept {
 
 // ------------------------------------------------------------------------------------------------ UdpSocket
 
-Result<UdpSocket> UdpSocket::open(const Endpoint& endpoint) noexcept {
-  if (endpoint.family() != AF_INET && endpoint.family() != AF_INET6) return fail(std::errc::invalid_argument);
-  const int fd = sys::socket(endpoint.family(), SOCK_DGRAM, 0);
-  if (fd < 0) return fail_errno(fd);
+Result<UdpSocket> UdpSocket::take(int fd) noexcept {
   const Result<runtime::PollDescriptor*> descriptor = runtime::PollDescriptor::open(fd);
   if (!descriptor) {
     sys::close(fd);
@@ -70,6 +67,13 @@ Result<UdpSocket> UdpSocket::open(const Endpoint& endpoint) noexcept {
   s.fd_ = fd;
   s.descriptor_ = *descriptor;
   return s;
+}
+
+Result<UdpSocket> UdpSocket::open(const Endpoint& endpoint) noexcept {
+  if (endpoint.family() != AF_INET && endpoint.family() != AF_INET6) return fail(std::errc::invalid_argument);
+  const int fd = sys::socket(endpoint.family(), SOCK_DGRAM, 0);
+  if (fd < 0) return fail_errno(fd);
+  return take(fd);
 }
 
 Result<UdpSocket> UdpSocket::bind(const Endpoint& endpoint, const UdpOptions& options) {
@@ -85,20 +89,14 @@ Result<UdpSocket> UdpSocket::bind(const Endpoint& endpoint, const UdpOptions& op
 }
 
 Result<UdpSocket> UdpSocket::adopt(int fd, const UdpOptions& options) {
-  const Result<runtime::PollDescriptor*> descriptor = runtime::PollDescriptor::open(fd);
-  if (!descriptor) {
-    sys::close(fd);
-    return fail(descriptor.error());
-  }
-  UdpSocket s;
-  s.fd_ = fd;
-  s.descriptor_ = *descriptor;
+  Result<UdpSocket> s = take(fd);
+  if (!s) return s;
   int r = sys::make_own(fd);
   if (r == 0 && options.receive_buffer > 0) r = sys::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, options.receive_buffer);
   if (r == 0) r = sys::setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
   if (r < 0) return fail_errno(r);
   // What was dropped before us is not ours to count.
-  s.told_drops_ = sys::dropped(fd);
+  s->told_drops_ = sys::dropped(fd);
   return s;
 }
 

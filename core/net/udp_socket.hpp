@@ -120,6 +120,8 @@ class UdpSocket {
   [[nodiscard]] int native_handle() const noexcept { return fd_; }
 
  private:
+  /// `fd` is its own, also when that fails.
+  [[nodiscard]] static Result<UdpSocket> take(int fd) noexcept;
   [[nodiscard]] static Result<UdpSocket> open(const Endpoint& endpoint) noexcept;
   [[nodiscard]] Result<void> send_bytes(std::span<const std::byte> data, const sockaddr* address, socklen_t size,
                                         Deadline deadline, runtime::Cancellation* cancellation) noexcept;

@@ -87,33 +87,29 @@ void Attributes::add(std::string_view key, const Value& value) {
     ++dropped_;
     return;
   }
-  if (value.type_ == Value::Type::text && add_plain(key, value.text_)) return;
+  const auto* const text = std::get_if<std::string_view>(&value);
+  if (text != nullptr && add_plain(key, *text)) return;
   const std::size_t size = text_.size();
   text_ += count_ == 0 ? "{\"key\":" : ",{\"key\":";
   append_json_string(text_, cut(key, kMostName));
-  switch (value.type_) {
-    case Value::Type::text:
-      text_ += ",\"value\":{\"stringValue\":";
-      append_json_string(text_, cut(value.text_, kMostValue));
-      break;
-    case Value::Type::whole:
-      text_ += ",\"value\":{\"intValue\":\"";
-      append_number(text_, value.whole_);
-      text_ += '"';
-      break;
-    case Value::Type::number:
-      text_ += ",\"value\":{\"doubleValue\":";
-      // JSON has no number for these; Protobuf's mapping names them.
-      if (std::isnan(value.number_))
-        text_ += "\"NaN\"";
-      else if (std::isinf(value.number_))
-        text_ += value.number_ < 0 ? "\"-Infinity\"" : "\"Infinity\"";
-      else
-        append_number(text_, value.number_);
-      break;
-    case Value::Type::truth:
-      text_ += value.whole_ != 0 ? ",\"value\":{\"boolValue\":true" : ",\"value\":{\"boolValue\":false";
-      break;
+  if (text != nullptr) {
+    text_ += ",\"value\":{\"stringValue\":";
+    append_json_string(text_, cut(*text, kMostValue));
+  } else if (const auto* const whole = std::get_if<std::int64_t>(&value)) {
+    text_ += ",\"value\":{\"intValue\":\"";
+    append_number(text_, *whole);
+    text_ += '"';
+  } else if (const auto* const number = std::get_if<double>(&value)) {
+    text_ += ",\"value\":{\"doubleValue\":";
+    // JSON has no number for these; Protobuf's mapping names them.
+    if (std::isnan(*number))
+      text_ += "\"NaN\"";
+    else if (std::isinf(*number))
+      text_ += *number < 0 ? "\"-Infinity\"" : "\"Infinity\"";
+    else
+      append_number(text_, *number);
+  } else {
+    text_ += std::get<bool>(value) ? ",\"value\":{\"boolValue\":true" : ",\"value\":{\"boolValue\":false";
   }
   text_ += "}}";
   (void)may_add(size, kMostAttributes);

@@ -6,13 +6,13 @@
 // Everything is bounded: names, keys, texts, how many there are of each, and all together. What is beyond is cut, or
 // left out and counted in the span, where OTLP has a place for it. Texts may be anybody's: what is no UTF-8 becomes
 // U+FFFD.
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "core/trace/ids.hpp"
 
@@ -28,25 +28,9 @@ inline constexpr std::size_t kMostText = 16 * 1024;  ///< bytes of all attribute
 enum class SpanKind : std::uint8_t { internal = 1, server = 2, client = 3, producer = 4, consumer = 5 };
 enum class SpanStatus : std::uint8_t { unset = 0, ok = 1, error = 2 };
 
-/// What an attribute is: a text, a whole number, a number or a truth. Views only.
-class Value {
- public:
-  Value(std::string_view text) noexcept : type_(Type::text), text_(text) {}   // NOLINT: implicit, for lists of them
-  Value(const char* text) noexcept : Value(std::string_view(text)) {}         // NOLINT
-  Value(const std::string& text) noexcept : Value(std::string_view(text)) {}  // NOLINT
-  Value(bool truth) noexcept : type_(Type::truth), whole_(truth ? 1 : 0) {}   // NOLINT
-  Value(double number) noexcept : type_(Type::number), number_(number) {}     // NOLINT
-  template <std::integral N>
-  Value(N whole) noexcept : type_(Type::whole), whole_(static_cast<std::int64_t>(whole)) {}  // NOLINT
-
- private:
-  friend class Attributes;
-  enum class Type : std::uint8_t { text, whole, number, truth };
-  Type type_;
-  std::string_view text_{};
-  std::int64_t whole_ = 0;
-  double number_ = 0;
-};
+/// What an attribute is: a text (a view only), a whole number, a number or a truth. Whole numbers that int64_t does not
+/// hold all of are converted by who has them.
+using Value = std::variant<std::string_view, std::int64_t, double, bool>;
 
 struct Attribute {
   std::string_view key;

@@ -58,7 +58,7 @@ class Text {
 
 // Of names nothing need be escaped: request_id.hpp.
 ErrorBody::ErrorBody(unsigned status, const HeaderView& headers,
-                     const RequestNames& names) noexcept {  // NOLINT: text_ is set up to size_
+                     const RequestNames& names) noexcept {
   const std::size_t form = choose_media_type(headers, kForms);
   content_type_ = kTypes[form];
   const std::string_view phrase = reason_phrase(status);

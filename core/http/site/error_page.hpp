@@ -37,7 +37,7 @@ class ErrorBody {
  private:
   std::string_view content_type_;
   std::size_t size_;
-  std::array<char, 640> text_;
+  std::array<char, 640> text_{};
 };
 
 }  // namespace fiberd::http

@@ -52,8 +52,8 @@ static void describe(trace::Attributes& out, const Exchange& ex, const Route* ro
   if (const net::Endpoint peer = ex.peer(); peer.family() != AF_UNSPEC) out.add("client.address", peer.host(room));
   if (const std::string_view agent = r.headers.find("user-agent"); !agent.empty())
     out.add("user_agent.original", agent);
-  if (end.received != 0) out.add("http.request.body.size", end.received);
-  if (end.sent != 0) out.add("http.response.body.size", end.sent);
+  if (end.received != 0) out.add("http.request.body.size", static_cast<std::int64_t>(end.received));
+  if (end.sent != 0) out.add("http.response.body.size", static_cast<std::int64_t>(end.sent));
   if (const RequestId* const id = ex.find_slot<RequestId>(); id != nullptr && !id->text.empty())
     out.add("http.request.id", id->text);
   const std::string_view refused = end.refused != Reject::none ? token_of(end.refused) : ex.refusal();
