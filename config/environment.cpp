@@ -36,7 +36,8 @@ std::string not_set(const std::string& name) {
 
 }  // namespace
 
-std::string expand_environment(std::string_view text, bool is_template, std::string& out) {
+std::string expand_environment(std::string_view text, bool is_template, std::string& out,
+                               bool (*secret)(std::string_view name)) {
   out.clear();
   std::string wrong;
   for (std::size_t i = 0; i < text.size();) {
@@ -77,7 +78,8 @@ std::string expand_environment(std::string_view text, bool is_template, std::str
     } else if (!is_utf8(value)) {
       add_complaint(wrong, "what the environment has as " + name + " is not UTF-8 text");
     } else {
-      append(value.empty() ? fallback : value, is_template, out);
+      const bool hidden = secret != nullptr && secret(name);
+      append(hidden ? kMask : value.empty() ? fallback : value, is_template, out);
       if (out.size() > kMaxValue) {
         add_complaint(wrong, "is longer than " + std::to_string(kMaxValue / 1024) + " KiB with its variables");
         return wrong;

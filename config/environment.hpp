@@ -13,8 +13,13 @@ namespace fiberd::config {
 /// Longest value, in bytes.
 inline constexpr std::size_t kMaxValue = std::size_t{64} * 1024;
 
+/// What is shown in the place of a secret.
+inline constexpr std::string_view kMask = "***";
+
 /// `out` becomes `text` with its variables replaced. `is_template`: a dollar sign of a variable's value is written as
-/// `$$` there, and "$${" is left as it is. All that is wrong; empty: nothing.
-[[nodiscard]] std::string expand_environment(std::string_view text, bool is_template, std::string& out);
+/// `$$` there, and "$${" is left as it is. `secret`: of which variables kMask is written instead. All that is wrong;
+/// empty: nothing.
+[[nodiscard]] std::string expand_environment(std::string_view text, bool is_template, std::string& out,
+                                             bool (*secret)(std::string_view name) = nullptr);
 
 }  // namespace fiberd::config

@@ -15,8 +15,6 @@ namespace fiberd::config {
 
 namespace {
 
-constexpr const char* kMask = "***";
-
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = ascii::to_lower(c);
@@ -34,28 +32,9 @@ bool is_secret(std::string_view name) {
                      [&](std::string_view part) { return n.find(part) != std::string::npos; });
 }
 
-/// Of the environment: KEY at the end of its name, too.
-bool is_secret_variable(std::string_view name) { return is_secret(name) || name.ends_with("KEY"); }
-
-/// "${API_TOKEN}" and "${API_TOKEN:-x}" become "***".
-std::string without_secret_variables(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t at = text.find("${");
-    const bool escaped = at != std::string_view::npos && at != 0 && text[at - 1] == '$';
-    std::size_t end = at == std::string_view::npos || escaped ? std::string_view::npos : at + 2;
-    while (end < text.size() && (ascii::is_upper(text[end]) || ascii::is_digit(text[end]) || text[end] == '_')) ++end;
-    const std::size_t close = end < text.size() ? text.find('}', end) : std::string_view::npos;
-    if (close == std::string_view::npos || !is_secret_variable(text.substr(at + 2, end - at - 2))) {
-      const std::size_t kept = at == std::string_view::npos ? text.size() : at + 2;
-      out += text.substr(0, kept);
-      text.remove_prefix(kept);
-      continue;
-    }
-    out.append(text.substr(0, at)).append(kMask);
-    text.remove_prefix(close + 1);
-  }
-  return out;
+/// Of the environment: KEY and PASS at the end of its name, too.
+bool is_secret_variable(std::string_view name) {
+  return is_secret(name) || name.ends_with("KEY") || name.ends_with("PASS");
 }
 
 std::string without_secrets_of_url(std::string_view url) {
@@ -66,7 +45,7 @@ std::string without_secrets_of_url(std::string_view url) {
   const std::size_t at = url.substr(0, end).rfind('@');
   std::string out(url.substr(0, host));
   if (at != std::string_view::npos && at >= host)
-    out += std::string(kMask) + std::string(url.substr(at, end - at));
+    out += std::string(kMask).append(url.substr(at, end - at));
   else
     out += url.substr(host, end - host);
   std::string_view rest = url.substr(end);
@@ -218,11 +197,10 @@ class Writer {
   }
 
   [[nodiscard]] std::string scalar(const Row& row, std::string_view name, const Tree& node) const {
-    std::string text = node.scalar;
-    if (masked_ && is_text(row.type)) text = without_secret_variables(text);
+    const bool masked = masked_ && is_text(row.type);
     std::string value;
-    (void)expand_environment(text, row.variables, value);
-    if (masked_ && is_text(row.type)) value = mask_secret(name, value);
+    (void)expand_environment(node.scalar, row.variables, value, masked ? &is_secret_variable : nullptr);
+    if (masked) value = mask_secret(name, value);
     if (!is_text(row.type)) return value;
     if (!row.variables)  // it would be taken for a variable of the environment, the next time
       for (std::size_t i = value.find("${"); i != std::string::npos; i = value.find("${", i + 3))
@@ -254,7 +232,7 @@ std::string default_of(const std::set<std::string>& defaults, const std::string&
 }  // namespace
 
 std::string mask_secret(std::string_view name, std::string_view value) {
-  return is_secret(name) && !value.empty() ? kMask : without_secrets_of_url(value);
+  return is_secret(name) && !value.empty() ? std::string(kMask) : without_secrets_of_url(value);
 }
 
 std::string show(const Tree& tree) {

@@ -91,7 +91,8 @@ TEST_CASE("secrets are not shown", "[config][show]") {
       "listeners:\n"
       "- {name: a, address: \":80\", http: {headers: {set: {X-Api-Token: hunter2, X-Plain: shown}}, routes: [\n"
       "    {path: /, respond: {body: \"k ${FIBERD_SHOW_API_KEY} ${FIBERD_SHOW_PLAIN} "
-      "${FIBERD_SHOW_NO_TOKEN:-hunter2}\","
+      "${FIBERD_SHOW_NO_TOKEN:-hunter2} ${FIBERD_SHOW_DB_PASS:-hunter2} $$${FIBERD_SHOW_API_KEY} "
+      "$${FIBERD_SHOW_API_KEY}\","
       " headers: {Set-Cookie: \"id=hunter2\"}}}]}}\n"
       "- {name: s, address: \":81\", aggregate: {flush: [{prometheus: "
       "\"http://push.example:1/metrics?job=x&token=hunter2\"}]}}\n",
@@ -101,7 +102,8 @@ TEST_CASE("secrets are not shown", "[config][show]") {
   CHECK_FALSE(has(text, "hunter2"));
   CHECK(has(text, "\"X-Api-Token\": \"***\""));
   CHECK(has(text, "\"X-Plain\": \"shown\""));
-  CHECK(has(text, "k *** visible ***"));
+  // Of three dollar signs two are one as text, and behind them stands a variable.
+  CHECK(has(text, "k *** visible *** *** $$*** $${FIBERD_SHOW_API_KEY}"));
   CHECK(has(text, "?job=x&token=***"));
   CHECK(mask_secret("prometheus", "https://me:hunter2@h:1/x@y") == "https://***@h:1/x@y");
   CHECK(mask_secret("password", "hunter2") == "***");
