@@ -201,6 +201,41 @@ void crowd_of_echo_clients(const std::string& governor) {
   CHECK(daemon.log().find("memory: ") != std::string::npos);
 }
 
+/// What is kept goes back when it is asked for. (That it does by itself at trim_at: memory_levels_test.) The governor
+/// may have emptied the cache as the last of the load came, so it is filled again, with what fits; and what the
+/// governor gives back in between is not what was asked for.
+void check_given_back_when_asked(Daemon& daemon, std::size_t size) {
+  static constexpr int kFit = 160;
+  const auto gauge = [&](const char* name) { return daemon.metric(name).value_or(0); };
+  const auto trim = [&] {
+    const auto done = HttpClient(daemon.port("admin"))
+                          .ask("POST /debug/trim HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n");
+    REQUIRE(done);
+    CHECK(done->status == 200);
+  };
+  double back = 0;
+  bool undisturbed = false;
+  for (int attempt = 0; attempt < 20 && !undisturbed; ++attempt) {
+    trim();
+    REQUIRE(eventually([&] { return gauge("fiberd_memory_level") == 0; }));
+    const double trims = gauge("fiberd_memory_trims_total");
+    // An idle one may have been closed while memory was short.
+    HttpClient client(daemon.port("web"));
+    for (int i = 0; i < kFit; ++i) {
+      const auto answer = client.ask("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n");
+      REQUIRE(answer);
+    }
+    const double kept = gauge("process_resident_memory_bytes");
+    undisturbed = gauge("fiberd_file_cache_memory_bytes") == static_cast<double>(kFit * size);
+    trim();
+    back = kept - gauge("process_resident_memory_bytes");
+    undisturbed = undisturbed && gauge("fiberd_memory_trims_total") == trims;
+  }
+  CHECK(undisturbed);
+  CHECK(back >= 10.0 * kMiB);
+  CHECK(gauge("fiberd_file_cache_memory_bytes") == 0);
+}
+
 /// A file cache that is allowed more than there is.
 void files_that_do_not_fit(const std::string& governor) {
   const MemoryCgroup group(64 * kMiB);
@@ -230,14 +265,7 @@ void files_that_do_not_fit(const std::string& governor) {
   const double let_go = daemon.metric("fiberd_file_cache_evicted_total{reason=\"shortage\"}").value_or(0);
   INFO(let_go << " files let go of");
   CHECK(let_go >= 400);
-  // What is kept goes back when it is asked for. (That it does by itself at trim_at: memory_levels_test.)
-  const auto resident = [&] { return daemon.metric("process_resident_memory_bytes").value_or(0); };
-  const double kept = resident();
-  const auto trimmed =
-      HttpClient(daemon.port("admin")).ask("POST /debug/trim HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n");
-  REQUIRE(trimmed);
-  CHECK(trimmed->status == 200);
-  CHECK(kept - resident() >= 10.0 * kMiB);
+  check_given_back_when_asked(daemon, text.size());
 }
 
 /// Clients that are let in while they cost little, and then send piece by piece and read nothing: what they cost grows
