@@ -127,7 +127,7 @@ ExitCode Process::build(const config::Config& config) {
   admin_state_.leaks = &leaks_->watch();
   cpus_ = std::make_unique<CpuFollower>(*runtime_, cpus, config.runtime.gomaxprocs);
   memory_ = std::make_unique<MemoryGovernor>(*runtime_, room_, *cpus_, registry_);
-  trimmer_ = std::make_unique<Trimmer>(*runtime_, room_);
+  trimmer_ = std::make_unique<Trimmer>(*runtime_, room_, registry_);
   if (Orphans::are_ours()) orphans_ = std::make_unique<Orphans>(*runtime_);
   for (const std::string& warning :
        {warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)})

@@ -2,10 +2,12 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/base/defer.hpp"
 #include "core/base/units.hpp"
+#include "core/observe/catalogue.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "daemon/memory_guard.hpp"
 
@@ -27,6 +29,12 @@ std::string line(const char* what, std::uint64_t before, std::uint64_t after) {
 
 }  // namespace
 
+Trimmer::Trimmer(runtime::Runtime& runtime, Room& room, metric::Registry& registry)
+    : runtime_(runtime),
+      room_(room),
+      trims_(registry.counter(observe::register_metric(registry, "fiberd_memory_trims_total"))),
+      given_back_(registry.counter(observe::register_metric(registry, "fiberd_memory_given_back_bytes_total"))) {}
+
 Result<std::string> Trimmer::trim() {
   // A pool's first trim finds out what was not needed since the last one, the next gives that back; 256 stacks a call.
   static constexpr unsigned kMostCalls = 100'000;
@@ -45,9 +53,12 @@ Result<std::string> Trimmer::trim() {
   for (int twice = 0; twice < 2; ++twice)
     for (unsigned calls = 0; calls < kMostCalls && runtime_.scheduler().trim_stacks();) ++calls;
   (void)::malloc_trim(0);
+  const std::uint64_t left = resident_bytes();
+  trims_.add();
+  given_back_.add(resident - std::min(resident, left));
   return "files     " + std::to_string(files) + " let go, with " + in_kib(memory) + " in memory\n" +
          line("stacks    ", stacks, resident_stacks(runtime_.read_mem_stats(true))) +
-         line("malloc    ", kept, ::mallinfo2().fordblks) + line("resident  ", resident, resident_bytes());
+         line("malloc    ", kept, ::mallinfo2().fordblks) + line("resident  ", resident, left);
 }
 
 }  // namespace fiberd::daemon

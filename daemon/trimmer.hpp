@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/base/result.hpp"
+#include "core/metric/registry.hpp"
 #include "core/runtime/runtime.hpp"
 #include "daemon/room.hpp"
 
@@ -12,7 +13,8 @@ namespace fiberd::daemon {
 /// Thread-safe.
 class Trimmer {
  public:
-  Trimmer(runtime::Runtime& runtime, Room& room) noexcept : runtime_(runtime), room_(room) {}
+  /// Counts in the families that MemoryGovernor's trims count in. All three outlive it.
+  Trimmer(runtime::Runtime& runtime, Room& room, metric::Registry& registry);
   Trimmer(const Trimmer&) = delete;
   Trimmer& operator=(const Trimmer&) = delete;
 
@@ -24,6 +26,8 @@ class Trimmer {
  private:
   runtime::Runtime& runtime_;
   Room& room_;
+  metric::Counter& trims_;
+  metric::Counter& given_back_;
   std::atomic<bool> busy_{false};
 };
 

@@ -333,7 +333,12 @@ inline constexpr MetricInfo kServingRows[] = {
      "requests",
      "Requests answered 503 because memory ran short, by their route's priority. Connections closed for that: "
      "fiberd_listener_refused_total with reason=memory."},
-    {"fiberd_memory_trims_total", counter, registry, {}, "trims", "How often memory was given back."},
+    {"fiberd_memory_trims_total",
+     counter,
+     registry,
+     {},
+     "trims",
+     "How often memory was given back, by itself or by POST /debug/trim."},
     {"fiberd_memory_cut_total",
      counter,
      registry,
