@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from containers import BASE, SOURCE, Container, Engine, Tests, eventually, make_base, need  # noqa: E402
+from containers import BASE, SOURCE, Container, Engine, Tests, make_base, need  # noqa: E402
+from waiting import eventually  # noqa: E402
 
 RUNTIME = "localhost/fiberd:test"
 TINY = "localhost/fiberd:tiny"
@@ -79,6 +80,11 @@ def what_images_say(engine):
         for key, value in (("title", "fiberd"), ("version", "9.8.7"), ("revision", "abc123"), ("created", CREATED),
                            ("licenses", "Apache-2.0"), ("source", "https://example.org/fiberd")):
             assert labels[f"org.opencontainers.image.{key}"] == value, (key, labels)
+    # A Dockerfile cannot say it once for two stages that begin with different images: so they are held together here.
+    one, other = (engine.inspect(name, "image") for name in (RUNTIME, TINY))
+    for of in ("Labels", "User", "ExposedPorts", "StopSignal", "Entrypoint", "Cmd"):
+        assert one["Config"][of] == other["Config"][of], of
+    assert one["Healthcheck"] == other["Healthcheck"]
 
 
 def user_and_group_are_its_own(engine):

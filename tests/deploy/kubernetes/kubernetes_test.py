@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from containers import SOURCE, Container, Engine, Tests, eventually, need, run  # noqa: E402
+from containers import SOURCE, Container, Engine, Tests, need, run  # noqa: E402
+from waiting import eventually  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 MANIFESTS = SOURCE / "deploy/kubernetes"

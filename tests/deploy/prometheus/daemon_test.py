@@ -17,6 +17,7 @@ import threading
 import time
 
 import parts
+from waiting import eventually
 
 CONFIG = """
 admin: {{address: "127.0.0.1:{admin}"}}
@@ -169,26 +170,26 @@ def alerts_reach_the_webhook(fiberd, prometheus, webhook, config):
     with open(config, "a") as f:
         f.write("nonsense: true\n")
     fiberd.process.send_signal(signal.SIGHUP)
-    parts.eventually("FiberdReloadFailed fires", lambda: "FiberdReloadFailed" in prometheus.firing())
-    parts.eventually("the webhook hears of it", lambda: webhook.has("ticket", "firing", "FiberdReloadFailed"))
+    eventually("FiberdReloadFailed fires", lambda: "FiberdReloadFailed" in prometheus.firing())
+    eventually("the webhook hears of it", lambda: webhook.has("ticket", "firing", "FiberdReloadFailed"))
     with open(config, "w") as f:
         f.write(good)
     fiberd.process.send_signal(signal.SIGHUP)
-    parts.eventually("FiberdReloadFailed clears", lambda: "FiberdReloadFailed" not in prometheus.firing())
-    parts.eventually("the webhook hears of it", lambda: webhook.has("ticket", "resolved", "FiberdReloadFailed"))
+    eventually("FiberdReloadFailed clears", lambda: "FiberdReloadFailed" not in prometheus.firing())
+    eventually("the webhook hears of it", lambda: webhook.has("ticket", "resolved", "FiberdReloadFailed"))
     check("a ticket goes to nobody's pager", not any(t[0] == "page" and t[2] == "FiberdReloadFailed" for t in webhook.told))
 
     # One request in nine is a 500: its budget burns for sure.
-    parts.eventually("FiberdErrorBudgetBurn fires", lambda: "FiberdErrorBudgetBurn" in prometheus.firing())
-    parts.eventually("FiberdOverload fires", lambda: "FiberdOverload" in prometheus.firing())
+    eventually("FiberdErrorBudgetBurn fires", lambda: "FiberdErrorBudgetBurn" in prometheus.firing())
+    eventually("FiberdOverload fires", lambda: "FiberdOverload" in prometheus.firing())
 
     fiberd.stop()
     check("the daemon ended well", fiberd.process.returncode == 0)
-    parts.eventually("FiberdDown fires", lambda: "FiberdDown" in prometheus.firing())
-    parts.eventually("the webhook hears of it", lambda: webhook.has("page", "firing", "FiberdDown"))
+    eventually("FiberdDown fires", lambda: "FiberdDown" in prometheus.firing())
+    eventually("the webhook hears of it", lambda: webhook.has("page", "firing", "FiberdDown"))
     fiberd.start()
-    parts.eventually("FiberdDown clears", lambda: "FiberdDown" not in prometheus.firing())
-    parts.eventually("the webhook hears of it", lambda: webhook.has("page", "resolved", "FiberdDown"))
+    eventually("FiberdDown clears", lambda: "FiberdDown" not in prometheus.firing())
+    eventually("the webhook hears of it", lambda: webhook.has("page", "resolved", "FiberdDown"))
     check("its runbook is told", any(t[3].get("runbook", "").endswith("#fiberddown") for t in webhook.told))
 
 
@@ -210,8 +211,8 @@ def main():
         with parts.Program(directory, "fiberd", args.fiberd, "run", "-c", config) as fiberd, \
                 alertmanager(directory, webhook.server_address[1], ports["alertmanager"]), \
                 parts.Prometheus(directory, [ports["metrics"]], ports["alertmanager"], ports["prometheus"]) as prometheus:
-            parts.eventually("Prometheus answers", lambda: parts.get(prometheus.url + "/-/ready")[0] == 200)
-            parts.eventually("fiberd is up", lambda: prometheus.value('up{job="fiberd"}') == 1)
+            eventually("Prometheus answers", lambda: parts.get(prometheus.url + "/-/ready")[0] == 200)
+            eventually("fiberd is up", lambda: prometheus.value('up{job="fiberd"}') == 1)
             begun = time.monotonic()
             load = Load(ports)
             ask_dashboard(prometheus, 300)
@@ -225,7 +226,7 @@ def main():
             # Scraped as OpenMetrics: the older text has no such line.
             check("series say since when they count", has_data(prometheus.query("fiberd_http_requests_created")))
             # And says which trace was how slow: ids as the collector has them.
-            exemplars = parts.eventually("exemplars", lambda: prometheus.api(
+            exemplars = eventually("exemplars", lambda: prometheus.api(
                 "query_exemplars", query="fiberd_http_request_duration_seconds_bucket", start=time.time() - 600,
                 end=time.time() + 60))
             check("exemplars name traces", all(len(e["labels"]["trace_id"]) == 32 and len(e["labels"]["span_id"]) == 16

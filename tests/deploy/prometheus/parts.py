@@ -1,4 +1,4 @@
-"""What the tests of Prometheus' parts share: programs on free ports in a directory of their own, and waiting."""
+"""What the tests of Prometheus' parts share: programs on free ports in a directory of their own."""
 import json
 import os
 import re
@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ except ImportError:
     yaml = None
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+sys.path.insert(0, os.path.join(ROOT, "tests/deploy/support"))
 SKIPPED = 77  # to ctest (SKIP_RETURN_CODE)
 ALERTMANAGER = "prometheus-alertmanager"  # as Debian calls it
 
@@ -71,18 +71,6 @@ def get(url, fields=None, timeout=10):
         return e.code, e.read().decode()
     except OSError:
         return 0, ""
-
-
-def eventually(what, done, within=60):
-    """The first true value of done(). It is asked again and again, and its time is generous: CI has little CPU."""
-    until = time.monotonic() + within
-    while True:
-        value = done()
-        if value:
-            return value
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(0.2)
 
 
 class Program:

@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import time
 
+from waiting import eventually
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -44,6 +46,7 @@ class Machine:
             raise Skip(made.stderr.strip() or "make-root failed")
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="fiberd-root-"))
         self.console = open(self.root.with_suffix(".console"), "w+", encoding="utf-8", errors="replace")
+        self.cpu = pathlib.Path("/sys/fs/cgroup/cpu", self.root.name)
         self.nspawn = None
         self.init = None
 
@@ -53,6 +56,7 @@ class Machine:
 
     def __exit__(self, *_):
         self.power_off()
+        self._remove_cpu()
         shutil.rmtree(self.root, ignore_errors=True)
         self.console.close()
         os.unlink(self.console.name)
@@ -77,10 +81,12 @@ class Machine:
 
     def boot(self, within=180):
         (self.root / "etc/machine-id").write_text("uninitialized\n")
-        # The host's /run is not to be seen by nspawn, which would register there.
-        script = ("mount --make-rprivate / && mount -t tmpfs tmpfs /run && exec systemd-nspawn -q --register=no "
+        # The host's /run is not to be seen by nspawn, which would register there. A control group of its own, where there
+        # is version 1 of them: nspawn does not let its systemd have that controller.
+        script = ('if mkdir "$1"; then echo $$ > "$1/cgroup.procs"; fi 2> /dev/null; '
+                  "mount --make-rprivate / && mount -t tmpfs tmpfs /run && exec systemd-nspawn -q --register=no "
                   '--keep-unit --private-network --resolv-conf=off --console=pipe --boot -D "$0"')
-        self.nspawn = subprocess.Popen(["unshare", "-m", "sh", "-c", script, self.root], stdin=subprocess.DEVNULL,
+        self.nspawn = subprocess.Popen(["unshare", "-m", "sh", "-c", script, self.root, self.cpu], stdin=subprocess.DEVNULL,
                                        stdout=self.console, stderr=subprocess.STDOUT, start_new_session=True)
         until = time.monotonic() + within
         while time.monotonic() < until:
@@ -102,6 +108,16 @@ class Machine:
         except OSError:
             pass
         return None
+
+    def _remove_cpu(self):
+        """Its group with those in it, once its processes have ended."""
+        until = time.monotonic() + 10
+        while self.cpu.exists() and time.monotonic() < until:
+            for group, _, _ in os.walk(self.cpu, topdown=False):
+                try:
+                    os.rmdir(group)
+                except OSError:
+                    time.sleep(0.1)
 
     def said(self):
         self.console.flush()
@@ -135,12 +151,4 @@ class Machine:
         return ["nsenter", "-t", str(self.init), "-n", "--", *arguments]
 
     def await_(self, what, condition, within=120):
-        """Calls `condition` until it returns something true, which is returned."""
-        until = time.monotonic() + within
-        while True:
-            got = condition()
-            if got:
-                return got
-            if time.monotonic() > until:
-                raise AssertionError(f"it did not come within {within} s: {what}")
-            time.sleep(0.05)
+        return eventually(what, condition, within)

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from waiting import eventually
+
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
 BASE = SOURCE / "build/deploy/base.tar"
 SKIP = 77
@@ -40,17 +42,6 @@ def run(*command, check=True, timeout=300, stdin=None, env=None):
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}\n{done.stderr}"[-4000:])
     return done
-
-
-def eventually(what, condition, seconds=60):
-    until = time.monotonic() + seconds
-    while True:
-        last = condition()
-        if last:
-            return last
-        if time.monotonic() > until:
-            raise AssertionError(f"{what}: not within {seconds} s; last: {last!r}")
-        time.sleep(0.1)
 
 
 def make_base(tarball):

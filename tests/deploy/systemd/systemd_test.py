@@ -16,6 +16,7 @@ import traceback
 source = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(source / "tests/deploy/support"))
 import booted  # noqa: E402
+import quota  # noqa: E402
 import sockets  # noqa: E402
 from service import CONFIG, Fiberd, equal, holds  # noqa: E402
 
@@ -180,18 +181,41 @@ def a_crash_is_followed_by_a_start(fiberd):
 
 
 def a_restart_under_load_cuts_no_answer(fiberd):
+    """Nor is anybody refused: the unit has its sockets kept. Answers are under way that no socket buffer holds: who is
+    stopped without a drain cuts them."""
+    m = fiberd.machine
+    size, ending = 32 << 20, "the end"
+    m.write("/srv/www/large", "")
+    with open(m.root / "srv/www/large", "r+b") as file:
+        file.truncate(size - len(ending))
+        file.seek(0, 2)
+        file.write(ending.encode())
+    fiberd.config(CONFIG.replace("/echo, echo: {}", "/*, files: {root: /srv/www}"))
     fiberd.start()
-    load = subprocess.Popen(fiberd.machine.in_network(sys.executable, HERE / "load.py", "8080", "hello"),
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    equal(load.stdout.readline(), "begun\n")
-    for _ in range(3):
-        time.sleep(0.5)
-        fiberd.machine.run("systemctl", "restart", "fiberd")
-    time.sleep(0.5)
-    out, _ = load.communicate("", timeout=60)
-    counts = json.loads(out)
-    equal(counts["cut"], 0)
-    assert counts["answered"] > 100, counts
+    m.await_("the store", lambda: fiberd.show("NFileDescriptorStore") == "2")
+    with sockets.Load(m):
+        for _ in range(3):
+            answers = subprocess.Popen(m.in_network(sys.executable, HERE / "download.py", "8080", str(size), ending),
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            equal(answers.stdout.readline(), "begun\n")
+            before = fiberd.show("MainPID")
+            m.run("systemctl", "restart", "--no-block", "fiberd")
+            m.await_("the stop", lambda: "stopping" in fiberd.show("StatusText") or fiberd.show("MainPID") != before)
+            out, _ = answers.communicate("go on\n", timeout=120)
+            equal(json.loads(out)["cut"], 0)
+            m.await_("the next one", lambda: fiberd.show("MainPID") not in (before, "0")
+                     and fiberd.show("SubState") == "running")
+
+
+def a_restart_that_fails_keeps_no_socket(fiberd):
+    """Who connects then is refused, and does not wait for nobody."""
+    fiberd.start()
+    fiberd.machine.await_("the store", lambda: fiberd.show("NFileDescriptorStore") == "2")
+    fiberd.config("listeners: 7\n")
+    assert fiberd.machine.run("systemctl", "restart", "fiberd", check=False).returncode != 0
+    equal(fiberd.show("ActiveState"), "failed")
+    equal(fiberd.show("NFileDescriptorStore"), "0")
+    equal(fiberd.machine.run("curl", "-s", "-m", "10", "http://127.0.0.1:8080/", check=False).returncode, 7)
 
 
 def the_hardened_unit_lets_fiberd_look_into_itself(fiberd):
@@ -245,7 +269,8 @@ def a_dynamic_user_keeps_its_state(fiberd):
 CASES = [
     units_are_clean_and_hardened, its_example_serves, start_serves_and_says_so, a_failed_start_is_not_repeated, reloads_good_and_bad,
     a_listener_s_lines_name_it, a_wedged_one_is_restarted_with_a_dump, a_stop_drains_and_is_waited_for,
-    a_crash_is_followed_by_a_start, a_restart_under_load_cuts_no_answer, the_hardened_unit_lets_fiberd_look_into_itself,
+    a_crash_is_followed_by_a_start, a_restart_under_load_cuts_no_answer, a_restart_that_fails_keeps_no_socket, *quota.CASES,
+    the_hardened_unit_lets_fiberd_look_into_itself,
     a_port_below_1024_needs_its_drop_in, instances_run_beside_each_other, *sockets.CASES,
     a_dynamic_user_keeps_its_state,  # it leaves /run/fiberd as a link into /run/private: the last
 ]
