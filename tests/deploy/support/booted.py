@@ -21,6 +21,13 @@ from waiting import eventually
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def service_packages(source):
+    """What machines have in which fiberd is a service; one list, so that all of them are copies of one root."""
+    runtime = subprocess.run([source / "deploy/install-packages", "--list", "runtime"], capture_output=True, text=True,
+                             check=True).stdout.split()
+    return [*runtime, "curl", "prometheus", "prometheus-alertmanager"]
+
+
 class Skip(Exception):
     """It cannot be tried here, and why."""
 
@@ -52,6 +59,11 @@ class Machine:
 
     def __enter__(self):
         subprocess.run(["cp", "-a", "--reflink=auto", f"{self.cache}/.", self.root], check=True)
+        # Packages enable what they bring, and a first boot does again. Here it is started by who wants it, and else in
+        # nobody's way.
+        for wanted in self.root.glob("etc/systemd/system/multi-user.target.wants/prometheus*"):
+            wanted.unlink()
+        self.write("/etc/systemd/system-preset/00-test.preset", "disable prometheus*\n")
         return self
 
     def __exit__(self, *_):
@@ -141,7 +153,8 @@ class Machine:
         return ["nsenter", "-t", str(self.init), "-m", "-u", "-i", "-p", "-C", "-n", "--", *arguments]
 
     def run(self, *arguments, check=True, within=120, **more):
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=within, check=False, **more)
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, errors="replace", timeout=within,
+                              check=False, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done

@@ -29,6 +29,8 @@ REFUSED = [  # a source, and the words of the refusal
     (HEAD + "circle a 1 1 | a\n", "'circle' is not known"),
     ("title T\ndesc D\nbox a 1 1 | a\n", "the first line says the kind"),
     ("kind boxes\ndesc D\n", "title and desc must be there"),
+    ("kind terminal\ntitle T\ndesc D\nline | " + "x" * 111, "x:4: 111 characters"),
+    ("kind terminal\ntitle T\ndesc D\nline red | x\n", "x:4: 'line' 'red'"),
     ("kind sequence\ntitle T\ndesc D\nactor a | a\ncall a b | x\n", "x:5: no actor b"),
 ]
 
@@ -79,6 +81,8 @@ def main():
         outcomes.append((f"{name}.svg can be shown to all", not flaws, flaws))
         shown = re.search(rf"!\[[^\]]{{10,}}\]\((?:\.\./)?diagrams/{name}\.svg\)", pages)
         outcomes.append((f"{name}.svg is shown by a page, with words in its place", shown is not None, ""))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    outcomes.append(("README shows what it looks like", "](docs/diagrams/status.svg)" in readme, ""))
     for name, good, said in outcomes:
         if not good:
             print(f"FAILED: {name}: {said}")
