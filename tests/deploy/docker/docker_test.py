@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import compose  # noqa: E402
 from containers import BASE, SOURCE, Container, Engine, Tests, make_base, need  # noqa: E402
 from waiting import eventually  # noqa: E402
 
@@ -331,6 +332,7 @@ def main():
         for function in (healthy_and_unhealthy, stop_drains, reaps_orphans, limits_are_seen_and_followed,
                          a_new_file_is_a_reload, compose_file):
             tests.run(function, engine)
+        tests.run(compose.the_services_run, engine, RUNTIME)
     return tests.end()
 
 

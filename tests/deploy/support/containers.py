@@ -146,12 +146,12 @@ class Engine:
         self.podman("import", "-q", BASE, name)
         return name
 
-    def import_bare(self, binary, name):
-        """An image of the binary, the libraries that it has on this machine, and its user: for tests of what is around
-        a container, and not of an image."""
-        root = self.home / "bare"
+    def import_bare(self, binary, name, program="/usr/bin/fiberd", also=()):
+        """An image of the binary as `program`, the libraries that it has on this machine, the files of `also`, and fiberd's
+        user: for tests of what is around a container, and not of an image."""
+        root = self.home / f"bare-{pathlib.Path(program).name}"
         libraries = re.findall(r"(/\S+)", run("ldd", binary).stdout)
-        for source, target in [(str(binary), "/usr/bin/fiberd")] + [(library, library) for library in libraries]:
+        for source, target in [(str(binary), program)] + [(file, file) for file in [*libraries, *also]]:
             place = pathlib.Path(f"{root}{target}")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, place)
@@ -159,7 +159,7 @@ class Engine:
         (root / "etc/passwd").write_text("fiberd:x:10001:10001::/nonexistent:/usr/sbin/nologin\n")
         (root / "etc/group").write_text("fiberd:x:10001:\n")
         run("tar", "-C", root, "-cf", f"{root}.tar", ".")
-        self.podman("import", "-q", "--change", 'ENTRYPOINT ["/usr/bin/fiberd"]', f"{root}.tar", name)
+        self.podman("import", "-q", "--change", f'ENTRYPOINT ["{program}"]', f"{root}.tar", name)
 
     def context(self, binary):
         """A build context with the binary in it instead of the sources that it is built from: the Dockerfile's line that

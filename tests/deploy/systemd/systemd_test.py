@@ -292,10 +292,8 @@ def try_case(fiberd, case):
 
 def main():
     cache, binary, stuck = sys.argv[2:5]
-    runtime = subprocess.run([source / "deploy/install-packages", "--list", "runtime"], capture_output=True, text=True,
-                             check=True).stdout.split()
     try:
-        with booted.Machine(cache, [*runtime, "curl"]) as machine:
+        with booted.Machine(cache, booted.service_packages(source)) as machine:
             machine.install(binary, "/usr/bin/fiberd", 0o755)
             machine.install(stuck, "/usr/bin/stuck", 0o755)
             for unit in ("fiberd.service", "fiberd@.service"):
