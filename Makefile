@@ -22,7 +22,7 @@ BUILD = cmake --build --preset $(1) -j $(JOBS)
 BUILD_STACK_REPORT = $(call BUILD,stack-report) --target fiberd greeter handlers_doc_objects
 
 .DEFAULT_GOAL := help
-.PHONY: help run test asan tsan bench browser grafana nightly fuzz lint stack-report format docs build packages clean
+.PHONY: help run test asan tsan bench browser grafana nightly fuzz lint stack-report format docs build package packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,8 +122,15 @@ docs: ## regenerate docs/configuration.md, docs/metrics.md and the pictures of d
 	@$(call BUILD,release)
 	@tests/support/generate-docs build/release
 
+# What the daemon is linked from is all that goes into them: no tests are built.
+package: ## the Debian packages fiberd, fiberd-dbgsym and libfiberd-dev, in build/release/packages
+	@deploy/install-packages build package
+	@$(call CONFIGURE,release)
+	@$(call BUILD,release) --target fiberd
+	@cd build/release && cpack
+
 packages: ## install everything that any of these targets needs
-	@deploy/install-packages build test lint bench browser deploy
+	@deploy/install-packages build test lint bench browser deploy package
 
 clean: ## remove the build trees
 	@rm -rf build

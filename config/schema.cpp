@@ -327,7 +327,7 @@ bool is_available(const Row& row) noexcept {
   return true;
 }
 
-static std::string range_of(const Row& row) {
+std::string allowed_by(const Row& row) {
   switch (row.type) {
     case Type::integer:
     case Type::auto_integer: return std::to_string(row.least) + " … " + std::to_string(row.most);
@@ -375,7 +375,7 @@ std::string render_schema_markdown() {
     if (!is_available(row)) continue;
     out += "| `" + std::string(row.path) + "` | " + std::string(to_string(row.type)) + " | ";
     if (!row.fallback.empty()) out += "`" + std::string(row.fallback) + "`";
-    out += " | " + range_of(row) + " | " + std::string(row.help) + " |\n";
+    out += " | " + allowed_by(row) + " | " + std::string(row.help) + " |\n";
   }
   return out;
 }
@@ -394,7 +394,7 @@ std::string render_schema_yaml() {
     if (!is_available(row)) continue;
     out += quoted(row.path) + ":\n  type: " + quoted(to_string(row.type)) + "\n";
     if (!row.fallback.empty()) out += "  default: " + quoted(row.fallback) + "\n";
-    if (const std::string range = range_of(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
+    if (const std::string range = allowed_by(row); !range.empty()) out += "  allowed: " + quoted(range) + "\n";
     out += "  reloadable: ";
     out += row.reloadable ? "true" : "false";
     out += "\n  help: " + quoted(row.help) + "\n";

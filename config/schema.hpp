@@ -48,6 +48,9 @@ struct Row {
 /// nullptr when there is no such key. Sequence indices are written "[]".
 [[nodiscard]] const Row* find_row(std::string_view path) noexcept;
 
+/// What may be set, as text: "1 … 1024", "auto, on, off"; empty: anything of its type.
+[[nodiscard]] std::string allowed_by(const Row& row);
+
 /// docs/configuration.md.
 [[nodiscard]] std::string render_schema_markdown();
 /// One YAML mapping a key: type, default, range, help.

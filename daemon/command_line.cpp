@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "config/manual.hpp"
 #include "config/reader.hpp"
 #include "config/schema.hpp"
 #include "core/base/units.hpp"
 #include "daemon/commands/check.hpp"
+#include "daemon/commands/completion.hpp"
 #include "daemon/commands/find_admin.hpp"
 #include "daemon/commands/healthcheck.hpp"
+#include "daemon/commands/manual.hpp"
 #include "daemon/commands/program.hpp"
 #include "daemon/commands/status.hpp"
 #include "daemon/exit_code.hpp"
@@ -174,7 +177,10 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   CLI::App* const default_command = config_command->add_subcommand("default", "The built-in default, as YAML");
   CLI::App* const schema_command = config_command->add_subcommand("schema", "Every key: type, default, range, help");
   bool markdown = false;
-  schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
+  CLI::Option* const as_markdown = schema_command->add_flag("--markdown", markdown, "As docs/configuration.md");
+  bool schema_manual = false;
+  schema_command->add_flag("--man", schema_manual, "As the source of the manual page fiberd.yaml(5)")
+      ->excludes(as_markdown);
   // Who asks a daemon that runs.
   auto add_admin = [&](CLI::App& command, AdminWords& words) {
     command
@@ -230,7 +236,16 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   CLI::App* const upgrade_command = upgrade::add_command(app, upgrade_options);
   add_either(*upgrade_command, kAdminFile)->group("");
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
+  CLI::App* const completion_command =
+      app.add_subcommand("completion", "Print what a shell needs to complete commands, options and files");
+  std::string shell;
+  completion_command->add_option("SHELL", shell, "bash, zsh or fish")
+      ->option_text(" ")
+      ->required()
+      ->check(CLI::IsMember(shells()));
   CLI::App* const help_command = app.add_subcommand("help", "Print this help");
+  bool manual = false;
+  help_command->add_flag("--man", manual, "As the source of the manual page fiberd(1)");
   bool version = false;
   app.add_flag("--version", version, "Print the version");
   try {
@@ -257,6 +272,10 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
     if (!file.empty()) return complain("two configuration files, " + file + " and " + names[i] + ": one is read");
     file = names[i];
   }
+  if (help_command->parsed() && manual)
+    return (void)std::fputs(render_manual(words_of(app)).c_str(), stdout), printed();
+  if (completion_command->parsed())
+    return (void)std::fputs(render_completion(words_of(app), shell).c_str(), stdout), printed();
   if (help_command->parsed()) {
     app.clear();  // else it would be the help of help
     return (void)std::fputs(app.help().c_str(), stdout), printed();
@@ -265,7 +284,9 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
     return (void)std::printf("fiberd %s (commit %s)\n", kVersion.data(), kCommit.data()), printed();
   if (default_command->parsed()) return (void)std::fputs(program.default_config.c_str(), stdout), printed();
   if (schema_command->parsed()) {
-    const std::string text = markdown ? config::render_schema_markdown() : config::render_schema_yaml();
+    const std::string text = schema_manual ? config::render_schema_manual(kVersion)
+                             : markdown    ? config::render_schema_markdown()
+                                           : config::render_schema_yaml();
     return (void)std::fputs(text.c_str(), stdout), printed();
   }
   if (check_command->parsed()) {

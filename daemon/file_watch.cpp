@@ -20,7 +20,7 @@ constexpr std::string_view kWild = "*?[\\";
 
 bool is_pattern(std::string_view part) { return part.find_first_of(kWild) != std::string_view::npos; }
 
-std::string quoted(std::string_view text) {
+std::string glob_quoted(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (kWild.find(c) != std::string_view::npos) out += '\\';
@@ -71,7 +71,7 @@ constexpr std::uint32_t kFile = IN_MODIFY | IN_CLOSE_WRITE | kGone;
 void WatchTargets::add(const WatchedName& name) {
   const bool absolute = (name.directory.empty() ? name.pattern : name.directory).starts_with('/');
   std::vector<std::string> parts;
-  for (std::string& part : parts_of(name.directory)) parts.push_back(quoted(part));
+  for (std::string& part : parts_of(name.directory)) parts.push_back(glob_quoted(part));
   for (std::string& part : parts_of(name.pattern)) parts.push_back(std::move(part));
   walk(absolute ? "/" : ".", std::move(parts), 0);
 }
@@ -94,10 +94,10 @@ void WatchTargets::walk(std::string at, std::vector<std::string> parts, std::siz
     if (wild) {
       directories_[at].insert(part);
       glob_t found{};
-      if (::glob(below(quoted(at), part).c_str(), GLOB_NOSORT, nullptr, &found) == 0)
+      if (::glob(below(glob_quoted(at), part).c_str(), GLOB_NOSORT, nullptr, &found) == 0)
         for (std::size_t n = 0; n < found.gl_pathc; ++n) {
           const std::string_view path = found.gl_pathv[n];
-          std::vector<std::string> next{quoted(path.substr(path.rfind('/') + 1))};
+          std::vector<std::string> next{glob_quoted(path.substr(path.rfind('/') + 1))};
           next.insert(next.end(), rest.begin(), rest.end());
           walk(at, std::move(next), links);
         }
@@ -117,7 +117,7 @@ void WatchTargets::walk(std::string at, std::vector<std::string> parts, std::siz
       if (size <= 0 || links == kMostLinks) return;
       const std::string_view to(target, static_cast<std::size_t>(size));
       std::vector<std::string> next;
-      for (const std::string& step : parts_of(to)) next.push_back(quoted(step));
+      for (const std::string& step : parts_of(to)) next.push_back(glob_quoted(step));
       next.insert(next.end(), rest.begin(), rest.end());
       return walk(to.starts_with('/') ? "/" : std::move(at), std::move(next), links + 1);
     }

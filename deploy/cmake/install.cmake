@@ -66,6 +66,22 @@ endforeach()
 install(FILES deploy/systemd/fiberd.yaml deploy/systemd/privileged-ports.conf deploy/systemd/dynamic-user.conf
         DESTINATION ${CMAKE_INSTALL_DOCDIR}/systemd COMPONENT runtime)
 
+# ---- runtime: manual pages and completions
+# Of the program's own table of commands and the schema: the program that is installed writes them.
+set(WORDS ${PROJECT_BINARY_DIR}/words)
+install(CODE "file(MAKE_DIRECTORY \"${WORDS}\")
+foreach(made \"fiberd.1:help;--man\" \"fiberd.yaml.5:config;schema;--man\" \"fiberd:completion;bash\" \"_fiberd:completion;zsh\"
+             \"fiberd.fish:completion;fish\")
+  string(REGEX MATCH \"^[^:]+\" file \"\${made}\")
+  string(REGEX REPLACE \"^[^:]+:\" \"\" command \"\${made}\")
+  execute_process(COMMAND \"$<TARGET_FILE:fiberd>\" \${command} OUTPUT_FILE \"${WORDS}/\${file}\" COMMAND_ERROR_IS_FATAL ANY)
+endforeach()" COMPONENT runtime)
+install(FILES ${WORDS}/fiberd.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT runtime)
+install(FILES ${WORDS}/fiberd.yaml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5 COMPONENT runtime)
+install(FILES ${WORDS}/fiberd DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT runtime)
+install(FILES ${WORDS}/_fiberd DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions COMPONENT runtime)
+install(FILES ${WORDS}/fiberd.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT runtime)
+
 # ---- development: libraries
 set_target_properties(fiberd_core PROPERTIES EXPORT_NAME core)
 set_target_properties(fiberd_heap_profile PROPERTIES EXPORT_NAME heap_profile)

@@ -32,6 +32,13 @@ class Skip(Exception):
     """It cannot be tried here, and why."""
 
 
+def service_packages(source):
+    """What fiberd's service and its tests need in the root: one list, so that one cached root serves them all."""
+    listed = subprocess.run([pathlib.Path(source) / "deploy/install-packages", "--list", "runtime"], capture_output=True,
+                            text=True, check=True)
+    return [*listed.stdout.split(), "curl", "logrotate", "man-db"]
+
+
 def _need(what, command):
     if shutil.which(command) is None:
         raise Skip(f"no {command}: apt-get install {what}")
