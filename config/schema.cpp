@@ -137,7 +137,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "tracing.resource", .type = Type::pairs, .fallback = "", .help = "More attributes of it: {deployment.environment: production}. host.name, process.pid and service.version are there by themselves."},
   {.path = "tracing.headers_file", .type = Type::string, .fallback = "", .help = "A file with fields that the collector wants, a line each, \"Authorization: Bearer …\": secrets do not stand in the configuration. It is read when the configuration is."},
   {.path = "tracing.batch", .type = Type::section, .fallback = "", .help = "What is sent at once."},
-  {.path = "tracing.batch.spans", .type = Type::integer, .fallback = "512", .least = 1, .most = 10'000, .help = "Most spans in one POST, which has 4 MiB at most."},
+  {.path = "tracing.batch.spans", .type = Type::integer, .fallback = "512", .least = 1, .most = 10'000, .help = "Most spans in one POST, which has 4 MiB at most; a request's own two go together."},
   {.path = "tracing.batch.delay", .type = Type::duration, .fallback = "1s", .least = kSecond / 100, .most = kHour, .help = "How long spans wait for a batch to be full."},
   {.path = "tracing.queue", .type = Type::bytes, .fallback = "8MiB", .least = 64 * kKiB, .most = 1024 * kMiB, .help = "Most memory for spans that wait to be sent, or for their request's end. What comes beyond is dropped and counted; no request waits."},
   {.path = "tracing.timeout", .type = Type::duration, .fallback = "10s", .least = kSecond / 10, .most = kHour, .help = "Of one POST. Also how long a stop, within shutdown.timeout, waits for spans to be sent."},

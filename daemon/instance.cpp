@@ -27,8 +27,9 @@ const Instance::Entry* Instance::find(const std::string& name) const noexcept {
 
 bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
                                   Failure& why) {
-  const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
-                          parts_.room, parts_.memory,   files_,          tracer_,        parts_.inherited};
+  const Surroundings with{config_,         parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
+                          parts_.room,     parts_.memory,   files_,          tracer_,        parts_.tracing.source(),
+                          parts_.inherited};
   Entry entry;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
@@ -69,7 +70,7 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
 
 bool Instance::provision_own(const Instance* before, Failure& why) {
   const Surroundings with{config_,     parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
-                          parts_.room, parts_.memory,   files_,          tracer_};
+                          parts_.room, parts_.memory,   files_,          tracer_,        parts_.tracing.source()};
   const auto follow = [](Entry& entry, const Instance* old, const Entry Instance::*which) {
     entry.before = old != nullptr ? (old->*which).service.get() : nullptr;
     return static_cast<const AdminService*>(entry.before);

@@ -376,7 +376,7 @@ std::error_code Process::start(std::string& why) {
   try {
     runtime_->run([&] {
       tracing_->use(current_->config().tracing, current_->collector_headers());
-      error = error_of(handlers_.start(served_.context, why));
+      error = error_of(handlers_.start(context::with_value(served_.context, trace::kSource, tracing_->source()), why));
       if (!error) error = error_of(current_->start());
     });
   } catch (const std::system_error& e) {  // not one fiber is to be had

@@ -28,6 +28,7 @@
 #include "core/net/endpoint.hpp"
 #include "core/net/listener.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/trace/source.hpp"
 #include "core/trace/tracer.hpp"
 #include "daemon/access_log.hpp"
 #include "daemon/handlers.hpp"
@@ -48,6 +49,7 @@ struct Surroundings {
   MemoryGate& memory;
   std::shared_ptr<http::OpenFiles> files;
   std::shared_ptr<const trace::Tracer> tracer;  ///< null: nothing is traced
+  std::shared_ptr<const trace::Source> traces;  ///< for contexts of what no request has begun
   InheritedSockets* inherited = nullptr;        ///< until everything is bound; null: there are none
 };
 

@@ -20,6 +20,25 @@ using runtime::Cancellation;
 using runtime::Direction;
 using runtime::WaitReason;
 
+TcpStream::TcpStream(TcpStream&& o) noexcept
+    : SocketStream(static_cast<SocketStream&&>(o)),
+      read_deadline_(o.read_deadline_),
+      write_deadline_(o.write_deadline_),
+      told_peer_(std::move(o.told_peer_)) {
+  o.counters_ = {};
+}
+
+TcpStream& TcpStream::operator=(TcpStream&& o) noexcept {
+  if (this == &o) return *this;
+  SocketStream::operator=(static_cast<SocketStream&&>(o));
+  read_deadline_ = o.read_deadline_;
+  write_deadline_ = o.write_deadline_;
+  told_peer_ = std::move(o.told_peer_);
+  counters_ = {};
+  o.counters_ = {};
+  return *this;
+}
+
 Result<TcpStream> TcpStream::adopt(int fd) noexcept {
   const Result<runtime::PollDescriptor*> descriptor = runtime::PollDescriptor::open(fd);
   if (!descriptor) {

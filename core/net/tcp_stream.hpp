@@ -20,11 +20,18 @@
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
+#include "core/metric/metrics.hpp"
 #include "core/net/endpoint.hpp"
 #include "core/net/socket_stream.hpp"
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::net {
+
+/// Where bytes are counted; each may be null.
+struct ByteCounters {
+  metric::Counter* received = nullptr;  ///< that were read
+  metric::Counter* sent = nullptr;      ///< that the kernel took
+};
 
 class TcpStream final : public SocketStream {
  public:
@@ -38,28 +45,35 @@ class TcpStream final : public SocketStream {
                                                  runtime::Cancellation* cancellation = nullptr);
   [[nodiscard]] static Result<TcpStream> connect(const context::Context& ctx, const Endpoint& endpoint,
                                                  Deadline own = Deadline::never());
-  /// Movable while no call is inside.
-  TcpStream(TcpStream&& other) noexcept = default;
-  TcpStream& operator=(TcpStream&& other) noexcept = default;
+  /// Movable while no call is inside. What count_bytes() was told stays behind: whoever has taken it away may outlive
+  /// the counters.
+  TcpStream(TcpStream&& other) noexcept;
+  TcpStream& operator=(TcpStream&& other) noexcept;
   ~TcpStream() override = default;
 
   /// As SocketStream's, and under the stream's own deadline.
   [[nodiscard]] Result<std::size_t> read_some(std::span<std::byte> data, Deadline deadline = Deadline::never(),
                                               runtime::Cancellation* cancellation = nullptr) noexcept override {
-    return SocketStream::read_some(data, deadline.earlier(read_deadline_), cancellation);
+    return counted(SocketStream::read_some(data, deadline.earlier(read_deadline_), cancellation), counters_.received);
+  }
+  [[nodiscard]] Result<std::size_t> try_read(std::span<std::byte> data) noexcept override {
+    return counted(SocketStream::try_read(data), counters_.received);
+  }
+  [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept override {
+    return counted(SocketStream::try_write(data), counters_.sent);
   }
   /// Exactly data.size() bytes. Error connection_aborted when the stream ends before.
   [[nodiscard]] Result<void> read_full(std::span<std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                                runtime::Cancellation* cancellation = nullptr) noexcept override {
-    return SocketStream::write_some(data, deadline.earlier(write_deadline_), cancellation);
+    return counted(SocketStream::write_some(data, deadline.earlier(write_deadline_), cancellation), counters_.sent);
   }
   [[nodiscard]] Result<void> write_all(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                        runtime::Cancellation* cancellation = nullptr) noexcept;
   [[nodiscard]] Result<std::size_t> writev_some(std::span<const iovec> parts, Deadline deadline = Deadline::never(),
                                                 runtime::Cancellation* cancellation = nullptr) noexcept override {
-    return SocketStream::writev_some(parts, deadline.earlier(write_deadline_), cancellation);
+    return counted(SocketStream::writev_some(parts, deadline.earlier(write_deadline_), cancellation), counters_.sent);
   }
   /// All parts in order, in as few calls as the kernel takes. `parts` is used up (its entries change).
   [[nodiscard]] Result<void> writev_all(std::span<iovec> parts, Deadline deadline = Deadline::never(),
@@ -67,7 +81,8 @@ class TcpStream final : public SocketStream {
   [[nodiscard]] Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count,
                                                   Deadline deadline = Deadline::never(),
                                                   runtime::Cancellation* cancellation = nullptr) noexcept override {
-    return SocketStream::sendfile_some(fd, offset, count, deadline.earlier(write_deadline_), cancellation);
+    return counted(SocketStream::sendfile_some(fd, offset, count, deadline.earlier(write_deadline_), cancellation),
+                   counters_.sent);
   }
   /// Error io_error when the file is shorter.
   [[nodiscard]] Result<void> sendfile_all(int fd, std::uint64_t offset, std::uint64_t count,
@@ -101,11 +116,18 @@ class TcpStream final : public SocketStream {
   [[nodiscard]] Endpoint peer() const noexcept override;
   /// The client for whom a proxy connected: peer() from now on. Before the first call. False: no memory.
   [[nodiscard]] bool set_peer(const Endpoint& client) noexcept;
+  /// From now on bytes are counted there, which outlives the stream. Before others use it.
+  void count_bytes(const ByteCounters& counters) noexcept { counters_ = counters; }
 
  private:
+  [[nodiscard]] static Result<std::size_t> counted(Result<std::size_t> bytes, metric::Counter* counter) noexcept {
+    if (counter != nullptr && bytes) counter->add(*bytes);
+    return bytes;
+  }
   TcpStream(int fd, runtime::PollDescriptor& descriptor) noexcept : SocketStream(fd, descriptor) {}
   Deadline read_deadline_;
   Deadline write_deadline_;
+  ByteCounters counters_;
   std::unique_ptr<const Endpoint> told_peer_;  // few have one, so the others pay for a pointer
 };
 

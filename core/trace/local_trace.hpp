@@ -30,6 +30,7 @@ class LocalTrace {
 
   /// Whether a span that ends now may be kept: else nothing of it need be written down.
   [[nodiscard]] bool recording() const noexcept;
+  [[nodiscard]] const Tracer& tracer() const noexcept { return *tracer_; }
   [[nodiscard]] const std::string& tracestate() const noexcept { return tracestate_; }
   /// Unix ns of a monotonic time: by one offset for all of the trace, so that what is inside stays inside.
   [[nodiscard]] std::int64_t unix_time(std::int64_t monotonic) const noexcept { return monotonic + offset_; }

@@ -10,100 +10,117 @@
 
 namespace fiberd::trace {
 
-RequestSpan::RequestSpan(const std::shared_ptr<const Tracer>& tracer, std::string_view traceparent,
-                         std::int64_t begin) noexcept
-    : tracer_(tracer), begin_(begin) {
-  const Tracer& t = *tracer;
-  if (!traceparent.empty()) [[unlikely]] {
-    if (const std::optional<SpanContext> parent = parse_traceparent(traceparent)) {
-      trace_id_ = parent->trace_id;
-      parent_ = parent->span_id;
-      const bool wanted = t.options().parent ? parent->sampled : t.by_ratio(trace_id_);
-      sampled_ = wanted && t.admit(begin);
-      if (sampled_) metric::count(t.options().parent ? t.metrics().by_parent : t.metrics().by_ratio);
-      return;
-    }
+void RequestSpan::go_on(std::string_view traceparent) noexcept {
+  const Tracer& t = *tracer();
+  const std::optional<SpanContext> parent = parse_traceparent(traceparent);
+  if (!parent) {
     metric::count(t.metrics().invalid);
+    if (t.draw()) begin_drawn();
+    return;
   }
-  trace_id_.low = runtime::random();
-  if (t.by_ratio(trace_id_) && t.admit(begin)) [[unlikely]] {
-    sampled_ = true;
-    metric::count(t.metrics().by_ratio);
+  Made& m = made_.emplace();
+  m.trace_id = parent->trace_id;
+  m.parent = parent->span_id;
+  m.span_id = make_span_id();
+  if (t.options().parent ? parent->sampled : t.by_ratio(m.trace_id))
+    sample(t.options().parent ? t.metrics().by_parent : t.metrics().by_ratio);
+}
+
+void RequestSpan::begin_drawn() noexcept {
+  Made& m = made_.emplace();
+  m.trace_id = tracer()->make_id(true);
+  m.span_id = make_span_id();
+  sample(tracer()->metrics().by_ratio);
+}
+
+void RequestSpan::sample(metric::Counter* why) noexcept {
+  made_->sampled = tracer()->admit(begin_);
+  made_->refused = !made_->sampled;
+  if (made_->sampled) metric::count(why);
+}
+
+RequestSpan::Made& RequestSpan::made() noexcept {
+  if (!made_) {
+    made_.emplace();
+    made_->trace_id = tracer()->make_id(false);
+    made_->span_id = make_span_id();
   }
+  return *made_;
 }
 
 SpanContext RequestSpan::ids() noexcept {
-  if (!span_id_.valid()) {
-    if (!parent_.valid()) trace_id_.high = std::max<std::uint64_t>(runtime::random(), 1);
-    span_id_ = make_span_id();
-  }
-  return {trace_id_, span_id_, sampled_};
+  const Made& m = made();
+  return {m.trace_id, m.span_id, m.sampled};
 }
 
 SpanId RequestSpan::handler_id() noexcept {
-  if (!handler_id_.valid()) handler_id_ = make_span_id();
-  return handler_id_;
+  Made& m = made();
+  if (!m.handler_id.valid()) m.handler_id = make_span_id();
+  return m.handler_id;
 }
 
 std::int64_t RequestSpan::now() const noexcept {
   return std::max(is_sharp() ? monotonic_now() : runtime::coarse_now(), begin_);
 }
 
-Current RequestSpan::current(std::string tracestate) {
-  if (local_ == nullptr) local_ = std::make_shared<LocalTrace>(tracer_, sampled_, std::move(tracestate));
-  Current made{ids(), local_};
-  if (in_handler_) made.span.span_id = handler_id();
-  return made;
+void RequestSpan::handler_begins(bool waited) noexcept {
+  if (tracer_ == nullptr) return;
+  handler_begin_ = waited || is_sharp() ? now() : begin_;
 }
 
-bool RequestSpan::settle_kept(bool failed, std::int64_t end) noexcept {
-  const Tracer& t = *tracer_;
-  if (!sampled_) {
-    if (t.admit(end)) {
-      sampled_ = true;
-      metric::count(failed ? t.metrics().by_error : t.metrics().by_slow);
-    }
-    if (local_ != nullptr) local_->settle(sampled_);
-    if (!sampled_) return false;
+void RequestSpan::handler_ends() noexcept {
+  if (tracer_ == nullptr) return;
+  handler_ended_ = true;
+  if (is_sharp()) made_->handler_end = now();
+}
+
+Current RequestSpan::current(std::string tracestate) {
+  Made& m = made();
+  if (m.local == nullptr) m.local = std::make_shared<LocalTrace>(tracer(), m.sampled, std::move(tracestate));
+  Current current{ids(), m.local};
+  if (handler_begin_ != 0 && !handler_ended_) current.span.span_id = handler_id();
+  return current;
+}
+
+bool RequestSpan::settle_made(unsigned status, std::uint64_t duration_ns) noexcept {
+  const Tracer& t = *tracer();
+  Made& m = made();
+  if (!m.sampled) {
+    const bool wanted = t.may_keep(status, duration_ns);
+    m.sampled = wanted && t.admit(begin_ + static_cast<std::int64_t>(duration_ns));
+    if (m.sampled)
+      metric::count(t.options().errors && status >= 500 ? t.metrics().by_error : t.metrics().by_slow);
+    else if (wanted || m.refused)
+      metric::count(t.metrics().over_rate);  // once, at whichever end it was refused
+    if (m.local != nullptr) m.local->settle(m.sampled);
+    if (!m.sampled) return false;
   }
   if (t.queue().has_room()) return true;
   lose();
   return false;
 }
 
-void RequestSpan::record(const End& end) noexcept {
-  const Tracer& t = *tracer_;
-  SpanQueue& queue = t.queue();
-  const auto put = [&](const SpanFacts& facts, const Attributes& attributes) {
-    SpanQueue::List list;
-    if (queue.add(list, write_span(facts, attributes)))
-      queue.push(list);
-    else
-      metric::count(t.metrics().no_room);
-  };
+void RequestSpan::record(const End& end, RequestRecord& attributes) noexcept {
+  SpanQueue& queue = tracer()->queue();
   try {
-    const std::int64_t offset = local_ != nullptr ? local_->unix_time(0) : unix_offset();
-    if (handler_begin_ != 0)
-      put({.span = {ids().trace_id, handler_id(), true},
-           .parent = ids().span_id,
-           .name = end.handler_name,
-           .begin = handler_begin_ + offset,
-           .end = std::min(handler_end_ != 0 ? handler_end_ : end.end, end.end) + offset,
-           .tracestate = end.tracestate},
-          {});
-    put({.span = ids(),
-         .parent = parent_,
-         .parent_is_remote = parent_.valid(),
-         .kind = SpanKind::server,
-         .name = end.name,
-         .begin = begin_ + offset,
-         .end = end.end + offset,
-         .status = end.status,
-         .tracestate = end.tracestate},
-        end.attributes);
-  } catch (const std::bad_alloc&) {
-    metric::count(t.metrics().no_room);
+    const Made& m = made();
+    const std::int64_t offset = m.local != nullptr ? m.local->unix_time(0) : unix_offset();
+    const bool handler = handler_begin_ != 0;
+    const std::int64_t handler_end = m.handler_end != 0 ? m.handler_end : end.end;
+    SpanQueue::List list;
+    if (queue.add(list, attributes.finish({.span = {m.trace_id, m.span_id, true},
+                                           .parent = m.parent,
+                                           .handler = handler ? handler_id() : SpanId(),
+                                           .begin = begin_ + offset,
+                                           .end = end.end + offset,
+                                           .handler_begin = handler_begin_ + offset,
+                                           .handler_end = std::min(handler_end, end.end) + offset,
+                                           .status = end.status},
+                                          end.name, end.handler_name, end.tracestate)))
+      return queue.push(list);
+  } catch (const std::bad_alloc&) {  // counted below
   }
+  lose();
 }
 
 }  // namespace fiberd::trace

@@ -1,10 +1,13 @@
 #include "core/trace/span.hpp"
 
+#include <algorithm>
+#include <new>
 #include <utility>
 
 #include "core/base/clock.hpp"
 #include "core/base/utf8.hpp"
 #include "core/trace/local_trace.hpp"
+#include "core/trace/source.hpp"
 #include "core/trace/traceparent.hpp"
 
 namespace fiberd::trace {
@@ -13,6 +16,8 @@ struct Span::Record {
   SpanId parent{};
   SpanKind kind{};
   SpanStatus status = SpanStatus::unset;
+  bool first = false;    // of a trace that no request has begun
+  bool refused = false;  // which was to be sampled, and is over the rate
   std::int64_t begin = 0;
   std::string name{};
   std::string message{};
@@ -30,15 +35,58 @@ Span::~Span() { end(); }
 
 Span::Span(const context::Context& ctx, std::string_view name, SpanKind kind) : context_(ctx) {
   const Current* const parent = context::value(ctx, kCurrent);
-  if (parent == nullptr) return;
+  if (parent == nullptr) {
+    begin_trace(name, kind);
+    return;
+  }
   local_ = parent->local;
   ids_ = {parent->span.trace_id, make_span_id(), parent->span.sampled};
-  if (!local_->recording()) return;
+  if (local_->recording()) record(parent->span.span_id, name, kind);
+}
+
+void Span::record(SpanId parent, std::string_view name, SpanKind kind) {
   record_ = std::make_unique<Record>();
-  record_->parent = parent->span.span_id;
+  record_->parent = parent;
   record_->kind = kind;
   record_->begin = monotonic_now();
   record_->name = name.substr(0, utf8_cut(name, kMostName));
+}
+
+/// Of what no request has begun; as RequestSpan does.
+void Span::begin_trace(std::string_view name, SpanKind kind) {
+  const auto* const source = context::value(context_, kSource);
+  if (source == nullptr || *source == nullptr) return;
+  std::shared_ptr<const Tracer> tracer = (*source)->tracer();
+  if (tracer == nullptr) return;
+  const Tracer& t = *tracer;
+  const bool drawn = t.draw();
+  const bool sampled = drawn && t.admit(monotonic_now());
+  local_ = std::make_shared<LocalTrace>(std::move(tracer), sampled, std::string());
+  ids_ = {t.make_id(drawn), make_span_id(), sampled};
+  if (sampled) metric::count(t.metrics().by_ratio);
+  if (!local_->recording()) {
+    if (drawn) metric::count(t.metrics().over_rate);
+    return;
+  }
+  record({}, name, kind);
+  record_->first = true;
+  record_->refused = drawn && !sampled;
+}
+
+/// Whether the trace is kept, of which this was the first span.
+bool Span::settle_trace(const Record& record, std::int64_t now) noexcept {
+  if (ids_.sampled) return true;
+  const Tracer& t = local_->tracer();
+  const bool failed = record.status == SpanStatus::error;
+  const bool wanted = t.may_keep(failed ? 500 : 200, static_cast<std::uint64_t>(now - record.begin));
+  const bool kept = wanted && t.admit(now);
+  if (kept)
+    metric::count(failed && t.options().errors ? t.metrics().by_error : t.metrics().by_slow);
+  else if (wanted || record.refused)
+    metric::count(t.metrics().over_rate);
+  local_->settle(kept);
+  ids_.sampled = kept;
+  return kept;
 }
 
 Span::Span(Span&& o) noexcept
@@ -95,12 +143,14 @@ Span& Span::ok() noexcept {
 void Span::end() noexcept {
   const std::unique_ptr<Record> record = std::move(record_);
   if (record == nullptr || !local_->recording()) return;
+  const std::int64_t now = std::max(monotonic_now(), record->begin);
+  if (record->first && !settle_trace(*record, now)) return;
   const SpanFacts facts{.span = ids_,
                         .parent = record->parent,
                         .kind = record->kind,
                         .name = record->name,
                         .begin = local_->unix_time(record->begin),
-                        .end = local_->unix_time(monotonic_now()),
+                        .end = local_->unix_time(now),
                         .status = record->status,
                         .message = record->message,
                         .tracestate = local_->tracestate()};

@@ -9,9 +9,13 @@
 //     …
 //   }                                            // the span ends with its object
 //
-// A context that belongs to no request with a trace has no spans: then this does nothing, and context() is the one that
-// was given. What is written down only for a trace that is kept, or may be yet (tracer.hpp), is not even looked at
-// else; ask recording() before what is dear to find out.
+// Work that no request has begun has spans, too, where its context knows how traces begin (source.hpp): those that the
+// daemon gives on_start and TCP handlers do. There the first span is a trace's: an error said by fail() keeps it as a
+// request's 5xx does, and so does how long it took.
+//
+// A context of neither kind has no spans: then this does nothing, and context() is the one that was given. What is
+// written down only for a trace that is kept, or may be yet (tracer.hpp), is not even looked at else; ask recording()
+// before what is dear to find out.
 //
 // Not fiberd::runtime::trace, which is the flight recorder: what the scheduler did last, of all requests, in memory.
 #include <cstdint>
@@ -44,7 +48,7 @@ class Span {
  public:
   /// None.
   Span() noexcept;
-  /// A child of the span in which `ctx` is; it begins now. Throws std::bad_alloc.
+  /// A child of the span in which `ctx` is, or the first of a trace; it begins now. Throws std::bad_alloc.
   explicit Span(const context::Context& ctx, std::string_view name, SpanKind kind = SpanKind::internal);
   Span(Span&& o) noexcept;
   Span& operator=(Span&& o) noexcept;
@@ -75,6 +79,9 @@ class Span {
 
  private:
   struct Record;
+  void begin_trace(std::string_view name, SpanKind kind);
+  void record(SpanId parent, std::string_view name, SpanKind kind);
+  [[nodiscard]] bool settle_trace(const Record& record, std::int64_t now) noexcept;
   context::Context context_;
   std::shared_ptr<LocalTrace> local_;
   SpanContext ids_{};

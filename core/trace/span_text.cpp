@@ -19,17 +19,35 @@ void append_number(std::string& out, N number) {
   out.append(text, std::to_chars(text, text + sizeof text, number).ptr);
 }
 
-/// Unix ns. Two numbers of 32 bits cost half of one of 64.
+/// "00" … "99".
+constexpr auto kTwoDigits = [] {
+  std::array<std::array<char, 2>, 100> digits{};
+  for (std::size_t i = 0; i != digits.size(); ++i)
+    digits[i] = {static_cast<char>('0' + i / 10), static_cast<char>('0' + i % 10)};
+  return digits;
+}();
+
+/// Unix ns. Two numbers of 32 bits cost half of one of 64, and digits by pairs half of that.
 void append_time(std::string& out, std::int64_t ns) {
   static constexpr std::int64_t kSecond = 1'000'000'000;
   if (ns < kSecond || ns / kSecond > UINT32_MAX) return append_number(out, ns);
   char digits[20];
   char* at = digits + sizeof digits;
+  const auto put_pair = [&at](std::uint32_t pair) { std::memcpy(at -= 2, kTwoDigits[pair].data(), 2); };
   auto fraction = static_cast<std::uint32_t>(ns % kSecond);
-  for (int i = 0; i != 9; ++i, fraction /= 10) *--at = static_cast<char>('0' + fraction % 10);
-  for (auto seconds = static_cast<std::uint32_t>(ns / kSecond); seconds != 0; seconds /= 10)
-    *--at = static_cast<char>('0' + seconds % 10);
+  *--at = static_cast<char>('0' + fraction % 10);
+  fraction /= 10;
+  for (int i = 0; i != 4; ++i, fraction /= 100) put_pair(fraction % 100);
+  auto seconds = static_cast<std::uint32_t>(ns / kSecond);
+  for (; seconds >= 10; seconds /= 100) put_pair(seconds % 100);
+  if (seconds != 0) *--at = static_cast<char>('0' + seconds);
   out.append(at, digits + sizeof digits);
+}
+
+/// With its quotes. Most texts stand as they are.
+void append_text(std::string& out, std::string_view text) {
+  if (plain_json_prefix(text) != text.size()) return append_json_string(out, text);
+  out.append(1, '"').append(text).append(1, '"');
 }
 
 std::string_view cut(std::string_view text, std::size_t most) noexcept {
@@ -55,7 +73,16 @@ bool Attributes::may_add(std::size_t size, unsigned most) noexcept {
   return false;
 }
 
-/// Most are short, and stand as they are: those are put together beside, and appended once.
+void Attributes::add_to_plain_key(std::string_view key, std::int64_t value) {
+  if (count_ >= kMostAttributes || key.size() > kMostName) return add(key, Value(value));
+  const std::size_t size = text_.size();
+  text_.append(count_ == 0 ? "{\"key\":\"" : ",{\"key\":\"").append(key).append("\",\"value\":{\"intValue\":\"");
+  append_number(text_, value);
+  text_ += "\"}}";
+  (void)may_add(size, kMostAttributes);
+}
+
+/// Most are short, and stand as they are: those are put together beside, and appended once. The key does.
 bool Attributes::add_plain(std::string_view key, std::string_view value) {
   static constexpr std::string_view kBegin = ",{\"key\":\"";
   static constexpr std::string_view kMiddle = "\",\"value\":{\"stringValue\":\"";
@@ -64,7 +91,7 @@ bool Attributes::add_plain(std::string_view key, std::string_view value) {
   static constexpr std::size_t kValue = 120;
   std::array<char, kBegin.size() + kKey + kMiddle.size() + kValue + kEnd.size()> room;
   if (key.size() > kKey || value.size() > kValue || text_.size() + room.size() > kMostText ||
-      plain_json_prefix(key) != key.size() || plain_json_prefix(value) != value.size())
+      plain_json_prefix(value) != value.size())
     return false;
   char* at = room.data();
   const auto put = [&at](std::string_view part) {
@@ -88,7 +115,7 @@ void Attributes::add(std::string_view key, const Value& value) {
     return;
   }
   const auto* const text = std::get_if<std::string_view>(&value);
-  if (text != nullptr && add_plain(key, *text)) return;
+  if (text != nullptr && plain_json_prefix(key) == key.size() && add_plain(key, *text)) return;
   const std::size_t size = text_.size();
   text_ += count_ == 0 ? "{\"key\":" : ",{\"key\":";
   append_json_string(text_, cut(key, kMostName));
@@ -136,6 +163,11 @@ void Attributes::add_event(std::string_view name, std::int64_t at, std::span<con
 std::string write_span(const SpanFacts& f, const Attributes& attributes, const Attributes& events) {
   std::string out;
   out.reserve(352 + f.name.size() + f.tracestate.size() + attributes.text().size() + events.text().size());
+  append_span(out, f, attributes, events);
+  return out;
+}
+
+void append_span(std::string& out, const SpanFacts& f, const Attributes& attributes, const Attributes& events) {
   const auto id = [&out](std::string_view key, const auto& of) {
     const auto text = text_of(of);
     out.append(key).append(text.data(), text.size());
@@ -150,7 +182,7 @@ std::string write_span(const SpanFacts& f, const Attributes& attributes, const A
   } else {
     out += "\",\"name\":";
   }
-  append_json_string(out, cut(f.name, kMostName));
+  append_text(out, cut(f.name, kMostName));
   out += ",\"kind\":";
   append_number(out, static_cast<unsigned>(f.kind));
   // Flags of W3C, and whether it is known that the parent is another process's: 0x100, and that it is: 0x200.
@@ -174,7 +206,6 @@ std::string write_span(const SpanFacts& f, const Attributes& attributes, const A
     out += '}';
   }
   out += '}';
-  return out;
 }
 
 }  // namespace fiberd::trace

@@ -43,6 +43,11 @@ class Attributes {
   /// Room for so many bytes at once.
   void reserve(std::size_t bytes) { text_.reserve(bytes); }
   void add(std::string_view key, const Value& value);
+  /// The same with a key that stands for itself in JSON, such as a literal of the program's.
+  void add_to_plain_key(std::string_view key, std::string_view value) {
+    if (count_ >= kMostAttributes || !add_plain(key, value)) add(key, value);
+  }
+  void add_to_plain_key(std::string_view key, std::int64_t value);
   /// Of `at`, Unix ns.
   void add_event(std::string_view name, std::int64_t at, std::span<const Attribute> attributes);
   /// The list's items, with commas between them.
@@ -70,7 +75,9 @@ struct SpanFacts {
   std::string_view tracestate{};
 };
 
-/// One object of OTLP's `spans`. Throws std::bad_alloc.
+/// Appends one object of OTLP's `spans`. Throws std::bad_alloc.
+void append_span(std::string& out, const SpanFacts& facts, const Attributes& attributes, const Attributes& events = {});
+/// The same alone. Throws std::bad_alloc.
 [[nodiscard]] std::string write_span(const SpanFacts& facts, const Attributes& attributes,
                                      const Attributes& events = {});
 /// One object of OTLP's KeyValue. Throws std::bad_alloc.

@@ -17,9 +17,10 @@ AggregateService::AggregateService(const config::ListenerConfig& listener, const
       before_(before),
       inherited_(with.inherited),
       aggregate_(before != nullptr ? before->aggregate_
-                                   : std::make_shared<aggregate::Service>(listener.name, config_of(listener),
-                                                                          with.runtime.gomaxprocs(), with.registry,
-                                                                          &with.memory.pressure())),
+                                   : std::make_shared<aggregate::Service>(
+                                         listener.name, config_of(listener), with.runtime.gomaxprocs(), with.registry,
+                                         &with.memory.pressure(),
+                                         context::with_value(context::background(), trace::kSource, with.traces))),
       memory_(with.memory.connections()),
       room_{&with.room, nullptr} {}
 

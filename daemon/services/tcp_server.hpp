@@ -28,6 +28,7 @@ struct TcpServerMetrics {
   metric::Counter* refused = nullptr;     ///< connections for which no fiber could be had
   metric::Counter* exceptions = nullptr;  ///< that left a handler
   metric::Histogram* lived = nullptr;     ///< ns from accept to close of connections that are over
+  net::ByteCounters bytes{};
 };
 
 /// How connections are served. Immutable; each keeps the one that it began with.
@@ -45,8 +46,10 @@ struct TcpSite {
 class TcpServer final : public Queues {
  public:
   /// Throws std::bad_alloc.
-  TcpServer(std::shared_ptr<const TcpSite> site, const TcpServerMetrics& metrics)
-      : site_(std::move(site)), all_(context::with_cancel(context::background())), metrics_(metrics) {}
+  /// `above`: the parent of handlers' contexts.
+  TcpServer(std::shared_ptr<const TcpSite> site, const TcpServerMetrics& metrics,
+            const context::Context& above = context::background())
+      : site_(std::move(site)), all_(context::with_cancel(above)), metrics_(metrics) {}
   /// Serves with a program's own handler, called `name` in logs. Throws std::bad_alloc.
   TcpServer(std::string name, std::shared_ptr<TcpHandler> handler, const TcpServerMetrics& metrics)
       : TcpServer(std::make_shared<const TcpSite>(TcpSite{.name = std::move(name), .handler = std::move(handler)}),
@@ -74,6 +77,7 @@ class TcpServer final : public Queues {
   struct Session : ListHook {
     Session(TcpServer& s, std::shared_ptr<const TcpSite> by, net::TcpStream t, net::Place p) noexcept
         : server(s), site(std::move(by)), place(std::move(p)), stream(std::move(t)) {
+      stream.count_bytes(s.metrics_.bytes);
       if (site->handler == nullptr) stream.set_single_owner();  // a program's may close it while stop() looks at it
     }
     TcpServer& server;

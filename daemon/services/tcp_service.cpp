@@ -17,11 +17,17 @@ TcpServerMetrics make_tcp_metrics(const std::string& listener, metric::Leases& l
       &leases.counter(observe::register_metric(registry, "fiberd_tcp_handler_exceptions_total"), {listener});
   metrics.lived =
       &leases.histogram(observe::register_metric(registry, "fiberd_tcp_connection_duration_seconds"), {listener});
+  metrics.bytes = {
+      .received = &leases.counter(observe::register_metric(registry, "fiberd_tcp_received_bytes_total"), {listener}),
+      .sent = &leases.counter(observe::register_metric(registry, "fiberd_tcp_sent_bytes_total"), {listener})};
   return metrics;
 }
 
-TcpService::Server::Server(std::shared_ptr<const TcpSite> site, const std::string& listener, metric::Registry& registry)
-    : leases(registry), entrance(listener, registry), server(std::move(site), make_tcp_metrics(listener, leases)) {}
+TcpService::Server::Server(std::shared_ptr<const TcpSite> site, const std::string& listener, metric::Registry& registry,
+                           const context::Context& above)
+    : leases(registry),
+      entrance(listener, registry),
+      server(std::move(site), make_tcp_metrics(listener, leases), above) {}
 
 TcpService::TcpService(const config::ListenerConfig& listener, const config::TcpConfig& tcp, const Surroundings& with)
     : Service(listener.name, "tcp"),
@@ -54,7 +60,10 @@ std::unique_ptr<TcpService> TcpService::provision(const config::ListenerConfig& 
                                         with.registry, before != nullptr ? &before->gates_ : nullptr);
   site.gate = service->gate_;
   service->site_ = std::make_shared<const TcpSite>(std::move(site));
-  if (before == nullptr) service->server_ = std::make_shared<Server>(service->site_, listener.name, with.registry);
+  if (before == nullptr)
+    service->server_ =
+        std::make_shared<Server>(service->site_, listener.name, with.registry,
+                                 context::with_value(context::background(), trace::kSource, with.traces));
   return service;
 }
 

@@ -39,7 +39,8 @@ class TcpService final : public Service {
  private:
   /// Over all configurations.
   struct Server {
-    Server(std::shared_ptr<const TcpSite> site, const std::string& listener, metric::Registry& registry);
+    Server(std::shared_ptr<const TcpSite> site, const std::string& listener, metric::Registry& registry,
+           const context::Context& above);
     metric::Leases leases;
     Entrance entrance;
     TcpServer server;

@@ -34,17 +34,19 @@ std::optional<std::chrono::seconds> parse_retry_after(std::string_view text, std
 TraceExporter::TraceExporter(std::shared_ptr<trace::SpanQueue> queue, const ExporterMetrics& metrics)
     : queue_(std::move(queue)), metrics_(metrics) {
   queue_->set_hook([](void* self) noexcept { static_cast<TraceExporter*>(self)->wake(); }, this);
+  queue_->count_late(metrics_.stopped);
 }
 
 void TraceExporter::use(const config::TracingConfig& config, CollectorHeaders headers) {
   std::shared_ptr<const Settings> made;
   if (config.on()) made = std::make_shared<const Settings>(Settings{config, std::move(headers), make_envelope(config)});
-  if (config.on()) {
-    queue_->set_most(config.queue);
-    queue_->tell_at(config.batch_spans);
-  }
   {
     const LockGuard guard(lock_);
+    // Under it, for run() closes the queue at its end where nobody wants it any more.
+    if (config.on() && !finishing_.load(std::memory_order_acquire)) {
+      queue_->set_most(config.queue);
+      queue_->tell_at(config.batch_spans);
+    }
     settings_.swap(made);
   }
   wake();
@@ -78,6 +80,7 @@ void TraceExporter::wait(nanoseconds delay) noexcept {
 }
 
 void TraceExporter::run() {
+  const defer over([this] { close_queue(); });
   http::Client client;  // one that is closed stays so
   client_ = &client;
   std::shared_ptr<const Settings> last = settings();
@@ -103,11 +106,23 @@ void TraceExporter::run() {
       if (queue_->waiting() == 0 || life_.context.done()) break;
     }
   }
-  trace::SpanQueue::List rest = queue_->take(SIZE_MAX);
-  if (rest.count != 0 && metrics_.stopped != nullptr) metrics_.stopped->add(rest.count);
-  queue_->drop(rest);
   client_ = nullptr;
   client.close();
+}
+
+/// Nobody takes any more, unless somebody has turned it on again. What ends later, of requests that were traced, is
+/// refused then and does not wait for ever.
+void TraceExporter::close_queue() noexcept {
+  {
+    const LockGuard guard(lock_);
+    if (settings_ != nullptr && !finishing_.load(std::memory_order_acquire) && !life_.context.done()) return;
+    queue_->close();
+  }
+  trace::SpanQueue::List rest;
+  while ((rest = queue_->take(SIZE_MAX)).count != 0) {
+    if (metrics_.stopped != nullptr) metrics_.stopped->add(rest.count);
+    queue_->drop(rest);
+  }
 }
 
 trace::SpanQueue::List TraceExporter::take(const Settings& settings) noexcept {
@@ -166,7 +181,7 @@ TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const st
   }
   const unsigned status = answer->status();
   if (status >= 200 && status < 300) {
-    read(*answer, limit.context, settings, spans);
+    read(*answer, limit.context, settings, spans);  // throws nothing: what is counted as taken is not lost, too
     return Outcome::taken;
   }
   warn(settings, "answered " + std::to_string(status));
@@ -181,22 +196,33 @@ TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const st
 
 /// Of a batch that was taken: how much of it.
 void TraceExporter::read(http::ClientResponse& answer, const context::Context& ctx, const Settings& settings,
-                         std::size_t spans) {
-  const Result<std::string> body = answer.read_all(ctx, kMostAnswer);
+                         std::size_t spans) noexcept {
   OtlpAnswer said{false, 0, {}};
-  if (body) said = read_answer(*body);
+  std::error_code trouble;
+  try {
+    const Result<std::string> body = answer.read_all(ctx, kMostAnswer);
+    if (body)
+      said = read_answer(*body);
+    else
+      trouble = body.error();
+  } catch (const std::bad_alloc&) {
+    trouble = std::make_error_code(std::errc::not_enough_memory);
+  }
   const std::size_t rejected = static_cast<std::size_t>(std::min<std::uint64_t>(said.rejected_spans, spans));
   if (metrics_.exported != nullptr) metrics_.exported->add(spans - rejected);
-  if (!said.understood) {
-    metric::count(metrics_.tries_garbled);
-    return warn(settings, "took the spans, and what it answered is no OTLP" +
-                              (body ? std::string() : ": " + body.error().message()));
-  }
-  if (rejected == 0 && said.message.empty()) return metric::count(metrics_.tries_ok);
-  metric::count(metrics_.tries_partial);
   if (rejected != 0 && metrics_.rejected != nullptr) metrics_.rejected->add(rejected);
-  warn(settings, "rejected " + std::to_string(rejected) + " spans" +
-                     (said.message.empty() ? std::string() : ": " + quoted(said.message, 256)));
+  const bool plain = said.understood && rejected == 0 && said.message.empty();
+  metric::count(!said.understood ? metrics_.tries_garbled : plain ? metrics_.tries_ok : metrics_.tries_partial);
+  if (plain) return;
+  try {
+    if (!said.understood)
+      return warn(settings, "took the spans, and what it answered is no OTLP" +
+                                (trouble ? ": " + trouble.message() : std::string()));
+    warn(settings, "rejected " + std::to_string(rejected) + " spans" +
+                       (said.message.empty() ? std::string() : ": " + quoted(said.message, 256)));
+  } catch (const std::bad_alloc&) {
+    log(LogLevel::error, "tracing: the collector took less than all of a batch, and memory to say what is out");
+  }
 }
 
 void TraceExporter::warn(const Settings& settings, const std::string& what) {

@@ -67,8 +67,8 @@ class TraceExporter {
   void use(const config::TracingConfig& config, CollectorHeaders headers);
   /// Whether the last use() was told an endpoint. Any thread.
   [[nodiscard]] bool wanted() noexcept { return settings() != nullptr; }
-  /// Sends until tracing is off, or finish() is called, and nothing waits. On a fiber of its own, one at a time. Throws
-  /// std::bad_alloc at its beginning.
+  /// Sends until tracing is off, or finish() is called, and nothing waits; then the queue is closed. On a fiber of its
+  /// own, one at a time. Throws std::bad_alloc at its beginning.
   void run();
   /// run() sends what waits, and ends. Any thread.
   void finish() noexcept;
@@ -89,7 +89,9 @@ class TraceExporter {
   void deliver(const Settings& settings, trace::SpanQueue::List& batch) noexcept;
   [[nodiscard]] Outcome attempt(const Settings& settings, const std::string& body, std::size_t spans,
                                 std::chrono::nanoseconds& pause);
-  void read(http::ClientResponse& answer, const context::Context& ctx, const Settings& settings, std::size_t spans);
+  void read(http::ClientResponse& answer, const context::Context& ctx, const Settings& settings,
+            std::size_t spans) noexcept;
+  void close_queue() noexcept;
   void warn(const Settings& settings, const std::string& what);
 
   const std::shared_ptr<trace::SpanQueue> queue_;

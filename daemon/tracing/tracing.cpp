@@ -68,7 +68,9 @@ std::shared_ptr<const trace::Tracer> Tracing::tracer_for(const config::TracingCo
 }
 
 void Tracing::use(const config::TracingConfig& config, const CollectorHeaders& headers) {
+  std::shared_ptr<const trace::Tracer> tracer = tracer_for(config);
   exporter_->use(config, headers);
+  source_->set(std::move(tracer));
   patience_.store(config.timeout.count(), std::memory_order_relaxed);
   if (!config.on() || stopping_.load() || running_.exchange(true)) return;
   const auto run = [this] {

@@ -12,6 +12,7 @@
 #include "core/trace/tracer.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/sent_spans.hpp"
 
 using namespace fiberd;
 using namespace fiberd::test;
@@ -29,13 +30,7 @@ struct Traced {
     made.tracer = tracer;
     return made;
   }
-  std::vector<std::string> sent() {
-    std::vector<std::string> texts;
-    trace::SpanQueue::List list = queue->take(SIZE_MAX);
-    for (const auto* n = list.first; n != nullptr; n = n->next) texts.push_back(n->text);
-    queue->drop(list);
-    return texts;
-  }
+  std::vector<std::string> sent() { return sent_spans(*queue); }
   std::shared_ptr<trace::SpanQueue> queue;
   std::shared_ptr<const trace::Tracer> tracer;
 };

@@ -6,13 +6,16 @@
 #include <new>
 
 static std::atomic<std::uint64_t> count{0};
+static std::atomic<std::size_t> limit{SIZE_MAX};
 
 namespace fiberd::test {
 std::uint64_t allocations() noexcept { return count.load(); }
+void fail_allocations_of(std::size_t bytes) noexcept { limit.store(bytes); }
 }  // namespace fiberd::test
 
 static void* counted(std::size_t size, std::size_t alignment) {
   count.fetch_add(1, std::memory_order_relaxed);
+  if (size >= limit.load(std::memory_order_relaxed)) throw std::bad_alloc();
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
   void* const p = alignment <= alignof(std::max_align_t) ? std::malloc(size == 0 ? 1 : size)        // NOLINT
                                                          : std::aligned_alloc(alignment, rounded);  // NOLINT

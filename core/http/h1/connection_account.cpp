@@ -2,7 +2,10 @@
 // whether it will be. Answers of a pipeline leave together, so what is to be told of them waits in the workspace until
 // they have. How long one took ends with its handler and its send, if it is sent alone; that its client goes on sending
 // a body which nobody wants is no part of it.
+#include <endian.h>
+
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -36,7 +39,8 @@ static bool keep(Unsent& answer, const Exchange& ex) noexcept {
 static metric::Exemplar exemplar_of(const trace::SpanContext& ids) noexcept {
   metric::Exemplar exemplar;
   const auto put = [](std::uint64_t id, std::uint8_t* to) {
-    for (unsigned shift = 64; shift != 0; *to++ = static_cast<std::uint8_t>(id >> shift)) shift -= 8;
+    const std::uint64_t big = htobe64(id);
+    std::memcpy(to, &big, sizeof big);
   };
   put(ids.trace_id.high, exemplar.trace_id.data());
   put(ids.trace_id.low, exemplar.trace_id.data() + 8);

@@ -210,6 +210,9 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
     case 10:
       if (equals_lower(name, "connection")) return check_connection(head_, value);
       break;
+    case 11:
+      if (equals_lower(name, "traceparent")) head_.has_traceparent = true;
+      break;
     case 14:
       if (!equals_lower(name, "content-length")) break;
       head_.blank_after_framing |= message[field.value_begin + field.value_size] != '\r';

@@ -83,6 +83,7 @@ class HeadGuard {
     Version version = Version::http11;
     bool has_host = false;
     bool expect_continue = false;
+    bool has_traceparent = false;
     bool blank_after_framing = false;  ///< behind the value of Content-Length or Transfer-Encoding
   };
   [[nodiscard]] const Head& head() const noexcept { return head_; }

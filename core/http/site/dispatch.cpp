@@ -55,6 +55,7 @@ static bool lacks_length(const Request& request) noexcept {
 
 /// Memory runs short, and others are more important. It stays the route's: whoever watches the route shall see it.
 void Dispatch::shed() noexcept {
+  trace_.no_handler_yet();
   reason_ = Reject::memory;
   metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
   site_.options().pressure->count(route_->priority);
@@ -112,26 +113,23 @@ template <class F>
 
 [[gnu::always_inline]] inline std::error_code Dispatch::last() noexcept {
   if (route_ != nullptr && reason_ == Reject::none) [[likely]] {
-    if (!trace_) [[likely]]
-      return guarded("handler", [&] { return route_->handler->serve(exchange_); });
-    return last_traced();
+    const bool filtered = !chain_->empty();
+    if (filtered || trace_.exists()) [[unlikely]]
+      trace_.handler_begins(filtered);
+    const std::error_code error = guarded("handler", [&] { return route_->handler->serve(exchange_); });
+    if (filtered || trace_.exists()) [[unlikely]]
+      trace_.handler_ends();
+    return error;
   }
   return reason_ != Reject::none ? answer_refused() : answer_unrouted();
-}
-
-std::error_code Dispatch::last_traced() noexcept {
-  trace_->handler_begins(!chain_->empty());
-  const std::error_code error = guarded("handler", [&] { return route_->handler->serve(exchange_); });
-  trace_->handler_ends();
-  return error;
 }
 
 std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept {
   static constexpr runtime::FiberName kNoRoute = "no route";
   Exchange& ex = exchange_;
-  if (site_.options().tracer != nullptr) [[unlikely]] {
-    trace_.emplace(site_.options().tracer, traceparent_of(ex.request_.headers), begin);
-    ex.trace_ = &*trace_;
+  if (site_.options().tracer != nullptr) {
+    trace_.begin(site_.options().tracer, traceparent_of(ex.request_), begin);
+    ex.trace_ = &trace_;
   }
   reason_ = find_route(room);
   if (ex.request_.method == Method::options && reason_ == Reject::none) [[unlikely]]
@@ -139,10 +137,12 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   if (reason_ != Reject::none) [[unlikely]] {
     metric::count(metrics_.rejects[static_cast<std::size_t>(reason_)]);
     log_refusal(reason_, ex);
+    trace_.no_handler_yet();
     route_ = nullptr;
     const Site::Beside* const beside = this->beside();
     chain_ = beside != nullptr ? &beside->refused : &site_.refused_;
   } else if (route_ == nullptr) {
+    trace_.no_handler_yet();
     const Site::Beside* const beside = this->beside();
     chain_ = beside != nullptr ? &beside->unrouted : &site_.unrouted_;
     ex.deadline_ = Deadline::after(begin, site_.options().timeouts.request);
@@ -163,7 +163,7 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
   runtime::Fiber* const fiber = machine.current;
   fiber->labels.store(&chain_->label, std::memory_order_relaxed);  // what it points to is the Site's
   runtime::trace::begin_request(machine, (route_ != nullptr ? route_->trace_name : kNoRoute).text().data());
-  const std::error_code error = chain_->empty() ? last() : next(0);
+  const std::error_code error = chain_->empty() ? last() : first();
   fiber->labels.store(nullptr, std::memory_order_relaxed);
   ex.end_context();
   return error;
@@ -174,6 +174,11 @@ std::error_code Dispatch::run(std::span<char> room, std::int64_t begin) noexcept
 Result<void> Next::operator()(Exchange& exchange) const {
   (void)FIBERD_BUG_IF(&dispatch_.exchange_ != &exchange);
   return as_result(dispatch_.next(at_));
+}
+
+std::error_code Dispatch::first() noexcept {
+  trace_.no_handler_yet();
+  return next(0);
 }
 
 std::error_code Dispatch::next(std::size_t at) noexcept {

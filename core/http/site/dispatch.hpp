@@ -46,9 +46,9 @@ class Dispatch {
   void find_preflight() noexcept;
   void shed() noexcept;
   [[nodiscard]] const Site::Beside* beside() noexcept;
+  [[nodiscard]] std::error_code first() noexcept;
   [[nodiscard]] std::error_code next(std::size_t at) noexcept;
   [[nodiscard]] std::error_code last() noexcept;
-  [[nodiscard]] std::error_code last_traced() noexcept;
   [[nodiscard]] std::error_code answer_refused() noexcept;
   [[nodiscard]] std::error_code answer_unrouted() noexcept;
   template <class F>
@@ -68,7 +68,7 @@ class Dispatch {
   std::size_t at_ = 0;  // of the chain, what comes next
   Reject reason_ = Reject::none;
   RouteMatch match_{};
-  std::optional<trace::RequestSpan> trace_;
+  trace::RequestSpan trace_;
 };
 
 }  // namespace fiberd::http

@@ -1,5 +1,6 @@
 #include "core/http/site/request_trace.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <new>
@@ -9,12 +10,13 @@
 #include "core/http/filters/request_values.hpp"
 #include "core/http/host.hpp"
 #include "core/http/site/site.hpp"
+#include "core/trace/request_record.hpp"
 #include "core/trace/request_span.hpp"
 #include "core/trace/traceparent.hpp"
 
 namespace fiberd::http {
 
-std::string_view traceparent_of(const HeaderView& headers) noexcept {
+std::string_view find_traceparent(const HeaderView& headers) noexcept {
   static constexpr std::string_view kName = "traceparent";
   const std::size_t at = headers.index_of(kName);
   if (at == headers.size()) [[likely]]
@@ -35,7 +37,7 @@ std::string tracestate_of(const HeaderView& headers) {
 }
 
 /// OpenTelemetry's semantic conventions for HTTP servers, 1.23 and later. The query is left out: secrets stand there.
-static void describe(trace::Attributes& out, const Exchange& ex, const Route* route, const TraceEnd& end) {
+static void describe(trace::RequestRecord& out, const Exchange& ex, const Route* route, const TraceEnd& end) {
   const Request& r = ex.request();
   std::array<char, INET6_ADDRSTRLEN> room;
   // What clients make up shall not be a method of its own.
@@ -66,24 +68,45 @@ static void describe(trace::Attributes& out, const Exchange& ex, const Route* ro
   }
 }
 
+namespace {
+
+/// A span's name, on the stack: three parts, of which the last one is cut.
+class Name {
+ public:
+  Name(std::string_view first, std::string_view second, std::string_view third) noexcept {
+    for (const std::string_view part : {first, second, third}) {
+      const std::size_t size = std::min(part.size(), text_.size() - size_);
+      std::copy_n(part.data(), size, text_.data() + size_);
+      size_ += size;
+    }
+  }
+  [[nodiscard]] std::string_view text() const noexcept { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, trace::kMostName + 4> text_;  // it is cut there, between characters
+  std::size_t size_ = 0;
+};
+
+}  // namespace
+
 void end_request_trace(const Exchange& ex, trace::RequestSpan& span, const Route* route, const TraceEnd& end) noexcept {
   try {
     const Request& r = ex.request();
-    std::string name(r.method != Method::unknown ? r.method_text : "HTTP");
-    if (route != nullptr) name.append(" ").append(route->spec.path);
+    const Name name(r.method != Method::unknown ? r.method_text : "HTTP", route != nullptr ? " " : "",
+                    route != nullptr ? std::string_view(route->spec.path) : std::string_view());
     const std::string_view label = route == nullptr       ? std::string_view()
                                    : route->label.empty() ? route->spec.path
                                                           : route->label;
-    trace::Attributes attributes;
-    attributes.reserve(1024);
-    describe(attributes, ex, route, end);
+    const Name handler("handler", " ", label);
+    trace::RequestRecord record;
+    describe(record, ex, route, end);
     const std::string state = span.has_parent() ? tracestate_of(r.headers) : std::string();
-    span.record({.name = name,
-                 .handler_name = "handler " + std::string(label),
-                 .attributes = attributes,
+    span.record({.name = name.text(),
+                 .handler_name = handler.text(),
                  .status = end.status >= 500 ? trace::SpanStatus::error : trace::SpanStatus::unset,
                  .end = end.at,
-                 .tracestate = state});
+                 .tracestate = state},
+                record);
   } catch (const std::bad_alloc&) {
     span.lose();
   }

@@ -17,7 +17,10 @@ class Exchange;
 struct Route;
 
 /// The field traceparent; empty without one. Of two nobody knows whose is right: then it is text that is none.
-[[nodiscard]] std::string_view traceparent_of(const HeaderView& headers) noexcept;
+[[nodiscard]] std::string_view find_traceparent(const HeaderView& headers) noexcept;
+[[nodiscard]] inline std::string_view traceparent_of(const Request& request) noexcept {
+  return request.may_have_traceparent ? find_traceparent(request.headers) : std::string_view();
+}
 /// All tracestate fields as one that may be passed on; empty when any is wrong. Throws std::bad_alloc.
 [[nodiscard]] std::string tracestate_of(const HeaderView& headers);
 

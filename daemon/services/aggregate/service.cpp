@@ -73,12 +73,12 @@ UpstreamMetrics Service::upstream_metrics(const std::string& upstream) {
 }
 
 Service::Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
-                 metric::Registry& registry, const flow::Pressure* pressure)
+                 metric::Registry& registry, const flow::Pressure* pressure, const context::Context& above)
     : listener_(listener),
       leases_(registry),
       config_(config),
       soft_(context::with_cancel(context::background())),
-      hard_(context::with_cancel(context::background())),
+      hard_(context::with_cancel(above)),
       aggregator_(options_of(listener, config, pressure), aggregator_metrics(listener, leases_)),
       view_(aggregator_.collect(config.flush_interval)),
       intake_(aggregator_, intake_metrics(listener, leases_), dispatchers, config.line_size, hard_.context) {

@@ -32,7 +32,8 @@ class Service {
  public:
   /// `config` is one that the loader took; `pressure` as AggregatorOptions'. Throws as Registry does.
   Service(const std::string& listener, const config::AggregateConfig& config, unsigned dispatchers,
-          metric::Registry& registry, const flow::Pressure* pressure = nullptr);
+          metric::Registry& registry, const flow::Pressure* pressure = nullptr,
+          const context::Context& above = context::background());
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -10,6 +10,7 @@
 #include "core/http/client/url.hpp"
 #include "core/net/system_calls.hpp"
 #include "core/net/udp_socket.hpp"
+#include "core/trace/span.hpp"
 
 namespace fiberd::daemon::aggregate {
 
@@ -47,6 +48,8 @@ void Upstream::run(const context::Context& ctx) noexcept {
 void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
   if (ctx.done()) return metric::count(metrics_.dropped);
   if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
+  trace::Span span(ctx, "aggregate flush");
+  span.set("fiberd.upstream", std::string_view(name_)).set("fiberd.bytes", static_cast<std::int64_t>(view->bytes));
   prepare(*view);
   std::chrono::nanoseconds pause = kFirstPause;
   unsigned last_tries = 0;
@@ -54,15 +57,17 @@ void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
     std::string error;
     Outcome outcome = Outcome::again;
     {
-      const context::Cancelable patience = context::with_timeout(ctx, kPatience);
+      const context::Cancelable patience = context::with_timeout(span.context(), kPatience);
       outcome = attempt(patience.context, error);
       patience.cancel();
     }
     if (outcome == Outcome::delivered) return metric::count(metrics_.delivered);
     if (!error.empty()) {
       metric::count(metrics_.failed);
+      span.event("failed", {{"error", std::string_view(error)}});
       warn(error);
     }
+    if (outcome == Outcome::uncertain || outcome == Outcome::rejected) span.fail(error);
     if (outcome == Outcome::uncertain) return metric::count(metrics_.uncertain);
     if (outcome == Outcome::rejected) return metric::count(metrics_.rejected);
     if (states() && queue_.size() != 0) return metric::count(metrics_.superseded);
@@ -70,6 +75,7 @@ void Upstream::deliver(const context::Context& ctx, const ViewPointer& view) {
     if (!context::sleep(ctx, pause)) break;
     pause = std::min(pause * 2, kLongestPause);
   }
+  span.fail("not sent before the end");
   metric::count(metrics_.dropped);
   log(LogLevel::error, "aggregate: " + name_ + ": an interval was not sent before the end");
 }

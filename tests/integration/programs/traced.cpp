@@ -2,10 +2,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <fiberd/core/http/client/client.hpp>
+#include <fiberd/core/net/tcp_stream.hpp>
 #include <fiberd/core/runtime/runtime.hpp>
 #include <fiberd/core/trace/span.hpp>
 #include <fiberd/daemon/daemon.hpp>
 #include <memory>
+#include <span>
 #include <string>
 
 using namespace fiberd;
@@ -35,6 +37,20 @@ Result<void> ask(http::Exchange& exchange) {
 
 int main(int argc, char** argv) {
   daemon::Daemon daemon;
+  daemon.on_start([](const context::Context& ctx) {
+    if (std::getenv("WARM_UP") == nullptr) return;
+    trace::Span span(ctx, "warm up");  // no request has begun it: it begins a trace
+    const auto answer = client().get(span.context(), std::getenv("UPSTREAM"));
+    if (!answer) span.fail(answer.error().message());
+  });
+  daemon.serve_tcp("lines", [](const context::Context& ctx, net::TcpStream& stream) {
+    std::byte line[64];
+    while (const auto n = stream.read_some(ctx, line)) {
+      if (*n == 0) return;
+      trace::Span span(ctx, "line");
+      if (!stream.write_all(span.context(), std::span(line).first(*n))) span.fail("not answered");
+    }
+  });
   daemon.handle("ask", &ask);
   daemon.handle("fails", [](http::Exchange& ex) { return ex.respond_error(500); });
   daemon.handle("slow", [](http::Exchange& ex) -> Result<void> {

@@ -14,9 +14,13 @@
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/simulation.hpp"
 #include "core/trace/local_trace.hpp"
+#include "core/trace/request_record.hpp"
 #include "core/trace/request_span.hpp"
+#include "core/trace/source.hpp"
 #include "core/trace/span.hpp"
 #include "core/trace/traceparent.hpp"
+#include "tests/support/json.hpp"
+#include "tests/support/sent_spans.hpp"
 
 using namespace fiberd;
 using namespace std::chrono_literals;
@@ -42,13 +46,7 @@ struct Counted {
   }
 };
 
-std::vector<std::string> sent(SpanQueue& queue) {
-  SpanQueue::List list = queue.take(SIZE_MAX);
-  std::vector<std::string> texts;
-  for (const SpanQueue::Node* n = list.first; n != nullptr; n = n->next) texts.push_back(n->text);
-  queue.drop(list);
-  return texts;
-}
+std::vector<std::string> sent(SpanQueue& queue) { return test::sent_spans(queue); }
 
 struct Fixture : Counted {
   explicit Fixture(TracerOptions options, std::size_t most = 1 << 20)
@@ -61,7 +59,11 @@ struct Fixture : Counted {
     handler(span);
     span.handler_ends();
     const bool kept = span.settle(status, duration);
-    if (kept) span.record({"request", "handler", {}, trace::SpanStatus::unset, monotonic_now(), {}});
+    if (kept) {
+      trace::RequestRecord record;
+      record.add("key", "value");
+      span.record({"request", "handler", trace::SpanStatus::unset, monotonic_now(), {}}, record);
+    }
     return kept;
   }
   bool serve(const char* traceparent, unsigned status = 200, std::uint64_t duration = 1000) {
@@ -322,4 +324,163 @@ TEST_CASE("whoever sends is told once that enough waits, until it takes", "[trac
   CHECK(sent(queue).size() == 1);
   put();
   CHECK(told == 4);
+}
+
+TEST_CASE("an id that is made late fits what was drawn, whoever asks about it", "[trace]") {
+  in_simulation([] {
+    for (const double ratio : {0.0, 1e-6, 0.01, 0.5, 0.999, 1.0}) {
+      INFO(ratio);
+      Fixture f({.ratio = ratio, .errors = false, .per_second = 0});
+      bool fits = true;
+      for (int i = 0; i != 2000; ++i) {
+        RequestSpan span(f.tracer, {}, 1);
+        const trace::SpanContext ids = span.ids();
+        fits = fits && ids.valid() && ids.sampled == f.tracer->by_ratio(ids.trace_id);
+      }
+      CHECK(fits);
+    }
+  });
+}
+
+TEST_CASE("what is sampled is spread as chance would", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0.25, .errors = false, .per_second = 0});
+    // Of requests behind one that was sampled a quarter is sampled, too; of those behind one that was not as well.
+    int behind[2] = {0, 0};
+    int of[2] = {0, 0};
+    bool last = false;
+    for (int i = 0; i != 40'000; ++i) {
+      const bool now = f.tracer->draw();
+      ++of[last ? 1 : 0];
+      behind[last ? 1 : 0] += now ? 1 : 0;
+      last = now;
+    }
+    for (const int i : {0, 1}) {
+      CHECK(behind[i] > of[i] * 0.22);
+      CHECK(behind[i] < of[i] * 0.28);
+    }
+  });
+}
+
+TEST_CASE("a trace that is refused at its beginning and at its end is counted once", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1, .errors = true, .per_second = 1});
+    CHECK(f.serve("", 500));
+    for (int i = 0; i != 9; ++i) CHECK_FALSE(f.serve("", 500));
+    CHECK(f.metrics.over_rate->value() == 9);
+    for (int i = 0; i != 5; ++i) CHECK_FALSE(f.serve(kSampled, 200));
+    CHECK(f.metrics.over_rate->value() == 14);
+    // One that was refused, and is kept at its end: a second has gone by.
+    const bool kept = f.serve("", 500, 2'000'000'000, [](RequestSpan&) { (void)runtime::sleep_for(2s); });
+    CHECK(kept);
+    CHECK(f.metrics.over_rate->value() == 14);
+  });
+}
+
+TEST_CASE("behind the end of who sends nothing waits, whichever side was first", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1, .per_second = 0});
+    metric::Counter& late = *f.metrics.too_many;  // which nothing else counts with here
+    f.queue->count_late(&late);
+    SpanQueue::List list;
+    REQUIRE(f.queue->add(list, "{}"));
+    CHECK(f.serve(""));
+    f.queue->close();
+    CHECK(sent(*f.queue).size() == 2);
+    f.queue->push(list);  // charged before, pushed behind
+    CHECK(late.value() == 1);
+    CHECK_FALSE(f.serve(""));
+    CHECK(f.metrics.no_room->value() == 2);
+    CHECK(f.queue->held() == 0);
+    CHECK(f.queue->waiting() == 0);
+    f.queue->set_most(1 << 20);
+    CHECK(f.serve(""));
+    CHECK(sent(*f.queue).size() == 2);
+  });
+}
+
+TEST_CASE("of a request's record a collector is told what was written down, cut and escaped", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1});
+    RequestSpan span(f.tracer, {}, monotonic_now());
+    span.no_handler_yet();
+    REQUIRE(span.settle(200, 1));
+    trace::RequestRecord record;
+    record.add("number", std::int64_t{-7});
+    for (int i = 0; i != 20; ++i)
+      record.add("text", std::string(2000, i % 2 == 0 ? '"' : '\x01'));  // more than the stack's
+    record.add("last", "\xff\xc3\xa4");
+    span.record({"GET \"/\"", "", trace::SpanStatus::error, monotonic_now(), "a=1"}, record);
+    const std::vector<std::string> spans = sent(*f.queue);
+    REQUIRE(spans.size() == 1);
+    const std::string& text = spans[0];
+    CHECK(test::Json::valid(text));
+    CHECK(text.find(R"("name":"GET \"/\"")") != std::string::npos);
+    CHECK(text.find(R"("key":"number","value":{"intValue":"-7"})") != std::string::npos);
+    CHECK(text.find(R"("traceState":"a=1")") != std::string::npos);
+    CHECK(text.find(R"("droppedAttributesCount":)") != std::string::npos);
+    CHECK(text.size() < 20'000);
+    CHECK(f.queue->held() == 0);
+  });
+}
+
+TEST_CASE("work that no request has begun has a trace where its context knows how one begins", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 1});
+    const auto source = std::make_shared<trace::Source>();
+    const context::Context ctx = context::with_value(context::background(), trace::kSource, source);
+    CHECK_FALSE(trace::Span(ctx, "off").ids().valid());
+    source->set(f.tracer);
+    {
+      trace::Span job(ctx, "job");
+      CHECK(job.recording());
+      CHECK(job.ids().sampled);
+      const trace::Span part(job.context(), "part");
+      CHECK(part.ids().trace_id == job.ids().trace_id);
+      CHECK(job.traceparent().ends_with("-01"));
+    }
+    const std::vector<std::string> spans = sent(*f.queue);
+    REQUIRE(spans.size() == 2);
+    CHECK(spans[0].find("\"part\"") != std::string::npos);
+    CHECK(spans[0].find("parentSpanId") != std::string::npos);
+    CHECK(spans[1].find("\"job\"") != std::string::npos);
+    CHECK(spans[1].find("parentSpanId") == std::string::npos);
+    CHECK(f.metrics.by_ratio->value() == 1);
+    source->set(nullptr);
+    CHECK_FALSE(trace::Span(ctx, "off").recording());
+  });
+}
+
+TEST_CASE("of such work what failed or took long is kept though it was not sampled", "[trace]") {
+  in_simulation([] {
+    Fixture f({.ratio = 0, .errors = true, .slow = 500ms, .per_second = 2});
+    const auto source = std::make_shared<trace::Source>();
+    source->set(f.tracer);
+    const context::Context ctx = context::with_value(context::background(), trace::kSource, source);
+    const auto work = [&](std::chrono::nanoseconds time, bool fails) {
+      trace::Span job(ctx, "job");
+      { const trace::Span part(job.context(), "part"); }
+      if (fails) job.fail("broken");
+      (void)runtime::sleep_for(time);
+      trace::Span moved = std::move(job);
+      moved.end();
+      return sent(*f.queue).size();
+    };
+    CHECK(work(499ms, false) == 0);
+    CHECK(work(1ns, true) == 2);
+    CHECK(work(500ms, false) == 2);
+    CHECK(f.metrics.by_error->value() == 1);
+    CHECK(f.metrics.by_slow->value() == 1);
+    (void)runtime::sleep_for(1s);
+    for (int i = 0; i != 5; ++i) (void)work(1ns, true);
+    CHECK(f.metrics.over_rate->value() == 3);
+    CHECK(f.queue->held() == 0);
+    Fixture none({.ratio = 0, .errors = false});
+    source->set(none.tracer);
+    trace::Span job(ctx, "job");
+    CHECK_FALSE(job.recording());
+    // What is below it begins no trace of its own.
+    const trace::Span part(job.context(), "part");
+    CHECK(part.ids().trace_id == job.ids().trace_id);
+  });
 }
