@@ -21,13 +21,6 @@ from waiting import eventually
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def service_packages(source):
-    """What machines have in which fiberd is a service; one list, so that all of them are copies of one root."""
-    runtime = subprocess.run([source / "deploy/install-packages", "--list", "runtime"], capture_output=True, text=True,
-                             check=True).stdout.split()
-    return [*runtime, "curl", "prometheus", "prometheus-alertmanager"]
-
-
 class Skip(Exception):
     """It cannot be tried here, and why."""
 
@@ -36,7 +29,7 @@ def service_packages(source):
     """What fiberd's service and its tests need in the root: one list, so that one cached root serves them all."""
     listed = subprocess.run([pathlib.Path(source) / "deploy/install-packages", "--list", "runtime"], capture_output=True,
                             text=True, check=True)
-    return [*listed.stdout.split(), "curl", "logrotate", "man-db"]
+    return [*listed.stdout.split(), "curl", "logrotate", "man-db", "prometheus", "prometheus-alertmanager"]
 
 
 def _need(what, command):
