@@ -252,6 +252,10 @@ def instances_run_beside_each_other(fiberd):
         equal(fiberd.ask(port=8081), "two")
         equal(fiberd.ask(), "hello")
         fiberd.machine.run("systemctl", "reload", "fiberd@two")
+        # The one's directory is not the other's to take along.
+        fiberd.machine.run("systemctl", "stop", "fiberd")
+        fiberd.machine.run("systemctl", "reload", "fiberd@two")
+        equal(fiberd.ask(port=8081), "two")
     finally:
         fiberd.machine.run("systemctl", "stop", "fiberd@two")
 
