@@ -7,6 +7,8 @@ usage: debian_test.py SOURCE_DIR BUILD_DIR CACHE_DIR CPACK
 """
 
 import concurrent.futures
+import gzip
+import io
 import json
 import os
 import pathlib
@@ -14,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -61,7 +64,7 @@ def lintian_finds_nothing(packages):
         print("     no lintian: apt-get install lintian")
         return
     done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", *packages.files.values()],
-                          capture_output=True, text=True, timeout=600, check=False)
+                          capture_output=True, text=True, timeout=1000, check=False)
     found = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:"))]
     equal((done.returncode, found), (0, []))
 
@@ -100,6 +103,20 @@ def a_program_is_built_with_the_development_package(packages):
     equal(wanted, set(re.split(r",\s*", packages.field("libfiberd-dev", "Depends"))))
 
 
+def two_packings_of_one_build_are_the_same(packages):
+    """All times in them are the one that was said."""
+    for name, file in packages.files.items():
+        equal(set(re.findall(r"^\S+ \d+/\d+ +\d+ (.*) \S+$", run("ar", "tv", file, env={**os.environ, "TZ": "UTC"}), re.M)),
+              {"Nov 14 22:13 2023"})
+        for part in ("--ctrl-tarfile", "--fsys-tarfile"):
+            archive = subprocess.run(["dpkg-deb", part, file], capture_output=True, timeout=120, check=True).stdout
+            with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+                equal({m.mtime for m in members}, {packages.EPOCH})
+        print(f"     {name}: {file.stat().st_size} bytes")
+    page = gzip.decompress((packages.unpacked("fiberd") / "usr/share/man/man1/fiberd.1.gz").read_bytes())
+    holds(page.decode(), '"2023-11-14"')
+
+
 def what_is_needed_is_the_runtime_section(packages):
     """That section is what the images install, and what the booted root has."""
     listed = set(run(source / "deploy/install-packages", "--list", "runtime").split())
@@ -108,8 +125,8 @@ def what_is_needed_is_the_runtime_section(packages):
     equal({d.replace("libspdlog1.10-fmt9", "libspdlog1.10") for d in depends} - base, listed)
 
 
-ALONE = [lintian_finds_nothing, symbols_are_found_by_the_build_id, a_program_is_built_with_the_development_package,
-         what_is_needed_is_the_runtime_section]
+ALONE = [lintian_finds_nothing, two_packings_of_one_build_are_the_same, symbols_are_found_by_the_build_id,
+         a_program_is_built_with_the_development_package, what_is_needed_is_the_runtime_section]
 
 
 # ---- in a booted Debian: each goes on from where the one before ended

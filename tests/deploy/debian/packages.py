@@ -1,5 +1,6 @@
 """The packages: made, taken apart, and packed again as another version."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -16,11 +17,13 @@ def run(*command, **more):
 class Packages:
     """Of a build tree, in a directory of their own. Compressed little: what is to be seen is not how small they get."""
 
+    EPOCH = 1700000000  # 2023-11-14
+
     def __init__(self, cpack, build, directory):
         self.directory = pathlib.Path(directory)
         made = self.directory / "made"
         run(cpack, "--config", pathlib.Path(build) / "CPackConfig.cmake", "-B", made, "-D", "CPACK_DEBIAN_COMPRESSION_TYPE=gzip",
-            cwd=self.directory)
+            cwd=self.directory, env={**os.environ, "SOURCE_DATE_EPOCH": str(self.EPOCH)})
         self.files = {file.name.split("_")[0]: file for file in sorted(made.glob("*.deb"))}
         assert set(self.files) == {"fiberd", "fiberd-dbgsym", "libfiberd-dev"}, self.files
         shutil.rmtree(made / "_CPack_Packages")
