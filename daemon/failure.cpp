@@ -27,9 +27,9 @@ static std::string& said_last() {
 
 const std::string& last_fatal() noexcept { return said_last(); }
 
-void say_fatal(const std::string& line) {
+void say_fatal(const std::string& line, SourceLocation place) {
   said_last() = line;
-  log(LogLevel::error, line);
+  log(LogLevel::error, line, place);
   if (!log_is_on_terminal()) say_on_stderr("fiberd: " + line);
 }
 

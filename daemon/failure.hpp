@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "config/config.hpp"
+#include "core/base/source_location.hpp"
 #include "daemon/exit_code.hpp"
 
 namespace fiberd::daemon {
@@ -23,8 +24,8 @@ struct Failure {
 /// What there is to say about an address, written at `at`, that could not be bound.
 [[nodiscard]] std::string why_unbound(std::error_code error, const config::Place& at, const char* who_has_it);
 
-/// To the log; where that is a file, whoever started us by hand looks at the terminal.
-void say_fatal(const std::string& line);
+/// To the log, as of `place`; where that is a file, whoever started us by hand looks at the terminal.
+void say_fatal(const std::string& line, SourceLocation place = SourceLocation::current());
 /// What it said last, for a process that waits for this one; empty: nothing.
 [[nodiscard]] const std::string& last_fatal() noexcept;
 

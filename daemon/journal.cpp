@@ -34,6 +34,8 @@ std::error_code last_error() noexcept { return {errno, std::system_category()}; 
 struct Entry {
   char priority = '6';
   std::string_view file;
+  std::string_view line;  // "0": not known
+  std::string_view function;
   std::string_view message;  // with kLineEnd
 };
 
@@ -42,9 +44,11 @@ Entry parse(std::string_view line) noexcept {
   if (line.empty()) return e;
   e.priority = line.front();
   line.remove_prefix(std::min<std::size_t>(2, line.size()));
-  const std::size_t file = line.find(kBetween);
-  e.file = line.substr(0, file);
-  e.message = file == std::string_view::npos ? std::string_view() : line.substr(file + 1);
+  for (std::string_view* const field : {&e.file, &e.line, &e.function, &e.message}) {
+    const std::size_t end = line.find(kBetween);
+    *field = line.substr(0, end);
+    line.remove_prefix(end == std::string_view::npos ? line.size() : end + 1);
+  }
   return e;
 }
 
@@ -85,11 +89,12 @@ bool is_journal_stream(int fd) noexcept {
   return ::fstat(fd, &is) == 0 && is.st_dev == device && is.st_ino == inode;
 }
 
-std::string journal_line(LogLevel level, std::string_view file, std::string_view message) {
+std::string journal_line(LogLevel level, const JournalPlace& place, std::string_view message) {
   static constexpr std::string_view kCut = " [cut]";
   std::string line{kPriorities[static_cast<std::size_t>(level)], kBetween};
-  line.append(file);
-  line += kBetween;
+  line.append(place.file).append(1, kBetween);
+  line.append(std::to_string(place.line)).append(1, kBetween);
+  line.append(place.function).append(1, kBetween);
   const std::size_t begin = line.size();
   line.append(message.substr(0, utf8_cut(message, kMostJournalMessage)));
   if (message.size() > kMostJournalMessage) line.append(kCut);
@@ -115,6 +120,8 @@ std::string journal_datagram(std::string_view line) {
   add_field(out, "MESSAGE", message);
   if (!e.file.empty()) {
     add_field(out, "CODE_FILE", e.file);
+    if (e.line != "0") add_field(out, "CODE_LINE", e.line);
+    if (!e.function.empty()) add_field(out, "CODE_FUNC", e.function);
     add_field(out, "FIBERD_MODULE", kLogModules[static_cast<std::size_t>(log_module_of(e.file))]);
   }
   if (const std::string_view listener = listener_of(message); !listener.empty())

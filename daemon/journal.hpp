@@ -20,12 +20,20 @@ inline constexpr std::size_t kMostJournalMessage = std::size_t{128} * 1024;
 /// and inode: a shell may have redirected it since).
 [[nodiscard]] bool is_journal_stream(int fd) noexcept;
 
+/// Where in the source an entry comes from.
+struct JournalPlace {
+  std::string_view file{};  ///< empty: nobody knows where
+  unsigned line = 0;        ///< 0: not known
+  std::string_view function{};
+};
+
 /// An entry as one line, for a queue of lines: what it says of itself between separators, line ends in the message
-/// replaced by one. `file`: may be empty.
-[[nodiscard]] std::string journal_line(LogLevel level, std::string_view file, std::string_view message);
+/// replaced by one.
+[[nodiscard]] std::string journal_line(LogLevel level, const JournalPlace& place, std::string_view message);
 
 /// The datagram of a journal_line() (without its line end): PRIORITY, MESSAGE, SYSLOG_IDENTIFIER, FIBERD_MODULE, and
-/// where they are known CODE_FILE and FIBERD_LISTENER, for messages that begin with "listener NAME".
+/// where they are known CODE_FILE, CODE_LINE, CODE_FUNC, and FIBERD_LISTENER for messages that begin with
+/// "listener NAME".
 [[nodiscard]] std::string journal_datagram(std::string_view line);
 /// What is written to standard error in its place: "<3>message", as sd-daemon(3) has it, at the beginning of each line.
 [[nodiscard]] std::string prefixed_lines(std::string_view line);

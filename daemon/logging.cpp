@@ -67,9 +67,12 @@ LogLevel from_spdlog(spdlog::level::level_enum level) noexcept {
 class JournalFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    const spdlog::source_loc& at = message.source;
+    const JournalPlace place{.file = at.filename != nullptr ? at.filename : "",
+                             .line = static_cast<unsigned>(at.line),
+                             .function = at.funcname != nullptr ? at.funcname : ""};
     const std::string line =
-        journal_line(from_spdlog(message.level), message.source.filename != nullptr ? message.source.filename : "",
-                     {message.payload.data(), message.payload.size()});
+        journal_line(from_spdlog(message.level), place, {message.payload.data(), message.payload.size()});
     out.append(line.data(), line.data() + line.size());
   }
   [[nodiscard]] std::unique_ptr<formatter> clone() const override { return std::make_unique<JournalFormatter>(); }
@@ -195,11 +198,11 @@ spdlog::level::level_enum to_spdlog(LogLevel level) noexcept {
   return spdlog::level::info;
 }
 
-void sink(LogLevel level, std::string_view message, const char* file) noexcept {
+void sink(LogLevel level, std::string_view message, const SourceLocation& place) noexcept {
   const auto log = current();
   if (log != nullptr)
-    log->logger->log(spdlog::source_loc{file, 0, ""}, to_spdlog(level),
-                     spdlog::string_view_t(message.data(), message.size()));
+    log->logger->log(spdlog::source_loc{place.file_name(), static_cast<int>(place.line()), place.function_name()},
+                     to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
 }
 
 /// The journal where systemd has put it, standard error elsewhere.

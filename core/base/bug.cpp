@@ -23,9 +23,9 @@ void report_bug(const char* what, SourceLocation where) noexcept {
   const std::string_view message{line, length < sizeof line ? length : sizeof line - 1};
   const BugDetails more = bug_details.load(std::memory_order_acquire);
   try {
-    log(LogLevel::error, more != nullptr ? std::string(message) + more() : std::string(message));
+    log(LogLevel::error, more != nullptr ? std::string(message) + more() : std::string(message), where);
   } catch (...) {
-    log(LogLevel::error, message);  // without memory the rest must be missed
+    log(LogLevel::error, message, where);  // without memory the rest must be missed
   }
 #ifndef NDEBUG
   flush_log();

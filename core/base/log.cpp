@@ -73,9 +73,9 @@ LogModule log_module_of(std::string_view file) noexcept {
   return found != kLogModules.end() ? static_cast<LogModule>(found - kLogModules.begin()) : LogModule::program;
 }
 
-void log(LogLevel level, std::string_view message, const char* file) noexcept {
-  if (level != LogLevel::error && !logs(log_module_of(file), level)) return;  // there is no higher one
-  if (const PlacedLogSink placed = placed_sink.load(std::memory_order_acquire)) return placed(level, message, file);
+void log(LogLevel level, std::string_view message, SourceLocation place) noexcept {
+  if (level != LogLevel::error && !logs(log_module_of(place.file_name()), level)) return;  // there is no higher one
+  if (const PlacedLogSink placed = placed_sink.load(std::memory_order_acquire)) return placed(level, message, place);
   sink.load(std::memory_order_acquire)(level, message);
 }
 

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include "core/base/source_location.hpp"
+
 namespace fiberd {
 
 enum class LogLevel : unsigned char { debug, info, warning, error };
@@ -38,8 +40,8 @@ using LogSink = void (*)(LogLevel level, std::string_view message) noexcept;
 /// Installs the sink; nullptr restores the default, which writes to stderr in one write(2).
 void set_log_sink(LogSink sink) noexcept;
 
-/// `file`: of the caller, whose module it says. Any thread; never parks.
-void log(LogLevel level, std::string_view message, const char* file = __builtin_FILE()) noexcept;
+/// `place`: of the caller; its file says the module. Who logs for others passes theirs on. Any thread; never parks.
+void log(LogLevel level, std::string_view message, SourceLocation place = SourceLocation::current()) noexcept;
 
 /// The least level of a module's lines that pass. Any thread.
 void set_log_level(LogModule module, LogLevel least) noexcept;

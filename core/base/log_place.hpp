@@ -6,8 +6,8 @@
 
 namespace fiberd {
 
-/// As LogSink; `file` is a path as the compiler has it, and lives for ever.
-using PlacedLogSink = void (*)(LogLevel level, std::string_view message, const char* file) noexcept;
+/// As LogSink; the texts of `place` are as the compiler has them, and live for ever.
+using PlacedLogSink = void (*)(LogLevel level, std::string_view message, const SourceLocation& place) noexcept;
 
 /// Installs it in place of set_log_sink's, until that is called. Any thread.
 void set_placed_log_sink(PlacedLogSink sink) noexcept;

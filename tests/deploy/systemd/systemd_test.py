@@ -72,6 +72,11 @@ def start_serves_and_says_so(fiberd):
     equal(started[0]["PRIORITY"], "6")
     equal(started[0]["SYSLOG_IDENTIFIER"], "fiberd")
     equal(started[0]["CODE_FILE"], "daemon/process.cpp")
+    # Where that line is logged; compilers name another line of a call that has several.
+    at = int(started[0]["CODE_LINE"])
+    logged_by = (source / "daemon/process.cpp").read_text().splitlines()[max(0, at - 4):at + 3]
+    holds("\n".join(logged_by), "started: GOMAXPROCS=")
+    holds(started[0]["CODE_FUNC"], "Process::")
     equal(started[0]["FIBERD_MODULE"], "daemon")
     equal(fiberd.journal(cursor, _TRANSPORT="stdout"), [])  # nothing is said twice
 

@@ -35,7 +35,7 @@ std::string without_end(std::string line) {
 }
 
 std::string datagram(LogLevel level, std::string_view file, std::string_view message) {
-  return journal_datagram(without_end(journal_line(level, file, message)));
+  return journal_datagram(without_end(journal_line(level, {.file = file}, message)));
 }
 
 }  // namespace
@@ -52,18 +52,30 @@ TEST_CASE("an entry of the journal says how bad it is, where it comes from, and 
   CHECK(datagram(LogLevel::info, "", "reload: listener web").find("FIBERD_LISTENER") == std::string::npos);
 }
 
+TEST_CASE("an entry says the line and the function that logs it, where they are known") {
+  const std::string whole = journal_datagram(without_end(
+      journal_line(LogLevel::info, {.file = "daemon/a.cpp", .line = 42, .function = "void a::b(int)"}, "x=\n=y")));
+  CHECK(whole.find("\nCODE_FILE=daemon/a.cpp\nCODE_LINE=42\nCODE_FUNC=void a::b(int)\nFIBERD_MODULE=daemon\n") !=
+        std::string::npos);
+  const std::string file_alone = datagram(LogLevel::info, "daemon/a.cpp", "x");
+  CHECK(file_alone.find("CODE_FILE=daemon/a.cpp\n") != std::string::npos);
+  CHECK(file_alone.find("CODE_LINE") == std::string::npos);
+  CHECK(file_alone.find("CODE_FUNC") == std::string::npos);
+}
+
 TEST_CASE("a message of several lines is one field, and cannot add another") {
   const std::string entry = datagram(LogLevel::info, "", "two\nPRIORITY=0\x1f\x1e");
   const std::string value = "two\nPRIORITY=0??";
   const std::string size{static_cast<char>(value.size()), 0, 0, 0, 0, 0, 0, 0};
   CHECK(entry.ends_with("MESSAGE\n" + size + value + "\n"));
-  CHECK(prefixed_lines(without_end(journal_line(LogLevel::error, "f", "two\nlines"))) == "<3>two\n<3>lines\n");
+  CHECK(prefixed_lines(without_end(journal_line(LogLevel::error, {.file = "f"}, "two\nlines"))) ==
+        "<3>two\n<3>lines\n");
 }
 
 TEST_CASE("a message that is too long is cut between characters") {
   std::string text = "x";
   while (text.size() < kMostJournalMessage + 10) text += "\xc3\xa4";
-  const std::string line = journal_line(LogLevel::info, "", text);
+  const std::string line = journal_line(LogLevel::info, {}, text);
   CHECK(line.ends_with("\xc3\xa4 [cut]\n"));
   CHECK(line.size() < kMostJournalMessage + 32);
 }
