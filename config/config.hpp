@@ -427,6 +427,7 @@ void sort_by_place(std::vector<Diagnostic>& diagnostics);
 struct Outcome {
   Config config;  ///< meaningful when ok()
   std::vector<Diagnostic> diagnostics;
+  bool readable = true;  ///< false: no file, or no YAML of keys: all of `config` is by default
   [[nodiscard]] bool ok() const noexcept { return diagnostics.empty(); }
 };
 

@@ -119,7 +119,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   out.config.digest = digest;
   out.diagnostics = std::move(diagnostics);
   // Else all of it would be missing.
-  const bool readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
+  out.readable = tree.kind == Tree::Kind::mapping && (out.diagnostics.empty() || !tree.entries.empty());
   assemble(tree, overrides, out.diagnostics, out.config);
   const Reader root(&tree, nullptr, "", "", out.diagnostics);
   (void)root.strings("include");  // what is wrong with it
@@ -190,7 +190,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
     c.listeners.push_back(std::move(l));
     proxy_protocol.push_back(item.place("proxy_protocol"));
   });
-  if (listeners == 0 && readable) root.report("listeners", "at least one listener is needed");
+  if (listeners == 0 && out.readable) root.report("listeners", "at least one listener is needed");
   settle_addresses(c, out.diagnostics);
   check_proxies(c, proxy_protocol, out.diagnostics);
   drop_consequences(out.diagnostics);
@@ -208,6 +208,7 @@ Outcome load_text(const std::string& text, const std::string& source, const std:
   // With YAML that cannot be read there is nothing more to say; duplicate keys alone leave a tree that can be checked.
   if (!diagnostics.empty() && tree.entries.empty()) {
     out.diagnostics = std::move(diagnostics);
+    out.readable = false;
     return out;
   }
   out = load(std::move(tree), overrides, std::move(diagnostics), out.config.digest);
@@ -228,6 +229,7 @@ Outcome load_file(const std::string& path, const std::vector<std::string>& overr
   if (!text) {
     Outcome out;
     out.diagnostics.push_back({path, 0, 0, "", "cannot be read: " + why_unreadable(text.error())});
+    out.readable = false;
     add_to_digest(out.config.digest, {}, out.diagnostics.back().message);
     return out;
   }

@@ -21,8 +21,15 @@ int healthcheck(const Program& program, const AdminWords& words) {
                        .patience = std::chrono::seconds(5),
                        .most_bytes = std::size_t{64} * 1024};
   AddressSource source = AddressSource::named;
+  std::string wrong;  // with the file that says where to ask
   if (words.address.empty()) {
-    const config::Config c = load(program, words.file, {}).config;
+    const config::Outcome loaded = load(program, words.file, {});
+    // What is wrong in a line of it the daemon need not have read yet. But of one that says nothing at all nobody knows
+    // whose health is meant: whoever listens at the default address may be another.
+    if (!loaded.readable && !loaded.ok())
+      return unhealthy(loaded.diagnostics.front().to_string() + "; nobody was asked: --address");
+    const config::Config& c = loaded.config;
+    if (!loaded.ok()) wrong = "; the file is wrong, too: " + loaded.diagnostics.front().to_string();
     source = words.file.empty() ? AddressSource::by_default : AddressSource::in_file;
     request.address = c.admin.address;
     if ((request.address.empty() || is_anywhere(request.address)) && !c.metrics.addresses.empty())
@@ -34,7 +41,7 @@ int healthcheck(const Program& program, const AdminWords& words) {
   }
   if (request.address.starts_with(':')) request.address.insert(0, "0.0.0.0");
   const AdminOutcome outcome = ask_admin(request);
-  if (!outcome.answer) return unhealthy(describe_failure(request, outcome.failure, source));
+  if (!outcome.answer) return unhealthy(describe_failure(request, outcome.failure, source) + wrong);
   const std::string said = outcome.answer->body.substr(0, outcome.answer->body.find('\n'));
   if (outcome.answer->status != 200 || said != "ready")
     return unhealthy(request.address + ": /readyz is answered " + std::to_string(outcome.answer->status) + ": " +

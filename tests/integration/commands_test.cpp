@@ -153,6 +153,33 @@ TEST_CASE("healthcheck: whatever is in the way, it is one line and 1", "[integra
     CHECK(command_says(words).code == 1);
 }
 
+TEST_CASE("healthcheck: a file that says nothing is to blame, and not the daemon",
+          "[integration][commands][healthcheck]") {
+  const TemporaryDirectory directory;
+  const std::string torn = directory.write("torn.yaml", "listeners: [\n");
+  const std::string prose = directory.write("prose.yaml", "no configuration\n");
+  const std::string gone = directory.path() + "/gone.yaml";
+  for (const auto& [file, why] : {std::pair(torn, torn + ":2:1: not valid YAML"),
+                                  {prose, prose + ":1:1: must be"},
+                                  {gone, gone + ": cannot be read: No such file"}}) {
+    const Finished said = command_says({"healthcheck", "-c", file});
+    INFO(said.errors);
+    CHECK(said.code == 1);
+    CHECK(said.errors.starts_with("unhealthy: " + why));
+    CHECK(said.errors.ends_with("; nobody was asked: --address\n"));
+    CHECK(count_lines(said.errors) == 1);
+    CHECK_FALSE(holds(said.errors, "127.0.0.1:9090"));
+    CHECK(said.output.empty());
+  }
+  // One that says where nobody is, and is wrong elsewhere: both are told.
+  const std::string nobody = "unix:" + directory.path() + "/nobody";
+  const std::string wrong = directory.write("wrong.yaml", "admin: {address: \"" + nobody + "\"}\nlisteners: 5\n");
+  const Finished both = command_says({"healthcheck", "-c", wrong});
+  CHECK(both.code == 1);
+  CHECK(both.errors.starts_with("unhealthy: " + nobody + ": No such file"));
+  CHECK(holds(both.errors, "; the file is wrong, too: " + wrong + ":2:"));
+}
+
 TEST_CASE("status: a screen, an object, and the last reload", "[integration][commands][status]") {
   Daemon daemon(web());
   const std::vector<std::string> ask{"status", "--address", admin_address(daemon), "--interval", "100ms"};
