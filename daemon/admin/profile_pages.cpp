@@ -146,7 +146,8 @@ Result<void> answer(http::Exchange& exchange, const std::string& name, Taken tak
 
 std::string make_nonce() {
   std::array<unsigned char, 16> random{};
-  (void)::getrandom(random.data(), random.size(), 0);  // what is drawn is escaped; this is the second lock
+  [[maybe_unused]] const ssize_t n =
+      ::getrandom(random.data(), random.size(), 0);  // what is drawn is escaped; this is the second lock
   std::string nonce;
   for (const unsigned char byte : random) {
     nonce += ascii::kHexDigits[byte >> 4U];
