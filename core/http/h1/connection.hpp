@@ -118,6 +118,17 @@ class Connection : public ListHook {
   // connection_account.cpp
   void account(const Exchange& exchange, const H1Stream& stream, const Route* route, Reject reason, std::int64_t begin,
                std::size_t head) noexcept;
+  struct Accounted {
+    const Route* route;
+    Reject reason;
+    std::int64_t begin;
+    std::size_t head;
+    std::uint64_t duration;
+    unsigned status;
+    bool traced;
+  };
+  [[gnu::noinline]] void account_more(const Exchange& exchange, const H1Stream& stream, const Accounted& what,
+                                      metric::StatusCounters* counters) noexcept;
   void tell(Unsent& answer) noexcept;
   void tell_unsent() noexcept;
 

@@ -54,10 +54,32 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   Workspace& ws = *ws_;
   ws.clock = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
-  runtime::trace::end_request(*runtime::Machine::current_machine(), ex.status() != 0 ? ex.status() : kClientLeft,
-                              duration);
-  const unsigned status = ex.status() != 0 ? ex.status() : kClientLeft;
+  const unsigned told = ex.status();
+  const unsigned status = told != 0 ? told : kClientLeft;
+  runtime::trace::end_request(*runtime::Machine::current_machine(), status, duration);
   const bool traced = Dispatch::keeps_trace(ex, status, duration);
+  const bool waits = ws.out_size != 0 && !ws.output_lost;
+  metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
+  if (waits || traced || ws.output_lost || ws.site->wants_log())
+    return account_more(ex, stream, {route, reason, begin, head, duration, status, traced}, counters);
+  if (counters != nullptr)
+    counters->record({.method = static_cast<std::size_t>(ex.request().method),
+                      .code = status,
+                      .duration_ns = duration,
+                      .received = head + stream.received(),
+                      .sent = told != 0 ? ws.sent - stream.sent().answer_at : 0,
+                      .exemplar = nullptr});
+}
+
+/// The same of one that is told later, or of which more is told.
+void Connection::account_more(const Exchange& ex, const H1Stream& stream, const Accounted& what,
+                              metric::StatusCounters* counters) noexcept {
+  Workspace& ws = *ws_;
+  const Route* const route = what.route;
+  Reject reason = what.reason;
+  const std::uint64_t duration = what.duration;
+  const unsigned status = what.status;
+  const bool traced = what.traced;
   if (traced) [[unlikely]]
     Dispatch::end_trace(ex, route,
                         {.status = status,
@@ -65,7 +87,6 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
                          .received = stream.received(),
                          .sent = stream.sent_body(),
                          .refused = reason != Reject::none ? reason : stream.refused()});
-  metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;
   const AccessLogHook* log = nullptr;
   if (ws.site->wants_log()) {
     log = route != nullptr && route->access_log ? &*route->access_log : &options().access_log;
@@ -75,14 +96,13 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   if (ws.unsent_count == Workspace::kMostUnsent) (void)flush();
   const bool waits = ws.out_size != 0 && !ws.output_lost;
   const H1Stream::Sent& sent = stream.sent();
-  const std::uint64_t received = head + stream.received();
-  if (!waits && !logged && !ws.output_lost) [[likely]] {
+  const std::uint64_t received = what.head + stream.received();
+  if (!waits && !logged && !ws.output_lost) {
     metric::Exemplar exemplar;
-    if (traced) [[unlikely]]
-      exemplar = exemplar_of(ex.trace_ids());
+    if (traced) exemplar = exemplar_of(ex.trace_ids());
     if (counters != nullptr)
       counters->record({.method = static_cast<std::size_t>(ex.request().method),
-                        .code = ex.status() != 0 ? ex.status() : kClientLeft,
+                        .code = status,
                         .duration_ns = duration,
                         .received = received,
                         .sent = ex.status() != 0 ? ws.sent - sent.answer_at : 0,
@@ -131,7 +151,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
     const AuthenticatedUser* const user = ex.find_slot<AuthenticatedUser>();
     record.user = user != nullptr ? std::string_view(user->name) : std::string_view();
     record.received_bytes = stream.received();
-    record.head_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(sent.head_at - begin, 0));
+    record.head_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(sent.head_at - what.begin, 0));
     record.peer = nullptr;
     if (!waits && ex.peer_is_set()) {
       peer = ex.peer();
