@@ -115,7 +115,7 @@ static Result<std::unique_ptr<net::Listener>> adopt_socket(runtime::Runtime& run
   for (OwnedDescriptor& d : socket.descriptors) descriptors.push_back(d.release());
   const bool foreign = socket.keeper == net::Keeper::service_manager;
   const net::Keeper keeper = socket.handed && !foreign ? net::Keeper::other_process : socket.keeper;
-  return net::Listener::adopt(runtime, descriptors, std::move(options), keeper, foreign);
+  return net::Listener::adopt(runtime, descriptors, std::move(options), keeper, foreign, socket.handed);
 }
 
 /// Need::wanted: an address that another program has is a warning, and then there is no socket.

@@ -89,6 +89,11 @@ class Instance {
   void lend(bool lent) const noexcept;
   /// Goes on accepting, or does not for now.
   void accept(bool accepting) const noexcept;
+  /// Goes on taking datagrams, or does not for now: none is taken any more when it returns. On a fiber, or before one
+  /// is at it elsewhere.
+  void take_datagrams(bool taking) const noexcept;
+  /// Sockets are as the configuration says, whatever another process has made of them.
+  void apply_settings() const noexcept;
   /// Begins to accept by those that were handed over, and has them for itself.
   void accept_handed() const noexcept;
   void own_handed() const noexcept;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/base/log.hpp"
 #include "daemon/instance.hpp"
 
 namespace fiberd::daemon {
@@ -69,6 +70,7 @@ void Instance::note_stored(const std::string& name) const noexcept {
     s->keeper = net::Keeper::store;
     s->socket->keep(net::Keeper::store);
   }
+  for (const Entry& e : entries_) e.service->note_stored(name);
 }
 
 void Instance::accept(bool accepting) const noexcept {
@@ -77,7 +79,21 @@ void Instance::accept(bool accepting) const noexcept {
   for (const auto& s : sockets_.all()) s->socket->accept_waiting();
 }
 
+void Instance::take_datagrams(bool taking) const noexcept {
+  for (const Entry& e : entries_) e.service->take_others(taking);
+}
+
+void Instance::apply_settings() const noexcept {
+  for (const auto& s : sockets_.all()) {
+    const std::error_code error = error_of(s->socket->apply());
+    if (error)
+      log(LogLevel::warning, "listener " + s->listener + ": not all of its socket at " + s->address +
+                                 " could be changed as the configuration says: " + error.message());
+  }
+}
+
 void Instance::accept_handed() const noexcept {
+  apply_settings();
   for (const auto& s : sockets_.all())
     if (s->handed) s->socket->resume();
 }

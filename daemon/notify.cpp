@@ -1,5 +1,7 @@
 #include "daemon/notify.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -105,6 +107,26 @@ std::error_code Notifier::main_pid(pid_t pid) noexcept {
   std::array<char, 32> text{"MAINPID="};
   const auto [end, error] = std::to_chars(text.data() + 8, text.data() + text.size(), pid);
   return notify({text.data(), static_cast<std::size_t>(end - text.data())});
+}
+
+/// sd_notify_barrier(3): it closes the end of a pipe that it gets when it has come to this message.
+std::error_code Notifier::barrier(std::chrono::milliseconds most) noexcept {
+  if (!enabled()) return {};
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return last_error();
+  std::error_code error = notify_with_fds("BARRIER=1", {&ends[1], 1});
+  ::close(ends[1]);
+  const std::int64_t until = monotonic_now() + std::chrono::nanoseconds(most).count();
+  while (!error) {
+    pollfd wait{ends[0], POLLIN, 0};
+    const std::int64_t left = std::max<std::int64_t>((until - monotonic_now() + 999'999) / 1'000'000, 0);
+    const int ready = ::poll(&wait, 1, static_cast<int>(left));
+    if (ready > 0) break;
+    if (ready == 0) error = std::make_error_code(std::errc::timed_out);
+    if (ready < 0 && errno != EINTR) error = last_error();
+  }
+  ::close(ends[0]);
+  return error;
 }
 
 std::error_code Notifier::send(std::string_view state, std::span<const int> fds) noexcept {

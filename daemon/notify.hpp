@@ -43,6 +43,10 @@ class Notifier {
   /// nobody else is heard (NotifyAccess=main).
   std::error_code main_pid(pid_t pid) noexcept;
 
+  /// Waits until the manager has acted on all that was sent before, `most` at most. Error: it has not, or does not say.
+  /// On a thread that may wait.
+  std::error_code barrier(std::chrono::milliseconds most) noexcept;
+
   /// Whether there is a manager to tell.
   [[nodiscard]] bool enabled() const noexcept { return !address_.empty(); }
   /// NOTIFY_SOCKET of the process that is to take over from us; empty: none.

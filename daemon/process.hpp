@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -74,6 +75,8 @@ class Process {
   void drain();
   void drain_services(std::size_t& cut);
   void stop_requested(int signo) noexcept;
+  [[nodiscard]] bool begin_stop(std::string_view by) noexcept;
+  void cut_rest(std::string_view by) noexcept;
   void arm_watchdog(std::chrono::nanoseconds more) noexcept;
   void use_settings(const config::Config& config);
   [[nodiscard]] InstanceParts parts() noexcept {
@@ -93,19 +96,25 @@ class Process {
   void forget(Prepared& next);
   void count_failed_reload();
   [[nodiscard]] bool may_take_over() noexcept;
+  [[nodiscard]] ReloadAnswer leave_to(pid_t next);
 
   // Upgrades: on the upgrade's fiber (process_upgrade.cpp).
   upgrade::Answer follow_with(const upgrade::Request& request);
   [[nodiscard]] std::string why_not_upgradable() const;
+  [[nodiscard]] std::string why_not_to_be_named() const;
   [[nodiscard]] bool prove(upgrade::Successor& next, const upgrade::Program& program,
                            const std::vector<HandedSocket>& sockets, std::string& why);
   [[nodiscard]] bool stand_by(upgrade::Successor& next, std::chrono::nanoseconds time, std::string& why);
   [[nodiscard]] upgrade::Answer give_up(upgrade::Successor& next, const std::string& why);
-  [[nodiscard]] upgrade::Answer roll_back(upgrade::Successor& next, const std::string& why);
+  void serve_again() noexcept;
+  [[nodiscard]] std::chrono::milliseconds time_to_finish() const noexcept;
+  [[nodiscard]] upgrade::Answer roll_back(upgrade::Successor& next, std::string why);
   [[nodiscard]] upgrade::Answer stop_both(upgrade::Successor& next);
   [[nodiscard]] upgrade::Answer keep(upgrade::Successor& next);
   [[nodiscard]] upgrade::Answer hand_over(upgrade::Successor& next, const std::string& path, std::int64_t began);
-  void stop_for_other() noexcept;
+  [[nodiscard]] bool pass_on(upgrade::Successor& next);
+  [[nodiscard]] bool stop_for_other() noexcept;
+  void stop_with(upgrade::Successor& next) noexcept;
   [[nodiscard]] upgrade::Traffic traffic() const;
   [[nodiscard]] std::string health();
   [[nodiscard]] Result<void> follow();
@@ -146,7 +155,7 @@ class Process {
   std::unique_ptr<SocketStore> store_;             // by the reload's fiber, once reloads are open
   std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
   sync::Mutex changing_;                           // of a reload and an upgrade one at a time
-  std::atomic<unsigned> reloads_waiting_{0};       // for changing_
+  upgrade::Channel to_next_;                       // by who has changing_, once another process serves
   std::atomic<pid_t> handed_over_{0};              // who serves while this process stops; 0: nobody
   std::atomic<std::int64_t> upgrade_timeout_{0};   // ns
   mutable Lock current_lock_;                      // for whoever is not the fiber that replaces it
@@ -157,6 +166,7 @@ class Process {
 
   std::atomic<std::uint32_t> stop_{0};             // signals so far
   std::int64_t stop_began_ = 0;                    // the first one's time; the service thread's alone
+  std::atomic<bool> told_to_stop_{false};          // by the process before, which may have more to say
   runtime::CancelSource draining_;                 // whoever only looks on ends with it
   std::atomic<std::int64_t> shutdown_delay_{0};    // ns
   std::atomic<std::int64_t> shutdown_timeout_{0};  // ns

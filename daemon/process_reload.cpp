@@ -200,6 +200,16 @@ void Process::retire(std::vector<Instance::Entry> entries, std::int64_t deadline
   }
 }
 
+/// What may wait for others (a service manager that does not read). `fn` may be called twice if it throws.
+template <class F>
+static void on_blocking_pool(F&& fn) {
+  try {
+    runtime::blocking(fn);
+  } catch (const std::exception&) {  // no thread is to be had: here, then
+    fn();
+  }
+}
+
 void Process::count_failed_reload() {
   reload_successful_->set(0);
   registry_.counter(observe::register_metric(registry_, "fiberd_config_reloads_total"), {"failure"}).add();
@@ -214,22 +224,17 @@ ReloadAnswer Process::refuse(Prepared& next) {
   }
   log(LogLevel::error, "reload refused: the configuration before goes on");
   answer.text += "reload refused: the configuration before goes on\n";
-  manager_->reloaded(false, next.wrong.empty() ? "no reason is known" : next.wrong.front());
+  on_blocking_pool([&] { manager_->reloaded(false, next.wrong.empty() ? "no reason is known" : next.wrong.front()); });
   forget(next);
   return answer;
 }
 
 /// What has been prepared is not to be.
 void Process::forget(Prepared& next) {
-  const auto let_go = [&] {
+  on_blocking_pool([&] {
     next.instance.reset();
     access_writers_.tidy();
-  };
-  try {
-    runtime::blocking(let_go);
-  } catch (const std::exception&) {  // no thread is to be had: here, then
-    let_go();
-  }
+  });
 }
 
 /// False: a stop has begun to drain the present instance. Else it waits until taking_over_ is false again.
@@ -240,18 +245,22 @@ bool Process::may_take_over() noexcept {
   return true;
 }
 
+/// Process `next` serves. Whether it has been told is what is said.
+ReloadAnswer Process::leave_to(pid_t next) {
+  bool told = false;
+  on_blocking_pool([&] { told = to_next_.is_open() && to_next_.send("reload").has_value(); });
+  const std::string line =
+      "reload: process " + std::to_string(next) + (told ? " serves now, and is told to" : " serves now: ask that one");
+  log(told ? LogLevel::info : LogLevel::warning, line);
+  return {ReloadAnswer::Verdict::stopping, line + (told ? "; ask again how it ended\n" : "\n")};
+}
+
 ReloadAnswer Process::reload() {
-  reloads_waiting_.fetch_add(1, std::memory_order_acq_rel);
   const std::lock_guard alone(changing_);  // an upgrade may be under way
-  reloads_waiting_.fetch_sub(1, std::memory_order_acq_rel);
-  if (const pid_t next = handed_over_.load(std::memory_order_acquire); next != 0) {
-    const std::string line = "reload: process " + std::to_string(next) + " serves now, and loads it";
-    log(LogLevel::info, line);
-    return {ReloadAnswer::Verdict::stopping, line + "; ask again\n"};
-  }
+  if (const pid_t next = handed_over_.load(std::memory_order_acquire); next != 0) return leave_to(next);
   if (stop_.load(std::memory_order_acquire) != 0) return reloader_->refuse_for_stop();
   const std::int64_t began = monotonic_now();
-  manager_->reloading();
+  on_blocking_pool([&] { manager_->reloading(); });
   // An address that the reload before has freed is bound until its queue is empty: a second at most.
   const std::int64_t until = began + 2'000'000'000;
   while (closing_.load(std::memory_order_acquire) != 0 && monotonic_now() < until)
@@ -281,7 +290,7 @@ ReloadAnswer Process::reload() {
                            std::to_string((monotonic_now() - began) / 1'000'000) +
                            " ms: " + (changed.empty() ? "no key has changed" : changed);
   log(LogLevel::info, line);
-  manager_->reloaded(true, changed.empty() ? "no key has changed" : changed);
+  on_blocking_pool([&] { manager_->reloaded(true, changed.empty() ? "no key has changed" : changed); });
   // What the old one alone had: a thousand routes take their time to go.
   next.instance.reset();
   const auto last = old->ends_on_fibers();

@@ -11,8 +11,12 @@
 //            first: its address answers for the new process now. Connections end as in any stop: told first.
 //
 // A reload and an upgrade exclude each other. A reload that is asked for meanwhile waits; when the new process serves,
-// it is the one that does it. A stop that comes before it serves ends the new process; one that comes while this one
-// stands by stops both.
+// it is the one that does it. A stop that comes before it serves ends the new process; one that comes between that and
+// the end of the upgrade stops both, and so does a second one. The upgrade's end is one exchange of stop_: a signal
+// that was sooner is passed on to the new process, and one that is later meets a process that stops anyway. Where a
+// service manager signals its main process it has been told by then which one that is (Notifier::barrier).
+//
+// What waits (for the other process, the manager, a thread) is done on the blocking pool.
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -76,6 +80,16 @@ std::string Process::why_not_upgradable() const {
   return {};
 }
 
+/// Who may ask is to be known before a program is run because he named it: on loopback everybody on this machine may.
+std::string Process::why_not_to_be_named() const {
+  const config::Config& config = current_->config();
+  const bool known = !config.admin.token_file.empty() || config.admin.address.starts_with("unix:");
+  if (known || !config.upgrade.public_key.empty()) return {};
+  return "--binary: everybody on this machine may ask at " + config.admin.address +
+         ", so no program may be named there: set admin.token_file, admin.address to a Unix socket, or "
+         "upgrade.public_key; or replace the file that this daemon was started from";
+}
+
 /// Starts it and waits until it is ready. On a thread that may wait.
 bool Process::prove(Successor& next, const upgrade::Program& program, const std::vector<HandedSocket>& sockets,
                     std::string& why) {
@@ -87,7 +101,8 @@ bool Process::prove(Successor& next, const upgrade::Program& program, const std:
     if (notifier_.watchdog().count() > 0)
       environment.push_back("WATCHDOG_USEC=" + std::to_string(notifier_.watchdog().count()));
   }
-  return next.start(program, sockets, environment, why) && next.wait_for("ready", until, stopping, why);
+  const bool brother = upgrade::Child::parent_is_manager(notifier_.enabled());
+  return next.start(program, sockets, environment, brother, why) && next.wait_for("ready", until, stopping, why);
 }
 
 Answer Process::give_up(Successor& next, const std::string& why) {
@@ -102,6 +117,8 @@ Answer Process::follow_with(const upgrade::Request& request) {
   const std::lock_guard alone(changing_);
   if (stop_.load(std::memory_order_acquire) != 0) return is_stopping();
   const std::int64_t began = monotonic_now();
+  if (const std::string why = request.binary.empty() ? std::string() : why_not_to_be_named(); !why.empty())
+    return {Verdict::refused, "upgrade refused: " + why + "\n", true};
   upgrade::Program program;
   std::string why;
   const upgrade::ProgramRequest wanted{request.binary, request.signature, current_->config().upgrade.public_key};
@@ -124,17 +141,20 @@ Answer Process::follow_with(const upgrade::Request& request) {
   const defer over([this] { taking_over_.store(false, std::memory_order_release); });
   current_->lend(true);
   // Whatever is thrown from here on (there is no memory for both): this process serves.
-  const defer served([this] {
-    if (handed_over_.load(std::memory_order_acquire) != 0 || stop_.load(std::memory_order_acquire) != 0) return;
-    current_->accept(true);
-    current_->lend(false);
+  bool settled = false;
+  const defer served([&] {
+    if (!settled) serve_again();
   });
+  // Each datagram is to be counted by one of the two, and by the one that stays: what comes in between waits.
+  current_->take_datagrams(false);
   const bool serving = runtime::blocking([&] {
     return next.channel().send("serve").has_value() &&
            next.wait_for("serving", monotonic_now() + 10'000'000'000, {}, why);
   });
+  settled = true;
   if (!serving) {
-    current_->lend(false);
+    serve_again();
+    runtime::blocking([&] { next.retire(time_to_finish()); });
     return give_up(next, why.empty() ? "the new process ended as it was to serve" : why);
   }
   if (request.rollback_after.count() != 0 && !stand_by(next, request.rollback_after, why)) return roll_back(next, why);
@@ -155,67 +175,105 @@ bool Process::stand_by(Successor& next, std::chrono::nanoseconds time, std::stri
   });
 }
 
-Answer Process::roll_back(Successor& next, const std::string& why) {
+/// As before the other one was told to.
+void Process::serve_again() noexcept {
+  handed_over_.store(0, std::memory_order_release);
+  current_->apply_settings();
   current_->accept(true);
+  current_->take_datagrams(true);
   current_->lend(false);
   taking_over_.store(false, std::memory_order_release);  // a stop need not wait until the other one has ended
+}
+
+/// How long a process may take that has served and is to stop: its own shutdown.timeout is not known here, ours is.
+std::chrono::milliseconds Process::time_to_finish() const noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::nanoseconds(shutdown_timeout_.load())) + 3s;
+}
+
+Answer Process::roll_back(Successor& next, std::string why) {
+  serve_again();
+  if (why.empty()) {
+    log(LogLevel::warning, "upgrade: the new process has closed its end: this one serves again");
+    why = "it " + runtime::blocking([&] { return next.why_silent(); });
+  }
   log(LogLevel::error, "upgrade: the new process does worse: " + in_one_line(why) + ": this one serves again");
-  const std::chrono::nanoseconds patience(shutdown_timeout_.load());
-  runtime::blocking([&] {
-    if (next.pid() > 0 && next.channel().send("back"))
-      next.end(std::chrono::duration_cast<std::chrono::milliseconds>(patience) + 3s, Successor::How::wait);
-    next.end();
-  });
+  runtime::blocking([&] { next.retire(time_to_finish()); });
   return {Verdict::rolled_back, "upgrade rolled back: " + in_one_line(why) + "\nthis process serves again\n"};
+}
+
+/// A stop has been told to this process, and goes on to the other; until that has ended, or has had its time. A second
+/// one, too. On a thread that may wait.
+void Process::stop_with(Successor& next) noexcept {
+  const auto patience = std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()) + 1s;
+  const std::int64_t until = time_after(monotonic_now(), patience);
+  bool cut = false;
+  std::string how;
+  next.tell_to_stop();
+  while (monotonic_now() < until && !next.ended_within(20ms, how))
+    if (!cut && (cut = stop_.load(std::memory_order_acquire) >= 2)) next.cut();
 }
 
 /// This one is still the one that is known to whoever stops it.
 Answer Process::stop_both(Successor& next) {
   log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " is stopped, too");
-  if (next.pid() > 0) (void)::kill(next.pid(), SIGTERM);
   current_->lend(false);
   taking_over_.store(false, std::memory_order_release);  // drain() begins
-  const auto patience = std::chrono::duration_cast<std::chrono::milliseconds>(
-      std::chrono::nanoseconds(shutdown_delay_.load() + shutdown_timeout_.load()));
-  runtime::blocking([&] { next.end(patience + 1s, Successor::How::wait); });
+  runtime::blocking([&] {
+    stop_with(next);
+    next.end(0s, Successor::How::wait);
+  });
   return is_stopping();
 }
 
 /// It is gone, or cannot be told: nobody serves but this process.
 Answer Process::keep(Successor& next) {
-  handed_over_.store(0, std::memory_order_release);
-  current_->accept(true);
-  current_->lend(false);
+  serve_again();
+  runtime::blocking([&] { next.retire(time_to_finish()); });
   return give_up(next, "the new process ended as it was to take over");
+}
+
+/// Tells everybody that the other one is the daemon now. False: it is not there. On a thread that may wait.
+bool Process::pass_on(Successor& next) {
+  // A word that it passes over: whether it is there. Behind MAINPID= a service manager sees its end itself.
+  if (!next.channel().send("ours")) return false;
+  handed_over_.store(next.pid(), std::memory_order_release);
+  // Before it speaks for itself: until then nobody hears it, and afterwards nobody hears us.
+  (void)notifier_.main_pid(next.pid());
+  (void)notifier_.barrier(10s);
+  manager_->stop();
+  return next.channel().send("done") || notifier_.enabled();
 }
 
 Answer Process::hand_over(Successor& next, const std::string& path, std::int64_t began) {
   const pid_t pid = next.pid();
-  // A word that it passes over: whether it is there. Behind MAINPID= a service manager sees its end itself.
-  if (!next.channel().send("ours")) return keep(next);
-  handed_over_.store(pid, std::memory_order_release);
-  if (reloads_waiting_.load(std::memory_order_acquire) != 0) (void)next.channel().send("reload");
-  // Before it speaks for itself: until then nobody hears it, and afterwards nobody hears us.
-  (void)notifier_.main_pid(pid);
-  manager_->stop();
-  if (!next.channel().send("done") && !notifier_.enabled()) return keep(next);
+  const std::string process = "process " + std::to_string(pid);
+  const std::string serves = process + " (" + path + ") serves, ";
+  if (!runtime::blocking([&] { return pass_on(next); })) return keep(next);
+  const bool alone = stop_for_other();
+  if (!alone) {
+    log(LogLevel::info, "upgrade: " + process + " serves, and is stopped, too");
+    taking_over_.store(false, std::memory_order_release);
+    runtime::blocking([&] { stop_with(next); });
+    next.let_go();
+    return is_stopping();
+  }
   next.let_go();
-  const std::string line =
-      "process " + std::to_string(pid) + " (" + path + ") serves, " + milliseconds_since(began) + " later";
+  to_next_ = std::move(next.channel());
+  const std::string line = serves + milliseconds_since(began) + " later";
   log(LogLevel::info, "upgrade: " + line + ": this one stops");
-  stop_for_other();
   return {Verdict::done, "upgraded: " + line + "\n"};
 }
 
-/// As at the first signal to stop, but that another process serves.
-void Process::stop_for_other() noexcept {
+/// As at the first signal to stop, but that another process serves. False: a signal was sooner.
+bool Process::stop_for_other() noexcept {
   arm_watchdog(std::chrono::nanoseconds(shutdown_timeout_.load()));
-  // One that a signal has begun goes on as it began: this is no second one.
-  if (std::uint32_t none = 0; stop_.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) {
+  if (std::uint32_t none = 0; !stop_.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) return false;
+  {
     const LockGuard guard(current_lock_);
     current_->begin_stop();
   }
   stop_.notify_all();
+  return true;
 }
 
 // ---------------------------------------------------------------------------------------------- the new process
@@ -251,6 +309,7 @@ Result<void> Process::follow() {
   upgrade::Predecessor::Hooks hooks;
   hooks.serve = [this] {
     current_->accept_handed();
+    runtime_->run([this] { current_->take_datagrams(true); });
     log(LogLevel::info, "upgrade: this process serves, too");
   };
   hooks.health = [this] { return health(); };
@@ -263,6 +322,7 @@ Result<void> Process::follow() {
       log(LogLevel::info, "upgrade: handed over: this process serves alone");
     unlink_abandoned();
     manager_->start();
+    if (stop_.load(std::memory_order_acquire) != 0) return;  // nothing is begun any more
     manager_->ready();
     store_->update(*current_);
     watch_config();  // before a reload may change what is watched
@@ -271,8 +331,15 @@ Result<void> Process::follow() {
   };
   hooks.back = [this] {
     log(LogLevel::warning, "upgrade: the process before serves again: this one stops");
-    handed_over_.store(::getppid(), std::memory_order_release);
-    stop_for_other();
+    handed_over_.store(predecessor_->pid(), std::memory_order_release);
+    (void)stop_for_other();
+  };
+  hooks.stop = [this] {
+    told_to_stop_.store(true, std::memory_order_release);
+    (void)begin_stop("the process before is stopped, and this one with it");
+  };
+  hooks.cut = [this] {
+    if (stop_.load(std::memory_order_acquire) != 0) cut_rest("the process before was told twice");
   };
   return as_result(predecessor_->ready(std::move(hooks)));
 }

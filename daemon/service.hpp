@@ -79,6 +79,11 @@ class Service {
     net::Keeper keeper = net::Keeper::nobody;
   };
   [[nodiscard]] virtual std::vector<OtherSocket> other_sockets() const { return {}; }
+  /// Those that are in a service manager's store by this name are noted as such.
+  virtual void note_stored(const std::string& /*name*/) noexcept {}
+  /// Whether it reads by them. False: nothing is read any more when it returns, and what comes waits in the kernel.
+  /// Those that were handed over by a process that serves are not read before the first true. On a fiber.
+  virtual void take_others(bool /*taking*/) noexcept {}
   /// Whether it has one at `address` already, as the configuration writes it.
   [[nodiscard]] virtual bool has_other(const std::string& /*address*/) const { return false; }
   /// On a fiber. Error: of spawning. Throws as Registry does.

@@ -104,7 +104,7 @@ void Listener::accept_waiting() noexcept {
 /// Those whom the kernel has let in, or is letting in, are served: handshakes.cpp.
 void Listener::accept_the_last() noexcept {
   if (keeper_.load() != Keeper::nobody) {
-    accept_waiting();
+    if (!paused_.load()) accept_waiting();
     return;
   }
   if (local_.family() == AF_UNIX) {

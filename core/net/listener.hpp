@@ -129,10 +129,11 @@ class Listener {
                                                               ListenerOptions options);
   /// One on `descriptors`, which listen at one address already and are its own from now on, also when it fails; kept by
   /// `keeper`, and with `foreign` his for good, file and all. Of the options only those that can be changed of such a
-  /// socket hold. Errors: of the system.
+  /// socket hold; with `in_use` (another process serves by it) from apply() on. Errors: of the system.
   [[nodiscard]] static Result<std::unique_ptr<Listener>> adopt(runtime::Runtime& runtime,
                                                                const std::vector<int>& descriptors,
-                                                               ListenerOptions options, Keeper keeper, bool foreign);
+                                                               ListenerOptions options, Keeper keeper, bool foreign,
+                                                               bool in_use = false);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -150,6 +151,9 @@ class Listener {
   void replace(const Serving& next);
   /// Changes the socket, for connections that are accepted from now on. Errors: of the system; the rest is changed.
   [[nodiscard]] Result<void> change(const SocketSettings& settings);
+  /// Sets once more what the options, or the last change(), said: another process had the socket meanwhile, or has it
+  /// no more. As change().
+  [[nodiscard]] Result<void> apply();
   /// start() with a fiber per connection; `handler` is shared by all of them. The connections may outlive the listener
   /// (but not its metrics).
   [[nodiscard]] Result<void> serve(std::function<void(TcpStream)> handler);
@@ -165,7 +169,8 @@ class Listener {
   /// in is dropped, then closes. Parks on a fiber, blocks on another thread. Not from OnAccept.
   void stop() noexcept;
   /// While anybody keeps the socket, stop() accepts who is in the queue and closes: it neither turns new handshakes
-  /// away nor unlinks the file, which belong to the socket. Any thread, before stop().
+  /// away nor unlinks the file, which belong to the socket. One that is paused leaves the queue to him. Any thread,
+  /// before stop().
   void keep(Keeper keeper) noexcept {
     if (!foreign_) keeper_.store(keeper);
   }

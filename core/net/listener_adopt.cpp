@@ -2,7 +2,8 @@
 //
 // Such a socket may outlive us: who else has it goes on with it, with its queue, its filter and its file, all of which
 // are the socket's and not a process's. So while it is shared, stop() takes who is in the queue and leaves the rest
-// alone: a filter would turn away the clients of whoever comes next, and an unlinked file would hide him.
+// alone: a filter would turn away the clients of whoever comes next, and an unlinked file would hide him. And one that
+// has not served by it yet changes nothing of it (apply()), nor takes anybody out of its queue.
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -17,7 +18,7 @@
 namespace fiberd::net {
 
 Result<std::unique_ptr<Listener>> Listener::adopt(runtime::Runtime& runtime, const std::vector<int>& descriptors,
-                                                  ListenerOptions options, Keeper keeper, bool foreign) {
+                                                  ListenerOptions options, Keeper keeper, bool foreign, bool in_use) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   int r = descriptors.empty() ? -EBADF
@@ -42,18 +43,22 @@ Result<std::unique_ptr<Listener>> Listener::adopt(runtime::Runtime& runtime, con
     }
   }
   l->grow_descriptor_table(descriptors.front());
-  if (const Result<void> set = l->change({.backlog = l->options_.backlog,
-                                          .keep_alive = l->options_.keep_alive,
-                                          .defer_accept = l->options_.defer_accept,
-                                          .mode = l->options_.mode,
-                                          .owner = l->options_.owner,
-                                          .group = l->options_.group});
-      !set)
-    return fail(set.error());
-  if (!unix_socket)
-    for (const auto& socket : l->sockets_)
-      if (r = l->set_inherited_options(socket->fd); r < 0) return fail_errno(r);
+  if (in_use) return l;
+  if (const Result<void> set = l->apply(); !set) return fail(set.error());
   return l;
+}
+
+Result<void> Listener::apply() {
+  const Result<void> changed = change({.backlog = options_.backlog,
+                                       .keep_alive = options_.keep_alive,
+                                       .defer_accept = options_.defer_accept,
+                                       .mode = options_.mode,
+                                       .owner = options_.owner,
+                                       .group = options_.group});
+  if (local_.family() == AF_UNIX) return changed;
+  for (const auto& socket : sockets_)
+    if (const int r = set_inherited_options(socket->fd); r < 0 && changed) return fail_errno(r);
+  return changed;
 }
 
 std::vector<int> Listener::descriptors() const {

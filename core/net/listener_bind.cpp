@@ -129,6 +129,9 @@ Result<std::unique_ptr<Listener>> Listener::bind(runtime::Runtime& runtime, cons
 Result<void> Listener::change(const SocketSettings& settings) {
   std::error_code error;
   const auto note = [&](std::error_code e) { error = error ? error : e; };
+  options_.backlog = settings.backlog;
+  options_.keep_alive = settings.keep_alive;
+  options_.defer_accept = settings.defer_accept;
   if (local_.family() == AF_UNIX) {
     options_.mode = settings.mode;
     options_.owner = settings.owner;

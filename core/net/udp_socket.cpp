@@ -280,6 +280,12 @@ Result<void> UdpSocket::send(std::span<const std::byte> data, Deadline deadline,
   return send_bytes(data, nullptr, 0, deadline, cancellation);
 }
 
+Result<void> UdpSocket::set_receive_buffer(int bytes) const noexcept {
+  const int r = sys::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, bytes);
+  if (r < 0) return fail_errno(r);
+  return {};
+}
+
 Endpoint UdpSocket::local() const noexcept {
   sockaddr_storage address{};
   socklen_t size = sizeof address;

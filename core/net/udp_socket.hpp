@@ -106,6 +106,8 @@ class UdpSocket {
   [[nodiscard]] Result<void> send(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                   runtime::Cancellation* cancellation = nullptr) noexcept;
 
+  /// SO_RCVBUF, as UdpOptions. Errors: of the system.
+  [[nodiscard]] Result<void> set_receive_buffer(int bytes) const noexcept;
   /// From any fiber: waits inside and later ones end with operation_canceled.
   void shutdown() noexcept;
   /// Not while a call is inside.

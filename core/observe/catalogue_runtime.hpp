@@ -371,9 +371,8 @@ inline constexpr MetricInfo kRuntimeRows[] = {
      {"result"},
      "upgrades",
      "Upgrades that this process was asked for, by what came of them: success (another process serves), refused (its "
-     "file or its signature was not good), failure (it was not to be had or not ready), rolled_back (it did worse), "
-     "busy "
-     "(there was one under way), stopping."},
+     "file or its signature was not good, or a program was named where everybody may ask), failure (it was not to be "
+     "had or not ready), rolled_back (it did worse), busy (there was one under way), stopping."},
     {"fiberd_config_watches",
      gauge,
      registry,

@@ -46,7 +46,9 @@ Result<void> AggregateService::bind_others(const std::string& address, const net
     return {};
   }
   auto inherited = inherited_ != nullptr ? inherited_->take(name(), address, true) : nullptr;
-  auto socket = inherited != nullptr ? aggregate_->adopt_udp(inherited->descriptors.front().release())
+  const bool in_use = inherited != nullptr && inherited->handed;
+  if (in_use) aggregate_->take_later();
+  auto socket = inherited != nullptr ? aggregate_->adopt_udp(inherited->descriptors.front().release(), in_use)
                                      : aggregate_->bind_udp(at, dual_stack);
   if (!socket) return fail(socket.error());
   udp_.push_back({address, std::move(*socket), true, inherited != nullptr ? inherited->keeper : net::Keeper::nobody});
@@ -57,6 +59,11 @@ std::vector<Service::OtherSocket> AggregateService::other_sockets() const {
   std::vector<OtherSocket> all;
   for (const Datagrams& d : udp_) all.push_back({d.address, d.socket->native_handle(), d.keeper});
   return all;
+}
+
+void AggregateService::note_stored(const std::string& name) noexcept {
+  for (Datagrams& d : udp_)
+    if (d.keeper == net::Keeper::nobody && stored_name(this->name(), d.address) == name) d.keeper = net::Keeper::store;
 }
 
 bool AggregateService::has_other(const std::string& address) const {

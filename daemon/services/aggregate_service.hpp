@@ -23,6 +23,8 @@ class AggregateService final : public Service {
   [[nodiscard]] bool wants_tcp() const noexcept override { return aggregate_->wants_tcp(); }
   [[nodiscard]] Result<void> bind_others(const std::string& address, const net::Endpoint& at, bool dual_stack) override;
   [[nodiscard]] std::vector<OtherSocket> other_sockets() const override;
+  void note_stored(const std::string& name) noexcept override;
+  void take_others(bool taking) noexcept override { aggregate_->take_datagrams(taking); }
   [[nodiscard]] bool has_other(const std::string& address) const override;
   [[nodiscard]] Result<void> start() override;
   [[nodiscard]] Result<void> start_more() override;

@@ -13,9 +13,11 @@
 //   serve
 //                                      serving               it accepts
 //                                      health ok|bad N M     each second until done: requests and 5xx so far
-//   reload                                                   was asked for meanwhile
 //   back                                                     the predecessor takes over again: stop
 //   done                                                     the sockets are yours alone
+//   reload                                                   was asked for meanwhile, and is yours to do
+//   stop                                                     the daemon is stopped, and you with it
+//   cut                                                      and for the second time
 //
 // Either end of the channel says more than any message: who sees it before `done` is alone.
 #include <cstdint>

@@ -81,7 +81,8 @@ class UpgradeHandler final : public http::Handler {
       return fail(answer.error());
     }
     static constexpr std::array<unsigned, 6> kStatus{200, 422, 502, 502, 409, 503};
-    return exchange.respond(kStatus[static_cast<std::size_t>(answer->verdict)], kPlainText, answer->text);
+    const unsigned status = answer->forbidden ? 403 : kStatus[static_cast<std::size_t>(answer->verdict)];
+    return exchange.respond(status, kPlainText, answer->text);
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <string_view>
 #include <utility>
@@ -117,6 +118,12 @@ std::error_code Predecessor::ready(Hooks hooks) {
   return error;
 }
 
+pid_t Predecessor::pid() const noexcept {
+  ucred who{};
+  socklen_t size = sizeof who;
+  return ::getsockopt(channel_.descriptor(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 ? who.pid : 0;
+}
+
 void Predecessor::stop() noexcept {
   stopping_.store(true);
   if (std::exchange(started_, false)) pthread_join(thread_, nullptr);
@@ -141,10 +148,25 @@ bool Predecessor::act_on(std::string_view word) {
     next_health_ = monotonic_now() + kHealthEach;
     return channel_.send("serving").has_value();
   }
+  if (word == "done") {
+    hooks_.done(false);
+    alone_ = true;
+  }
   if (word == "reload") hooks_.reload();
-  if (word == "done") hooks_.done(false);
+  if (word == "stop") hooks_.stop();
+  if (word == "cut") hooks_.cut();
   if (word == "back") hooks_.back();
-  return word != "done" && word != "back";
+  return word != "back";
+}
+
+/// False: there is nothing left to listen for.
+bool Predecessor::act_on_end() {
+  if (alone_) return false;
+  // Whoever served before is not there any more: if anybody does now, it is us.
+  if (!serving_) hooks_.serve();
+  serving_ = true;
+  hooks_.done(true);
+  return false;
 }
 
 void Predecessor::listen() noexcept {
@@ -153,15 +175,16 @@ void Predecessor::listen() noexcept {
     try {
       const Result<Message> message = channel_.receive(monotonic_now() + kLook);
       if (message && !act_on(message->word())) return;
-      if (!message && message.error() != std::errc::timed_out) {
-        // Whoever served before is not there any more: if anybody does now, it is us.
-        if (!serving_) hooks_.serve();
-        hooks_.done(true);
-        return;
-      }
-      say_health();
+      // A message that is longer than any of ours is passed over, as words are that are not known.
+      const bool over =
+          !message && message.error() != std::errc::timed_out && message.error() != std::errc::message_size;
+      if (over && !act_on_end()) return;
+      if (!alone_) say_health();
     } catch (const std::exception& e) {
-      log(LogLevel::error, std::string("hand-over: ") + e.what());
+      log(LogLevel::error, std::string_view("hand-over: no memory, or what is like it; it is tried again"));
+      log(LogLevel::error, std::string_view(e.what()));
+      const timespec moment{0, 50'000'000};
+      (void)::nanosleep(&moment, nullptr);
     }
   }
 }

@@ -24,6 +24,8 @@ class Predecessor {
     std::function<void()> reload;         ///< it was asked for a reload
     std::function<void(bool gone)> done;  ///< the sockets are ours; `gone`: it ended without a word
     std::function<void()> back;           ///< it takes over again
+    std::function<void()> stop;           ///< it was told to stop, and so are we
+    std::function<void()> cut;            ///< for the second time
   };
 
   /// Null where there is none. Its sockets are added to `sockets`. False in `ok`: it cannot be understood, as `why`
@@ -35,8 +37,10 @@ class Predecessor {
   /// All that can fail has been done: waits for its word, on a thread that calls the hooks until stop(). Errors:
   /// pthread_create's.
   [[nodiscard]] std::error_code ready(Hooks hooks);
-  /// The hooks are not called any more, nor is one under way. Not from a hook.
+  /// The hooks are not called any more, nor is one under way; who is before us sees that we stop. Not from a hook.
   void stop() noexcept;
+  /// The process at the other end: who made the channel. 0: not known.
+  [[nodiscard]] pid_t pid() const noexcept;
 
  private:
   explicit Predecessor(Channel channel) noexcept : channel_(std::move(channel)) {}
@@ -48,6 +52,7 @@ class Predecessor {
   void listen() noexcept;
   void say_health() noexcept;
   [[nodiscard]] bool act_on(std::string_view word);
+  [[nodiscard]] bool act_on_end();
 
   Channel channel_;
   Hooks hooks_;
@@ -55,6 +60,7 @@ class Predecessor {
   bool started_ = false;
   bool told_ = false;
   bool serving_ = false;  // the thread's
+  bool alone_ = false;    // the thread's
   std::int64_t next_health_ = 0;
   std::atomic<bool> stopping_{false};
 };

@@ -55,7 +55,7 @@ bool watch(Successor& next, Traffic before, std::int64_t until, const Successor:
     if (now >= until) return true;
     const Result<Message> message = next.channel().receive(std::min(until, now + kLook));
     if (!message && message.error() != std::errc::timed_out) {
-      why = "it ended with " + next.end(std::chrono::seconds(1), Successor::How::wait);
+      why.clear();  // what became of it is looked at when somebody accepts again
       return false;
     }
     why = message && message->word() == "health" ? judge.hear(message->rest(), now) : judge.silence(now);

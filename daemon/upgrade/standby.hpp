@@ -34,8 +34,8 @@ class Judge {
   int sick_ = 0;
 };
 
-/// Until `until` (monotonic ns), or `give_up`: true; or until it is worse: false, with `why`. On a thread that may
-/// wait.
+/// Until `until` (monotonic ns), or `give_up`: true; or until it is worse: false, with `why`, which is empty where it
+/// says nothing any more because it has closed its end. On a thread that may wait.
 [[nodiscard]] bool watch(Successor& next, Traffic before, std::int64_t until, const Successor::GiveUp& give_up,
                          std::string& why);
 

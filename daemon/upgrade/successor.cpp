@@ -1,19 +1,11 @@
-// posix_spawn(3) and not fork(2): the child of a process with threads may do next to nothing before it is another
-// program, and the tables of a process with a million stacks are not copied for that. It shares the memory until then,
-// and does nothing but what is told here: the signals' defaults, an empty mask, and of the descriptors the one that it
-// is to find.
 #include "daemon/upgrade/successor.hpp"
 
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <span>
 #include <thread>
 #include <utility>
@@ -45,53 +37,6 @@ std::vector<std::string> environment_with(int channel, const std::vector<std::st
   return all;
 }
 
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  all.reserve(texts.size() + 1);
-  for (std::string& t : texts) all.push_back(t.data());
-  all.push_back(nullptr);
-  return all;
-}
-
-/// 0, or the error.
-int spawn(pid_t& pid, const Program& program, int channel, const std::vector<std::string>& more) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  int error = posix_spawn_file_actions_init(&actions);
-  if (error != 0) return error;
-  error = posix_spawnattr_init(&attributes);
-  if (error != 0) {
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
-  }
-  // To itself: then it is not closed when the program begins.
-  error = posix_spawn_file_actions_adddup2(&actions, channel, channel);
-  sigset_t none;
-  sigset_t all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  if (error == 0) error = posix_spawnattr_setsigmask(&attributes, &none);
-  if (error == 0) error = posix_spawnattr_setsigdefault(&attributes, &all);
-  if (error == 0) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<std::string> arguments = invocation().arguments;
-  if (arguments.empty()) arguments.emplace_back("fiberd");
-  std::vector<std::string> environment = environment_with(channel, more);
-  // The file that was looked at, whatever its name means by now.
-  const std::string path = "/proc/self/fd/" + std::to_string(program.file.get());
-  if (error == 0)
-    error = posix_spawn(&pid, path.c_str(), &actions, &attributes, pointers(arguments).data(),
-                        pointers(environment).data());
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  return error;
-}
-
-std::string told(int status) {
-  if (WIFSIGNALED(status))
-    return std::string("signal ") + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")";
-  return "exit code " + std::to_string(WEXITSTATUS(status));
-}
-
 }  // namespace
 
 bool Successor::send_all(const std::vector<HandedSocket>& sockets, const std::string& path) {
@@ -111,14 +56,20 @@ bool Successor::send_all(const std::vector<HandedSocket>& sockets, const std::st
 }
 
 bool Successor::start(const Program& program, const std::vector<HandedSocket>& sockets,
-                      const std::vector<std::string>& environment, std::string& why) {
+                      const std::vector<std::string>& environment, bool brother, std::string& why) {
   Channel theirs;
   if (const Result<void> made = Channel::make(channel_, theirs); !made) {
     why = "no channel to the new process: " + made.error().message();
     return false;
   }
-  if (const int error = spawn(pid_, program, theirs.descriptor(), environment); error != 0) {
-    pid_ = -1;
+  Launch launch;
+  // The file that was looked at, whatever its name means by now.
+  launch.path = "/proc/self/fd/" + std::to_string(program.file.get());
+  launch.arguments = invocation().arguments;
+  if (launch.arguments.empty()) launch.arguments.emplace_back("fiberd");
+  launch.kept = theirs.descriptor();
+  launch.environment = environment_with(launch.kept, environment);
+  if (const int error = child_.start(std::move(launch), brother); error != 0) {
     why = program.path + " cannot be run: " + std::error_code(error, std::system_category()).message();
     return false;
   }
@@ -141,36 +92,60 @@ bool Successor::wait_for(std::string_view word, std::int64_t until, const GiveUp
     }
     if (message) continue;  // a health report, or a word of a later version
     if (message.error() != std::errc::timed_out) {
-      why = "the new process ended with " + end(1s, How::wait);
+      why = "the new process " + why_silent();
       return false;
     }
     if (now >= until) {
-      why =
-          "the new process did not say \"" + std::string(word) + "\" in time (upgrade.timeout); it ended with " + end();
+      why = "the new process did not say \"" + std::string(word) + "\" in time";
+      // One that serves has connections to finish: retire().
+      if (word == "ready") why += " (upgrade.timeout); it ended with " + end();
       return false;
     }
   }
 }
 
-std::string Successor::end(std::chrono::milliseconds patience, How how) {
-  if (pid_ <= 0) return "nothing";
+bool Successor::ended_within(std::chrono::milliseconds patience, std::string& how) {
   const std::int64_t until = monotonic_now() + std::chrono::nanoseconds(patience).count();
-  int status = 0;
-  if (how == How::terminate) (void)::kill(pid_, SIGTERM);
-  for (;;) {
-    const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
-    if (ended == pid_ || (ended < 0 && errno != EINTR)) break;
-    if (monotonic_now() >= until) {
-      (void)::kill(pid_, SIGKILL);
-      while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-      }
-      break;
-    }
+  while (!child_.ended(how)) {
+    if (monotonic_now() >= until) return false;
     std::this_thread::sleep_for(5ms);
   }
-  pid_ = -1;
   channel_.close();
-  return told(status);
+  return true;
+}
+
+std::string Successor::why_silent() {
+  std::string how;
+  return ended_within(5s, how) ? "ended with " + how : "stops, for somebody has told it to";
+}
+
+void Successor::retire(std::chrono::milliseconds patience) {
+  if (child_.pid() == 0) return;
+  const Result<void> told = channel_.send("back");
+  (void)end(patience, told || told.error() == std::errc::broken_pipe ? How::wait : How::terminate);
+}
+
+void Successor::tell_to_stop() noexcept {
+  // Who does not listen any more stops already, or is gone.
+  (void)channel_.send("stop");
+}
+
+void Successor::cut() noexcept {
+  if (!channel_.send("cut")) child_.signal(SIGTERM);
+}
+
+std::string Successor::end(std::chrono::milliseconds patience, How how) {
+  std::string came_to;
+  if (how == How::terminate) child_.signal(SIGTERM);
+  if (ended_within(patience, came_to)) return came_to;
+  child_.signal(SIGKILL);
+  // One that the kernel does not let go of (a disk that hangs) is not waited for by who serves.
+  if (!ended_within(10s, came_to)) {
+    came_to = "nothing, not even by SIGKILL";
+    child_.let_go();
+    channel_.close();
+  }
+  return came_to;
 }
 
 }  // namespace fiberd::daemon::upgrade

@@ -16,13 +16,9 @@ static constexpr std::array<std::string_view, 6> kVerdicts{"success",     "refus
 std::string_view name_of(Answer::Verdict verdict) noexcept { return kVerdicts[static_cast<std::size_t>(verdict)]; }
 
 Upgrader::Upgrader(runtime::Runtime& runtime, metric::Registry& registry, std::function<Answer(const Request&)> upgrade)
-    : runtime_(runtime), registry_(registry), upgrade_(std::move(upgrade)) {
-  metric::Family& family = observe::register_metric(registry_, "fiberd_upgrades_total");
-  for (const std::string_view verdict : kVerdicts) (void)registry_.counter(family, {verdict});
-}
-
-void Upgrader::count(Answer::Verdict verdict) noexcept {
-  registry_.counter(observe::register_metric(registry_, "fiberd_upgrades_total"), {name_of(verdict)}).add();
+    : runtime_(runtime), upgrade_(std::move(upgrade)) {
+  metric::Family& family = observe::register_metric(registry, "fiberd_upgrades_total");
+  for (std::size_t i = 0; i < kVerdicts.size(); ++i) counts_[i] = &registry.counter(family, {kVerdicts[i]});
 }
 
 void Upgrader::open() noexcept {
@@ -35,15 +31,23 @@ void Upgrader::close() noexcept {
   state_ = State::closed;
 }
 
-void Upgrader::settle(Attempt& attempt, Answer answer) {
+/// Allocates nothing: there may be nothing left.
+void Upgrader::settle(Attempt& attempt, Answer answer) noexcept {
   attempt.answer = std::move(answer);
-  count(attempt.answer.verdict);
-  if (attempt.answer.verdict != Answer::Verdict::done) {
-    std::string line = attempt.answer.text;
-    while (line.ends_with('\n')) line.pop_back();
-    log(attempt.answer.verdict == Answer::Verdict::failed ? LogLevel::error : LogLevel::warning, line);
+  const Answer::Verdict verdict = attempt.answer.verdict;
+  counts_[static_cast<std::size_t>(verdict)]->add();
+  if (verdict != Answer::Verdict::done) {
+    std::string_view line = attempt.answer.text;
+    while (line.ends_with('\n')) line.remove_suffix(1);
+    if (line.empty()) line = "upgrade: no memory, not even to say more";
+    log(verdict == Answer::Verdict::failed ? LogLevel::error : LogLevel::warning, line);
   }
   (void)attempt.done.done();
+}
+
+void Upgrader::give_back() noexcept {
+  const LockGuard guard(lock_);
+  if (state_ == State::busy) state_ = State::free;
 }
 
 /// The one that was begun, or one that is over: it was refused.
@@ -63,13 +67,14 @@ std::shared_ptr<Upgrader::Attempt> Upgrader::begin(Request request) {
   } else if (was == State::busy) {
     settle(*attempt, {Answer::Verdict::busy, "upgrade refused: there is one under way\n"});
   } else {
-    const Result<void> spawned =
-        runtime_.spawn({.name = "upgrade", .claim = fiber::StackClaim::report}, [this, attempt] { run(attempt); });
+    Result<void> spawned = fail(std::errc::not_enough_memory);
+    try {
+      spawned =
+          runtime_.spawn({.name = "upgrade", .claim = fiber::StackClaim::report}, [this, attempt] { run(attempt); });
+    } catch (const std::bad_alloc&) {  // then it is none
+    }
     if (!spawned) {
-      {
-        const LockGuard guard(lock_);
-        if (state_ == State::busy) state_ = State::free;
-      }
+      give_back();
       settle(*attempt,
              {Answer::Verdict::failed, "upgrade: no fiber can be started: " + spawned.error().message() + "\n"});
     }
@@ -78,16 +83,16 @@ std::shared_ptr<Upgrader::Attempt> Upgrader::begin(Request request) {
 }
 
 void Upgrader::run(const std::shared_ptr<Attempt>& attempt) noexcept {
-  Answer answer;
+  Answer answer{Answer::Verdict::failed, {}};
   try {
-    answer = upgrade_(attempt->request);
-  } catch (const std::exception& e) {
-    answer = {Answer::Verdict::failed, std::string("upgrade: ") + e.what() + "\n"};
+    try {
+      answer = upgrade_(attempt->request);
+    } catch (const std::exception& e) {
+      answer = {Answer::Verdict::failed, std::string("upgrade: ") + e.what() + "\n"};
+    }
+  } catch (const std::bad_alloc&) {  // for the words, either
   }
-  {
-    const LockGuard guard(lock_);
-    if (state_ == State::busy) state_ = State::free;
-  }
+  give_back();
   settle(*attempt, std::move(answer));
 }
 
@@ -95,7 +100,8 @@ void Upgrader::request(Request request) noexcept {
   try {
     (void)begin(std::move(request));
   } catch (const std::exception& e) {
-    log(LogLevel::error, std::string("upgrade: ") + e.what());
+    log(LogLevel::error, "upgrade: it cannot be begun");
+    log(LogLevel::error, e.what());
   }
 }
 

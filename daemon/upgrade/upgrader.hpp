@@ -1,6 +1,7 @@
 #pragma once
 // Upgrader: one upgrade at a time, whoever asks for it: a signal or the admin listener. Who asks for a second one is
 // told that there is one.
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -31,7 +32,8 @@ struct Answer {
     busy,
     stopping
   } verdict = Verdict::done;
-  std::string text{};  ///< lines
+  std::string text{};      ///< lines
+  bool forbidden = false;  ///< refused because of who may ask
 };
 
 class Upgrader {
@@ -60,11 +62,11 @@ class Upgrader {
   enum class State : std::uint8_t { not_yet, free, busy, closed };
   [[nodiscard]] std::shared_ptr<Attempt> begin(Request request);
   void run(const std::shared_ptr<Attempt>& attempt) noexcept;
-  void settle(Attempt& attempt, Answer answer);
-  void count(Answer::Verdict verdict) noexcept;
+  void settle(Attempt& attempt, Answer answer) noexcept;
+  void give_back() noexcept;
 
   runtime::Runtime& runtime_;
-  metric::Registry& registry_;
+  std::array<metric::Counter*, 6> counts_{};  // by verdict
   const std::function<Answer(const Request&)> upgrade_;
   Lock lock_;
   State state_ FIBERD_GUARDED_BY(lock_) = State::not_yet;

@@ -13,6 +13,7 @@
 #include "tests/support/held_socket.hpp"
 #include "tests/support/http_fixture.hpp"
 #include "tests/support/notify_socket.hpp"
+#include "tests/support/orphanage.hpp"
 #include "tests/support/paced_load.hpp"
 
 using namespace fiberd::test;
@@ -161,6 +162,20 @@ TEST_CASE("without FDSTORE nothing is stored, and a Unix socket's file goes at t
   CHECK(notify.await("FDSTORE=1", 100ms).empty());
   struct stat st {};
   CHECK(::stat(path.c_str(), &st) != 0);
+}
+
+TEST_CASE("a UDP socket in the manager's store is known to the process that follows, who takes it out",
+          "[integration][fdstore][upgrade]") {
+  const Orphanage orphans;
+  Store store;
+  const std::string listeners = http_listener("web", says("/", "hello"));
+  Daemon daemon(with_listeners(listeners + "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {protocol: udp}}\n"),
+                store.options());
+  REQUIRE(store.holds({"admin@127.0.0.1%3A0", "stats@127.0.0.1%3A0", "web@127.0.0.1%3A0"}));
+  daemon.write_config(with_listeners(listeners));
+  daemon.process().signal(SIGUSR2);
+  CHECK(store.holds({"admin@127.0.0.1%3A0", "web@127.0.0.1%3A0"}));
+  CHECK(daemon.process().wait() == 0);
 }
 
 TEST_CASE("an upgrade tells the manager which process is the main one", "[integration][fdstore][upgrade]") {

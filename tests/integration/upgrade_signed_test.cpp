@@ -49,9 +49,8 @@ TEST_CASE("with upgrade.public_key only a program is run that was signed by its 
   const Orphanage orphans;
   const Signer ours;
   const Signer other;
-  const std::string program = ours.path("fiberd");
-  std::filesystem::copy_file(FIBERD_BINARY, program);
-  std::filesystem::permissions(program, std::filesystem::perms(0755));
+  const TemporaryDirectory directory;
+  const std::string program = copy_of_program(directory, FIBERD_BINARY);
   Daemon daemon(two("upgrade: {public_key: " + ours.path("public") + "}\n"));
   const auto refused = [&](const std::vector<std::string>& options, const std::string& text) {
     const Upgraded u = upgrade(daemon, options);
@@ -113,8 +112,7 @@ TEST_CASE("a new process that answers more 5xx is taken back, and no request is 
     for (int i = 0; i < 50; ++i) REQUIRE(client.ask(get("/")).value().status == 200);
   }
   daemon.write_config(with_listeners(http_listener("web", "{path: /, respond: {status: 500, body: broken}}")));
-  Process asking({.arguments = {FIBERD_BINARY, "upgrade", "--rollback-after", "1h", "--address",
-                                "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  Process asking({.arguments = upgrade_command(daemon, {"--rollback-after", "1h"})});
   REQUIRE(daemon.wait_for_log("stands by for 3600 s"));
   HttpClient kept(daemon.port("web"));
   CHECK(kept.ask(get("/")).value().status == 500);  // it came to the new one
@@ -137,8 +135,7 @@ TEST_CASE("a new process that does as well is left alone when the standby is ove
   const Orphanage orphans;
   Daemon daemon(two());
   // Killed while the old one stands by.
-  Process asking({.arguments = {FIBERD_BINARY, "upgrade", "--rollback-after", "1h", "--address",
-                                "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  Process asking({.arguments = upgrade_command(daemon, {"--rollback-after", "1h"})});
   REQUIRE(daemon.wait_for_log("stands by for 3600 s"));
   const pid_t next = last_successor(daemon);
   REQUIRE(next > 1);
@@ -162,8 +159,7 @@ TEST_CASE("a stop of the process that stands by stops both, and nobody keeps the
   const std::string path = directory.path() + "/web.sock";
   Daemon daemon(with_listeners(http_listener("web", says("/", "hello")) + "  - {name: file, address: \"unix:" + path +
                                "\", tcp: {echo: {}}}\n"));
-  const Process asking({.arguments = {FIBERD_BINARY, "upgrade", "--rollback-after", "1h", "--address",
-                                      "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  const Process asking({.arguments = upgrade_command(daemon, {"--rollback-after", "1h"})});
   REQUIRE(daemon.wait_for_log("stands by for 3600 s"));
   const pid_t next = last_successor(daemon);
   CHECK(HttpClient(daemon.port("web")).ask(get("/")).value().body == "hello");

@@ -25,14 +25,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A program of its own in a file.
-std::string script_free_program(const TemporaryDirectory& directory, const char* of) {
-  const std::string path = directory.path() + "/program";
-  std::filesystem::copy_file(of, path);
-  std::filesystem::permissions(path, std::filesystem::perms(0755));
-  return path;
-}
-
 std::size_t descriptors_of(pid_t pid) {
   const std::filesystem::directory_iterator all("/proc/" + std::to_string(pid) + "/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
@@ -114,9 +106,10 @@ TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes 
           "[integration][upgrade]") {
   const Orphanage orphans;
   const TemporaryDirectory directory;
-  Daemon daemon(two("upgrade: {timeout: 1s}\n"));
+  const Known known;
+  Daemon daemon(known.configuration("upgrade: {timeout: 1s}\n"), Known::options());
   const auto fails = [&](const std::string& binary, int code, const std::string& text) {
-    const Upgraded u = upgrade(daemon, {"--binary", binary});
+    const Upgraded u = upgrade(daemon, known.naming(binary));
     INFO(binary << ": " << whole(u));
     CHECK(u.finished.code == code);
     CHECK(u.finished.errors.find(text) != std::string::npos);
@@ -130,7 +123,7 @@ TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes 
   fails(directory.write("text", "no program"), 2, "may not be executed");
   fails(directory.path() + "/none", 2, "No such file or directory");
   fails(directory.path(), 2, "is no regular file");
-  const std::string open_to_all = script_free_program(directory, "/bin/true");
+  const std::string open_to_all = copy_of_program(directory, "/bin/true");
   std::filesystem::permissions(open_to_all, std::filesystem::perms(0777));
   fails(open_to_all, 2, "may be written to by others");
   if (::geteuid() == 0) {
@@ -168,11 +161,11 @@ TEST_CASE("a configuration that the new process refuses leaves the old one servi
 
 TEST_CASE("two upgrades at once, and one while the daemon stops", "[integration][upgrade]") {
   const Orphanage orphans;
-  Daemon daemon(two("upgrade: {timeout: 1h}\n"));
-  Process first({.arguments = {FIBERD_BINARY, "upgrade", "--binary", FIBERD_NEVER_READY, "--address",
-                               "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  const Known known;
+  Daemon daemon(known.configuration("upgrade: {timeout: 1h}\n"), Known::options());
+  Process first({.arguments = upgrade_command(daemon, known.naming(FIBERD_NEVER_READY))});
   REQUIRE(daemon.wait_for_log("is started"));
-  const Upgraded second = upgrade(daemon);
+  const Upgraded second = upgrade(daemon, known.naming(FIBERD_BINARY));
   INFO(whole(second));
   CHECK(second.finished.code == 2);
   CHECK(second.finished.errors.find("there is one under way") != std::string::npos);
@@ -189,11 +182,11 @@ TEST_CASE("two upgrades at once, and one while the daemon stops", "[integration]
 
 TEST_CASE("a reload that is asked for during an upgrade is done by who serves then", "[integration][upgrade]") {
   const Orphanage orphans;
-  Daemon daemon(two("upgrade: {timeout: 3s}\n"));
-  Process first({.arguments = {FIBERD_BINARY, "upgrade", "--binary", FIBERD_NEVER_READY, "--address",
-                               "127.0.0.1:" + std::to_string(daemon.port("admin"))}});
+  const Known known;
+  Daemon daemon(known.configuration("upgrade: {timeout: 3s}\n"), Known::options());
+  Process first({.arguments = upgrade_command(daemon, known.naming(FIBERD_NEVER_READY))});
   REQUIRE(daemon.wait_for_log("is started"));
-  daemon.write_config(with_listeners(http_listener("web", says("/", "again"))));
+  daemon.write_config(known.configuration().replace(known.configuration().find("hello"), 5, "again"));
   daemon.process().signal(SIGHUP);
   CHECK(first.wait() == 1);
   CHECK(daemon.wait_for_log("reloaded "));
@@ -224,10 +217,7 @@ TEST_CASE("SIGKILL at any moment of an upgrade: whoever is left serves, and the 
     daemon.process().signal(SIGUSR2);
     pid_t next = 0;
     (void)eventually([&] {
-      std::error_code gone;
-      for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(old) + "/task", gone))
-        if (const std::string text = read_file(task.path().string() + "/children"); !text.empty())
-          next = static_cast<pid_t>(std::atoi(text.c_str()));
+      if (const std::vector<pid_t> started = children_of(old); !started.empty()) next = started.front();
       return next != 0 || !daemon.process().running();
     });
     // Another moment each time, before the new one is there and behind its taking over; which one it is does not

@@ -1,79 +1,32 @@
 #pragma once
 // Daemons that are followed by other processes, and what becomes of these.
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <sys/types.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "tests/integration/configurations.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/orphanage.hpp"
 
 namespace fiberd::test {
-
-/// Processes whose parents have gone become children of this one, for as long as it lives; those that are left are
-/// killed. Outlives all other processes of the test.
-class Orphanage {
- public:
-  Orphanage() {
-    if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw std::system_error(errno, std::system_category(), "prctl");
-  }
-  ~Orphanage() {
-    end_all();
-    (void)::prctl(PR_SET_CHILD_SUBREAPER, 0);
-  }
-  Orphanage(const Orphanage&) = delete;
-  Orphanage& operator=(const Orphanage&) = delete;
-
-  /// Ends all children of this process: there are to be none but orphans.
-  static void end_all() {
-    for (pid_t child = any_child(); child > 0; child = any_child()) {
-      (void)::kill(child, SIGKILL);
-      (void)::waitpid(child, nullptr, 0);
-    }
-  }
-  /// The exit code of one that was handed over to.
-  [[nodiscard]] static std::optional<int> wait(pid_t pid) {
-    std::optional<int> code;
-    (void)eventually(
-        [&] {
-          int status = 0;
-          const pid_t ended = ::waitpid(pid, &status, WNOHANG);
-          if (ended != pid) return ended < 0;  // somebody has waited for it already
-          code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-          return true;
-        },
-        std::chrono::seconds(20));
-    return code;
-  }
-
- private:
-  static pid_t any_child() {
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task"))
-      if (const std::string text = read_file(task.path().string() + "/children"); !text.empty())
-        return static_cast<pid_t>(std::atoi(text.c_str()));
-    return 0;
-  }
-};
 
 /// `fiberd upgrade` against it; the new process's pid is in its output: 0 where there is none.
 struct Upgraded {
   Finished finished;
   pid_t pid = 0;
 };
-inline Upgraded upgrade(const Daemon& daemon, std::vector<std::string> options = {}) {
+inline std::vector<std::string> upgrade_command(const Daemon& daemon, std::vector<std::string> options = {}) {
   std::vector<std::string> arguments{FIBERD_BINARY, "upgrade", "--address",
                                      "127.0.0.1:" + std::to_string(daemon.port("admin"))};
   arguments.insert(arguments.end(), options.begin(), options.end());
-  Upgraded u{run(arguments, std::chrono::seconds(120)), 0};
+  return arguments;
+}
+inline Upgraded upgrade(const Daemon& daemon, std::vector<std::string> options = {}) {
+  Upgraded u{run(upgrade_command(daemon, std::move(options)), std::chrono::seconds(120)), 0};
   const std::size_t at = u.finished.output.find("process ");
   if (at != std::string::npos) u.pid = static_cast<pid_t>(std::atoi(u.finished.output.c_str() + at + 8));
   return u;
@@ -83,6 +36,35 @@ inline std::string whole(const Upgraded& u) { return u.finished.output + u.finis
 
 inline std::string two(const std::string& more = {}) {
   return with_listeners(http_listener("web", says("/", "hello") + ", {path: /echo, echo: {}}"), more);
+}
+
+/// Where who asks is known by a token, so that he may name a program.
+class Known {
+ public:
+  /// two() with such an admin listener.
+  [[nodiscard]] std::string configuration(const std::string& more = {}) const {
+    std::string yaml = two(more);
+    return yaml.replace(yaml.find(kAdmin), kAdmin.size(),
+                        "admin: {address: \"127.0.0.1:0\", token_file: " + file_ + "}\n");
+  }
+  [[nodiscard]] static Daemon::Options options() { return {.token = kToken}; }
+  /// Of the command, for `program`.
+  [[nodiscard]] std::vector<std::string> naming(const std::string& program) const {
+    return {"--token-file", file_, "--binary", program};
+  }
+
+ private:
+  static constexpr const char* kToken = "0123456789abcdef";
+  TemporaryDirectory directory_;
+  std::string file_ = directory_.write("token", kToken);
+};
+
+/// A program of the directory's own: a copy of `of`.
+inline std::string copy_of_program(const TemporaryDirectory& directory, const std::string& of) {
+  const std::string path = directory.path() + "/program";
+  std::filesystem::copy_file(of, path);
+  std::filesystem::permissions(path, std::filesystem::perms(0755));
+  return path;
 }
 
 /// The process that the last upgrade in the daemon's log told of.

@@ -1,5 +1,7 @@
 #include "tests/support/allocations.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -7,13 +9,17 @@
 
 static std::atomic<std::uint64_t> count{0};
 static std::atomic<std::size_t> limit{SIZE_MAX};
+static std::atomic<pid_t> refused{0};  // a thread's number: its thread-local storage may be about to be made
 
 namespace fiberd::test {
 std::uint64_t allocations() noexcept { return count.load(); }
 void fail_allocations_of(std::size_t bytes) noexcept { limit.store(bytes); }
+void refuse_allocations_here(bool refuse) noexcept { refused.store(refuse ? ::gettid() : 0); }
 }  // namespace fiberd::test
 
 static void* counted(std::size_t size, std::size_t alignment) {
+  if (const pid_t thread = refused.load(std::memory_order_relaxed); thread != 0 && thread == ::gettid())
+    throw std::bad_alloc();
   count.fetch_add(1, std::memory_order_relaxed);
   if (size >= limit.load(std::memory_order_relaxed)) throw std::bad_alloc();
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;

@@ -9,5 +9,7 @@ namespace fiberd::test {
 [[nodiscard]] std::uint64_t allocations() noexcept;
 /// From now on operator new throws for whoever wants so many bytes or more, on every thread; SIZE_MAX: for nobody.
 void fail_allocations_of(std::size_t bytes) noexcept;
+/// From now on operator new has nothing for the thread that calls this; or has again, for all.
+void refuse_allocations_here(bool refuse) noexcept;
 
 }  // namespace fiberd::test

@@ -195,7 +195,8 @@ std::size_t FullPipe::size() const {
   return ::ioctl(reader_, FIONREAD, &n) == 0 ? static_cast<std::size_t>(n) : 0;
 }
 
-Daemon::Daemon(std::string_view yaml, const Options& options) {
+Daemon::Daemon(std::string_view yaml, const Options& options)
+    : fields_(options.token.empty() ? "" : "Authorization: Bearer " + options.token + "\r\n") {
   std::vector<std::string> arguments{options.program, "run", "-c", directory_.write("fiberd.yaml", yaml)};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   process_.emplace(Process::Options{.arguments = std::move(arguments),
@@ -233,13 +234,13 @@ bool Daemon::stop_again() {
 
 unsigned Daemon::admin_status(std::string_view path) const {
   HttpClient client(port("admin"));
-  const std::optional<Answer> answer = client.ask(get_admin(path));
+  const std::optional<Answer> answer = client.ask(get_admin(path, fields_));
   return answer ? answer->status : 0;
 }
 
 std::string Daemon::admin(std::string_view path) const {
   HttpClient client(port("admin"));
-  const std::optional<Answer> answer = client.ask(get_admin(path, "Connection: close\r\n"));
+  const std::optional<Answer> answer = client.ask(get_admin(path, fields_ + "Connection: close\r\n"));
   return answer && answer->status == 200 ? answer->body : std::string();
 }
 

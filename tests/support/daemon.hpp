@@ -110,6 +110,7 @@ class Daemon {
     std::vector<std::string> arguments{};  ///< after "run -c FILE"
     std::string program = FIBERD_BINARY;   ///< fiberd, or another that has its command line
     std::vector<int> listening{};          ///< see Process
+    std::string token{};                   ///< of its admin.token_file, for admin() and metric()
   };
   /// Returns when it has started; throws with its log when it does not.
   explicit Daemon(std::string_view yaml) : Daemon(yaml, Options{}) {}
@@ -138,6 +139,7 @@ class Daemon {
 
  private:
   TemporaryDirectory directory_;
+  std::string fields_;  // of what is asked of the admin listener
   std::optional<Process> process_;
 };
 

@@ -120,9 +120,9 @@ void Intake::read_lines(const context::Context& ctx, net::TcpStream& stream, std
   (void)send(ctx, queue, {std::move(buffer), 0, size});
 }
 
-void Intake::read_datagrams(net::UdpSocket& socket) noexcept {
+void Intake::read_datagrams(const context::Context& held, net::UdpSocket& socket) noexcept {
   Queue& queue = *queues_[next_queue_.fetch_add(1, std::memory_order_relaxed) % queues_.size()];
-  std::uint64_t told = 0;
+  std::uint64_t told = socket.kernel_drops();
   const auto tell_drops = [&] {
     const std::uint64_t drops = socket.kernel_drops();
     add(metrics_.dropped_kernel, drops - std::exchange(told, drops));
@@ -130,8 +130,9 @@ void Intake::read_datagrams(net::UdpSocket& socket) noexcept {
   try {
     net::DatagramBatch datagrams(kDatagrams, kMaxDatagram);
     for (;;) {
-      const Result<std::size_t> n = socket.receive_batch(datagrams);
+      const Result<std::size_t> n = socket.receive_batch(held, datagrams);
       if (!n) {
+        if (held.done()) return;
         if (n.error() == std::errc::operation_canceled) break;
         add(metrics_.receive_errors, 1);
         (void)runtime::sleep_for(std::chrono::milliseconds(10));

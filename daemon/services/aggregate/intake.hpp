@@ -51,8 +51,9 @@ class Intake {
   /// Lines of `stream` until it ends, breaks, or is silent for `idle` (0: no limit). On the connection's fiber; `ctx`
   /// is the connection's.
   void read_stream(const context::Context& ctx, net::TcpStream& stream, std::chrono::nanoseconds idle) noexcept;
-  /// Datagrams of `socket` until it is shut down; then takes what had arrived. On a fiber.
-  void read_datagrams(net::UdpSocket& socket) noexcept;
+  /// Datagrams of `socket` until it is shut down; then takes what had arrived. Or until `held` is done; then leaves it.
+  /// On a fiber.
+  void read_datagrams(const context::Context& held, net::UdpSocket& socket) noexcept;
   /// From now on a stream's end is ours, not its client's: the beginning of a line before it is not taken for a line.
   void stopping() noexcept { stopping_.store(true, std::memory_order_release); }
   /// When nobody reads any more: lets the dispatchers finish what is in the channels. Parks until they have.

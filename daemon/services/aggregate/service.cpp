@@ -110,19 +110,49 @@ Result<std::shared_ptr<net::UdpSocket>> Service::bind_udp(const net::Endpoint& e
   return std::make_shared<net::UdpSocket>(std::move(*socket));
 }
 
-Result<std::shared_ptr<net::UdpSocket>> Service::adopt_udp(int fd) const {
+Result<std::shared_ptr<net::UdpSocket>> Service::adopt_udp(int fd, bool in_use) const {
   Result<net::UdpSocket> socket =
-      net::UdpSocket::adopt(fd, {.receive_buffer = static_cast<int>(config_.receive_buffer)});
+      net::UdpSocket::adopt(fd, {.receive_buffer = in_use ? 0 : static_cast<int>(config_.receive_buffer)});
   if (!socket) return fail(socket.error());
   return std::make_shared<net::UdpSocket>(std::move(*socket));
 }
 
 Result<void> Service::read(const std::shared_ptr<net::UdpSocket>& socket) {
   udp_.push_back(socket);
-  const auto spawned = udp_readers_.go("aggregate udp", [this, socket] { intake_.read_datagrams(*socket); });
-  if (spawned) return {};
-  udp_.pop_back();
-  return fail(spawned.error());
+  if (!taking_) return {};
+  const Result<void> begun = begin_reading(socket);
+  if (!begun) udp_.pop_back();
+  return begun;
+}
+
+Result<void> Service::begin_reading(const std::shared_ptr<net::UdpSocket>& socket) {
+  if (!until_held_) until_held_ = context::with_cancel(context::background());
+  return udp_readers_.go("aggregate udp",
+                         [this, socket, ctx = until_held_->context] { intake_.read_datagrams(ctx, *socket); });
+}
+
+void Service::take_datagrams(bool taking) noexcept {
+  if (taking == taking_) return;
+  taking_ = taking;
+  if (!taking) {
+    if (until_held_) until_held_->cancel();
+    udp_readers_.wait();
+    until_held_.reset();
+    return;
+  }
+  for (const auto& socket : udp_) {
+    if (config_.receive_buffer > 0)
+      if (const Result<void> set = socket->set_receive_buffer(static_cast<int>(config_.receive_buffer)); !set)
+        log(LogLevel::warning, "aggregate " + listener_ + ": receive_buffer: " + set.error().message());
+    // There is no way back for who has taken over; memory comes back.
+    while (!soft_.context.done()) {
+      try {
+        if (begin_reading(socket)) break;
+      } catch (const std::bad_alloc&) {  // nor for this
+      }
+      (void)runtime::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
 }
 
 void Service::leave(net::UdpSocket& socket) noexcept {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -46,8 +47,14 @@ class Service {
 
   /// Before anything is accepted. On a fiber. Error: spawn's.
   [[nodiscard]] Result<void> start();
-  /// The same of one that was bound before, which is its own from now on.
-  [[nodiscard]] Result<std::shared_ptr<net::UdpSocket>> adopt_udp(int fd) const;
+  /// The same of one that was bound before, which is its own from now on. `in_use`: another process reads by it, so
+  /// nothing of it is changed before take_datagrams(true).
+  [[nodiscard]] Result<std::shared_ptr<net::UdpSocket>> adopt_udp(int fd, bool in_use) const;
+  /// Nothing is read before take_datagrams(true). Before start().
+  void take_later() noexcept { taking_ = false; }
+  /// Reads by the sockets, or leaves what comes in their queues: to nobody is anything lost but for want of room there.
+  /// When it returns nobody reads, or somebody by each. On a fiber, one at a time with read(), leave() and stop().
+  void take_datagrams(bool taking) noexcept;
   /// Takes what is sent to `socket`, from now until leave() or stop(). On a fiber, one at a time with the two. Error:
   /// spawn's. Throws std::bad_alloc.
   [[nodiscard]] Result<void> read(const std::shared_ptr<net::UdpSocket>& socket);
@@ -68,6 +75,7 @@ class Service {
  private:
   void run_intervals() noexcept;
   void end_interval() noexcept;
+  [[nodiscard]] Result<void> begin_reading(const std::shared_ptr<net::UdpSocket>& socket);
   void wait_for(sync::WaitGroup& group, const std::atomic<std::int64_t>& deadline) noexcept;
   [[nodiscard]] UpstreamMetrics upstream_metrics(const std::string& upstream);
 
@@ -84,6 +92,8 @@ class Service {
   std::unique_ptr<TcpServer> tcp_;
   std::vector<std::shared_ptr<net::UdpSocket>> udp_;  // those that are read
   sync::WaitGroup udp_readers_;
+  bool taking_ = true;                               // whether they are read
+  std::optional<context::Cancelable> until_held_{};  // of the readers that there are
   sync::WaitGroup intervals_;
   sync::WaitGroup sending_;
 };

@@ -237,7 +237,7 @@ TEST_CASE("intake: datagrams, and what is queued at the end", "[daemon][aggregat
       server->shutdown();  // even so all of it is taken
       Latch latch(1);
       const auto reader = runtime::spawn("udp", [&] {
-        intake.read_datagrams(*server);
+        intake.read_datagrams(context::background(), *server);
         latch.done();
       });
       expect(reader.has_value(), "spawn");
@@ -266,7 +266,7 @@ TEST_CASE("intake: every datagram is taken, or counted where it was dropped", "[
     if (!expect(client.has_value(), "connect")) return;
     Latch latch(1);
     const auto reader = runtime::spawn("udp", [&] {
-      intake.read_datagrams(*server);
+      intake.read_datagrams(context::background(), *server);
       latch.done();
     });
     expect(reader.has_value(), "spawn");
