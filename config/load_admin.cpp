@@ -19,12 +19,10 @@ bool is_loopback(const Address& address) noexcept {
 }
 
 void check_who_may_ask(const Reader& admin, const AdminConfig& c, const Address& address) {
-  static constexpr std::uint32_t kAllMayWrite = 0002;  // which is what connecting to a socket needs
-  if (!c.token_file.empty()) return;
+  if (!c.token_file.empty() || !needs_token(address, c.mode)) return;
   if (address.family == Address::Family::unix_socket) {
-    if ((c.mode & kAllMayWrite) != 0)
-      admin.report("mode", "lets everybody of this machine ask: that needs admin.token_file, or a mode like 0660");
-  } else if (!is_loopback(address)) {
+    admin.report("mode", "lets everybody of this machine ask: that needs admin.token_file, or a mode like 0660");
+  } else {
     admin.report("address",
                  c.address +
                      " is reached from other machines: that needs admin.token_file; for /metrics, /healthz and /readyz "
@@ -33,6 +31,11 @@ void check_who_may_ask(const Reader& admin, const AdminConfig& c, const Address&
 }
 
 }  // namespace
+
+bool needs_token(const Address& address, std::uint32_t mode) noexcept {
+  static constexpr std::uint32_t kAllMayWrite = 0002;  // which is what connecting to a socket needs
+  return address.family == Address::Family::unix_socket ? (mode & kAllMayWrite) != 0 : !is_loopback(address);
+}
 
 AdminConfig read_admin(const Reader& admin) {
   AdminConfig c;

@@ -1,9 +1,14 @@
 #include "daemon/instance.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 #include <variant>
 
+#include "config/addresses.hpp"
+#include "config/load_admin.hpp"
 #include "core/base/log.hpp"
 #include "core/runtime/runtime.hpp"
 #include "daemon/process_setup.hpp"
@@ -229,9 +234,31 @@ bool Instance::bind_listener(Entry& entry, const config::ListenerConfig& listene
   return true;
 }
 
+/// A socket that a service manager has bound is where and as he says, whatever the configuration does.
+bool Instance::check_who_may_ask(Failure& why) const {
+  if (!config_.admin.token_file.empty()) return true;
+  for (const auto& s : admin_.sockets) {
+    if (s->keeper != net::Keeper::service_manager) continue;
+    const net::Endpoint local = s->socket->local();
+    const std::string path(local.path());
+    struct stat file {};
+    // Without a file nobody finds it; one without a name in the file system has no mode, so all may.
+    const bool named = path.starts_with('/');
+    const std::uint32_t mode = !named ? 0777 : ::stat(path.c_str(), &file) == 0 ? file.st_mode : 0;
+    config::Address address;
+    if (config::parse_address(local.to_string(), address).empty() && !config::needs_token(address, mode)) continue;
+    why = {"admin: its socket is another process's, and who reaches it at " + local.to_string() +
+               " may ask for everything: that needs admin.token_file, or SocketMode=0660 (of a Unix socket), or an "
+               "address like 127.0.0.1:9090 in ListenStream=",
+           ExitCode::bad_usage};
+    return false;
+  }
+  return true;
+}
+
 bool Instance::bind_admin(const Instance* before, Failure& why) {
   const config::AdminConfig& config = config_.admin;
-  if (keep(admin_, config.address, before) != nullptr) return true;
+  if (keep(admin_, config.address, before) != nullptr) return check_who_may_ask(why);
   net::ListenerOptions options;
   options.connections = kAdminConnections;
   options.mode = config.mode;
@@ -245,7 +272,7 @@ bool Instance::bind_admin(const Instance* before, Failure& why) {
                 config.by_default ? Need::wanted : Need::required, why))
     return false;
   if (admin_.sockets.empty()) admin_ = {};
-  return true;
+  return check_who_may_ask(why);
 }
 
 bool Instance::bind_metrics(const Instance* before, Failure& why) {

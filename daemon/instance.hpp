@@ -132,6 +132,7 @@ class Instance {
   [[nodiscard]] std::shared_ptr<BoundSocket> keep(Entry& entry, const std::string& address, const Instance* before);
   [[nodiscard]] bool provision_own(const Instance* before, Failure& why);
   [[nodiscard]] bool bind_admin(const Instance* before, Failure& why);
+  [[nodiscard]] bool check_who_may_ask(Failure& why) const;
   [[nodiscard]] bool bind_metrics(const Instance* before, Failure& why);
   [[nodiscard]] bool bind_one(Entry& entry, const std::string& address, const config::Place& at,
                               net::ListenerOptions options, Need need, Failure& why);

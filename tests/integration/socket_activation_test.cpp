@@ -119,6 +119,39 @@ TEST_CASE("a Unix socket that is inherited keeps its file and its mode", "[integ
   CHECK(next.stop() == 0);
 }
 
+TEST_CASE("an admin socket that everybody reaches needs a token, whoever has bound it",
+          "[integration][daemon][activation]") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/admin.sock";
+  const HeldSocket admin(path);
+  const std::string there = "admin: {address: \"unix:" + path + "\", mode: 0600";
+  const std::string rest = "}\nlisteners:\n" + http_listener("web", says("/", "hello"));
+  const auto with_mode = [&](mode_t mode) { REQUIRE(::chmod(path.c_str(), mode) == 0); };
+  with_mode(0666);
+  const Finished open = refused(there + rest, {admin.fd()}, {{"LISTEN_FDNAMES", "admin"}});
+  CHECK(open.code == 2);
+  CHECK(says_so(open, "that needs admin.token_file"));
+  CHECK(says_so(open, "SocketMode=0660"));
+  const int everywhere = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(::listen(everywhere, 16) == 0);  // which binds it to a free port of 0.0.0.0
+  const Finished far = refused(hello("127.0.0.1:0"), {everywhere}, {{"LISTEN_FDNAMES", "admin"}});
+  ::close(everywhere);
+  CHECK(far.code == 2);
+  CHECK(says_so(far, "that needs admin.token_file"));
+  const auto asks = [&](const std::string& line) {
+    return run({FIBERD_BINARY, "reload", "--address", "unix:" + path, "--token-file", line});
+  };
+  const std::string token = directory.write("token", "0123456789abcdef");
+  Daemon daemon(there + ", token_file: " + token + rest, given({admin.fd()}, "admin"));
+  CHECK(asks(token).code == 0);
+  // Nor does a reload take the token away, before the mode is another one.
+  daemon.write_config(there + rest);
+  CHECK(asks(token).code != 0);
+  with_mode(0660);
+  CHECK(asks(token).code == 0);
+  CHECK(daemon.stop() == 0);
+}
+
 TEST_CASE("a datagram that came before the daemon is counted by it", "[integration][daemon][activation]") {
   const HeldSocket stats(SOCK_DGRAM);
   const int sender = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
