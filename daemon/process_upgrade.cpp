@@ -140,10 +140,10 @@ Answer Process::follow_with(const upgrade::Request& request) {
   if (!ready || !may_take_over()) return give_up(next, why);
   const defer over([this] { taking_over_.store(false, std::memory_order_release); });
   current_->lend(true);
-  // Whatever is thrown from here on (there is no memory for both): this process serves.
-  bool settled = false;
-  const defer served([&] {
-    if (!settled) serve_again();
+  // Whatever is thrown from here on (there is no memory for both): this process serves, if it has not been decided yet.
+  const defer served([this] {
+    if (taking_over_.load(std::memory_order_acquire) && handed_over_.load(std::memory_order_acquire) == 0)
+      serve_again();
   });
   // Each datagram is to be counted by one of the two, and by the one that stays: what comes in between waits.
   current_->take_datagrams(false);
@@ -151,7 +151,6 @@ Answer Process::follow_with(const upgrade::Request& request) {
     return next.channel().send("serve").has_value() &&
            next.wait_for("serving", monotonic_now() + 10'000'000'000, {}, why);
   });
-  settled = true;
   if (!serving) {
     serve_again();
     runtime::blocking([&] { next.retire(time_to_finish()); });

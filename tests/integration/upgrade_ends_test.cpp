@@ -68,6 +68,23 @@ class Slow {
 };
 
 const std::string kPatient = "shutdown: {timeout: 60s}\n";
+const std::string kCounting = "  - {name: stats, address: \"127.0.0.1:0\", aggregate: {protocol: udp}}\n";
+
+void send_to_stats(const Daemon& daemon, int count) {
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(daemon.port("stats"));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (int i = 0; i < count; ++i)
+    REQUIRE(::sendto(fd, "a:1|c", 5, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 5);
+  ::close(fd);
+}
+
+bool has_counted(const Daemon& daemon, double count) {
+  return eventually([&] { return daemon.metric("fiberd_aggregate_datagrams_total{listener=\"stats\"}") == count; },
+                    30s);
+}
 
 }  // namespace
 
@@ -216,21 +233,9 @@ TEST_CASE("a new process that is stopped while the old one stands by finishes wh
 TEST_CASE("while the old process stands by the new one has all datagrams, and the old one again when it has died",
           "[integration][upgrade]") {
   const Orphanage orphans;
-  Daemon daemon(with_listeners("  - {name: stats, address: \"127.0.0.1:0\", aggregate: {protocol: udp}}\n"));
-  const auto sends = [&](int count) {
-    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(daemon.port("stats"));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    for (int i = 0; i < count; ++i)
-      REQUIRE(::sendto(fd, "a:1|c", 5, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 5);
-    ::close(fd);
-  };
-  const auto has = [&](double count) {
-    return eventually([&] { return daemon.metric("fiberd_aggregate_datagrams_total{listener=\"stats\"}") == count; },
-                      30s);
-  };
+  Daemon daemon(with_listeners(kCounting));
+  const auto sends = [&](int count) { send_to_stats(daemon, count); };
+  const auto has = [&](double count) { return has_counted(daemon, count); };
   sends(5);
   REQUIRE(has(5));
   Process asking({.arguments = upgrade_command(daemon, {"--rollback-after", "1h"})});
@@ -243,6 +248,24 @@ TEST_CASE("while the old process stands by the new one has all datagrams, and th
   CHECK(asking.wait(60s) == 1);
   sends(4);
   CHECK(has(5 + 4));
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("an upgrade that runs out of memory when the new process serves leaves the old one with all that it had",
+          "[integration][upgrade]") {
+  const Orphanage orphans;
+  Daemon daemon(with_listeners(http_listener("web", says("/", "hello")) + kCounting),
+                {.program = FIBERD_OUT_OF_MEMORY});
+  std::vector<std::string> options;
+  SECTION("with a standby") { options = {"--rollback-after", "1h"}; }
+  SECTION("without one") {}
+  const Upgraded u = upgrade(daemon, options);
+  INFO(whole(u) << daemon.log());
+  REQUIRE(u.finished.code == 1);
+  CHECK(u.finished.errors.find("bad_alloc") != std::string::npos);
+  send_to_stats(daemon, 5);
+  CHECK(has_counted(daemon, 5));
+  CHECK(HttpClient(daemon.port("web")).ask(get("/")).value().body == "hello");
   CHECK(daemon.stop() == 0);
 }
 
