@@ -64,6 +64,8 @@ constexpr std::uint32_t kGone = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT;
 // by who wrote it.
 constexpr std::uint32_t kDirectory =
     IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | kGone | IN_ONLYDIR;
+// It may be watched by another name, for more.
+constexpr std::uint32_t kOnTheWay = kGone | IN_ONLYDIR | IN_MASK_ADD;
 constexpr std::uint32_t kFile = IN_MODIFY | IN_CLOSE_WRITE | kGone;
 
 }  // namespace
@@ -127,6 +129,7 @@ void WatchTargets::walk(std::string at, std::vector<std::string> parts, std::siz
       return;
     }
     at = path;
+    (void)directories_[at];  // no name in it yet: whether it is moved away, or goes
   }
 }
 
@@ -152,15 +155,20 @@ FileWatch::Armed FileWatch::arm(const WatchTargets& targets) {
   const auto watch = [&](const std::string& path, std::uint32_t mask, const std::set<std::string>& names) {
     const int id = add_watch(fd_, path, mask);
     if (id < 0) {
-      // What is not there is seen by the directory above it.
-      if (id != -ENOENT && id != -ENOTDIR && !armed.error) armed.error = {-id, std::system_category()};
+      // What is not there is seen by the directory above it. Many directories may be gone through and not be read.
+      const bool closed = mask == kOnTheWay && id == -EACCES;
+      if (id != -ENOENT && id != -ENOTDIR && !closed && !armed.error) armed.error = {-id, std::system_category()};
       return;
     }
     now[id].insert(names.begin(), names.end());
     armed.fresh = armed.fresh || !watches_.contains(id);
   };
-  for (const auto& [directory, names] : targets.directories()) watch(directory, kDirectory, names);
+  for (const auto& [directory, names] : targets.directories())
+    if (!names.empty()) watch(directory, kDirectory, names);
   for (const std::string& file : targets.files()) watch(file, kFile, {});
+  // Last, where there are few watches left: they are moved once in a long time.
+  for (const auto& [directory, names] : targets.directories())
+    if (names.empty()) watch(directory, kOnTheWay, names);
   for (const auto& [id, names] : watches_)
     if (!now.contains(id)) (void)::inotify_rm_watch(fd_, id);
   watches_ = std::move(now);

@@ -3,7 +3,8 @@
 // alone: editors, package managers and Kubernetes' volumes put a new file, or a new link, under the old name, and what
 // watches the old file sees nothing of it. So for each name all that decides what it means is watched: the directory in
 // which its last part stands, that of each symbolic link on the way (a ConfigMap's `..data` is such a link), where a
-// directory is missing the one above it, and the file itself for who writes into it (a file that is mounted by itself).
+// directory is missing the one above it, each directory on the way for whether it is moved (a release that is put in
+// the place of the one before), and the file itself for who writes into it (a file that is mounted by itself).
 //
 // What an event says is not asked but whether its name is one of those: the rest of a busy directory wakes nobody for
 // long, and who wants to know what has changed has to look.
@@ -37,7 +38,7 @@ class WatchTargets {
 
   /// Blocks the thread: it looks at the file system.
   void add(const WatchedName& name);
-  /// Patterns of fnmatch(3) by directory.
+  /// Patterns of fnmatch(3) by directory; of one that is only gone through none.
   [[nodiscard]] const std::map<std::string, std::set<std::string>>& directories() const noexcept {
     return directories_;
   }

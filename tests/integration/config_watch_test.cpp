@@ -83,6 +83,7 @@ TEST_CASE("config.watch: what is the same, and what is beside it, reloads nothin
   // What comes behind it has been seen behind it.
   daemon.write_config(watched_site("two"));
   CHECK(comes_to_say(daemon, "two"));
+  CHECK(daemon.wait_for_log(": listener web changed", 30s));  // what is new serves before it is counted
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}") == 1);
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 0);
   CHECK(daemon.stop() == 0);
@@ -113,6 +114,34 @@ TEST_CASE("config.watch: a ConfigMap's link is swapped ten times a second, and t
   CHECK(comes_to_say(daemon, "v" + std::to_string(kSwaps)));
   CHECK(comes_to(daemon, "fiberd_config_last_reload_successful", 1));
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"success\"}").value_or(0) <= kSwaps + 1);
+  CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("config.watch: a directory above is put in the place of another, and a directory where the file was",
+          "[integration][watch]") {
+  Daemon daemon(watched_site("one"));
+  const std::string folder = folder_of(daemon);
+  const std::string release = folder + "/release";
+  const std::string file = release + "/conf/fiberd.yaml";
+  fs::create_directories(release + "/conf");
+  write_to(file, watched_site("two"));
+  wait_until_watched(daemon);
+  link_in_place(file, daemon.config_file());
+  REQUIRE(comes_to_say(daemon, "two"));
+  fs::create_directories(folder + "/next/conf");
+  write_to(folder + "/next/conf/fiberd.yaml", watched_site("three"));
+  fs::rename(release, folder + "/before");
+  fs::rename(folder + "/next", release);
+  CHECK(comes_to_say(daemon, "three"));
+  write_to(file, watched_site("four"));
+  CHECK(comes_to_say(daemon, "four"));
+  fs::remove(file);
+  fs::create_directory(file);
+  CHECK(daemon.wait_for_log("cannot be read: Is a directory", 30s));
+  fs::remove(file);
+  write_to(file, watched_site("five"));
+  CHECK(comes_to_say(daemon, "five"));
+  CHECK(daemon.metric("fiberd_config_watch_failures_total") == 0);
   CHECK(daemon.stop() == 0);
 }
 

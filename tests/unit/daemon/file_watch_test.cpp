@@ -59,6 +59,20 @@ TEST_CASE("a pattern: the directory that it is looked up in, and each directory 
   CHECK(targets.files() == Names{root + "/sites/a/x.yaml"});
 }
 
+TEST_CASE("each directory on the way is watched, too, and one where a file is meant", "[daemon][file_watch]") {
+  const TemporaryDirectory temporary;
+  const std::string root = fs::canonical(temporary.path()).string();
+  fs::create_directories(root + "/release/conf/f.yaml");
+  WatchTargets targets;
+  targets.add({{}, root + "/release/conf/f.yaml"});
+  for (const char* const below : {"", "/release", "/release/conf", "/release/conf/f.yaml"}) {
+    INFO(below);
+    CHECK(targets.directories().contains(root + below));
+    CHECK(names_in(targets, root + below).empty());
+  }
+  CHECK(targets.files().empty());
+}
+
 TEST_CASE("what is not there is watched for where it would be; links that go round end", "[daemon][file_watch]") {
   const TemporaryDirectory temporary;
   const std::string root = fs::canonical(temporary.path()).string();
