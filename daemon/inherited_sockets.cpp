@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -95,6 +96,22 @@ bool parse_number(const std::string& text, Number& out) {
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, out);
   return error == std::errc() && stop == end && !text.empty();
+}
+
+/// Two names of one Unix socket's file: /var/run is /run, and systemd says the latter.
+bool is_same_file(const std::string& a, const std::string& b) {
+  static constexpr std::string_view kUnix = "unix:";
+  if (!a.starts_with(kUnix) || !b.starts_with(kUnix)) return false;
+  struct stat x {};
+  struct stat y {};
+  return ::stat(a.c_str() + kUnix.size(), &x) == 0 && ::stat(b.c_str() + kUnix.size(), &y) == 0 &&
+         x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/// `place`: as the configuration has it.
+bool stands_at(const net::Endpoint& local, const std::string& place) {
+  const std::string at = local.to_string();
+  return normal_address(place) == normal_address(at) || is_same_file(place, at);
 }
 
 const char* protocol_of(bool datagrams) { return datagrams ? "UDP" : "TCP"; }
@@ -224,7 +241,7 @@ bool InheritedSockets::is_settled(std::size_t socket) const noexcept {
 /// Where it can be had and nobody else has been found for it: at its address first. `by_name`: its listener's others,
 /// too.
 InheritedSockets::Place* InheritedSockets::find_place(const InheritedSocket& s, bool by_name) {
-  const std::string at = s.kept ? normal_address(s.address) : normal_address(s.local.to_string());
+  const std::string kept_at = s.kept ? normal_address(s.address) : "";
   const auto find = [&](auto fits) -> Place* {
     const auto p = std::find_if(places_.begin(), places_.end(), [&](const Place& place) {
       return place.socket == kNone && place.datagrams == s.datagrams && fits(place);
@@ -232,10 +249,13 @@ InheritedSockets::Place* InheritedSockets::find_place(const InheritedSocket& s, 
     return p != places_.end() ? &*p : nullptr;
   };
   const bool unix_socket = s.local.family() == AF_UNIX;
-  if (s.kept && at.empty()) return find([&](const Place& p) { return p.listener == s.name && p.address == s.address; });
+  if (s.kept && kept_at.empty())
+    return find([&](const Place& p) { return p.listener == s.name && p.address == s.address; });
   const bool theirs = !s.kept && is_listener(s.name);
-  if (Place* const same =
-          find([&](const Place& p) { return normal_address(p.address) == at && (!theirs || p.listener == s.name); }))
+  if (Place* const same = find([&](const Place& p) {
+        return (s.kept ? normal_address(p.address) == kept_at : stands_at(s.local, p.address)) &&
+               (!theirs || p.listener == s.name);
+      }))
     return same;
   if (!theirs || !by_name) return nullptr;
   return find([&](const Place& p) { return p.listener == s.name && p.address.starts_with("unix:") == unix_socket; });
@@ -245,10 +265,9 @@ InheritedSockets::Place* InheritedSockets::find_place(const InheritedSocket& s, 
 std::string InheritedSockets::why_not_meant(const InheritedSocket& s) const {
   if (s.kept) return {};
   const bool named = is_listener(s.name);
-  const std::string at = normal_address(s.local.to_string());
   const Place* other = nullptr;
   for (const Place& p : places_) {
-    if (named ? p.listener != s.name : normal_address(p.address) != at) continue;
+    if (named ? p.listener != s.name : !stands_at(s.local, p.address)) continue;
     // One of its kind has another socket: this is one too many.
     if (p.datagrams == s.datagrams && (p.address.starts_with("unix:") == (s.local.family() == AF_UNIX))) return {};
     other = &p;
@@ -273,8 +292,7 @@ bool InheritedSockets::settle_one(std::size_t i, bool last, std::string& why) {
   }
   if (Place* const place = find_place(s, last)) {
     place->socket = i;
-    if (normal_address(place->address) != normal_address(s.local.to_string()) &&
-        !normal_address(place->address).empty())
+    if (!stands_at(s.local, place->address) && !normal_address(place->address).empty())
       warnings_.push_back("listener " + place->listener + ": " + s.described + " listens at " + s.local.to_string() +
                           " and is used in place of the configured " + place->address);
     return true;

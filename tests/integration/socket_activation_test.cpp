@@ -152,6 +152,22 @@ TEST_CASE("an admin socket that everybody reaches needs a token, whoever has bou
   CHECK(daemon.stop() == 0);
 }
 
+TEST_CASE("a Unix socket of no listener's name is found by another name of its file",
+          "[integration][daemon][activation]") {
+  const TemporaryDirectory directory;
+  REQUIRE(::mkdir((directory.path() + "/run").c_str(), 0755) == 0);
+  REQUIRE(::symlink("run", (directory.path() + "/var-run").c_str()) == 0);
+  const std::string path = directory.path() + "/run/web.sock";
+  const HeldSocket web(path);
+  Daemon daemon(hello("unix:" + directory.path() + "/var-run/web.sock"), given({web.fd()}, "fiberd.socket"));
+  int fd = -1;
+  CHECK(ask_unix(path, false, fd).ends_with("hello"));
+  ::close(fd);
+  CHECK(daemon.log().find("in place of the configured") == std::string::npos);
+  CHECK(daemon.stop() == 0);
+  CHECK(::access(path.c_str(), F_OK) == 0);
+}
+
 TEST_CASE("a datagram that came before the daemon is counted by it", "[integration][daemon][activation]") {
   const HeldSocket stats(SOCK_DGRAM);
   const int sender = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
