@@ -183,6 +183,13 @@ std::string render_openmetrics(std::span<const MetricFamily> families,
   return out + "# EOF\n";
 }
 
+/// `what` in lower case; npos where it is not.
+static std::size_t find_ignoring_case(std::string_view text, std::string_view what) noexcept {
+  const auto* const at = std::search(text.begin(), text.end(), what.begin(), what.end(),
+                                     [](char a, char b) { return ascii::to_lower(a) == b; });
+  return at != text.end() ? static_cast<std::size_t>(at - text.begin()) : std::string_view::npos;
+}
+
 bool accepts_version_1(std::string_view accept) noexcept {
   static constexpr std::string_view kType = "application/openmetrics-text";
   static constexpr std::string_view kVersion = "version=";
@@ -190,8 +197,8 @@ bool accepts_version_1(std::string_view accept) noexcept {
     const std::size_t comma = std::min(accept.find(','), accept.size());
     const std::string_view range = accept.substr(0, comma);
     accept.remove_prefix(std::min(comma + 1, accept.size()));
-    if (range.find(kType) == std::string_view::npos) continue;
-    const std::size_t at = range.find(kVersion);
+    if (find_ignoring_case(range, kType) == std::string_view::npos) continue;
+    const std::size_t at = find_ignoring_case(range, kVersion);
     if (at == std::string_view::npos) return true;
     std::string_view version = range.substr(at + kVersion.size());
     if (version.starts_with('"')) version.remove_prefix(1);

@@ -34,6 +34,13 @@ namespace fiberd::daemon {
 
 namespace {
 
+/// In any field of that name: the list may come in several.
+bool accepts_version_1(const http::HeaderView& headers) noexcept {
+  for (std::size_t i = headers.index_of("accept"); i < headers.size(); i = headers.index_of("accept", i + 1))
+    if (observe::accepts_version_1(headers[i].value)) return true;
+  return false;
+}
+
 class MetricsHandler final : public http::Handler {
  public:
   explicit MetricsHandler(const AdminState& state) : state_(state) {}
@@ -49,10 +56,9 @@ class MetricsHandler final : public http::Handler {
     static constexpr std::array<std::string_view, 1> kCodings{"gzip"};
     const http::HeaderView& headers = exchange.request().headers;
     using Format = observe::Exporter::Format;
-    const Format format =
-        http::choose_media_type(headers, kTypes) == 1 && observe::accepts_version_1(headers.find("accept"))
-            ? Format::openmetrics
-            : Format::text;
+    const Format format = http::choose_media_type(headers, kTypes) == 1 && accepts_version_1(headers)
+                              ? Format::openmetrics
+                              : Format::text;
     bool small = http::choose_encoding(headers, kCodings) == 0;
     // Rendering walks page tables and /proc: milliseconds that other fibers need not wait for.
     const std::string page = runtime::blocking([&] {

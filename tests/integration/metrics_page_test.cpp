@@ -33,11 +33,14 @@ TEST_CASE("/metrics is OpenMetrics to who asks for it, and compressed to who tak
     std::string accept;
     bool openmetrics;
   };
-  for (const Row& row : {Row{kAsPrometheus, true}, Row{"", false}, Row{"Accept: */*\r\n", false},
-                         Row{"Accept: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n", true},
-                         Row{"Accept: application/openmetrics-text;version=0.0.1\r\n", false},
-                         Row{"Accept: text/plain;version=0.0.4\r\n", false},
-                         Row{"Accept: application/openmetrics-text;q=0.1,text/plain\r\n", false}}) {
+  for (const Row& row :
+       {Row{kAsPrometheus, true}, Row{"", false}, Row{"Accept: */*\r\n", false},
+        Row{"Accept: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n", true},
+        Row{"Accept: application/openmetrics-text;version=0.0.1\r\n", false},
+        Row{"Accept: application/json\r\nAccept: application/openmetrics-text;version=1.0.0\r\n", true},
+        Row{"Accept: APPLICATION/OpenMetrics-Text;VERSION=\"1.0.0\"\r\n", true},
+        Row{"Accept: text/plain;version=0.0.4\r\n", false},
+        Row{"Accept: application/openmetrics-text;q=0.1,text/plain\r\n", false}}) {
     INFO(row.accept);
     const auto plain = client.ask(get_admin("/metrics", row.accept));
     REQUIRE(plain);

@@ -124,7 +124,8 @@ TEST_CASE("OpenMetrics is for who asks for its version", "[observe][openmetrics]
         "application/openmetrics-text;version=\"1.0.0\";q=0.5",
         "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;"
         "version=0.0.4;q=0.5,*/*;q=0.1",
-        "application/openmetrics-text;version=0.0.1,application/openmetrics-text;version=1.0.0"}) {
+        "application/openmetrics-text;version=0.0.1,application/openmetrics-text;version=1.0.0",
+        "Application/OpenMetrics-Text; Version=\"1.0.0\""}) {
     INFO(accept);
     CHECK(observe::accepts_version_1(accept));
   }
