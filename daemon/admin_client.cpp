@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/base/characters.hpp"
+#include "core/base/clock.hpp"
 #include "core/http/filters/basic_credentials.hpp"
 #include "core/net/endpoint.hpp"
 #include "daemon/admin/admin_token.hpp"
@@ -46,13 +47,26 @@ bool send_all(int fd, std::string_view message) noexcept {
   return true;
 }
 
-/// All that comes until the daemon closes.
-std::optional<AdminFailure> read_all(int fd, std::size_t most, std::string& answer) {
+void set_limit(int fd, int which, std::chrono::microseconds limit) noexcept {
+  const timeval time{static_cast<time_t>(limit.count() / 1'000'000),
+                     static_cast<suseconds_t>(limit.count() % 1'000'000)};
+  (void)::setsockopt(fd, SOL_SOCKET, which, &time, sizeof time);
+}
+
+/// What a socket with a limit of time says when that is over is no word for people.
+int why_failed() noexcept { return errno == EAGAIN || errno == EINPROGRESS ? ETIMEDOUT : errno; }
+
+/// All that comes until the daemon closes, or the time is over.
+std::optional<AdminFailure> read_all(int fd, std::size_t most, std::int64_t until, std::string& answer) {
   char buffer[16 * 1024];
   for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::nanoseconds(until - monotonic_now()));
+    if (left.count() <= 0) return AdminFailure{What::no_answer, ETIMEDOUT, {}};
+    set_limit(fd, SO_RCVTIMEO, left);
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return AdminFailure{What::no_answer, errno, {}};
+    if (n < 0) return AdminFailure{What::no_answer, why_failed(), {}};
     if (n == 0) return std::nullopt;
     answer.append(buffer, static_cast<std::size_t>(n));
     if (answer.size() > most) return AdminFailure{What::too_long, 0, {}};
@@ -90,19 +104,18 @@ AdminOutcome ask_admin(const AdminRequest& request) {
   }
   const Socket socket(endpoint->family());
   if (socket.fd() < 0) return failed(What::no_socket, errno);
-  const timeval patience{static_cast<time_t>(request.patience.count()), 0};
-  (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return failed(What::unreachable, errno);
+  set_limit(socket.fd(), SO_SNDTIMEO, request.patience);
+  if (::connect(socket.fd(), endpoint->data(), endpoint->size()) != 0) return failed(What::unreachable, why_failed());
   // HTTP/1.0: an answer whose length is not known ends with the connection, and is in no chunks.
   const http::Secret message(
       std::string(request.method) + " " + request.target + " HTTP/1.0\r\nHost: localhost\r\n" + authorization.text() +
       (request.method == "POST" ? "Content-Length: " + std::to_string(request.body.size()) + "\r\n" : std::string()) +
       "\r\n" + request.body);
-  if (!send_all(socket.fd(), message.text())) return failed(What::not_asked, errno);
+  if (!send_all(socket.fd(), message.text())) return failed(What::not_asked, why_failed());
   std::string text;
   bool cut = false;
-  if (const auto failure = read_all(socket.fd(), request.most_bytes, text)) {
+  const std::int64_t until = monotonic_now() + std::chrono::nanoseconds(request.patience).count();
+  if (const auto failure = read_all(socket.fd(), request.most_bytes, until, text)) {
     cut = failure->what == What::too_long && request.cut;
     if (!cut) return {std::nullopt, *failure};
   }

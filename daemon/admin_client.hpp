@@ -15,7 +15,7 @@ struct AdminRequest {
   std::string target{};  ///< path and query
   std::string body{};
   std::string token_file{};  ///< with the token of admin.token_file, read for each request; empty: none is sent
-  std::chrono::seconds patience{60};                  ///< for each step of the way, > 0
+  std::chrono::seconds patience{60};                  ///< for each of connection, question and whole answer, > 0
   std::size_t most_bytes = std::size_t{1024} * 1024;  ///< of an answer with its head
   bool cut = false;                                   ///< a longer one is cut there; else it is an error
 };

@@ -256,7 +256,7 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
     // Engines of containers know of health checks 0 and 1 alone.
     return code(health_command->parsed() ? ExitCode::runtime_failure : ExitCode::bad_usage);
   } catch (const CLI::ParseError& e) {
-    if (app.exit(e) == 0) return code(ExitCode::clean);
+    if (app.exit(e) == 0) return printed();  // help
     return code(health_command->parsed() ? ExitCode::runtime_failure : ExitCode::bad_usage);
   }
   std::vector<std::string> overrides;

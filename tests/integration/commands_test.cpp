@@ -1,17 +1,21 @@
 // The commands that look at a configuration, or at a daemon that runs: what they print, and their exit codes.
 #include <fcntl.h>
 #include <pty.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/integration/configurations.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/free_port.hpp"
+#include "tests/support/held_socket.hpp"
 
 using namespace fiberd::test;
 
@@ -37,6 +41,34 @@ bool holds(const std::string& text, std::string_view part) { return text.find(pa
 std::size_t count_lines(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
+
+/// Stands where an admin listener is asked for, and answers one question: `head`, then `body` byte by byte.
+class Impostor {
+ public:
+  Impostor(const std::string& head, const std::string& body, std::chrono::milliseconds pause)
+      : thread_([this, head, body, pause] {
+          const int fd = ::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+          char question[4096];
+          if (::recv(fd, question, sizeof question, 0) <= 0) return (void)::close(fd);
+          bool there = ::send(fd, head.data(), head.size(), MSG_NOSIGNAL) > 0;
+          for (std::size_t i = 0; there && i < body.size(); ++i) {
+            std::this_thread::sleep_for(pause);
+            there = ::send(fd, &body[i], 1, MSG_NOSIGNAL) == 1;
+          }
+          ::close(fd);
+        }) {}
+  ~Impostor() {
+    (void)::shutdown(socket_.fd(), SHUT_RDWR);  // nobody came
+    thread_.join();
+  }
+  Impostor(const Impostor&) = delete;
+  Impostor& operator=(const Impostor&) = delete;
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(socket_.port()); }
+
+ private:
+  HeldSocket socket_;
+  std::thread thread_;
+};
 
 /// What a command prints on a terminal of its own.
 std::string said_on_terminal(const std::vector<std::string>& arguments, bool no_color) {
@@ -178,6 +210,22 @@ TEST_CASE("healthcheck: a file that says nothing is to blame, and not the daemon
   CHECK(both.code == 1);
   CHECK(both.errors.starts_with("unhealthy: " + nobody + ": No such file"));
   CHECK(holds(both.errors, "; the file is wrong, too: " + wrong + ":2:"));
+}
+
+TEST_CASE("healthcheck does not wait for an answer that never gets whole", "[integration][commands][healthcheck]") {
+  using namespace std::chrono_literals;
+  // Each byte is in time, and all of them would be an answer, after 15 s.
+  const Impostor slow("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", "ready\n", 2500ms);
+  const Finished said = command_says({"healthcheck", "--address", slow.address()});
+  CHECK(said.code == 1);
+  CHECK(said.errors == "unhealthy: " + slow.address() + ": no answer: Connection timed out\n");
+}
+
+TEST_CASE("reload: what answers there moves no cursor", "[integration][commands]") {
+  using namespace std::chrono_literals;
+  const Impostor other("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n", "a\033[2Jb\nc\rd\n", 0ms);
+  const Finished said = command_says({"reload", "--address", other.address()});
+  CHECK(said.output == "a\\x1b[2Jb\nc\\x0dd\n");
 }
 
 TEST_CASE("status: a screen, an object, and the last reload", "[integration][commands][status]") {

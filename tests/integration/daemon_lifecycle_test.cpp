@@ -340,7 +340,8 @@ TEST_CASE("above memory.limit new connections are closed and counted", "[integra
 }
 
 TEST_CASE("what is printed and does not arrive is an error", "[daemon][lifecycle]") {
-  for (const char* const command : {"version", "config default", "config schema", "config schema --markdown"}) {
+  for (const char* const command :
+       {"version", "help", "--help", "check --help", "config default", "config schema", "config schema --markdown"}) {
     CAPTURE(command);
     const Finished full = run({"sh", "-c", std::string(FIBERD_BINARY) + " " + command + " > /dev/full"});
     CHECK(full.code == 1);
