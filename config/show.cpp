@@ -28,19 +28,26 @@ bool is_secret(std::string_view name) {
                                                            "api-key",  "api_key",    "apikey"};
   const std::string n = lower(name);
   if (n.ends_with("file") || n.ends_with("dir")) return false;
+  if ((n.ends_with("-key") || n.ends_with("_key")) && n != "public_key") return true;
   return std::any_of(kParts.begin(), kParts.end(),
                      [&](std::string_view part) { return n.find(part) != std::string::npos; });
 }
 
-/// Of the environment: KEY and PASS at the end of its name, too.
+/// Of the environment, and of parameters in URLs: what its name ends in says it, too. (PWD is a directory.)
 bool is_secret_variable(std::string_view name) {
-  return is_secret(name) || name.ends_with("KEY") || name.ends_with("PASS");
+  static constexpr std::array<std::string_view, 6> kEnds{"key", "pass", "_pwd", "-pwd", "sig", "signature"};
+  const std::string n = lower(name);
+  return is_secret(n) ||
+         std::any_of(kEnds.begin(), kEnds.end(), [&](std::string_view end) { return n.ends_with(end); });
 }
+
+bool is_secret_parameter(std::string_view name) { return is_secret_variable(name) || lower(name) == "pwd"; }
 
 std::string without_secrets_of_url(std::string_view url) {
   const std::size_t scheme = url.find("://");
-  if (scheme == std::string_view::npos) return std::string(url);
-  const std::size_t host = scheme + 3;
+  const bool relative = url.starts_with("//");  // to the scheme
+  if (scheme == std::string_view::npos && !relative) return std::string(url);
+  const std::size_t host = relative ? 2 : scheme + 3;
   const std::size_t end = std::min(url.find_first_of("/?#", host), url.size());
   const std::size_t at = url.substr(0, end).rfind('@');
   std::string out(url.substr(0, host));
@@ -56,7 +63,7 @@ std::string without_secrets_of_url(std::string_view url) {
     const std::size_t next = std::min(rest.find('&', 1), rest.size());
     const std::string_view part = rest.substr(0, next);
     const std::size_t equals = part.find('=');
-    if (equals != std::string_view::npos && is_secret_variable(part.substr(1, equals - 1)))
+    if (equals != std::string_view::npos && is_secret_parameter(part.substr(1, equals - 1)))
       out.append(part.substr(0, equals + 1)).append(kMask);
     else
       out += part;

@@ -44,6 +44,8 @@ std::string check_http_url(std::string_view text) {
     return "\", <, > and \\ are no characters of a URL: write %22, %3C, %3E and %5C";
   if (const std::string_view variable = find_variable(text.substr(slash)); !variable.empty())
     return unknown_variable(variable, "write the path itself (a $ that is meant is %24)");
+  if (text.substr(0, slash).find('@') != std::string_view::npos)
+    return "a user and a password before the host are sent to nobody: leave them out";
   return check_host_port(text.substr(0, slash), false);
 }
 

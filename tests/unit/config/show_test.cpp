@@ -87,11 +87,12 @@ TEST_CASE("defaults are shown and named as such, --set and the environment are i
 TEST_CASE("secrets are not shown", "[config][show]") {
   ::setenv("FIBERD_SHOW_API_KEY", "hunter2", 1);
   ::setenv("FIBERD_SHOW_PLAIN", "visible", 1);
+  ::setenv("FIBERD_SHOW_DB_PWD", "hunter2", 1);
   const std::string text = show_text(
       "listeners:\n"
       "- {name: a, address: \":80\", http: {headers: {set: {X-Api-Token: hunter2, X-Plain: shown}}, routes: [\n"
       "    {path: /, respond: {body: \"k ${FIBERD_SHOW_API_KEY} ${FIBERD_SHOW_PLAIN} "
-      "${FIBERD_SHOW_NO_TOKEN:-hunter2} ${FIBERD_SHOW_DB_PASS:-hunter2} $$${FIBERD_SHOW_API_KEY} "
+      "${FIBERD_SHOW_NO_TOKEN:-hunter2} ${FIBERD_SHOW_DB_PASS:-hunter2}${FIBERD_SHOW_DB_PWD} $$${FIBERD_SHOW_API_KEY} "
       "$${FIBERD_SHOW_API_KEY}\","
       " headers: {Set-Cookie: \"id=hunter2\"}}}]}}\n"
       "- {name: s, address: \":81\", aggregate: {flush: [{prometheus: "
@@ -103,10 +104,16 @@ TEST_CASE("secrets are not shown", "[config][show]") {
   CHECK(has(text, "\"X-Api-Token\": \"***\""));
   CHECK(has(text, "\"X-Plain\": \"shown\""));
   // Of three dollar signs two are one as text, and behind them stands a variable.
-  CHECK(has(text, "k *** visible *** *** $$*** $${FIBERD_SHOW_API_KEY}"));
+  CHECK(has(text, "k *** visible *** ****** $$*** $${FIBERD_SHOW_API_KEY}"));
   CHECK(has(text, "?job=x&token=***"));
   CHECK(mask_secret("prometheus", "https://me:hunter2@h:1/x@y") == "https://***@h:1/x@y");
+  CHECK(mask_secret("location", "//me:hunter2@h/x?key=hunter2&a=b") == "//***@h/x?key=***&a=b");
+  CHECK(mask_secret("endpoint", "http://h/x?access_key=1&X-Amz-Signature=2&sig=3&pass=4&pwd=5&monk=6") ==
+        "http://h/x?access_key=***&X-Amz-Signature=***&sig=***&pass=***&pwd=***&monk=6");
   CHECK(mask_secret("password", "hunter2") == "***");
+  CHECK(mask_secret("X-Auth-Key", "hunter2") == "***");
+  CHECK(mask_secret("public_key", "/etc/fiberd/upgrade.pem") == "/etc/fiberd/upgrade.pem");
+  CHECK(mask_secret(".key", "application/x-keynote") == "application/x-keynote");
   CHECK(mask_secret("token_file", "/etc/token") == "/etc/token");
 }
 
