@@ -307,15 +307,17 @@ ExitCode Process::serve() {
     reload_time_->set(static_cast<std::int64_t>(std::time(nullptr)));
     tell_places();
     admin_state_.ready.store(true, std::memory_order_release);
+    if (predecessor_ == nullptr) {
+      unlink_abandoned();
+      store_->update(*current_);
+      watch_config();     // before a reload may change what is watched
+      upgrader_->open();  // before anybody hears that it serves: he may ask for one at once
+    }
     say_started();
     announce();
     if (predecessor_ == nullptr) {
       manager_->ready();
-      unlink_abandoned();
-      store_->update(*current_);
-      watch_config();  // before a reload may change what is watched
       reloader_->open();
-      upgrader_->open();
     } else if (const std::error_code gone = error_of(follow())) {
       say_fatal("no thread for the hand-over: " + with_limits(gone));
       code = ExitCode::runtime_failure;

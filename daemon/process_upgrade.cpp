@@ -322,11 +322,11 @@ Result<void> Process::follow() {
     unlink_abandoned();
     manager_->start();
     if (stop_.load(std::memory_order_acquire) != 0) return;  // nothing is begun any more
-    manager_->ready();
     store_->update(*current_);
     watch_config();  // before a reload may change what is watched
-    reloader_->open();
     upgrader_->open();
+    manager_->ready();
+    reloader_->open();
   };
   hooks.back = [this] {
     log(LogLevel::warning, "upgrade: the process before serves again: this one stops");
