@@ -226,6 +226,23 @@ def what_the_new_one_refuses_leaves_the_old_one_serving(fiberd):
     fiberd.machine.write("/etc/fiberd/fiberd.yaml", MINE)
 
 
+def whose_configuration_a_drop_in_names_is_upgraded_in_place(fiberd):
+    m = fiberd.machine
+    m.write("/etc/fiberd/site.yaml", MINE.replace("/run/fiberd/admin.sock", "/run/fiberd/site.sock"))
+    drop_in = "/etc/systemd/system/fiberd.service.d/site.conf"
+    m.run("mkdir", "-p", os.path.dirname(drop_in))
+    m.write(drop_in, "[Service]\nExecStart=\nExecStart=/usr/bin/fiberd run -c /etc/fiberd/site.yaml\n")
+    m.run("systemctl", "daemon-reload")
+    m.run("systemctl", "restart", "fiberd")
+    before, invocation = fiberd.show("MainPID"), fiberd.show("InvocationID")
+    equal(dpkg(fiberd, "-i", "/packages/fiberd.deb"), "")
+    assert fiberd.show("MainPID") not in ("0", before), "it was not"
+    equal(fiberd.show("InvocationID"), invocation)
+    m.run("rm", "-r", os.path.dirname(drop_in), "/etc/fiberd/site.yaml")
+    m.run("systemctl", "daemon-reload")
+    m.run("systemctl", "restart", "fiberd")
+
+
 def what_policy_forbids_is_not_done(fiberd):
     fiberd.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")
     fiberd.machine.run("chmod", "755", "/usr/sbin/policy-rc.d")
@@ -275,8 +292,9 @@ def a_purge_leaves_nothing(fiberd):
 
 BOOTED = [what_is_installed_serves, its_units_name_pages_that_are_there, an_upgrade_under_load_fails_no_request,
           logrotate_moves_what_is_written_on, where_nobody_can_be_asked_it_is_restarted,
-          what_the_new_one_refuses_leaves_the_old_one_serving, what_policy_forbids_is_not_done,
-          what_was_stopped_and_disabled_stays_so, a_removal_stops_it_and_keeps_what_is_the_administrator_s, a_purge_leaves_nothing]
+          what_the_new_one_refuses_leaves_the_old_one_serving, whose_configuration_a_drop_in_names_is_upgraded_in_place,
+          what_policy_forbids_is_not_done, what_was_stopped_and_disabled_stays_so,
+          a_removal_stops_it_and_keeps_what_is_the_administrator_s, a_purge_leaves_nothing]
 
 
 def try_case(case, subject, more=lambda: ""):
