@@ -1,26 +1,13 @@
 #include "daemon/reload_command.hpp"
 
-#include <algorithm>
 #include <cstdio>
 #include <string>
-#include <string_view>
 
 #include "core/base/printable.hpp"
 #include "daemon/commands/program.hpp"
 #include "daemon/exit_code.hpp"
 
 namespace fiberd::daemon {
-
-/// Line by line; whoever answers there, nothing of it moves a terminal's cursor.
-static std::string harmless_lines(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    out += in_one_line(text.substr(0, end)) + "\n";
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
 
 int reload_by_admin(const ReloadRequest& request) {
   const AdminRequest question{.address = request.address,
@@ -37,7 +24,7 @@ int reload_by_admin(const ReloadRequest& request) {
   }
   const unsigned status = outcome.answer->status;
   const bool done = status == 200;
-  std::fputs(harmless_lines(outcome.answer->body).c_str(), done ? stdout : stderr);
+  std::fputs(in_lines(outcome.answer->body).c_str(), done ? stdout : stderr);
   if (done) return commands::printed();
   if (status == 401)
     std::fputs(request.token_file.empty() ? "reload: name the token's file: --token-file\n"

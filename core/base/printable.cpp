@@ -1,5 +1,7 @@
 #include "core/base/printable.hpp"
 
+#include <algorithm>
+
 #include "core/base/characters.hpp"
 
 namespace fiberd {
@@ -34,6 +36,16 @@ std::string quoted(std::string_view text, std::size_t most) {
 
 std::string in_one_line(std::string_view text) {
   return escaped(text, [](unsigned char u) { return u >= 0x20 && u != 0x7f; });
+}
+
+std::string in_lines(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out += in_one_line(text.substr(0, end)) + "\n";
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
 }
 
 }  // namespace fiberd

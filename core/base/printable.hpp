@@ -13,5 +13,7 @@ namespace fiberd {
 [[nodiscard]] std::string quoted(std::string_view text, std::size_t most);
 /// `text` in one line: control characters of ASCII as \xNN, and nothing else. For what an operator wrote.
 [[nodiscard]] std::string in_one_line(std::string_view text);
+/// Each line of it as in_one_line() has it, and its end: for a terminal whose cursor nothing of it moves.
+[[nodiscard]] std::string in_lines(std::string_view text);
 
 }  // namespace fiberd

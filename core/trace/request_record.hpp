@@ -21,7 +21,7 @@ namespace fiberd::trace {
 /// Used by one fiber, once.
 class RequestRecord {
  public:
-  RequestRecord() noexcept {}  // NOLINT(modernize-use-equals-default): which would clear what is not read
+  RequestRecord() noexcept {}  // not "= default", by which {} would clear what is not read
   RequestRecord(const RequestRecord&) = delete;
   RequestRecord& operator=(const RequestRecord&) = delete;
 

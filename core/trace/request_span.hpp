@@ -33,7 +33,7 @@ struct RequestSpanParts {
 class RequestSpan {
  public:
   /// None: nothing is traced.
-  RequestSpan() noexcept {}  // NOLINT: the rest is set by begin()
+  RequestSpan() noexcept {}  // the rest is set by begin()
   RequestSpan(const std::shared_ptr<const Tracer>& tracer, std::string_view traceparent, std::int64_t begin) noexcept {
     this->begin(tracer, traceparent, begin);
   }

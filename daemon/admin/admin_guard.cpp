@@ -143,9 +143,10 @@ class PostGuard final : public http::Filter {
  private:
   void say(const http::Exchange& exchange, const std::string& what) const {
     const std::string_view query = exchange.request().query;
-    const net::Endpoint peer = exchange.peer();
+    std::string peer = exchange.peer().to_string();
+    if (peer.back() == ':') peer.pop_back();  // of a Unix socket a client mostly has no name: "unix"
     log(LogLevel::info, "admin: POST " + options_.path + (query.empty() ? "" : "?" + printable(query, 200)) + " by " +
-                            peer.to_string() + ": " + what);
+                            peer + ": " + what);
   }
 
   const PostGuardOptions options_;

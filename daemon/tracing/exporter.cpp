@@ -176,7 +176,7 @@ TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const st
                                                                       .idempotent = true});
   if (!answer) {
     metric::count(metrics_.tries_failed);
-    warn(settings, answer.error().message());
+    warn(settings, limit_, answer.error().message());
     return Outcome::later;
   }
   const unsigned status = answer->status();
@@ -184,13 +184,16 @@ TraceExporter::Outcome TraceExporter::attempt(const Settings& settings, const st
     read(*answer, limit.context, settings, spans);  // throws nothing: what is counted as taken is not lost, too
     return Outcome::taken;
   }
-  warn(settings, "answered " + std::to_string(status));
   if (status == 429 || (status >= 502 && status <= 504)) {
     metric::count(metrics_.tries_later);
+    warn(settings, limit_, "answered " + std::to_string(status));
     if (const auto after = parse_retry_after(answer->headers().find("retry-after"), std::time(nullptr))) pause = *after;
     return Outcome::later;
   }
   metric::count(metrics_.tries_rejected);
+  const Result<std::string> words = answer->read_all(limit.context, kMostAnswer);
+  warn(settings, limit_of_words_,
+       "answered " + std::to_string(status) + (!words || words->empty() ? std::string() : ": " + quoted(*words, 256)));
   return Outcome::rejected;
 }
 
@@ -216,18 +219,20 @@ void TraceExporter::read(http::ClientResponse& answer, const context::Context& c
   if (plain) return;
   try {
     if (!said.understood)
-      return warn(settings, "took the spans, and what it answered is no OTLP" +
-                                (trouble ? ": " + trouble.message() : std::string()));
-    warn(settings, "rejected " + std::to_string(rejected) + " spans" +
-                       (said.message.empty() ? std::string() : ": " + quoted(said.message, 256)));
+      return warn(
+          settings, limit_of_words_,
+          "took the spans, and what it answered is no OTLP" + (trouble ? ": " + trouble.message() : std::string()));
+    warn(settings, limit_of_words_,
+         "rejected " + std::to_string(rejected) + " spans" +
+             (said.message.empty() ? std::string() : ": " + quoted(said.message, 256)));
   } catch (const std::bad_alloc&) {
     log(LogLevel::error, "tracing: the collector took less than all of a batch, and memory to say what is out");
   }
 }
 
-void TraceExporter::warn(const Settings& settings, const std::string& what) {
+void TraceExporter::warn(const Settings& settings, LogLimit& limit, const std::string& what) {
   const std::string& url = settings.config.endpoint;
-  if (const auto left_out = limit_.pass(monotonic_now()))
+  if (const auto left_out = limit.pass(monotonic_now()))
     log(LogLevel::warning, "tracing: " + url.substr(0, url.find('?')) + ": " + what +
                                (*left_out == 0 ? "" : " (and " + std::to_string(*left_out) + " more of the like)") +
                                "; requests do not wait for it, and spans beyond tracing.queue are dropped");

@@ -92,7 +92,7 @@ class TraceExporter {
   void read(http::ClientResponse& answer, const context::Context& ctx, const Settings& settings,
             std::size_t spans) noexcept;
   void close_queue() noexcept;
-  void warn(const Settings& settings, const std::string& what);
+  void warn(const Settings& settings, LogLimit& limit, const std::string& what);
 
   const std::shared_ptr<trace::SpanQueue> queue_;
   const ExporterMetrics metrics_;
@@ -101,7 +101,9 @@ class TraceExporter {
   sync::Channel<char> wake_{1};
   Lock lock_;
   std::shared_ptr<const Settings> settings_ FIBERD_GUARDED_BY(lock_);
+  // That it is not there for now must not keep back what it said when it was.
   LogLimit limit_{60'000'000'000};
+  LogLimit limit_of_words_{60'000'000'000};
   http::Client* client_ = nullptr;  // while run() does
 };
 

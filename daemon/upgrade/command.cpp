@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "core/base/printable.hpp"
 #include "core/base/units.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/upgrade/page.hpp"
@@ -70,7 +71,7 @@ int run_command(const CommandOptions& options, const AdminPlace& place) {
     return static_cast<int>(mistake ? ExitCode::bad_usage : ExitCode::runtime_failure);
   }
   const unsigned status = outcome.answer->status;
-  std::fputs(outcome.answer->body.c_str(), status == 200 ? stdout : stderr);
+  std::fputs(in_lines(outcome.answer->body).c_str(), status == 200 ? stdout : stderr);
   if (status == 200) return std::fflush(stdout) == 0 ? 0 : static_cast<int>(ExitCode::runtime_failure);
   if (status == 401)
     std::fputs(place.token_file.empty() ? "upgrade: name the token's file: --token-file\n"

@@ -221,11 +221,12 @@ TEST_CASE("healthcheck does not wait for an answer that never gets whole", "[int
   CHECK(said.errors == "unhealthy: " + slow.address() + ": no answer: Connection timed out\n");
 }
 
-TEST_CASE("reload: what answers there moves no cursor", "[integration][commands]") {
+TEST_CASE("reload, upgrade: what answers there moves no cursor", "[integration][commands]") {
   using namespace std::chrono_literals;
   const Impostor other("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n", "a\033[2Jb\nc\rd\n", 0ms);
-  const Finished said = command_says({"reload", "--address", other.address()});
-  CHECK(said.output == "a\\x1b[2Jb\nc\\x0dd\n");
+  CHECK(command_says({"reload", "--address", other.address()}).output == "a\\x1b[2Jb\nc\\x0dd\n");
+  const Impostor third("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n", "a\033[2Jb\nc\rd\n", 0ms);
+  CHECK(command_says({"upgrade", "--address", third.address()}).output == "a\\x1b[2Jb\nc\\x0dd\n");
 }
 
 TEST_CASE("status: a screen, an object, and the last reload", "[integration][commands][status]") {

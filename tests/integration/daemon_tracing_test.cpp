@@ -289,6 +289,17 @@ TEST_CASE("what a collector rejects, or says in no way that is understood, is co
   CHECK(daemon.log().find("\x1b[31m") == std::string::npos);
 }
 
+TEST_CASE("what a collector says against spans is told, also soon after it was not there", "[integration][tracing]") {
+  Collector collector({answer("503 Service Unavailable", "Retry-After: 0\r\n", ""),
+                       answer("400 Bad Request", "", "no such tenant\n\x1b[31m"), std::string(Collector::kTaken)});
+  Daemon daemon(config(collector.url(), ", sample: {ratio: 1}"));
+  CHECK(ask(daemon, "/") == 200);
+  REQUIRE(eventually([&] { return exports(daemon, "rejected") == 1; }, 30s));
+  CHECK(daemon.wait_for_log("answered 503"));
+  CHECK(daemon.wait_for_log("answered 400: \"no such tenant\\x0a\\x1b[31m\""));
+  CHECK(dropped(daemon, "rejected") == 2);
+}
+
 TEST_CASE("without a collector requests are answered, memory is bounded, and the log says it once",
           "[integration][tracing]") {
   std::string url;
