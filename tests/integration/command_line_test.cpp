@@ -87,8 +87,8 @@ TEST_CASE("check warns of the environment that run would warn of", "[integration
         std::string::npos);
   CHECK(checked.errors.find("warning: GOMEMLIMIT=1GB is no size") != std::string::npos);
   Daemon daemon(kYaml, {.environment = {{"GOMAXPROCS", "abc"}, {"GOMEMLIMIT", "1GB"}}});
-  CHECK(daemon.log().find("warning GOMAXPROCS=\"abc\"") != std::string::npos);
-  CHECK(daemon.log().find("warning GOMEMLIMIT=1GB is no size") != std::string::npos);
+  CHECK(daemon.wait_for_log("warning GOMAXPROCS=\"abc\""));
+  CHECK(daemon.wait_for_log("warning GOMEMLIMIT=1GB is no size"));
   CHECK(daemon.stop() == 0);
 }
 

@@ -134,7 +134,7 @@ TEST_CASE("a listener with several addresses is one: limits and counters are of 
           ", limits: {connections: 3, connections_per_address: 2}") +
       greeter("web", "[\"127.0.0.1:0\", \"127.0.0.1:0\"]", "web"));
   for (const std::string& where : {"127.0.0.1:" + std::to_string(a), "127.0.0.1:" + std::to_string(b), "unix:" + path})
-    CHECK(daemon.log().find("listening on " + where + ": t (tcp)") != std::string::npos);
+    CHECK(daemon.wait_for_log("listening on " + where + ": t (tcp)"));
   HttpClient first(a);
   CHECK(echo(first) == "hello");
   HttpClient second(b);

@@ -57,8 +57,8 @@ TEST_CASE("`version` names the commit that it was built from", "[integration][da
 
 TEST_CASE("the log says which configuration is served", "[integration][daemon]") {
   const Daemon daemon(web());
-  CHECK(daemon.log().find("configuration: /") != std::string::npos);
-  CHECK(daemon.log().find("/fiberd.yaml\n") != std::string::npos);
+  CHECK(daemon.wait_for_log("configuration: /"));
+  CHECK(daemon.wait_for_log("/fiberd.yaml\n"));
   Process built_in({.arguments = {FIBERD_BINARY, "--set", "admin.address=127.0.0.1:0", "--set",
                                   "listeners[0].address=127.0.0.1:0", "--set", "listeners[1].address=127.0.0.1:0"}});
   CHECK(eventually([&] { return built_in.errors().find(" started: ") != std::string::npos; }));
@@ -75,7 +75,7 @@ TEST_CASE(
   (void)::bind(fd, port.data(), port.size());
   (void)::listen(fd, 1);
   Daemon daemon(listeners);
-  CHECK(daemon.log().find("127.0.0.1:9090, its default, is used by another program") != std::string::npos);
+  CHECK(daemon.wait_for_log("127.0.0.1:9090, its default, is used by another program"));
   HttpClient client(daemon.port("web"));
   client.send("x");
   CHECK(client.more());
@@ -139,7 +139,7 @@ TEST_CASE("SIGTERM and SIGINT stop cleanly; SIGHUP does not stop", "[integration
     daemon.process().signal(signo);
     CHECK(client.wait_end());  // an idle connection is closed, not kept waiting
     CHECK(daemon.process().wait() == 0);
-    CHECK(daemon.log().find("stopped") != std::string::npos);
+    CHECK(daemon.wait_for_log("stopped"));
     CHECK(daemon.log().find("were cut") == std::string::npos);
   }
 }
@@ -325,7 +325,7 @@ TEST_CASE("Unix sockets: a stale one is replaced, a live one refused, ours remov
 TEST_CASE("above memory.limit new connections are closed and counted", "[integration][daemon]") {
   // No limit that can be set is less than what the process needs anyhow; this one is.
   Daemon daemon(web(), {.environment = {{"GOMEMLIMIT", "1MiB"}}});
-  CHECK(daemon.log().find("GOMEMLIMIT=1MiB is less than 16MiB") != std::string::npos);
+  CHECK(daemon.wait_for_log("GOMEMLIMIT=1MiB is less than 16MiB"));
   const std::uint16_t port = daemon.port("web");
   CHECK(eventually([&] {
     HttpClient client(port);

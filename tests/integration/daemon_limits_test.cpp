@@ -336,11 +336,11 @@ TEST_CASE("GOMAXPROCS comes from its sources, the environment first", "[integrat
   {
     Daemon daemon(web({}, "runtime: {gomaxprocs: 3}\n"));
     CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 3.0);
-    CHECK(daemon.log().find("GOMAXPROCS=3 (configuration)") != std::string::npos);
+    CHECK(daemon.wait_for_log("GOMAXPROCS=3 (configuration)"));
   }
   Daemon daemon(web({}, "runtime: {gomaxprocs: 3}\n"), {.environment = {{"GOMAXPROCS", "5"}}});
   CHECK(daemon.metric("fiberd_sched_gomaxprocs") == 5.0);
-  CHECK(daemon.log().find("GOMAXPROCS=5 (environment)") != std::string::npos);
+  CHECK(daemon.wait_for_log("GOMAXPROCS=5 (environment)"));
   Daemon wrong(web({}, "runtime: {gomaxprocs: 3}\n"), {.environment = {{"GOMAXPROCS", "many"}}});
   CHECK(wrong.metric("fiberd_sched_gomaxprocs") == 3.0);
   const std::string log = wrong.log();

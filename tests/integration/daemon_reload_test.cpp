@@ -63,7 +63,7 @@ TEST_CASE("a reload that is refused: all that is wrong is told with its place, a
   CHECK(answer.body.find(daemon.config_file() + ":3:") != std::string::npos);
   CHECK(answer.body.find("respond") != std::string::npos);
   CHECK(answer.body.find("/nowhere/at/all") != std::string::npos);
-  CHECK(daemon.log().find("reload: " + daemon.config_file() + ":3:") != std::string::npos);
+  CHECK(daemon.wait_for_log("reload: " + daemon.config_file() + ":3:"));
   CHECK(daemon.metric("fiberd_config_last_reload_successful") == 0);
   CHECK(daemon.metric("fiberd_config_reloads_total{result=\"failure\"}") == 1);
   CHECK(ask(daemon.port("web"), "/") == "200 one");
@@ -518,5 +518,5 @@ TEST_CASE("a stop does not wait for a reload whose disk does not answer", "[inte
   CHECK(answer->body == "helloworld");
   std::ofstream(answers).close();
   CHECK(daemon.process().wait(20s) == 0);
-  CHECK(daemon.log().find("reload refused: the daemon is stopping") != std::string::npos);
+  CHECK(daemon.wait_for_log("reload refused: the daemon is stopping"));
 }

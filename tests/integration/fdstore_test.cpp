@@ -146,7 +146,7 @@ TEST_CASE("a stored socket whose address is not configured any more is closed an
   }
   Daemon next(with_listeners(http_listener("site", says("/", "hello"))), store.options());
   CHECK(store.holds({"admin@127.0.0.1%3A0", "site@127.0.0.1%3A0"}));
-  CHECK(next.log().find("and no listener wants it: closed") != std::string::npos);
+  CHECK(next.wait_for_log("and no listener wants it: closed"));
   CHECK(next.stop() == 0);
 }
 

@@ -68,7 +68,7 @@ std::string status_of(const Daemon& daemon, const std::string& path) {
 TEST_CASE("the lowest priority is shed first, and the admin never", "[integration][memory]") {
   const Group group;
   Daemon daemon(kPriorityRoutes, {.environment = group.environment()});
-  CHECK(daemon.log().find("memory limit 953 MiB") != std::string::npos);
+  CHECK(daemon.wait_for_log("memory limit 953 MiB"));
   HttpClient kept(daemon.port("web"));
   HttpClient kept_echo(daemon.port("echo"));
   CHECK(ask(kept) == "200 normal");

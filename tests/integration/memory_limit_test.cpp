@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -198,7 +199,7 @@ void crowd_of_echo_clients(const std::string& governor) {
   CHECK(crowd.answered(2 * hello.size()) >= 5000);
   CHECK(crowd.unanswered() == 0);
   CHECK(daemon.metric("fiberd_listener_refused_total{listener=\"echo\",reason=\"memory\"}").value_or(0) >= 1000);
-  CHECK(daemon.log().find("memory: ") != std::string::npos);
+  CHECK(daemon.wait_for_log("memory: "));
 }
 
 /// What is kept goes back when it is asked for. (That it does by itself at trim_at: memory_levels_test.) The governor
@@ -221,10 +222,8 @@ void check_given_back_when_asked(Daemon& daemon, std::size_t size) {
     const double trims = gauge("fiberd_memory_trims_total");
     // An idle one may have been closed while memory was short.
     HttpClient client(daemon.port("web"));
-    for (int i = 0; i < kFit; ++i) {
-      const auto answer = client.ask("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n");
-      REQUIRE(answer);
-    }
+    for (int i = 0; i < kFit; ++i)
+      if (!client.ask("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n")) break;
     const double kept = gauge("process_resident_memory_bytes");
     undisturbed = gauge("fiberd_file_cache_memory_bytes") == static_cast<double>(kFit * size);
     trim();
@@ -248,11 +247,24 @@ void files_that_do_not_fit(const std::string& governor) {
   Daemon daemon(with_governor(governor, http_listener("web", "{path: /*, files: {root: " + site.path() + "}}"),
                               "file_cache: {files: 100000, memory: 1GiB, age: 10m}\n"),
                 {.program = group.program(place, FIBERD_BINARY)});
-  HttpClient client(daemon.port("web"));
+  auto client = std::make_unique<HttpClient>(daemon.port("web"));
+  const auto ask_for = [&](int file) {
+    client->send("GET /" + std::to_string(file) + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    return client->receive();
+  };
   int served = 0;
   for (int i = 0; i < kFiles; ++i) {
-    client.send("GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: a\r\n\r\n");
-    const auto answer = client.receive();
+    auto answer = ask_for(i);
+    // An idle connection may be closed while memory is short, as the request is on its way: then it is sent again by
+    // another one, as clients do (RFC 9112 section 9.3.1). No answer is broken off.
+    if (governor == "on" && !answer) {
+      CHECK(client->rest().empty());
+      (void)eventually([&] {
+        client = std::make_unique<HttpClient>(daemon.port("web"));
+        answer = ask_for(i);
+        return answer.has_value();
+      });
+    }
     if (!answer) break;
     // Faster than memory is given back it may be turned away for a moment.
     served += (answer->status == 200 && answer->body.size() == text.size()) || answer->status == 503 ? 1 : 0;

@@ -69,7 +69,7 @@ TEST_CASE("a listener is given its socket by name; who connects when nobody runs
     CHECK(daemon.port("web") == web.port());
     CHECK(daemon.port("admin") == admin.port());
     CHECK(HttpClient(web.port()).ask(get("/")).value().body == "hello");
-    CHECK(daemon.log().find("web (http, inherited)") != std::string::npos);
+    CHECK(daemon.wait_for_log("web (http, inherited)"));
     // A program that it started would not have them.
     for (const char* const fd : {"3", "4"}) {
       const std::string info = read_file("/proc/" + std::to_string(daemon.process().pid()) + "/fdinfo/" + fd);
@@ -209,7 +209,7 @@ TEST_CASE("sockets for another process, or that no listener wants, are not used,
     Daemon daemon(hello("127.0.0.1:0"),
                   {.environment = {{"LISTEN_PID", "1"}, {"LISTEN_FDNAMES", "web"}}, .listening = {web.fd()}});
     CHECK(daemon.port("web") != web.port());
-    CHECK(daemon.log().find("LISTEN_FDS: the sockets are for process") != std::string::npos);
+    CHECK(daemon.wait_for_log("LISTEN_FDS: the sockets are for process"));
     CHECK(daemon.stop() == 0);
   }
   Daemon daemon(hello("127.0.0.1:0"), given({web.fd()}, "unknown"));

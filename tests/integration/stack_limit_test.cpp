@@ -87,5 +87,5 @@ TEST_CASE("when the stacks are out the admin listener answers, refusals are coun
   INFO(daemon.log());
   CHECK(daemon.log().find("terminate") == std::string::npos);
   CHECK(daemon.log().find("were cut") == std::string::npos);
-  CHECK(daemon.log().find("stopped") != std::string::npos);
+  CHECK(daemon.wait_for_log("stopped"));
 }

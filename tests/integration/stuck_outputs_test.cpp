@@ -122,8 +122,8 @@ TEST_CASE("access lines that nobody reads are dropped, counted and said; request
   // And not again: what is left at the stop is said.
   for (int i = 0; i < 4; ++i) ask_long(port, 100);
   CHECK(daemon.stop(kTimeout) == 0);
-  CHECK(daemon.log().find("access log stdout: ") != std::string::npos);
-  CHECK(daemon.log().find(" lines were not written") != std::string::npos);
+  CHECK(daemon.wait_for_log("access log stdout: "));
+  CHECK(daemon.wait_for_log(" lines were not written"));
 }
 
 TEST_CASE("a FIFO needs no reader: the start does not wait, and who reads later finds the first lines",
@@ -204,7 +204,7 @@ TEST_CASE("a stop that hangs ends with the process, two seconds after shutdown.t
     daemon.process().signal(SIGTERM);
     CHECK(daemon.process().wait(20s) == 1);
     INFO(daemon.log());
-    CHECK(daemon.log().find("the stop did not end at shutdown.timeout") != std::string::npos);
+    CHECK(daemon.wait_for_log("the stop did not end at shutdown.timeout"));
   }
 }
 
@@ -226,8 +226,8 @@ TEST_CASE("a reader that is slow does not make a stop fail: what is not written 
     std::this_thread::sleep_for(200ms);
   }
   CHECK(daemon.process().wait(1s) == 0);
-  CHECK(daemon.log().find("access log stdout: ") != std::string::npos);
-  CHECK(daemon.log().find(" lines were not written") != std::string::npos);
-  CHECK(daemon.log().find("stopped") != std::string::npos);
+  CHECK(daemon.wait_for_log("access log stdout: "));
+  CHECK(daemon.wait_for_log(" lines were not written"));
+  CHECK(daemon.wait_for_log("stopped"));
   ::close(ends[0]);
 }

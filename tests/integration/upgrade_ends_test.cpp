@@ -163,7 +163,7 @@ TEST_CASE("a stop that comes as the main process changes stops both, and each fi
   INFO(daemon.log());
   CHECK(daemon.process().wait() == 0);
   CHECK(daemon.log().find("what is still open is cut") == std::string::npos);
-  CHECK(daemon.log().find("and this one with it: stopping") != std::string::npos);
+  CHECK(daemon.wait_for_log("and this one with it: stopping"));
   CHECK_THROWS(HttpClient(daemon.port("web")));
 }
 
@@ -279,7 +279,7 @@ TEST_CASE("where everybody on the machine may ask, nobody may name a program", "
     CHECK(u.finished.code == 2);
     CHECK(u.finished.errors.find("no program may be named there: set admin.token_file") != std::string::npos);
     CHECK(daemon.metric("fiberd_upgrades_total{result=\"refused\"}") == 1);
-    CHECK(daemon.log().find("no program may be named there") != std::string::npos);
+    CHECK(daemon.wait_for_log("no program may be named there"));
     HttpClient client(daemon.port("admin"));
     const auto answer =
         client.ask("POST /upgrade HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 17\r\n\r\nbinary /bin/false");

@@ -75,7 +75,7 @@ TEST_CASE("with upgrade.public_key only a program is run that was signed by its 
   const Upgraded u = upgrade(daemon, {"--binary", program, "--signature", ours.path("elsewhere")});
   INFO(whole(u) << daemon.log());
   REQUIRE(u.finished.code == 0);
-  CHECK(daemon.log().find("whose signature is good") != std::string::npos);
+  CHECK(daemon.wait_for_log("whose signature is good"));
   CHECK(daemon.process().wait() == 0);
   // It runs from memory; what it would be followed by is the file all the same.
   ours.sign(program);

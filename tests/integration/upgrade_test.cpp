@@ -50,7 +50,7 @@ TEST_CASE("an upgrade: another process serves at the same addresses, and the old
   CHECK(HttpClient(daemon.port("web")).ask(get("/")).value().body == "hello");
   CHECK(daemon.admin_status("/readyz") == 200);
   CHECK(daemon.metric("fiberd_upgrades_total{result=\"success\"}") == 0);  // of the new process
-  CHECK(daemon.log().find("handed over: this process serves alone") != std::string::npos);
+  CHECK(daemon.wait_for_log("handed over: this process serves alone"));
   // It has what a process has that was started so, and nothing of its predecessor's.
   CHECK(eventually([&] { return descriptors_of(u.pid) <= descriptors; }));
   CHECK(read_file("/proc/" + std::to_string(u.pid) + "/comm") == "fiberd\n");
@@ -133,7 +133,7 @@ TEST_CASE("a program that crashes, ends, hangs or is none: the old process goes 
   }
   CHECK(daemon.metric("fiberd_upgrades_total{result=\"failure\"}") == 4);
   CHECK(daemon.metric("fiberd_upgrades_total{result=\"refused\"}").value_or(0) >= 4);
-  CHECK(daemon.log().find("upgrade failed: the new process ended with exit code 0") != std::string::npos);
+  CHECK(daemon.wait_for_log("upgrade failed: the new process ended with exit code 0"));
   CHECK(daemon.stop() == 0);
 }
 

@@ -109,7 +109,7 @@ TEST_CASE("beyond loopback the admin listener needs a token, and check says so, 
   CHECK(warned.code == 0);
   CHECK(warned.errors.find("can be read by everybody") != std::string::npos);
   Daemon daemon(admin + kWeb);
-  CHECK(daemon.log().find("can be read by everybody") != std::string::npos);
+  CHECK(daemon.wait_for_log("can be read by everybody"));
   REQUIRE(::chmod(token.c_str(), 0600) == 0);
   CHECK(run({FIBERD_BINARY, "check", directory.write("f.yaml", admin + kWeb)}).errors.empty());
 }
@@ -150,7 +150,7 @@ TEST_CASE("with a token only who knows it is answered, but for probes", "[integr
   const std::string page = ask(port, get_admin("/metrics", known)).body;
   CHECK(page.find("fiberd_admin_refused_total{reason=\"wrong_token\"} 6\n") != std::string::npos);
   CHECK(page.find("fiberd_admin_refused_total{reason=\"no_token\"} 11\n") != std::string::npos);
-  CHECK(daemon.log().find("admin: a wrong token from 127.0.0.1:") != std::string::npos);
+  CHECK(daemon.wait_for_log("admin: a wrong token from 127.0.0.1:"));
   // It is told nowhere.
   CHECK(daemon.log().find(kToken) == std::string::npos);
   CHECK(ask(port, get_admin("/debug/pprof/cmdline", known)).body.find(kToken) == std::string::npos);
@@ -276,8 +276,8 @@ TEST_CASE("what a POST of the admin listener does: who may, what it says, and th
     CHECK(wrong.field("Allow").find("POST") != std::string::npos);
   }
   CHECK(daemon.wait_for_log("admin: POST /debug/schedtrace?period=1h by 127.0.0.1:"));
-  CHECK(daemon.log().find("admin: POST /debug/trim by 127.0.0.1:") != std::string::npos);
-  CHECK(daemon.log().find("refused, it comes from a browser") != std::string::npos);
+  CHECK(daemon.wait_for_log("admin: POST /debug/trim by 127.0.0.1:"));
+  CHECK(daemon.wait_for_log("refused, it comes from a browser"));
   const std::string metrics = ask(port, get_admin("/metrics", known)).body;
   CHECK(metrics.find("fiberd_admin_posts_total{path=\"/debug/trim\"} 2\n") != std::string::npos);
   CHECK(metrics.find("fiberd_admin_refused_total{reason=\"browser\"} 15\n") != std::string::npos);
