@@ -103,7 +103,8 @@ struct FrameRegisters {
   std::uintptr_t rip = 0;
   std::uintptr_t rsp = 0;
 };
-/// `context` must be suspended, and stay so during the call.
+/// `context` must be suspended, and stay so during the call. What it goes on with is saved below `rsp`, from
+/// SavedContext::frame on.
 [[nodiscard]] FrameRegisters parked_registers(const SavedContext& context) noexcept;
 
 namespace detail {

@@ -1,4 +1,6 @@
-// Stacks of fibers that have been parked for long: what lies below their stack pointer is of no use to anybody.
+// Stacks of fibers that have been parked for long: what lies below the frame that the switch has saved is of no use to
+// anybody. (Not below the stack pointer that they go on with: that frame lies below it, and where the two are on
+// different pages it would be given back.)
 //
 // A fiber that once went deep and then waits for hours keeps the pages it touched there; with a hundred thousand of
 // them that is the process's memory. Sixteen times a second sysmon looks at some fibers (all of them are through in a
@@ -43,13 +45,13 @@ std::size_t Scheduler::cool(Fiber& f) noexcept {
   });
   f.cooled = f.status.sequence();
   const fiber::Stack* const stack = f.stack.load(std::memory_order_acquire);
-  const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
-  if (stack == nullptr || registers.rsp == 0 || f.machine != nullptr) return 0;
+  const auto frame = reinterpret_cast<std::uintptr_t>(f.context.frame);
+  if (stack == nullptr || frame == 0 || f.machine != nullptr) return 0;
   const fiber::StackPool& pool = pool_of(stack->stack_class);
   const std::size_t page = pool.page_size();
   const auto bottom = reinterpret_cast<std::uintptr_t>(stack->base);
-  const std::uintptr_t below = registers.rsp / page * page;
-  if (below <= bottom || registers.rsp >= reinterpret_cast<std::uintptr_t>(pool.end(*stack))) return 0;
+  const std::uintptr_t below = frame / page * page;
+  if (below <= bottom || frame >= reinterpret_cast<std::uintptr_t>(pool.end(*stack))) return 0;
   const std::size_t resident = resident_pages(bottom, below, page);
   return resident != 0 && give_back(bottom, below) == 0 ? resident * page : 0;
 }
