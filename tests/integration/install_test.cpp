@@ -68,14 +68,26 @@ TEST_CASE("a program outside of the tree is built against what was installed, an
   must_run({FIBERD_CMAKE, "--install", FIBERD_BUILD_DIR, "--prefix", made});
   fs::rename(made, moved);
   const std::vector<std::string> files = files_below(moved);
-  for (const char* file :
-       {"bin/fiberd", "/libfiberd_core.a", "/libfiberd_daemon.a", "/cmake/fiberd/fiberdConfig.cmake",
-        "include/fiberd/core/runtime/runtime.hpp", "include/fiberd/daemon/daemon.hpp", "include/fiberd/fiberd.hpp",
-        "doc/fiberd/LICENSE", "doc/fiberd/examples/minimal.yaml", "doc/fiberd/docs/handlers.md",
-        "lib/systemd/system/fiberd.service", "lib/systemd/system/fiberd@.service", "lib/sysusers.d/fiberd.conf",
-        "lib/tmpfiles.d/fiberd.conf", "doc/fiberd/systemd/privileged-ports.conf", "man/man1/fiberd.1",
-        "man/man5/fiberd.yaml.5", "bash-completion/completions/fiberd", "zsh/site-functions/_fiberd",
-        "fish/vendor_completions.d/fiberd.fish"}) {
+  for (const char* file : {"bin/fiberd",
+                           "/libfiberd_core.a",
+                           "/libfiberd_daemon.a",
+                           "/cmake/fiberd/fiberdConfig.cmake",
+                           "include/fiberd/core/runtime/runtime.hpp",
+                           "include/fiberd/daemon/daemon.hpp",
+                           "include/fiberd/fiberd.hpp",
+                           "doc/fiberd/LICENSE",
+                           "doc/fiberd/examples/minimal.yaml",
+                           "doc/fiberd/docs/handlers.md",
+                           "lib/systemd/system/fiberd.service",
+                           "lib/systemd/system/fiberd@.service",
+                           "lib/sysusers.d/fiberd.conf",
+                           "lib/tmpfiles.d/fiberd.conf",
+                           "doc/fiberd/systemd/privileged-ports.conf",
+                           "man/man1/fiberd.1",
+                           "man/man5/fiberd.yaml.5",
+                           "bash-completion/completions/fiberd",
+                           "zsh/site-functions/_fiberd",
+                           "fish/vendor_completions.d/fiberd.fish"}) {
     INFO(file);
     CHECK(has(files, file));
   }

@@ -57,8 +57,7 @@ class Text {
 }  // namespace
 
 // Of names nothing need be escaped: request_id.hpp.
-ErrorBody::ErrorBody(unsigned status, const HeaderView& headers,
-                     const RequestNames& names) noexcept {
+ErrorBody::ErrorBody(unsigned status, const HeaderView& headers, const RequestNames& names) noexcept {
   const std::size_t form = choose_media_type(headers, kForms);
   content_type_ = kTypes[form];
   const std::string_view phrase = reason_phrase(status);
