@@ -53,6 +53,13 @@ class Before {
       return false;
     }
   }
+  /// Has all sockets, is ready, and serves, too.
+  void lets_serve() {
+    say("end");
+    REQUIRE(hears("ready"));
+    say("serve");
+    REQUIRE(hears("serving"));
+  }
   void dies() { channel_.close(); }
   [[nodiscard]] Process& next() { return *next_; }
   [[nodiscard]] bool logs(const std::string& text) {
@@ -228,10 +235,7 @@ TEST_CASE(
   Before before(with_listeners(http_listener("web", "{path: /echo, echo: {}}"), "shutdown: {timeout: 60s}\n"));
   before.give("tcp nobody web 127.0.0.1:0", web.fd());
   before.give("tcp nobody admin 127.0.0.1:0", admin.fd());
-  before.say("end");
-  REQUIRE(before.hears("ready"));
-  before.say("serve");
-  REQUIRE(before.hears("serving"));
+  before.lets_serve();
   HttpClient slow(web.port());
   REQUIRE(slow.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello"));
   REQUIRE(eventually(
@@ -270,10 +274,7 @@ TEST_CASE("a reload that the process before passes on is done when the new one s
   const HeldSocket web;
   Before before(with_listeners(http_listener("web", says("/", "hello"))));
   before.give("tcp nobody web 127.0.0.1:0", web.fd());
-  before.say("end");
-  REQUIRE(before.hears("ready"));
-  before.say("serve");
-  REQUIRE(before.hears("serving"));
+  before.lets_serve();
   before.say("done");
   before.say("reload");
   CHECK(before.logs("reloaded "));

@@ -11,5 +11,8 @@ namespace fiberd::test {
 void fail_allocations_of(std::size_t bytes) noexcept;
 /// From now on operator new has nothing for the thread that calls this; or has again, for all.
 void refuse_allocations_here(bool refuse) noexcept;
+/// From now on operator new asks `refused` each time, on every thread, and has nothing where that is true. It must not
+/// allocate.
+void refuse_allocations_where(bool (*refused)() noexcept) noexcept;
 
 }  // namespace fiberd::test

@@ -6,13 +6,12 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
 #include <fiberd/daemon/daemon.hpp>
-#include <new>
 #include <string_view>
 
 #include "core/runtime/fiber.hpp"
 #include "core/runtime/machine.hpp"
+#include "tests/support/allocations.hpp"
 
 using namespace fiberd;
 
@@ -25,18 +24,6 @@ static bool fails_now() noexcept {
   return machine->current->origin.get().name == "upgrade" && heard.exchange(false);
 }
 
-// NOLINTBEGIN: this is what memory is taken by
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  return fails_now() ? nullptr : std::malloc(size == 0 ? 1 : size);
-}
-void* operator new(std::size_t size) {
-  if (void* const p = ::operator new(size, std::nothrow)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t /*size*/) noexcept { std::free(p); }
-// NOLINTEND
-
 /// In place of the C library's.
 extern "C" ssize_t recvmsg(int fd, msghdr* message, int flags) {
   static constexpr std::string_view kServing = "serving";
@@ -48,6 +35,7 @@ extern "C" ssize_t recvmsg(int fd, msghdr* message, int flags) {
 }
 
 int main(int argc, char** argv) {
+  test::refuse_allocations_where(&fails_now);
   daemon::Daemon daemon;
   return daemon.main(argc, argv);
 }
