@@ -302,6 +302,8 @@ void work_that_grows(const std::string& governor, const std::string& listener, s
   for (int i = 0; i < kPieces; ++i) {
     crowd.send_again(more);
     crowd.look(50);
+    // A piece at a time: not as many at once as clients can send while nobody gives the daemon a CPU.
+    if (governor == "on") (void)daemon.admin_status("/healthz");
   }
   crowd.rest([&] { return !daemon.process().running(); });
   if (governor == "off") return check_killed(daemon, group);
