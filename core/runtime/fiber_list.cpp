@@ -151,7 +151,9 @@ static void wait_a_little() noexcept {
 static std::atomic<bool> asking{false};
 
 void Scheduler::look_at_running(std::vector<RunningFiber>& running) {
-  static constexpr int kTries = 50;  // of 200 µs: a thread that has a CPU answers within one
+  // Of 200 µs: a thread that has a CPU answers within one, and who asks when a machine is overloaded asks for one that
+  // has none just now. Only one that hangs in the kernel is given up.
+  static constexpr int kTries = 2500;
   // Who asks sees itself without a signal.
   const Machine* const own = Machine::current_machine();
   const std::uint32_t self = own != nullptr && own->current != nullptr ? own->current->index : 0;

@@ -37,6 +37,7 @@ bool AdminService::furnish(AdminService& service, http::SiteOptions options, std
                            const AdminService* before, Failure& why) {
   const std::string& name = service.name();
   options.name = name;
+  options.keeps_slow = false;  // a profile of 30 s lasts 30 s
   options.timeouts.drain = with.config.shutdown.idle;
   options.metrics = make_server_metrics(name, counted->leases);
   options.metrics.unrouted = counted->pages;

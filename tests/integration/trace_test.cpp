@@ -36,11 +36,12 @@ std::vector<std::string> files_in(const std::string& directory) {
   return names;
 }
 
-/// A request that takes a while: its body comes late.
+/// A request that takes a while: its body comes late, as seen by the handler, who has asked for it.
 void ask_slowly(HttpClient& client) {
-  REQUIRE(client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx"));
+  REQUIRE(client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
+  while (client.rest().find("\r\n\r\n") == std::string::npos) REQUIRE(client.more());
   for (int i = 0; i < 20; ++i) pause_between_polls();
-  const auto answer = client.ask("y");
+  const auto answer = client.ask("xy");
   REQUIRE(answer);
   CHECK(answer->status == 200);
 }
@@ -148,6 +149,19 @@ TEST_CASE("a request of trace.on_latency leaves a file, whole and under its own 
   }
   CHECK(daemon.wait_for_log("a request took trace.on_latency or longer"));
   CHECK(daemon.stop() == 0);
+}
+
+TEST_CASE("requests of the admin listener are no reason to keep a trace: some last as long as they were asked to",
+          "[integration][trace]") {
+  const TemporaryDirectory directory;
+  Daemon daemon(with_trace("on_latency: 5ms, interval: 0s, directory: \"" + directory.path() + "\""));
+  const std::string written = "fiberd_trace_files_total{cause=\"latency\"}";
+  CHECK(daemon.admin_status("/debug/trace?seconds=1") == 200);
+  HttpClient client(daemon.port("web"));
+  ask_slowly(client);
+  REQUIRE(eventually([&] { return daemon.metric(written).value_or(0) >= 1; }));
+  CHECK(daemon.stop() == 0);
+  CHECK(files_in(directory.path()).size() == 1);
 }
 
 TEST_CASE("a stop does not wait for a trace, which ends with it and is whole", "[integration][trace]") {

@@ -56,7 +56,7 @@ void Connection::account(const Exchange& ex, const H1Stream& stream, const Route
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(ws.clock - begin, 0));
   const unsigned told = ex.status();
   const unsigned status = told != 0 ? told : kClientLeft;
-  runtime::trace::end_request(*runtime::Machine::current_machine(), status, duration);
+  runtime::trace::end_request(*runtime::Machine::current_machine(), status, duration, options().keeps_slow);
   const bool traced = Dispatch::keeps_trace(ex, status, duration);
   const bool waits = ws.out_size != 0 && !ws.output_lost;
   metric::StatusCounters* const counters = route != nullptr ? route->counters : options().metrics.unrouted;

@@ -123,6 +123,7 @@ struct SiteOptions {
   bool address_hosts = false;  ///< beside `hosts`: requests for an IP address, and those without a Host (1.0)
   std::string server_name;     ///< Server field; empty: none
   std::string name;            ///< of the listener: the label "listener" of CPU samples; empty: none
+  bool keeps_slow = true;      ///< a slow request is a cause to keep the flight recorder's trace (runtime/trace.hpp)
   /// Before all else, also before the gates: filters that say who is asking (Exchange::set_peer).
   std::vector<std::shared_ptr<Filter>> outermost{};
   std::shared_ptr<Gate> gate{};  ///< of all requests that are understood, before their routes
