@@ -31,6 +31,7 @@
 #include "core/context/context_look.hpp"
 #include "core/fiber/backtrace.hpp"
 #include "core/runtime/blocking.hpp"
+#include "core/runtime/parked_frames.hpp"
 #include "core/runtime/reference_search.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait_edges.hpp"
@@ -135,8 +136,8 @@ bool Graph::collect_one(runtime::Scheduler& s, runtime::Fiber& f, std::uint32_t 
   who.top = HiddenAddress(top);
   const fiber::FrameRegisters registers = fiber::parked_registers(f.context);
   who.told.stack.resize(runtime::FiberView::kFrames);
-  who.told.stack.resize(fiber::walk_frames(registers.rbp, registers.rip,
-                                           reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)), top, who.told.stack));
+  who.told.stack.resize(
+      runtime::parked_frames(registers, reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)), top, who.told.stack));
   const void* const object = f.waits_for.load(std::memory_order_relaxed);
   who.edges = runtime::find_wait_edges(reason, object);
   if (const runtime::Cancellation* const c = f.obeys.load(std::memory_order_relaxed))

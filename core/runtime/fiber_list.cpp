@@ -32,6 +32,7 @@
 #include "core/fiber/backtrace.hpp"
 #include "core/fiber/interrupted_frames.hpp"
 #include "core/runtime/interrupted.hpp"
+#include "core/runtime/parked_frames.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/wait_edges.hpp"
@@ -270,8 +271,7 @@ bool Scheduler::look_at_waiting(Fiber& f, FiberView& view) {
     view.stack_size = pool.usable_size();
     view.stack_base = stack->base;
     view.stack_in_use = top - registers.rsp;
-    view.depth = fiber::walk_frames(registers.rbp, registers.rip, reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)),
-                                    top, view.stack);
+    view.depth = parked_frames(registers, reinterpret_cast<std::uintptr_t>(pool.lowest(*stack)), top, view.stack);
   }
   describe_wait(view.reason, view.waits_for, view.waits_for_text);
   // Who woke it meanwhile may have begun to use a descriptor's number for another connection.
