@@ -1,4 +1,6 @@
 // The dump as people and tools read it.
+#include <pthread.h>
+#include <signal.h>
 #include <zlib.h>
 
 #include <atomic>
@@ -9,8 +11,10 @@
 #include <memory>
 #include <protozero/pbf_reader.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "core/base/clock.hpp"
 #include "core/observe/fiber_dump.hpp"
 #include "core/observe/pprof_profile.hpp"
 #include "core/runtime/runtime.hpp"
@@ -194,6 +198,39 @@ TEST_CASE("grouped: equal stacks together, most first, in the form that Go's too
     has(all, "\tfiberd::runtime::Scheduler::run_function");
     CHECK(all.find("\"receiver\"") == all.rfind("\"receiver\""));
   });
+}
+
+TEST_CASE("a fiber that runs is told with its stack, also by a thread that answers late", "[fiber_dump]") {
+  const auto runtime = test::start_runtime(1);
+  std::atomic<bool> over{false};
+  std::atomic<int> deaf{0};  // how many times
+  REQUIRE(runtime->spawn("late", [&] {
+    sigset_t question;
+    sigset_t before;
+    sigset_t waiting;
+    sigemptyset(&question);
+    sigaddset(&question, SIGURG);
+    while (!over) {
+      // Deaf until it has been asked, and for 50 ms more.
+      (void)pthread_sigmask(SIG_BLOCK, &question, &before);
+      ++deaf;
+      for (sigemptyset(&waiting); !over && sigismember(&waiting, SIGURG) == 0;) (void)sigpending(&waiting);
+      const std::int64_t until = monotonic_now() + 50'000'000;
+      while (!over && monotonic_now() < until) asm volatile("");
+      (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+  }));
+  // Whoever is given no CPU for longer than anybody waits is asked again.
+  bool told = false;
+  int asked = 0;
+  for (int i = 0; i < 20 && !told; ++i) {
+    while (deaf == asked) std::this_thread::yield();
+    asked = deaf;
+    const std::string text = dumped({.name = "late"});
+    told = text.find("\"late\" [running, on thread ") != std::string::npos;
+  }
+  CHECK(told);
+  over = true;
 }
 
 TEST_CASE("as pprof's protobuf: samples, locations, functions and labels belong together", "[fiber_dump][pprof]") {
