@@ -1,6 +1,7 @@
 #pragma once
 // ByteStream: the bytes of one connection in both directions, as a protocol needs them, whatever carries them: TCP and
-// Unix sockets (TcpStream), TLS later, memory in tests. Whoever speaks a protocol over it asks for no descriptor.
+// Unix sockets (TcpStream), TLS (tls::Stream), memory in tests. Whoever speaks a protocol over it asks for no
+// descriptor.
 //
 // Why virtual calls: a request makes about six of them, some 30 of its 4,200 instructions. Static dispatch would save
 // these and build every protocol once for each carrier. What is asked most often (drained) is a plain member.
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "core/base/clock.hpp"
 #include "core/base/result.hpp"
@@ -21,6 +23,8 @@
 #include "core/runtime/wait.hpp"
 
 namespace fiberd::net {
+
+struct TlsPeer;
 
 /// At most one fiber reads and one writes at a time. shutdown(), queued() and claim_idle() may come from any other
 /// while the stream lives; all else from those two. Errors are those of TcpStream.
@@ -58,6 +62,9 @@ class ByteStream {
   [[nodiscard]] virtual Result<std::size_t> sendfile_some(int fd, std::uint64_t offset, std::uint64_t count,
                                                           Deadline deadline = Deadline::never(),
                                                           runtime::Cancellation* cancellation = nullptr) noexcept = 0;
+  /// Says what has to be said before our side ends, where there is such a thing (TLS: close_notify), and waits until
+  /// it has gone. shutdown_write() and close(), which never wait, say it themselves if the carrier takes it at once.
+  [[nodiscard]] virtual Result<void> take_leave(Deadline, runtime::Cancellation* = nullptr) noexcept { return {}; }
   /// Ends our side in order (FIN; close_notify before it, where there is one); reading goes on.
   virtual Result<void> shutdown_write() noexcept = 0;
 
@@ -82,6 +89,10 @@ class ByteStream {
   [[nodiscard]] virtual bool was_reset() const noexcept = 0;
   /// Unspecified when it is not known (any more).
   [[nodiscard]] virtual Endpoint peer() const noexcept = 0;
+  /// What both agreed to speak over it (ALPN: "h2", "http/1.1"); empty where nobody asked. As long as the stream lives.
+  [[nodiscard]] virtual std::string_view application_protocol() const noexcept { return {}; }
+  /// Null where nothing is encrypted. As long as the stream lives; by one fiber at a time.
+  [[nodiscard]] virtual const TlsPeer* tls_peer() const noexcept { return nullptr; }
 
   // ---- the end
   /// From any fiber: waits inside and later ones end with operation_canceled. The stream stays open until close().

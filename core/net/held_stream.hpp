@@ -42,6 +42,9 @@ class ForwardedStream final : public ByteStream {
                                                   runtime::Cancellation* cancellation) noexcept override {
     return stream_->sendfile_some(fd, offset, count, deadline, cancellation);
   }
+  [[nodiscard]] Result<void> take_leave(Deadline deadline, runtime::Cancellation* cancellation) noexcept override {
+    return stream_->take_leave(deadline, cancellation);
+  }
   Result<void> shutdown_write() noexcept override { return stream_->shutdown_write(); }
   [[nodiscard]] bool go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept override {
     return stream_->go_idle(handler, argument, deadline);
@@ -55,6 +58,10 @@ class ForwardedStream final : public ByteStream {
   [[nodiscard]] bool hung_up() const noexcept override { return stream_->hung_up(); }
   [[nodiscard]] bool was_reset() const noexcept override { return stream_->was_reset(); }
   [[nodiscard]] Endpoint peer() const noexcept override { return stream_->peer(); }
+  [[nodiscard]] std::string_view application_protocol() const noexcept override {
+    return stream_->application_protocol();
+  }
+  [[nodiscard]] const TlsPeer* tls_peer() const noexcept override { return stream_->tls_peer(); }
   void shutdown() noexcept override { stream_->shutdown(); }
   [[nodiscard]] bool is_shut_down() const noexcept override { return stream_->is_shut_down(); }
   void close() noexcept override { stream_->close(); }

@@ -47,6 +47,9 @@ ssize_t sendto(int fd, const void* data, std::size_t size, const sockaddr* addre
 ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept {
   return result(::sendfile(out, in, &offset, count));
 }
+ssize_t pread(int fd, void* data, std::size_t size, std::uint64_t offset) noexcept {
+  return result(::pread(fd, data, size, static_cast<off_t>(offset)));
+}
 int accept4(int fd, sockaddr* address, socklen_t* size) noexcept {
   return result(::accept4(fd, address, size, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }

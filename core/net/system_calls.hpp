@@ -29,6 +29,7 @@ namespace fiberd::net::sys {
 [[nodiscard, gnu::noinline]] ssize_t sendto(int fd, const void* data, std::size_t size, const sockaddr* address,
                                             socklen_t address_size) noexcept;
 [[nodiscard, gnu::noinline]] ssize_t sendfile(int out, int in, off_t offset, std::size_t count) noexcept;
+[[nodiscard, gnu::noinline]] ssize_t pread(int fd, void* data, std::size_t size, std::uint64_t offset) noexcept;
 [[nodiscard, gnu::noinline]] int accept4(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard, gnu::noinline]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
 [[nodiscard, gnu::noinline]] int socket(int domain, int type, int protocol) noexcept;

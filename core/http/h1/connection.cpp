@@ -208,6 +208,7 @@ void Connection::run() noexcept {
   // Nothing of the client is in flight as far as we know: then an orderly close loses nothing.
   if (step == Step::done && (ws_->end != ws_->begin || !stream_->drained())) step = Step::linger;
   if (step == Step::linger && !ws_->output_lost) linger();
+  if (step == Step::done && !ws_->output_lost) (void)stream_->take_leave(write_limit());
   give_workspace();
   finish();
 }
@@ -341,6 +342,7 @@ Connection::Step Connection::refuse(unsigned status, Reject reason) noexcept {
 /// kernel answer with a reset, which may overtake the answer (RFC 9112 section 9.6). Meanwhile the place can be had
 /// back by whoever needs it more.
 void Connection::linger() noexcept {
+  (void)stream_->take_leave(write_limit());
   stream_->shutdown_write();
   const std::int64_t begin = monotonic_now();
   waiting_since_.store(encode(Waiting::for_end, begin), std::memory_order_release);

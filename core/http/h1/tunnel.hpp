@@ -38,6 +38,9 @@ class H1Stream::Tunnel final : public net::ByteStream {
                                                   runtime::Cancellation* cancellation) noexcept override {
     return note_written(stream_.sendfile_some(fd, offset, count, deadline, cancellation));
   }
+  [[nodiscard]] Result<void> take_leave(Deadline deadline, runtime::Cancellation* cancellation) noexcept override {
+    return stream_.take_leave(deadline, cancellation);
+  }
   Result<void> shutdown_write() noexcept override { return stream_.shutdown_write(); }
 
   /// Never: a handler is at work.
@@ -49,6 +52,10 @@ class H1Stream::Tunnel final : public net::ByteStream {
   [[nodiscard]] bool hung_up() const noexcept override { return stream_.hung_up(); }
   [[nodiscard]] bool was_reset() const noexcept override { return stream_.was_reset(); }
   [[nodiscard]] net::Endpoint peer() const noexcept override { return stream_.peer(); }
+  [[nodiscard]] std::string_view application_protocol() const noexcept override {
+    return stream_.application_protocol();
+  }
+  [[nodiscard]] const net::TlsPeer* tls_peer() const noexcept override { return stream_.tls_peer(); }
   void shutdown() noexcept override { stream_.shutdown(); }
   [[nodiscard]] bool is_shut_down() const noexcept override { return stream_.is_shut_down(); }
   /// As shutdown(): the connection closes when the handler has returned.

@@ -13,14 +13,14 @@ const std::string kKey =
     "MCowBQYDK2VwAyEA/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=\n"
     "-----END PUBLIC KEY-----\n";
 
-std::string bytes(const std::string& hex) {
+std::string as_text(const std::string& hex) {
   std::string out;
   for (std::size_t i = 0; i < hex.size(); i += 2) out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
   return out;
 }
 
-const std::string kMessage = bytes("af82");
-const std::string kSignature = bytes(
+const std::string kMessage = as_text("af82");
+const std::string kSignature = as_text(
     "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
     "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a");
 
@@ -32,7 +32,7 @@ std::error_code verify(const std::string& key, const std::string& data, const st
 
 TEST_CASE("a signature is good for its key and data alone", "[tls][ed25519]") {
   CHECK(!verify(kKey, kMessage, kSignature));
-  CHECK(verify(kKey, bytes("af83"), kSignature) == std::errc::bad_message);
+  CHECK(verify(kKey, as_text("af83"), kSignature) == std::errc::bad_message);
   CHECK(verify(kKey, "", kSignature) == std::errc::bad_message);
   for (const std::size_t at : {0U, 31U, 32U, 63U}) {
     std::string other = kSignature;

@@ -1,0 +1,16 @@
+#pragma once
+// TlsPeer: what TLS told about a connection's other end, as plain data: whoever asks needs to know nothing of TLS.
+#include <string>
+#include <string_view>
+
+namespace fiberd::net {
+
+/// Texts of the peer's are as it sent them.
+struct TlsPeer {
+  std::string_view version{};  ///< "TLSv1.3", …
+  std::string_view cipher{};   ///< "TLS_AES_256_GCM_SHA384", …
+  std::string server_name{};   ///< SNI: whom the client asked for; empty when it did not say
+  bool resumed = false;        ///< by a session of an earlier connection
+};
+
+}  // namespace fiberd::net

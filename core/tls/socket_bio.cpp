@@ -1,0 +1,84 @@
+#include "core/tls/socket_bio.hpp"
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+
+#include <cerrno>
+
+#include "core/net/system_calls.hpp"
+#include "core/tls/stream.hpp"
+
+namespace fiberd::tls {
+
+static Stream& stream_of(BIO* bio) noexcept { return *static_cast<Stream*>(BIO_get_data(bio)); }
+
+int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) noexcept {
+  Stream& s = stream_of(bio);
+  BIO_clear_retry_flags(bio);
+  *taken = 0;
+  if (s.socket_.drained()) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const Result<std::size_t> n = s.socket_.try_read({reinterpret_cast<std::byte*>(data), size});
+  if (!n) {
+    if (n.error() == std::errc::operation_would_block)
+      BIO_set_retry_read(bio);
+    else
+      s.socket_error_ = -n.error().value();
+    return -1;
+  }
+  if (*n == 0) {
+    s.at_fin_ = true;
+    return 0;
+  }
+  if (s.first_byte_ == 0) s.first_byte_ = *data;
+  *taken = *n;
+  return 1;
+}
+
+int SocketBio::write(BIO* bio, const char* data, std::size_t size, std::size_t* taken) noexcept {
+  // Not SocketStream::try_write(): that may let others run, and the lock is held.
+  Stream& s = stream_of(bio);
+  BIO_clear_retry_flags(bio);
+  *taken = 0;
+  ssize_t n = 0;
+  do n = net::sys::send(s.socket_.native_handle(), data, size);
+  while (n == -EINTR);
+  if (n >= 0) {
+    *taken = static_cast<std::size_t>(n);
+    return 1;
+  }
+  if (net::sys::would_block(n))
+    BIO_set_retry_write(bio);
+  else
+    s.socket_error_ = static_cast<int>(n);
+  return -1;
+}
+
+long SocketBio::control(BIO* bio, int command, long, void*) noexcept {
+  if (command == BIO_CTRL_FLUSH) return 1;
+  if (command == BIO_CTRL_EOF) return stream_of(bio).at_fin_ ? 1 : 0;
+  return 0;
+}
+
+static BIO_METHOD* make_method() noexcept {
+  BIO_METHOD* const method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "fiberd socket");
+  if (method == nullptr) return nullptr;
+  BIO_meth_set_read_ex(method, &SocketBio::read);
+  BIO_meth_set_write_ex(method, &SocketBio::write);
+  BIO_meth_set_ctrl(method, &SocketBio::control);
+  return method;
+}
+
+bool SocketBio::attach(Stream& stream) noexcept {
+  static BIO_METHOD* const method = make_method();
+  BIO* const bio = method != nullptr ? BIO_new(method) : nullptr;
+  if (bio == nullptr) return false;
+  BIO_set_data(bio, &stream);
+  BIO_set_init(bio, 1);
+  SSL_set_bio(stream.session_.get(), bio, bio);  // once for both directions
+  return true;
+}
+
+}  // namespace fiberd::tls
