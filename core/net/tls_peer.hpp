@@ -2,6 +2,7 @@
 // TlsPeer: what TLS told about a connection's other end, as plain data: whoever asks needs to know nothing of TLS.
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fiberd::net {
 
@@ -11,6 +12,11 @@ struct TlsPeer {
   std::string_view cipher{};   ///< "TLS_AES_256_GCM_SHA384", …
   std::string server_name{};   ///< SNI: whom the client asked for; empty when it did not say
   bool resumed = false;        ///< by a session of an earlier connection
+  // The certificate that it has shown and that was proved to be good; empty when there is none. Printable ASCII.
+  std::string subject{};  ///< as RFC 2253 writes it: "CN=alice,O=Example"
+  std::vector<std::string>
+      names{};  ///< subjectAltName: "DNS:a.example", "URI:spiffe://…", "email:…", "IP:…"; 32 at most
+  std::string fingerprint{};  ///< SHA-256, 64 hexadecimal digits in lower case
 };
 
 }  // namespace fiberd::net

@@ -8,6 +8,7 @@
 #include <array>
 #include <utility>
 
+#include "core/base/characters.hpp"
 #include "core/base/read_file.hpp"
 #include "core/base/text.hpp"
 #include "core/tls/key_handles.hpp"
@@ -67,9 +68,8 @@ std::string hex_sha256(std::initializer_list<std::string_view> parts) {
   (void)EVP_DigestFinal_ex(context.get(), digest.data(), &size);
   std::string hex;
   for (unsigned i = 0; i < size; ++i) {
-    static constexpr std::string_view kDigits = "0123456789abcdef";
-    hex += kDigits[digest[i] >> 4U];
-    hex += kDigits[digest[i] & 15U];
+    hex += ascii::kHexDigits[digest[i] >> 4U];
+    hex += ascii::kHexDigits[digest[i] & 15U];
   }
   return hex;
 }

@@ -34,6 +34,7 @@
 #include "core/net/system_calls.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/tls/errc.hpp"
+#include "core/tls/peer_certificate.hpp"
 #include "core/tls/socket_bio.hpp"
 
 namespace fiberd::tls {
@@ -444,6 +445,7 @@ const net::TlsPeer* Stream::tls_peer() const noexcept {
     if (const char* const name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr)
       peer->server_name = name;
     peer->resumed = SSL_session_reused(ssl) != 0;
+    read_peer_certificate(*ssl, *peer);
     peer_ = std::move(peer);
   } catch (const std::bad_alloc&) {
     static const net::TlsPeer unknown{};

@@ -100,8 +100,7 @@ void TicketKeys::rotate() noexcept {
   OPENSSL_cleanse(&fresh, sizeof fresh);
 }
 
-void TicketKeys::replace(const TicketKeys& other) noexcept {
-  if (&other == this) return;
+bool TicketKeys::same(const TicketKeys& other) const noexcept {
   std::array<TicketKey, kTicketRing> ring{};
   std::size_t count = 0;
   {
@@ -109,12 +108,10 @@ void TicketKeys::replace(const TicketKeys& other) noexcept {
     ring = other.ring_;
     count = other.count_;
   }
-  {
-    const LockGuard guard(lock_);
-    ring_.swap(ring);
-    count_ = count;
-  }
+  const LockGuard guard(lock_);
+  const bool equal = count == count_ && CRYPTO_memcmp(ring.data(), ring_.data(), sizeof ring) == 0;
   OPENSSL_cleanse(ring.data(), sizeof ring);
+  return equal;
 }
 
 }  // namespace fiberd::tls

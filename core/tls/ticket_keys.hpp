@@ -48,8 +48,8 @@ class TicketKeys {
   [[nodiscard]] Found find(const unsigned char* name, TicketKey& key) const noexcept;
   /// A new random key seals from now on; the oldest is forgotten.
   void rotate() noexcept;
-  /// Takes over the keys of another one: those of sessions under way are kept where they are among them.
-  void replace(const TicketKeys& other) noexcept;
+  /// Both have the same keys in the same order.
+  [[nodiscard]] bool same(const TicketKeys& other) const noexcept;
   [[nodiscard]] bool shared() const noexcept { return shared_; }
 
  private:

@@ -410,7 +410,7 @@ TEST_CASE("shutdown from another fiber ends a read, a write and a handshake", "[
       done.done();
     });
     (void)runtime::spawn("writer", [&] {
-      const std::error_code error = write_whole(*p.client, std::string(8 << 20, 'x'));
+      const std::error_code error = write_whole(*p.server, std::string(8 << 20, 'x'));
       expect(error == std::errc::operation_canceled, error.message());
       done.done();
     });

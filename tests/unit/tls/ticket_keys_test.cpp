@@ -40,10 +40,10 @@ TEST_CASE("ticket keys are read of files, the first is the newest", "[tls][ticke
   CHECK(keys->newest().hmac.front() == '1');
   CHECK(keys->newest().aes.back() == '2');
   const auto next = tls::TicketKeys::read({all[3], all[0]}, why).value();
-  keys->replace(*next);
-  CHECK(keys->newest().name.front() == 'd');
-  tls::TicketKey found;
-  CHECK(keys->find(next->newest().name.data(), found) == tls::TicketKeys::Found::newest);
+  CHECK(next->newest().name.front() == 'd');
+  CHECK(!keys->same(*next));
+  CHECK(next->same(*tls::TicketKeys::read({all[3], all[0]}, why).value()));
+  CHECK(!next->same(*tls::TicketKeys::read({all[0], all[3]}, why).value()));
   CHECK(!tls::TicketKeys::read({files.write("short", "x")}, why));
   CHECK_THAT(why, Catch::Contains("short: a ticket key has 80 bytes: openssl rand 80"));
   CHECK(!tls::TicketKeys::read({files.path() + "/none"}, why));
