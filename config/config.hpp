@@ -316,7 +316,7 @@ enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
 /// One place that aggregated metrics are sent to; exactly one of the two is set.
 struct AggregateFlush {
   std::string statsd;      ///< "host:port" or "udp://host:port"; "tcp://host:port"
-  std::string prometheus;  ///< "http://host[:port]/path"
+  std::string prometheus;  ///< "http[s]://host[:port]/path"
   bool operator==(const AggregateFlush&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "config/load_client_tls.hpp"
 #include "config/text_rules.hpp"
 #include "config/urls.hpp"
 
@@ -75,11 +76,8 @@ TracingConfig read_tracing(const Reader& r) {
       r.report(keys.front(), "has no effect: tracing.endpoint is not set, so nothing is traced");
     return t;
   }
-  if (const std::string wrong = check_http_url(t.endpoint); !wrong.empty())
-    r.report("endpoint", t.endpoint.starts_with("https://")
-                             ? "https is not spoken to collectors: write the http:// address of one on this machine, "
-                               "which passes spans on"
-                             : wrong);
+  if (const std::string wrong = check_http_url(t.endpoint); !wrong.empty()) r.report("endpoint", wrong);
+  t.tls = read_client_tls(r.section("tls"), t.endpoint, "tracing.endpoint");
   if (t.service_name.empty() || t.service_name.size() > 128) r.report("service_name", "has 1 … 128 bytes");
   if (!t.headers_file.empty()) check_headers_file(r, t.headers_file);
   check_resource(r, t);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/client_tls.hpp"
 #include "config/place.hpp"
 
 namespace fiberd::config {
@@ -26,6 +27,7 @@ struct TracingConfig {
   std::uint64_t queue = std::uint64_t{8} << 20U;  ///< bytes
   std::chrono::nanoseconds timeout = std::chrono::seconds(10);
   Place headers_file_at{};
+  ClientTlsConfig tls{};
 
   [[nodiscard]] bool on() const noexcept { return !endpoint.empty(); }
   bool operator==(const TracingConfig&) const = default;

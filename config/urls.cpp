@@ -33,11 +33,14 @@ std::string check_host_port(std::string_view text, bool port_required) {
 }
 
 std::string check_http_url(std::string_view text) {
-  static constexpr std::string_view kScheme = "http://";
-  if (!text.starts_with(kScheme)) return "must begin with http://";
-  text.remove_prefix(kScheme.size());
+  static constexpr std::string_view kHttp = "http://";
+  static constexpr std::string_view kHttps = "https://";
+  const bool secure = text.starts_with(kHttps);
+  if (!secure && !text.starts_with(kHttp)) return "must begin with http:// or https://";
+  text.remove_prefix((secure ? kHttps : kHttp).size());
   const std::size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return "has no path; write http://host:port/path";
+  if (slash == std::string_view::npos)
+    return "has no path; write " + std::string(secure ? kHttps : kHttp) + "host:port/path";
   const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!printable || text.find('#') != std::string_view::npos) return "blanks, control characters and # are not allowed";
   if (text.find_first_of("\"<>\\") != std::string_view::npos)

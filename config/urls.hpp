@@ -13,7 +13,7 @@ namespace fiberd::config {
 }
 /// "host:port", "[::1]:port" or a name's; what is wrong with it, or empty.
 [[nodiscard]] std::string check_host_port(std::string_view text, bool port_required);
-/// "http://host[:port]/path"; what is wrong with it, or empty.
+/// "http[s]://host[:port]/path"; what is wrong with it, or empty.
 [[nodiscard]] std::string check_http_url(std::string_view text);
 
 }  // namespace fiberd::config

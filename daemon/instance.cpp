@@ -66,6 +66,7 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   const config::Config& c = instance->config_;
   instance->files_ = std::move(provided.files);
   instance->collector_headers_ = std::move(provided.collector_headers);
+  instance->collector_tls_ = std::move(provided.collector_tls);
   instance->tracer_ = parts.tracing.tracer_for(c.tracing);
   for (std::size_t i = 0; i < c.listeners.size(); ++i)
     if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), before, why)) return nullptr;

@@ -110,6 +110,9 @@ class Instance {
   [[nodiscard]] const config::Config& config() const noexcept { return config_; }
   [[nodiscard]] const std::shared_ptr<http::OpenFiles>& files() const noexcept { return files_; }
   [[nodiscard]] const CollectorHeaders& collector_headers() const noexcept { return collector_headers_; }
+  [[nodiscard]] const std::shared_ptr<const tls::ClientContext>& collector_tls() const noexcept {
+    return collector_tls_;
+  }
   /// One address that is listened at.
   struct Place {
     std::string listener;
@@ -146,6 +149,7 @@ class Instance {
   const InstanceParts parts_;
   std::shared_ptr<http::OpenFiles> files_;
   CollectorHeaders collector_headers_;
+  std::shared_ptr<const tls::ClientContext> collector_tls_;
   std::shared_ptr<const trace::Tracer> tracer_;
   SocketSet sockets_;
   std::vector<Entry> entries_;

@@ -21,6 +21,7 @@
 #include "core/runtime/service_thread.hpp"
 #include "daemon/admin/admin_token.hpp"
 #include "daemon/admin/sampled_pages.hpp"
+#include "daemon/client_tls.hpp"
 #include "daemon/descriptors.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/memory_guard.hpp"
@@ -43,6 +44,16 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
       return nullptr;
     }
     provided.collector_headers = std::move(*headers);
+  }
+  {
+    std::string wrong;
+    config::Place at;
+    auto made = make_client_tls(config.tracing.tls, wrong, at);
+    if (!made) {
+      why = {at.key + ": " + wrong + explain_shortage(made.error()), code_of(made.error(), ExitCode::bad_usage)};
+      return nullptr;
+    }
+    provided.collector_tls = std::move(*made);
   }
   for (const config::ListenerConfig& listener : config.listeners) {
     provided.http.emplace_back();
@@ -260,7 +271,7 @@ std::error_code Process::start(std::string& why) {
   std::error_code error;
   try {
     runtime_->run([&] {
-      tracing_->use(current_->config().tracing, current_->collector_headers());
+      tracing_->use(current_->config().tracing, current_->collector_headers(), current_->collector_tls());
       error = error_of(handlers_.start(context::with_value(served_.context, trace::kSource, tracing_->source()), why));
       if (!error) error = error_of(current_->start());
     });

@@ -127,7 +127,8 @@ void Process::commit(Prepared& next) {
   }
   const config::Config& config = current_->config();
   until_there_is_memory([&] { use_settings(config); });
-  until_there_is_memory([&] { tracing_->use(config.tracing, current_->collector_headers()); });
+  until_there_is_memory(
+      [&] { tracing_->use(config.tracing, current_->collector_headers(), current_->collector_tls()); });
   if (config.runtime.gomaxprocs != old->config().runtime.gomaxprocs) {
     runtime::blocking([&] { cpus_->configure(config.runtime.gomaxprocs); });
   }

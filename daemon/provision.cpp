@@ -16,6 +16,7 @@
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/tls/ed25519.hpp"
 #include "daemon/admin/admin_token.hpp"
+#include "daemon/client_tls.hpp"
 #include "daemon/filters.hpp"
 #include "daemon/line_output.hpp"
 #include "daemon/memory_guard.hpp"
@@ -169,6 +170,7 @@ class Search {
     look_at_token(config_.admin);
     look_at_key(config_.upgrade);
     look_at_headers(config_.tracing);
+    look_at_client_tls(config_.tracing.tls);
     for (const config::ListenAddress& address : config_.metrics.addresses)
       look_at_address("metrics", address.text, address.at, {}, {}, true, false);
     look_at_address("admin", config_.admin.address, config_.admin.address_at, config_.admin.owner,
@@ -219,6 +221,14 @@ class Search {
       provided_.collector_headers = std::move(*headers);
     else
       add(tracing.headers_file_at, why, headers.error());
+  }
+  void look_at_client_tls(const config::ClientTlsConfig& tls) {
+    std::string why;
+    config::Place at;
+    if (auto made = make_client_tls(tls, why, at))
+      provided_.collector_tls = std::move(*made);
+    else
+      add(at, why, made.error());
   }
   void look_at_access_log(const config::AccessLogConfig& log, const std::string& listener) {
     if (log.format == config::AccessLogFormat::off) return;

@@ -17,6 +17,7 @@
 #include "core/http/server.hpp"
 #include "core/http/site/error_page.hpp"
 #include "core/metric/registry.hpp"
+#include "core/tls/client_context.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
 #include "daemon/tracing/collector_headers.hpp"
@@ -57,10 +58,11 @@ struct HttpSurroundings {
 
 /// What was opened while it was looked for: for who goes on to serve it.
 struct Provided {
-  metric::Registry* registry = nullptr;      ///< to count with; before
-  std::shared_ptr<http::OpenFiles> files{};  ///< to open files by; before
-  CollectorHeaders collector_headers{};      ///< of tracing.headers_file
-  std::vector<HttpParts> http{};             ///< for each listener of the configuration; empty for one that is no HTTP
+  metric::Registry* registry = nullptr;                       ///< to count with; before
+  std::shared_ptr<http::OpenFiles> files{};                   ///< to open files by; before
+  CollectorHeaders collector_headers{};                       ///< of tracing.headers_file
+  std::shared_ptr<const tls::ClientContext> collector_tls{};  ///< of tracing.tls; may be null
+  std::vector<HttpParts> http{};  ///< for each listener of the configuration; empty for one that is no HTTP
 };
 
 /// Whether there is a socket for this address of this listener, which then need not be bound.

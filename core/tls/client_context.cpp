@@ -8,6 +8,7 @@
 #include <array>
 #include <utility>
 
+#include "core/tls/client_sessions.hpp"
 #include "core/tls/pem.hpp"
 
 namespace fiberd::tls {
@@ -31,6 +32,7 @@ Result<std::shared_ptr<const ClientContext>> ClientContext::make(const ClientCon
     SSL_CTX_set_default_verify_paths(ctx);
     ERR_clear_error();  // who has none believes nobody
   }
+  if (!keep_sessions(*ctx)) return fail(std::errc::not_enough_memory);
   SSL_CTX_set_verify(ctx, options.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   if (!protocols->empty() && SSL_CTX_set_alpn_protos(ctx, reinterpret_cast<const unsigned char*>(protocols->data()),
                                                      static_cast<unsigned>(protocols->size())) != 0)
@@ -59,6 +61,7 @@ SslHandle ClientContext::new_session(const std::string& server_name) const noexc
                      : !server_name.empty() && SSL_set1_host(ssl, server_name.c_str()) == 1;
     }
   }
+  if (good) offer_session(*session, server_name);
   ERR_clear_error();
   if (!good) return nullptr;
   return session;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/tls/certificate_fault.hpp"
 #include "core/tls/session.hpp"
 
 namespace fiberd::tls {
@@ -18,7 +19,7 @@ struct ClientContextOptions {
   bool verify = true;                    ///< the server's certificate and name; else anybody is believed
 };
 
-/// Immutable, so thread-safe.
+/// Thread-safe: but for the sessions that it keeps, to be resumed (client_sessions.hpp), it is immutable.
 class ClientContext {
  public:
   /// Errors: invalid_argument (a certificate or key that cannot be read, or which do not belong together),

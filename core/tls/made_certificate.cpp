@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "core/base/characters.hpp"
 #include "core/tls/key_handles.hpp"
 
 namespace fiberd::tls {
@@ -21,8 +22,7 @@ constexpr std::size_t kLongestCommonName = 64;  // RFC 5280 appendix A.1
 bool is_plain_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > 253) return false;
   for (const char c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '.' || c == '_' || c == '*' || c == ':';
+    const bool plain = ascii::is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '*' || c == ':';
     if (!plain) return false;
   }
   return true;

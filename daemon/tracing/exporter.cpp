@@ -37,9 +37,12 @@ TraceExporter::TraceExporter(std::shared_ptr<trace::SpanQueue> queue, const Expo
   queue_->count_late(metrics_.stopped);
 }
 
-void TraceExporter::use(const config::TracingConfig& config, CollectorHeaders headers) {
+void TraceExporter::use(const config::TracingConfig& config, CollectorHeaders headers,
+                        std::shared_ptr<const tls::ClientContext> tls) {
   std::shared_ptr<const Settings> made;
-  if (config.on()) made = std::make_shared<const Settings>(Settings{config, std::move(headers), make_envelope(config)});
+  if (config.on())
+    made =
+        std::make_shared<const Settings>(Settings{config, std::move(headers), std::move(tls), make_envelope(config)});
   {
     const LockGuard guard(lock_);
     // Under it, for run() closes the queue at its end where nobody wants it any more.
@@ -81,9 +84,9 @@ void TraceExporter::wait(nanoseconds delay) noexcept {
 
 void TraceExporter::run() {
   const defer over([this] { close_queue(); });
-  http::Client client;  // one that is closed stays so
-  client_ = &client;
   std::shared_ptr<const Settings> last = settings();
+  std::optional<http::Client> client;             // one that is closed stays so
+  std::shared_ptr<const tls::ClientContext> tls;  // its
   for (;;) {
     const bool full = last != nullptr && queue_->waiting() >= last->config.batch_spans;
     if (last != nullptr && !full && !finishing_.load(std::memory_order_acquire)) wait(last->config.batch_delay);
@@ -92,6 +95,12 @@ void TraceExporter::run() {
     const std::shared_ptr<const Settings> with = now != nullptr ? now : last;
     last = now;
     if (with == nullptr) break;
+    if (!client || tls != with->tls) {
+      if (client) client->close();
+      tls = with->tls;
+      client.emplace(http::ClientOptions{.tls = tls});
+      client_ = &*client;
+    }
     for (bool first = true; !life_.context.done(); first = false) {
       // The first is due; behind it a whole batch at a time, and what is less waits for its own delay.
       const bool waits = now != nullptr && !finishing_.load(std::memory_order_acquire);
@@ -107,7 +116,7 @@ void TraceExporter::run() {
     }
   }
   client_ = nullptr;
-  client.close();
+  if (client) client->close();
 }
 
 /// Nobody takes any more, unless somebody has turned it on again. What ends later, of requests that were traced, is

@@ -64,7 +64,8 @@ class TraceExporter {
   TraceExporter& operator=(const TraceExporter&) = delete;
 
   /// Any thread. Throws std::bad_alloc.
-  void use(const config::TracingConfig& config, CollectorHeaders headers);
+  void use(const config::TracingConfig& config, CollectorHeaders headers,
+           std::shared_ptr<const tls::ClientContext> tls = nullptr);
   /// Whether the last use() was told an endpoint. Any thread.
   [[nodiscard]] bool wanted() noexcept { return settings() != nullptr; }
   /// Sends until tracing is off, or finish() is called, and nothing waits; then the queue is closed. On a fiber of its
@@ -79,6 +80,7 @@ class TraceExporter {
   struct Settings {
     config::TracingConfig config;
     CollectorHeaders headers;
+    std::shared_ptr<const tls::ClientContext> tls;  // null: as a client has it by itself
     OtlpEnvelope envelope;
   };
   enum class Outcome : std::uint8_t { taken, later, rejected };

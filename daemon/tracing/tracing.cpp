@@ -67,9 +67,10 @@ std::shared_ptr<const trace::Tracer> Tracing::tracer_for(const config::TracingCo
   return made;
 }
 
-void Tracing::use(const config::TracingConfig& config, const CollectorHeaders& headers) {
+void Tracing::use(const config::TracingConfig& config, const CollectorHeaders& headers,
+                  const std::shared_ptr<const tls::ClientContext>& tls) {
   std::shared_ptr<const trace::Tracer> tracer = tracer_for(config);
-  exporter_->use(config, headers);
+  exporter_->use(config, headers, tls);
   source_->set(std::move(tracer));
   patience_.store(config.timeout.count(), std::memory_order_relaxed);
   if (!config.on() || stopping_.load() || running_.exchange(true)) return;

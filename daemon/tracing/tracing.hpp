@@ -26,7 +26,8 @@ class Tracing {
   /// How traces begin that no request has begun: what use() was told last. For contexts (trace::kSource).
   [[nodiscard]] const std::shared_ptr<const trace::Source>& source() const noexcept { return readable_source_; }
   /// From now on spans go there. On a fiber. Throws std::bad_alloc.
-  void use(const config::TracingConfig& config, const CollectorHeaders& headers);
+  void use(const config::TracingConfig& config, const CollectorHeaders& headers,
+           const std::shared_ptr<const tls::ClientContext>& tls = nullptr);
   /// Sends what waits, until `deadline` (monotonic ns, which may be moved meanwhile; 0: not at all), and no longer than
   /// tracing.timeout. On a fiber.
   void stop(const std::atomic<std::int64_t>& deadline) noexcept;

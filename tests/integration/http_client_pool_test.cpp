@@ -245,7 +245,7 @@ TEST_CASE("client: what is handed straight to a request that cannot be repeated 
     rig.run([&] {
       Result<http::ConnectionLease> first = pool.acquire(context::background(), "o", false);
       if (!first) return;
-      first->connect(*net::TcpStream::connect(upstream.endpoint()));
+      first->connect(std::make_unique<net::TcpStream>(*net::TcpStream::connect(upstream.endpoint())));
       sync::WaitGroup group;
       group.add(1);
       (void)runtime::spawn("client", [&] {

@@ -84,8 +84,8 @@ TEST_CASE("client: a request that cannot be sent is refused, and nothing is conn
     std::string_view host{};
   };
   const std::vector<Row> rows{
-      {"https://127.0.0.1/", client_errc::unsupported_scheme},
-      {"HTTPS://127.0.0.1/", client_errc::unsupported_scheme},
+      {"https:///path", client_errc::bad_url},
+      {"https://user@127.0.0.1/", client_errc::bad_url},
       {"ftp://127.0.0.1/", client_errc::bad_url},
       {"127.0.0.1/", client_errc::bad_url},
       {"/", client_errc::bad_url},

@@ -55,6 +55,8 @@ class ClientFixture {
     m.stolen = counter("stolen");
     m.retried = counter("retried");
     m.waited = counter("waited");
+    m.handshakes = counter("handshakes");
+    m.resumed = counter("resumed");
     m.idle_ended = counter("idle_ended");
     m.idle_timeout = counter("idle_timeout");
     m.idle = gauge("idle");

@@ -13,6 +13,7 @@
 #include "core/http/response.hpp"
 #include "core/net/parts.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/tls/errc.hpp"
 
 namespace fiberd::http::client_detail {
 
@@ -23,8 +24,17 @@ static constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(100)
 /// The connection has ended under us. Whether the server has seen what was sent is open.
 static bool is_dead(const std::error_code& error) noexcept {
   return error == client_errc::closed_before_answer || error == std::errc::connection_reset ||
-         error == std::errc::broken_pipe || error == std::errc::not_connected ||
+         error == std::errc::broken_pipe || error == std::errc::not_connected || error == tls::errc::truncated ||
          (error.category() == std::system_category() && error == std::errc::timed_out);
+}
+
+/// `call(until, cancellation)` under `ctx` and a deadline of its own.
+template <class Call>
+static Result<std::size_t> under(const context::Context& ctx, Deadline own, Call call) noexcept {
+  if (const std::error_code error = error_of(context::check(ctx))) return fail(error);
+  Result<std::size_t> outcome = call(own.earlier(ctx.deadline()), ctx.wait_point());
+  if (!outcome) return fail(context::to_error(outcome.error(), ctx, own));
+  return outcome;
 }
 
 static iovec part_of(std::string_view text) noexcept { return {const_cast<char*>(text.data()), text.size()}; }
@@ -34,6 +44,13 @@ ClientCore::ClientCore(ClientOptions o)
       resolver(options.resolver),
       connections(options.pool, options.metrics),
       calls(CallPool::kDefaultKept, MakeCall{&options}) {}
+
+std::shared_ptr<const tls::ClientContext> ClientCore::tls_context() {
+  if (options.tls != nullptr) return options.tls;
+  const LockGuard guard(lock_);
+  if (own_tls_ == nullptr) own_tls_ = tls::ClientContext::make({.protocols = {"http/1.1"}}).value_or(nullptr);
+  return own_tls_;
+}
 
 ClientCall::ClientCall(const ClientOptions& options)
     : options_(options),
@@ -91,9 +108,13 @@ Result<void> ClientCall::connect(const context::Context& ctx, const ClientReques
   const Result<ClientUrl> url = parse_client_url(request.url);
   if (!url) return fail(url.error());
   if (!lease_) {
+    origin_.clear();
+    if (url->secure) origin_.append("https://").append(url->authority);
     if (request.endpoint) {
-      origin_ = request.endpoint->to_string();
-    } else {
+      // Who is asked by another name at the same place has proved another one.
+      if (url->secure) origin_ += '@';
+      origin_ += request.endpoint->to_string();
+    } else if (!url->secure) {
       origin_.assign(url->authority);
     }
     Result<ConnectionLease> lease = core_->connections.acquire(ctx, origin_, ask);
@@ -102,13 +123,22 @@ Result<void> ClientCall::connect(const context::Context& ctx, const ClientReques
   }
   reused_ = lease_.connected();
   if (reused_) return {};
-  auto stream = connect_client(ctx, core_->resolver, url->host, url->port, request.endpoint,
-                               Deadline::in(options_.timeouts.connect));
-  if (!stream) {
+  const auto gone = [this](const ConnectFailure& why) {
     lease_.drop();
-    return fail(failed(stream.error().error, stream.error().what));
+    return fail(failed(why.error, why.what));
+  };
+  const Deadline until = Deadline::in(options_.timeouts.connect);
+  auto stream = connect_client(ctx, core_->resolver, url->host, url->port, request.endpoint, until);
+  if (!stream) return gone(stream.error());
+  if (!url->secure) {
+    lease_.connect(std::make_unique<net::TcpStream>(std::move(*stream)));
+    return {};
   }
-  lease_.connect(std::move(*stream));
+  const std::shared_ptr<const tls::ClientContext> with = core_->tls_context();
+  if (with == nullptr) return gone({std::make_error_code(std::errc::not_enough_memory), ClientFailure::tls});
+  auto secure = secure_client(ctx, std::move(*stream), *with, url->host, options_.metrics, until);
+  if (!secure) return gone(secure.error());
+  lease_.connect(std::move(*secure));
   return {};
 }
 
@@ -146,7 +176,7 @@ Result<void> ClientCall::exchange(const context::Context& ctx, const ClientReque
   // A server that refuses may have answered before it has read everything, and closed.
   if (!is_dead(sent.error())) return sent;
   const Result<void> answer = receive_head(ctx);
-  return answer || received_ != 0 ? answer : sent;
+  return answer || received_ != 0 || answer.error() == client_errc::tls_refused ? answer : sent;
 }
 
 // ------------------------------------------------------------------------------------------------ sending
@@ -217,7 +247,10 @@ Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec
   std::int64_t now = monotonic_now();
   Deadline until = Deadline::after(now, options_.timeouts.write);
   for (parts = net::behind(parts, 0); !parts.empty(); now = monotonic_now()) {
-    const Result<std::size_t> n = stream.writev_some(ctx, parts, Deadline::after(now, kLook).earlier(until));
+    const Deadline look = Deadline::after(now, kLook).earlier(until);
+    const Result<std::size_t> n = under(ctx, look, [&](Deadline by, runtime::Cancellation* canceled) noexcept {
+      return stream.writev_some(parts, by, canceled);
+    });
     if (n) {
       sent_ += *n;
       parts = net::behind(parts, *n);
@@ -232,6 +265,17 @@ Result<void> ClientCall::send_parts(const context::Context& ctx, std::span<iovec
     if (runtime::past(until)) return fail(client_errc::write_timeout);
   }
   return {};
+}
+
+/// Into what is free of the buffer from there.
+Result<std::size_t> ClientCall::read_some(const context::Context& ctx, std::size_t from, Deadline own) noexcept {
+  const std::span<std::byte> room = std::as_writable_bytes(std::span(in_.get() + from, capacity_ - from));
+  Result<std::size_t> n = under(ctx, own, [&](Deadline by, runtime::Cancellation* canceled) noexcept {
+    return lease_.stream().read_some(room, by, canceled);
+  });
+  if (n || n.error().category() != tls::category() || n.error() == tls::errc::truncated) return n;
+  // In TLS 1.3 a server that wants a certificate of ours says so when our side is done.
+  return fail(n.error() == tls::errc::alert ? client_errc::tls_refused : client_errc::tls_failed);
 }
 
 // ------------------------------------------------------------------------------------------------ uploads
@@ -294,13 +338,20 @@ std::error_code ClientCall::failed(std::error_code error, std::optional<ClientFa
     if (error.category() == client_category()) {
       switch (static_cast<client_errc>(error.value())) {
         case client_errc::bad_url:
-        case client_errc::unsupported_scheme:
         case client_errc::bad_request:
         case client_errc::bad_request_body: return ClientFailure::request;
         case client_errc::too_many_waiting:
         case client_errc::wait_timeout:
         case client_errc::client_closed: return ClientFailure::wait;
         case client_errc::connect_timeout: return ClientFailure::connect;
+        case client_errc::certificate_expired:
+        case client_errc::certificate_not_yet_valid:
+        case client_errc::unknown_issuer:
+        case client_errc::name_mismatch:
+        case client_errc::certificate_refused:
+        case client_errc::not_tls:
+        case client_errc::tls_refused:
+        case client_errc::tls_failed: return ClientFailure::tls;
         case client_errc::write_timeout: return ClientFailure::write;
         case client_errc::head_timeout:
         case client_errc::body_timeout: return ClientFailure::timeout;

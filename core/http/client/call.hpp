@@ -25,6 +25,7 @@
 #include <sys/uio.h>
 
 #include "core/base/clock.hpp"
+#include "core/base/lock.hpp"
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/http/client/client_metrics.hpp"
@@ -86,6 +87,7 @@ class ClientCall {
   }
   [[nodiscard]] Result<void> prepare(const context::Context& ctx, ClientCore& core, const ClientRequest& request);
   [[nodiscard]] Result<void> connect(const context::Context& ctx, const ClientRequest& request, bool ask);
+  [[nodiscard]] Result<std::size_t> read_some(const context::Context& ctx, std::size_t from, Deadline own) noexcept;
   [[nodiscard]] Result<void> exchange(const context::Context& ctx, const ClientRequest& request);
   [[nodiscard]] Result<void> send(const context::Context& ctx, const ClientRequest& request);
   [[nodiscard]] Result<void> send_source(const context::Context& ctx, BodySource& source);
@@ -151,6 +153,12 @@ struct ClientCore {
   const net::Resolver resolver;
   ConnectionPool connections;
   CallPool calls;
+  /// Of https. Null: memory is out.
+  [[nodiscard]] std::shared_ptr<const tls::ClientContext> tls_context();
+
+ private:
+  Lock lock_;
+  std::shared_ptr<const tls::ClientContext> own_tls_ FIBERD_GUARDED_BY(lock_);  // once one is needed
 };
 
 }  // namespace fiberd::http::client_detail

@@ -7,6 +7,7 @@
 #include "core/http/client/call.hpp"
 #include "core/http/client/errc.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/tls/errc.hpp"
 
 namespace fiberd::http::client_detail {
 
@@ -61,8 +62,9 @@ Result<ClientCall::Awaited> ClientCall::await(const context::Context& ctx, Deadl
       if (const Result<void> begun = begin_body(); !begun) return fail(begun.error());
       return Awaited::answer;
     }
-    const Result<std::size_t> n =
-        lease_.stream().read_some(ctx, std::as_writable_bytes(std::span(in_.get() + end_, capacity_ - end_)), until);
+    Result<std::size_t> n = read_some(ctx, end_, until);
+    // Of a connection that was idle: many servers end those without a word.
+    if (!n && n.error() == tls::errc::truncated) n = std::size_t{0};
     if (!n) return is_own_timeout(n.error()) ? Result<Awaited>(Awaited::timeout) : fail(n.error());
     if (*n == 0) return fail(received_ == 0 ? client_errc::closed_before_answer : client_errc::truncated_head);
     end_ += *n;
@@ -144,9 +146,9 @@ Result<std::string_view> ClientCall::next_piece(const context::Context& ctx) {
       if (step.status == BodyDecoder::Status::data) return step.data;
       if (done_) return std::string_view();
     }
-    const Result<std::size_t> n =
-        lease_.stream().read_some(ctx, std::as_writable_bytes(std::span(in_.get() + room_, capacity_ - room_)),
-                                  Deadline::in(options_.timeouts.body));
+    const Result<std::size_t> n = read_some(ctx, room_, Deadline::in(options_.timeouts.body));
+    // A body that ends where the connection does is whole only if the server has said so.
+    if (!n && n.error() == tls::errc::truncated) return fail(client_errc::truncated_body);
     if (!n) return fail(is_own_timeout(n.error()) ? make_error_code(client_errc::body_timeout) : n.error());
     pos_ = room_;
     end_ = room_ + *n;

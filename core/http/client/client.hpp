@@ -19,8 +19,10 @@
 // differently is an error (is_malformed()), and its connection is closed.
 //
 // Not done: redirects are answers like others, and not followed; no cookies, no proxies, no decompression (and no
-// Accept-Encoding is sent by itself); no TLS yet: https is refused. The time that a server that drips has is bounded by
-// the context's deadline alone.
+// Accept-Encoding is sent by itself). The time that a server that drips has is bounded by the context's deadline alone.
+//
+// https: the server's certificate must lead to an authority that is believed and have the URL's host
+// (client_options.hpp); nothing of a request leaves before. Sessions are resumed.
 #include <cstdint>
 #include <memory>
 #include <optional>

@@ -7,6 +7,7 @@ std::string_view token_of(ClientFailure failure) noexcept {
     case ClientFailure::request: return "request";
     case ClientFailure::resolve: return "resolve";
     case ClientFailure::connect: return "connect";
+    case ClientFailure::tls: return "tls";
     case ClientFailure::wait: return "wait";
     case ClientFailure::write: return "write";
     case ClientFailure::closed: return "closed";

@@ -16,6 +16,7 @@ enum class ClientFailure : std::uint8_t {
   request,    ///< it cannot be sent: URL, scheme, a field, its body
   resolve,    ///< the name has no address
   connect,    ///< no address took a connection, or not in time
+  tls,        ///< the handshake failed, or the server's certificate was not believed
   wait,       ///< no connection was free: too many wait, or for too long
   write,      ///< the server did not take the request
   closed,     ///< the connection ended before an answer, or was reset in it
@@ -31,12 +32,14 @@ enum class ClientFailure : std::uint8_t {
 [[nodiscard]] std::string_view token_of(ClientFailure failure) noexcept;
 
 struct ClientMetrics {
-  metric::Counter* requests = nullptr;  ///< begun, those that failed at once included
-  metric::Counter* opened = nullptr;    ///< connections made
-  metric::Counter* reused = nullptr;    ///< requests that went over a connection that was there
-  metric::Counter* stolen = nullptr;    ///< of these, from another Processor's shelf
-  metric::Counter* retried = nullptr;   ///< requests sent again since their kept connection had ended
-  metric::Counter* waited = nullptr;    ///< requests that had to wait for a connection
+  metric::Counter* requests = nullptr;    ///< begun, those that failed at once included
+  metric::Counter* opened = nullptr;      ///< connections made
+  metric::Counter* reused = nullptr;      ///< requests that went over a connection that was there
+  metric::Counter* stolen = nullptr;      ///< of these, from another Processor's shelf
+  metric::Counter* retried = nullptr;     ///< requests sent again since their kept connection had ended
+  metric::Counter* waited = nullptr;      ///< requests that had to wait for a connection
+  metric::Counter* handshakes = nullptr;  ///< TLS handshakes that went well
+  metric::Counter* resumed = nullptr;     ///< of these, by a session of an earlier one
   // Idle connections that were closed:
   metric::Counter* idle_ended = nullptr;    ///< the server ended it, or sent what nobody asked for
   metric::Counter* idle_timeout = nullptr;  ///< idle for too long

@@ -31,12 +31,12 @@ class BodySource {
 struct ClientRequest {
   Method method = Method::get;
   std::string_view method_text{};  ///< instead of `method`: any other token. Not CONNECT
-  std::string_view url{};          ///< "http://host[:port][/path][?query]"
+  std::string_view url{};          ///< "http[s]://host[:port][/path][?query]"
   /// Not those that the client writes itself, for they frame the message or concern this connection alone: Host,
   /// Connection, Content-Length, Transfer-Encoding, Expect, Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade.
   /// traceparent and tracestate among them are left out where the context has a trace: then the client's are sent.
   std::span<const Field> fields{};
-  std::string_view host{};  ///< the Host field, if it is not to be the URL's
+  std::string_view host{};  ///< the Host field, if it is not to be the URL's (which a certificate has to have)
   /// Where to connect to, whatever host the URL names: a Unix socket, a proxy's choice.
   std::optional<net::Endpoint> endpoint{};
 
@@ -68,8 +68,8 @@ struct TraceFields {
   std::string_view state{};
 };
 
-/// Writes the request line, the fields and the empty line into `out`. Errors: client_errc::bad_url,
-/// unsupported_scheme, bad_request; nothing that would split the message is ever written. Throws std::bad_alloc.
+/// Writes the request line, the fields and the empty line into `out`. Errors: client_errc::bad_url, bad_request;
+/// nothing that would split the message is ever written. Throws std::bad_alloc.
 [[nodiscard]] Result<void> write_request_head(std::string& out, const ClientRequest& request,
                                               const RequestFraming& framing, std::string_view user_agent,
                                               const TraceFields& trace = {});

@@ -19,14 +19,25 @@ static std::string words(std::string_view token) {
 
 static std::string_view sentence_of(client_errc code) noexcept {
   switch (code) {
-    case client_errc::bad_url: return "not a URL of the form http://host[:port]/path";
-    case client_errc::unsupported_scheme: return "only http:// is supported, TLS is not";
+    case client_errc::bad_url: return "not a URL of the form http[s]://host[:port]/path";
     case client_errc::bad_request: return "the request has a method, target or field that cannot be sent";
     case client_errc::bad_request_body: return "the request's body is not as long as was announced";
     case client_errc::too_many_waiting: return "too many requests wait for a connection";
     case client_errc::wait_timeout: return "no connection became free in time";
     case client_errc::connect_timeout: return "the connection was not made in time";
     case client_errc::client_closed: return "the client was closed";
+    case client_errc::certificate_expired: return "the server's certificate has expired: it has to be renewed there";
+    case client_errc::certificate_not_yet_valid:
+      return "the server's certificate is not valid yet: is this machine's clock right?";
+    case client_errc::unknown_issuer:
+      return "nobody who is believed has signed the server's certificate: name its authority's certificate as `ca`, or "
+             "install the package ca-certificates";
+    case client_errc::name_mismatch: return "the server's certificate is for other names: ask by a name that it has";
+    case client_errc::certificate_refused: return "the server's certificate cannot be believed";
+    case client_errc::not_tls: return "the server speaks no TLS at this port: is it http:// that is meant?";
+    case client_errc::tls_refused:
+      return "the server refused the TLS handshake: no version or cipher in common, or it wants a client certificate";
+    case client_errc::tls_failed: return "the TLS handshake broke off";
     case client_errc::write_timeout: return "the server did not take the request in time";
     case client_errc::head_timeout: return "the answer did not come in time";
     case client_errc::body_timeout: return "the answer's body stopped coming";
@@ -58,7 +69,6 @@ const std::error_category& client_category() noexcept {
       if (is_rule(value)) return std::errc::bad_message;
       switch (static_cast<client_errc>(value)) {
         case client_errc::bad_url:
-        case client_errc::unsupported_scheme:
         case client_errc::bad_request:
         case client_errc::bad_request_body: return std::errc::invalid_argument;
         case client_errc::too_many_waiting: return std::errc::resource_unavailable_try_again;
@@ -68,6 +78,14 @@ const std::error_category& client_category() noexcept {
         case client_errc::head_timeout:
         case client_errc::body_timeout: return std::errc::timed_out;
         case client_errc::client_closed: return std::errc::operation_canceled;
+        case client_errc::certificate_expired:
+        case client_errc::certificate_not_yet_valid:
+        case client_errc::unknown_issuer:
+        case client_errc::name_mismatch:
+        case client_errc::certificate_refused:
+        case client_errc::not_tls:
+        case client_errc::tls_refused:
+        case client_errc::tls_failed: return std::errc::protocol_error;
         case client_errc::closed_before_answer:
         case client_errc::truncated_head:
         case client_errc::truncated_body: return std::errc::connection_aborted;
@@ -106,13 +124,20 @@ bool is_malformed(const std::error_code& error) noexcept {
 std::string_view token_of(client_errc code) noexcept {
   switch (code) {
     case client_errc::bad_url: return "bad_url";
-    case client_errc::unsupported_scheme: return "unsupported_scheme";
     case client_errc::bad_request: return "bad_request";
     case client_errc::bad_request_body: return "bad_request_body";
     case client_errc::too_many_waiting: return "too_many_waiting";
     case client_errc::wait_timeout: return "wait_timeout";
     case client_errc::connect_timeout: return "connect_timeout";
     case client_errc::client_closed: return "client_closed";
+    case client_errc::certificate_expired: return "certificate_expired";
+    case client_errc::certificate_not_yet_valid: return "certificate_not_yet_valid";
+    case client_errc::unknown_issuer: return "unknown_issuer";
+    case client_errc::name_mismatch: return "name_mismatch";
+    case client_errc::certificate_refused: return "certificate_refused";
+    case client_errc::not_tls: return "not_tls";
+    case client_errc::tls_refused: return "tls_refused";
+    case client_errc::tls_failed: return "tls_failed";
     case client_errc::write_timeout: return "write_timeout";
     case client_errc::head_timeout: return "head_timeout";
     case client_errc::body_timeout: return "body_timeout";

@@ -4,8 +4,9 @@
 //
 // As conditions: the time-outs equal std::errc::timed_out; what is refused of an answer's syntax (is_malformed())
 // equals std::errc::bad_message, what is too large std::errc::message_size; an answer that breaks off equals
-// std::errc::connection_aborted; too_many_waiting std::errc::resource_unavailable_try_again; client_closed
-// std::errc::operation_canceled; what is wrong with the request itself std::errc::invalid_argument.
+// std::errc::connection_aborted; what went wrong with TLS std::errc::protocol_error; too_many_waiting
+// std::errc::resource_unavailable_try_again; client_closed std::errc::operation_canceled; what is wrong with the
+// request itself std::errc::invalid_argument.
 #include <cstdint>
 #include <string_view>
 #include <system_error>
@@ -16,15 +17,23 @@ namespace fiberd::http {
 
 enum class client_errc {  // NOLINT: named like std::errc
   // the request
-  bad_url = 1,         ///< not "http://host[:port][/path][?query]"
-  unsupported_scheme,  ///< https: there is no TLS here yet
-  bad_request,         ///< a method, target or field that would split the message, or that the client alone writes
-  bad_request_body,    ///< the body had not as many bytes as were announced
+  bad_url = 1,       ///< not "http[s]://host[:port][/path][?query]"
+  bad_request,       ///< a method, target or field that would split the message, or that the client alone writes
+  bad_request_body,  ///< the body had not as many bytes as were announced
   // the connection
   too_many_waiting,  ///< no connection is free, and as many wait for one as may
   wait_timeout,      ///< no connection became free in time
   connect_timeout,
   client_closed,
+  // of https: nothing of the request was sent
+  certificate_expired,        ///< the server's certificate has ended
+  certificate_not_yet_valid,  ///< it begins later than now
+  unknown_issuer,             ///< nobody whom we believe has signed it
+  name_mismatch,              ///< it is for other names
+  certificate_refused,        ///< something else is wrong with it
+  not_tls,                    ///< what the server speaks at this port is no TLS
+  tls_refused,  ///< the server refused the handshake: no version or cipher in common, or it wants a certificate
+  tls_failed,   ///< the handshake ended or broke a rule
   // the exchange
   write_timeout,
   head_timeout,          ///< the answer's head did not come in time

@@ -31,7 +31,7 @@ class alignas(kCacheLine) Shelf {
                                       Deadline until) noexcept {
     const LockGuard guard(lock_);
     connection->shelf = this;  // before: the Poller may have won it when this returns
-    if (!connection->stream.go_idle(handler, connection.get(), until)) return connection;
+    if (!connection->stream->go_idle(handler, connection.get(), until)) return connection;
     list_.push_front(*connection.release());
     size_.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
@@ -41,7 +41,7 @@ class alignas(kCacheLine) Shelf {
     if (empty()) return nullptr;
     const LockGuard guard(lock_);
     for (Connection* c = list_.front(); c != nullptr; c = list_.after(*c))
-      if (c->stream.claim_idle()) return unhang(*c);
+      if (c->stream->claim_idle()) return unhang(*c);
     return nullptr;
   }
   /// By the Poller, which has won it.
@@ -135,7 +135,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   void keep(ConnectionPointer connection) noexcept {
-    if (state_->closed.load(std::memory_order_acquire) || connection->stream.hung_up())
+    if (state_->closed.load(std::memory_order_acquire) || connection->stream->hung_up())
       return end(std::move(connection));
     if (waiting_.load(std::memory_order_seq_cst) != 0 && give(connection)) return;
     shelve(std::move(connection));
@@ -271,7 +271,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   /// Whether the kernel has neither bytes nor an end. A system call.
   [[nodiscard]] static bool is_silent(Connection& c) noexcept {
     std::byte unasked;
-    const Result<std::size_t> n = c.stream.try_read({&unasked, 1});
+    const Result<std::size_t> n = c.stream->try_read({&unasked, 1});
     return !n && n.error() == std::errc::operation_would_block;
   }
 
@@ -293,7 +293,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
   }
 
   [[nodiscard]] bool is_usable(Connection& c, bool ask) const noexcept {
-    if (c.stream.hung_up()) return false;
+    if (c.stream->hung_up()) return false;
     // Not by the clock of this scheduling round: whoever computed meanwhile would believe that no time has passed.
     if (!ask && monotonic_now() - c.idle_since < state_->options.trust.count()) return true;
     return is_silent(c);
@@ -363,7 +363,7 @@ ConnectionLease& ConnectionLease::operator=(ConnectionLease&& o) noexcept {
   return *this;
 }
 
-void ConnectionLease::connect(ClientStream stream) {
+void ConnectionLease::connect(std::unique_ptr<ClientStream> stream) {
   connection_ = std::make_unique<PooledConnection>();
   connection_->stream = std::move(stream);
   connection_->origin = origin_;

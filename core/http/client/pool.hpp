@@ -39,12 +39,12 @@
 #include "core/base/result.hpp"
 #include "core/context/context.hpp"
 #include "core/http/client/client_metrics.hpp"
-#include "core/net/tcp_stream.hpp"
+#include "core/net/byte_stream.hpp"
 
 namespace fiberd::http {
 
-/// What a connection's bytes go through. The one place that says so: TLS is another kind of it.
-using ClientStream = net::TcpStream;
+/// What a connection's bytes go through: a socket, or TLS over one.
+using ClientStream = net::ByteStream;
 
 class ConnectionPool;
 
@@ -54,7 +54,7 @@ class Shelf;
 struct PoolState;
 
 struct PooledConnection : ListHook {
-  ClientStream stream;
+  std::unique_ptr<ClientStream> stream;
   std::shared_ptr<Origin> origin;
   Shelf* shelf = nullptr;  // while idle
   std::int64_t idle_since = 0;
@@ -83,9 +83,9 @@ class ConnectionLease {
 
   explicit operator bool() const noexcept { return origin_ != nullptr; }
   [[nodiscard]] bool connected() const noexcept { return connection_ != nullptr; }
-  [[nodiscard]] ClientStream& stream() const noexcept { return connection_->stream; }
+  [[nodiscard]] ClientStream& stream() const noexcept { return *connection_->stream; }
   /// A new connection. Throws std::bad_alloc.
-  void connect(ClientStream stream);
+  void connect(std::unique_ptr<ClientStream> stream);
   /// Closes the connection and keeps the place, for another.
   void disconnect() noexcept;
   /// The exchange is over, all of it, and nothing was sent or read beyond: the connection is for the next.

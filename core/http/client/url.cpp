@@ -15,11 +15,14 @@ static bool starts_lower(std::string_view text, std::string_view lower) noexcept
 
 Result<ClientUrl> parse_client_url(std::string_view text) noexcept {
   static constexpr std::string_view kHttp = "http://";
-  if (starts_lower(text, "https://")) return fail(client_errc::unsupported_scheme);
-  if (!starts_lower(text, kHttp)) return fail(client_errc::bad_url);
-  text = text.substr(kHttp.size(), text.find('#') - kHttp.size());
-  const std::size_t end = std::min(text.find_first_of("/?"), text.size());
+  static constexpr std::string_view kHttps = "https://";
   ClientUrl url;
+  url.secure = starts_lower(text, kHttps);
+  if (!url.secure && !starts_lower(text, kHttp)) return fail(client_errc::bad_url);
+  text.remove_prefix((url.secure ? kHttps : kHttp).size());
+  text = text.substr(0, text.find('#'));
+  const std::size_t end = std::min(text.find_first_of("/?"), text.size());
+  if (url.secure) url.port = 443;
   url.authority = text.substr(0, end);
   url.target = text.substr(end);
   if (!is_valid_authority(url.authority)) return fail(client_errc::bad_url);

@@ -54,10 +54,14 @@ TEST_CASE("tracing: what is wrong is said with its place and a remedy", "[config
   CHECK(wrong("{sample: {ratio: 1}}").starts_with("f.yaml:1:"));
   CHECK(wrong("{sample: {ratio: 1}}").find("tracing.sample: has no effect: tracing.endpoint is not set") !=
         std::string::npos);
-  CHECK(wrong("{endpoint: \"https://a:1/\"}").find("https is not spoken to collectors") != std::string::npos);
+  CHECK(wrong("{endpoint: \"https://a:1/\", tls: {ca: a.pem}}").empty());
+  CHECK(wrong(on + "tls: {ca: a.pem}}").find("tracing.tls.ca: has no effect: tracing.endpoint is not an https://") !=
+        std::string::npos);
+  CHECK(wrong("{endpoint: \"https://a:1/\", tls: {key: a.pem}}").find("goes with the other") != std::string::npos);
+  CHECK(wrong("{endpoint: \"https://a:1/\", tls: {ca: \"$HOME/a\"}}").find("tracing.tls.ca") != std::string::npos);
   CHECK(wrong("{endpoint: \"http://me:hunter2@a:1/\"}").find("a user and a password before the host") !=
         std::string::npos);
-  CHECK(wrong("{endpoint: \"a:4318\"}").find("must begin with http://") != std::string::npos);
+  CHECK(wrong("{endpoint: \"a:4318\"}").find("must begin with http:// or https://") != std::string::npos);
   CHECK(wrong("{endpoint: \"http://a:4318\"}").find("has no path") != std::string::npos);
   CHECK(wrong(on + "sample: {ratio: 2}}").find("tracing.sample.ratio: \"2\" is not a share of all") !=
         std::string::npos);

@@ -28,7 +28,13 @@ TEST_CASE("client URL: its parts", "[http][client]") {
     CHECK(url->port == row.port);
     CHECK(url->target == row.target);
   }
-  CHECK(parse_client_url("https://a/").error() == client_errc::unsupported_scheme);
+  const auto secure = parse_client_url("HTTPS://a/p#f");
+  REQUIRE(secure.has_value());
+  CHECK(secure->secure);
+  CHECK(secure->port == 443);
+  CHECK(secure->target == "/p");
+  CHECK(parse_client_url("https://a:8443/")->port == 8443);
+  CHECK_FALSE(parse_client_url("http://a:443/")->secure);
   for (const std::string_view bad : {"", "http:/a", "http//a", "http://", "http://:80/", "http://a:0/", "http://a@b/",
                                      "http://a/\x7f", "http://a/\xc3\xa4", "http://a b/", "http://a/\\"})
     CHECK(parse_client_url(bad).error() == client_errc::bad_url);
