@@ -1,0 +1,85 @@
+#pragma once
+// Challenges: what is shown to an authority that looks, while an order is under way: answers to http-01 (RFC 8555
+// section 8.3), for the filter on plain listeners, and certificates for tls-alpn-01 (RFC 8737), for TLS listeners. As
+// many as orders are under way, and those are bounded.
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/lock.hpp"
+#include "core/http/filter.hpp"
+#include "daemon/acme/order.hpp"
+
+namespace fiberd::daemon::acme {
+
+inline constexpr std::string_view kWellKnown = "/.well-known/acme-challenge/";
+
+/// Any thread; never parks.
+class Challenges {
+ public:
+  static constexpr std::size_t kMost = 256;  ///< of each kind
+
+  /// False: there are too many.
+  [[nodiscard]] bool put_http(const std::string& token, const std::string& key_authorization);
+  void take_http(const std::string& token) noexcept;
+  /// What is answered to whoever asks for this token.
+  [[nodiscard]] std::optional<std::string> http(std::string_view token) const;
+  [[nodiscard]] bool any_http() const noexcept { return http_count_.load(std::memory_order_relaxed) != 0; }
+
+  /// PEM: a certificate and its key.
+  struct Pair {
+    std::string certificate;
+    std::string key;
+  };
+  [[nodiscard]] bool put_tls(const std::string& name, Pair pair);
+  void take_tls(const std::string& name) noexcept;
+  [[nodiscard]] std::optional<Pair> tls(std::string_view name) const;
+
+ private:
+  mutable Lock lock_;
+  std::map<std::string, std::string, std::less<>> http_ FIBERD_GUARDED_BY(lock_);
+  std::map<std::string, Pair, std::less<>> tls_ FIBERD_GUARDED_BY(lock_);
+  std::atomic<std::size_t> http_count_{0};
+};
+
+/// The certificate that proves `name` by tls-alpn-01.
+[[nodiscard]] Outcome<Challenges::Pair> make_tls_alpn_pair(const std::string& name,
+                                                           const std::string& key_authorization);
+
+/// Answers for tokens that are known, before all routes; everything else goes on.
+class HttpChallengeFilter final : public http::Filter {
+ public:
+  explicit HttpChallengeFilter(std::shared_ptr<const Challenges> challenges) : challenges_(std::move(challenges)) {}
+  Result<void> serve(http::Exchange& exchange, http::Next next) override;
+
+ private:
+  const std::shared_ptr<const Challenges> challenges_;
+};
+
+/// Proves by what this process answers, and dns-01 by a program:
+///   PROGRAM present|cleanup _acme-challenge.NAME VALUE
+class OwnProver final : public Prover {
+ public:
+  struct Ways {
+    bool http = false;
+    bool tls_alpn = false;
+    std::string dns_program;  ///< empty: none
+  };
+  OwnProver(Challenges& challenges, Ways ways) : challenges_(challenges), ways_(std::move(ways)) {}
+  [[nodiscard]] std::string choose(const Authorization& of) const override;
+  [[nodiscard]] Outcome<void> present(const context::Context& ctx, const std::string& type, const std::string& name,
+                                      const std::string& token, const std::string& key_authorization) override;
+  void retract(const std::string& type, const std::string& name, const std::string& token,
+               const std::string& key_authorization) noexcept override;
+
+ private:
+  Challenges& challenges_;
+  const Ways ways_;
+};
+
+}  // namespace fiberd::daemon::acme
