@@ -25,11 +25,13 @@ struct ServerContext::Shared {
       : table(options.certificates),
         tickets(options.tickets),
         strict_sni(options.strict_sni),
-        alpn(std::move(protocols)) {}
+        alpn(std::move(protocols)),
+        challenges(options.challenges) {}
   const CertificateTable table;
   const std::shared_ptr<TicketKeys> tickets;
   const bool strict_sni;
   const std::string alpn;  // as it goes over the wire (RFC 7301)
+  const std::shared_ptr<const ChallengeSource> challenges;
 };
 
 namespace {
@@ -47,6 +49,13 @@ int kept_index() noexcept {
 std::int64_t now_in_seconds() noexcept {
   return std::chrono::duration_cast<std::chrono::seconds>(wall_now().time_since_epoch()).count();
 }
+
+/// What marks a connection of who looks at a challenge.
+int acme_index() noexcept {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+bool looks_at_challenge(const SSL* ssl) noexcept { return SSL_get_ex_data(ssl, acme_index()) != nullptr; }
 
 bool put(SSL* ssl, const CertificateChoice& choice) noexcept {
   for (const Certificate* const one : choice.all()) {
@@ -66,10 +75,24 @@ std::string_view name_said(const SSL* ssl) noexcept {
 
 // The callbacks' argument is the context's Shared, which the SSL_CTX keeps.
 struct ServerCallbacks {
+  /// Before all else: whether the client offers kAcmeProtocol alone (RFC 8737 section 3).
+  static int on_hello(SSL* ssl, int* /*alert*/, void* argument) noexcept {
+    static constexpr std::string_view kOffer(
+        "\x00\x0b\x0a"
+        "acme-tls/1",
+        13);
+    const unsigned char* offer = nullptr;
+    std::size_t size = 0;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offer, &size) == 1 &&
+        std::string_view(reinterpret_cast<const char*>(offer), size) == kOffer)
+      (void)SSL_set_ex_data(ssl, acme_index(), argument);
+    return SSL_CLIENT_HELLO_SUCCESS;
+  }
+
   template <class Shared>
   static int on_name(SSL* ssl, int* alert, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
-    if (shared.table.find(name_said(ssl)) != nullptr) return SSL_TLSEXT_ERR_OK;
+    if (shared.table.find(name_said(ssl)) != nullptr || looks_at_challenge(ssl)) return SSL_TLSEXT_ERR_OK;
     if (!shared.strict_sni) return SSL_TLSEXT_ERR_NOACK;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -78,6 +101,7 @@ struct ServerCallbacks {
   template <class Shared>
   static int on_certificate(SSL* ssl, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
+    if (looks_at_challenge(ssl)) return put_challenge(ssl, shared);
     const CertificateChoice* const choice = shared.table.find(name_said(ssl));
     if (choice == nullptr) return 1;  // the first, which is there already
     const Certificate* const first = choice->all().front();
@@ -88,9 +112,15 @@ struct ServerCallbacks {
   }
 
   template <class Shared>
-  static int on_protocols(SSL* /*ssl*/, const unsigned char** out, unsigned char* size, const unsigned char* offered,
+  static int on_protocols(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* offered,
                           unsigned offered_size, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
+    if (looks_at_challenge(ssl)) {
+      *out = reinterpret_cast<const unsigned char*>(kAcmeProtocol.data());
+      *size = static_cast<unsigned char>(kAcmeProtocol.size());
+      return SSL_TLSEXT_ERR_OK;
+    }
+    if (shared.alpn.empty()) return SSL_TLSEXT_ERR_NOACK;
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): OpenSSL's parameter is what is only read
     if (SSL_select_next_proto(
             const_cast<unsigned char**>(out), size, reinterpret_cast<const unsigned char*>(shared.alpn.data()),
@@ -150,6 +180,15 @@ struct ServerCallbacks {
   }
 
  private:
+  /// 0 ends the handshake: there is none of this name.
+  template <class Shared>
+  static int put_challenge(SSL* ssl, const Shared& shared) noexcept {
+    const std::shared_ptr<const Certificate> one = shared.challenges->challenge(name_said(ssl));
+    if (one == nullptr) return 0;
+    X509* const leaf = one->leaf();
+    SSL_certs_clear(ssl);
+    return leaf != nullptr && SSL_use_cert_and_key(ssl, leaf, one->key(), one->chain(), 1) == 1 ? 1 : 0;
+  }
   /// Found once: to look for it takes longer than to use it.
   static const EVP_CIPHER* cbc() noexcept {
     static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr);
@@ -239,11 +278,16 @@ Result<void> ServerContext::set_up(std::string& why) {
       return refuse("OpenSSL does not take the certificate");
   }
   // What a callback could only refuse a client for is found now.
-  if (shared_->table.certificates().size() > 1 || options_.strict_sni)
+  if (shared_->challenges != nullptr) {
+    if (acme_index() < 0) return fail(std::errc::not_enough_memory);
+    SSL_CTX_set_client_hello_cb(c, &ServerCallbacks::on_hello, argument);
+  }
+  if (shared_->table.certificates().size() > 1 || options_.strict_sni || shared_->challenges != nullptr)
     SSL_CTX_set_cert_cb(c, &ServerCallbacks::on_certificate<Shared>, argument);
   (void)SSL_CTX_set_tlsext_servername_callback(c, &ServerCallbacks::on_name<Shared>);
   (void)SSL_CTX_set_tlsext_servername_arg(c, argument);
-  if (!shared_->alpn.empty()) SSL_CTX_set_alpn_select_cb(c, &ServerCallbacks::on_protocols<Shared>, argument);
+  if (!shared_->alpn.empty() || shared_->challenges != nullptr)
+    SSL_CTX_set_alpn_select_cb(c, &ServerCallbacks::on_protocols<Shared>, argument);
   for (const auto& one : shared_->table.certificates()) {
     if (!one->has_staple()) continue;
     (void)SSL_CTX_set_tlsext_status_cb(c, &ServerCallbacks::on_status<Shared>);

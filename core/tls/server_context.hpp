@@ -13,6 +13,7 @@
 
 #include "core/base/result.hpp"
 #include "core/tls/certificate_table.hpp"
+#include "core/tls/challenge_source.hpp"
 #include "core/tls/client_auth.hpp"
 #include "core/tls/session.hpp"
 #include "core/tls/ticket_keys.hpp"
@@ -35,6 +36,8 @@ struct ServerOptions {
   std::shared_ptr<const ClientAuth> client_auth{};  ///< null: clients are not asked
   std::shared_ptr<TicketKeys> tickets{};            ///< null: no session is resumed
   std::uint32_t early_data = 0;                     ///< most bytes of it; 0: off
+  /// Null: nobody is proved anything. A connection of theirs has the protocol kAcmeProtocol, and is to be closed.
+  std::shared_ptr<const ChallengeSource> challenges{};
 };
 
 /// Of one certificate, whose PEM is in hand.

@@ -20,11 +20,13 @@ constexpr std::chrono::seconds kPatience{60};  // with one exchange
 std::string without_query(const std::string& url) { return printable(url.substr(0, url.find('?')), 256); }
 
 Trouble trouble_of(const std::string& url, const std::error_code& error) {
-  const bool ours = error == context::errc::canceled;
-  return {ours                        ? Reason::canceled
-          : http::is_malformed(error) ? Reason::nonsense
-                                      : Reason::unreachable,
-          without_query(url) + ": " + error.message()};
+  Reason reason = Reason::unreachable;
+  if (error == context::errc::canceled) {
+    reason = Reason::canceled;
+  } else if (http::is_malformed(error) || error == std::errc::message_size) {
+    reason = Reason::nonsense;
+  }
+  return {reason, without_query(url) + ": " + error.message()};
 }
 
 Reason reason_of(unsigned status, const Problem& problem) noexcept {

@@ -6,6 +6,7 @@
 
 #include "core/base/log.hpp"
 #include "core/http/exchange.hpp"
+#include "core/tls/certificate_loader.hpp"
 #include "core/tls/jose.hpp"
 #include "core/tls/made_certificate.hpp"
 #include "daemon/acme/hook_program.hpp"
@@ -33,10 +34,21 @@ std::optional<std::string> Challenges::http(std::string_view token) const {
 }
 
 bool Challenges::put_tls(const std::string& name, Pair pair) {
+  tls::CertificateLoader loader;
+  tls::CertificateFlaw why;
+  auto certificate = loader.parse({name, name}, pair.certificate, pair.key, {}, std::time(nullptr), why);
+  if (!certificate) return false;
   const LockGuard guard(lock_);
   if (tls_.size() >= kMost) return false;
-  tls_.insert_or_assign(name, std::move(pair));
+  tls_.insert_or_assign(name, Shown{std::move(pair), std::move(*certificate)});
   return true;
+}
+
+std::shared_ptr<const tls::Certificate> Challenges::challenge(std::string_view name) const noexcept {
+  const LockGuard guard(lock_);
+  // OpenSSL hands over the name as the client wrote it; authorities write it in lower case (RFC 8737 section 3).
+  const auto found = tls_.find(name);
+  return found == tls_.end() ? nullptr : found->second.certificate;
 }
 
 void Challenges::take_tls(const std::string& name) noexcept {
@@ -47,7 +59,7 @@ void Challenges::take_tls(const std::string& name) noexcept {
 std::optional<Challenges::Pair> Challenges::tls(std::string_view name) const {
   const LockGuard guard(lock_);
   const auto found = tls_.find(name);
-  return found == tls_.end() ? std::nullopt : std::optional<Pair>(found->second);
+  return found == tls_.end() ? std::nullopt : std::optional<Pair>(found->second.pair);
 }
 
 Outcome<Challenges::Pair> make_tls_alpn_pair(const std::string& name, const std::string& key_authorization) {

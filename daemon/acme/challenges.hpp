@@ -13,6 +13,7 @@
 
 #include "core/base/lock.hpp"
 #include "core/http/filter.hpp"
+#include "core/tls/challenge_source.hpp"
 #include "daemon/acme/order.hpp"
 
 namespace fiberd::daemon::acme {
@@ -20,7 +21,7 @@ namespace fiberd::daemon::acme {
 inline constexpr std::string_view kWellKnown = "/.well-known/acme-challenge/";
 
 /// Any thread; never parks.
-class Challenges {
+class Challenges final : public tls::ChallengeSource {
  public:
   static constexpr std::size_t kMost = 256;  ///< of each kind
 
@@ -36,14 +37,20 @@ class Challenges {
     std::string certificate;
     std::string key;
   };
+  /// Blocks for a fraction of a millisecond. False: also when it is no pair.
   [[nodiscard]] bool put_tls(const std::string& name, Pair pair);
+  [[nodiscard]] std::shared_ptr<const tls::Certificate> challenge(std::string_view name) const noexcept override;
   void take_tls(const std::string& name) noexcept;
   [[nodiscard]] std::optional<Pair> tls(std::string_view name) const;
 
  private:
   mutable Lock lock_;
   std::map<std::string, std::string, std::less<>> http_ FIBERD_GUARDED_BY(lock_);
-  std::map<std::string, Pair, std::less<>> tls_ FIBERD_GUARDED_BY(lock_);
+  struct Shown {
+    Pair pair;
+    std::shared_ptr<const tls::Certificate> certificate;
+  };
+  std::map<std::string, Shown, std::less<>> tls_ FIBERD_GUARDED_BY(lock_);
   std::atomic<std::size_t> http_count_{0};
 };
 

@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-#define NEEDS_PEBBLE()                                                                      \
+#define FIBERD_NEEDS_PEBBLE()                                                               \
   if (!Pebble::is_there()) {                                                                \
     WARN("skipped: pebble and pebble-challtestsrv are not there (apt-get install pebble)"); \
     return;                                                                                 \
@@ -103,14 +103,14 @@ struct Rig {
 };
 
 template <class T>
-std::string said(const acme::Outcome<T>& outcome) {
+std::string words_of(const acme::Outcome<T>& outcome) {
   return outcome ? "" : std::string(acme::token_of(outcome.error().reason)) + ": " + outcome.error().what;
 }
 
 }  // namespace
 
 TEST_CASE("acme: pebble issues by http-01, whatever nonces it refuses", "[integration][acme]") {
-  NEEDS_PEBBLE();
+  FIBERD_NEEDS_PEBBLE();
   acme::Challenges board;
   const HostileUpstream shown({shows(board)});
   const Pebble pebble({.http_port = shown.endpoint().port(), .bad_nonces = 20});
@@ -126,7 +126,7 @@ TEST_CASE("acme: pebble issues by http-01, whatever nonces it refuses", "[integr
       account = authority.enter(ctx, {.email = "ops@one.test"}, "");
       if (account) issued = acme::obtain(ctx, authority, {names, "", ""}, prover, 5ms);
     });
-    INFO(said(account) << said(issued));
+    INFO(words_of(account) << words_of(issued));
     REQUIRE(account);
     REQUIRE(issued);
     const auto facts = tls::read_certificate_facts(issued->chain);
@@ -140,7 +140,7 @@ TEST_CASE("acme: pebble issues by http-01, whatever nonces it refuses", "[integr
 }
 
 TEST_CASE("acme: pebble issues by tls-alpn-01", "[integration][acme]") {
-  NEEDS_PEBBLE();
+  FIBERD_NEEDS_PEBBLE();
   acme::Challenges board;
   const HostileUpstream proving({proves(board)});
   const Pebble pebble({.tls_port = proving.endpoint().port()});
@@ -151,13 +151,13 @@ TEST_CASE("acme: pebble issues by tls-alpn-01", "[integration][acme]") {
     const auto account = authority.enter(ctx, {}, "");
     const auto issued = account ? acme::obtain(ctx, authority, {{"one.test"}, "", ""}, prover, 5ms)
                                 : acme::Outcome<acme::Issued>(acme::give_up(account.error()));
-    INFO(said(issued));
+    INFO(words_of(issued));
     CHECK(issued);
   });
 }
 
 TEST_CASE("acme: a name that cannot be proved is told with the authority's words", "[integration][acme]") {
-  NEEDS_PEBBLE();
+  FIBERD_NEEDS_PEBBLE();
   acme::Challenges board;
   const HostileUpstream wrong({answers("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")});
   const Pebble pebble({.http_port = wrong.endpoint().port()});
@@ -179,7 +179,7 @@ TEST_CASE("acme: a name that cannot be proved is told with the authority's words
 }
 
 TEST_CASE("acme: an account that must be bound to another one, and one that is gone", "[integration][acme]") {
-  NEEDS_PEBBLE();
+  FIBERD_NEEDS_PEBBLE();
   acme::Challenges board;
   const Pebble pebble({.external_account = true});
   REQUIRE(pebble.ready());
@@ -194,7 +194,7 @@ TEST_CASE("acme: an account that must be bound to another one, and one that is g
     const auto secret = tls::from_base64url(Pebble::kSecret);
     REQUIRE(secret);
     const auto bound = authority.enter(ctx, {.email = {}, .external = {std::string(Pebble::kKeyId), *secret}}, "");
-    INFO(said(bound));
+    INFO(words_of(bound));
     REQUIRE(bound);
     // The same key is the same account.
     CHECK(authority.enter(ctx, {.email = {}, .external = {std::string(Pebble::kKeyId), *secret}}, "").value() ==
@@ -207,14 +207,14 @@ TEST_CASE("acme: an account that must be bound to another one, and one that is g
     acme::OwnProver prover(board, {.http = true, .tls_alpn = false, .dns_program = {}});
     const auto issued = acme::obtain(ctx, authority, {{"one.test"}, "", ""}, prover, 5ms);
     REQUIRE_FALSE(issued);
-    INFO(said(issued));
+    INFO(words_of(issued));
     CHECK(issued.error().reason == acme::Reason::account);
     CHECK(issued.error().problem == "accountDoesNotExist");
   });
 }
 
 TEST_CASE("acme: dns-01 by a hook program", "[integration][acme]") {
-  NEEDS_PEBBLE();
+  FIBERD_NEEDS_PEBBLE();
   acme::Challenges board;
   const Pebble pebble({});
   REQUIRE(pebble.ready());
@@ -229,7 +229,7 @@ TEST_CASE("acme: dns-01 by a hook program", "[integration][acme]") {
     REQUIRE(authority.enter(ctx, {}, ""));
     acme::OwnProver prover(board, {.http = false, .tls_alpn = false, .dns_program = program});
     const auto issued = acme::obtain(ctx, authority, {{"*.wild.test"}, "", ""}, prover, 5ms);
-    INFO(said(issued));
+    INFO(words_of(issued));
     CHECK(issued);
     const std::string calls = test::read_file(folder.path() + "/calls");
     CHECK(calls.find("present _acme-challenge.wild.test ") == 0);

@@ -12,14 +12,14 @@ using namespace fiberd::test;
 
 namespace {
 
-std::string tracing(const HostileUpstream& upstream, const std::string& tls) {
+std::string tracing_by_https(const HostileUpstream& upstream, const std::string& tls) {
   const std::string plain = upstream.url("/v1/traces");
   return "admin: {address: \"127.0.0.1:0\"}\ntracing: {endpoint: \"https" + plain.substr(4) +
          "\", sample: {ratio: 1}, batch: {delay: 10ms}" + tls +
          "}\nlisteners:\n  - {name: web, address: \"127.0.0.1:0\", http: {routes: [{path: /, respond: {body: hi}}]}}\n";
 }
 
-void ask(const Daemon& daemon) {
+void get_root(const Daemon& daemon) {
   HttpClient client(daemon.port("web"));
   const auto answer = client.ask(get("/"));
   REQUIRE(answer);
@@ -35,14 +35,14 @@ TEST_CASE("spans go to a collector by https that proves its name, and to no othe
   const TemporaryDirectory folder;
   const std::string ca = folder.write("ca.pem", kTestCa);
   {
-    const Daemon daemon(tracing(upstream, ", tls: {ca: \"" + ca + "\"}"));
-    ask(daemon);
+    const Daemon daemon(tracing_by_https(upstream, ", tls: {ca: \"" + ca + "\"}"));
+    get_root(daemon);
     CHECK(eventually([&] { return daemon.metric("fiberd_tracing_exports_total{result=\"ok\"}").value_or(0) > 0; }));
     CHECK(server.requests() > 0);
   }
   const unsigned asked = server.requests();
-  const Daemon daemon(tracing(upstream, ""));
-  ask(daemon);
+  const Daemon daemon(tracing_by_https(upstream, ""));
+  get_root(daemon);
   CHECK(eventually([&] { return daemon.metric("fiberd_tracing_exports_total{result=\"failed\"}").value_or(0) > 0; }));
   CHECK(eventually([&] { return daemon.log().find("name its authority's certificate as `ca`") != std::string::npos; }));
   CHECK(server.requests() == asked);

@@ -24,9 +24,9 @@ namespace {
 
 using Seen = TlsSeen;
 using Identity = TlsIdentity;
-using End = TlsServer::End;
+using TlsEnd = TlsServer::End;
 
-const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const std::string kOkOverTls = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 std::shared_ptr<const tls::ClientContext> believing(std::string ca, const Identity& us = {{}, {}}) {
   auto made = tls::ClientContext::make(
@@ -53,7 +53,7 @@ TEST_CASE("client over TLS: a server that proves its name is asked, and its conn
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     Seen seen;
     const TlsServer server({}, version);
-    const HostileUpstream upstream({server.script(kOk, End::keep, seen)});
+    const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
     for (const bool again : {false, true}) {
       const Fetched got = rig.get(url_of(upstream, "localhost"));
@@ -77,7 +77,7 @@ TEST_CASE("client over TLS: the next connection resumes the session of one befor
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     Seen seen;
     const TlsServer server({}, version);
-    const HostileUpstream upstream({server.script(kOk, End::keep, seen)});
+    const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
     for (int i = 0; i < 3; ++i) CHECK(rig.fetch({.url = url_of(upstream), .close = true}).body == "ok");
     CHECK(rig.metrics.handshakes->value() == 3);
@@ -108,7 +108,7 @@ TEST_CASE("client over TLS: whoever proves nothing gets nothing, and is told apa
                          Row{{}, "", client_errc::unknown_issuer, "ca-certificates"}}) {
     Seen seen;
     const TlsServer server(row.identity);
-    const HostileUpstream upstream({server.script(kOk, End::keep, seen)});
+    const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig(row.ca.empty() ? http::ClientOptions{} : http::ClientOptions{.tls = believing(row.ca)});
     const Fetched got = rig.get(url_of(upstream));
     INFO(got.error.message());
@@ -160,7 +160,7 @@ TEST_CASE("client over TLS: a server that wants a certificate", "[integration][c
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     Seen seen;
     const TlsServer server({}, version, true);
-    const HostileUpstream upstream({server.script(kOk, End::keep, seen)});
+    const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     {
       ClientFixture rig({.tls = believing(kTestCa)});
       const Fetched refused = rig.get(url_of(upstream));
@@ -179,13 +179,13 @@ TEST_CASE("client over TLS: a server that wants a certificate", "[integration][c
 TEST_CASE("client over TLS: a body that ends with the connection is whole only if the server has said so",
           "[integration][client][tls]") {
   const std::string until_end = "HTTP/1.1 200 OK\r\n\r\nall of it";
-  for (const End end : {End::close_notify, End::fin}) {
+  for (const TlsEnd end : {TlsEnd::close_notify, TlsEnd::fin}) {
     Seen seen;
     const TlsServer server;
     const HostileUpstream upstream({server.script(until_end, end, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
     const Fetched got = rig.get(url_of(upstream));
-    if (end == End::fin) {
+    if (end == TlsEnd::fin) {
       CHECK(got.error == client_errc::truncated_body);
     } else {
       CHECK_FALSE(got.error);
@@ -199,7 +199,8 @@ TEST_CASE("client over TLS: of a kept connection that its server ended without a
   Seen seen;
   const TlsServer server;
   // The first connection ends behind its answer; the client finds out when it asks, or before.
-  const HostileUpstream upstream({server.script(kOk, End::fin, seen), server.script(kOk, End::keep, seen)});
+  const HostileUpstream upstream(
+      {server.script(kOkOverTls, TlsEnd::fin, seen), server.script(kOkOverTls, TlsEnd::keep, seen)});
   ClientFixture rig({.pool = {.trust = 10s}, .tls = believing(kTestCa)});
   CHECK(rig.get(url_of(upstream)).body == "ok");
   const Fetched got = rig.get(url_of(upstream));

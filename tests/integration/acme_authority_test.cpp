@@ -1,0 +1,274 @@
+// Authorities that are away, lie, or have had enough; and the manager, which must not make it worse.
+#include <catch2/catch.hpp>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "core/tls/certificate_facts.hpp"
+#include "daemon/acme/manager.hpp"
+#include "tests/support/client_fixture.hpp"
+#include "tests/support/hostile_upstream.hpp"
+#include "tests/support/pebble.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+using namespace fiberd::daemon;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string http_answer(const std::string& status, const std::string& fields, const std::string& body) {
+  return "HTTP/1.1 " + status + "\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+/// An authority whose answers a test writes down, by the last part of the path; "BASE" in them is where it is.
+class FalseAuthority {
+ public:
+  explicit FalseAuthority(std::map<std::string, std::string> answers)
+      : answers_(std::move(answers)), upstream_({[this](UpstreamPeer& peer) { serve(peer); }}) {}
+  [[nodiscard]] std::string directory() const { return upstream_.url("/dir"); }
+  [[nodiscard]] unsigned requests() const { return upstream_.requests(); }
+  /// With a nonce in every answer, and all that an order needs but a certificate.
+  static std::map<std::string, std::string> plain() {
+    const std::string nonce = "Replay-Nonce: abc\r\n";
+    return {{"dir", http_answer("200 OK", "",
+                                R"({"newNonce":"BASE/nonce","newAccount":"BASE/account","newOrder":"BASE/order"})")},
+            {"nonce", http_answer("200 OK", nonce, "")},
+            {"account", http_answer("201 Created", nonce + "Location: BASE/account/1\r\n", "{}")},
+            {"order", http_answer("201 Created", nonce + "Location: BASE/order-1\r\n",
+                                  R"({"status":"ready","authorizations":[],"finalize":"BASE/finalize"})")},
+            {"finalize", http_answer("200 OK", nonce, "{}")},
+            {"order-1", http_answer("200 OK", nonce,
+                                    R"({"status":"valid","authorizations":[],"finalize":"BASE/finalize",)"
+                                    R"("certificate":"BASE/certificate"})")},
+            {"certificate", http_answer("200 OK", nonce, kTestCertificate)}};
+  }
+  static std::map<std::string, std::string> with(const std::string& path, const std::string& answer) {
+    std::map<std::string, std::string> all = plain();
+    all[path] = answer;
+    return all;
+  }
+
+ private:
+  void serve(UpstreamPeer& peer) {
+    while (const auto request = peer.read_request()) {
+      const std::size_t end = request->find(" HTTP/1.1");
+      const std::string path = request->substr(0, end);
+      const auto found = answers_.find(path.substr(path.rfind('/') + 1));
+      std::string answer = found != answers_.end() ? found->second : http_answer("404 Not Found", "", "");
+      const std::string base = upstream_.url("");
+      // Bodies that have a BASE are of our own: their length is written anew.
+      const std::size_t body = answer.find("\r\n\r\n") + 4;
+      std::string head = answer.substr(0, body);
+      std::string text = answer.substr(body);
+      for (std::string* part : {&head, &text})
+        for (std::size_t at = part->find("BASE"); at != std::string::npos; at = part->find("BASE"))
+          part->replace(at, 4, base);
+      const std::size_t length = head.find("Content-Length: ");
+      if (length != std::string::npos)
+        head = head.substr(0, length) + "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n";
+      if (request->starts_with("HEAD ")) text.clear();
+      if (!peer.send(head + text)) return;
+    }
+  }
+  const std::map<std::string, std::string> answers_;
+  HostileUpstream upstream_;
+};
+
+acme::Outcome<acme::Issued> order_from(const std::string& directory) {
+  ClientFixture fixture;
+  acme::Outcome<acme::Issued> issued;
+  fixture.run([&] {
+    acme::Challenges board;
+    acme::OwnProver prover(board, {.http = true, .tls_alpn = false, .dns_program = {}});
+    acme::Authority authority(fixture.client(), directory, *tls::PrivateKey::make());
+    const context::Context& ctx = context::background();
+    const auto account = authority.enter(ctx, {}, "");
+    issued = account ? acme::obtain(ctx, authority, {{"one.test"}, "", ""}, prover, 5ms)
+                     : acme::Outcome<acme::Issued>(acme::give_up(account.error()));
+  });
+  return issued;
+}
+
+/// A manager on a runtime of its own.
+struct Managed {
+  Managed() {
+    acme::ManagerMetrics m;
+    m.issued = counter("issued");
+    m.bad_nonces = counter("bad_nonces");
+    m.failing = &registry.gauge(registry.family({.name = "failing", .help = "x", .type = metric::Type::gauge}));
+    for (std::size_t i = 0; i < m.failures.size(); ++i)
+      m.failures[i] = counter("failed_" + std::string(acme::token_of(static_cast<acme::Reason>(i))));
+    metrics = m;
+    manager = std::make_unique<acme::Manager>(fixture.runtime(), board, metrics);
+  }
+  ~Managed() {
+    fixture.run([this] { manager->stop(); });
+  }
+  metric::Counter* counter(const std::string& name) {
+    return &registry.counter(registry.family({.name = name + "_total", .help = "x"}));
+  }
+  std::shared_ptr<acme::Challenges> board = std::make_shared<acme::Challenges>();
+  metric::Registry registry;
+  acme::ManagerMetrics metrics;
+  ClientFixture fixture;
+  std::unique_ptr<acme::Manager> manager;
+};
+
+acme::Site site_of(const std::string& directory, const std::string& storage) {
+  return {.listener = "web",
+          .names = {"one.test", "two.test"},
+          .directory = directory,
+          .storage = storage,
+          .email = {},
+          .key_id = {},
+          .key_file = {},
+          .profile = {},
+          .ways = {.http = true, .tls_alpn = false, .dns_program = {}},
+          .tls = *tls::ClientContext::make({.ca = kTestCa, .protocols = {"http/1.1"}})};
+}
+
+}  // namespace
+
+TEST_CASE("acme: what an authority does wrong is told apart", "[integration][acme]") {
+  struct Row {
+    std::string path;
+    std::string answer;
+    acme::Reason reason;
+    std::string what;
+  };
+  const std::string nonce = "Replay-Nonce: abc\r\n";
+  const std::string problem = R"({"type":"urn:ietf:params:acme:error:)";
+  for (const Row& row : {
+           Row{"dir", http_answer("302 Found", "Location: http://127.0.0.1:1/\r\n", ""), acme::Reason::nonsense,
+               "redirects are not followed"},
+           Row{"dir", http_answer("503 Unavailable", "", "later"), acme::Reason::busy, "answered 503"},
+           Row{"dir", http_answer("200 OK", "", "<html>"), acme::Reason::nonsense, "is no ACME directory"},
+           Row{"dir",
+               http_answer("200 OK", "", R"({"newNonce":"https://a/","newAccount":"ftp://a/","newOrder":"/order"})"),
+               acme::Reason::nonsense, "is no ACME directory"},
+           Row{"dir", http_answer("200 OK", "", std::string(1'000'000, ' ')), acme::Reason::nonsense, "too large"},
+           Row{"dir", "SSH-2.0-x\r\n\r\n", acme::Reason::nonsense, "not HTTP"},
+           Row{"nonce", http_answer("200 OK", "", ""), acme::Reason::nonsense, "gave no nonce"},
+           Row{"account", http_answer("429 Too Many", nonce, problem + R"(rateLimited","detail":"tomorrow"})"),
+               acme::Reason::rate_limited, "rateLimited: tomorrow"},
+           Row{"account", http_answer("201 Created", nonce, "{}"), acme::Reason::nonsense, "where the account is"},
+           Row{"order", http_answer("201 Created", nonce + "Location: BASE/order-1\r\n", "[]"), acme::Reason::nonsense,
+               "an order that is none"},
+           Row{"order", http_answer("403 Forbidden", nonce, problem + R"(rejectedIdentifier","detail":"no\nway"})"),
+               acme::Reason::refused, "rejectedIdentifier: no\\x0away"},
+           Row{"finalize", http_answer("403 Forbidden", nonce, problem + R"(badCSR"})"), acme::Reason::refused,
+               "badCSR"},
+           Row{"certificate", http_answer("200 OK", nonce, kTestCertificate), acme::Reason::nonsense,
+               "not the one asked for: it is for another key"},
+           Row{"certificate", http_answer("200 OK", nonce, "garbage"), acme::Reason::nonsense, "it cannot be read"},
+       }) {
+    const FalseAuthority authority(FalseAuthority::with(row.path, row.answer));
+    const auto issued = order_from(authority.directory());
+    INFO(row.path << ": " << row.what);
+    REQUIRE_FALSE(issued);
+    INFO(issued.error().what);
+    CHECK(issued.error().reason == row.reason);
+    CHECK(issued.error().what.find(row.what) != std::string::npos);
+  }
+  const auto away = order_from("http://127.0.0.1:" + std::to_string(free_port()) + "/dir");
+  REQUIRE_FALSE(away);
+  CHECK(away.error().reason == acme::Reason::unreachable);
+}
+
+TEST_CASE("acme: a nonce that is refused again and again is not tried for ever", "[integration][acme]") {
+  const FalseAuthority authority(FalseAuthority::with(
+      "account", http_answer("400 Bad Request", "Replay-Nonce: abc\r\n",
+                             R"({"type":"urn:ietf:params:acme:error:badNonce","detail":"again"})")));
+  const auto issued = order_from(authority.directory());
+  REQUIRE_FALSE(issued);
+  CHECK(issued.error().problem == "badNonce");
+  // The directory, one nonce (each refusal brings the next), and the message.
+  CHECK(authority.requests() == 2 + acme::Authority::kTries);
+}
+
+TEST_CASE("acme: an authority that has had enough is left alone, over a restart too", "[integration][acme]") {
+  const FalseAuthority authority(FalseAuthority::with(
+      "order", http_answer("429 Too Many", "Replay-Nonce: abc\r\nRetry-After: 86400\r\n",
+                           R"({"type":"urn:ietf:params:acme:error:rateLimited","detail":"five a week"})")));
+  const TemporaryDirectory folder;
+  const acme::Site site = site_of(authority.directory(), folder.path() + "/state");
+  const std::int64_t before = std::time(nullptr);
+  unsigned asked = 0;
+  {
+    Managed m;
+    m.manager->use({site});
+    REQUIRE(eventually([&] {
+      const auto shown = m.manager->shown();
+      return !shown.empty() && shown.front().attempts.failures == 1;
+    }));
+    const auto shown = m.manager->shown().front();
+    CHECK(shown.attempts.not_before >= before + 86'400);
+    CHECK(shown.attempts.why.find("five a week") != std::string::npos);
+    CHECK(shown.not_after == 0);
+    CHECK(m.metrics.failing->value() == 1);
+    CHECK(m.metrics.failures[static_cast<std::size_t>(acme::Reason::rate_limited)]->value() == 1);
+    asked = authority.requests();
+  }
+  Managed m;
+  m.manager->use({site});
+  REQUIRE(eventually([&] { return !m.manager->shown().empty(); }));
+  CHECK(m.manager->shown().front().attempts.failures == 1);
+  CHECK(authority.requests() == asked);
+  // Whoever says so may ask all the same.
+  m.manager->renew();
+  REQUIRE(eventually([&] { return m.manager->shown().front().attempts.failures == 2; }));
+  CHECK(authority.requests() > asked);
+}
+
+TEST_CASE("acme: the manager has a certificate there, and another one when it is told to", "[integration][acme]") {
+  if (!Pebble::is_there()) {
+    WARN("skipped: pebble and pebble-challtestsrv are not there (apt-get install pebble)");
+    return;
+  }
+  Managed m;
+  const HostileUpstream shown({[&](UpstreamPeer& peer) {
+    const std::optional<std::string> head = peer.read_head();
+    if (!head) return;
+    const std::size_t from = head->find(acme::kWellKnown) + acme::kWellKnown.size();
+    peer.send(http_answer("200 OK", "Connection: close\r\n",
+                          m.board->http(head->substr(from, head->find(' ', from) - from)).value_or("none")));
+  }});
+  const TemporaryDirectory folder;
+  auto pebble = std::make_unique<Pebble>(Pebble::Options{.http_port = shown.endpoint().port(), .bad_nonces = 5});
+  REQUIRE(pebble->ready());
+  const acme::Site site = site_of(pebble->directory(), folder.path() + "/state");
+  const acme::Store store(site.storage, site.directory);
+  const auto serial = [&] {
+    const auto there = store.certificate(site.names);
+    const auto facts = there ? tls::read_certificate_facts(there->chain) : fail(std::errc::bad_message);
+    return facts ? facts->serial : std::string();
+  };
+  // Another process has the lock: it is left to it.
+  REQUIRE(store.open());
+  auto lock = store.try_lock();
+  REQUIRE((lock && *lock));
+  m.manager->use({site});
+  REQUIRE(eventually([&] { return !m.manager->shown().empty(); }));
+  CHECK(serial().empty());
+  *lock = acme::StoreLock();
+  m.manager->renew();
+  REQUIRE(eventually([&] { return m.metrics.issued->value() == 1; }, 60s));
+  const std::string first = serial();
+  CHECK_FALSE(first.empty());
+  REQUIRE(eventually([&] { return m.manager->shown().front().not_after != 0; }));
+  CHECK(m.manager->shown().front().next > std::time(nullptr));
+  CHECK(m.metrics.failing->value() == 0);
+  m.manager->renew();
+  REQUIRE(eventually([&] { return m.metrics.issued->value() == 2; }, 60s));
+  CHECK(serial() != first);
+
+  // The authority has forgotten everybody: another account is made.
+  const std::uint16_t port = pebble->port();
+  pebble.reset();
+  pebble = std::make_unique<Pebble>(Pebble::Options{.http_port = shown.endpoint().port(), .port = port});
+  REQUIRE(pebble->ready());
+  m.manager->renew();
+  REQUIRE(eventually([&] { return m.metrics.issued->value() == 3; }, 60s));
+}
