@@ -264,6 +264,7 @@ struct HttpTimeouts {
   std::chrono::nanoseconds idle = std::chrono::seconds(60);
   std::chrono::nanoseconds grace = std::chrono::seconds(5);
   std::chrono::nanoseconds age{0};  ///< 0: no bound
+  std::chrono::nanoseconds handshake = std::chrono::seconds(10);
   bool operator==(const HttpTimeouts&) const = default;
 };
 
@@ -277,6 +278,7 @@ struct HttpLimits {
   unsigned requests = 0;                      ///< of one connection; 0: no bound
   std::uint64_t connections_per_address = 0;  ///< 0: no bound
   std::uint64_t target_size = 8 * 1024;       ///< at most header_size
+  std::uint64_t handshakes = 1'000;           ///< of TLS, that are not over
   bool operator==(const HttpLimits&) const = default;
 };
 

@@ -190,6 +190,8 @@ HttpConfig read_http(const Reader& http, bool nameless, bool trusts_unix) {
               l.number("write_rate"),
               static_cast<unsigned>(l.number("requests")),
               l.number("connections_per_address")};
+  h.timeouts.handshake = t.duration("handshake");
+  h.limits.handshakes = l.number("handshakes");
   // What a larger head is for is as a rule a longer query.
   h.limits.target_size = l.has("target_size") ? l.number("target_size") : default_target_size(h.limits.header_size);
   if (h.limits.target_size > h.limits.header_size) l.report("target_size", "is larger than header_size");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "config/addresses.hpp"
 #include "config/load_aggregate.hpp"
@@ -104,6 +105,11 @@ ListenerConfig read_listener(const Reader& l, const PlacedTexts& trusted_proxies
   const bool nameless = is_unix && c.proxy_protocol == ProxyProtocol::off;
   const std::vector<std::string>& trusted = trusted_proxies.texts;
   const bool trusts_unix = std::find(trusted.begin(), trusted.end(), "unix:") != trusted.end();
+  if (http && !l.has("tls")) {
+    const Reader h = l.section("http");
+    for (const auto& [section, key] : {std::pair("timeouts", "handshake"), std::pair("limits", "handshakes")})
+      if (h.section(section).has(key)) h.section(section).report(key, "is for listeners with tls");
+  }
   if (http) c.service = read_http(l.section("http"), nameless, trusts_unix);
   if (tcp && !http) c.service = read_tcp(l.section("tcp"), nameless);
   if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);

@@ -18,6 +18,7 @@
 #include "core/http/site/error_page.hpp"
 #include "core/metric/registry.hpp"
 #include "core/tls/client_context.hpp"
+#include "core/tls/current_context.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
 #include "daemon/tracing/collector_headers.hpp"
@@ -41,6 +42,7 @@ struct HttpParts {
   std::vector<std::shared_ptr<http::Filter>> outermost{};  ///< who the client is behind trusted proxies
   bool whole = false;                                      ///< nothing of it is missing; else it is not to be served
   std::shared_ptr<metric::Leases> leases{};                ///< of what the filters count with; null: they do not count
+  std::shared_ptr<tls::CurrentContext> tls{};              ///< null: connections are not encrypted
 };
 
 /// What is around a listener's parts.

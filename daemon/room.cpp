@@ -21,10 +21,19 @@ std::size_t Room::connections() const noexcept {
   return open;
 }
 
+/// Handshakes that last too long have cost nobody anything yet.
+static std::size_t end_handshakes(const std::vector<std::shared_ptr<HttpServer>>& all, std::size_t most) noexcept {
+  std::size_t n = 0;
+  for (const auto& s : all)
+    if (n < most) n += s->end_handshakes(most - n);
+  return n;
+}
+
 std::size_t Room::make_descriptors(std::size_t wanted) noexcept {
   const auto present = present_.read();
   // First the files that nobody is sending: they cost nobody anything.
-  const std::size_t closed = (*present)->files != nullptr ? (*present)->files->reclaim(wanted) : 0;
+  std::size_t closed = (*present)->files != nullptr ? (*present)->files->reclaim(wanted) : 0;
+  if (closed < wanted) closed += end_handshakes((*present)->servers, wanted - closed);
   if (closed >= wanted) return closed;
   try {
     return closed + http::reclaim(servers_of((*present)->servers), wanted - closed);
@@ -36,6 +45,7 @@ std::size_t Room::make_descriptors(std::size_t wanted) noexcept {
 void Room::part_with_some() noexcept {
   const auto present = present_.read();
   if ((*present)->files != nullptr) (*present)->files->clear();
+  (void)end_handshakes((*present)->servers, SIZE_MAX);
   try {
     const std::vector<http::Server*> servers = servers_of((*present)->servers);
     std::size_t open = 0;
@@ -60,7 +70,9 @@ std::size_t RoomOfListener::close_some(void* argument, net::Shortage shortage, s
   const auto& self = *static_cast<const RoomOfListener*>(argument);
   if (shortage == net::Shortage::descriptors) return self.room->make_descriptors(wanted);
   http::Server* const own = self.own != nullptr ? self.own->get() : nullptr;
-  return own != nullptr ? http::reclaim({&own, 1}, wanted) : 0;
+  if (own == nullptr) return 0;
+  const std::size_t closed = self.own->end_handshakes(wanted);
+  return closed < wanted ? closed + http::reclaim({&own, 1}, wanted - closed) : closed;
 }
 
 }  // namespace fiberd::daemon

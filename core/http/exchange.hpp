@@ -74,6 +74,8 @@ class Exchange final {
   /// For a filter that knows better than the connection: who is asking. Limits, logs and handlers go by it from then
   /// on. Throws std::bad_alloc.
   void set_peer(const net::Endpoint& peer);
+  /// What TLS told about the client, who is the connection's; null where nothing is encrypted.
+  [[nodiscard]] const net::TlsPeer* tls() const noexcept { return stream_.tls(); }
   /// Somebody has called set_peer().
   [[nodiscard]] bool peer_is_set() const noexcept;
   /// A hash of the client's IPv4 address or IPv6 /64 under a secret of this process; never 0: what limits by client

@@ -84,6 +84,8 @@ class ServerStream {
   // ---- who asks
   [[nodiscard]] virtual const context::Context& client_context() = 0;
   [[nodiscard]] virtual net::Endpoint peer() const noexcept = 0;
+  /// Null: the connection is not encrypted.
+  [[nodiscard]] virtual const net::TlsPeer* tls() const noexcept { return nullptr; }
   /// A hash of the peer's address (gate.hpp).
   [[nodiscard]] virtual std::uint64_t client_key() noexcept = 0;
   /// "HTTP/1.1": for logs.

@@ -55,6 +55,36 @@ inline constexpr MetricInfo kServingRows[] = {
      "(signature, version, command, family, too_long, too_short, malformed_line), of the version that is not asked for "
      "(other_version), has not come in time (timeout), or the peer ended before (ended), or the stop came (stopping); "
      "no memory (resources)."},
+    {"fiberd_tls_handshakes_total",
+     counter,
+     registry,
+     {"listener", "version", "resumed"},
+     "connections",
+     "TLS handshakes that came to their end, by version (1.2, 1.3) and whether a session was resumed (yes, no)."},
+    {"fiberd_tls_handshake_failures_total",
+     counter,
+     registry,
+     {"listener", "reason"},
+     "connections",
+     "Connections closed before they were encrypted: nothing in common (version, cipher, protocol, server_name); the "
+     "client's certificate is missing or did not verify (no_certificate, certificate); the client refused ours or gave "
+     "up (alert, ended, reset); what came is plain HTTP (plain_http, answered 400), no TLS (not_tls), wrong "
+     "(malformed) "
+     "or too large (hello_too_large); not in time (timeout), one too many (reclaimed, limit), the stop came "
+     "(stopping); "
+     "no memory or fiber (resources)."},
+    {"fiberd_tls_handshake_duration_seconds",
+     histogram,
+     registry,
+     {"listener"},
+     "seconds",
+     "How long TLS handshakes took that came to their end, from the client's first bytes."},
+    {"fiberd_tls_handshakes_pending",
+     gauge,
+     registry,
+     {"listener"},
+     "connections",
+     "Connections accepted whose TLS handshake is not over; at most limits.handshakes."},
     {"fiberd_listener_accept_errors_total",
      counter,
      registry,

@@ -1,6 +1,6 @@
 #pragma once
-// ChallengeSource: certificates that prove names to an authority that looks (tls-alpn-01, RFC 8737): shown to who offers
-// "acme-tls/1" and nothing else, and to nobody else.
+// ChallengeSource: certificates that prove names to an authority that looks (tls-alpn-01, RFC 8737): shown to who
+// offers "acme-tls/1" and nothing else, and to nobody else.
 #include <memory>
 #include <string_view>
 

@@ -17,6 +17,7 @@ static std::string_view sentence_of(errc code) noexcept {
     case errc::no_certificate: return "the peer has no certificate";
     case errc::certificate: return "the peer's certificate did not verify";
     case errc::alert: return "the peer refused the connection by an alert";
+    case errc::hello_too_large: return "the client's hello is too large";
     case errc::malformed: return "malformed TLS";
     case errc::out_of_step: return "a write was not gone on with where it had stopped";
     case errc::count_: break;
@@ -37,6 +38,7 @@ std::string_view token_of(errc code) noexcept {
     case errc::no_certificate: return "no_certificate";
     case errc::certificate: return "certificate";
     case errc::alert: return "alert";
+    case errc::hello_too_large: return "hello_too_large";
     case errc::malformed: return "malformed";
     case errc::out_of_step: return "out_of_step";
     case errc::count_: break;

@@ -11,16 +11,17 @@ namespace fiberd::tls {
 enum class errc {  // NOLINT: named like std::errc
   truncated = 1,   ///< the stream ended (FIN) without close_notify: nobody knows whether bytes are missing
   // of a handshake
-  ended,           ///< the peer ended the connection in the middle of it
-  plain_http,      ///< what came is an HTTP request in plain text
-  not_tls,         ///< what came is no TLS record
-  version,         ///< no version in common
-  cipher,          ///< no cipher, group or signature algorithm in common
-  protocol,        ///< no application protocol in common (ALPN)
-  server_name,     ///< nobody here has the name that the client asked for
-  no_certificate,  ///< the peer has none, and must
-  certificate,     ///< the peer's did not verify
-  alert,           ///< the peer refused us, by an alert
+  ended,            ///< the peer ended the connection in the middle of it
+  plain_http,       ///< what came is an HTTP request in plain text
+  not_tls,          ///< what came is no TLS record
+  version,          ///< no version in common
+  cipher,           ///< no cipher, group or signature algorithm in common
+  protocol,         ///< no application protocol in common (ALPN)
+  server_name,      ///< nobody here has the name that the client asked for
+  no_certificate,   ///< the peer has none, and must
+  certificate,      ///< the peer's did not verify
+  alert,            ///< the peer refused us, by an alert
+  hello_too_large,  ///< the client's first message announces more than 16 KiB, or comes in crumbs
   // of both
   malformed,    ///< a message or a record breaks the rules
   out_of_step,  ///< a write was not gone on with where it had stopped

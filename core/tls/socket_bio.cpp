@@ -3,7 +3,8 @@
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 
-#include <cerrno>
+#include <algorithm>
+#include <cstring>
 
 #include "core/net/system_calls.hpp"
 #include "core/tls/stream.hpp"
@@ -11,6 +12,21 @@
 namespace fiberd::tls {
 
 static Stream& stream_of(BIO* bio) noexcept { return *static_cast<Stream*>(BIO_get_data(bio)); }
+
+/// Keeps the first bytes that come. False: they announce a hello that no client has. OpenSSL makes room for as much as
+/// is announced, up to 128 KiB, and fills it with zeros, before any of it has come.
+bool SocketBio::take_first(Stream& s, std::string_view bytes) noexcept {
+  static constexpr unsigned kHandshake = 22;
+  static constexpr unsigned kClientHello = 1;
+  static constexpr unsigned kMostHello = 16 * 1024;
+  const std::size_t n = std::min(bytes.size(), s.first_.size() - s.first_size_);
+  std::memcpy(s.first_.data() + s.first_size_, bytes.data(), n);
+  s.first_size_ = static_cast<std::uint8_t>(s.first_size_ + n);
+  if (s.first_size_ < s.first_.size() || s.first_[0] != kHandshake || SSL_is_server(s.session_.get()) == 0) return true;
+  // In a record that ends within the message's head that could not be seen.
+  if (s.first_[3] == 0 && s.first_[4] < 4) return false;
+  return s.first_[5] != kClientHello || (s.first_[6] == 0 && s.first_[7] * 256U + s.first_[8] <= kMostHello);
+}
 
 int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) noexcept {
   Stream& s = stream_of(bio);
@@ -32,7 +48,10 @@ int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) 
     s.at_fin_ = true;
     return 0;
   }
-  if (s.first_byte_ == 0) s.first_byte_ = *data;
+  if (s.first_size_ < s.first_.size() && !take_first(s, {data, *n})) {
+    s.hello_refused_ = true;
+    return -1;
+  }
   *taken = *n;
   return 1;
 }

@@ -75,6 +75,10 @@ Stream::~Stream() { close(); }
 
 /// Of a call that did not succeed: what it lacks, or what is wrong for good. Under lock_.
 std::error_code Stream::classify(int result, Want& want) noexcept {
+  if (hello_refused_) [[unlikely]] {
+    ERR_clear_error();
+    return broken_ = errc::hello_too_large;
+  }
   switch (SSL_get_error(session_.get(), result)) {
     case SSL_ERROR_WANT_READ: want = Want::read; return {};
     case SSL_ERROR_WANT_WRITE: want = Want::write; return {};
@@ -104,7 +108,7 @@ std::error_code Stream::reason_of(unsigned long error) const noexcept {
     case SSL_R_WRONG_VERSION_NUMBER:
       // Methods that OpenSSL does not know are text as well.
       if (established_) return errc::malformed;
-      return first_byte_ >= 'A' && first_byte_ <= 'Z' ? errc::plain_http : errc::not_tls;
+      return first_[0] >= 'A' && first_[0] <= 'Z' ? errc::plain_http : errc::not_tls;
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_UNKNOWN_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:

@@ -1,5 +1,6 @@
 #pragma once
 // Stream: a socket's bytes under TLS, as a net::ByteStream; both roles. How it drives OpenSSL: stream.cpp.
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -108,10 +109,12 @@ class Stream final : public net::ByteStream {
   bool ended_ = false;   // by close_notify
   bool at_fin_ = false;  // the socket's end has been read
   enum class Bye : std::uint8_t { unsaid, waits, sent };
-  Bye bye_ = Bye::unsaid;   // close_notify
-  char first_byte_ = 0;     // that came
-  int socket_error_ = 0;    // -errno, of the last call
-  std::uint16_t owed_ = 0;  // bytes of a write that has begun
+  Bye bye_ = Bye::unsaid;  // close_notify
+  bool hello_refused_ = false;
+  std::uint8_t first_size_ = 0;
+  std::array<unsigned char, 9> first_{};  // bytes that came: the heads of a record and of the message in it
+  int socket_error_ = 0;                  // -errno, of the last call
+  std::uint16_t owed_ = 0;                // bytes of a write that has begun
   std::atomic<bool> plaintext_waits_{false};
   std::atomic<bool> waits_to_write_{false};  // somebody does
   std::uint64_t owed_hash_ = 0;

@@ -55,7 +55,7 @@ metric::StatusFamilies status_families(Whose whose, metric::Registry& registry) 
 }
 
 HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registry& registry)
-    : whose_(whose), leases_(registry), entrance_(listener, registry) {
+    : whose_(whose), listener_(listener), leases_(registry), entrance_(listener, registry) {
   // The series that its sites lease, too: what the server counts by is of the first of them.
   (void)make_server_metrics(listener, leases_);
 }
@@ -63,12 +63,43 @@ HttpServer::HttpServer(Whose whose, const std::string& listener, metric::Registr
 HttpServer::~HttpServer() = default;
 
 void HttpServer::on_accept(void* server, net::Admitted&& connection) noexcept {
-  static_cast<HttpServer*>(server)->server_->serve(std::move(connection));
+  auto& self = *static_cast<HttpServer*>(server);
+  if (TlsEntrance* const tls = self.encrypts_.load(std::memory_order_acquire); tls != nullptr)
+    return tls->acceptor().accept(std::move(connection));
+  self.server_->serve(std::move(connection));
 }
 
 void HttpServer::on_stream(void* server, net::TcpStream&& stream, net::Place&& place,
                            const net::Endpoint& client) noexcept {
-  static_cast<HttpServer*>(server)->server_->serve(std::move(stream), std::move(place), client);
+  auto& self = *static_cast<HttpServer*>(server);
+  if (TlsEntrance* const tls = self.encrypts_.load(std::memory_order_acquire); tls != nullptr)
+    return tls->acceptor().accept(std::move(stream), std::move(place), client);
+  self.server_->serve(std::move(stream), std::move(place), client);
+}
+
+void HttpServer::encrypt(const Encryption& encryption) {
+  if (encryption.contexts == nullptr) {
+    // Handshakes under way end by what they began with.
+    encrypts_.store(nullptr, std::memory_order_release);
+    return;
+  }
+  if (tls_ == nullptr) {
+    tls_ = std::make_unique<TlsEntrance>(listener_, leases_.registry());
+    reclaims_.store(tls_.get(), std::memory_order_release);
+  }
+  tls_->use(
+      encryption,
+      [](void* server, std::unique_ptr<net::ByteStream> stream, net::Place&& place,
+         const net::Endpoint& client) noexcept {
+        static_cast<HttpServer*>(server)->server_->serve(std::move(stream), std::move(place), client);
+      },
+      this);
+  encrypts_.store(tls_.get(), std::memory_order_release);
+}
+
+std::size_t HttpServer::end_handshakes(std::size_t most) noexcept {
+  TlsEntrance* const tls = reclaims_.load(std::memory_order_acquire);
+  return tls != nullptr ? tls->reclaim(most) : 0;
 }
 
 void HttpServer::use(std::shared_ptr<const http::Site> site) {

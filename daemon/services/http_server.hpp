@@ -14,6 +14,7 @@
 #include "core/net/tcp_stream.hpp"
 #include "daemon/services/entrance.hpp"
 #include "daemon/services/queues.hpp"
+#include "daemon/services/tls_entrance.hpp"
 
 namespace fiberd::daemon {
 
@@ -39,9 +40,13 @@ class HttpServer final : public Queues {
   void begin_stop() noexcept {
     if (server_ != nullptr) server_->begin_stop();
   }
+  /// Connections that are accepted from now on are encrypted so, or not. Behind use(); on a fiber, or before there is
+  /// one. Throws as Registry does.
+  void encrypt(const Encryption& encryption);
   /// As http::Server::stop.
   std::size_t stop(const std::atomic<std::int64_t>& deadline) {
     entrance_.drain(deadline);
+    if (tls_ != nullptr) tls_->acceptor().drain(deadline);
     return server_ != nullptr ? server_->stop(deadline) : 0;
   }
   void measure(net::QueueSizes& sizes) noexcept override {
@@ -50,6 +55,8 @@ class HttpServer final : public Queues {
   std::size_t cut(std::size_t least, std::uint64_t& wanted) noexcept override {
     return server_ != nullptr ? server_->cut_queues(least, wanted) : 0;
   }
+  /// Ends up to `most` TLS handshakes that last too long, for others. Thread-safe; never parks. Returns how many.
+  std::size_t end_handshakes(std::size_t most) noexcept;
   [[nodiscard]] Entrance& entrance() noexcept { return entrance_; }
   /// As net::OnAccept; the argument is one of these.
   static void on_accept(void* server, net::Admitted&& connection) noexcept;
@@ -59,9 +66,13 @@ class HttpServer final : public Queues {
 
  private:
   const Whose whose_;
+  const std::string listener_;
   metric::Leases leases_;
   Entrance entrance_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<TlsEntrance> tls_;             // since a configuration had it; behind it goes what it hands over to
+  std::atomic<TlsEntrance*> encrypts_{nullptr};  // tls_, while connections are encrypted
+  std::atomic<TlsEntrance*> reclaims_{nullptr};  // tls_, once there is one
 };
 
 }  // namespace fiberd::daemon

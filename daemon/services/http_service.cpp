@@ -98,6 +98,10 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
   const Gates* const gates = before != nullptr ? &before->gates_ : nullptr;
   options.gate = service->gates_.make(config.flow, listener.name, "all", config.timeouts.request, with.registry, gates);
   options.error_pages = std::move(parts.error_pages);
+  service->encryption_ = {.contexts = std::move(parts.tls),
+                          .handshake = config.timeouts.handshake,
+                          .handshakes = config.limits.handshakes,
+                          .drain = with.config.shutdown.idle};
   options.filters = std::move(parts.filters);
   options.outermost = std::move(parts.outermost);
   state->filters = std::move(parts.leases);
@@ -145,6 +149,7 @@ std::unique_ptr<HttpService> HttpService::provision(const config::ListenerConfig
 
 void HttpService::serve() {
   server_->use(site_);
+  server_->encrypt(encryption_);
   server_->entrance().use(proxy_policy_, served(), &HttpServer::on_stream);
 }
 

@@ -51,6 +51,7 @@ class HttpService final : public Service {
   std::shared_ptr<const http::Site> site_;
   std::shared_ptr<HttpServer> server_;
   const net::AcceptGate memory_;
+  Encryption encryption_;
   RoomOfListener room_;
 };
 

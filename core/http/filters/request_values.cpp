@@ -7,7 +7,7 @@ namespace fiberd::http {
 
 std::string_view scheme_of(const Exchange& exchange) noexcept {
   const ViaProxy* const via = exchange.find_slot<ViaProxy>();
-  return via != nullptr && !via->scheme.empty() ? via->scheme : "http";
+  return via != nullptr && !via->scheme.empty() ? via->scheme : exchange.tls() != nullptr ? "https" : "http";
 }
 
 std::string_view RequestValues::value(std::uint8_t id, std::string_view argument) {

@@ -26,6 +26,8 @@ const context::Context& H1Stream::client_context() {
 
 net::Endpoint H1Stream::peer() const noexcept { return connection_.peer_.endpoint(); }
 
+const net::TlsPeer* H1Stream::tls() const noexcept { return connection_.stream_->tls_peer(); }
+
 std::uint64_t H1Stream::client_key() noexcept { return http::client_key(connection_.peer_.endpoint()); }
 
 Trouble H1Stream::trouble() const noexcept {

@@ -53,6 +53,7 @@ class H1Stream final : public ServerStream {
   [[nodiscard]] Room room() noexcept override;
   [[nodiscard]] const context::Context& client_context() override;
   [[nodiscard]] net::Endpoint peer() const noexcept override;
+  [[nodiscard]] const net::TlsPeer* tls() const noexcept override;
   [[nodiscard]] std::uint64_t client_key() noexcept override;
   [[nodiscard]] std::string_view protocol() const noexcept override {
     return request_.version == Version::http11 ? "HTTP/1.1" : "HTTP/1.0";

@@ -282,6 +282,11 @@ TEST_CASE("what is no TLS is told from what is", "[tls][stream]") {
     expect(said("\x16\x03") == tls::errc::ended, "part of a record's head");
     expect(said(std::string("\x16\x03\x01\x7f\xff", 5) + std::string(40'000, 'x')) == tls::errc::malformed,
            "a record longer than there are");
+    const std::string head("\x16\x03\x01\x40\x00", 5);
+    expect(said(head + std::string("\x01\x00\x40\x01", 4)) == tls::errc::hello_too_large, "16 KiB and a byte");
+    expect(said(head + std::string("\x01\x01\x00\x00", 4)) == tls::errc::hello_too_large, "64 KiB");
+    expect(said(head + std::string("\x01\x00\x40\x00", 4)) == tls::errc::ended, "16 KiB are awaited");
+    expect(said(std::string("\x16\x03\x01\x00\x01\x01\x16\x03\x01", 9)) == tls::errc::hello_too_large, "in crumbs");
   });
 }
 
