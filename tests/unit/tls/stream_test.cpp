@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/runtime/blocking.hpp"
 #include "tests/unit/tls/support.hpp"
 
 using namespace fiberd;
@@ -430,6 +431,18 @@ TEST_CASE("shutdown from another fiber ends a read, a write and a handshake", "[
     third->shutdown();
     expect(done.wait(), "all three");
     expect(p.server->is_shut_down(), "known");
+  });
+}
+
+TEST_CASE("signatures of RSA are made on the blocking pool, those on P-256 are not", "[tls][stream]") {
+  on_fibers([](Expectations& expect) {
+    const auto jobs = [] { return runtime::current_blocking_pool().stats().jobs; };
+    const std::uint64_t before = jobs();
+    TlsPair quick;
+    expect(!quick.of_server && jobs() == before, "P-256");
+    TlsPair slow(Contexts({.certificate = test::kTestRsaCertificate, .key = test::kTestRsaKey}));
+    expect(!slow.of_server && !slow.of_client, slow.of_server.message() + slow.of_client.message());
+    expect(jobs() > before && jobs() <= before + 2, "RSA: until the hello is answered");
   });
 }
 
