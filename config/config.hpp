@@ -159,6 +159,18 @@ struct FilesAction {
   Place root_at{};
   bool operator==(const FilesAction&) const = default;
 };
+/// Sends each message back.
+struct WebSocketAction {
+  std::uint64_t message_size = std::uint64_t{1024} * 1024;
+  std::chrono::nanoseconds ping_interval = std::chrono::seconds(30);  ///< 0: none
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);   ///< 0: none
+  std::chrono::nanoseconds message_timeout = std::chrono::seconds(60);
+  bool compression = false;
+  std::vector<std::string> origins{};  ///< "https://a.example", "https://*.a.example", "same"; empty: all
+  std::vector<std::string> subprotocols{};
+  Place at{};
+  bool operator==(const WebSocketAction&) const = default;
+};
 /// A handler of the program's own, by its name: whether the program has it is known to check_handlers() (handlers.hpp)
 /// only.
 struct HandlerAction {
@@ -166,7 +178,8 @@ struct HandlerAction {
   Place name_at{};
   bool operator==(const HandlerAction&) const = default;
 };
-using RouteAction = std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, HandlerAction>;
+using RouteAction =
+    std::variant<RespondAction, EchoAction, RedirectAction, FilesAction, WebSocketAction, HandlerAction>;
 
 enum class LimitKey : std::uint8_t { none, address, header };
 

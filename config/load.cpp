@@ -17,6 +17,7 @@
 #include "config/load_upgrade.hpp"
 #include "config/overrides.hpp"
 #include "config/reader.hpp"
+#include "config/shorthand.hpp"
 #include "config/show.hpp"
 #include "config/text_rules.hpp"
 #include "config/tree.hpp"
@@ -111,6 +112,7 @@ void assemble(Tree& tree, const std::vector<std::string>& overrides, std::vector
   include_files(tree, diagnostics, read);
   for (const std::string& o : overrides)
     if (!is_include(o)) apply_override(tree, o, diagnostics);
+  spell_out(tree);
 }
 
 Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<Diagnostic> diagnostics,

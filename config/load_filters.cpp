@@ -8,7 +8,6 @@
 
 #include "config/addresses.hpp"
 #include "config/text_rules.hpp"
-#include "core/base/host_port.hpp"
 
 namespace fiberd::config {
 
@@ -43,26 +42,6 @@ BasicAuthFilter read_basic_auth(const Reader& r) {
   if (!std::all_of(f.realm.begin(), f.realm.end(), ascii::is_plain))
     r.report("realm", "must be ASCII text without control characters, \" and \\");
   return f;
-}
-
-/// What is wrong with an origin as browsers write it, or a pattern of them.
-std::string check_origin(std::string_view origin) {
-  const std::string no =
-      "\"" + std::string(origin) + "\" is not an origin like https://a.example or https://*.a.example";
-  const std::size_t scheme = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : 0;
-  if (scheme == 0) return no + ": it begins with http:// or https://";
-  std::string_view host = origin.substr(scheme);
-  if (host.ends_with('/')) return no + ": it ends without /";
-  HostPort parts;
-  const bool split = split_host_port(host, parts) == HostPortError::none;
-  if (!split || parts.has_port) {
-    const unsigned port = split ? parse_port(parts.port).value_or(0) : 0;
-    if (port == 0) return no + ": the port is 1 … 65535";
-    if (port == (scheme == 8 ? 443U : 80U)) return no + ": browsers leave out the scheme's own port";
-    host = parts.written_host();
-  }
-  if (plain_host(std::string(host)) != host) return no + ": browsers write it in lower case";
-  return check_host_pattern(host).empty() ? "" : no;
 }
 
 CorsFilter read_cors(const Reader& r) {

@@ -13,6 +13,7 @@
 #include "config/load_files.hpp"
 #include "config/load_filters.hpp"
 #include "config/load_flow.hpp"
+#include "config/load_websocket.hpp"
 #include "config/text_rules.hpp"
 
 namespace fiberd::config {
@@ -64,7 +65,8 @@ RedirectAction read_redirect(const Reader& r) {
 }
 
 RouteAction read_action(const Reader& route) {
-  static constexpr std::array<std::string_view, 5> kActions{"respond", "echo", "redirect", "files", "handler"};
+  static constexpr std::array<std::string_view, 6> kActions{"respond", "echo",      "redirect",
+                                                            "files",   "websocket", "handler"};
   std::string found;
   unsigned count = 0;
   for (const std::string_view action : kActions)
@@ -74,11 +76,13 @@ RouteAction read_action(const Reader& route) {
     }
   // What is not available has been reported by its key already.
   const bool other = route.has("proxy");
-  if (count == 0 && !other) route.report("", "needs one of respond, echo, redirect, files, handler");
-  if (count > 1) route.report(found, "only one of respond, echo, redirect, files, handler is allowed in a route");
+  if (count == 0 && !other) route.report("", "needs one of respond, echo, redirect, files, websocket, handler");
+  if (count > 1)
+    route.report(found, "only one of respond, echo, redirect, files, websocket, handler is allowed in a route");
   if (found == "respond") return read_respond(route.section("respond"));
   if (found == "redirect") return read_redirect(route.section("redirect"));
   if (found == "files") return read_files(route.section("files"));
+  if (found == "websocket") return read_websocket(route.section("websocket"));
   if (found == "handler") return read_handler(route);
   if (found == "echo") (void)route.section("echo");
   return EchoAction{};
@@ -166,6 +170,9 @@ RouteConfig read_route(const Reader& route, const AccessLogConfig& log, bool nam
     else if (!has("GET") && has("HEAD"))
       route.report("methods", "files needs GET, which brings HEAD; leave methods out");
   }
+  if (std::holds_alternative<WebSocketAction>(r.action) && !r.methods.empty() &&
+      r.methods != std::vector<std::string>{"GET"})
+    route.report("methods", "websocket begins with a GET, and serves nothing else; leave methods out");
   return r;
 }
 

@@ -39,7 +39,8 @@ struct Row {
   bool available = true;   ///< false: known, refused in this version, and all below it
   /// The value is a template of request variables (core/base/variable_names.hpp).
   bool variables = false;
-  std::string_view later = {};  ///< of `choices` those that are refused in this version
+  std::string_view later = {};      ///< of `choices` those that are refused in this version
+  std::string_view shorthand = {};  ///< of a section: a text in its place is this key of it
 };
 
 [[nodiscard]] std::span<const Row> schema() noexcept;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "config/schema.hpp"
+#include "core/base/host_port.hpp"
 #include "core/base/text.hpp"
 #include "core/base/variable_names.hpp"
 
@@ -15,6 +16,25 @@ std::string plain_host(std::string host) {
   host = ascii::lower(host);
   if (host.ends_with('.')) host.pop_back();
   return host;
+}
+
+std::string check_origin(std::string_view origin) {
+  const std::string no =
+      "\"" + std::string(origin) + "\" is not an origin like https://a.example or https://*.a.example";
+  const std::size_t scheme = origin.starts_with("https://") ? 8 : origin.starts_with("http://") ? 7 : 0;
+  if (scheme == 0) return no + ": it begins with http:// or https://";
+  std::string_view host = origin.substr(scheme);
+  if (host.ends_with('/')) return no + ": it ends without /";
+  HostPort parts;
+  const bool split = split_host_port(host, parts) == HostPortError::none;
+  if (!split || parts.has_port) {
+    const unsigned port = split ? parse_port(parts.port).value_or(0) : 0;
+    if (port == 0) return no + ": the port is 1 … 65535";
+    if (port == (scheme == 8 ? 443U : 80U)) return no + ": browsers leave out the scheme's own port";
+    host = parts.written_host();
+  }
+  if (plain_host(std::string(host)) != host) return no + ": browsers write it in lower case";
+  return check_host_pattern(host).empty() ? "" : no;
 }
 
 std::string check_host_pattern(std::string_view host) {

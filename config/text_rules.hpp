@@ -44,6 +44,8 @@ using ascii::is_token;
 /// the index-th of a list or mapping.
 void check_field(const Reader& r, std::string_view key, std::string_view value);
 void check_field(const Reader& r, std::string_view key, std::size_t index, std::string_view value);
+/// What is wrong with an origin as browsers write it, or a pattern of them; empty: nothing.
+[[nodiscard]] std::string check_origin(std::string_view origin);
 /// What is wrong with the name of a field that answers get; empty: nothing. Those of framing are the server's.
 [[nodiscard]] std::string check_own_field(std::string_view name);
 /// The same for one that is taken out of answers: Server may be.

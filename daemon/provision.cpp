@@ -13,6 +13,7 @@
 #include "core/http/filters/template_respond.hpp"
 #include "core/http/handlers.hpp"
 #include "core/http/site/router.hpp"
+#include "core/http/websocket/websocket.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/tls/ed25519.hpp"
 #include "daemon/admin/admin_token.hpp"
@@ -93,6 +94,16 @@ Result<std::shared_ptr<http::Handler>> make_redirect(const config::RedirectActio
   return http::make_template_redirect_handler(std::move(rule));
 }
 
+Result<std::shared_ptr<http::Handler>> make_websocket(const config::WebSocketAction& socket) {
+  Result<http::WebSocketRules> rules = http::WebSocketRules::make(socket.origins, socket.subprotocols);
+  if (!rules) return fail(rules.error());
+  return http::make_websocket_echo_handler(std::move(*rules), {.message_size = socket.message_size,
+                                                               .ping_interval = socket.ping_interval,
+                                                               .idle_timeout = socket.idle_timeout,
+                                                               .message_timeout = socket.message_timeout,
+                                                               .compression = socket.compression});
+}
+
 Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& action, const Handlers& handlers,
                                                     const std::shared_ptr<http::OpenFiles>& open_files,
                                                     const http::MediaTypes& types, const std::string& server) {
@@ -113,6 +124,7 @@ Result<std::shared_ptr<http::Handler>> make_handler(const config::RouteAction& a
                                      .listing = files->listing,
                                      .types = types,
                                      .ranges = files->ranges});
+  if (const auto* socket = std::get_if<config::WebSocketAction>(&action)) return make_websocket(*socket);
   return http::make_echo_handler();
 }
 
@@ -131,7 +143,8 @@ http::RouteSpec spec_of(const config::RouteConfig& route) {
     spec.methods = {};
     for (const std::string& method : route.methods)
       spec.methods = spec.methods | http::MethodSet::of(http::method_from(method));
-  } else if (std::holds_alternative<config::FilesAction>(route.action)) {
+  } else if (std::holds_alternative<config::FilesAction>(route.action) ||
+             std::holds_alternative<config::WebSocketAction>(route.action)) {
     spec.methods = http::MethodSet::of(http::Method::get);
   }
   return spec;
@@ -139,6 +152,7 @@ http::RouteSpec spec_of(const config::RouteConfig& route) {
 
 const config::Place& place_of(const config::RouteConfig& route) {
   if (const auto* files = std::get_if<config::FilesAction>(&route.action)) return files->root_at;
+  if (const auto* socket = std::get_if<config::WebSocketAction>(&route.action)) return socket->at;
   if (const auto* named = std::get_if<config::HandlerAction>(&route.action)) return named->name_at;
   return route.path_at;
 }

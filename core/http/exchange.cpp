@@ -315,12 +315,17 @@ Result<void> Exchange::respond_interim(unsigned status, std::span<const Field> f
   return stream_.send_interim(status, fields);
 }
 
+bool Exchange::asks_upgrade(std::string_view protocol) const noexcept {
+  return request_.connect_protocol.empty() ? request_.headers.has_token("upgrade", protocol)
+                                           : equals_ignore_case(request_.connect_protocol, protocol);
+}
+
 Result<net::ByteStream*> Exchange::upgrade(std::string_view protocol, std::span<const Field> fields) {
-  if (begun_ || committed() || request_.has_body() || !request_.headers.has_token("upgrade", protocol))
+  if (begun_ || committed() || request_.has_body() || !asks_upgrade(protocol))
     return fail(std::errc::operation_not_permitted);
   Result<net::ByteStream*> bytes = stream_.upgrade(protocol, fields);
   if (!bytes) return bytes;
-  note_committed(101);
+  note_committed(request_.connect_protocol.empty() ? 101 : 200);
   ended_ = true;
   return bytes;
 }

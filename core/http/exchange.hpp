@@ -39,8 +39,10 @@ class RequestSpan;
 
 namespace fiberd::http {
 
+class EventStream;
 class Site;
 struct ErrorPage;
+struct EventOptions;
 
 /// Used by the fiber that serves the request, during Handler::serve only; by two as is said above.
 class Exchange final {
@@ -106,6 +108,11 @@ class Exchange final {
   /// that are streamed for longer than deadline(). Throws std::bad_alloc.
   [[nodiscard]] const context::Context& client_context() { return stream_.client_context(); }
 
+  /// The server's: done, with the cause errc::draining (errc.hpp), when the server begins to stop and waits for what it
+  /// serves to end; by then nobody is accepted any more. It knows nothing of the client. For what has no end of its
+  /// own: a subscription, a WebSocket, which have until the end of client_context() to say good-bye.
+  [[nodiscard]] const context::Context& drain_context() const noexcept { return stream_.drain_context(); }
+
   // ---- tracing (core/trace): what is below a span of the request's is said by contexts, trace::Span and http::Client
 
   /// The trace that this request belongs to, its span, and whether they go to the collector; all zero where nothing is
@@ -157,6 +164,10 @@ class Exchange final {
   /// is sent: it has said one, or a field may not be a trailer. To a client of HTTP/1.0, and to HEAD, they are left
   /// out.
   [[nodiscard]] Result<void> end(std::span<const Field> trailers);
+  /// An answer of server-sent events (event_stream.hpp), begun; it must die before serve() returns. nullptr: it was to
+  /// a HEAD, and has ended. Errors: as begin() and flush(). Throws std::bad_alloc.
+  [[nodiscard]] Result<std::unique_ptr<EventStream>> events();
+  [[nodiscard]] Result<std::unique_ptr<EventStream>> events(const EventOptions& options);
   /// Forgets the answer that was begun, so that another one can be given; respond_error() does so by itself. False: its
   /// head is on its way already.
   [[nodiscard]] bool discard() noexcept;
@@ -190,16 +201,19 @@ class Exchange final {
   /// Errors: invalid_argument (not 102 … 199; a field that would split the message), operation_not_permitted (the
   /// answer is committed already), or the connection's.
   [[nodiscard]] Result<void> respond_interim(unsigned status, std::span<const Field> fields);
-  /// Leaves HTTP: answers 101 Switching Protocols with `Upgrade: protocol`, and from then on the bytes of the
-  /// connection are the handler's, with its own deadlines, until serve() returns; then it is closed. The client must
-  /// have asked for it (request().headers.has_token("upgrade", protocol)). Errors: operation_not_permitted (an answer
-  /// was begun, the client did not ask, the request has a body, or its protocol knows no upgrades), or the
+  /// The client asks to speak `protocol` from now on: by Upgrade, or by an extended CONNECT.
+  [[nodiscard]] bool asks_upgrade(std::string_view protocol) const noexcept;
+  /// Leaves HTTP: answers 101 Switching Protocols with `Upgrade: protocol` (an extended CONNECT with 200), and from
+  /// then on the bytes of the connection (of the stream) are the handler's, with its own deadlines, until serve()
+  /// returns; then it is closed. The client must have asked for it (asks_upgrade()). Errors: operation_not_permitted
+  /// (an answer was begun, the client did not ask, the request has a body, or its protocol knows no upgrades), or the
   /// connection's.
   [[nodiscard]] Result<net::ByteStream*> upgrade(std::string_view protocol, std::span<const Field> fields = {});
 
  private:
   friend class Dispatch;
   friend class HeadHook;
+  friend class WebSocket;
 
   struct Edit;
   /// What most requests do without.

@@ -144,7 +144,10 @@ struct Request {
   std::string_view target;  ///< as it was sent
   std::string_view path;    ///< undecoded; "/" for an absolute form without one, "*", or empty for CONNECT
   std::string_view query;   ///< without its '?'
-  std::string_view host;    ///< with its port; the target's authority wins over Host (RFC 9112 section 3.2.2)
+  /// Of an extended CONNECT (RFC 8441) its ":protocol"; else empty. To routes and handlers such a request is a GET, as
+  /// it would be in HTTP/1.1, that asks for this upgrade and has no body.
+  std::string_view connect_protocol{};
+  std::string_view host;  ///< with its port; the target's authority wins over Host (RFC 9112 section 3.2.2)
   HeaderView headers;
 
   [[nodiscard]] bool has_body() const noexcept { return unknown_length || content_length.value_or(0) > 0; }

@@ -97,8 +97,12 @@ HeadWritten put_end(Out& out, const WireHead& head) noexcept {
     }
   }
   if (head.status >= 200) {
+    // Who names protocols in Upgrade says so here (RFC 9110 section 7.8), and 426 has to name them.
+    const bool upgrades = head.status == 426;
     if (!keep_alive) {
-      out.put("\r\nConnection: close");
+      out.put(upgrades ? "\r\nConnection: upgrade, close" : "\r\nConnection: close");
+    } else if (upgrades) {
+      out.put("\r\nConnection: upgrade");
     } else if (head.version == Version::http10) {
       out.put("\r\nConnection: keep-alive");
     }

@@ -4,6 +4,7 @@
 #include <array>
 #include <new>
 
+#include "core/http/errc.hpp"
 #include "core/http/h1/connection.hpp"
 #include "core/runtime/runtime.hpp"
 
@@ -26,7 +27,8 @@ Server::Server(const ServerOptions& options, std::shared_ptr<const Site> site)
       half_close_cancels_(options.half_close_cancels),
       metrics_(site->options().metrics),
       site_(std::move(site)),
-      all_(context::with_cancel(options.context)) {
+      all_(context::with_cancel(options.context)),
+      drain_(context::with_cancel(all_.context)) {
   note(**site_.read());
 }
 
@@ -155,6 +157,7 @@ bool Server::part_idle(std::int64_t now, bool hard) noexcept {
 std::size_t Server::stop(const std::atomic<std::int64_t>& deadline) {
   static constexpr std::int64_t kLook = 20'000'000;  // a look at ten thousand connections takes about 1 ms
   begin_stop();
+  drain_.cancel(errc::draining);
   std::size_t cut = 0;
   bool hard = false;
   std::int64_t looked = 0;

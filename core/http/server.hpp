@@ -99,6 +99,9 @@ class Server {
 
   /// The server's: done when stop() cuts what is left, or has ended. The parent of its connections' contexts.
   [[nodiscard]] const context::Context& context() const noexcept { return all_.context; }
+  /// A child of context(): done with the cause errc::draining as soon as stop() is called. For what has no end of its
+  /// own.
+  [[nodiscard]] const context::Context& drain_context() const noexcept { return drain_.context; }
   [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
 
  private:
@@ -124,6 +127,7 @@ class Server {
   // as the rest of accepting.
   std::atomic<bool> ask_site_{false};
   const context::Cancelable all_;
+  const context::Cancelable drain_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_begun_{0};  // monotonic ns
   net::Sessions<Connection> connections_;

@@ -69,7 +69,8 @@ class ServerStream {
   [[nodiscard]] virtual Result<void> flush() = 0;
   /// A 1xx answer, sent at once; nothing to a client that does not know them.
   [[nodiscard]] virtual Result<void> send_interim(unsigned status, std::span<const Field> fields) = 0;
-  /// 101: from now on the connection's bytes are the handler's, until serve() returns.
+  /// 101, or what the protocol has instead (200 to an extended CONNECT): from now on the bytes are the handler's, until
+  /// serve() returns.
   [[nodiscard]] virtual Result<net::ByteStream*> upgrade(std::string_view protocol, std::span<const Field> fields) = 0;
   /// Nothing can follow this request on its connection.
   virtual void end_connection() noexcept = 0;
@@ -83,6 +84,8 @@ class ServerStream {
 
   // ---- who asks
   [[nodiscard]] virtual const context::Context& client_context() = 0;
+  /// As Exchange::drain_context().
+  [[nodiscard]] virtual const context::Context& drain_context() const noexcept = 0;
   [[nodiscard]] virtual net::Endpoint peer() const noexcept = 0;
   /// Null: the connection is not encrypted.
   [[nodiscard]] virtual const net::TlsPeer* tls() const noexcept { return nullptr; }

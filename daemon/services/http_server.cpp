@@ -3,11 +3,38 @@
 #include <list>
 #include <utility>
 
+#include "core/http/websocket/metrics.hpp"
 #include "core/observe/catalogue.hpp"
 
 namespace fiberd::daemon {
 
 using observe::register_metric;
+
+/// Nothing counts WebSockets that does not have the pointer; most listeners have none, and their series say so.
+static std::shared_ptr<const http::WebSocketMetrics> make_websocket_metrics(const std::string& listener,
+                                                                            metric::Leases& leases) {
+  metric::Registry& registry = leases.registry();
+  const auto m = std::make_shared<http::WebSocketMetrics>();
+  const auto late = std::make_shared<std::list<metric::LateCounter>>();
+  m->keeps = late;
+  m->open = &leases.gauge(register_metric(registry, "fiberd_websocket_connections"), {listener});
+  m->opened = &leases.counter(register_metric(registry, "fiberd_websocket_opened_total"), {listener});
+  metric::Family& messages = register_metric(registry, "fiberd_websocket_messages_total");
+  m->received_messages = &leases.counter(messages, {listener, "in"});
+  m->sent_messages = &leases.counter(messages, {listener, "out"});
+  metric::Family& bytes = register_metric(registry, "fiberd_websocket_bytes_total");
+  m->received_bytes = &leases.counter(bytes, {listener, "in"});
+  m->sent_bytes = &leases.counter(bytes, {listener, "out"});
+  metric::Family& closed = register_metric(registry, "fiberd_websocket_closed_total");
+  for (std::size_t i = 0; i < m->closed.size(); ++i)
+    m->closed[i] = &late->emplace_back(registry, closed, listener,
+                                       i < http::kCloseCodes.size() ? std::to_string(http::kCloseCodes[i]) : "other");
+  metric::Family& refused = register_metric(registry, "fiberd_websocket_refused_total");
+  for (std::size_t i = 1; i < m->refused.size(); ++i)
+    m->refused[i] =
+        &late->emplace_back(registry, refused, listener, http::token_of(static_cast<http::WebSocketRules::Verdict>(i)));
+  return m;
+}
 
 http::ServerMetrics make_server_metrics(const std::string& listener, metric::Leases& leases) {
   metric::Registry& registry = leases.registry();
@@ -18,7 +45,9 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   const auto late = std::make_shared<std::list<metric::LateCounter>>();
   for (std::size_t i = 1; i < m.rejects.size(); ++i)
     m.rejects[i] = &late->emplace_back(registry, refused, listener, http::token_of(static_cast<http::Reject>(i)));
-  m.keeps = late;
+  const std::shared_ptr<const http::WebSocketMetrics> websocket = make_websocket_metrics(listener, leases);
+  m.websocket = websocket.get();
+  m.keeps = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(late, websocket);
   metric::Family& timeouts = register_metric(registry, "fiberd_http_timeouts_total");
   m.header_timeouts = &leases.counter(timeouts, {listener, "header"});
   m.body_timeouts = &leases.counter(timeouts, {listener, "body"});

@@ -106,7 +106,7 @@ class HttpServer {
   bool stopped_ = false;
 };
 
-class HttpClient final : public AnswerReader {
+class HttpClient : public AnswerReader {
  public:
   /// `receive_buffer` in bytes, 0: the kernel's. Every wait is bounded by `patience`.
   explicit HttpClient(std::uint16_t port, int receive_buffer = 0,

@@ -24,6 +24,8 @@ const context::Context& H1Stream::client_context() {
   return client.context();
 }
 
+const context::Context& H1Stream::drain_context() const noexcept { return connection_.server_.drain_context(); }
+
 net::Endpoint H1Stream::peer() const noexcept { return connection_.peer_.endpoint(); }
 
 const net::TlsPeer* H1Stream::tls() const noexcept { return connection_.stream_->tls_peer(); }

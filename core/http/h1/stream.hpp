@@ -52,6 +52,7 @@ class H1Stream final : public ServerStream {
   void end_connection() noexcept override { keep_alive_.store(false, std::memory_order_relaxed); }
   [[nodiscard]] Room room() noexcept override;
   [[nodiscard]] const context::Context& client_context() override;
+  [[nodiscard]] const context::Context& drain_context() const noexcept override;
   [[nodiscard]] net::Endpoint peer() const noexcept override;
   [[nodiscard]] const net::TlsPeer* tls() const noexcept override;
   [[nodiscard]] std::uint64_t client_key() noexcept override;

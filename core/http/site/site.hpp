@@ -39,6 +39,7 @@
 namespace fiberd::http {
 
 class WorkspacePool;
+struct WebSocketMetrics;
 
 struct Timeouts {
   std::chrono::nanoseconds header = std::chrono::seconds(10);   ///< accept or first byte → end of head
@@ -88,7 +89,8 @@ struct ServerMetrics {
   metric::Counter* closed_age = nullptr;          ///< Timeouts::age
   metric::Counter* closed_requests = nullptr;     ///< SiteOptions::requests
   metric::Counter* closed_truncated = nullptr;    ///< the answer could not be finished: a file shrank, a handler failed
-  metric::StatusCounters* unrouted = nullptr;     ///< answers that no route gave: 400, 404, 405, 501, …
+  const WebSocketMetrics* websocket = nullptr;
+  metric::StatusCounters* unrouted = nullptr;  ///< answers that no route gave: 400, 404, 405, 501, …
 };
 
 struct Route {

@@ -20,7 +20,7 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
     if (path.starts_with(what)) path = std::string(by) + path.substr(what.size());
   };
   std::string action;
-  for (const char* kind : {"respond", "redirect", "files"})
+  for (const char* kind : {"respond", "redirect", "files", "websocket"})
     if (path.starts_with(std::string("listeners[].http.routes[].") + kind + ".")) action = kind;
   replace("listeners[].http.routes[]", "listeners[0].http.routes[0]");
   replace("listeners[].http", "listeners[0].http");
@@ -39,6 +39,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
     overrides.push_back("listeners[0].http.routes[0]={path: /, redirect: {location: /x}}");
   else if (action == "files")
     overrides.push_back("listeners[0].http.routes[0]={path: /, files: {root: /x}}");
+  else if (action == "websocket")
+    overrides.push_back("listeners[0].http.routes[0]={path: /, websocket: {ping_interval: 0s, idle_timeout: 0s}}");
   else if (action == "respond")
     overrides.push_back("listeners[0].http.routes[0]={path: /, respond: {}}");
   // What a limit needs beside the key that is tried.

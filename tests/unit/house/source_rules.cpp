@@ -47,7 +47,7 @@ const std::array<Fence, 29>& fences() {
       {"boost/asio", {"net", "runtime"}},
       {"boost/asio.hpp", {"net", "runtime"}},
       {"boost/system", {"net", "runtime"}},
-      {"boost/beast", {}},
+      {"boost/beast", {"http"}},
       {"boost/fiber", {}},
       {"boost/context", {"fiber"}},
       {"boost/json", {"daemon"}},
@@ -202,6 +202,11 @@ void check_include(std::string_view path, std::string_view room, const Include& 
   }
   if (include.name.starts_with("tests/")) {
     refuse("no source includes a test's header: " + include.name);
+    return;
+  }
+  // Its headers cost seconds of each source that includes them.
+  if (covers("boost/beast", include.name) && path != "core/http/websocket/codec.cpp") {
+    refuse("Boost.Beast is for core/http/websocket/codec.cpp alone: " + include.name);
     return;
   }
   if (const Fence* fence = fence_of(include.name)) {
