@@ -360,6 +360,11 @@ Result<void> WebSocket::Session::close(std::uint16_t code, std::string_view reas
   return {};
 }
 
+std::uint16_t WebSocket::Session::code() noexcept {
+  const Held held(mutex_);
+  return ended_ ? code_ : 0;
+}
+
 /// Nobody has closed.
 void WebSocket::Session::say_last() noexcept {
   std::uint16_t code = drain_.done() ? kGoingAway : kNormal;

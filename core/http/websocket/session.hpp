@@ -44,7 +44,7 @@ class WebSocket::Session final : private CodecPeer {
   [[nodiscard]] Result<void> close(std::uint16_t code, std::string_view reason);
   /// Before it dies.
   void finish() noexcept;
-  [[nodiscard]] std::uint16_t code() const noexcept { return ended_ ? code_ : 0; }
+  [[nodiscard]] std::uint16_t code() noexcept;
   [[nodiscard]] std::string_view reason() const noexcept { return codec_.close_reason(); }
 
  private:
