@@ -120,9 +120,16 @@ void Acceptor::begin(Shaking& s) noexcept {
 }
 
 void Acceptor::shake(Shaking& s) noexcept {
-  const Current by = *secured_.read();
-  Result<std::unique_ptr<Stream>> stream = by->contexts != nullptr
-                                               ? Stream::make(std::move(s.socket), by->contexts->get()->new_session())
+  // Nothing of what use() replaces is held while the client is waited for: use() waits for who holds it.
+  std::shared_ptr<const ServerContext> context;
+  std::string_view plain_answer;
+  {
+    const auto now = secured_.read();
+    if ((*now)->contexts != nullptr) context = (*now)->contexts->get();
+    plain_answer = (*now)->plain_answer;
+  }
+  Result<std::unique_ptr<Stream>> stream = context != nullptr
+                                               ? Stream::make(std::move(s.socket), context->new_session())
                                                : fail(std::errc::not_enough_memory);
   if (!stream) return end(s, Unshaken::resources);
   {
@@ -136,9 +143,9 @@ void Acceptor::shake(Shaking& s) noexcept {
   if (const std::uint8_t told = s.told.load(std::memory_order_acquire); told != 0)
     return end(s, static_cast<Unshaken>(told));
   const Unshaken why = reason_of(shaken.error());
-  if (shaken.error() == errc::plain_http && !by->plain_answer.empty()) {
-    count_end(*by, why);  // first: who is answered finds it counted
-    answer_plain(*s.stream, by->plain_answer);
+  if (shaken.error() == errc::plain_http && !plain_answer.empty()) {
+    count_end(**secured_.read(), why);  // first: who is answered finds it counted
+    answer_plain(*s.stream, plain_answer);
     return gone(s);
   }
   end(s, why);

@@ -21,9 +21,9 @@
 // on P-256, 0.65 ms with RSA of 2048 bits, 2.4 ms of 3072 and 5.5 ms of 4096 (medians of 200, CPU time, OpenSSL 3.0.19,
 // cold; the signatures alone 0.03, 0.4, 2.1 and 5.7 ms). Two switches of threads cost a small part of that. So
 // that step goes there when the key is RSA. What is signed on P-256 stays: others wait for it no longer than for much
-// else that fibers do without a pause (sysmon gives a Processor away after 10 ms). The step behind it, which proves that
-// the client has the same keys, takes 0.1 ms. Asked is the key of the first certificate: with one on P-256 in front, RSA
-// that is chosen by a name, or by the client's offer, is signed with in place.
+// else that fibers do without a pause (sysmon gives a Processor away after 10 ms). The step behind it, which proves
+// that the client has the same keys, takes 0.1 ms. Asked is the key of the first certificate: with one on P-256 in
+// front, RSA that is chosen by a name, or by the client's offer, is signed with in place.
 //
 // The end. close_notify is the end of the stream; a FIN without it is errc::truncated, since anybody on the way can
 // make one. What is broken stays broken: OpenSSL must not be called again after a fatal error.

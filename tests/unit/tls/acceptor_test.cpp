@@ -224,6 +224,10 @@ TEST_CASE("a handshake under way is handed to whoever serves by then", "[tls][ac
     } other;
     e.use({.patience = 60s});
     TlsStream client = client_over(e.contexts, e.connect());
+    // Somebody in the middle of a handshake is not waited for.
+    net::TcpStream half = e.connect();
+    (void)half.write_all(bytes(std::string_view("\x16\x03")));
+    for (int k = 0; k < 60'000 && e.acceptor.shaking() != 1; ++k) (void)runtime::sleep_for(1ms);
     e.use(
         {.patience = 60s,
          .on_secured =
@@ -235,6 +239,8 @@ TEST_CASE("a handshake under way is handed to whoever serves by then", "[tls][ac
     expect(client->handshake(Deadline::in(60s)).has_value(), "handshake");
     const auto end = read_to_end(*client);
     expect(end && end->empty() && other.got == 1 && e.secured == 0, "to the new one");
+    expect(e.acceptor.shaking() == 1, "and the other still waits");
+    half.close();
     expect(e.settled(), "nothing is left");
   });
 }
