@@ -156,7 +156,7 @@ ws.on('error', (e) => wrong(e));
 )");
     const Finished got = run({"node", script, url});
     INFO(got.errors);
-    CHECK(got.output == "extensions: permessage-deflate\npong: are you there\nclose: 4001 enough behind 4\n");
+    CHECK(got.output == "extensions: permessage-deflate\npong: are you there\nclose: 4001  behind 4\n");
   }
   SECTION("websockets") {
     if (run({"/usr/bin/python3", "-c", "import websockets"}).code != 0) {
