@@ -10,6 +10,7 @@
 
 #include "config/filters.hpp"
 #include "config/place.hpp"
+#include "config/tls.hpp"
 #include "config/tracing.hpp"
 #include "core/base/log.hpp"
 #include "core/base/read_file.hpp"
@@ -383,6 +384,7 @@ struct ListenerConfig {
   bool ipv6_only = false;
   Place address_at{};
   Place owner_at{};
+  std::optional<TlsConfig> tls{};
   std::variant<HttpConfig, TcpConfig, AggregateConfig> service;
   bool operator==(const ListenerConfig&) const = default;
 };

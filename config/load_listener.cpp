@@ -9,6 +9,7 @@
 #include "config/load_aggregate.hpp"
 #include "config/load_flow.hpp"
 #include "config/load_http.hpp"
+#include "config/load_tls.hpp"
 #include "config/text_rules.hpp"
 
 namespace fiberd::config {
@@ -97,10 +98,12 @@ ListenerConfig read_listener(const Reader& l, const PlacedTexts& trusted_proxies
   c.proxy_protocol = static_cast<ProxyProtocol>(l.choice("proxy_protocol"));
   c.backlog = static_cast<unsigned>(l.number("backlog"));
   c.keep_alive = read_keep_alive(l.section("keepalive"));
+  if (l.has("tls")) c.tls = read_tls(l.section("tls"));
   const bool http = l.has("http");
   const bool tcp = l.has("tcp");
   const bool aggregate = l.has("aggregate");
   if (int{http} + int{tcp} + int{aggregate} != 1) l.report("", "needs exactly one of http, tcp, aggregate");
+  if (c.tls && !http && int{tcp} + int{aggregate} == 1) l.report("tls", "is for http listeners");
   // Behind a proxy clients of a Unix socket have addresses, too.
   const bool nameless = is_unix && c.proxy_protocol == ProxyProtocol::off;
   const std::vector<std::string>& trusted = trusted_proxies.texts;

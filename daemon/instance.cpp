@@ -30,14 +30,23 @@ const Instance::Entry* Instance::find(const std::string& name) const noexcept {
 
 // ---------------------------------------------------------------------------------------------- provision
 
-bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
-                                  Failure& why) {
+bool Instance::provision_listener(const config::ListenerConfig& listener, HttpParts parts,
+                                  std::shared_ptr<const TlsParts> tls, const Instance* before, Failure& why) {
   const Surroundings with{config_,         parts_.handlers, parts_.registry, parts_.runtime, parts_.access_logs,
                           parts_.room,     parts_.memory,   files_,          tracer_,        parts_.tracing.source(),
                           parts_.inherited};
   Entry entry;
   const Entry* const old = before != nullptr ? before->find(listener.name) : nullptr;
   Service* const follows = old != nullptr ? old->service.get() : nullptr;
+  if (listener.tls) {
+    if (tls == nullptr) {  // what was to be secret would go in the clear
+      report_bug("a listener was to be served without its TLS");
+      why = {"listener " + listener.name + ": its TLS could not be made", ExitCode::runtime_failure};
+      return false;
+    }
+    keepers_.push_back(std::make_shared<TlsKeeper>(listener, std::move(tls), parts_.registry));
+    parts.tls = keepers_.back()->current();
+  }
   if (std::holds_alternative<config::HttpConfig>(listener.service)) {
     if (!parts.whole) {  // a filter may be missing: what it was to keep out would be let in
       report_bug("an HTTP listener was to be served without all of its parts");
@@ -69,7 +78,9 @@ std::unique_ptr<Instance> Instance::provision(config::Config config, Provided pr
   instance->collector_tls_ = std::move(provided.collector_tls);
   instance->tracer_ = parts.tracing.tracer_for(c.tracing);
   for (std::size_t i = 0; i < c.listeners.size(); ++i)
-    if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), before, why)) return nullptr;
+    if (!instance->provision_listener(c.listeners[i], std::move(provided.http[i]), std::move(provided.tls[i]), before,
+                                      why))
+      return nullptr;
   if (!instance->provision_own(before, why)) return nullptr;
   return instance;
 }

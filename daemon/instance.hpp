@@ -31,6 +31,7 @@
 #include "daemon/failure.hpp"
 #include "daemon/provision.hpp"
 #include "daemon/service.hpp"
+#include "daemon/services/tls_keeper.hpp"
 #include "daemon/socket_set.hpp"
 #include "daemon/tracing/tracing.hpp"
 
@@ -113,6 +114,8 @@ class Instance {
   [[nodiscard]] const std::shared_ptr<const tls::ClientContext>& collector_tls() const noexcept {
     return collector_tls_;
   }
+  /// Those of listeners that are encrypted.
+  [[nodiscard]] const std::vector<std::shared_ptr<TlsKeeper>>& keepers() const noexcept { return keepers_; }
   /// One address that is listened at.
   struct Place {
     std::string listener;
@@ -126,8 +129,8 @@ class Instance {
  private:
   enum class Need : std::uint8_t { required, wanted };
   Instance(config::Config config, const InstanceParts& parts);
-  [[nodiscard]] bool provision_listener(const config::ListenerConfig& listener, HttpParts parts, const Instance* before,
-                                        Failure& why);
+  [[nodiscard]] bool provision_listener(const config::ListenerConfig& listener, HttpParts parts,
+                                        std::shared_ptr<const TlsParts> tls, const Instance* before, Failure& why);
   [[nodiscard]] bool bind_listener(Entry& entry, const config::ListenerConfig& listener, const Instance* before,
                                    Failure& why);
   [[nodiscard]] bool bind_address(Entry& entry, const config::ListenAddress& address,
@@ -153,6 +156,7 @@ class Instance {
   std::shared_ptr<const trace::Tracer> tracer_;
   SocketSet sockets_;
   std::vector<Entry> entries_;
+  std::vector<std::shared_ptr<TlsKeeper>> keepers_;
   Entry admin_;
   Entry metrics_;
 };

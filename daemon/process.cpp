@@ -55,7 +55,22 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
     }
     provided.collector_tls = std::move(*made);
   }
+  tls::CertificateLoader certificates;
   for (const config::ListenerConfig& listener : config.listeners) {
+    provided.tls.emplace_back();
+    if (listener.tls) {
+      std::vector<Flaw> wrong;
+      auto parts = std::make_shared<const TlsParts>(
+          read_tls_parts(*listener.tls, alpn_of(listener), nullptr, certificates, wrong));
+      if (!wrong.empty()) {
+        why = {"listener " + listener.name + ": " + wrong.front().diagnostic.to_string() +
+                   explain_shortage(wrong.front().error),
+               code_of(wrong.front().error, ExitCode::bad_usage)};
+        return nullptr;
+      }
+      for (const std::string& warning : warn_of_tls(*listener.tls, *parts)) log(LogLevel::warning, warning);
+      provided.tls.back() = std::move(parts);
+    }
     provided.http.emplace_back();
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     if (http == nullptr) continue;
@@ -166,6 +181,7 @@ ExitCode Process::build(const config::Config& config) {
         *runtime_, registry_, file_, [this] { return load_(); }, [this] { reloader_->request(); });
     config_watcher_->loaded(config.digest);
   }
+  certificate_watcher_ = std::make_unique<CertificateWatcher>(*runtime_);
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
   };
@@ -189,22 +205,27 @@ ExitCode Process::build(const config::Config& config) {
 
 /// If this process serves alone and the configuration says so.
 void Process::watch_config() noexcept {
+  certificate_watcher_->use(current_->keepers());
   if (config_watcher_ != nullptr) config_watcher_->set(current_->config().config.watch);
 }
 
 /// For describe(), which must not keep an instance alive: some of it ends on fibers alone.
 void Process::tell_places() {
   auto places = std::make_shared<const std::vector<Instance::Place>>(current_->places());
+  std::vector<std::shared_ptr<TlsKeeper>> keepers = current_->keepers();
   const LockGuard guard(current_lock_);
   places_.swap(places);
+  keepers_.swap(keepers);
 }
 
 /// What the status document tells of the daemon itself; on the blocking pool.
 void Process::describe(JsonWriter& json) const {
   std::shared_ptr<const std::vector<Instance::Place>> places;
+  std::vector<std::shared_ptr<TlsKeeper>> keepers;
   {
     const LockGuard guard(current_lock_);
     places = places_;
+    keepers = keepers_;
   }
   json.key("daemon").begin_object();
   json.field("ready", admin_state_.ready.load(std::memory_order_acquire));
@@ -217,6 +238,21 @@ void Process::describe(JsonWriter& json) const {
           .field("address", place.address)
           .field("what", place.what)
           .end_object();
+  json.end_array().key("certificates").begin_array();
+  static constexpr std::size_t kMost = 20;
+  std::vector<std::pair<TlsKeeper::Shown, std::string>> certificates;
+  for (const auto& keeper : keepers)
+    for (TlsKeeper::Shown& one : keeper->shown(kMost)) certificates.emplace_back(std::move(one), keeper->listener());
+  std::stable_sort(certificates.begin(), certificates.end(),
+                   [](const auto& a, const auto& b) { return a.first.not_after < b.first.not_after; });
+  certificates.resize(std::min(certificates.size(), kMost));
+  for (const auto& [one, listener] : certificates)
+    json.begin_object()
+        .field("listener", listener)
+        .field("file", one.file)
+        .field("names", one.names)
+        .field("not_after_seconds", one.not_after)
+        .end_object();
   json.end_array().end_object();
 }
 

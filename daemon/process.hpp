@@ -20,6 +20,7 @@
 #include "daemon/access_log.hpp"
 #include "daemon/admin/admin.hpp"
 #include "daemon/admin/status_page.hpp"
+#include "daemon/certificate_watcher.hpp"
 #include "daemon/config_watcher.hpp"
 #include "daemon/cpu_follower.hpp"
 #include "daemon/failure.hpp"
@@ -154,13 +155,15 @@ class Process {
   std::unique_ptr<upgrade::Upgrader> upgrader_;
   std::unique_ptr<SocketStore> store_;             // by the reload's fiber, once reloads are open
   std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
-  sync::Mutex changing_;                           // of a reload and an upgrade one at a time
-  upgrade::Channel to_next_;                       // by who has changing_, once another process serves
-  std::atomic<pid_t> handed_over_{0};              // who serves while this process stops; 0: nobody
-  std::atomic<std::int64_t> upgrade_timeout_{0};   // ns
-  mutable Lock current_lock_;                      // for whoever is not the fiber that replaces it
+  std::unique_ptr<CertificateWatcher> certificate_watcher_;
+  sync::Mutex changing_;                          // of a reload and an upgrade one at a time
+  upgrade::Channel to_next_;                      // by who has changing_, once another process serves
+  std::atomic<pid_t> handed_over_{0};             // who serves while this process stops; 0: nobody
+  std::atomic<std::int64_t> upgrade_timeout_{0};  // ns
+  mutable Lock current_lock_;                     // for whoever is not the fiber that replaces it
   std::shared_ptr<Instance> current_;
   std::shared_ptr<const std::vector<Instance::Place>> places_ FIBERD_GUARDED_BY(current_lock_);  // of current_
+  std::vector<std::shared_ptr<TlsKeeper>> keepers_ FIBERD_GUARDED_BY(current_lock_);             // of current_
   bool no_successor_ FIBERD_GUARDED_BY(current_lock_) = false;  // of current_: it is being drained
   std::atomic<bool> taking_over_{false};                        // by a reload: drain() waits for its end
 

@@ -32,6 +32,7 @@ struct Process::Prepared {
   Provided provided;
   std::shared_ptr<Instance> instance;
   std::vector<std::string> wrong;  // lines; empty: nothing is
+  std::vector<std::string> warnings{};
 };
 
 /// On the blocking pool. False: next.wrong says why.
@@ -46,10 +47,13 @@ bool Process::look_for_flaws(Prepared& next) {
   next.provided.files = outcome.config.file_cache == before.file_cache
                             ? current_->files()
                             : make_open_files(outcome.config.file_cache, registry_);
-  std::vector<Flaw> flaws = provision(outcome, handlers_, &next.provided,
-                                      [this](std::string_view listener, const std::string& address, bool datagrams) {
-                                        return current_->has_socket(listener, address, datagrams);
-                                      });
+  for (const auto& keeper : current_->keepers()) next.provided.tls_before[keeper->listener()] = keeper->parts();
+  std::vector<Flaw> flaws = provision(
+      outcome, handlers_, &next.provided,
+      [this](std::string_view listener, const std::string& address, bool datagrams) {
+        return current_->has_socket(listener, address, datagrams);
+      },
+      &next.warnings);
   for (Flaw& flaw : flaws) outcome.diagnostics.push_back(std::move(flaw.diagnostic));
   // Of a file that could not be read as a whole nobody knows what would change.
   if (loaded)
@@ -62,7 +66,8 @@ bool Process::look_for_flaws(Prepared& next) {
 /// On the blocking pool. False: next.wrong says why.
 bool Process::prepare(Prepared& next) {
   if (!look_for_flaws(next) || stop_.load(std::memory_order_acquire) != 0) return false;
-  for (const std::string& warning : forewarn(next.outcome.config)) log(LogLevel::warning, warning);
+  for (const std::vector<std::string>& some : {forewarn(next.outcome.config), next.warnings})
+    for (const std::string& warning : some) log(LogLevel::warning, warning);
   Failure why;
   next.instance =
       Instance::provision(std::move(next.outcome.config), std::move(next.provided), parts(), current_.get(), why);

@@ -160,13 +160,15 @@ const config::Place& place_of(const config::RouteConfig& route) {
 /// All of one configuration; what is asked of each part is told in provision.hpp.
 class Search {
  public:
-  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided, bool wanted, HasSocket has)
+  Search(const config::Outcome& outcome, const Handlers& handlers, Provided& provided, bool wanted, HasSocket has,
+         std::vector<std::string>* warnings)
       : config_(outcome.config),
         known_(outcome.diagnostics),
         handlers_(handlers),
         provided_(provided),
         wanted_(wanted),
-        has_(std::move(has)) {
+        has_(std::move(has)),
+        warnings_(warnings) {
     if (provided_.files == nullptr) provided_.files = std::make_shared<http::OpenFiles>();
   }
 
@@ -280,12 +282,26 @@ class Search {
       add(at, "cannot bind " + address + ": it is the same file as the socket of " + first->second,
           std::make_error_code(std::errc::address_in_use), ExitCode::cannot_bind);
   }
+  void look_at_tls(const config::ListenerConfig& listener) {
+    provided_.tls.emplace_back();
+    if (!listener.tls) return;
+    if (certificates_ == nullptr) certificates_ = std::make_unique<tls::CertificateLoader>();
+    const auto before = provided_.tls_before.find(listener.name);
+    auto parts = std::make_shared<const TlsParts>(
+        read_tls_parts(*listener.tls, alpn_of(listener),
+                       before != provided_.tls_before.end() ? before->second.get() : nullptr, *certificates_, flaws_));
+    if (parts->context == nullptr) return;
+    if (warnings_ != nullptr)
+      for (std::string& warning : warn_of_tls(*listener.tls, *parts)) warnings_->push_back(std::move(warning));
+    provided_.tls.back() = std::move(parts);
+  }
   void look_at(const config::ListenerConfig& listener) {
     const auto* const aggregate = std::get_if<config::AggregateConfig>(&listener.service);
     const bool tcp = aggregate == nullptr || aggregate->protocol != config::AggregateProtocol::udp;
     const bool udp = aggregate != nullptr && aggregate->protocol != config::AggregateProtocol::tcp;
     for (const config::ListenAddress& address : listener.addresses)
       look_at_address(listener.name, address.text, address.at, listener.owner, listener.owner_at, tcp, udp);
+    look_at_tls(listener);
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     provided_.http.emplace_back();
     if (http == nullptr) return;
@@ -302,6 +318,8 @@ class Search {
   Provided& provided_;
   const bool wanted_;
   const HasSocket has_;
+  std::vector<std::string>* const warnings_;
+  std::unique_ptr<tls::CertificateLoader> certificates_;  // once there is a listener with TLS
   std::map<std::string, std::string> unix_sockets_;
   std::vector<Flaw> flaws_;
 };
@@ -371,10 +389,11 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
   return parts;
 }
 
-std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided,
-                            HasSocket has) {
+std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided, HasSocket has,
+                            std::vector<std::string>* warnings) {
   Provided nobody_wants;
-  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr, std::move(has))
+  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr, std::move(has),
+                warnings)
       .run();
 }
 

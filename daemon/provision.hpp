@@ -6,6 +6,7 @@
 // What only doing it can tell is not told: a port that another program has, limits of descriptors and memory, and what
 // changes between the look and the start.
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 #include "core/tls/current_context.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/handlers.hpp"
+#include "daemon/tls_parts.hpp"
 #include "daemon/tracing/collector_headers.hpp"
 
 namespace fiberd::daemon {
@@ -65,6 +67,9 @@ struct Provided {
   CollectorHeaders collector_headers{};                       ///< of tracing.headers_file
   std::shared_ptr<const tls::ClientContext> collector_tls{};  ///< of tracing.tls; may be null
   std::vector<HttpParts> http{};  ///< for each listener of the configuration; empty for one that is no HTTP
+  /// Of listeners by their names, as they are served; before.
+  std::map<std::string, std::shared_ptr<const TlsParts>, std::less<>> tls_before{};
+  std::vector<std::shared_ptr<const TlsParts>> tls{};  ///< for each listener; null for one without
 };
 
 /// Whether there is a socket for this address of this listener, which then need not be bound.
@@ -73,9 +78,10 @@ using HasSocket = std::function<bool(std::string_view listener, const std::strin
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
 /// rest is still looked for, but not twice at one key. `provided` (may be null) is to be used if nothing is missing.
 /// Without it, what passes with the load of the machine (no descriptor, no memory just now) is not told. Empty `has`:
-/// there are no sockets yet.
+/// there are no sockets yet. `warnings` (may be null): what is to be said of what is there and good, as yet.
 [[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers,
-                                          Provided* provided = nullptr, HasSocket has = {});
+                                          Provided* provided = nullptr, HasSocket has = {},
+                                          std::vector<std::string>* warnings = nullptr);
 
 /// Of a configuration that is right: what `run` warns of before it looks at anything but this machine and the
 /// environment. `check` says it, too.

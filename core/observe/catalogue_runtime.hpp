@@ -388,6 +388,23 @@ inline constexpr MetricInfo kRuntimeRows[] = {
      "Times that config.watch could not watch all that it should: no inotify instance or watch was left. Then the "
      "files are "
      "looked at once a minute."},
+    {"fiberd_tls_certificate_reloads_total",
+     counter,
+     registry,
+     {"result"},
+     "looks",
+     "Times that certificates, client authorities or ticket keys were found to be others while the daemon ran, by what "
+     "came of it: success (connections that begin then have them), failure (something was wrong with them, and what "
+     "was "
+     "there before goes on)."},
+    {"fiberd_tls_certificate_not_after_seconds",
+     gauge,
+     registry,
+     {"listener", "certificate"},
+     "seconds since 1970",
+     "When a certificate that is served ends, or one of its chain before it, by its file; of a listener the hundred "
+     "that "
+     "end first."},
 };
 
 }  // namespace fiberd::observe::detail

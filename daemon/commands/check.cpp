@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "config/handlers.hpp"
 #include "config/tree.hpp"
@@ -20,8 +22,10 @@ int check(const Program& program, const CheckWords& words) {
   if (!text) return complain(name + ": cannot be read: " + why_unreadable(text.error()));
   config::Outcome outcome = config::load_text(*text, name, words.overrides);
   config::check_handlers(outcome, program.handlers.names());
-  if (const ExitCode verdict = judge(program, outcome); verdict != ExitCode::clean) return code(verdict);
-  for (const std::string& warning : forewarn(outcome.config)) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  std::vector<std::string> warnings;
+  if (const ExitCode verdict = judge(program, outcome, {}, &warnings); verdict != ExitCode::clean) return code(verdict);
+  for (const std::vector<std::string>& some : {forewarn(outcome.config), warnings})
+    for (const std::string& warning : some) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   if (words.show)
     (void)std::fputs(config::show_text(*text, name, words.overrides).c_str(), stdout);
   else

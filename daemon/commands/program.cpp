@@ -37,9 +37,9 @@ config::Outcome load(const Program& program, const std::string& file, const std:
   return outcome;
 }
 
-ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has) {
+ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has, std::vector<std::string>* warnings) {
   ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
-  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has))) {
+  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has), warnings)) {
     // The configuration is to be mended first: an address may be another then.
     if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
     outcome.diagnostics.push_back(std::move(flaw.diagnostic));

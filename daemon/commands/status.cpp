@@ -71,6 +71,12 @@ std::string render_status(const Snapshot& now, const Rates& rates, const Snapsho
   const auto line = [&](std::string_view name, const std::string& text) { out += fit(name, 15) + text + "\n"; };
   if (!now.configuration.empty()) line("configuration", harmless(now.configuration));
   line("last reload", last_reload(now, paint));
+  if (!now.certificates.empty()) {
+    const top::CertificateLine& first = now.certificates.front();
+    const double left = first.not_after - now.now_seconds;
+    line("certificates", "the first to end: " + harmless(first.file) + " of " + harmless(first.listener) +
+                             (left > 0 ? ", in " + short_seconds(left) : ", " + paint(Style::bad, "it has ended")));
+  }
   line("requests", short_count(rates.requests) + "/s, 4xx " + short_count(rates.client_errors) + "/s, 5xx " +
                        short_count(rates.server_errors) + "/s, " + short_count(rates.in_flight) + " in flight");
   line("latency", "p50 " + seconds_of(rates.p50, now) + ", p90 " + seconds_of(rates.p90, now) + ", p99 " +

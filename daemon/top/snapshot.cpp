@@ -109,6 +109,9 @@ void read_daemon(const json::object& doc, Snapshot& s) {
     at->what = text(o, "what");
     at->addresses.push_back(text(o, "address"));
   });
+  each_object(daemon, "certificates", [&](const json::object& o) {
+    s.certificates.push_back({text(o, "listener"), text(o, "file"), number(o, "not_after_seconds")});
+  });
 }
 
 Snapshot read(const json::object& doc) {

@@ -8,6 +8,13 @@
 
 namespace fiberd::daemon::top {
 
+/// A certificate that is served.
+struct CertificateLine {
+  std::string listener{};
+  std::string file{};
+  double not_after = 0;  ///< Unix time
+};
+
 struct ProcessorLine {
   std::uint64_t index = 0;
   double busy_seconds = 0;
@@ -56,6 +63,7 @@ struct Snapshot {
   double now_seconds = 0, loaded_seconds = 0;  ///< Unix time: the document's, and that of the last good load
   double reloads_done = 0, reloads_refused = 0;
   std::string configuration;
+  std::vector<CertificateLine> certificates{};  ///< those that end first
 };
 
 /// Errors: a sentence in `why`, and nothing: it is no JSON, or of a schema that is not known here.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "tests/support/certificates.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/http_fixture.hpp"
 
@@ -79,8 +81,47 @@ std::string localized(std::string text, const std::string& directory) {
   return text;
 }
 
+/// The files that TLS of an example names, with something good in them, and a client's own pair in `directory`.
+void make_tls_files(const config::Config& config, const TemporaryDirectory& directory) {
+  static const TestAuthority authority;
+  const auto put = [](const std::string& path, const std::string& text) {
+    fs::create_directories(fs::path(path).parent_path());
+    std::ofstream(path, std::ios::binary) << text;
+    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+  };
+  for (const config::ListenerConfig& listener : config.listeners) {
+    if (!listener.tls) continue;
+    for (const config::TlsCertificateConfig& pair : listener.tls->certificates) {
+      const bool rsa = pair.key.find("rsa") != std::string::npos;
+      const MadePair made =
+          authority.issue({.names = {"shop.example.org"}, .key = rsa ? TestKey::rsa : TestKey::ecdsa});
+      put(pair.certificate, made.certificate);
+      put(pair.key, made.key);
+      if (!pair.ocsp.empty()) put(pair.ocsp, authority.vouch(made.certificate));
+    }
+    for (const std::string& file : listener.tls->ticket_keys) put(file, std::string(80, file.back()));
+    if (!listener.tls->client_auth) continue;
+    put(listener.tls->client_auth->ca, authority.certificate());
+    if (!listener.tls->client_auth->crl.empty()) put(listener.tls->client_auth->crl, authority.revoke({}));
+  }
+  const MadePair client = authority.issue({.names = {"client"}});
+  put(directory.path() + "/client.pem", client.certificate);
+  put(directory.path() + "/client.key", client.key);
+}
+
+/// By OpenSSL's client, which ends when the server does.
+std::string talk_encrypted(const Daemon& daemon, const config::ListenerConfig& listener, const std::string& bytes) {
+  const TemporaryDirectory directory;
+  const std::string own = fs::path(listener.tls->certificates.front().certificate).parent_path().string() + "/client";
+  return run({"sh", "-c",
+              "openssl s_client -quiet -connect 127.0.0.1:" + std::to_string(daemon.port(listener.name)) + " -cert " +
+                  own + ".pem -key " + own + ".key < " + directory.write("request", bytes) + " 2>/dev/null"})
+      .output;
+}
+
 /// Sends `bytes` to a listener and returns all that comes until the end.
 std::string talk(const Daemon& daemon, const config::ListenerConfig& listener, const std::string& bytes) {
+  if (listener.tls) return talk_encrypted(daemon, listener, bytes);
   static constexpr std::string_view kUnix = "unix:";
   if (!listener.address.starts_with(kUnix)) {
     HttpClient client(daemon.port(listener.name));
@@ -178,6 +219,7 @@ TEST_CASE("every example of config/ and docs/ is started and asked", "[integrati
     const config::Outcome outcome = config::load_text(yaml, example.where, {});
     for (const config::Diagnostic& diagnostic : outcome.diagnostics) UNSCOPED_INFO(diagnostic.to_string());
     REQUIRE(outcome.ok());
+    make_tls_files(outcome.config, directory);
     // Where each port is stands in the log, so that is ours, too.
     Daemon::Options options{
         .arguments = {"--set", "log.output=stderr", "--set", "log.format=text", "--set", "shutdown.delay=0s"}};

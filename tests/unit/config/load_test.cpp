@@ -174,8 +174,8 @@ TEST_CASE("what is wrong is said with its place and a remedy", "[config]") {
        "listeners[0].reuseport", "neither true nor false"},
       {"listeners: [{name: a, address: \"1.1.1.1:1\", backlog: 0, tcp: {echo: {}}}]\n", "1:54", "listeners[0].backlog",
        "1 … 65535"},
-      {"listeners: [{name: a, address: \"1.1.1.1:1\", tls: {}, tcp: {echo: {}}}]\n", "1:45", "listeners[0].tls",
-       "not available"},
+      {"listeners: [{name: a, address: \"1.1.1.1:1\", tls: {certificate: /c, key: /k}, tcp: {echo: {}}}]\n", "1:50",
+       "listeners[0].tls", "is for http listeners"},
       {"listeners:\n- {name: a, address: \"1.1.1.1:1\", tcp: {echo: {}}}\n- {name: a, address: \"1.1.1.1:2\", tcp: "
        "{echo: "
        "{}}}\n",

@@ -50,6 +50,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
       {".concurrency.adaptive.", "{min: 1, max: 1000000}"},
       {".worker_pool.", "{workers: 1000000}"},
       {".basic_auth.", "{file: /x}"},
+      {".tls.", "{certificate: /x, key: /x}"},
+      {".client_auth.", "{ca: /x}"},
       {".cors.", "{origins: [\"https://a.example\"]}"}};
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)
@@ -57,6 +59,8 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
   if (path.ends_with(".access_log.format") && value == "template")
     overrides.push_back(path.substr(0, path.rfind('.')) + "={template: \"${status}\"}");
   if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");
+  if (path.ends_with(".timeouts.handshake") || path.ends_with(".limits.handshakes"))
+    overrides.push_back("listeners[0].tls={certificate: /x, key: /x}");
   if (path == "listeners[0].proxy_protocol") overrides.push_back("trusted_proxies=10.0.0.0/8");
   if (path == "admin.mode") overrides.push_back("admin.token_file=/x");
   if (path.starts_with("trace.on_")) {

@@ -57,6 +57,22 @@ TEST_CASE("status: rates of listeners, their addresses, the last reload", "[daem
   CHECK(shows(json, R"("accepted_per_second":100)"));
 }
 
+TEST_CASE("status: the certificate that ends first", "[daemon][status]") {
+  const auto at = [](const char* end) {
+    const std::string more =
+        std::string(R"(,"daemon":{"ready":true,"configuration":"x","listening":[],"certificates":[)"
+                    R"({"listener":"web","file":"/a\u001b.pem","names":"a","not_after_seconds":)") +
+        end + R"(},{"listener":"web","file":"/b.pem","names":"b","not_after_seconds":9e9}]})";
+    const top::Snapshot now = snapshot_at(10, 1, more);
+    return screen(now, now);
+  };
+  CHECK(shows(at("1e9"), "certificates   the first to end: /a"));
+  CHECK(shows(at("1e9"), ".pem of web, in "));
+  CHECK(shows(at("1"), "it has ended"));
+  CHECK_FALSE(shows(at("1"), "/b.pem"));
+  CHECK_FALSE(shows(at("1"), "\x1b"));
+}
+
 TEST_CASE("status: a fiberd of before knows less; nothing that it tells moves the cursor", "[daemon][status]") {
   const top::Snapshot now = snapshot_at(10, 1, "", "a\\u001b[2Jb");
   const std::string text = screen(now, now);
