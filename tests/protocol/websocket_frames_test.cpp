@@ -97,6 +97,8 @@ std::vector<FrameCase> frame_cases() {
       {"text: a surrogate", text_frame("\xed\xa0\x80"), "close:1007"},
       {"text: above U+10FFFF", text_frame("\xf4\x90\x80\x80"), "close:1007"},
       {"text: ends inside a character", text_frame("\xe2\x82"), "close:1007"},
+      {"text: ends inside a character, in an empty last fragment",
+       f(kTextFrame, "\xe2\x82") + f(kFin | kContinuation, ""), "close:1007"},
       {"text: bad in the first fragment, which is enough", f(kTextFrame, "\xff"), "close:1007"},
       {"binary may be anything", f(kFin | kBinaryFrame, "\xff\xfe") + kBye, "binary:\xff\xfe close:1000"},
       // 10.4: too large

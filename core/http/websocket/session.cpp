@@ -240,6 +240,13 @@ bool WebSocket::Session::receive(WebSocketMessage& message) {
     if (codec_.message_done()) break;
   }
   data.resize(size);
+  // Beast does not see that a text is cut inside a character when its last fragment is empty.
+  if (codec_.message_is_text() && !data.empty() && static_cast<unsigned char>(data.back()) >= 0x80 && !is_utf8(data)) {
+    data.clear();
+    say_close(kBadData);
+    end({.size = 0, .end = Codec::End::text, .error = {}});
+    return false;
+  }
   message.kind = codec_.message_is_text() ? Kind::text : Kind::binary;
   message_at_ = 0;
   if (metrics_ != nullptr) {
