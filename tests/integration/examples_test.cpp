@@ -176,6 +176,8 @@ void ask_route(const Daemon& daemon, const config::ListenerConfig& listener, con
     const std::size_t variable = redirect->location.find("${");
     CHECK(answer.find("Location: " + redirect->location.substr(0, variable) +
                       (variable == std::string::npos ? "\r\n" : "")) != std::string::npos);
+  } else if (std::holds_alternative<config::WebSocketAction>(route.action)) {
+    CHECK(status == 426);  // who speaks plain HTTP is told what is spoken
   } else {
     CHECK(status == 200);
     if (echo) CHECK(body.find("ping") != std::string::npos);
