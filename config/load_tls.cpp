@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "config/load_acme.hpp"
 #include "config/text_rules.hpp"
 
 namespace fiberd::config {
@@ -41,8 +42,10 @@ void read_certificates(const Reader& tls, TlsConfig& c) {
   if (one) c.certificates.push_back(read_pair(tls));
   const std::size_t count =
       tls.list("certificates", [&](const Reader& item) { c.certificates.push_back(read_pair(item)); });
-  if (!one && count == 0)
-    tls.report("", "needs certificate and key, or certificates: [{certificate: FILE, key: FILE}]");
+  if (tls.has("acme")) c.acme = read_acme(tls.section("acme"));
+  if (!one && count == 0 && !c.acme)
+    tls.report("",
+               "needs certificate and key, certificates: [{certificate: FILE, key: FILE}], or acme: {domains: [NAME]}");
   if (count > kMost) tls.report("certificates", "has more than " + std::to_string(kMost) + " items");
 }
 

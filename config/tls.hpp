@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/acme.hpp"
 #include "config/place.hpp"
 
 namespace fiberd::config {
@@ -33,6 +34,7 @@ struct TlsClientAuthConfig {
 
 struct TlsConfig {
   std::vector<TlsCertificateConfig> certificates;
+  std::optional<AcmeConfig> acme{};
   TlsProfile profile = TlsProfile::intermediate;
   bool strict_sni = false;
   std::optional<TlsClientAuthConfig> client_auth;

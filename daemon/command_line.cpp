@@ -11,6 +11,7 @@
 #include "config/reader.hpp"
 #include "config/schema.hpp"
 #include "core/base/units.hpp"
+#include "daemon/commands/acme.hpp"
 #include "daemon/commands/check.hpp"
 #include "daemon/commands/completion.hpp"
 #include "daemon/commands/find_admin.hpp"
@@ -235,6 +236,17 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
   upgrade::CommandOptions upgrade_options;
   CLI::App* const upgrade_command = upgrade::add_command(app, upgrade_options);
   add_either(*upgrade_command, kAdminFile)->group("");
+  CLI::App* const acme_command =
+      app.add_subcommand("acme", "Certificates that come by themselves (tls.acme)")->require_subcommand(1);
+  CLI::App* const acme_list_command =
+      acme_command->add_subcommand("list", "Say which are there, until when, and what went wrong");
+  add_either(*acme_list_command, "The configuration file")->group("");
+  AcmeWords acme_words;
+  CLI::App* const acme_renew_command =
+      acme_command->add_subcommand("renew", "Have the daemon that runs ask for all of them now");
+  add_either(*acme_renew_command, kAdminFile)->group("");
+  add_admin(*acme_renew_command, acme_words.admin);
+  add_token(*acme_renew_command, acme_words.admin);
   CLI::App* const version_command = app.add_subcommand("version", "Print the version");
   CLI::App* const completion_command =
       app.add_subcommand("completion", "Print what a shell needs to complete commands, options and files");
@@ -303,6 +315,13 @@ int run_command_line(int argc, char** argv, const Handlers& handlers, const std:
           "its admin listener is says --address");
     reload_words.file = file;
     return reload(program, reload_words);
+  }
+  if (acme_list_command->parsed() || acme_renew_command->parsed()) {
+    if (acme_renew_command->parsed() && !overrides.empty())
+      return complain("acme renew: --set is for who runs a configuration; say --address");
+    acme_words.admin.file = file;
+    acme_words.overrides = overrides;
+    return acme_list_command->parsed() ? acme_list(program, acme_words) : acme_renew(program, acme_words);
   }
   if (upgrade_command->parsed()) {
     if (!overrides.empty()) return complain("upgrade: --set is for who runs a configuration; say --address");

@@ -75,8 +75,10 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     if (http == nullptr) continue;
     std::vector<Flaw> flaws;
-    provided.http.back() =
-        provision_http(*http, {listener.name, handlers_, provided.files, config.trusted_proxies, &registry_}, flaws);
+    provided.http.back() = provision_http(*http,
+                                          {listener.name, handlers_, provided.files, config.trusted_proxies, &registry_,
+                                           !listener.tls && acme::wants_http(config)},
+                                          flaws);
     if (flaws.empty()) continue;
     why = {"listener " + listener.name + ": " + flaws.front().diagnostic.to_string() +
                explain_shortage(flaws.front().error),
@@ -182,6 +184,8 @@ ExitCode Process::build(const config::Config& config) {
     config_watcher_->loaded(config.digest);
   }
   certificate_watcher_ = std::make_unique<CertificateWatcher>(*runtime_);
+  acme_ = std::make_unique<acme::Manager>(*runtime_, acme::board(), acme::make_manager_metrics(registry_));
+  admin_state_.renew = [this] { return acme_->renew(); };
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
   };
@@ -206,6 +210,11 @@ ExitCode Process::build(const config::Config& config) {
 /// If this process serves alone and the configuration says so.
 void Process::watch_config() noexcept {
   certificate_watcher_->use(current_->keepers());
+  try {
+    acme_->use(acme::sites_of(current_->config()));
+  } catch (const std::bad_alloc&) {
+    log(LogLevel::error, "acme: no memory: certificates are not renewed until the next reload");
+  }
   if (config_watcher_ != nullptr) config_watcher_->set(current_->config().config.watch);
 }
 

@@ -18,6 +18,7 @@
 #include "core/runtime/runtime.hpp"
 #include "core/sync/mutex.hpp"
 #include "daemon/access_log.hpp"
+#include "daemon/acme/sites.hpp"
 #include "daemon/admin/admin.hpp"
 #include "daemon/admin/status_page.hpp"
 #include "daemon/certificate_watcher.hpp"
@@ -156,6 +157,7 @@ class Process {
   std::unique_ptr<SocketStore> store_;             // by the reload's fiber, once reloads are open
   std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
   std::unique_ptr<CertificateWatcher> certificate_watcher_;
+  std::unique_ptr<acme::Manager> acme_;
   sync::Mutex changing_;                          // of a reload and an upgrade one at a time
   upgrade::Channel to_next_;                      // by who has changing_, once another process serves
   std::atomic<pid_t> handed_over_{0};             // who serves while this process stops; 0: nobody

@@ -94,6 +94,7 @@ void Process::drain() {
   if (handed_over_.load(std::memory_order_acquire) == 0) admin_state_.ready.store(false, std::memory_order_release);
   if (config_watcher_ != nullptr) config_watcher_->stop();
   certificate_watcher_->stop();
+  acme_->stop();
   reloader_->close();
   upgrader_->close();
   // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out

@@ -16,6 +16,7 @@
 #include "core/http/websocket/websocket.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/tls/ed25519.hpp"
+#include "daemon/acme/sites.hpp"
 #include "daemon/admin/admin_token.hpp"
 #include "daemon/client_tls.hpp"
 #include "daemon/filters.hpp"
@@ -285,6 +286,14 @@ class Search {
   void look_at_tls(const config::ListenerConfig& listener) {
     provided_.tls.emplace_back();
     if (!listener.tls) return;
+    if (const auto& acme = listener.tls->acme) {
+      // Of names that are none nothing can be made.
+      const std::string& key = acme->at.key;
+      if (acme->domains.empty() || std::any_of(known_.begin(), known_.end(),
+                                               [&](const config::Diagnostic& d) { return d.key.starts_with(key); }))
+        return;
+      acme::look_for_flaws(*acme, flaws_);
+    }
     if (certificates_ == nullptr) certificates_ = std::make_unique<tls::CertificateLoader>();
     const auto before = provided_.tls_before.find(listener.name);
     auto parts = std::make_shared<const TlsParts>(
@@ -308,8 +317,10 @@ class Search {
     look_at_access_log(http->access_log, listener.name);
     for (const config::RouteConfig& route : http->routes)
       if (route.access_log) look_at_access_log(*route.access_log, listener.name);
-    provided_.http.back() = provision_http(
-        *http, {listener.name, handlers_, provided_.files, config_.trusted_proxies, provided_.registry}, flaws_);
+    provided_.http.back() = provision_http(*http,
+                                           {listener.name, handlers_, provided_.files, config_.trusted_proxies,
+                                            provided_.registry, !listener.tls && acme::wants_http(config_)},
+                                           flaws_);
   }
 
   const config::Config& config_;
@@ -355,6 +366,7 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
     around.metrics = make_filter_metrics(with.listener, parts.leases);
   }
   parts.filters = make_filters(config.filters, around, flaws);
+  if (with.challenges) parts.outermost.push_back(std::make_shared<acme::HttpChallengeFilter>(acme::board()));
   if (auto client = make_client_address_filter(with.trusted, config.forwarded, flaws))
     parts.outermost.push_back(std::move(client));
   std::vector<http::RouteSpec> specs;

@@ -54,6 +54,7 @@ struct HttpSurroundings {
   const std::shared_ptr<http::OpenFiles>& files;
   const config::PlacedTexts& trusted;  ///< Config::trusted_proxies
   metric::Registry* registry;          ///< null: the parts are made to be looked at, and do not count
+  bool challenges = false;             ///< it answers authorities that look for http-01
 };
 /// Reads the error pages and password files, opens the roots, finds the handlers, makes the filters, and has the routes
 /// tried together. What is wrong is added to `flaws`; then the parts are not to be used.

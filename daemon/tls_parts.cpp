@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/tls/made_certificate.hpp"
+#include "daemon/acme/sites.hpp"
 #include "daemon/provision.hpp"
 
 namespace fiberd::daemon {
@@ -40,6 +42,7 @@ class Reading {
       for (const TlsPart& pair : before_->pairs) old_.emplace(key_of(pair.files), &pair);
     parts_.pairs.reserve(config_.certificates.size());
     for (const config::TlsCertificateConfig& pair : config_.certificates) read_pair(pair);
+    if (config_.acme) read_acme(*config_.acme);
     read_client_auth();
     read_tickets();
     if (flaws_.size() == known) make_context();
@@ -80,6 +83,40 @@ class Reading {
     parts_.pairs.push_back(std::move(pair));
   }
 
+  /// One that comes by itself. Until it is there, and while it is none, a self-signed one stands in for it: whoever
+  /// asks for it looks at the file, too.
+  void read_acme(const config::AcmeConfig& config) {
+    const std::string file = acme::file_of(config);
+    TlsPart pair{{file, file, {}}};
+    const auto found = old_.find(key_of(pair.files));
+    const TlsPart* const old = found != old_.end() ? found->second : nullptr;
+    const FileStamp stamp = stamp_of(file);
+    pair.stamps = {stamp, stamp, {}};
+    pair.settled = std::max(stamp.modified, stamp.changed) < (now_ - 1) * kNanoseconds;
+    if (old != nullptr && old->settled && old->stamps == pair.stamps) {
+      parts_.pairs.push_back(*old);
+      return;
+    }
+    tls::CertificateFlaw why;
+    auto loaded = stamp.inode != 0 ? loader_.load(pair.files, now_, why, old != nullptr ? old->certificate : nullptr)
+                                   : fail(std::errc::no_such_file_or_directory);
+    if (!loaded && old != nullptr) {
+      loaded = old->certificate;
+    } else if (!loaded) {
+      static constexpr std::int64_t kYears = 10LL * 365 * 86'400;
+      const Result<tls::PrivateKey> key = tls::PrivateKey::make();
+      const Result<std::string> pem = key ? key->to_pem() : fail(key.error());
+      const Result<std::string> own =
+          pem ? tls::make_self_signed(*key, {config.domains, now_ - 3600, now_ + kYears, {}}) : fail(pem.error());
+      if (!own) return add(config.at, "no self-signed certificate can be made: " + own.error().message(), own.error());
+      loaded = loader_.parse(pair.files, *own, *pem, {}, now_, why);
+      if (!loaded) return add(config.at, std::move(why.text), loaded.error());
+    }
+    if (old == nullptr || *loaded != old->certificate) ++parts_.read;
+    pair.certificate = std::move(*loaded);
+    parts_.pairs.push_back(std::move(pair));
+  }
+
   void read_client_auth() {
     if (!config_.client_auth) return;
     std::string why;
@@ -107,6 +144,14 @@ class Reading {
         old != nullptr && (!(*keys)->shared() ? !old->shared() : old->same(**keys)) ? before_->tickets : *keys;
   }
 
+  /// Of listeners whose certificate comes by itself, unless it may be proved otherwise alone.
+  [[nodiscard]] std::shared_ptr<const tls::ChallengeSource> challenges_of_listener() const {
+    using config::AcmeChallenge;
+    const bool shown = config_.acme && (config_.acme->challenge == AcmeChallenge::any ||
+                                        config_.acme->challenge == AcmeChallenge::tls_alpn_01);
+    return shown ? acme::board() : nullptr;
+  }
+
   void make_context() {
     const tls::ServerContext* const old = before_ != nullptr ? before_->context.get() : nullptr;
     const tls::Profile profile =
@@ -116,18 +161,20 @@ class Reading {
     for (const TlsPart& pair : parts_.pairs) list.push_back(pair.certificate);
     if (old != nullptr && old->options().certificates == list && old->options().client_auth == parts_.client_auth &&
         old->options().tickets == parts_.tickets && old->options().profile == profile && old->options().alpn == alpn_ &&
-        old->options().strict_sni == config_.strict_sni) {
+        old->options().challenges == challenges_of_listener() && old->options().strict_sni == config_.strict_sni) {
       parts_.context = before_->context;
       parts_.changed = false;
       return;
     }
     std::string why;
+    std::shared_ptr<const tls::ChallengeSource> challenges = challenges_of_listener();
     auto made = tls::ServerContext::make({.profile = profile,
                                           .certificates = std::move(list),
                                           .alpn = alpn_,
                                           .strict_sni = config_.strict_sni,
                                           .client_auth = parts_.client_auth,
-                                          .tickets = parts_.tickets},
+                                          .tickets = parts_.tickets,
+                                          .challenges = std::move(challenges)},
                                          why);
     if (!made) return add(config_.at, why.empty() ? made.error().message() : why, made.error());
     parts_.context = std::move(*made);

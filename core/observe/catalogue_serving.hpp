@@ -482,6 +482,28 @@ inline constexpr MetricInfo kServingRows[] = {
      {},
      "bytes",
      "Memory of spans that wait to be sent, or for their request's end."},
+    // Certificates that come by themselves
+    {"fiberd_acme_certificates_total", counter, registry, {}, "certificates", "Certificates that an authority issued."},
+    {"fiberd_acme_failures_total",
+     counter,
+     registry,
+     {"reason"},
+     "tries",
+     "Tries to have a certificate that failed: no answer (unreachable), 5xx (busy), 429 (rate_limited), the account is "
+     "none (account), a name could not be proved (challenge), the authority does not want to (refused), what it "
+     "answered is no ACME or another certificate (nonsense), our own files and programs (storage)."},
+    {"fiberd_acme_failing",
+     gauge,
+     registry,
+     {},
+     "certificates",
+     "Certificates whose last try failed: the log says why, fiberd acme list when it is made again."},
+    {"fiberd_acme_bad_nonces_total",
+     counter,
+     registry,
+     {},
+     "messages",
+     "Messages to an authority that were sent again since it did not take their nonce."},
     // Process: the names that every Prometheus client library uses
     {"process_cpu_seconds_total", counter, process, {}, "seconds", "User and system CPU time."},
     {"process_resident_memory_bytes", gauge, process, {}, "bytes", "Resident memory."},

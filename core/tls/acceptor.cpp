@@ -139,6 +139,12 @@ void Acceptor::shake(Shaking& s) noexcept {
   }
   const std::int64_t began = monotonic_now();
   const Result<void> shaken = s.stream->handshake(s.limit);
+  if (shaken && s.stream->application_protocol() == kAcmeProtocol) {
+    // An authority has seen the certificate that it wanted to see; nothing is served by such a connection (RFC 8737
+    // section 3).
+    s.stream->close();
+    return gone(s);
+  }
   if (shaken) return hand_over(s, began);
   if (const std::uint8_t told = s.told.load(std::memory_order_acquire); told != 0)
     return end(s, static_cast<Unshaken>(told));

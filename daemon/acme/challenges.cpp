@@ -121,10 +121,10 @@ void OwnProver::retract(const std::string& type, const std::string& name, const 
   if (type == "tls-alpn-01") return challenges_.take_tls(name);
   try {
     // The order may be over since its context is: the record is to go all the same.
-    if (const Outcome<void> gone =
-            run_dns(context::background(), ways_.dns_program, "cleanup", name, key_authorization);
-        !gone)
-      log(LogLevel::warning, "acme: " + gone.error().what);
+    const context::Cancelable limit = context::with_timeout(context::background(), std::chrono::seconds(10));
+    const Outcome<void> gone = run_dns(limit.context, ways_.dns_program, "cleanup", name, key_authorization);
+    limit.cancel();
+    if (!gone) log(LogLevel::warning, "acme: " + gone.error().what);
   } catch (const std::bad_alloc&) {
     log(LogLevel::warning, "acme: no memory: a record of dns-01 stays");
   }

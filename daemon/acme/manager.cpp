@@ -1,16 +1,15 @@
 #include "daemon/acme/manager.hpp"
 
 #include <algorithm>
-#include <array>
 #include <ctime>
 #include <new>
 #include <utility>
 
 #include "core/base/characters.hpp"
-#include "core/base/hash.hpp"
 #include "core/base/log.hpp"
 #include "core/base/read_file.hpp"
 #include "core/context/waits.hpp"
+#include "core/tls/certificate.hpp"
 #include "core/tls/certificate_facts.hpp"
 #include "core/tls/jose.hpp"
 #include "daemon/acme/authority.hpp"
@@ -40,14 +39,6 @@ double chance_of(std::string_view text) noexcept {
   return (bytes[0] * 256.0 + bytes[1]) / 65'535.0;
 }
 
-std::string describe_time(std::int64_t seconds) {
-  const std::time_t at = seconds;
-  std::tm parts{};
-  std::array<char, 32> text{};
-  (void)::gmtime_r(&at, &parts);
-  return {text.data(), std::strftime(text.data(), text.size(), "%F %R UTC", &parts)};
-}
-
 /// What blocks the thread; the fiber cannot give it up.
 template <class F>
 auto on_disk(F&& work) {
@@ -74,6 +65,7 @@ void Manager::use(std::vector<Site> all) {
     const LockGuard guard(lock_);
     sites_.swap(made);
     shown_.swap(gone);
+    if (metrics_.failing != nullptr) metrics_.failing->set(0);  // until they have been looked at
   }
   char now = 0;
   (void)wake_.try_send_if_open(now);
@@ -84,10 +76,13 @@ void Manager::use(std::vector<Site> all) {
   }
 }
 
-void Manager::renew() noexcept {
+std::size_t Manager::renew() noexcept {
+  const std::size_t count = sites()->size();
+  if (count == 0) return 0;
   renew_.store(true, std::memory_order_release);
   char now = 0;
   (void)wake_.try_send_if_open(now);
+  return count;
 }
 
 void Manager::stop() noexcept {
@@ -212,7 +207,10 @@ Outcome<Issued> Manager::ask_once(const Site& site, const Store& store, const st
   if (*account != known)
     if (const Outcome<void> kept = on_disk([&] { return store.keep_account_url(*account); }); !kept)
       return give_up(kept.error());
-  OwnProver prover(*challenges_, site.ways);
+  OwnProver::Ways ways = site.ways;
+  // What has failed once is not tried again first: one of the two ports may not be ours.
+  if (ways.http && on_disk([&] { return store.attempts(site.names); }).failures % 2 == 1) ways.tls_alpn = false;
+  OwnProver prover(*challenges_, std::move(ways));
   return obtain(life_.context, authority, {site.names, site.profile, replaces}, prover);
 }
 
@@ -241,10 +239,11 @@ std::int64_t Manager::turn(const Site& site, bool now) {
     how.attempts.why = trouble.what;
     how.next = how.attempts.not_before;
     metric::count(metrics_.failures[static_cast<std::size_t>(trouble.reason)]);
-    log(LogLevel::error, who + trouble.what + "; " +
-                             (how.not_after != 0 ? "the certificate there is good until " + describe_time(how.not_after)
-                                                 : std::string("a self-signed one is shown")) +
-                             "; it is tried again at " + describe_time(how.next));
+    log(LogLevel::error,
+        who + trouble.what + "; " +
+            (how.not_after != 0 ? "the certificate there is good until " + tls::describe_time(how.not_after)
+                                : std::string("a self-signed one is shown")) +
+            "; it is tried again at " + tls::describe_time(how.next));
   };
   if (const Outcome<void> opened = on_disk([&] { return store.open(); }); !opened) {
     how.file = store.path_of(site.names);
@@ -283,8 +282,8 @@ std::int64_t Manager::turn(const Site& site, bool now) {
   if (const Outcome<void> kept = on_disk([&] { return store.keep(site.names, Attempts{}); }); !kept)
     log(LogLevel::warning, who + kept.error().what);
   const std::int64_t next = due(site, store, false, how);
-  log(LogLevel::info, who + "a certificate is there, good until " + describe_time(how.not_after) +
-                          "; the next is asked for at " + describe_time(next));
+  log(LogLevel::info, who + "a certificate is there, good until " + tls::describe_time(how.not_after) +
+                          "; the next is asked for at " + tls::describe_time(next));
   show(site, how);
   return std::min(next, std::time(nullptr) + kLook);
 }

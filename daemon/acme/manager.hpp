@@ -7,6 +7,7 @@
 // what is written in the store of attempts that failed: so a restart, a reload and another process decide the same, and
 // nobody asks an authority more often than one process would. Who asks holds the store's lock, and looks again whether
 // it is due once he has it.
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -59,8 +60,8 @@ class Manager {
 
   /// From now on these. Begins the fiber if there are any. Any thread. Throws std::bad_alloc.
   void use(std::vector<Site> sites);
-  /// All of them now, however long they are still good, and however often it failed. Any thread.
-  void renew() noexcept;
+  /// All of them now, however long they are still good, and however often it failed. How many there are. Any thread.
+  std::size_t renew() noexcept;
   /// An order that is under way is given up. Parks until the fiber has ended. On a fiber.
   void stop() noexcept;
 

@@ -41,6 +41,8 @@ struct AdminState {
   /// Has this process be followed by another and waits under `ctx` for what comes of it. On a fiber. Empty: 501.
   std::function<Result<daemon::upgrade::Answer>(const context::Context& ctx, daemon::upgrade::Request request)>
       upgrade{};
+  /// Asks for all automatic certificates now; how many there are. Empty: POST /acme/renew is answered 501.
+  std::function<std::size_t()> renew{};
   /// Writes the scheduler's state to the log again and again (runtime::Runtime::set_sched_trace). Empty: 501.
   std::function<Result<void>(std::chrono::milliseconds period, bool detail)> sched_trace{};
   /// Gives back memory and says what came of it, in lines. On a thread that may wait. Error device_or_resource_busy:

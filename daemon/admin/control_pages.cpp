@@ -140,6 +140,17 @@ Result<void> sched_trace(const AdminState& state, http::Exchange& exchange, bool
   return exchange.respond(200, kPlainText, ms.count() == 0 ? "schedtrace: off\n" : "schedtrace: to the log\n");
 }
 
+/// Certificates that come by themselves are asked for, whether they are due or not.
+Result<void> renew(const AdminState& state, http::Exchange& exchange) {
+  if (!state.renew) return exchange.respond(501, kPlainText, "acme: not here\n");
+  const std::size_t count = state.renew();
+  if (count == 0)
+    return exchange.respond(409, kPlainText, "acme: no listener has tls.acme: nothing is to be renewed\n");
+  return exchange.respond(200, kPlainText,
+                          "acme: " + std::to_string(count) + (count == 1 ? " certificate is" : " certificates are") +
+                              " asked for; the log, and fiberd acme list, say what comes of it\n");
+}
+
 }  // namespace
 
 std::vector<http::Route> control_pages(AdminState& state) {
@@ -167,6 +178,7 @@ std::vector<http::Route> control_pages(AdminState& state) {
   add("/debug/log", get | post, std::make_shared<LogHandler>(state));
   add("/debug/trim", post, with(&trim));
   add("/debug/dump", post, with(&dump));
+  add("/acme/renew", post, with(&renew));
   return routes;
 }
 

@@ -6,6 +6,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/observe/catalogue.hpp"
+#include "daemon/acme/sites.hpp"
 #include "daemon/provision.hpp"
 
 namespace fiberd::daemon {
@@ -38,6 +39,7 @@ std::vector<std::string> TlsKeeper::files() const {
     add(pair.key);
     add(pair.ocsp);
   }
+  if (config_.acme) add(acme::file_of(*config_.acme));
   if (config_.client_auth) {
     add(config_.client_auth->ca);
     add(config_.client_auth->crl);
