@@ -10,7 +10,6 @@
 #include "tests/support/free_port.hpp"
 #include "tests/support/pebble.hpp"
 
-using namespace fiberd;
 using namespace fiberd::test;
 using namespace std::chrono_literals;
 
