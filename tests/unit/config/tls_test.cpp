@@ -12,7 +12,7 @@ Outcome loaded(const std::string& tls, const std::string& service = "http: {rout
   return load_text("listeners: [{name: w, address: \"127.0.0.1:0\", tls: " + tls + ", " + service + "}]\n", "f.yaml");
 }
 
-std::string wrong(const std::string& tls) {
+std::string wrong_tls(const std::string& tls) {
   std::string all;
   for (const Diagnostic& d : loaded(tls).diagnostics) all += d.to_string() + "\n";
   return all;
@@ -52,20 +52,20 @@ TEST_CASE("tls: one pair, several, and what is by default", "[config][tls]") {
 }
 
 TEST_CASE("tls: what does not go together", "[config][tls]") {
-  CHECK_THAT(wrong("{}"), Contains("listeners[0].tls: needs certificate and key"));
-  CHECK_THAT(wrong("{profile: modern}"), Contains("needs certificate and key"));
-  CHECK_THAT(wrong("{certificates: []}"), Contains("needs certificate and key"));
-  CHECK_THAT(wrong("{certificate: /c}"),
+  CHECK_THAT(wrong_tls("{}"), Contains("listeners[0].tls: needs certificate and key"));
+  CHECK_THAT(wrong_tls("{profile: modern}"), Contains("needs certificate and key"));
+  CHECK_THAT(wrong_tls("{certificates: []}"), Contains("needs certificate and key"));
+  CHECK_THAT(wrong_tls("{certificate: /c}"),
              Contains("key is required") || Contains("is required: a certificate and its key"));
-  CHECK_THAT(wrong("{key: /c}"), Contains("is required"));
-  CHECK_THAT(wrong("{certificate: /c, key: /k, certificates: [{certificate: /a, key: /b}]}"),
+  CHECK_THAT(wrong_tls("{key: /c}"), Contains("is required"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, certificates: [{certificate: /a, key: /b}]}"),
              Contains("stands beside certificate, key or ocsp"));
-  CHECK_THAT(wrong("{certificates: [{certificate: /a}]}"), Contains("listeners[0].tls.certificates[0]"));
-  CHECK_THAT(wrong("{certificate: \"/c$x\", key: /k}"), Contains("listeners[0].tls.certificate"));
-  CHECK_THAT(wrong("{certificate: /c, key: /k, client_auth: {}}"), Contains("is required"));
-  CHECK_THAT(wrong("{certificate: /c, key: /k, ticket_keys: [/1, /2, /3, /4]}"), Contains("at most three"));
-  CHECK_THAT(wrong("{certificate: /c, key: /k, tickets: false, ticket_keys: [/1]}"), Contains("is of tickets"));
-  CHECK_THAT(wrong("{certificate: /c, key: /k, profile: old}"), Contains("is not allowed; one of: modern"));
+  CHECK_THAT(wrong_tls("{certificates: [{certificate: /a}]}"), Contains("listeners[0].tls.certificates[0]"));
+  CHECK_THAT(wrong_tls("{certificate: \"/c$x\", key: /k}"), Contains("listeners[0].tls.certificate"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, client_auth: {}}"), Contains("is required"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, ticket_keys: [/1, /2, /3, /4]}"), Contains("at most three"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, tickets: false, ticket_keys: [/1]}"), Contains("is of tickets"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, profile: old}"), Contains("is not allowed; one of: modern"));
   std::string tcp;
   for (const Diagnostic& d : loaded("{certificate: /c, key: /k}", "tcp: {echo: {}}").diagnostics) tcp += d.to_string();
   CHECK_THAT(tcp, Contains("listeners[0].tls: is for http listeners"));
