@@ -101,6 +101,11 @@ std::vector<FrameCase> frame_cases() {
        f(kTextFrame, "\xe2\x82") + f(kFin | kContinuation, ""), "close:1007"},
       {"text: bad in the first fragment, which is enough", f(kTextFrame, "\xff"), "close:1007"},
       {"binary may be anything", f(kFin | kBinaryFrame, "\xff\xfe") + kBye, "binary:\xff\xfe close:1000"},
+      {"binary that begins as a Close does", f(kFin | kBinaryFrame, "\x88\x02\x13\x88") + text_frame("on") + kBye,
+       "binary:\x88\x02\x13\x88 text:on close:1000"},
+      {"binary that begins as a Close with a code does",
+       f(kFin | kBinaryFrame, "\x88\x02\x03\xe8 and more") + text_frame("on") + kBye,
+       "binary:\x88\x02\x03\xe8 and more text:on close:1000"},
       // 10.4: too large
       {"a message of 128 KiB", f(kFin | kBinaryFrame, std::string(131'072, 'b')) + kBye,
        "part+binary:16384B part+more:16384B part+more:16384B part+more:16384B part+more:16384B part+more:16384B "

@@ -31,9 +31,9 @@ static constexpr unsigned kLastCode = 4999;
 static constexpr std::array<std::byte, 4> kProtocolError{std::byte{0x88}, std::byte{2}, std::byte{0x03},
                                                          std::byte{0xea}};
 
-/// Whether it is the Close that answers one with such a code.
+/// Whether the Close answers one with such a code.
 static bool is_beyond_codes(std::span<const std::byte> frame) noexcept {
-  return frame.size() == 4 && frame[0] == kProtocolError[0] &&
+  return frame.size() == 4 &&
          (std::to_integer<unsigned>(frame[2]) << 8U | std::to_integer<unsigned>(frame[3])) > kLastCode;
 }
 
@@ -66,20 +66,24 @@ class CodecLayer {
     if (ec) throw boost::system::system_error(ec, "read_some");
     return n;
   }
+  /// Beast writes a frame of control from one buffer, and of a message's the head first: where each frame begins.
   template <class Buffers>
   std::size_t write_some(const Buffers& buffers, boost::system::error_code& ec) {
     ec = {};
     std::size_t n = 0;
+    bool head = true;
     for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
       const asio::const_buffer buffer(*it);
       n += buffer.size();
       const std::span<const std::byte> data(static_cast<const std::byte*>(buffer.data()), buffer.size());
+      if (data.empty()) continue;
       if (opening)
         answer.append(reinterpret_cast<const char*>(data.data()), data.size());
-      else if (is_beyond_codes(data))
-        peer_.put(kProtocolError);
-      else if (!data.empty())
+      else if (head && data[0] == kProtocolError[0])
+        peer_.put_close(is_beyond_codes(data) ? std::span<const std::byte>(kProtocolError) : data);
+      else
         peer_.put(data);
+      head = false;
     }
     return n;
   }

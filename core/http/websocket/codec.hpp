@@ -31,6 +31,8 @@ class CodecPeer {
   virtual Result<std::size_t> take(std::span<std::byte> data) = 0;
   /// All of it. Throws std::bad_alloc.
   virtual void put(std::span<const std::byte> data) = 0;
+  /// A whole Close, in a call of its own: what a message begins with may look like one.
+  virtual void put_close(std::span<const std::byte> frame) { put(frame); }
 
  protected:
   ~CodecPeer() = default;

@@ -35,7 +35,7 @@ WebSocket::Session::~Session() = default;
 void WebSocket::Session::open(net::ByteStream& stream, context::CancelFunction ended) noexcept {
   stream_ = &stream;
   tell_ended_ = std::move(ended);
-  heard_at_ = pinged_at_ = monotonic_now();
+  left_at_ = heard_at_ = pinged_at_ = monotonic_now();
   if (metrics_ == nullptr) return;
   if (metrics_->open != nullptr) metrics_->open->add();
   count(metrics_->opened);
@@ -44,18 +44,19 @@ void WebSocket::Session::open(net::ByteStream& stream, context::CancelFunction e
 // ---------------------------------------------------------------------------------------------- sending
 
 void WebSocket::Session::put(std::span<const std::byte> data) {
-  static constexpr auto kClose = std::byte{0x88};
+  if (!close_said_) out_.append(reinterpret_cast<const char*>(data.data()), data.size());
+}
+
+void WebSocket::Session::put_close(std::span<const std::byte> frame) {
   static constexpr std::size_t kWithCode = 4;
   if (close_said_) return;
-  out_.append(reinterpret_cast<const char*>(data.data()), data.size());
-  // Each frame of control is put at once.
-  if (data[0] != kClose) return;
+  put(frame);
   close_said_ = true;
   closed_at_ = monotonic_now();
   close_code_ =
-      data.size() < kWithCode
+      frame.size() < kWithCode
           ? kNoCode
-          : static_cast<std::uint16_t>(std::to_integer<unsigned>(data[2]) << 8U | std::to_integer<unsigned>(data[3]));
+          : static_cast<std::uint16_t>(std::to_integer<unsigned>(frame[2]) << 8U | std::to_integer<unsigned>(frame[3]));
 }
 
 void WebSocket::Session::say_close(std::uint16_t code, std::string_view reason) {
@@ -63,7 +64,7 @@ void WebSocket::Session::say_close(std::uint16_t code, std::string_view reason) 
   std::array<std::byte, 4 + kMostReason> frame{std::byte{0x88}, static_cast<std::byte>(2 + reason.size()),
                                                static_cast<std::byte>(code >> 8U), static_cast<std::byte>(code)};
   std::transform(reason.begin(), reason.end(), frame.begin() + 4, [](char c) { return static_cast<std::byte>(c); });
-  put(std::span(frame).first(4 + reason.size()));
+  put_close(std::span(frame).first(4 + reason.size()));
   we_closed_ = true;
 }
 
@@ -215,6 +216,13 @@ Result<std::size_t> WebSocket::Session::wait_for_bytes(std::span<std::byte> data
     // Somebody may have closed meanwhile: then it is another time that counts.
     Due now_due;
     if (next_due(now_due).ns() > monotonic_now()) continue;
+    if (now_due == Due::idle) {
+      // It may be this process that stood still.
+      if (const Result<std::size_t> there = stream_->try_read(data); there) {
+        heard_at_ = monotonic_now();
+        return there;
+      }
+    }
     if (const std::error_code late = give_up(now_due)) return fail(late);
   }
 }
@@ -265,7 +273,14 @@ Result<bool> WebSocket::Session::read(const Context& ctx, WebSocketMessage& mess
   if (!ended_) {
     reader_ = &held;
     reader_context_ = &ctx;
-    const defer leave([this] { reader_ = nullptr; });
+    // While nobody reads nobody is silent: he was not asked, and not listened to.
+    const std::int64_t deaf = monotonic_now() - left_at_;
+    heard_at_ += deaf;
+    pinged_at_ += deaf;
+    const defer leave([this] {
+      reader_ = nullptr;
+      left_at_ = monotonic_now();
+    });
     try {
       if (const std::error_code error = error_of(context::check(ctx))) throw Interrupted{error};
       if (receive(message)) return true;

@@ -57,6 +57,7 @@ class WebSocket::Session final : private CodecPeer {
 
   Result<std::size_t> take(std::span<std::byte> data) override;
   void put(std::span<const std::byte> data) override;
+  void put_close(std::span<const std::byte> frame) override;
   [[nodiscard]] Result<std::size_t> wait_for_bytes(std::span<std::byte> data);
   [[nodiscard]] Deadline next_due(Due& what) const noexcept;
   [[nodiscard]] std::error_code give_up(Due what);
@@ -104,6 +105,7 @@ class WebSocket::Session final : private CodecPeer {
   // The reader's
   Held* reader_ = nullptr;  // somebody reads: his hold of mutex_
   const context::Context* reader_context_ = nullptr;
+  std::int64_t left_at_ = 0;  // when the last one did
   std::int64_t heard_at_ = 0;
   std::int64_t pinged_at_ = 0;
   std::int64_t message_at_ = 0;  // when the message that is being read began; 0: none

@@ -44,7 +44,7 @@ struct WebSocketOptions {
   std::size_t message_size = std::size_t{1024} * 1024;  ///< larger: Close 1009
   /// Of silence, then the client is sent a ping; 0: never.
   std::chrono::nanoseconds ping_interval = std::chrono::seconds(30);
-  /// Nothing has come, not even the answer to a ping: Close 1001, and the end; 0: never.
+  /// Nothing has come, not even the answer to a ping: Close 1001, and the end; 0: never. Counted while somebody reads.
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);
   std::chrono::nanoseconds message_timeout = std::chrono::seconds(60);  ///< first byte → whole message: Close 1008
   std::chrono::nanoseconds close_timeout = std::chrono::seconds(5);     ///< our Close → the client's

@@ -1,0 +1,71 @@
+// Whose silence it is, on virtual time: a handler that does not read for long has not been silent company.
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <string>
+
+#include "core/http/websocket/websocket.hpp"
+#include "core/runtime/runtime.hpp"
+#include "tests/support/memory_stream.hpp"
+#include "tests/support/seeds.hpp"
+#include "tests/support/websocket_client.hpp"
+
+using namespace fiberd;
+using namespace fiberd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Reads a message, works on it for longer than anybody may be silent, and sends back the next one.
+Result<void> work(http::WebSocket& socket) {
+  http::WebSocketMessage message;
+  if (const Result<bool> more = socket.read(message); !more || !*more) return as_result(error_of(more));
+  (void)runtime::sleep_for(10min);
+  if (const Result<bool> more = socket.read(message); !more || !*more) return as_result(error_of(more));
+  return socket.write(message.kind, message.data);
+}
+
+bool comes(MemoryClient& client, std::string_view text) {
+  while (client.rest().find(text) == std::string::npos)
+    if (!client.more()) return false;
+  return true;
+}
+
+template <class Talk>
+void with_worker(std::uint64_t seed, const http::WebSocketOptions& options, Talk&& talk) {
+  auto handler = http::make_websocket_handler(*http::WebSocketRules::make({}, {}), options, work);
+  auto server = http::Server::make({}, {route("/", std::move(handler))});
+  invariant(server.has_value(), "no server");
+  const auto link = std::make_shared<MemoryStream::Link>(MemoryFaults{}, seed);
+  (*server)->serve(std::make_unique<MemoryStream>(link));
+  {
+    MemoryClient client(link);
+    talk(client);
+  }
+  const std::atomic<std::int64_t> until{Deadline::in(1h).ns()};
+  (void)(*server)->stop(until);
+}
+
+const std::string kEcho = std::string("\x81\x05") + "later";  // NOLINT(cert-err58-cpp)
+
+}  // namespace
+
+TEST_CASE("websocket: what came while nobody read is no silence", "[protocol][websocket][simulation]") {
+  for_each_simulation(10, [&](std::uint64_t seed) {
+    with_worker(seed, {}, [](MemoryClient& client) {
+      (void)client.send(websocket_request("/") + text_frame("first") + text_frame("later"));
+      invariant(comes(client, kEcho), "the second message was not read");
+    });
+  });
+}
+
+TEST_CASE("websocket: a client is asked before it is called silent", "[protocol][websocket][simulation]") {
+  for_each_simulation(10, [&](std::uint64_t seed) {
+    with_worker(seed, {}, [](MemoryClient& client) {
+      (void)client.send(websocket_request("/") + text_frame("first"));
+      invariant(comes(client, std::string_view("\x89\0", 2)), "no ping");
+      (void)runtime::sleep_for(40s);
+      (void)client.send(text_frame("later"));
+      invariant(comes(client, kEcho), "the second message was not read");
+    });
+  });
+}
