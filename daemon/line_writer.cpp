@@ -55,7 +55,7 @@ constexpr std::size_t kChunk = std::size_t{64} * 1024;
 constexpr std::size_t kJournalChunk = kMostJournalMessage + std::size_t{64} * 1024;  // one entry at least, whole
 constexpr int kPatienceOnStderr = 1000;                                              // ms
 
-std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+std::error_code writer_error() noexcept { return {errno, std::system_category()}; }
 
 int poll_timeout(std::int64_t until, std::int64_t now) noexcept {
   if (until == INT64_MAX) return -1;
@@ -382,7 +382,7 @@ Result<std::unique_ptr<LineWriter>> LineWriter::open(Options options, std::strin
   if (!opened) return fail(opened.error());
   const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event < 0) {
-    const std::error_code error = last_error();
+    const std::error_code error = writer_error();
     why = error.message();
     ::close(opened->fd);
     return fail(error);

@@ -12,7 +12,7 @@
 namespace fiberd::daemon {
 
 // A log that is read by people at night, and whose writer drops what does not fit: the rest is on the admin's page.
-static constexpr std::size_t kMost = 1000;
+static constexpr std::size_t kMostDumps = 1000;
 static constexpr unsigned kBatch = 8;  // then the writer is left a millisecond
 
 static void say(LogLevel level, const char* who, const std::string& what) {
@@ -94,7 +94,7 @@ void LogDump::write(State& state) noexcept {
           }
           return {};
         },
-        kMost);
+        kMostDumps);
     if (!told) say(LogLevel::warning, who, "the process ends before all fibers were written");
   } catch (const std::exception&) {
     log(LogLevel::error, "no memory to write all fibers");

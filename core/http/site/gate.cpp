@@ -10,8 +10,6 @@
 
 namespace fiberd::http {
 
-using flow::errc;
-
 // What tells keys apart that are hashed into one table.
 static constexpr std::uint8_t kByAddress = 0;
 static constexpr std::uint8_t kByHeader = 1;
@@ -67,7 +65,7 @@ Gate::Refusal Gate::take_token(const GateRequest& request) noexcept {
   const std::int64_t now = monotonic_now();
   const std::uint64_t key = keyed_ != nullptr ? key_of(request) : 0;
   if (keyed_ != nullptr ? keyed_->try_take_at(now, key) : bucket_->try_take_at(now)) return {};
-  rate_refusals_.add(errc::rate_limited);
+  rate_refusals_.add(flow::errc::rate_limited);
   if (rate_->dry_run) return {};
   const std::chrono::nanoseconds wait =
       keyed_ != nullptr ? keyed_->time_until_at(now, key) : bucket_->time_until_at(now);
@@ -133,7 +131,7 @@ bool Gate::dry_run(Limit limit) const noexcept {
   return false;
 }
 
-std::uint64_t Gate::refused(Limit limit, errc reason) const noexcept {
+std::uint64_t Gate::refused(Limit limit, flow::errc reason) const noexcept {
   switch (limit) {
     case Limit::rate_limit: return rate_refusals_.of(reason);
     case Limit::concurrency: return limiter_ != nullptr ? limiter_->refusals().of(reason) : 0;
