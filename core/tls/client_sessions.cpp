@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include <cstddef>
 #include <iterator>
@@ -25,6 +26,12 @@ struct FreeSession {
 };
 using SessionHandle = std::unique_ptr<SSL_SESSION, FreeSession>;
 
+/// The certificate that the server has proved itself by has ended: resumed on and on it would be believed for ever.
+bool is_over(const SSL_SESSION& session) noexcept {
+  const X509* const peer = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(&session));  // NOLINT: it only looks
+  return peer != nullptr && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0;
+}
+
 /// Newest first. Thread-safe.
 class KeptSessions {
  public:
@@ -47,6 +54,10 @@ class KeptSessions {
     const LockGuard guard(lock_);
     for (auto one = kept_.begin(); one != kept_.end(); ++one) {
       if (one->name != name) continue;
+      if (is_over(*one->session)) {
+        taken.splice(taken.end(), kept_, one);
+        return nullptr;
+      }
       if (SSL_SESSION_get_protocol_version(one->session.get()) < TLS1_3_VERSION) {
         if (SSL_SESSION_up_ref(one->session.get()) != 1) return nullptr;
         return SessionHandle(one->session.get());

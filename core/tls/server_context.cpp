@@ -5,6 +5,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <new>
 #include <utility>
@@ -26,12 +27,14 @@ struct ServerContext::Shared {
         tickets(options.tickets),
         strict_sni(options.strict_sni),
         alpn(std::move(protocols)),
-        challenges(options.challenges) {}
+        challenges(options.challenges),
+        crl_until(options.client_auth != nullptr ? options.client_auth->crl_until() : INT64_MAX) {}
   const CertificateTable table;
   const std::shared_ptr<TicketKeys> tickets;
   const bool strict_sni;
   const std::string alpn;  // as it goes over the wire (RFC 7301)
   const std::shared_ptr<const ChallengeSource> challenges;
+  const std::int64_t crl_until;
 };
 
 namespace {
@@ -75,18 +78,31 @@ std::string_view name_said(const SSL* ssl) noexcept {
 
 // The callbacks' argument is the context's Shared, which the SSL_CTX keeps.
 struct ServerCallbacks {
-  /// Before all else: whether the client offers kAcmeProtocol alone (RFC 8737 section 3).
-  static int on_hello(SSL* ssl, int* /*alert*/, void* argument) noexcept {
+  /// Before all else: whether the client offers kAcmeProtocol alone (RFC 8737 section 3). Authorities have no
+  /// certificate of their own to show, so none is asked for there; and what was begun without one is resumed by nobody.
+  static int on_hello(SSL* ssl, int* alert, void* argument) noexcept {
     static constexpr std::string_view kOffer(
         "\x00\x0b\x0a"
         "acme-tls/1",
         13);
     const unsigned char* offer = nullptr;
     std::size_t size = 0;
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offer, &size) == 1 &&
-        std::string_view(reinterpret_cast<const char*>(offer), size) == kOffer)
-      (void)SSL_set_ex_data(ssl, acme_index(), argument);
-    return SSL_CLIENT_HELLO_SUCCESS;
+    const bool looks =
+        SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offer, &size) == 1 &&
+        std::string_view(reinterpret_cast<const char*>(offer), size) == kOffer;
+    if (!looks && !looks_at_challenge(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+    // The second hello of one handshake offers what the first did: else who looked first would be served then, with
+    // nothing asked of it.
+    static constexpr std::string_view kNobody("acme");
+    if (looks && SSL_set_ex_data(ssl, acme_index(), argument) == 1 && SSL_set_num_tickets(ssl, 0) == 1 &&
+        SSL_set_session_id_context(ssl, reinterpret_cast<const unsigned char*>(kNobody.data()),
+                                   static_cast<unsigned>(kNobody.size())) == 1) {
+      (void)SSL_set_options(ssl, SSL_OP_NO_TICKET);
+      SSL_set_verify(ssl, SSL_VERIFY_NONE, nullptr);
+      return SSL_CLIENT_HELLO_SUCCESS;
+    }
+    *alert = looks ? SSL_AD_INTERNAL_ERROR : SSL_AD_ILLEGAL_PARAMETER;
+    return SSL_CLIENT_HELLO_ERROR;
   }
 
   template <class Shared>
@@ -177,6 +193,33 @@ struct ServerCallbacks {
     const auto* const kept = static_cast<const Kept*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), kept_index()));
     TicketKeys& keys = *static_cast<const Shared*>(kept->get())->tickets;
     return sealing != 0 ? seal(keys, name, iv, cipher, mac) : open(keys, name, iv, cipher, mac);
+  }
+
+  // Who resumes by an older key is given a new ticket, which with TLS 1.3 is good for two hours again: without an end
+  // of its own a certificate that was shown once would be good for ever, whatever has ended or been revoked meanwhile.
+  /// Notes in the ticket when the client's certificate was proved: the first one of a row knows.
+  static int on_proved(SSL* ssl, void* /*argument*/) noexcept {
+    SSL_SESSION* const session = SSL_get_session(ssl);
+    const std::int64_t now = now_in_seconds();
+    return SSL_session_reused(ssl) != 0 || SSL_SESSION_set1_ticket_appdata(session, &now, sizeof now) == 1 ? 1 : 0;
+  }
+  /// A whole handshake, which proves it anew, once that is over.
+  template <class Shared>
+  static SSL_TICKET_RETURN on_opened(SSL* /*ssl*/, SSL_SESSION* session, const unsigned char* /*name*/,
+                                     std::size_t /*size*/, SSL_TICKET_STATUS status, void* argument) noexcept {
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const std::int64_t now = now_in_seconds();
+    void* noted = nullptr;
+    std::size_t size = 0;
+    std::int64_t proved = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &noted, &size) == 1 && size == sizeof proved)
+      std::memcpy(&proved, noted, size);
+    const X509* const peer = SSL_SESSION_get0_peer(session);
+    const bool good = proved <= now &&
+                      now - proved<kTicketLife&& static_cast<const Shared*>(argument)->crl_until> now &&
+                      (peer == nullptr || X509_cmp_current_time(X509_get0_notAfter(peer)) > 0);
+    if (!good) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
   }
 
  private:
@@ -313,6 +356,9 @@ Result<void> ServerContext::set_up(std::string& why) {
     SSL_CTX_set_verify(
         c, SSL_VERIFY_PEER | (auth->mode() == ClientAuthMode::require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
     SSL_CTX_set_verify_depth(c, 8);
+    if (SSL_CTX_set_session_ticket_cb(c, &ServerCallbacks::on_proved, &ServerCallbacks::on_opened<Shared>, argument) !=
+        1)
+      return fail(std::errc::not_enough_memory);
   }
   // A session is resumed where clients are asked for the same alone.
   if (SSL_CTX_set_session_id_context(c, reinterpret_cast<const unsigned char*>(whose.data()),

@@ -7,9 +7,15 @@
 #include <cstring>
 
 #include "core/net/system_calls.hpp"
+#include "core/tls/errc.hpp"
 #include "core/tls/stream.hpp"
 
 namespace fiberd::tls {
+
+/// Bytes without one for the reader: records that are not whole yet, tickets, new keys. More than any peer needs, and
+/// few enough: OpenSSL goes on as long as they come, with the lock held, and each new key costs more to take than to
+/// send.
+static constexpr std::size_t kMostTalk = std::size_t{64} * 1024;
 
 static Stream& stream_of(BIO* bio) noexcept { return *static_cast<Stream*>(BIO_get_data(bio)); }
 
@@ -49,7 +55,11 @@ int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) 
     return 0;
   }
   if (s.first_size_ < s.first_.size() && !take_first(s, {data, *n})) {
-    s.hello_refused_ = true;
+    s.refused_ = errc::hello_too_large;
+    return -1;
+  }
+  if (s.established_ && (s.talk_ += *n) > kMostTalk) {
+    s.refused_ = errc::malformed;
     return -1;
   }
   *taken = *n;

@@ -85,9 +85,9 @@ Stream::~Stream() { close(); }
 
 /// Of a call that did not succeed: what it lacks, or what is wrong for good. Under lock_.
 std::error_code Stream::classify(int result, Want& want) noexcept {
-  if (hello_refused_) [[unlikely]] {
+  if (refused_ != errc{}) [[unlikely]] {
     ERR_clear_error();
-    return broken_ = errc::hello_too_large;
+    return broken_ = refused_;
   }
   switch (SSL_get_error(session_.get(), result)) {
     case SSL_ERROR_WANT_READ: want = Want::read; return {};
@@ -223,6 +223,7 @@ Result<std::size_t> Stream::take_plaintext(std::span<std::byte> data, Want& want
       (void)classify(result, want);
       break;
     }
+    talk_ = 0;
     taken += n;
     if (taken == data.size() || SSL_has_pending(session_.get()) == 0) break;
   }

@@ -16,6 +16,7 @@
 #include "core/net/byte_stream.hpp"
 #include "core/net/socket_stream.hpp"
 #include "core/net/tls_peer.hpp"
+#include "core/tls/errc.hpp"
 #include "core/tls/session.hpp"
 
 namespace fiberd::tls {
@@ -110,11 +111,12 @@ class Stream final : public net::ByteStream {
   bool at_fin_ = false;  // the socket's end has been read
   enum class Bye : std::uint8_t { unsaid, waits, sent };
   Bye bye_ = Bye::unsaid;  // close_notify
-  bool hello_refused_ = false;
+  errc refused_{};         // what the BIO has read and does not pass on
   std::uint8_t first_size_ = 0;
   std::array<unsigned char, 9> first_{};  // bytes that came: the heads of a record and of the message in it
   int socket_error_ = 0;                  // -errno, of the last call
   std::uint16_t owed_ = 0;                // bytes of a write that has begun
+  std::size_t talk_ = 0;                  // bytes read since the last one for the reader
   std::atomic<bool> plaintext_waits_{false};
   std::atomic<bool> waits_to_write_{false};  // somebody does
   std::uint64_t owed_hash_ = 0;

@@ -1,8 +1,14 @@
 #include "core/tls/server_context.hpp"
 
+#include <openssl/ssl.h>
+
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <cstring>
 #include <ctime>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "core/tls/certificate_loader.hpp"
 #include "tests/support/certificates.hpp"
@@ -291,6 +297,75 @@ TEST_CASE("what was proved to one issuer is not resumed under another", "[tls][c
       const test::TlsOutcome out = meet(*context, again);
       CHECK_FALSE(out.server_error.empty());
     }
+  }
+}
+
+TEST_CASE("mTLS: who resumes a session is let in no longer than what it was begun with is good",
+          "[tls][context][mtls][tickets]") {
+  const test::TestAuthority clients("clients");
+  const auto certificate = certified({.names = {"a.example.org"}});
+  const auto keys = tls::TicketKeys::random().value();
+  struct Row {
+    int most;
+    bool revokes;  // what ends is the list of revoked certificates, and not the client's own
+    test::MadePair client{};
+    std::shared_ptr<const tls::ServerContext> context{};
+    test::TlsOutcome begun{};
+    std::int64_t noted = 0;
+  };
+  // When the certificate's proof was noted to be.
+  const auto meet_again = [](const Row& row, ssl_session_st* session, std::int64_t& noted) {
+    const tls::SslHandle server = row.context->new_session();
+    test::TlsOutcome out = test::shake_hands(
+        *server, {.most = row.most, .certificate = row.client.certificate, .key = row.client.key, .session = session});
+    void* note = nullptr;
+    std::size_t size = 0;
+    if (SSL_SESSION_get0_ticket_appdata(SSL_get_session(server.get()), &note, &size) == 1 && size == sizeof noted)
+      std::memcpy(&noted, note, size);
+    return out;
+  };
+  // Where a handshake takes longer than what it was begun with is good, more of it is given.
+  for (std::int64_t life = 2;; life *= 2) {
+    REQUIRE(life < 600);
+    std::vector<Row> rows;
+    for (const int most : {0x0303, 0x0304})
+      for (const bool revokes : {false, true}) rows.push_back({most, revokes});
+    bool in_time = true;
+    for (Row& row : rows) {
+      row.client = clients.issue({.names = {"alice"}, .until = row.revokes ? 86'400 : life});
+      row.context = context_of(
+          {.certificates = {certificate},
+           .client_auth = asked_for(clients.certificate(), row.revokes ? clients.revoke({}, life) : std::string(),
+                                    tls::ClientAuthMode::require),
+           .tickets = keys});
+      row.begun = meet_again(row, nullptr, row.noted);
+      in_time = in_time && row.begun.session != nullptr;
+    }
+    const std::int64_t end = std::time(nullptr) + life;
+    if (!in_time) continue;
+    const std::int64_t other_second = std::time(nullptr) + 1;
+    while (std::time(nullptr) < other_second) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    keys->rotate();  // who resumes by an older one is given a new ticket
+    for (Row& row : rows) {
+      std::int64_t noted = 0;
+      test::TlsOutcome again = meet_again(row, row.begun.session.get(), noted);
+      in_time = in_time && again.resumed;
+      if (again.resumed && row.most == 0x0304) {
+        CHECK(noted == row.noted);  // and not when it was resumed
+        row.begun.session = std::move(again.session);
+        in_time = in_time && row.begun.session != nullptr;
+      }
+    }
+    if (!in_time) continue;
+    while (std::time(nullptr) <= end) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    for (const Row& row : rows) {
+      INFO(row.most << (row.revokes ? ": the list" : ": the certificate"));
+      std::int64_t noted = 0;
+      const test::TlsOutcome late = meet_again(row, row.begun.session.get(), noted);
+      CHECK_FALSE(late.resumed);
+      CHECK_FALSE(late.server_error.empty());
+    }
+    break;
   }
 }
 
