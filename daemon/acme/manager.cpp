@@ -162,6 +162,10 @@ std::int64_t Manager::due(const Site& site, const Store& store, bool now, Shown&
     shown.next = renewal_time(facts->not_before, facts->not_after, state_of(site).window,
                               chance_of(facts->serial + site.names.front()));
   }
+  // One that is good for long is somebody else's work: nothing has failed since.
+  Attempts& unkept = state_of(site).unkept;
+  if (shown.next > std::time(nullptr)) unkept = {};
+  if (unkept.failures > shown.attempts.failures) shown.attempts = unkept;
   if (now) return 0;
   shown.next = std::max(shown.next, shown.attempts.not_before);
   return shown.next;
@@ -232,6 +236,7 @@ std::int64_t Manager::turn(const Site& site, bool now) {
   const Store store(site.storage, site.directory);
   const std::string who = "acme: listener " + site.listener + ": " + names_of(site) + ": ";
   Shown how;
+  how.attempts = state_of(site).unkept;
   const auto failed = [&](const Trouble& trouble) {
     ++how.attempts.failures;
     const auto pause = pause_after(how.attempts.failures, trouble, chance_of(who + std::to_string(std::time(nullptr))));
@@ -248,6 +253,7 @@ std::int64_t Manager::turn(const Site& site, bool now) {
   if (const Outcome<void> opened = on_disk([&] { return store.open(); }); !opened) {
     how.file = store.path_of(site.names);
     failed(opened.error());
+    state_of(site).unkept = how.attempts;
     show(site, how);
     return how.next;
   }
@@ -265,20 +271,23 @@ std::int64_t Manager::turn(const Site& site, bool now) {
     return std::min(how.next, std::time(nullptr) + kLook);
   }
   show(site, how);
-  Outcome<Issued> issued = lock ? ask(site, store, state_of(site).window_of) : give_up(lock.error());
+  const Outcome<void> room = lock ? on_disk([&] { return store.has_room(); }) : give_up(lock.error());
+  Outcome<Issued> issued = room ? ask(site, store, state_of(site).window_of) : give_up(room.error());
   if (!issued && issued.error().reason == Reason::canceled) return std::time(nullptr);
   if (issued)
     if (const Outcome<void> kept = on_disk([&] { return store.keep(site.names, *issued); }); !kept)
       issued = give_up(kept.error());
   if (!issued) {
     failed(issued.error());
-    if (lock)
-      if (const Outcome<void> kept = on_disk([&] { return store.keep(site.names, how.attempts); }); !kept)
-        log(LogLevel::error, who + kept.error().what);
+    const Outcome<void> kept =
+        lock ? on_disk([&] { return store.keep(site.names, how.attempts); }) : give_up(lock.error());
+    if (lock && !kept) log(LogLevel::error, who + kept.error().what);
+    state_of(site).unkept = kept ? Attempts{} : how.attempts;
     show(site, how);
     return how.next;
   }
   metric::count(metrics_.issued);
+  state_of(site).unkept = {};
   if (const Outcome<void> kept = on_disk([&] { return store.keep(site.names, Attempts{}); }); !kept)
     log(LogLevel::warning, who + kept.error().what);
   const std::int64_t next = due(site, store, false, how);

@@ -83,6 +83,7 @@ class Manager {
     std::optional<RenewalWindow> window{};
     std::string window_of{};        // ARI id
     std::int64_t window_until = 0;  // seconds: then it is asked for again
+    Attempts unkept{};              // what the store could not keep: it counts all the same
   };
   using Sites = std::vector<Site>;
   [[nodiscard]] std::shared_ptr<const Sites> sites() const noexcept;

@@ -40,7 +40,7 @@ class Ordering {
     if (!order) return give_up(order.error());
     if (order->status == Status::pending) {
       for (const std::string& url : order->authorizations)
-        if (const Outcome<void> proved = authorize(url); !proved) return give_up(proved.error());
+        if (const Outcome<void> proved = authorize(url, wish.names); !proved) return give_up(proved.error());
       order = await(Status::pending);
       if (!order) return give_up(order.error());
     }
@@ -54,7 +54,19 @@ class Ordering {
   }
 
  private:
+  /// An authority that does not want the one before to be replaced (it is already: what came of that never reached the
+  /// disk; or it is another account's) would say so each time, until that one ends: then it is an order like any other.
   Outcome<Order> place(const OrderWish& wish) {
+    Outcome<Order> order = place_as(wish);
+    if (order || wish.replaces.empty()) return order;
+    const Reason why = order.error().reason;
+    if (why != Reason::refused && why != Reason::account && why != Reason::nonsense) return order;
+    OrderWish plain = wish;
+    plain.replaces.clear();
+    return place_as(plain);
+  }
+
+  Outcome<Order> place_as(const OrderWish& wish) {
     const Outcome<const Directory*> all = authority_.directory(ctx_);
     if (!all) return give_up(all.error());
     JsonWriter payload;
@@ -123,10 +135,14 @@ class Ordering {
     return std::move(*found);
   }
 
-  Outcome<void> authorize(const std::string& url) {
+  Outcome<void> authorize(const std::string& url, const std::vector<std::string>& names) {
     Authority::Answer answer;
     Outcome<Authorization> found = look(url, answer);
     if (!found) return give_up(found.error());
+    // It goes into certificates, and to a program: only what the configuration has.
+    if (std::find(names.begin(), names.end(), found->name) == names.end() &&
+        std::find(names.begin(), names.end(), "*." + found->name) == names.end())
+      return give_up(Reason::nonsense, "wants " + quoted(found->name, 256) + " proved, which was not asked for");
     if (found->status == Status::valid) return {};
     const std::string type = prover_.choose(*found);
     const auto challenge = std::find_if(found->challenges.begin(), found->challenges.end(),

@@ -63,16 +63,26 @@ int sync_directory(const std::string& path) noexcept {
   return error;
 }
 
-/// All of it is there, on the disk, under its name; or nothing has changed.
-Outcome<void> write_file(const std::string& path, std::string_view text) {
+/// A file beside another, whole and synced; empty: it is gone again, and `error` says why.
+std::string write_beside(const std::string& path, std::string_view text, int& error) {
   std::string beside = path + ".XXXXXX";
   const int fd = ::mkostemp(beside.data(), O_CLOEXEC);  // 0600
-  if (fd < 0) return failed("cannot write beside", path, errno);
-  int error = write_all(fd, text);
+  error = fd < 0 ? errno : write_all(fd, text);
+  if (fd < 0) return {};
   if (error == 0 && ::fsync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
-  if (error == 0 && ::rename(beside.c_str(), path.c_str()) != 0) error = errno;
-  if (error != 0) {
+  if (error == 0) return beside;
+  (void)::unlink(beside.c_str());
+  return {};
+}
+
+/// All of it is there, on the disk, under its name; or nothing has changed.
+Outcome<void> write_file(const std::string& path, std::string_view text) {
+  int error = 0;
+  const std::string beside = write_beside(path, text, error);
+  if (beside.empty()) return failed("cannot write beside", path, error);
+  if (::rename(beside.c_str(), path.c_str()) != 0) {
+    error = errno;
     (void)::unlink(beside.c_str());
     return failed("cannot write", path, error);
   }
@@ -185,6 +195,16 @@ std::optional<Issued> Store::certificate(const std::vector<std::string>& names) 
 
 Outcome<void> Store::keep(const std::vector<std::string>& names, const Issued& issued) const {
   return write_file(path_of(names), issued.key + issued.chain);
+}
+
+Outcome<void> Store::has_room() const {
+  static constexpr std::size_t kRoom = std::size_t{64} * 1024;  // more than a chain, its key and what is noted of it
+  const std::string path = authority_ + "/room";
+  int error = 0;
+  const std::string beside = write_beside(path, std::string(kRoom, '\0'), error);
+  if (beside.empty()) return failed("no room for a certificate beside", path, error);
+  if (::unlink(beside.c_str()) != 0) return failed("cannot remove", beside, errno);
+  return {};
 }
 
 /// "FAILURES TIME WHY".

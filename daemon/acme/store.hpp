@@ -63,6 +63,9 @@ class Store {
   /// Key and chain; nullopt: there is none, or it cannot be read.
   [[nodiscard]] std::optional<Issued> certificate(const std::vector<std::string>& names) const;
   [[nodiscard]] Outcome<void> keep(const std::vector<std::string>& names, const Issued& issued) const;
+  /// Whether what an order brings can be kept. To be asked before: authorities count what they have issued, and a
+  /// certificate that finds no room is lost.
+  [[nodiscard]] Outcome<void> has_room() const;
   [[nodiscard]] Attempts attempts(const std::vector<std::string>& names) const;
   [[nodiscard]] Outcome<void> keep(const std::vector<std::string>& names, const Attempts& attempts) const;
 

@@ -1,8 +1,12 @@
 // Authorities that are away, lie, or have had enough; and the manager, which must not make it worse.
+#include <sys/resource.h>
+
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <ctime>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "core/tls/certificate_facts.hpp"
@@ -22,7 +26,8 @@ std::string http_answer(const std::string& status, const std::string& fields, co
   return "HTTP/1.1 " + status + "\r\n" + fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-/// An authority whose answers a test writes down, by the last part of the path; "BASE" in them is where it is.
+/// An authority whose answers a test writes down, by the last part of the path; "BASE" in them is where it is. The
+/// second time another one, if there is one behind "#2".
 class FalseAuthority {
  public:
   explicit FalseAuthority(std::map<std::string, std::string> answers)
@@ -51,11 +56,17 @@ class FalseAuthority {
   }
 
  private:
+  bool is_first(const std::string& path) {
+    const std::lock_guard guard(mutex_);
+    return asked_.insert(path).second;
+  }
   void serve(UpstreamPeer& peer) {
     while (const auto request = peer.read_request()) {
       const std::size_t end = request->find(" HTTP/1.1");
       const std::string path = request->substr(0, end);
-      const auto found = answers_.find(path.substr(path.rfind('/') + 1));
+      const std::string last = path.substr(path.rfind('/') + 1);
+      const auto second = is_first(last) ? answers_.end() : answers_.find(last + "#2");
+      const auto found = second != answers_.end() ? second : answers_.find(last);
       std::string answer = found != answers_.end() ? found->second : http_answer("404 Not Found", "", "");
       const std::string base = upstream_.url("");
       // Bodies that have a BASE are of our own: their length is written anew.
@@ -73,10 +84,12 @@ class FalseAuthority {
     }
   }
   const std::map<std::string, std::string> answers_;
+  std::mutex mutex_;
+  std::set<std::string> asked_;
   HostileUpstream upstream_;
 };
 
-acme::Outcome<acme::Issued> order_from(const std::string& directory) {
+acme::Outcome<acme::Issued> order_from(const std::string& directory, const std::string& replaces = {}) {
   ClientFixture fixture;
   acme::Outcome<acme::Issued> issued;
   fixture.run([&] {
@@ -85,7 +98,7 @@ acme::Outcome<acme::Issued> order_from(const std::string& directory) {
     acme::Authority authority(fixture.client(), directory, *tls::PrivateKey::make());
     const context::Context& ctx = context::background();
     const auto account = authority.enter(ctx, {}, "");
-    issued = account ? acme::obtain(ctx, authority, {{"one.test"}, "", ""}, prover, 5ms)
+    issued = account ? acme::obtain(ctx, authority, {{"one.test"}, "", replaces}, prover, 5ms)
                      : acme::Outcome<acme::Issued>(acme::give_up(account.error()));
   });
   return issued;
@@ -177,6 +190,49 @@ TEST_CASE("acme: what an authority does wrong is told apart", "[integration][acm
   CHECK(away.error().reason == acme::Reason::unreachable);
 }
 
+TEST_CASE("acme: a certificate that the authority does not want replaced is asked for all the same",
+          "[integration][acme]") {
+  const std::string nonce = "Replay-Nonce: abc\r\n";
+  auto answers = FalseAuthority::with(
+      "dir", http_answer("200 OK", "",
+                         R"({"newNonce":"BASE/nonce","newAccount":"BASE/account","newOrder":"BASE/order",)"
+                         R"("renewalInfo":"BASE/renewal"})"));
+  answers["order#2"] = answers["order"];
+  answers["order"] = http_answer("409 Conflict", nonce, R"({"type":"urn:ietf:params:acme:error:alreadyReplaced"})");
+  {
+    const FalseAuthority authority(answers);
+    const auto issued = order_from(authority.directory(), "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    REQUIRE_FALSE(issued);
+    // It has come as far as to the certificate.
+    CHECK(issued.error().what.find("it is for another key") != std::string::npos);
+  }
+  const FalseAuthority authority(answers);
+  const auto issued = order_from(authority.directory());  // replaces nothing: once is enough
+  REQUIRE_FALSE(issued);
+  CHECK(issued.error().problem == "alreadyReplaced");
+}
+
+TEST_CASE("acme: nothing is proved but the names that were asked for", "[integration][acme]") {
+  const std::string nonce = "Replay-Nonce: abc\r\n";
+  for (const std::string& name : {std::string("other.test"), std::string("$(reboot)"), std::string()}) {
+    auto answers = FalseAuthority::with(
+        "order", http_answer("201 Created", nonce + "Location: BASE/order-1\r\n",
+                             R"({"status":"pending","authorizations":["BASE/name"],"finalize":"BASE/finalize"})"));
+    answers["name"] = http_answer("200 OK", nonce,
+                                  R"({"status":"pending","identifier":{"type":"dns","value":")" + name +
+                                      R"("},"challenges":[{"type":"http-01","url":"BASE/ready","token":"abc"}]})");
+    answers["name#2"] = http_answer(
+        "200 OK", nonce, R"({"status":"valid","identifier":{"type":"dns","value":"one.test"},"challenges":[]})");
+    answers["ready"] = http_answer("200 OK", nonce, "{}");
+    const FalseAuthority authority(std::move(answers));
+    const auto issued = order_from(authority.directory());
+    REQUIRE_FALSE(issued);
+    INFO(issued.error().what);
+    CHECK(issued.error().reason == acme::Reason::nonsense);
+    CHECK(issued.error().what.find("which was not asked for") != std::string::npos);
+  }
+}
+
 TEST_CASE("acme: a nonce that is refused again and again is not tried for ever", "[integration][acme]") {
   const FalseAuthority authority(FalseAuthority::with(
       "account", http_answer("400 Bad Request", "Replay-Nonce: abc\r\n",
@@ -220,6 +276,66 @@ TEST_CASE("acme: an authority that has had enough is left alone, over a restart 
   m.manager->renew();
   REQUIRE(eventually([&] { return m.manager->shown().front().attempts.failures == 2; }));
   CHECK(authority.requests() > asked);
+}
+
+namespace {
+/// No file grows beyond that.
+class SmallFiles {
+ public:
+  explicit SmallFiles(rlim_t most) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    old_ = ::signal(SIGXFSZ, SIG_IGN);
+    limit(most);
+  }
+  ~SmallFiles() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, old_);
+  }
+  SmallFiles(const SmallFiles&) = delete;
+  SmallFiles& operator=(const SmallFiles&) = delete;
+  void limit(rlim_t most) const {
+    const rlimit now{most, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  }
+
+ private:
+  rlimit before_{};
+  void (*old_)(int) = nullptr;
+};
+}  // namespace
+
+TEST_CASE("acme: nothing is ordered that could not be kept, and a store that keeps nothing does not forget that",
+          "[integration][acme]") {
+  const FalseAuthority authority(FalseAuthority::plain());
+  const TemporaryDirectory folder;
+  Managed m;
+  std::int64_t first_pause = 0;
+  unsigned failures = 0;
+  {
+    const SmallFiles full(4096);
+    m.manager->use({site_of(authority.directory(), folder.path() + "/state")});
+    const auto failed = [&](unsigned times) {
+      return eventually([&] {
+        const auto shown = m.manager->shown();
+        return !shown.empty() && (failures = shown.front().attempts.failures) == times;
+      });
+    };
+    CHECK(failed(1));
+    full.limit(0);  // not even how often it failed
+    m.manager->renew();
+    CHECK(failed(2));
+    m.manager->renew();
+    CHECK(failed(3));
+    first_pause = m.manager->shown().front().attempts.not_before - std::time(nullptr);
+  }
+  CHECK(failures == 3);
+  CHECK(first_pause > 2 * 60);  // the third in a row
+  CHECK(authority.requests() == 0);
+  CHECK(m.metrics.failures[static_cast<std::size_t>(acme::Reason::storage)]->value() == 3);
+  CHECK(m.manager->shown().front().attempts.why.find("no room for a certificate") != std::string::npos);
+  // With room again all goes on.
+  m.manager->renew();
+  CHECK(eventually([&] { return authority.requests() != 0; }));
 }
 
 TEST_CASE("acme: the manager has a certificate there, and another one when it is told to", "[integration][acme]") {
