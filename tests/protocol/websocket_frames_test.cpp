@@ -1,11 +1,14 @@
 // What a client may send in frames, and what it may not, against a server that sends each message back (RFC 6455
 // sections 5 to 7).
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "core/flow/pressure.hpp"
 #include "core/http/websocket/websocket.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/support/websocket_client.hpp"
 
 using namespace fiberd;
@@ -143,6 +146,26 @@ TEST_CASE("websocket: frames by hand, whole and byte by byte", "[protocol][webso
       CHECK(client.conversation() == row.answer);
     }
   }
+}
+
+TEST_CASE("websocket: a message that would take what memory there is not is given up", "[protocol][websocket]") {
+  flow::Pressure pressure([](void*, std::size_t) noexcept { return false; }, nullptr);
+  http::ServerOptions limits;
+  limits.pressure = &pressure;
+  std::atomic<int> error{0};
+  const auto reads = [&](http::WebSocket& socket) -> Result<void> {
+    http::WebSocketMessage message;
+    Result<bool> more = true;
+    while (more && *more) more = socket.read(message);
+    error = error_of(more).default_error_condition().value();
+    return {};
+  };
+  HttpServer server({route("/", http::make_websocket_handler(*http::WebSocketRules::make({}, {}), {}, reads))}, limits);
+  WebSocketClient client(server.port());
+  REQUIRE(client.open() != "");
+  REQUIRE(client.send(text_frame(std::string(4000, 'a')) + text_frame(std::string(100'000, 'b'))));
+  CHECK(client.conversation() == "close:1013");
+  CHECK(eventually([&] { return error == static_cast<int>(std::errc::not_enough_memory); }));
 }
 
 TEST_CASE("websocket: messages behind the request's head, in one read with it", "[protocol][websocket]") {

@@ -84,6 +84,7 @@ Result<std::size_t> MemoryStream::try_read(std::span<std::byte> data) noexcept {
 
 Result<std::size_t> MemoryStream::read_some(std::span<std::byte> data, Deadline deadline,
                                             runtime::Cancellation* cancellation) noexcept {
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   for (;;) {
     if (closed_) return fail(std::errc::bad_file_descriptor);
     if (shut_down_) return fail(std::errc::operation_canceled);
@@ -91,6 +92,7 @@ Result<std::size_t> MemoryStream::read_some(std::span<std::byte> data, Deadline 
     if (readable()) {
       const std::size_t n = take(data);
       link_->count(n);
+      runtime::spend_budget();
       return n;
     }
     if (const std::error_code error =

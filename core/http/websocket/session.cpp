@@ -11,6 +11,7 @@
 #include "core/context/cancel_scope.hpp"
 #include "core/context/waits.hpp"
 #include "core/http/errc.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::http {
 
@@ -201,6 +202,8 @@ Result<std::size_t> WebSocket::Session::wait_for_bytes(std::span<std::byte> data
   const Context& ctx = *reader_context_;
   for (;;) {
     if (const std::error_code error = flush(*reader_, ctx)) return fail(error);
+    // Whoever sends without end is not waited for, and would not let his reader see it.
+    if (const std::error_code error = ctx.err()) return fail(error);
     Due what;
     const Deadline due = next_due(what);
     reader_->unlock();
@@ -229,6 +232,20 @@ Result<std::size_t> WebSocket::Session::wait_for_bytes(std::span<std::byte> data
 
 // ---------------------------------------------------------------------------------------------- reading
 
+/// As bodies of requests do (h1/stream.cpp): who has waited a moment in vain is given up, for others to end.
+bool WebSocket::Session::wait_for_memory(std::size_t bytes) noexcept {
+  static constexpr std::chrono::milliseconds kLongest{32};
+  flow::Pressure* const pressure = limits_.pressure;
+  if (pressure == nullptr || bytes <= kFrame || pressure->may_grow(bytes)) return true;
+  for (std::chrono::milliseconds pause{1}; pause <= kLongest && !lost_ && !reader_context_->err(); pause *= 2) {
+    reader_->unlock();
+    (void)runtime::sleep_for(pause);
+    reader_->lock();
+    if (pressure->may_grow(bytes)) return true;
+  }
+  return false;
+}
+
 /// True: a message; false: the WebSocket has ended.
 bool WebSocket::Session::receive(WebSocketMessage& message) {
   std::string& data = message.data;
@@ -237,7 +254,17 @@ bool WebSocket::Session::receive(WebSocketMessage& message) {
   const std::size_t most = std::max<std::size_t>(options_.message_size, 1) + 1;
   std::size_t size = 0;
   for (;;) {
-    if (size == data.size()) data.resize(std::min(most, std::max(size * 4, kFirstRoom)));
+    if (size == data.size()) {
+      const std::size_t room = std::min(most, std::max(size * 4, kFirstRoom));
+      if (!wait_for_memory(room - size)) {
+        std::string().swap(data);
+        say_close(kTryLater, "no memory");
+        end({.size = 0, .end = Codec::End::connection, .error = {}});
+        error_ = std::make_error_code(std::errc::not_enough_memory);
+        return false;
+      }
+      data.resize(room);
+    }
     const Codec::Read read = codec_.read_some({data.data() + size, data.size() - size});
     size += read.size;
     if (read.end != Codec::End::none) {

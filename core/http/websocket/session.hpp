@@ -12,6 +12,7 @@
 #include <exception>
 #include <mutex>
 
+#include "core/flow/pressure.hpp"
 #include "core/http/h1/rate_guard.hpp"
 #include "core/http/websocket/codec.hpp"
 #include "core/http/websocket/metrics.hpp"
@@ -29,6 +30,7 @@ class WebSocket::Session final : private CodecPeer {
     std::chrono::nanoseconds timeout;
     std::chrono::nanoseconds grace;
     std::uint64_t rate;
+    flow::Pressure* pressure = nullptr;  ///< asked before a message takes more than a little
   };
   Session(const WebSocketOptions& options, const Sending& sending, const context::Context& drain,
           const WebSocketMetrics* metrics);
@@ -62,6 +64,7 @@ class WebSocket::Session final : private CodecPeer {
   [[nodiscard]] Deadline next_due(Due& what) const noexcept;
   [[nodiscard]] std::error_code give_up(Due what);
   [[nodiscard]] bool receive(WebSocketMessage& message);
+  [[nodiscard]] bool wait_for_memory(std::size_t bytes) noexcept;
   [[nodiscard]] Result<bool> interrupted(std::error_code error);
   void read_out();
   void end(const Codec::Read& how);

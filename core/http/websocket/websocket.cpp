@@ -50,9 +50,9 @@ Result<std::unique_ptr<WebSocket>> WebSocket::accept(Exchange& exchange, const W
   }
   std::unique_ptr<WebSocket> socket(new WebSocket);
   try {
-    socket->session_ =
-        std::make_unique<Session>(options, Session::Sending{site.timeouts.write, site.timeouts.grace, site.write_rate},
-                                  exchange.drain_context(), metrics);
+    socket->session_ = std::make_unique<Session>(
+        options, Session::Sending{site.timeouts.write, site.timeouts.grace, site.write_rate, site.pressure},
+        exchange.drain_context(), metrics);
   } catch (const std::system_error&) {  // no descriptors left
     if (const Result<void> answered = exchange.respond_error(503); !answered) return fail(answered.error());
     return nullptr;

@@ -71,6 +71,7 @@ class WebSocket {
   static constexpr std::uint16_t kPolicy = 1008;    ///< a message that did not end in time
   static constexpr std::uint16_t kTooBig = 1009;    ///< a message larger than message_size
   static constexpr std::uint16_t kInternal = 1011;  ///< the handler threw, failed, or left a message unfinished
+  static constexpr std::uint16_t kTryLater = 1013;  ///< memory runs short, and its message would take more
 
   /// The handshake. nullptr: the request was none, or not allowed, and has been answered (400, 403, 426, 503). Errors:
   /// the connection's. Throws std::bad_alloc. Must die before serve() returns.
@@ -83,8 +84,9 @@ class WebSocket {
   WebSocket& operator=(const WebSocket&) = delete;
 
   /// The next message. False: the WebSocket has ended in order; close_code() says how. Errors: the context's;
-  /// bad_message (1002), message_size (1009), illegal_byte_sequence (1007), timed_out (it was silent, or a message did
-  /// not end), connection_aborted (it broke off), or the connection's. Throws std::bad_alloc. One fiber at a time.
+  /// bad_message (1002), message_size (1009), not_enough_memory (1013), illegal_byte_sequence (1007), timed_out (it was
+  /// silent, or a message did not end), connection_aborted (it broke off), or the connection's. Throws std::bad_alloc.
+  /// One fiber at a time.
   [[nodiscard]] Result<bool> read(const context::Context& ctx, WebSocketMessage& message);
   /// Under context().
   [[nodiscard]] Result<bool> read(WebSocketMessage& message) { return read(context_.context, message); }
