@@ -299,9 +299,19 @@ struct HttpLimits {
 /// Which field of a trusted proxy's request names the client.
 enum class ForwardedHeader : std::uint8_t { x_forwarded_for, forwarded, off };
 
+struct Http2Config {
+  unsigned max_streams = 100;
+  std::uint64_t stream_window = 256 * 1024;       ///< bytes
+  std::uint64_t connection_window = 1024 * 1024;  ///< bytes
+  unsigned glitches = 1000;
+  bool operator==(const Http2Config&) const = default;
+};
+
 struct HttpConfig {
   HttpTimeouts timeouts;
   HttpLimits limits;
+  Http2Config http2;
+  bool h2c = false;  ///< HTTP/2 without TLS, by prior knowledge
   AccessLogConfig access_log;
   std::string server = "fiberd";   ///< Server field; empty: none
   std::vector<std::string> hosts;  ///< lower case, "*.example.org"; empty: all

@@ -199,7 +199,7 @@ TlsParts read_tls_parts(const config::TlsConfig& config, const std::vector<std::
 
 std::vector<std::string> alpn_of(const config::ListenerConfig& listener) {
   if (!std::holds_alternative<config::HttpConfig>(listener.service)) return {};
-  return {"http/1.1"};
+  return {"h2", "http/1.1"};
 }
 
 std::vector<std::string> warn_of_tls(const config::TlsConfig& config, const TlsParts& parts) {

@@ -2,11 +2,7 @@
 //
 // The encoder lives on the stack of its filter. When that filter has returned, and the answer has not ended (its
 // handler failed), there is nobody to finish the body: the connection ends, and the client sees that the body is cut.
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -15,7 +11,7 @@
 #include "core/base/log.hpp"
 #include "core/http/exchange.hpp"
 #include "core/http/exchange_more.hpp"
-#include "core/runtime/blocking.hpp"
+#include "core/http/file_piece.hpp"
 #include "core/runtime/recover.hpp"
 
 namespace fiberd::http {
@@ -23,22 +19,6 @@ namespace fiberd::http {
 // What of an encoded body may become a Content-Length: as much as an output buffer holds beside a head.
 static constexpr std::size_t kEncoded = std::size_t{14} * 1024;
 static constexpr std::size_t kFilePiece = std::size_t{64} * 1024;
-
-/// A leaf: where it is called from may park, and errno is a thread's.
-[[gnu::noinline]] static std::int64_t read_at(int fd, char* data, std::size_t size, std::uint64_t offset) noexcept {
-  for (;;) {
-    const ssize_t n = ::pread(fd, data, size, static_cast<off_t>(offset));
-    if (n >= 0) return n;
-    if (errno != EINTR) return -errno;
-  }
-}
-
-/// The same of what is in memory; -EAGAIN where it would wait for the disk.
-[[gnu::noinline]] static std::int64_t read_cached(int fd, char* data, std::size_t size, std::uint64_t offset) noexcept {
-  const iovec part{data, size};
-  const ssize_t n = ::preadv2(fd, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-  return n >= 0 ? n : -errno;
-}
 
 HeadHook::~HeadHook() {
   if (exchange_ == nullptr) return;
@@ -154,9 +134,7 @@ Result<void> Exchange::pump_file(int fd, std::uint64_t offset, std::uint64_t cou
   const auto piece = std::make_unique_for_overwrite<char[]>(size);
   while (count != 0) {
     const std::size_t wanted = std::min<std::uint64_t>(count, size);
-    // Nearly always: a hand-over to the pool and back is a tenth of what compressing the piece costs.
-    std::int64_t n = read_cached(fd, piece.get(), wanted, offset);
-    if (n < 0) n = runtime::blocking([&] { return read_at(fd, piece.get(), wanted, offset); });
+    const std::int64_t n = read_piece(fd, piece.get(), wanted, offset);
     if (n < 0) return fail_errno(static_cast<int>(n));
     if (n == 0) return fail(std::errc::io_error);
     if (const Result<void> sent = pump({piece.get(), static_cast<std::size_t>(n)}, EncodeTo::go_on); !sent) return sent;

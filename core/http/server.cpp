@@ -141,7 +141,10 @@ bool Server::part_idle(std::int64_t now, bool hard) noexcept {
   const std::int64_t grace = (*site_.read())->options().timeouts.drain.count();
   const std::int64_t begun = stop_begun_.load(std::memory_order_relaxed);
   connections_.each([&](Connection& c) {
-    if (!hard && (c.parted() || std::max(c.waiting_since(Waiting::for_request), begun) > now - grace)) return true;
+    // What speaks HTTP/2 is told at once, and asked whether more is on its way (h2/session.cpp).
+    if (!hard &&
+        (c.parted() || (!c.is_http2() && std::max(c.waiting_since(Waiting::for_request), begun) > now - grace)))
+      return true;
     if (c.claim_idle()) idle[n++] = &c;
     return n < idle.size();
   });

@@ -1,5 +1,5 @@
 #pragma once
-// Server: HTTP/1.1 connections of one listener, from accept to close. The life of a connection: connection.cpp.
+// Server: HTTP connections of one listener, from accept to close. The life of a connection: connection.cpp.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -26,6 +26,11 @@
 namespace fiberd::http {
 
 class Connection;
+namespace h2 {
+class Session;
+class Stream;
+struct Callbacks;
+}  // namespace h2
 
 /// What a connection that is not being served waits for.
 enum class Waiting : std::uint8_t {
@@ -107,6 +112,9 @@ class Server {
  private:
   friend class Connection;
   friend class H1Stream;
+  friend class h2::Session;
+  friend class h2::Stream;
+  friend struct h2::Callbacks;
   Server(const ServerOptions& options, std::shared_ptr<const Site> site);
   void start(Connection* connection) noexcept;
   void note(const Site& site) noexcept;

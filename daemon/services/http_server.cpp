@@ -65,6 +65,17 @@ http::ServerMetrics make_server_metrics(const std::string& listener, metric::Lea
   m.closed_age = &leases.counter(closed, {listener, "age"});
   m.closed_requests = &leases.counter(closed, {listener, "requests"});
   m.closed_truncated = &leases.counter(closed, {listener, "truncated"});
+  m.http2.connections = &leases.counter(register_metric(registry, "fiberd_http2_connections_total"), {listener});
+  m.http2.requests = &leases.counter(register_metric(registry, "fiberd_http2_requests_total"), {listener});
+  metric::Family& received = register_metric(registry, "fiberd_http2_resets_received_total");
+  metric::Family& sent = register_metric(registry, "fiberd_http2_resets_sent_total");
+  metric::Family& goaways = register_metric(registry, "fiberd_http2_goaways_total");
+  for (std::uint32_t i = 0; i < http::h2::kCodes; ++i) {
+    const std::string_view code = http::h2::token_of(static_cast<http::h2::Code>(i));
+    m.http2.resets_received[i] = &late->emplace_back(registry, received, listener, code);
+    m.http2.resets_sent[i] = &late->emplace_back(registry, sent, listener, code);
+    m.http2.goaways_sent[i] = &late->emplace_back(registry, goaways, listener, code);
+  }
   m.spawn_refused = &leases.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "fibers"});
   m.epoll_refused = &leases.counter(register_metric(registry, "fiberd_listener_refused_total"), {listener, "epoll"});
   m.panics = &leases.counter(register_metric(registry, "fiberd_http_handler_exceptions_total"), {listener});

@@ -1,5 +1,6 @@
 #include "daemon/services/http_service.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,12 @@ http::SiteOptions options_of(const config::HttpConfig& config, const config::Shu
   options.body_rate = config.limits.body_rate;
   options.write_rate = config.limits.write_rate;
   options.requests = config.limits.requests;
+  options.http2 = {
+      .prior_knowledge = config.h2c,
+      .max_streams = config.http2.max_streams,
+      .stream_window = static_cast<std::uint32_t>(std::min(config.http2.stream_window, config.http2.connection_window)),
+      .connection_window = static_cast<std::uint32_t>(config.http2.connection_window),
+      .glitches = config.http2.glitches};
   options.hosts = config.hosts;
   options.server_name = config.server;
   return options;

@@ -46,7 +46,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libfiberd-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # What fiberdConfig.cmake looks for; the test holds the two against each other.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
-    "libboost1.81-dev, libboost-context1.81-dev, libbrotli-dev, libc-ares-dev, libcrypt-dev, libexpected-dev, libspdlog-dev, libssl-dev, libyaml-cpp-dev, libzstd-dev, pkg-config, prometheus-cpp-dev, zlib1g-dev")
+    "libboost1.81-dev, libboost-context1.81-dev, libbrotli-dev, libc-ares-dev, libcrypt-dev, libexpected-dev, libnghttp2-dev, libspdlog-dev, libssl-dev, libyaml-cpp-dev, libzstd-dev, pkg-config, prometheus-cpp-dev, zlib1g-dev")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS "cmake, fiberd")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION
     "HTTP and TCP server on stackful fibers (development files)

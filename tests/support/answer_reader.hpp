@@ -86,6 +86,8 @@ class AnswerReader {
     return ended_ && buffer_.empty();
   }
   [[nodiscard]] const std::string& rest() const noexcept { return buffer_; }
+  /// For protocols that are not HTTP/1's: the first `size` bytes of rest() have been read.
+  void drop(std::size_t size) { buffer_.erase(0, size); }
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   [[nodiscard]] int error() const noexcept { return error_; }
   [[nodiscard]] unsigned interim() const noexcept { return interim_; }

@@ -82,7 +82,10 @@ void Connection::start(runtime::FiberName fiber_name) noexcept {
 
 void Connection::finish() noexcept {
   server_.unlist(*this);  // first: stop() asks the streams of those in its list
-  delete client_;         // before the descriptor that it watches
+  if (is_http2()) [[unlikely]]
+    leave_session();
+  else
+    delete client_;  // before the descriptor that it watches
   stream_->close();
   place_.give_back();
   server_.destroy(*this);
@@ -106,7 +109,7 @@ Workspace* Connection::acquire_workspace() noexcept {
   ws->site_version = version;
   ws->site_guard = std::move(site);
   stream_->note_readable();
-  ws->parser.reset((past_ & kAfterEmptyLine) != 0);
+  ws->parser.reset(has_past(kAfterEmptyLine));
   ws->writes.reset();
   ws->begin = ws->end = ws->out_size = 0;
   ws->output_lost = false;
@@ -179,7 +182,11 @@ Connection::Step Connection::carry_over() noexcept {
 }
 
 void Connection::run() noexcept {
+  if (is_http2()) [[unlikely]]
+    return run_http2({});
   if (!take_workspace()) return;
+  if (!served() && stream_->application_protocol() == "h2") [[unlikely]]
+    return become_http2();
   metric::Gauge* const active = metrics().active;
   if (active != nullptr) active->add();
   Step step = parted_ ? Step::linger : read_more();
@@ -196,6 +203,10 @@ void Connection::run() noexcept {
         runtime::yield();
       }
     } else if (verdict == Verdict::refused) {
+      if (begins_http2()) {
+        if (active != nullptr) active->sub();
+        return become_http2();
+      }
       step = refuse(ws_->parser.reason());
       ws_->parser.reset();
     } else {
@@ -223,7 +234,7 @@ Connection::Step Connection::read_more() noexcept {
   }
   if (ws->end == 2 && ws->parser.only_empty_line()) {
     // Left over from the request before (RFC 9112 section 2.2), and no reason to hold a fiber or to send a 408.
-    past_ |= kAfterEmptyLine;
+    note_past(kAfterEmptyLine);
     ws->end = 0;
     ws->parser.reset(true);
   }
@@ -294,7 +305,7 @@ Connection::Step Connection::serve_request() noexcept {
   const std::size_t head = ws.parser.consumed();
   ws.begin += static_cast<std::uint32_t>(head);
   ws.head_since = 0;
-  past_ = kServed;
+  past_.store(kServed, std::memory_order_relaxed);
   --requests_left_;
 
   const Site& site = *ws.site;

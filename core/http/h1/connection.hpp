@@ -16,6 +16,11 @@
 #include "core/net/tcp_stream.hpp"
 #include "core/runtime/runtime.hpp"
 
+namespace fiberd::http::h2 {
+class Session;
+class Stream;
+}  // namespace fiberd::http::h2
+
 namespace fiberd::http {
 
 class Connection : public ListHook {
@@ -45,6 +50,8 @@ class Connection : public ListHook {
   /// client's end is waited for a while, for a request that met the FIN half-way must not be answered by a reset.
   void part() noexcept;
   [[nodiscard]] bool parted() const noexcept { return parted_; }
+  /// Of one that is idle, or its own.
+  [[nodiscard]] bool is_http2() const noexcept { return (past_.load(std::memory_order_relaxed) & kHttp2) != 0; }
   void close_claimed() noexcept;
   /// For reclaim, under the server's lock: since when it waits so (monotonic ns), 0 when it does not.
   [[nodiscard]] std::int64_t waiting_since(Waiting what) const noexcept;
@@ -62,6 +69,8 @@ class Connection : public ListHook {
 
  private:
   friend class H1Stream;
+  friend class h2::Session;
+  friend class h2::Stream;
   enum class Step : std::uint8_t {
     go_on,
     close,   // the client is gone, or not worth more time
@@ -83,6 +92,11 @@ class Connection : public ListHook {
   [[nodiscard]] bool go_idle() noexcept;
   [[nodiscard]] bool wait_idle(Deadline limit) noexcept;
   [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
+  // connection_h2.cpp
+  [[nodiscard]] bool begins_http2() const noexcept;
+  void become_http2() noexcept;
+  void run_http2(std::string_view first) noexcept;
+  void leave_session() noexcept;
   // connection.cpp
   Step serve_request() noexcept;
   Step refuse(Reject reason) noexcept;
@@ -153,10 +167,19 @@ class Connection : public ListHook {
   [[nodiscard]] const SiteOptions& options() const noexcept { return ws_->site->options(); }
   [[nodiscard]] const ServerMetrics& metrics() const noexcept { return server_.metrics_; }
 
-  // What past_ says: the connection has had a request; an empty line came behind it, and is forgotten.
+  // What past_ says: the connection has had a request; an empty line came behind it, and is forgotten; it speaks
+  // HTTP/2.
   static constexpr std::uint8_t kServed = 1;
   static constexpr std::uint8_t kAfterEmptyLine = 2;
-  [[nodiscard]] bool served() const noexcept { return (past_ & kServed) != 0; }
+  static constexpr std::uint8_t kHttp2 = 4;    // session_ has it
+  static constexpr std::uint8_t kExpired = 8;  // and it has been idle for too long
+  void note_past(std::uint8_t what) noexcept {
+    past_.store(static_cast<std::uint8_t>(past_.load(std::memory_order_relaxed) | what), std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool has_past(std::uint8_t what) const noexcept {
+    return (past_.load(std::memory_order_relaxed) & what) != 0;
+  }
+  [[nodiscard]] bool served() const noexcept { return (past_.load(std::memory_order_relaxed) & kServed) != 0; }
 
   Server& server_;
   net::HeldStream stream_;
@@ -167,12 +190,13 @@ class Connection : public ListHook {
   union {
     Workspace* ws_;          // while it is active
     ClientContext* client_;  // while nobody runs; owned; once a handler has asked
+    h2::Session* session_;   // of HTTP/2, all the time; owned
   };
   std::uint32_t requests_left_ = UINT32_MAX;
   RetireTime retire_at_;
-  const net::PeerAddress peer_;  // as accept said: of a connection that was reset nobody else knows
-  std::uint8_t past_ = 0;
-  bool parted_ = false;  // part() has sent our FIN; changed by the server's stop alone
+  const net::PeerAddress peer_;        // as accept said: of a connection that was reset nobody else knows
+  std::atomic<std::uint8_t> past_{0};  // written by its owner; a stop looks at others'
+  bool parted_ = false;                // part() has sent our FIN; changed by the server's stop alone
 };
 
 // Idle ones are counted by the ten thousand. 8 bytes more are 16 of malloc's.

@@ -2,18 +2,14 @@
 // whether it will be. Answers of a pipeline leave together, so what is to be told of them waits in the workspace until
 // they have. How long one took ends with its handler and its send, if it is sent alone; that its client goes on sending
 // a body which nobody wants is no part of it.
-#include <endian.h>
-
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
 
 #include "core/base/clock.hpp"
-#include "core/http/filters/basic_auth_filter.hpp"
-#include "core/http/filters/request_id.hpp"
 #include "core/http/h1/connection.hpp"
+#include "core/http/site/access_fields.hpp"
 #include "core/http/site/dispatch.hpp"
 #include "core/runtime/trace_request.hpp"
 
@@ -34,18 +30,6 @@ static bool keep(Unsent& answer, const Exchange& ex) noexcept {
   r.request_id = answer.kept->request_id;
   r.user = answer.kept->user;
   return true;
-}
-
-static metric::Exemplar exemplar_of(const trace::SpanContext& ids) noexcept {
-  metric::Exemplar exemplar;
-  const auto put = [](std::uint64_t id, std::uint8_t* to) {
-    const std::uint64_t big = htobe64(id);
-    std::memcpy(to, &big, sizeof big);
-  };
-  put(ids.trace_id.high, exemplar.trace_id.data());
-  put(ids.trace_id.low, exemplar.trace_id.data() + 8);
-  put(ids.span_id.value, exemplar.span_id.data());
-  return exemplar;
 }
 
 /// The answer is complete, but for what has not left the output buffer. `head`: bytes of the request's.
@@ -76,7 +60,7 @@ void Connection::account_more(const Exchange& ex, const H1Stream& stream, const 
                               metric::StatusCounters* counters) noexcept {
   Workspace& ws = *ws_;
   const Route* const route = what.route;
-  Reject reason = what.reason;
+  const Reject reason = what.reason;
   const std::uint64_t duration = what.duration;
   const unsigned status = what.status;
   const bool traced = what.traced;
@@ -87,11 +71,7 @@ void Connection::account_more(const Exchange& ex, const H1Stream& stream, const 
                          .received = stream.received(),
                          .sent = stream.sent_body(),
                          .refused = reason != Reject::none ? reason : stream.refused()});
-  const AccessLogHook* log = nullptr;
-  if (ws.site->wants_log()) {
-    log = route != nullptr && route->access_log ? &*route->access_log : &options().access_log;
-    if (log->write == nullptr || (log->wants != nullptr && !log->wants(log->argument, ex.path()))) log = nullptr;
-  }
+  const AccessLogHook* const log = access_log_of(*ws.site, ex, route);
   const bool logged = log != nullptr;
   if (ws.unsent_count == Workspace::kMostUnsent) (void)flush();
   const bool waits = ws.out_size != 0 && !ws.output_lost;
@@ -133,23 +113,7 @@ void Connection::account_more(const Exchange& ex, const H1Stream& stream, const 
   AccessRecord& record = answer.record;
   std::optional<net::Endpoint> peer;
   if (logged) {
-    const Request& r = ex.request();
-    record.method = r.method_text;
-    record.target = r.target;
-    record.user_agent = r.headers.find("user-agent");
-    record.referer = r.headers.find("referer");
-    record.host = r.host;
-    record.route = route == nullptr       ? std::string_view()
-                   : route->label.empty() ? std::string_view(route->spec.path)
-                                          : std::string_view(route->label);
-    if (reason == Reject::none) reason = stream.refused();
-    record.reason = reason != Reject::none ? token_of(reason) : ex.refusal();
-    record.protocol = stream.protocol();
-    record.trace = ex.trace_ids();
-    const RequestId* const id = ex.find_slot<RequestId>();
-    record.request_id = id != nullptr ? std::string_view(id->text) : std::string_view();
-    const AuthenticatedUser* const user = ex.find_slot<AuthenticatedUser>();
-    record.user = user != nullptr ? std::string_view(user->name) : std::string_view();
+    describe_request(record, ex, route, reason != Reject::none ? reason : stream.refused());
     record.received_bytes = stream.received();
     record.head_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(sent.head_at - what.begin, 0));
     record.peer = nullptr;

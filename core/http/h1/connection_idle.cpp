@@ -25,6 +25,10 @@ bool Connection::wait_idle(Deadline limit) noexcept {
   };
   static constexpr auto kTimeout = [](void* argument) noexcept {
     auto& c = *static_cast<Connection*>(argument);
+    if (c.is_http2()) {  // it is told
+      c.note_past(kExpired);
+      return kReady(argument);
+    }
     // A request that came with the deadline is served: its edge is still under way.
     if (!c.parted_ && c.stream_->bytes_waiting()) return kReady(argument);
     if (c.metrics().idle != nullptr) c.metrics().idle->sub();
@@ -62,6 +66,11 @@ void Connection::restart_claimed() noexcept {
 void Connection::part() noexcept {
   metric::Gauge* const idle = metrics().idle;
   if (idle != nullptr) idle->sub();
+  if (is_http2()) {
+    parted_ = true;
+    start(server_.kept_fiber_name_);
+    return;
+  }
   if (stream_->bytes_waiting()) {
     start(server_.kept_fiber_name_);
     return;

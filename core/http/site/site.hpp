@@ -24,6 +24,7 @@
 #include "core/http/access_record.hpp"
 #include "core/http/filter.hpp"
 #include "core/http/h1/head_guard.hpp"
+#include "core/http/h2/options.hpp"
 #include "core/http/handler.hpp"
 #include "core/http/reject.hpp"
 #include "core/http/site/error_page.hpp"
@@ -91,6 +92,7 @@ struct ServerMetrics {
   metric::Counter* closed_truncated = nullptr;    ///< the answer could not be finished: a file shrank, a handler failed
   const WebSocketMetrics* websocket = nullptr;
   metric::StatusCounters* unrouted = nullptr;  ///< answers that no route gave: 400, 404, 405, 501, …
+  h2::Metrics http2{};
 };
 
 struct Route {
@@ -119,7 +121,8 @@ struct SiteOptions {
   std::uint64_t body_size = 1024 * 1024;
   std::uint64_t body_rate = 240;   ///< bytes per second while waiting for a body, beyond the grace; 0: no bound
   std::uint64_t write_rate = 240;  ///< as body_rate, for answers
-  std::uint32_t requests = 0;      ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
+  h2::Options http2;
+  std::uint32_t requests = 0;  ///< of one connection, ± 10 %: then it is closed after an answer; 0: no bound
   /// Hosts that are served, in lower case and without port, "*.example.org" for all below; others get 421. Empty: all.
   std::vector<std::string> hosts;
   bool address_hosts = false;  ///< beside `hosts`: requests for an IP address, and those without a Host (1.0)
