@@ -214,6 +214,15 @@ TEST_CASE("h2 abuse: a client that opens no window, or opens it by drops, is giv
     CHECK(client.so_far(1).body.empty());
     CHECK(client.ping());
   }
+  SECTION("not at all, of an answer that is complete") {
+    options.timeouts.write = 300ms;
+    HttpServer server({route("/", hello())}, options);
+    http2::Client client(server.port(), http2::settings(http2::setting(4, 0)));
+    REQUIRE(client.send(http2::get(1)));
+    CHECK(client.reply(1).status == 200);
+    CHECK(client.so_far(1).reset == http2::kCancel);
+    CHECK(client.ping());
+  }
   SECTION("by a byte at a time") {
     options.timeouts.grace = 100ms;
     options.write_rate = 1'000'000;

@@ -9,9 +9,9 @@
 // One mutex a session, held across no wait but its own: nghttp2 is not thread-safe, and fibers of streams are anywhere.
 // Bytes are read and written outside of it.
 //
-// A stream's fiber stays until its answer has been sent, or cannot be: so what counters and logs say is what happened,
-// each wait for the client has somebody who gives up in time, and the number of fibers is what bounds a client's work:
-// a stream that was reset holds its place until its handler has noticed ("rapid reset").
+// A stream is accounted for when its answer has been sent, or cannot be: what counters and logs say is what happened.
+// Its fiber is gone by then where the answer was complete. What bounds a client's work is the number of handlers: a
+// stream that was reset holds its place until its handler has noticed ("rapid reset").
 //
 // The end. A stop, and the connection's age, send GOAWAY twice (RFC 9113 section 6.8): first for the highest id there
 // is, with a PING behind it; when that is answered, or the drain's grace is over, for the last stream that was served.
@@ -215,6 +215,7 @@ void Session::take_in(std::string_view bytes) noexcept {
 /// What is due without anything having come.
 void Session::look_at_clock(Held& /*held*/, std::int64_t now) noexcept {
   if (lost_ || terminated_) return;
+  look_at_streams(now);
   const SiteOptions& o = site_->options();
   const std::int64_t since = frame_since_ != 0 ? frame_since_ : !settled_ ? quiet_since_ : 0;
   if (since != 0 && now >= Deadline::after(since, o.timeouts.header).ns()) {
@@ -242,6 +243,18 @@ void Session::look_at_clock(Held& /*held*/, std::int64_t now) noexcept {
   }
 }
 
+/// Answers that are complete and do not leave, four times a second.
+void Session::look_at_streams(std::int64_t now) noexcept {
+  if (now < streams_looked_at_ + std::chrono::nanoseconds(kTick).count() / 2) return;
+  streams_looked_at_ = now;
+  Stream* next = streams_.front();
+  while (Stream* const s = next) {
+    next = streams_.after(*s);
+    s->look_at_clock(now);
+    if (lost_) return;  // and all of them are over
+  }
+}
+
 void Session::begin_goodbye() noexcept {
   static constexpr std::array<std::uint8_t, 8> kPayload{'g', 'o', 'o', 'd', 'b', 'y', 'e', '.'};
   goodbye_ = true;
@@ -261,17 +274,22 @@ void Session::terminate(Code code) noexcept {
 void Session::close_streams() noexcept {
   const std::error_code cause =
       std::make_error_code(lost_ || terminated_ ? std::errc::connection_reset : std::errc::connection_aborted);
-  for (Stream* s = streams_.front(); s != nullptr; s = streams_.after(*s)) {
+  Stream* next = streams_.front();
+  while (Stream* const s = next) {
+    next = streams_.after(*s);
     if (lost_ || terminated_ || server_.half_close_cancels_) s->cancel_context(cause);
     if (terminated_) s->closed_ = true;
     s->wake_reader();
     if (lost_ || terminated_) s->wake_writer();
+    if (s->detached_ && (lost_ || (terminated_ && s->end_at_ == 0))) s->finish();
   }
 }
 
 /// For the fibers of streams, and the writer.
 void Session::wait_for_others(Held& held) noexcept {
   for (;;) {
+    if (!lost_) look_at_streams(runtime::coarse_now());
+    if (terminated_) close_streams();  // also when it was found out while answers were on their way
     schedule_write();
     if (tasks_ == 0 && !writing_) break;
     main_ = runtime::prepare_park(runtime::WaitReason::join);

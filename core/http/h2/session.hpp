@@ -68,6 +68,7 @@ class Session {
   [[nodiscard]] bool read_more(Held& held) noexcept;
   void look_at_clock(Held& held, std::int64_t now) noexcept;
   [[nodiscard]] Deadline read_limit(std::int64_t now) const noexcept;
+  void look_at_streams(std::int64_t now) noexcept;
   void begin_goodbye() noexcept;
   void terminate(Code code) noexcept;
   void close_streams() noexcept;
@@ -114,7 +115,7 @@ class Session {
   std::vector<Stream*> unsent_;  // whose end lies in out_
   List<Stream> spare_;           // some that are over, for the next ones
   std::uint32_t spares_ = 0;
-  std::uint32_t tasks_ = 0;       // fibers of streams
+  std::uint32_t tasks_ = 0;       // requests that are being served, or are not accounted for
   std::uint32_t unanswered_ = 0;  // of these, those whose answer has not been laid out to its end
   std::uint32_t spawned_ = 0;     // since the last round
   runtime::Ticket main_{};        // the connection's fiber waits for the others
@@ -129,6 +130,7 @@ class Session {
   bool served_ = false;        // a request has come
   const bool secured_;         // by TLS
   std::int64_t goodbye_at_ = 0;
+  std::int64_t streams_looked_at_ = 0;
   std::int64_t quiet_since_ = 0;
   std::int64_t frame_since_ = 0;  // since when a frame is incomplete; 0: none is
   // What waits to be sent.

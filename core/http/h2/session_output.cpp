@@ -45,16 +45,17 @@ void Session::fill() noexcept {
 /// Ends of answers that have left.
 void Session::note_written(std::uint64_t bytes) noexcept {
   written_ += bytes;
-  std::size_t kept = 0;
-  for (Stream* const s : unsent_) {
-    if (s->end_at_ <= written_) {
-      s->sent_ = true;
-      s->wake_writer();
-    } else {
-      unsent_[kept++] = s;
-    }
+  const auto left =
+      std::stable_partition(unsent_.begin(), unsent_.end(), [this](const Stream* s) { return s->end_at_ > written_; });
+  for (auto kept = static_cast<std::size_t>(left - unsent_.begin()); unsent_.size() > kept;) {
+    Stream& s = *unsent_.back();
+    unsent_.pop_back();
+    s.sent_ = true;
+    if (s.detached_)
+      s.finish();
+    else
+      s.wake_writer();
   }
-  unsent_.resize(kept);
 }
 
 void Session::lose(std::error_code /*error*/) noexcept {

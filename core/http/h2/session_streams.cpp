@@ -95,6 +95,7 @@ void Session::stream_closed(Stream& s, std::uint32_t code, bool by_client) noexc
                                : std::make_error_code(std::errc::connection_aborted));
   s.wake_reader();
   s.wake_writer();
+  if (s.detached_ && (s.end_at_ == 0 || s.sent_)) s.finish();
 }
 
 void Session::forget(Stream& s) noexcept {
@@ -254,7 +255,7 @@ struct Callbacks {
           session.unsent_.push_back(s);
         } catch (const std::bad_alloc&) {
           s->sent_ = true;  // as good as: nobody is left waiting
-          s->wake_writer();
+          if (!s->detached_) s->wake_writer();
         }
         break;
       }

@@ -1,10 +1,13 @@
 #include "core/http/h2/stream.hpp"
 
+#include <algorithm>
+
 #include "core/http/h1/connection.hpp"
 #include "core/http/h2/tunnel.hpp"
 #include "core/http/site/dispatch.hpp"
 #include "core/http/site/refusal_log.hpp"
 #include "core/runtime/runtime.hpp"
+#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http::h2 {
 
@@ -44,6 +47,9 @@ void Stream::reset(std::int32_t id) noexcept {
   close_code_ = 0;
   head_refused_ = head_done_ = in_over_ = timed_out_ = continue_settled_ = false;
   no_body_ = committed_ = submitted_ = eof_ = deferred_ = sent_ = false;
+  moved_before_ = 0;
+  looked_at_ = progress_at_ = 0;
+  detached_ = false;
   open_ = running_ = unanswered_ = closed_ = upgraded_ = reset_by_client_ = false;
 }
 
@@ -51,41 +57,83 @@ void Stream::reset(std::int32_t id) noexcept {
 
 void Stream::serve() noexcept {
   Session& session = session_;
-  {
-    Exchange ex(*this, request_, *site_);
-    Dispatch dispatch(*site_, ex, session.server_.metrics_);
-    std::error_code error;
-    if (head_refused_) {
-      refuse(ex);
-      error = ex.ended() ? std::error_code() : std::make_error_code(std::errc::connection_aborted);
-    } else {
-      std::string& room = head_.path_room();
-      try {
-        room.resize(request_.path.size());
-        error = dispatch.run(room, begun_at_);
-      } catch (const std::bad_alloc&) {
-        error = std::make_error_code(std::errc::not_enough_memory);
-      }
+  Exchange& ex = exchange_.emplace(*this, request_, *site_);
+  dispatch_.emplace(*site_, ex, session.server_.metrics_);
+  std::error_code error;
+  if (head_refused_) {
+    refuse(ex);
+    error = ex.ended() ? std::error_code() : std::make_error_code(std::errc::connection_aborted);
+  } else {
+    std::string& room = head_.path_room();
+    try {
+      room.resize(request_.path.size());
+      error = dispatch_->run(room, begun_at_);
+    } catch (const std::bad_alloc&) {
+      error = std::make_error_code(std::errc::not_enough_memory);
     }
-    settle(!error);
-    account(ex, dispatch.route(), head_refused_ ? refused_ : dispatch.reason(), begun_at_);
   }
+  runtime::trace::end_request(*runtime::Machine::current_machine(), ex.status(),
+                              static_cast<std::uint64_t>(std::max<std::int64_t>(runtime::coarse_now() - begun_at_, 0)));
   Held held(session.mutex_);
-  if (sent_ && !in_over_) drop_rest(held);
   if (client_ != nullptr) client_->cancel();
-  client_.reset();
-  tunnel_.reset();
-  site_.reset();
+  if (detach(held, !error)) return;
+  settle(held, !error);
+  account();
+  if (sent_ && !in_over_) drop_rest(held);
   if (!sent_) {
     // What its fiber has held is gone: nothing more of it may be sent.
     direct_ = {};
     eof_ = false;
   }
-  running_ = false;
+  finish();
+}
+
+/// An answer that is complete needs no fiber to be sent: what is left of it is the stream's own, or the site's, and the
+/// session knows when it has left, or when to give up. So as many stacks are in use as handlers are at work, and not as
+/// answers are on their way.
+bool Stream::detach(Held& /*held*/, bool ended) noexcept {
+  if (!ended || upgraded_ || !eof_ || !in_over_) return false;
+  detached_ = true;
+  looked_at_ = progress_at_ = runtime::coarse_now();
+  moved_before_ = moved_;
+  if (sent_ || session_.lost_ || (closed_ && end_at_ == 0)) finish();
+  return true;
+}
+
+void Stream::finish() noexcept {
+  Session& session = session_;
+  if (exchange_ && detached_) account();
+  dispatch_.reset();
+  exchange_.reset();
+  client_.reset();
+  tunnel_.reset();
+  if (!sent_) {
+    direct_ = {};
+    eof_ = false;
+  }
+  site_.reset();
+  running_ = detached_ = false;
   session.answered(*this);
   --session.tasks_;
   if (!open_) session.stream_over(*this);
   session.wake_main();
+}
+
+void Stream::look_at_clock(std::int64_t now) noexcept {
+  if (!detached_ || end_at_ != 0) return;
+  const SiteOptions& o = site_->options();
+  if (moved_ != moved_before_) {
+    moved_before_ = moved_;
+    progress_at_ = now;
+  }
+  writes_.note(0, std::max<std::int64_t>(now - looked_at_, 0));
+  looked_at_ = now;
+  const bool slow = writes_.spent(o.write_rate, o.timeouts.grace.count());
+  if (!slow && (now < Deadline::after(progress_at_, o.timeouts.write).ns() || session_.out_size_ != 0)) return;
+  metric::count(slow ? session_.server_.metrics_.write_rate : session_.server_.metrics_.write_timeouts);
+  reset_stream(Code::cancel);
+  progress_at_ = now;
+  writes_.reset();
 }
 
 /// A head that was understood, and says what is not served.
@@ -101,9 +149,8 @@ void Stream::refuse(Exchange& ex) noexcept {
   }
 }
 
-/// The handler is over: its answer's end is waited for, or its stream ended.
-void Stream::settle(bool ended) noexcept {
-  Held held(session_.mutex_);
+/// The handler is over, and its answer's end is waited for, or its stream ended.
+void Stream::settle(Held& held, bool ended) noexcept {
   if (upgraded_ && !eof_ && !is_gone()) {
     eof_ = true;
     submit();

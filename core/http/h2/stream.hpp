@@ -14,14 +14,12 @@
 #include <vector>
 
 #include "core/base/intrusive_list.hpp"
+#include "core/http/exchange.hpp"
 #include "core/http/h1/rate_guard.hpp"
 #include "core/http/h2/request_head.hpp"
 #include "core/http/h2/session.hpp"
 #include "core/http/server_stream.hpp"
-
-namespace fiberd::http {
-class Dispatch;
-}
+#include "core/http/site/dispatch.hpp"
 
 namespace fiberd::http::h2 {
 
@@ -69,9 +67,14 @@ class Stream final : public ServerStream, public ListHook {
   /// The stream's fiber.
   void serve() noexcept;
   void refuse(Exchange& exchange) noexcept;
-  void settle(bool ended) noexcept;
+  [[nodiscard]] bool detach(Held& held, bool ended) noexcept;
+  void settle(Held& held, bool ended) noexcept;
+  /// Tells what was sent, or was not, and lets go of it all. The stream may be gone behind it.
+  void finish() noexcept;
+  /// Of one without a fiber: gives it up in time.
+  void look_at_clock(std::int64_t now) noexcept;
   void drop_rest(Held& held) noexcept;
-  void account(const Exchange& exchange, const Route* route, Reject reason, std::int64_t begin) noexcept;
+  void account() noexcept;
 
   // Under the mutex
   void wake_reader() noexcept;
@@ -96,6 +99,9 @@ class Stream final : public ServerStream, public ListHook {
 
   Session& session_;
   std::shared_ptr<const Site> site_;
+  // Of the request that is being served, until it is accounted for.
+  std::optional<Exchange> exchange_;
+  std::optional<Dispatch> dispatch_;
   std::int32_t id_ = 0;
   // ---- the request
   RequestHead head_;
@@ -123,6 +129,9 @@ class Stream final : public ServerStream, public ListHook {
   std::string_view direct_;  // behind `pending_`: memory of a fiber that waits
   std::vector<nghttp2_nv> trailer_nvs_;
   std::string trailer_text_;
+  std::uint64_t moved_before_ = 0;  // when the clock was last looked at
+  std::int64_t looked_at_ = 0;
+  std::int64_t progress_at_ = 0;
   std::uint64_t moved_ = 0;  // bytes that went to the connection's output
   RateGuard writes_;
   std::uint64_t sent_head_ = 0;
@@ -140,7 +149,8 @@ class Stream final : public ServerStream, public ListHook {
   runtime::Ticket reader_{};
   runtime::Ticket writer_{};
   bool open_ = false;        // nghttp2 has it
-  bool running_ = false;     // its fiber is there
+  bool running_ = false;     // it is being served, and is not accounted for
+  bool detached_ = false;    // its answer is complete, and its fiber gone
   bool unanswered_ = false;  // and the session counts it so
   bool closed_ = false;      // before its end, or behind it
   bool upgraded_ = false;

@@ -1,5 +1,4 @@
-// What counters, traces and the access log are told of an answer of HTTP/2: on its fiber, when its end has left, or
-// will not.
+// What counters, traces and the access log are told of an answer of HTTP/2: when its end has left, or will not.
 #include <algorithm>
 #include <optional>
 
@@ -8,27 +7,24 @@
 #include "core/http/h2/stream.hpp"
 #include "core/http/site/access_fields.hpp"
 #include "core/http/site/dispatch.hpp"
-#include "core/runtime/trace_request.hpp"
 
 namespace fiberd::http::h2 {
 
 static constexpr unsigned kLeft = 499;  // nginx's code for "the client left first"
 
-void Stream::account(const Exchange& ex, const Route* route, Reject reason, std::int64_t begin) noexcept {
+/// Under the mutex; nothing in it parks.
+void Stream::account() noexcept {
+  const Exchange& ex = *exchange_;
+  const Route* const route = dispatch_->route();
+  const Reject reason = refused_ != Reject::none ? refused_ : dispatch_->reason();
+  const std::int64_t begin = begun_at_;
   const std::int64_t now = monotonic_now();
   const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(now - begin, 0));
-  std::uint64_t body = 0;
-  bool head_left = false;
-  {
-    const Held held(session_.mutex_);
-    // Of an answer that was cut only what went out counts.
-    body = sent_ && !upgraded_ ? std::min(sent_body_, moved_) : moved_;
-    head_left = sent_head_ != 0;
-    if (reason == Reject::none) reason = refused_;
-  }
+  // Of an answer that was cut only what went out counts.
+  const std::uint64_t body = sent_ && !upgraded_ ? std::min(sent_body_, moved_) : moved_;
+  const bool head_left = sent_head_ != 0;
   const unsigned status = head_left ? ex.status() : 0;
   const unsigned counted = status != 0 ? status : kLeft;
-  runtime::trace::end_request(*runtime::Machine::current_machine(), counted, duration);
   const bool traced = Dispatch::keeps_trace(ex, counted, duration);
   if (traced) [[unlikely]]
     Dispatch::end_trace(ex, route,
