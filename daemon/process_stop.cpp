@@ -94,7 +94,7 @@ void Process::drain() {
   if (handed_over_.load(std::memory_order_acquire) == 0) admin_state_.ready.store(false, std::memory_order_release);
   if (config_watcher_ != nullptr) config_watcher_->stop();
   certificate_watcher_->stop();
-  acme_->stop();
+  acme_->cancel();
   reloader_->close();
   upgrader_->close();
   // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out
@@ -140,6 +140,7 @@ void Process::drain() {
     log(LogLevel::warning,
         std::to_string(cut) + " connections were cut " +
             (stop_.load(std::memory_order_acquire) > 1 ? "at the second signal" : "at shutdown.timeout"));
+  acme_->stop();  // last: nobody who is served waits for it
 }
 
 }  // namespace fiberd::daemon

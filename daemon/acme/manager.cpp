@@ -86,7 +86,7 @@ std::size_t Manager::renew() noexcept {
 }
 
 void Manager::stop() noexcept {
-  life_.cancel();
+  cancel();
   while (running_.load(std::memory_order_acquire)) (void)context::sleep(context::background(), 5ms);
 }
 

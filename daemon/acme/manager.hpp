@@ -62,7 +62,10 @@ class Manager {
   void use(std::vector<Site> sites);
   /// All of them now, however long they are still good, and however often it failed. How many there are. Any thread.
   std::size_t renew() noexcept;
-  /// An order that is under way is given up. Parks until the fiber has ended. On a fiber.
+  /// An order that is under way is given up, and there is none after it. Any thread; never parks.
+  void cancel() noexcept { life_.cancel(); }
+  /// The same, and parks until the fiber has ended: what an order leaves behind is put away, by a program perhaps, and
+  /// a disk may be slow. On a fiber.
   void stop() noexcept;
 
   /// How it stands.

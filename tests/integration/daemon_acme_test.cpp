@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "tests/support/daemon.hpp"
@@ -101,6 +103,39 @@ TEST_CASE("tls.acme: while the authority is away a self-signed certificate is sh
   const Finished list = run({FIBERD_BINARY, "acme", "list", "-c", daemon.config_file()});
   CHECK(list.code == 1);
   CHECK(list.output.find("failed       1 times in a row") != std::string::npos);
+}
+
+TEST_CASE("tls.acme: a stop does not wait for a program that takes its time", "[integration][acme][tls]") {
+  if (!Pebble::is_there()) {
+    WARN("skipped: pebble and pebble-challtestsrv are not there (apt-get install pebble)");
+    return;
+  }
+  const Pebble pebble(Pebble::Options{});
+  REQUIRE(pebble.ready());
+  // It may be killed after ten seconds, which a machine that stands still may take for the stop: then once more.
+  bool seen = false;
+  for (int tries = 0; tries < 3 && !seen; ++tries) {
+    const TemporaryDirectory folder;
+    const std::string hook = folder.write("hook",
+                                          "#!/bin/sh\n"
+                                          "echo $$ > " +
+                                              folder.path() + "/$1\nexec sleep 1000\n");
+    REQUIRE(::chmod(hook.c_str(), 0700) == 0);
+    const std::uint16_t secure = free_port();
+    Daemon daemon(with_acme(
+        acme_of(pebble, folder.path() + "/state", ", challenge: dns-01, dns_program: \"" + hook + "\""), 0, secure));
+    INFO(daemon.log());
+    REQUIRE(eventually([&] { return std::filesystem::exists(folder.path() + "/present"); }, 60s));
+    daemon.process().signal(SIGTERM);
+    REQUIRE(eventually([&] { return shown_by(secure).empty(); }, 60s));
+    // Nobody is let in any more, and the program that puts things away is still there.
+    pid_t cleaner = 0;
+    (void)eventually([&] { return bool(std::ifstream(folder.path() + "/cleanup") >> cleaner); }, 60s);
+    seen = cleaner > 0 && ::kill(cleaner, 0) == 0;
+    if (cleaner > 0) (void)::kill(cleaner, SIGKILL);
+    CHECK(daemon.process().wait(60s) == 0);
+  }
+  CHECK(seen);
 }
 
 TEST_CASE("tls.acme: check refuses what cannot be had, and makes nothing", "[integration][acme][tls]") {
