@@ -79,7 +79,7 @@ TEST_CASE("what is wrong with a listener that aggregates", "[config][aggregate]"
       {with("{flush: [{statsd: \"::1:80\"}]}"), "aggregate.flush[0].statsd", "brackets"},
       {with("{flush: [{statsd: \"[::1:80\"}]}"), "aggregate.flush[0].statsd", "bracket"},
       {with("{flush: [{statsd: \"http://a:1\"}]}"), "aggregate.flush[0].statsd", ""},
-      {with("{flush: [{prometheus: \"https://a/b\"}]}"), "aggregate.flush[0].prometheus", "http://"},
+      {with("{flush: [{prometheus: \"ftp://a/b\"}]}"), "aggregate.flush[0].prometheus", "http"},
       {with("{flush: [{prometheus: \"http://a\"}]}"), "aggregate.flush[0].prometheus", "no path"},
       {with("{flush: [{prometheus: \"http://a:x/b\"}]}"), "aggregate.flush[0].prometheus", "not a port"},
       {with("{flush: [{prometheus: \"http:///b\"}]}"), "aggregate.flush[0].prometheus", "no host"},

@@ -52,10 +52,13 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
       {".basic_auth.", "{file: /x}"},
       {".tls.", "{certificate: /x, key: /x}"},
       {".client_auth.", "{ca: /x}"},
+      {".tls.acme.", "{domains: [a.example]}"},
       {".cors.", "{origins: [\"https://a.example\"]}"}};
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)
       overrides.push_back(path.substr(0, at + part.size() - 1) + "=" + needed);
+  if (path.ends_with(".acme.challenge") && value == "dns-01")
+    overrides.push_back(path.substr(0, path.rfind('.')) + ".dns_program=/x");
   if (path.ends_with(".access_log.format") && value == "template")
     overrides.push_back(path.substr(0, path.rfind('.')) + "={template: \"${status}\"}");
   if (path == "listeners[0].http.limits.target_size") overrides.push_back("listeners[0].http.limits.header_size=1MiB");

@@ -110,7 +110,7 @@ TEST_CASE("client errors: each has words, a token and a condition", "[http][clie
     CHECK(token_of(static_cast<client_errc>(i)) != "unknown");
     CHECK(error.default_error_condition().category() == std::generic_category());
   }
-  CHECK(count == 22);
+  CHECK(count == 29);
   CHECK(messages.size() == count);
   CHECK(std::error_code(client_errc::head_timeout) == std::errc::timed_out);
   CHECK(std::error_code(client_errc::truncated_body) == std::errc::connection_aborted);
