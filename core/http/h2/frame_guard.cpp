@@ -73,6 +73,7 @@ Code FrameGuard::walk(std::string_view bytes, std::int64_t now) noexcept {
       bytes.remove_prefix(n);
       continue;
     }
+    if (at_ == 0 && !block_) ++begun_;
     head_[at_++] = static_cast<std::uint8_t>(bytes.front());
     bytes.remove_prefix(1);
     if (at_ != kHead) continue;

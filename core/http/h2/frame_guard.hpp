@@ -40,6 +40,8 @@ class FrameGuard {
   [[nodiscard]] bool in_data() const noexcept { return left_ != 0 && type_ == kData; }
   /// HEADERS and CONTINUATION bytes of the block that ended last, or is under way.
   [[nodiscard]] std::uint32_t block_bytes() const noexcept { return block_bytes_; }
+  /// Frames that have begun, but for those inside of a block of fields: while it stays the same one is under way.
+  [[nodiscard]] std::uint64_t begun() const noexcept { return begun_; }
   [[nodiscard]] std::uint32_t score() const noexcept { return score_; }
 
   static constexpr std::size_t kPreface = 24;
@@ -60,6 +62,7 @@ class FrameGuard {
   std::uint32_t left_ = 0;            // of the frame's payload
   std::uint32_t block_bytes_ = 0;
   std::int64_t forgiven_at_ = 0;
+  std::uint64_t begun_ = 0;
   std::array<std::uint8_t, kHead> head_{};
   std::uint8_t at_ = 0;  // bytes of the head
   std::uint8_t type_ = 0;

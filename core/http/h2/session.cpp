@@ -53,6 +53,7 @@ Session::Session(Connection& connection) noexcept
       wire_(*connection.stream_),
       site_(*connection.server_.site_.read()),
       guard_(site_->options().http2.glitches),
+      max_streams_(site_->options().http2.max_streams),
       secured_(wire_.tls_peer() != nullptr) {}
 
 Session::~Session() {
@@ -77,7 +78,7 @@ bool Session::start() noexcept {
   site_version_ = server_.site_version_.load(std::memory_order_acquire);
   const SiteOptions& o = site_->options();
   const std::array<nghttp2_settings_entry, 5> settings{{
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o.http2.max_streams},
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, max_streams_},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o.http2.stream_window},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o.head.header_size},
       {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
@@ -94,7 +95,7 @@ bool Session::start() noexcept {
 
 /// The present one; of requests that begin now.
 const std::shared_ptr<const Site>& Session::site() noexcept {
-  if (site_version_ != server_.site_version_.load(std::memory_order_relaxed)) [[unlikely]] {
+  if (site_ == nullptr || site_version_ != server_.site_version_.load(std::memory_order_relaxed)) [[unlikely]] {
     site_version_ = server_.site_version_.load(std::memory_order_acquire);
     site_ = *server_.site_.read();
   }
@@ -106,6 +107,7 @@ const std::shared_ptr<const Site>& Session::site() noexcept {
 Session::End Session::run(std::string_view first, bool expired) noexcept {
   in_.reset(new (std::nothrow) std::byte[kIn]);
   Held held(mutex_);
+  (void)site();
   busy_ = true;
   if (in_ == nullptr) {
     metric::count(server_.metrics_.spawn_refused);
@@ -113,7 +115,7 @@ Session::End Session::run(std::string_view first, bool expired) noexcept {
   } else if (!first.empty()) {
     take_in(first);
   }
-  if (expired) terminate(Code::no_error);
+  if (expired) end_idle();
   for (;;) {
     if (spawned_ != 0) {
       spawned_ = 0;
@@ -129,6 +131,7 @@ Session::End Session::run(std::string_view first, bool expired) noexcept {
       in_.reset();
       out_.reset();
       out_capacity_ = 0;
+      site_.reset();
       return End::idle;
     }
   }
@@ -165,7 +168,7 @@ Deadline Session::read_limit(std::int64_t now) const noexcept {
 /// Reads once, or until it is time to look at something else. False: the connection may go idle.
 bool Session::read_more(Held& held) noexcept {
   // Who makes us answer more than he reads is not read any further; nor is one whose answers are not accounted for yet.
-  const std::uint32_t most = 2 * site_->options().http2.max_streams;
+  const std::uint32_t most = 2 * max_streams_;
   while (!lost_ && (tasks_ >= most || (writing_ && nghttp2_session_get_outbound_queue_size(ng_) > kMostQueued))) {
     busy_ = false;
     main_ = runtime::prepare_park(runtime::WaitReason::io_write);
@@ -206,10 +209,12 @@ void Session::take_in(std::string_view bytes) noexcept {
               : n == NGHTTP2_ERR_FLOODED        ? Code::enhance_your_calm
                                                 : Code::internal_error);
   const bool whole = guard_.between_frames() || (guard_.in_data() && tasks_ != 0);
-  if (whole)
+  if (whole) {
     frame_since_ = 0;
-  else if (frame_since_ == 0)
+  } else if (frame_since_ == 0 || frames_begun_ != guard_.begun()) {
     frame_since_ = now;
+    frames_begun_ = guard_.begun();
+  }
 }
 
 /// What is due without anything having come.
@@ -226,8 +231,7 @@ void Session::look_at_clock(Held& /*held*/, std::int64_t now) noexcept {
   // PINGs are no requests.
   const std::chrono::nanoseconds idle = served_ ? o.timeouts.idle : o.timeouts.header;
   if (streams_.empty() && tasks_ == 0 && now >= Deadline::after(quiet_since_, idle).ns()) {
-    metric::count(server_.metrics_.idle_timeouts);
-    terminate(Code::no_error);
+    end_idle();
     return;
   }
   if (!goodbye_) {
@@ -253,6 +257,12 @@ void Session::look_at_streams(std::int64_t now) noexcept {
     s->look_at_clock(now);
     if (lost_) return;  // and all of them are over
   }
+}
+
+/// Counted as HTTP/1 does.
+void Session::end_idle() noexcept {
+  metric::count(served_ ? server_.metrics_.idle_timeouts : server_.metrics_.header_timeouts);
+  terminate(Code::no_error);
 }
 
 void Session::begin_goodbye() noexcept {

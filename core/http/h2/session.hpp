@@ -70,6 +70,7 @@ class Session {
   [[nodiscard]] Deadline read_limit(std::int64_t now) const noexcept;
   void look_at_streams(std::int64_t now) noexcept;
   void begin_goodbye() noexcept;
+  void end_idle() noexcept;
   void terminate(Code code) noexcept;
   void close_streams() noexcept;
   void answered(Stream& stream) noexcept;
@@ -108,12 +109,14 @@ class Session {
   // The rest is under the mutex, but for what is said.
   mutable sync::Mutex mutex_;
   nghttp2_session* ng_ = nullptr;
-  std::shared_ptr<const Site> site_;
+  std::shared_ptr<const Site> site_;  // null while it is idle: what was replaced shall go
   std::uint32_t site_version_ = 0;
   FrameGuard guard_;
-  List<Stream> streams_;         // open, or with a fiber
-  std::vector<Stream*> unsent_;  // whose end lies in out_
-  List<Stream> spare_;           // some that are over, for the next ones
+  const std::uint32_t max_streams_;  // as our SETTINGS have told it: a reload tells it to new connections
+  std::uint64_t frames_begun_ = 0;   // when frame_since_ was set
+  List<Stream> streams_;             // open, or with a fiber
+  std::vector<Stream*> unsent_;      // whose end lies in out_
+  List<Stream> spare_;               // some that are over, for the next ones
   std::uint32_t spares_ = 0;
   std::uint32_t tasks_ = 0;       // requests that are being served, or are not accounted for
   std::uint32_t unanswered_ = 0;  // of these, those whose answer has not been laid out to its end

@@ -141,7 +141,7 @@ struct Callbacks {
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     // A handler counts until its answer is complete, whatever has become of its stream: whoever resets gets no more
     // of them for it.
-    if (s.unanswered_ >= s.site_->options().http2.max_streams) {
+    if (s.unanswered_ >= s.max_streams_) {
       s.refuse_stream(frame->hd.stream_id);
       charge(s, kRefusedStream);
       return 0;

@@ -167,7 +167,7 @@ void Stream::drop_rest(Held& held) noexcept {
   const Deadline until = Deadline::in(std::chrono::seconds(1));
   std::size_t dropped = 0;
   while (!in_over_ && !is_gone() && !session_.client_ended_ && dropped < kMost &&
-         session_.tasks_ <= session_.site_->options().http2.max_streams) {
+         session_.tasks_ <= session_.max_streams_) {
     if (!in_.empty()) {
       dropped += in_.size();
       (void)nghttp2_session_consume(session_.ng_, id_, in_.size());

@@ -23,7 +23,7 @@ void Stream::account() noexcept {
   // Of an answer that was cut only what went out counts.
   const std::uint64_t body = sent_ && !upgraded_ ? std::min(sent_body_, moved_) : moved_;
   const bool head_left = sent_head_ != 0;
-  const unsigned status = head_left ? ex.status() : 0;
+  const unsigned status = head_left ? status_ : 0;
   const unsigned counted = status != 0 ? status : kLeft;
   const bool traced = Dispatch::keeps_trace(ex, counted, duration);
   if (traced) [[unlikely]]

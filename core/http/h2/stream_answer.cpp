@@ -52,6 +52,15 @@ void Stream::add_line(std::string_view name, std::string_view value) {
 void Stream::lay_out_head(const AnswerStart& start) {
   lines_.clear();
   status_ = start.head.status;
+  if (!head_.protocol().empty() && !upgraded_ && status_ / 100 == 2) {
+    // To an extended CONNECT it would say that the client's protocol is spoken from here on (RFC 8441 section 4); and
+    // whoever answers so speaks HTTP.
+    status_ = 501;
+    no_body_ = true;
+    add_line("date", site_->workspaces().date());
+    add_line("content-length", "0");
+    return;
+  }
   std::string written;
   std::string_view lines = start.lines;
   if (lines.empty()) {

@@ -8,6 +8,7 @@
 #include "core/base/bug.hpp"
 #include "core/http/file_piece.hpp"
 #include "core/http/h1/connection.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::http::h2 {
 
@@ -37,6 +38,8 @@ Result<std::size_t> Tunnel::take(std::span<std::byte> data) noexcept {
 
 Result<std::size_t> Tunnel::read_some(std::span<std::byte> data, Deadline deadline,
                                       runtime::Cancellation* cancellation) noexcept {
+  // As sockets do: whoever sends without end shall not make his reader miss the time.
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   Stream& s = stream_;
   Stream::Held held(s.session_.mutex_);
   for (;;) {
@@ -61,6 +64,7 @@ bool Tunnel::bytes_waiting() const noexcept {
 
 Result<std::size_t> Tunnel::write_some(std::span<const std::byte> data, Deadline deadline,
                                        runtime::Cancellation* cancellation) noexcept {
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
   Stream& s = stream_;
   Stream::Held held(s.session_.mutex_);
   if (shut_down_) return fail(std::errc::operation_canceled);
@@ -167,9 +171,12 @@ Result<net::ByteStream*> Stream::upgrade(std::string_view protocol, std::span<co
   start.head.fields = fields;
   start.server = site_->options().server_name;
   auto tunnel = std::make_unique<Tunnel>(*this);
-  if (const Result<void> done = send_head(start); !done) return fail(done.error());
-  const Held held(session_.mutex_);
   upgraded_ = true;
+  if (const Result<void> done = send_head(start); !done) {
+    upgraded_ = false;
+    return fail(done.error());
+  }
+  const Held held(session_.mutex_);
   tunnel_ = std::move(tunnel);
   submit();
   return tunnel_.get();
