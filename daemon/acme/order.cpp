@@ -168,11 +168,13 @@ class Ordering {
       if (!found) return give_up(found.error());
       if (found->status == Status::valid) return {};
       if (found->status != Status::pending) {
-        const Problem* const why = found->error();
-        return give_up(reason_of_failed_proof(why != nullptr ? *why : Problem{}),
-                       name + ": " + type + " failed: " + words(why != nullptr ? *why : Problem{}));
+        const Problem* const said = found->error();
+        const Problem why = said != nullptr ? *said : Problem{};
+        std::string what = name;
+        what.append(": ").append(type).append(" failed: ").append(words(why));
+        return give_up(reason_of_failed_proof(why), std::move(what));
       }
-      if (const Outcome<void> waited = wait(answer); !waited) return waited;
+      if (const Outcome<void> waited = wait(answer); !waited) return give_up(waited.error());
     }
   }
 
