@@ -350,6 +350,7 @@ Result<std::shared_ptr<const Certificate>> CertificateLoader::load(const Certifi
   static constexpr std::size_t kMostOcsp = std::size_t{64} * 1024;
   std::string texts[3];
   const Wiped wiped(texts[1]);
+  const Wiped both(texts[0]);  // the key may stand in the same file
   const auto read = [&](CertificatePart part, const std::string& file, std::size_t most) -> Result<void> {
     Result<std::string> text = read_file(file, most + 1);
     if (!text) {

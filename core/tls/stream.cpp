@@ -131,7 +131,8 @@ std::error_code Stream::reason_of(unsigned long error) const noexcept {
     case SSL_R_NO_SUITABLE_KEY_SHARE:
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: return errc::cipher;
     case SSL_R_NO_APPLICATION_PROTOCOL: return errc::protocol;
-    case SSL_R_CALLBACK_FAILED: return errc::server_name;
+    case SSL_R_CALLBACK_FAILED:
+    case SSL_R_CERT_CB_ERROR: return errc::server_name;  // who looks for a challenge that there is none of
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return errc::no_certificate;
     case SSL_R_CERTIFICATE_VERIFY_FAILED: return errc::certificate;
     case ERR_R_MALLOC_FAILURE: return std::make_error_code(std::errc::not_enough_memory);

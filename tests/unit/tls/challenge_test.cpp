@@ -62,6 +62,7 @@ TEST_CASE("who offers acme-tls/1 alone is shown the challenge of its name", "[tl
                                   .challenges = challenges},
                                  why);
     REQUIRE(server);
+    std::error_code of_server;
     const auto shake = [&](const std::string& name, std::vector<std::string> protocols, const std::string& believed,
                            bool verify = true) {
       std::string outcome;
@@ -71,6 +72,7 @@ TEST_CASE("who offers acme-tls/1 alone is shown the challenge of its name", "[tl
         contexts.client =
             *tls::ClientContext::make({.ca = believed, .protocols = std::move(protocols), .verify = verify});
         const TlsPair pair(contexts, name);
+        of_server = pair.of_server;
         outcome = pair.of_client ? "refused" : std::string(pair.client->application_protocol());
       });
       return outcome;
@@ -80,6 +82,7 @@ TEST_CASE("who offers acme-tls/1 alone is shown the challenge of its name", "[tl
     CHECK(shake("proved.test", {"acme-tls/1"}, challenges->pem) == "refused");
     // Another name has none; and who offers more, or something else, is a client like others.
     CHECK(shake("localhost", {"acme-tls/1"}, fiberd::test::kTestCa, false) == "refused");
+    CHECK(of_server == tls::errc::server_name);  // as it is counted
     CHECK(shake("localhost", {"acme-tls/1", "http/1.1"}, fiberd::test::kTestCa) == "http/1.1");
     CHECK(shake("localhost", {"http/1.1"}, fiberd::test::kTestCa) == "http/1.1");
     CHECK(shake("proved.test", {"http/1.1"}, challenges->pem) == "refused");
