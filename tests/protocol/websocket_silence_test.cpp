@@ -98,3 +98,23 @@ TEST_CASE("websocket: who never pauses is left all the same when his reader is c
     invariant(error == context::errc::canceled, "it was read to the client's end: " + error.message());
   });
 }
+
+TEST_CASE("websocket: a Close that could not be sent was none", "[protocol][websocket][simulation]") {
+  for_each_simulation(4, [&](std::uint64_t seed) {
+    unsigned code = 0;
+    const auto writes = [&](http::WebSocket& socket) -> Result<void> {
+      while (socket.write_text("news")) (void)runtime::sleep_for(1s);
+      (void)socket.close(http::WebSocket::kInternal);
+      http::WebSocketMessage message;
+      (void)socket.read(message);
+      code = socket.close_code();
+      return {};
+    };
+    with_handler(seed, writes, {}, [&](MemoryClient& client) {
+      (void)client.send(websocket_request("/"));
+      invariant(comes(client, "news"), "no message");
+      client.reset();
+    });
+    invariant(code == http::WebSocket::kLost, "it is told as " + std::to_string(code));
+  });
+}

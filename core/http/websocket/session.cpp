@@ -360,12 +360,13 @@ void WebSocket::Session::end(const Codec::Read& how) {
   if (ended_) return;
   if (how.end == Codec::End::packed) say_close(kBadData);
   const bool ours = we_closed_;
-  const bool said = close_said_;
+  bool said = close_said_;
   // What is still to be said is said as long as it may take, and no longer.
   if (to_send() && !lost_ && reader_ != nullptr) {
     const context::CancelScope limit(context::with_timeout(Context(), options_.close_timeout));
     (void)flush(*reader_, limit);
   }
+  if (lost_ && to_send()) said = false;  // what could not be sent nobody was told
   std::uint16_t code = close_code_;
   std::error_code error = error_of_end(how.end);
   if (how.end == Codec::End::closed && !ours) code = codec_.close_code();
