@@ -234,12 +234,8 @@ void Session::look_at_clock(Held& /*held*/, std::int64_t now) noexcept {
     end_idle();
     return;
   }
-  if (!goodbye_) {
-    if (server_.stopping_.load(std::memory_order_relaxed))
-      begin_goodbye();
-    else if (!connection_.may_live_on(now))
-      begin_goodbye();
-  }
+  if (!goodbye_ && (server_.stopping_.load(std::memory_order_relaxed) || !connection_.may_live_on(now)))
+    begin_goodbye();
   if (goodbye_ && !final_goaway_ && now >= Deadline::after(goodbye_at_, o.timeouts.drain).ns()) {
     final_goaway_ = true;
     (void)nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng_), NGHTTP2_NO_ERROR,
