@@ -39,8 +39,8 @@ TEST_CASE("where an upstream may be", "[daemon][aggregate][upstream]") {
     CHECK(make_statsd_upstream(good, {}) != nullptr);
   for (const char* const bad : {"", "a", ":1", "a:", "a:0", "a:70000", "a:1x", "[::1", "[::1]x:2"})
     CHECK(make_statsd_upstream(bad, {}) == nullptr);
-  CHECK(make_prometheus_upstream("http://a/b", {}) != nullptr);
-  for (const char* const bad : {"a/b", "https://a/b", "http://a", "http://:1/b", "http://a:x/b"})
+  for (const char* const good : {"http://a/b", "https://a/b"}) CHECK(make_prometheus_upstream(good, {}) != nullptr);
+  for (const char* const bad : {"a/b", "ftp://a/b", "http://a", "http://:1/b", "http://a:x/b"})
     CHECK(make_prometheus_upstream(bad, {}) == nullptr);
   CHECK(upstream_name("http://a/b?key=c") == "http://a/b");
 }
