@@ -407,6 +407,11 @@ bool LineWriter::add(std::shared_ptr<LineSource> source) {
 std::error_code LineWriter::start() {
   if (started_) return {};
   state_->chunk.resize(output_kind(output()) == OutputKind::journal ? kJournalChunk : kChunk);
+  {
+    // A thread that never gets memory, not even for this list, writes what is in them all the same.
+    const LockGuard guard(state_->sources_lock);
+    state_->mine = state_->sources;
+  }
   if (const std::error_code error = start_helper<State, &State::run>(thread_, state_->options.thread, state_))
     return error;
   started_ = true;

@@ -1,11 +1,15 @@
 // The daemon and programs that are not ours: curl, wrk, h2load, a browser, Prometheus. They come with
 // deploy/packages.txt; one that is missing is a failure.
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <set>
 #include <sstream>
 
 #include "tests/support/daemon.hpp"
+#include "tests/support/h2_client.hpp"
 #include "tests/support/http_fixture.hpp"
+#include "tests/support/test_certificates.hpp"
+#include "tests/support/tls_client.hpp"
 
 using namespace fiberd::test;
 using namespace std::chrono_literals;
@@ -185,6 +189,13 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
       "      allow: [127.0.0.1]\n"
       "      routes: [{path: /, worker_pool: {workers: 1}, respond: {body: x}}]\n";
   config += "  - {name: behind, address: \"127.0.0.1:0\", proxy_protocol: any, tcp: {echo: {}}}\n";
+  const TemporaryDirectory pair;
+  const std::string key = pair.write("key.pem", kTestKey);
+  std::filesystem::permissions(key, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  config += "  - name: secure\n    address: \"127.0.0.1:0\"\n    tls: {certificate: " +
+            pair.write("certificate.pem", kTestCertificate) + ", key: " + key +
+            "}\n    http: {routes: [{path: /, websocket: echo}]}\n";
+  config += "  - {name: frames, address: \"127.0.0.1:0\", http: {h2c: true, routes: [{path: /, echo: {}}]}}\n";
   Daemon daemon(config);
   HttpClient client(daemon.port("web"));
   REQUIRE(client.ask(get("/hello")).has_value());
@@ -194,6 +205,27 @@ TEST_CASE("docs/metrics.md is what a running daemon exports", "[integration][dae
   // Counters of what may happen are shown once it has: a request that is refused, and one for our own pages.
   HttpClient wrong(daemon.port("web"));
   CHECK(wrong.ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n").value().status == 400);
+  // A WebSocket that ends, what was asked for none, and a handshake that is none.
+  TlsClient secure(daemon.port("secure"));
+  CHECK(secure.ask(get("/")).value_or(Answer{}).status == 426);
+  {
+    TlsClient socket(daemon.port("secure"));
+    CHECK(
+        socket.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+    CHECK(socket.more());
+  }
+  HttpClient plain(daemon.port("secure"));
+  CHECK(plain.ask(get("/")).value_or(Answer{}).status == 400);
+  // A stream that its client resets, one that breaks a rule, and then a connection that does.
+  http2::Client frames(daemon.port("frames"));
+  CHECK(frames.send(http2::headers(1, http2::post_fields("/"), false) + http2::rst(1, http2::kCancel) +
+                    http2::headers(3, http2::get_fields("/", {{"Upper", "case"}}))));
+  CHECK(frames.reply(3).reset == http2::kProtocolError);
+  CHECK(frames.send(http2::data(0, "x")));
+  CHECK(frames.until([&] { return !frames.goaways().empty(); }));
+  CHECK(eventually(
+      [&] { return daemon.metric("fiberd_websocket_closed_total{listener=\"secure\",code=\"1006\"}") == 1; }));
   CHECK(daemon.admin_status("/metrics") == 200);
   CHECK(eventually([&] {
     return daemon
