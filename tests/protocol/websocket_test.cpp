@@ -504,6 +504,49 @@ TEST_CASE("websocket: a stop waits for the Close of a silent client as long as i
   CHECK(client.conversation() == "close:1001");
 }
 
+TEST_CASE("websocket: a long text is looked at to its end, and others run meanwhile", "[protocol][websocket]") {
+  // Where it is cut to be looked at, a character of four bytes stands across each of its places.
+  std::string long_text;
+  for (int at = 0; at < 4; ++at)
+    long_text += std::string(262'143 - long_text.size() % 262'144, 'a') + "\xf0\x9f\x98\x80";
+  std::atomic<bool> whole{false};
+  std::atomic<int> refused{0};
+  std::atomic<bool> over{false};
+  std::atomic<unsigned> turns{0};
+  std::atomic<unsigned> turns_meanwhile{0};
+  HttpServer server({socket_route([&](WebSocket& socket) -> Result<void> {
+                      const Result<void> other = runtime::spawn("turns", [&] {
+                        while (!over) {
+                          ++turns;
+                          runtime::yield();
+                        }
+                      });
+                      if (!other) return other;
+                      runtime::yield();
+                      const unsigned before = turns;
+                      refused = socket.write(Kind::text, long_text + "\xff").error().default_error_condition().value();
+                      turns_meanwhile = turns - before;
+                      whole = socket.write(Kind::text, long_text).has_value();
+                      over = true;
+                      return socket.close(1000);
+                    })},
+                    {}, 1);
+  WebSocketClient client(server.port());
+  REQUIRE(client.open() != "");
+  std::string got;
+  unsigned closed = 0;
+  while (const auto f = client.next()) {
+    if (f->opcode() == kCloseFrame) closed = f->code();
+    if (f->opcode() < 3) got += f->payload;
+  }
+  CHECK(closed == 1000);
+  CHECK(got == long_text);
+  CHECK(whole);
+  CHECK(refused == static_cast<int>(std::errc::invalid_argument));
+  CHECK(turns_meanwhile >= 3);
+  over = true;
+}
+
 TEST_CASE("websocket: what is counted", "[protocol][websocket]") {
   metric::Registry registry;
   metric::Family& gauge = registry.family({.name = "open", .help = "h", .type = metric::Type::gauge, .labels = {}});
