@@ -23,13 +23,17 @@ RUN cmake --preset release -DFIBERD_TESTS=OFF -DFIBERD_COMMIT="${REVISION}" \
  && cmake --build --preset release --target fiberd \
  && mkdir /out && cp build/release/fiberd /out/fiberd
 
-# Without what only a debugger reads (--target debug has that); the names of functions stay, for dumps of fibers.
+# Without what only a debugger reads (--target debug has that). The names of functions stay, for dumps of fibers: once,
+# that is those in .symtab alone that the dynamic linker's table does not have.
 FROM ${BASE} AS stripped
 RUN apt-get update -q > /dev/null && apt-get install -y -q --no-install-recommends binutils ca-certificates > /dev/null
 COPY --from=build /out/fiberd /fiberd.whole
 RUN mkdir -p /out/usr/bin /out/debug \
  && objcopy --only-keep-debug --compress-debug-sections /fiberd.whole /out/debug/fiberd.debug \
- && strip --strip-debug -o /out/usr/bin/fiberd /fiberd.whole \
+ && nm --dynamic --defined-only --format=posix /fiberd.whole | cut -d ' ' -f 1 | sort -u > /exported \
+ && nm --defined-only --format=posix /fiberd.whole | awk '$2 ~ /^[tTwWi]$/ {print $1}' | sort -u > /functions \
+ && comm -13 /exported /functions > /others \
+ && objcopy --strip-all --keep-symbols=/others /fiberd.whole /out/usr/bin/fiberd \
  && objcopy --add-gnu-debuglink=/out/debug/fiberd.debug /out/usr/bin/fiberd
 
 # The symbols of that binary: put them beside it, or below /usr/lib/debug.

@@ -18,7 +18,7 @@ import time
 
 fiberd = pathlib.Path(sys.argv[1]).resolve()
 directory = pathlib.Path(tempfile.mkdtemp(prefix="fiberd-words-"))
-COMMANDS = {"run", "check", "config", "reload", "status", "healthcheck", "top", "upgrade", "version", "completion", "help"}
+COMMANDS = {"run", "check", "config", "reload", "status", "healthcheck", "top", "upgrade", "acme", "version", "completion", "help"}
 
 
 class Passed(Exception):
@@ -49,6 +49,7 @@ LINES = [
     ("fiberd ", COMMANDS),
     ("fiberd he", {"healthcheck", "help"}),
     ("fiberd config ", {"default", "schema"}),
+    ("fiberd acme ", {"list", "renew"}),
     ("fiberd config schema --m", {"--markdown", "--man"}),
     ("fiberd completion ", {"bash", "zsh", "fish"}),
     ("fiberd --set runtime.gomax", {"runtime.gomaxprocs="}),
