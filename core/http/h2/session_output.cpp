@@ -11,9 +11,6 @@
 
 namespace fiberd::http::h2 {
 
-static constexpr std::size_t kOut = std::size_t{64} * 1024;
-static constexpr std::size_t kOutFull = kOut - 17 * 1024;  // a frame of data more would not fit
-
 bool Session::append(const std::uint8_t* data, std::size_t size) noexcept {
   if (out_capacity_ - out_size_ < size) {
     const std::size_t wanted = std::max(kOut, out_size_ + size);
@@ -122,10 +119,6 @@ void Session::run_writer() noexcept {
   Held held(mutex_);
   write_all(held);
   writing_ = false;
-  if (rest_ != nullptr && out_size_ == 0) {
-    out_.reset();
-    out_capacity_ = 0;
-  }
   wake_main();
 }
 
