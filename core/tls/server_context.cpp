@@ -177,22 +177,25 @@ struct ServerCallbacks {
     OPENSSL_cleanse(&key, sizeof key);
     return done != 0 ? 1 : -1;
   }
-  static int open(const TicketKeys& keys, const unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
-                  EVP_MAC_CTX* mac) noexcept {
+  /// With TLS 1.3 a ticket is good for one connection (RFC 8446 appendix C.4), so who comes with one is given another:
+  /// else each second handshake would be a whole one.
+  static int open(const SSL* ssl, const TicketKeys& keys, const unsigned char* name, unsigned char* iv,
+                  EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac) noexcept {
     TicketKey key;
     const TicketKeys::Found found = keys.find(name, key);
     if (found == TicketKeys::Found::no) return 0;  // a full handshake, then
     const bool set = set_mac(mac, key) && EVP_DecryptInit_ex(cipher, cbc(), nullptr, key.aes.data(), iv) == 1;
     OPENSSL_cleanse(&key, sizeof key);
     if (!set) return -1;
-    return found == TicketKeys::Found::newest ? 1 : 2;  // 2: it is given a new one
+    return found == TicketKeys::Found::newest && SSL_version(ssl) != TLS1_3_VERSION ? 1
+                                                                                    : 2;  // 2: it is given a new one
   }
   template <class Shared>
   static int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                        int sealing) noexcept {
     const auto* const kept = static_cast<const Kept*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), kept_index()));
     TicketKeys& keys = *static_cast<const Shared*>(kept->get())->tickets;
-    return sealing != 0 ? seal(keys, name, iv, cipher, mac) : open(keys, name, iv, cipher, mac);
+    return sealing != 0 ? seal(keys, name, iv, cipher, mac) : open(ssl, keys, name, iv, cipher, mac);
   }
 
   // Who resumes by an older key is given a new ticket, which with TLS 1.3 is good for two hours again: without an end

@@ -208,6 +208,17 @@ TEST_CASE("a session is resumed by its ticket, by who has the key", "[tls][conte
   }
 }
 
+TEST_CASE("with TLS 1.3 who resumes a session is given a ticket for the next time", "[tls][context][tickets]") {
+  const auto context = context_of(
+      {.certificates = {certified({.names = {"a.example.org"}})}, .tickets = tls::TicketKeys::random().value()});
+  test::TlsOutcome last = meet(*context, {.most = 0x0304});
+  for (int turn = 0; turn < 4; ++turn) {
+    REQUIRE(last.session != nullptr);
+    last = meet(*context, {.most = 0x0304, .session = last.session.get()});
+    CHECK(last.resumed);
+  }
+}
+
 TEST_CASE("without ticket keys no session is resumed", "[tls][context][tickets]") {
   const auto context = context_of({.certificates = {certified({.names = {"a.example.org"}})}});
   for (const int most : {0x0303, 0x0304}) {
