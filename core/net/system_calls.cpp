@@ -31,6 +31,9 @@ ssize_t send(int fd, const void* data, std::size_t size) noexcept {
   return result(::send(fd, data, size, MSG_NOSIGNAL));
 }
 #endif
+ssize_t send_more(int fd, const void* data, std::size_t size) noexcept {
+  return result(::send(fd, data, size, MSG_NOSIGNAL | MSG_MORE));
+}
 ssize_t peek(int fd, void* data, std::size_t size) noexcept { return result(::recv(fd, data, size, MSG_PEEK)); }
 ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept {
   msghdr message{};

@@ -22,6 +22,8 @@ namespace fiberd::net::sys {
 [[nodiscard, gnu::noinline]] ssize_t peek(int fd, void* data, std::size_t size) noexcept;
 /// MSG_NOSIGNAL.
 [[nodiscard, gnu::noinline]] ssize_t send(int fd, const void* data, std::size_t size) noexcept;
+/// As send, for what more follows at once: packets need not end with it (MSG_MORE).
+[[nodiscard, gnu::noinline]] ssize_t send_more(int fd, const void* data, std::size_t size) noexcept;
 [[nodiscard, gnu::noinline]] ssize_t sendmsg(int fd, const iovec* parts, std::size_t count) noexcept;
 /// How many messages; never waits.
 [[nodiscard, gnu::noinline]] int recvmmsg(int fd, mmsghdr* messages, unsigned count) noexcept;

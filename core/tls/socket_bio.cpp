@@ -72,7 +72,8 @@ int SocketBio::write(BIO* bio, const char* data, std::size_t size, std::size_t* 
   BIO_clear_retry_flags(bio);
   *taken = 0;
   ssize_t n = 0;
-  do n = net::sys::send(s.socket_.native_handle(), data, size);
+  const int fd = s.socket_.native_handle();
+  do n = s.more_ ? net::sys::send_more(fd, data, size) : net::sys::send(fd, data, size);
   while (n == -EINTR);
   if (n >= 0) {
     *taken = static_cast<std::size_t>(n);

@@ -54,6 +54,7 @@ using runtime::Direction;
 using runtime::WaitReason;
 
 static constexpr std::size_t kRecord = SSL3_RT_MAX_PLAIN_LENGTH;
+static constexpr std::size_t kMostAtOnce = 4 * kRecord;
 
 void FreeSsl::operator()(ssl_st* session) const noexcept { SSL_free(session); }
 void FreeSsl::operator()(ssl_ctx_st* context) const noexcept { SSL_CTX_free(context); }
@@ -322,33 +323,45 @@ static std::uint64_t hash_of(std::span<const std::byte> data) noexcept {
   return hash_bytes(reinterpret_cast<const char*>(data.data()), data.size(), 0);
 }
 
-/// One record.
-Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& want) noexcept {
+/// Record by record, as many as the socket takes, which is told that more follows: so 64 KiB leave in large packets,
+/// and wake who reads them once. `more`: behind `data`, too.
+Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& want, bool more) noexcept {
   const LockGuard guard(lock_);
   if (broken_) return fail(broken_);
   if (bye_ != Bye::unsaid) return fail(std::errc::broken_pipe);
-  data = data.first(std::min(data.size(), kRecord));
-  if (owed_ != 0) [[unlikely]] {
-    if (data.size() < owed_ || hash_of(data.first(owed_)) != owed_hash_) {
-      broken_ = errc::out_of_step;
-      return fail(broken_);
+  std::size_t done = 0;
+  while (!data.empty() && done < kMostAtOnce) {
+    std::span<const std::byte> record = data.first(std::min(data.size(), kRecord));
+    if (owed_ != 0) [[unlikely]] {
+      if (record.size() < owed_ || hash_of(record.first(owed_)) != owed_hash_) {
+        broken_ = errc::out_of_step;
+        return fail(broken_);
+      }
+      record = record.first(owed_);
     }
-    data = data.first(owed_);
+    more_ = more || record.size() < data.size();
+    std::size_t n = 0;
+    ERR_clear_error();
+    const int result = SSL_write_ex(session_.get(), record.data(), record.size(), &n);
+    more_ = false;  // close_notify for one is the last of all
+    if (result == 1) [[likely]] {
+      owed_ = 0;
+      done += n;
+      data = data.subspan(n);
+      continue;
+    }
+    const std::error_code error = classify(result, want);
+    if (!error && want != Want::nothing && owed_ == 0) {
+      owed_ = static_cast<std::uint16_t>(record.size());
+      owed_hash_ = hash_of(record);
+    }
+    if (done != 0) break;  // what is wrong the next call finds
+    if (error) return fail(error);
+    if (want == Want::nothing) return fail(std::errc::broken_pipe);
+    return std::size_t{0};
   }
-  std::size_t n = 0;
-  ERR_clear_error();
-  const int result = SSL_write_ex(session_.get(), data.data(), data.size(), &n);
-  if (result == 1) [[likely]] {
-    owed_ = 0;
-    return n;
-  }
-  if (const std::error_code error = classify(result, want)) return fail(error);
-  if (want == Want::nothing) return fail(std::errc::broken_pipe);
-  if (owed_ == 0) {
-    owed_ = static_cast<std::uint16_t>(data.size());
-    owed_hash_ = hash_of(data);
-  }
-  return std::size_t{0};
+  want = Want::nothing;
+  return done;
 }
 
 Result<std::size_t> Stream::try_write(std::span<const std::byte> data) noexcept {
@@ -414,14 +427,30 @@ Result<std::size_t> Stream::writev_some(std::span<const iovec> parts, Deadline d
 Result<std::size_t> Stream::sendfile_some(int fd, std::uint64_t offset, std::uint64_t count, Deadline deadline,
                                           Cancellation* cancellation) noexcept {
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
-  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count, kRecord));
-  const std::unique_ptr<std::byte[]> piece(new (std::nothrow) std::byte[size]);
-  if (piece == nullptr) return fail(std::errc::not_enough_memory);
-  ssize_t n = 0;
-  do n = net::sys::pread(fd, piece.get(), size, offset);
-  while (n == -EINTR);
-  if (n < 0) return fail_errno(static_cast<int>(n));
-  return write_some({piece.get(), static_cast<std::size_t>(n)}, deadline, cancellation);
+  if (count == 0) return std::size_t{0};
+  if (runtime::past(deadline)) return fail(std::errc::timed_out);
+  for (;;) {
+    // One who takes them slowly keeps no large piece: it is read again when there is room.
+    const std::size_t most = slow_ ? kRecord : kMostAtOnce;
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count, most));
+    std::unique_ptr<std::byte[]> piece(new (std::nothrow) std::byte[size]);
+    if (piece == nullptr) return fail(std::errc::not_enough_memory);
+    ssize_t n = 0;
+    do n = net::sys::pread(fd, piece.get(), size, offset);
+    while (n == -EINTR);
+    if (n < 0) return fail_errno(static_cast<int>(n));
+    if (n == 0) return std::size_t{0};
+    const auto there = static_cast<std::size_t>(n);
+    Want want = Want::nothing;
+    const Result<std::size_t> written = write_now({piece.get(), there}, want, there < count);
+    slow_ = want != Want::nothing || !written || *written < there;
+    if (want == Want::nothing) {
+      runtime::spend_budget();
+      return written;
+    }
+    piece.reset();
+    if (const Result<void> waited = wait(want, deadline, cancellation); !waited) return fail(waited.error());
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- the end

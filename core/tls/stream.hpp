@@ -23,8 +23,9 @@ namespace fiberd::tls {
 
 /// As net::ByteStream: one fiber reads, another may write. Errors: TcpStream's, and those of errc.hpp.
 ///
-/// A record goes out whole or not at all: when a write failed by would_block, timed_out or operation_canceled, part of
-/// one may be on its way. The next write begins with the same bytes, or fails with errc::out_of_step, as do all then.
+/// A record goes out whole or not at all: when a write failed by would_block, timed_out or operation_canceled, or took
+/// less than it was given, part of one may be on its way. The next write begins with the bytes that were not taken, or
+/// fails with errc::out_of_step, as do all then.
 class Stream final : public net::ByteStream {
  public:
   /// Takes over a connected socket; of a TcpStream what that adds to a SocketStream is left behind. `session` is of a
@@ -48,7 +49,7 @@ class Stream final : public net::ByteStream {
   [[nodiscard]] bool bytes_waiting() const noexcept override;
   [[nodiscard]] std::size_t queued() noexcept override { return socket_.queued(); }
 
-  // One record a call at most: 16 KiB.
+  // Four records a call at most: 64 KiB. Fewer than were given: what comes next begins with the rest.
   [[nodiscard]] Result<std::size_t> write_some(std::span<const std::byte> data, Deadline deadline = Deadline::never(),
                                                runtime::Cancellation* cancellation = nullptr) noexcept override;
   [[nodiscard]] Result<std::size_t> try_write(std::span<const std::byte> data) noexcept override;
@@ -93,7 +94,7 @@ class Stream final : public net::ByteStream {
 
   Stream(net::SocketStream&& socket, SslHandle session) noexcept;
   [[nodiscard]] Result<std::size_t> read_now(std::span<std::byte> data, Want& want) noexcept;
-  [[nodiscard]] Result<std::size_t> write_now(std::span<const std::byte> data, Want& want) noexcept;
+  [[nodiscard]] Result<std::size_t> write_now(std::span<const std::byte> data, Want& want, bool more = false) noexcept;
   [[nodiscard]] std::error_code handshake_now(Want& want) noexcept;
   [[nodiscard]] std::error_code classify(int result, Want& want) noexcept;
   [[nodiscard]] std::error_code reason_of(unsigned long error) const noexcept;
@@ -116,6 +117,8 @@ class Stream final : public net::ByteStream {
   std::array<unsigned char, 9> first_{};  // bytes that came: the heads of a record and of the message in it
   int socket_error_ = 0;                  // -errno, of the last call
   std::uint16_t owed_ = 0;                // bytes of a write that has begun
+  bool more_ = false;                     // follows what is being sent
+  bool slow_ = false;                     // the client, when the last piece of a file was sent
   std::size_t talk_ = 0;                  // bytes read since the last one for the reader
   std::atomic<bool> plaintext_waits_{false};
   std::atomic<bool> waits_to_write_{false};  // somebody does
