@@ -1,34 +1,38 @@
 #!/usr/bin/env python3
-"""TLS benchmark: fiberd beside nginx. TLS 1.3, a certificate on P-256.
+"""TLS benchmark: fiberd beside nginx and a bare epoll loop on OpenSSL. TLS 1.3, a certificate on P-256.
 
-Each server is pinned to one core, the load generator (h2load --h1; openssl s_time for handshakes; sockets of Python's
-for idle connections) to another. A round visits every server once, in turn. CPU time is read from /proc; system calls
-are counted by strace on a run of their own. Ratios are medians over rounds of fiberd / nginx.
+Each server is pinned to one core, the load generator (h2load --h1; tls_load for handshakes; sockets of Python's for idle
+connections) to another. A round visits every server once, in turn. CPU time is read from /proc, system calls are counted by
+perf. Handshakes a second are of 32 clients at a time, which keep the server's core busy. Ratios are medians over rounds,
+with a 95 % bootstrap interval; its worse end decides. Idle memory is private memory in a fresh process, for connections
+that were answered once.
 """
 import argparse
+import json
 import os
 import shutil
-import signal
 import socket
 import ssl
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from harness import cpu, family, free_port, wait_port
+from beside import Server, Table, h2load, rounds_of, run_load, spent, system_calls
+from harness import family, free_port, machine, write_between
 
 FIBERD = """\
 runtime: {{gomaxprocs: 1}}
+admin: {{address: "off"}}
 listeners:
   - name: web
     address: "127.0.0.1:{port}"
     tls: {{certificate: {dir}/web.pem, key: {dir}/web.key}}
     http:
-      access_log: {{format: off}}
       timeouts: {{idle: 600s}}
-      routes: [{{path: /, respond: {{body: "Hello, World!"}}}}, {{path: /files/*, files: {{root: {dir}/site}}}}]
+      routes:
+        - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
+        - {{path: /files/*, files: {{root: {dir}/site}}}}
 """
 NGINX = """\
 worker_processes 1; daemon off; master_process on;
@@ -57,55 +61,19 @@ def private_memory(pid):
     return total * 1024
 
 
-class Server:
-    def __init__(self, name, command, port):
-        self.name, self.port = name, port
-        self.log = tempfile.TemporaryFile()
-        self.proc = subprocess.Popen(["taskset", "-c", "0"] + command, stdout=self.log, stderr=self.log)
-        wait_port(port, self.proc)
-
-    def stop(self):
-        self.proc.send_signal(signal.SIGTERM)
-        self.proc.wait(20)
-
-
-def load(server, path, requests, connections=64):
+def load(server, path, requests):
     """CPU microseconds of the server a request."""
-    before = cpu(server.proc.pid)[0]
-    out = subprocess.run(
-        ["taskset", "-c", "1", "h2load", "--h1", "-t1", f"-c{connections}", f"-n{requests}",
-         f"https://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, check=True).stdout
-    spent = cpu(server.proc.pid)[0] - before
-    if f"{requests} succeeded" not in out:
+    seconds, _ = spent(server, lambda: h2load(f"https://127.0.0.1:{server.port}{path}", requests, 64, ["--h1"]))
+    return seconds * 1e6 / requests
+
+
+def handshakes(args, server, how):
+    """(handshakes a second, CPU microseconds of one with its request)."""
+    seconds, out = spent(server, lambda: run_load([os.path.join(args.bin, "tls_load"), how, str(server.port), "32", str(args.seconds)]))
+    said = json.loads(out)
+    if said["failed"] or (how == "resumed" and said["resumed"] < (said["handshakes"] - 32) * 0.95):
         raise RuntimeError(f"{server.name}: {out}")
-    return spent * 1e6 / requests
-
-
-def handshakes(server, seconds, how):
-    """CPU microseconds of the server a handshake."""
-    before = cpu(server.proc.pid)[0]
-    out = subprocess.run(["taskset", "-c", "1", "openssl", "s_time", "-connect", f"127.0.0.1:{server.port}", how,
-                          "-time", str(seconds)], capture_output=True, text=True).stdout
-    spent = cpu(server.proc.pid)[0] - before
-    for line in out.splitlines():
-        if "connections in" in line and "real seconds" in line:
-            return spent * 1e6 / max(1, int(line.split()[0]))
-    raise RuntimeError(f"{server.name}: {out}")
-
-
-def calls(server, requests):
-    """System calls a request, of a run on kept connections."""
-    pids = [str(p) for p in family(server.proc.pid)]
-    with tempfile.NamedTemporaryFile() as counted:
-        trace = subprocess.Popen(["strace", "-c", "-f", "-o", counted.name] + sum((["-p", p] for p in pids), []),
-                                 stderr=subprocess.DEVNULL)
-        time.sleep(1)
-        load(server, "/", requests)
-        trace.send_signal(signal.SIGINT)
-        trace.wait(20)
-        lines = open(counted.name).read().splitlines()
-    total = next(line for line in lines if line.rstrip().endswith("total"))
-    return int(total.split()[3 if len(total.split()) > 4 else 2]) / requests
+    return said["handshakes"] / said["seconds"], seconds * 1e6 / said["handshakes"]
 
 
 def idle(server, connections):
@@ -123,25 +91,39 @@ def idle(server, connections):
 
     for _ in range(50):
         connect()
-    before = private_memory(server.proc.pid)
+    before = private_memory(server.pid)
     for _ in range(connections):
         connect()
-    time.sleep(1)
-    grown = private_memory(server.proc.pid) - before
+    time.sleep(2)
+    grown = private_memory(server.pid) - before
     for s in held:
         s.close()
     return grown / connections
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("fiberd")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fiberd", required=True, help="the daemon's path")
+    parser.add_argument("--bin", required=True, help="directory of the peers' binaries")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--requests", type=int, default=20000)
+    parser.add_argument("--seconds", type=float, default=2, help="of handshakes, a round")
+    parser.add_argument("--works", nargs="+", default=["hello", "file", "full", "resumed", "idle"],
+                        choices=["hello", "file", "full", "resumed", "idle"])
+    parser.add_argument("--markdown", help="a page with the markers <!-- tls: begin --> and <!-- tls: end -->")
     args = parser.parse_args()
-    here = tempfile.mkdtemp()
+    here = tempfile.mkdtemp(prefix="fiberd-tls-")
     os.chmod(here, 0o755)  # nginx reads files as another user
     servers = []
+
+    def start(name):
+        port = free_port()
+        if name == "epoll":
+            return Server(name, [os.path.join(args.bin, "tls_epoll_loop"), str(port), f"{here}/web.pem", f"{here}/web.key"], port)
+        with open(f"{here}/{name}", "w") as f:
+            f.write((FIBERD if name == "fiberd" else NGINX).format(port=port, dir=here))
+        return Server(name, [args.fiberd, "run", "-c", f"{here}/fiberd"] if name == "fiberd" else ["nginx", "-c", f"{here}/nginx"], port)
+
     try:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", f"{here}/web.key", "-out", f"{here}/web.pem", "-days", "30", "-subj", "/CN=localhost"],
@@ -149,30 +131,47 @@ def main():
         os.mkdir(f"{here}/site")
         with open(f"{here}/site/100k.bin", "wb") as f:
             f.write(os.urandom(100 * 1024))
-        for name, text, command in (("fiberd", FIBERD, [args.fiberd, "run", "-c", f"{here}/fiberd"]),
-                                    ("nginx", NGINX, ["nginx", "-c", f"{here}/nginx"])):
-            port = free_port()
-            with open(f"{here}/{name}", "w") as f:
-                f.write(text.format(port=port, dir=here))
-            servers.append(Server(name, command, port))
-        works = [("hello, CPU us a request", lambda s: load(s, "/", args.requests)),
-                 ("100 KiB file, CPU us a request", lambda s: load(s, "/files/100k.bin", args.requests // 10)),
-                 ("full handshake with a request, CPU us", lambda s: handshakes(s, 2, "-new")),
-                 ("resumed handshake with a request, CPU us", lambda s: handshakes(s, 2, "-reuse"))]
-        for title, work in works:
-            seen = {s.name: [] for s in servers}
-            for turn in range(args.rounds):
-                for s in servers[turn % 2:] + servers[:turn % 2]:
-                    seen[s.name].append(work(s))
-            ratio = statistics.median(a / b for a, b in zip(seen["fiberd"], seen["nginx"]))
-            print(f"{title}: " + ", ".join(f"{n} {statistics.median(v):.1f}" for n, v in seen.items()) +
-                  f", ratio {ratio:.3f}", flush=True)
-        print("idle connection, bytes: " + ", ".join(f"{s.name} {idle(s, 500):.0f}" for s in servers), flush=True)
-        print("system calls a request: " + ", ".join(f"{s.name} {calls(s, 20000):.2f}" for s in servers), flush=True)
+        servers = [start(name) for name in ("fiberd", "nginx", "epoll")]
+        table = Table(servers)
+        if "hello" in args.works:
+            seen = rounds_of(servers, args.rounds, lambda s: load(s, "/", args.requests))
+            calls = {s.name: system_calls(s, lambda: load(s, "/", 40000), 40000) for s in servers}
+            table.add("hello, 64 connections: CPU µs a request", seen, 2)
+            table.add("hello: system calls a request", calls, 2)
+            table.at_most("hello: CPU ≤ nginx", seen["fiberd"], seen["nginx"], 1.0)
+            table.at_most("hello: CPU ≤ 1.08 × the epoll loop", seen["fiberd"], seen["epoll"], 1.08)
+            if calls["fiberd"] is not None:
+                table.goal("hello: ≤ 2.3 system calls a request", f"{calls['fiberd']:.2f}", calls["fiberd"] <= 2.3)
+        if "file" in args.works:
+            seen = rounds_of(servers[:2], args.rounds, lambda s: load(s, "/files/100k.bin", args.requests // 10))
+            calls = {s.name: system_calls(s, lambda: load(s, "/files/100k.bin", 4000), 4000) for s in servers[:2]}
+            table.add("100 KiB file: CPU µs a request", seen)
+            table.add("100 KiB file: system calls a request", calls, 2)
+            table.at_most("100 KiB file: CPU ≤ nginx", seen["fiberd"], seen["nginx"], 1.0)
+        for how, title, limit in (("full", "full handshakes", 0.97), ("resumed", "resumed handshakes", 1.0)):
+            if how not in args.works:
+                continue
+            seen = rounds_of(servers, args.rounds, lambda s, how=how: handshakes(args, s, how))
+            rates, cost = ({name: [v[k] for v in values] for name, values in seen.items()} for k in (0, 1))
+            table.add(f"{title} with a request, a second", rates, 0)
+            table.add(f"{title}: CPU µs", cost)
+            table.at_least(f"{title} a second ≥ {limit} × nginx", rates["fiberd"], rates["nginx"], limit)
+        if "idle" in args.works:
+            bytes_ = {}
+            for i, name in enumerate(("fiberd", "nginx", "epoll")):
+                servers[i].stop()
+                servers[i] = start(name)
+                bytes_[name] = idle(servers[i], 500)
+            table.add("idle keep-alive connection: bytes of private memory", bytes_, 0)
+            table.goal("idle: ≤ 16 KiB a connection", f"{bytes_['fiberd']:,.0f}", bytes_["fiberd"] <= 16384)
+            table.goal("idle: ≤ nginx", f"{bytes_['fiberd'] / bytes_['nginx']:.2f}", bytes_["fiberd"] <= bytes_["nginx"])
     finally:
         for s in servers:
             s.stop()
         shutil.rmtree(here)
+    text = f"{machine()}; servers on core 0, load on core 1; {args.rounds} interleaved rounds.\n\n{table.text()}"
+    if args.markdown:
+        write_between(args.markdown, "tls", text)
     return 0
 
 

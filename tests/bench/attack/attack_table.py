@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""What attacks do to a well-behaved client, to memory and to descriptors: fiberd beside nginx and Go's net/http.
+"""What attacks do to a well-behaved client, to memory and to descriptors: fiberd beside nginx, Go's net/http and HAProxy.
+
+There are two groups of attacks: over HTTP/1.1, and over TLS and HTTP/2. Under those of TLS the probe asks over TLS, each
+second time with a full handshake; under those of HTTP/2 it speaks that. HTTP/2 is without TLS (prior knowledge) at all
+servers, so that the attackers' half of a core goes into frames. Limits are those that each server has by default.
 
 Each row is a fresh server of two Processors (workers) with the same short time-outs: a head 3 s, a body 5 s between
 reads, writing 5 s, idle 8 s. It is warmed up; the probe (100 requests a second, by turns on kept and on new
@@ -25,40 +29,23 @@ import json
 import math
 import os
 import platform
-import pwd
 import random
 import resource
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from cgroup import Cgroup
-
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from harness import family, fill_in, free_port, wait_port, write_between  # noqa: E402
+from attacks import ATTACKS, GROUPS  # noqa: E402
+from cgroup import Cgroup  # noqa: E402
+from harness import write_between  # noqa: E402
+from servers import SERVERS, Server, make_certificate  # noqa: E402
 
-HOLDING = ("slow_heads", "slow_bodies", "slow_readers", "open", "descriptors")
-ATTACKS = HOLDING[:4] + ("churn", "reset", "pipeline", "bombs", "mutated", "descriptors")
-SERVERS = ("fiberd", "nginx", "go")
-WHAT = {
-    "slow_heads": "1,000 heads, a byte a second, without end",
-    "slow_bodies": "500 uploads, a byte of 100,000 a second",
-    "slow_readers": "300 clients ask for 20 MiB and read 16 bytes a second, or nothing",
-    "open": "19,000 connections that fall silent after a request",
-    "churn": "a connection a request, 32 at a time",
-    "reset": "a request or half of one, then a reset, 32 at a time",
-    "pipeline": "16 pipelines without end",
-    "bombs": "64 heads without end at full speed: many small fields, or one huge",
-    "mutated": "20,000 mutated requests",
-    "descriptors": "400 clients hold connections of a server with 200 descriptors",
-}
-FEW_DESCRIPTORS = 200
 HALF_A_CORE = 0.5
 BACK_WITHIN_S = 15.0
 BACK_RATIO = 1.10
@@ -134,142 +121,6 @@ def ticks(pids):
         except OSError:
             pass
     return total
-
-
-# ---------------------------------------------------------------------- servers
-FIBERD = """
-runtime: {{gomaxprocs: 2}}
-admin: {{address: "off"}}
-log: {{level: error}}
-listeners:
-  - name: web
-    address: "127.0.0.1:{port}"
-    http:
-      timeouts: {{header: 3s, body: 5s, write: 5s, idle: 8s, grace: 2s}}
-      limits: {{connections: 20000}}
-      routes:
-        - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
-        - {{path: /echo, echo: {{}}}}
-        - {{path: /files/*, files: {{root: "{site}"}}}}
-"""
-
-
-class Server:
-    def __init__(self, name, args, directory, site, few):
-        self.name, self.port = name, free_port()
-        self.dir = os.path.join(directory, name)
-        os.mkdir(self.dir)
-        env = dict(os.environ, GOMAXPROCS="2")
-        if name == "fiberd":
-            config = os.path.join(self.dir, "fiberd.yaml")
-            with open(config, "w") as f:
-                f.write(FIBERD.format(port=self.port, site=site))
-            command = [args.fiberd, "-c", config]
-        elif name == "nginx":
-            config = os.path.join(self.dir, "nginx.conf")
-            most = FEW_DESCRIPTORS if few else 20000
-            values = {"USER": pwd.getpwuid(os.getuid()).pw_name, "DIR": self.dir, "PORT": self.port, "SITE": site,
-                      "DESCRIPTORS": most, "CONNECTIONS": most}
-            with open(config, "w") as f:
-                f.write(fill_in(os.path.join(HERE, "nginx.conf.in"), values))
-            command = ["nginx", "-c", config, "-p", self.dir]
-        else:
-            # No read and no write time-out, as net/http is commonly run: they count from the request's begin and would
-            # cut honest slow uploads and downloads as well.
-            command = [os.path.join(args.bin, "go_http"), f"127.0.0.1:{self.port}", f"127.0.0.1:{free_port()}", site,
-                       "header=3s", "idle=8s"]
-
-        def limit():
-            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            n = FEW_DESCRIPTORS if few else min(20000, hard) if hard != resource.RLIM_INFINITY else 20000
-            resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
-
-        self.log = open(os.path.join(self.dir, "log"), "w+b")
-        self.proc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=env,
-                                     preexec_fn=limit)
-        try:
-            wait_port(self.port, self.proc)
-        except RuntimeError as e:
-            self.stop()
-            self.log.seek(0)
-            raise RuntimeError(f"{name}: {e}\n{self.log.read().decode(errors='replace')}") from None
-
-    def pids(self):
-        return family(self.proc.pid)
-
-    def stop(self):
-        if self.proc.poll() is not None:
-            return
-        pids = self.pids()
-        self.proc.send_signal(signal.SIGTERM)
-        try:
-            self.proc.wait(10)
-        except subprocess.TimeoutExpired:
-            # Children first, while their parent still keeps their numbers from being used again.
-            for pid in reversed(pids):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            self.proc.wait()
-
-
-def exchange(s, request):
-    """Sends it, reads the answer; the status, or 0."""
-    s.sendall(request)
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = s.recv(65536)
-        if not piece:
-            return 0
-        data += piece
-    head, body = data.split(b"\r\n\r\n", 1)
-    left = None
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            left = int(value) - len(body)
-    if left is None:  # chunked
-        while not body.endswith(b"0\r\n\r\n"):
-            piece = s.recv(65536)
-            if not piece:
-                return 0
-            body += piece
-    while left is not None and left > 0:
-        piece = s.recv(min(left, 1 << 20))
-        if not piece:
-            return 0
-        left -= len(piece)
-    return int(head.split(b" ", 2)[1])
-
-
-def warm(port):
-    """Pools, tables and code paths that honest use needs are not to be counted against an attack."""
-    host = b" HTTP/1.1\r\nHost: localhost\r\n"
-    gets = b"GET /" + host + b"\r\n"
-    upload = b"POST /echo" + host + b"Content-Length: 100000\r\n\r\n" + b"u" * 100000
-    small, large = (b"GET /files/" + n + host + b"\r\n" for n in (b"small.bin", b"large.bin"))
-    clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(48)]
-    try:
-        for request in [gets] * 8 + [small, upload]:
-            for s in clients:
-                if exchange(s, request) != 200:
-                    raise RuntimeError("a warm-up request was not answered with 200")
-        # All at the same time: what dozens of requests in flight need belongs to an honest working set.
-        for s in clients:
-            s.sendall(upload[:1000])
-        time.sleep(0.2)
-        for s in clients:
-            if exchange(s, upload[1000:]) != 200:
-                raise RuntimeError("a warm-up upload was not answered with 200")
-        for s in clients[:4]:
-            exchange(s, large)
-        for s in clients[:8]:  # errors have code and memory, too
-            s.sendall(b"nonsense\r\n\r\n")
-            s.recv(4096)
-    finally:
-        for s in clients:
-            s.close()
 
 
 # ---------------------------------------------------------------------- one row, once
@@ -349,17 +200,17 @@ def held_story(attack, attacker, samples, before, attack_s):
 
 
 def run_row(args, attack, name, cgroup, directory, site):
-    few = attack == "descriptors"
-    server = Server(name, args, directory, site, few)
+    over = ATTACKS[attack].over
+    server = Server(name, args, directory, site, over, attack == "descriptors")
     tools = []
     try:
-        warm(server.port)
+        server.warm()
         time.sleep(0.5)
-        tools.append(Tool(args, "probe", server.port, "--seconds", args.baseline, "--rate", args.rate))
+        tools.append(Tool(args, "probe", server.port, "--seconds", args.baseline, "--rate", args.rate, "--over", over))
         baseline = tools[-1].result(args.baseline + 10)
         before = settled(server)
         pids = server.pids()
-        probe = Tool(args, "probe", server.port, "--seconds", args.seconds + 30, "--rate", args.rate)
+        probe = Tool(args, "probe", server.port, "--seconds", args.seconds + 30, "--rate", args.rate, "--over", over)
         tools.append(probe)
         began, busy0 = steal(), ticks(pids)
         begin = time.monotonic()
@@ -385,7 +236,7 @@ def run_row(args, attack, name, cgroup, directory, site):
         server.stop()
         server.log.close()
         shutil.rmtree(server.dir, ignore_errors=True)
-    if attack in HOLDING:
+    if ATTACKS[attack].holds:
         shed = held_story(attack, story, samples, before, min(attack_s, args.seconds))
     else:
         total = story["shed"] + story["ended"] + story["still_open"]
@@ -486,7 +337,7 @@ def render(rows, attacks, servers, args):
                 " → ".join(f"{v:.0f}" for v in r["fds"]), " → ".join(map(mib, r["rss"])), " → ".join(map(mib, r["dirty"])),
                 r["tcp"] / 2**20, r["attackers"], "all" if r["all"] else f"{r['shed']:,}",
                 f"{r['within_s']:.1f}" if r["within_s"] is not None else "–", r["stolen"]))
-    lines += ["", "The attacks: " + "; ".join(f"`{a}`: {WHAT[a]}" for a in attacks) + "."]
+    lines += ["", "The attacks: " + "; ".join(f"`{a}`: {ATTACKS[a].what}" for a in attacks) + "."]
     if "fiberd" in servers:
         lines += ["", "| fiberd under | probe ≥ 99.9 % | p99 ≤ 50 ms | p99 over nginx's ≤ 1 (95 %) | all shed | memory (RSS) back within 10 % | private dirty |",
                   "|---|---|---|---|---|---|---|"]
@@ -510,16 +361,19 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--fiberd", required=True, help="the daemon's path")
     p.add_argument("--bin", required=True, help="directory of attacker and go_http")
-    p.add_argument("--servers", nargs="+", default=list(SERVERS), choices=SERVERS)
-    p.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=ATTACKS)
+    p.add_argument("--group", default="attacks", choices=GROUPS, help="over HTTP/1.1, or over TLS and HTTP/2")
+    p.add_argument("--servers", nargs="+", choices=SERVERS, help="those of the group's table")
+    p.add_argument("--attacks", nargs="+", choices=ATTACKS, help="the group's")
     p.add_argument("--seconds", type=float, default=20, help="at most, of one attack")
     p.add_argument("--baseline", type=float, default=3)
     p.add_argument("--rate", type=float, default=100, help="the probe's requests a second")
     p.add_argument("--seed", type=int, default=1, help="of the mutated requests; each round takes the next")
     p.add_argument("--repeat", type=int, default=1)
-    p.add_argument("--markdown", help="a page with the markers <!-- attacks: begin --> and <!-- attacks: end -->")
+    p.add_argument("--markdown", help="a page with the markers <!-- GROUP: begin --> and <!-- GROUP: end -->")
     p.add_argument("--json", help="all that was measured")
     args = p.parse_args()
+    args.attacks = args.attacks or GROUPS[args.group]
+    args.servers = args.servers or (SERVERS[:3] if args.group == "attacks" else SERVERS)
     args.rate = int(args.rate) if args.rate == int(args.rate) else args.rate
     args.seconds = int(args.seconds) if args.seconds == int(args.seconds) else args.seconds
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -527,6 +381,7 @@ def main():
     os.chmod(directory, 0o755)
     site = os.path.join(directory, "site")
     os.mkdir(site)
+    make_certificate(directory)
     for name, size in (("large.bin", LARGE), ("small.bin", SMALL)):
         with open(os.path.join(site, name), "wb") as f:
             f.write(os.urandom(size))
@@ -558,7 +413,7 @@ def main():
     rows = {key: together(value) for key, value in runs.items()}
     text = machine(rows, args) + "\n\n" + render(rows, args.attacks, args.servers, args)
     if args.markdown:
-        write_between(args.markdown, "attacks", text)
+        write_between(args.markdown, args.group, text)
     else:
         print(text)
     if args.json:

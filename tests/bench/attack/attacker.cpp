@@ -1,7 +1,8 @@
-// Clients that a server would rather not have, and one that it would. It knows nothing of the servers but HTTP/1.1 and
-// three paths: GET /, POST /echo, GET /files/large.bin and /files/small.bin. Loopback only, bounded in time and count.
+// Clients that a server would rather not have, and one that it would. It knows nothing of the servers but HTTP/1.1,
+// HTTP/2 by prior knowledge, TLS as far as its first message, and four paths: GET /, POST /echo, GET /files/large.bin
+// and /files/small.bin. Loopback only, bounded in time and count.
 //
-//   attacker MODE PORT [--count N] [--seconds S] [--seed N] [--rate R] [--cgroup FILE]
+//   attacker MODE PORT [--count N] [--seconds S] [--seed N] [--rate R] [--over h1|h2|tls] [--cgroup FILE]
 //
 // Held until the server ends them, never opened again (ends when all are shed):
 //   slow_heads    a head that never ends, a byte a second                                              (1,000)
@@ -9,14 +10,26 @@
 //   slow_readers  ask for a large file through a small window; half read 16 bytes a second, half nothing (300)
 //   open          one request answered, then silence                                                  (19,000)
 //   descriptors   half as `open`, half with half a head; for a server with few descriptors               (400)
+//   stalled_handshakes  of TLS: a third silent, a third with half a hello, a third with a whole one     (1,000)
+//   window_drip   HTTP/2: 100 streams a connection ask for a file, each window opens by a byte a second (30)
+//   slow_data     HTTP/2: 20 uploads a connection, a byte a second each                                 (50)
 // Until the time is over:
 //   churn         connect, one request, its answer, close                                        (32 at a time)
 //   reset         connect, half a request or a whole one, reset                                  (32 at a time)
 //   pipeline      GET / after GET /, as fast as they are taken                                  (16 at a time)
 //   bombs         heads without end: many small fields, or one that is huge                     (64 at a time)
 //   mutated       20,000 mutated requests of a seed, each with a half-close behind               (64 at a time)
+//   handshake_flood  a hello, the server's answer with its signature, reset                     (64 at a time)
+// Until the time is over, over HTTP/2 (16 at a time):
+//   rapid_reset   requests, each reset at once
+//   made_you_reset  requests that the server must reset, for a window that grows by 0
+//   continuation_flood  a block of fields that never ends: empty frames, a field each, 200 each
+//   header_bombs  blocks that unpack to much: large values; references of a byte to 4,000; crumbs of a Cookie
+//   ping_flood, settings_flood, window_update_flood
+//   stream_churn  100 requests at once, and another as each is answered
 // And the measure:
-//   probe         GET / at a fixed rate, by turns on kept and on new connections
+//   probe         GET / at a fixed rate, by turns on kept and on new connections; --over: by HTTP/1.1 (the rule), by
+//                 HTTP/2, by HTTP/1.1 over TLS
 //
 // --cgroup: a cgroup.procs to step into before anything else. Prints one line of JSON.
 #include <sys/resource.h>
@@ -28,10 +41,11 @@
 #include "tests/bench/attack/loop.hpp"
 
 static int usage(const char* what) {
-  std::fprintf(stderr,
-               "attacker: %s\n"
-               "usage: attacker MODE PORT [--count N] [--seconds S] [--seed N] [--rate R] [--cgroup FILE]\n",
-               what);
+  std::fprintf(
+      stderr,
+      "attacker: %s\n"
+      "usage: attacker MODE PORT [--count N] [--seconds S] [--seed N] [--rate R] [--over h1|h2|tls] [--cgroup FILE]\n",
+      what);
   return 2;
 }
 
@@ -70,6 +84,8 @@ int main(int argc, char** argv) {
       options.seed = std::strtoull(value, nullptr, 10);
     } else if (name == "--rate") {
       options.rate = std::clamp(std::atof(value), 1.0, 10'000.0);
+    } else if (name == "--over") {
+      options.over = value;
     } else if (name == "--cgroup") {
       if (!step_into(value)) return usage("cannot step into the cgroup");
     } else {
@@ -84,10 +100,15 @@ int main(int argc, char** argv) {
   const auto is = [&options](auto... names) { return ((options.mode == names) || ...); };
   if (is("probe")) {
     attack::probe(options);
-  } else if (is("slow_heads", "slow_bodies", "slow_readers", "open", "descriptors")) {
+  } else if (is("slow_heads", "slow_bodies", "slow_readers", "open", "descriptors", "stalled_handshakes")) {
     print(options, attack::hold(options));
-  } else if (is("churn", "reset", "pipeline", "bombs", "mutated")) {
+  } else if (is("churn", "reset", "pipeline", "bombs", "mutated", "handshake_flood")) {
     print(options, attack::storm(options));
+  } else if (is("window_drip", "slow_data")) {
+    print(options, attack::h2_hold(options));
+  } else if (is("rapid_reset", "made_you_reset", "continuation_flood", "header_bombs", "ping_flood", "settings_flood",
+                "window_update_flood", "stream_churn")) {
+    print(options, attack::h2_storm(options));
   } else {
     return usage("unknown mode");
   }

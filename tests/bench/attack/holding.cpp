@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "tests/bench/attack/client_hello.hpp"
 #include "tests/bench/attack/loop.hpp"
 
 namespace attack {
@@ -37,7 +38,8 @@ class Holder {
     bodies_ = o_.mode == "slow_bodies";
     readers_ = o_.mode == "slow_readers";
     half_ = o_.mode == "descriptors";
-    const std::size_t own = heads_ ? 1'000 : bodies_ ? 500 : readers_ ? 300 : half_ ? 400 : 19'000;
+    handshakes_ = o_.mode == "stalled_handshakes";
+    const std::size_t own = heads_ || handshakes_ ? 1'000 : bodies_ ? 500 : readers_ ? 300 : half_ ? 400 : 19'000;
     clients_.resize(o_.count != 0 ? o_.count : own);
   }
   ~Holder() {
@@ -95,7 +97,12 @@ class Holder {
     }
   }
 
-  bool whole(std::size_t i) const { return !heads_ && !(half_ && i % 2 != 0); }
+  bool whole(std::size_t i) const { return !heads_ && !(half_ && i % 2 != 0) && !(handshakes_ && i % 3 != 2); }
+
+  /// A third says nothing, a third half a hello, a third a whole one and nothing to what it is answered.
+  std::string_view hello(std::size_t i) const {
+    return std::string_view(hello_).substr(0, i % 3 == 0 ? 0 : i % 3 == 1 ? hello_.size() / 2 : hello_.size());
+  }
 
   void shed(Client& c, std::size_t i) {
     close(c.fd);
@@ -125,13 +132,14 @@ class Holder {
       ++t_.opened;
       t_.last_open_s = seconds();
       if (whole(i)) ++t_.requests;
-      const std::string_view first = heads_     ? kHead.substr(0, 1)
-                                     : bodies_  ? kPost
-                                     : readers_ ? kLarge
-                                     : whole(i) ? kGet
-                                                : kHalf;
+      const std::string_view first = heads_        ? kHead.substr(0, 1)
+                                     : bodies_     ? kPost
+                                     : readers_    ? kLarge
+                                     : handshakes_ ? hello(i)
+                                     : whole(i)    ? kGet
+                                                   : kHalf;
       c.sent = 1;
-      if (!send_text(c, i, first)) return;
+      if (!first.empty() && !send_text(c, i, first)) return;
     }
     if ((events & EPOLLIN) != 0 && !c.answered) {
       // The end of the stream makes it readable, too.
@@ -180,6 +188,8 @@ class Holder {
   bool bodies_ = false;
   bool readers_ = false;
   bool half_ = false;
+  bool handshakes_ = false;
+  const std::string hello_ = client_hello();
   std::vector<Client> clients_;
   std::size_t next_ = 0;
   std::size_t live_ = 0;

@@ -24,6 +24,7 @@ struct Options {
   double seconds = 20;
   double rate = 100;  // requests a second, of `probe`
   std::uint64_t seed = 1;
+  std::string over = "h1";  // of `probe`
 };
 
 struct Tally {
@@ -98,6 +99,9 @@ inline void close_with_reset(int fd) noexcept {
 Tally hold(const Options& options);
 /// Connections that come and go until the time is over.
 Tally storm(const Options& options);
+/// The same over HTTP/2.
+Tally h2_hold(const Options& options);
+Tally h2_storm(const Options& options);
 /// The well-behaved client; prints its own line.
 void probe(const Options& options);
 

@@ -6,6 +6,8 @@
 // those of the attackers and the server on the same cores; it uses some permille of a core. Where it is not permitted
 // the probe goes on without, and says so ("realtime").
 //
+// Over HTTP/2 a kept connection carries one request at a time, too. Over TLS each new connection is a full handshake.
+//
 // What any HTTP client does is not a failure: a kept connection that the server had closed while it was idle is tried
 // once more on a new one (RFC 9112, section 9.3.1), and its time goes on.
 #include <sched.h>
@@ -18,7 +20,9 @@
 #include <deque>
 #include <vector>
 
+#include "tests/bench/attack/frames.hpp"
 #include "tests/bench/attack/loop.hpp"
+#include "tests/bench/attack/wire.hpp"
 
 namespace attack {
 
@@ -37,14 +41,26 @@ volatile std::sig_atomic_t stopped = 0;
 enum class Failure : std::size_t { timeout, refused, closed, status, body, local, kinds };
 
 struct Call {
-  int fd = -1;
+  Wire wire;
   bool connected = false;
   bool kept = false;    // for the pool
   bool reused = false;  // it carried a request before
   bool busy = false;
   std::int64_t due = 0;
-  std::string in;
+  std::string out;  // has not been taken
+  std::string in;   // of the answer; over HTTP/2 its body
+  // Over HTTP/2.
+  h2::Reader frames;
+  std::uint32_t stream = 0;  // the last request's
+  bool good = false;         // its status was 200
+  bool leaving = false;      // GOAWAY has come
 };
+
+/// Of a block of fields: whether it begins with `:status: 200` (RFC 7541 section 6.1), behind changes of the table.
+bool says_200(std::string_view block) {
+  while (!block.empty() && (block.front() & '\xe0') == '\x20') block.remove_prefix(1);
+  return !block.empty() && block.front() == '\x88';
+}
 
 bool same_letters(std::string_view a, std::string_view lower) {
   return std::equal(a.begin(), a.end(), lower.begin(), lower.end(),
@@ -63,7 +79,8 @@ std::size_t length_of(std::string_view head) {
 
 class Probe {
  public:
-  explicit Probe(const Options& options) : o_(options), ep_(epoll_create1(EPOLL_CLOEXEC)) {
+  explicit Probe(const Options& options)
+      : o_(options), ep_(epoll_create1(EPOLL_CLOEXEC)), tls_(options.over == "tls"), h2_(options.over == "h2") {
     calls_.resize(1024);
     for (std::size_t i = calls_.size(); i-- > 0;) free_.push_back(i);
   }
@@ -100,7 +117,7 @@ class Probe {
       while (!pool_.empty()) {
         const std::size_t i = pool_.front();
         pool_.pop_front();
-        if (calls_[i].fd < 0 || calls_[i].busy) continue;
+        if (calls_[i].wire.fd() < 0 || calls_[i].busy) continue;
         calls_[i].busy = true;
         calls_[i].reused = true;
         calls_[i].due = due;
@@ -126,7 +143,11 @@ class Probe {
       return fail(Failure::local);
     }
     free_.pop_back();
-    calls_[i] = Call{fd, false, kept, false, true, due, {}};
+    calls_[i] = Call{};
+    calls_[i].wire = Wire(fd, tls_);
+    calls_[i].kept = kept;
+    calls_[i].busy = true;
+    calls_[i].due = due;
     if (kept) ++pool_size_;
     ++in_flight_;
   }
@@ -137,28 +158,54 @@ class Probe {
     Call& c = calls_[i];
     if (c.busy) --in_flight_;
     if (c.kept) --pool_size_;
-    close(c.fd);
     c = Call{};
     std::erase(pool_, i);
     free_.push_back(i);
   }
 
   void send_request(std::size_t i) {
-    const Call& c = calls_[i];
-    const std::string_view text = c.kept ? kGet : kGetClose;
-    if (send(c.fd, text.data(), text.size(), MSG_NOSIGNAL) < 0 && errno != EAGAIN) ended(i);
+    Call& c = calls_[i];
+    if (!h2_) {
+      c.out += c.kept ? kGet : kGetClose;
+      return flush(i);
+    }
+    if (c.stream == 0) {
+      c.out += h2::kPreface;
+      h2::put_frame(c.out, h2::kSettings, 0, 0, {});
+      c.stream = 1;
+    } else {
+      c.stream += 2;
+      h2::put_window_update(c.out, 0, static_cast<std::uint32_t>(kBody.size()));  // what the last answer took
+    }
+    c.good = false;
+    static const std::string get = h2::request(false, "/");
+    h2::put_frame(c.out, h2::kHeaders, h2::kEndStream | h2::kEndHeaders, c.stream, get);
+    flush(i);
+  }
+
+  void flush(std::size_t i) {
+    Call& c = calls_[i];
+    while (!c.out.empty()) {
+      const ssize_t r = c.wire.write(c.out);
+      if (r < 0 && errno == EAGAIN) return;
+      if (r <= 0) return ended(i);
+      c.out.erase(0, static_cast<std::size_t>(r));
+    }
   }
 
   /// The server has ended the connection, with an error or without.
   void ended(std::size_t i) {
-    const Call c = calls_[i];
+    const bool busy = calls_[i].busy;
+    const bool again = calls_[i].reused && calls_[i].in.empty();
+    const bool connected = calls_[i].connected;
+    const std::int64_t due = calls_[i].due;
     drop(i);
-    if (!c.busy) return;
-    if (c.reused && c.in.empty()) {
+    if (!busy) return;
+    if (again) {
       ++retries_;
-      begin(c.due, true);
+      begin(due, true);
     } else {
-      fail(c.connected ? Failure::closed : Failure::refused);
+      fail(connected ? Failure::closed : Failure::refused);
     }
   }
 
@@ -172,22 +219,54 @@ class Probe {
 
   void on_event(std::size_t i, std::uint32_t events) {
     static char in[4096];
-    if (calls_[i].fd < 0) return;
+    if (calls_[i].wire.fd() < 0) return;
     if (!calls_[i].connected) {
-      if ((events & (EPOLLERR | EPOLLHUP)) != 0 && socket_error(calls_[i].fd) != 0) return ended(i);
+      if ((events & (EPOLLERR | EPOLLHUP)) != 0 && socket_error(calls_[i].wire.fd()) != 0) return ended(i);
       if ((events & EPOLLOUT) == 0) return;
       calls_[i].connected = true;
       send_request(i);
     }
-    while (calls_[i].fd >= 0) {
-      const ssize_t r = recv(calls_[i].fd, in, sizeof in, 0);
-      if (r < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    while (calls_[i].wire.fd() >= 0) {
+      const ssize_t r = calls_[i].wire.read(in, sizeof in);
+      if (r < 0 && (errno == EAGAIN || errno == EINTR)) break;
       if (r <= 0) return ended(i);
+      if (h2_) {
+        take_frames(i, {in, static_cast<std::size_t>(r)});
+        continue;
+      }
       // Bytes that nobody asked for.
       if (!calls_[i].busy) return drop(i);
       calls_[i].in.append(in, static_cast<std::size_t>(r));
       check(i);
     }
+    if (calls_[i].wire.fd() >= 0) flush(i);  // a handshake has gone on, or there is something to confirm
+  }
+
+  void take_frames(std::size_t i, std::string_view bytes) {
+    Call& c = calls_[i];
+    bool over = false;
+    bool reset = false;
+    c.frames.feed(bytes, [&](const h2::Frame& f) {
+      const bool ours = c.busy && f.stream == c.stream;
+      const bool flagged = (f.flags & h2::kEndStream) != 0;
+      if (f.type == h2::kSettings && !flagged) h2::put_frame(c.out, h2::kSettings, h2::kEndStream, 0, {});
+      if (f.type == h2::kPing && !flagged) h2::put_frame(c.out, h2::kPing, h2::kEndStream, 0, f.payload);
+      if (f.type == h2::kGoAway) c.leaving = true;
+      if (ours && f.type == h2::kHeaders) c.good = c.good || says_200(f.payload);
+      if (ours && f.type == h2::kData) c.in += f.payload;
+      over = over || (ours && flagged && (f.type == h2::kHeaders || f.type == h2::kData));
+      reset = reset || (ours && f.type == h2::kReset);
+    });
+    if (over) {
+      if (c.good && c.in == kBody) return answered(i);
+      fail(c.good ? Failure::body : Failure::status);
+      return drop(i);
+    }
+    if (reset) {
+      fail(Failure::status);
+      return drop(i);
+    }
+    if (c.leaving && !c.busy) drop(i);
   }
 
   void check(std::size_t i) {
@@ -210,8 +289,13 @@ class Probe {
       fail(Failure::body);
       return drop(i);
     }
+    answered(i);
+  }
+
+  void answered(std::size_t i) {
+    Call& c = calls_[i];
     latencies_.push_back(now_ns() - c.due);
-    if (!c.kept || pool_size_ > kKept) return drop(i);
+    if (!c.kept || c.leaving || pool_size_ > kKept) return drop(i);
     c.busy = false;
     --in_flight_;
     pool_.push_back(i);
@@ -241,6 +325,8 @@ class Probe {
 
   const Options& o_;
   int ep_;
+  const bool tls_;
+  const bool h2_;
   bool realtime_ = false;
   std::vector<Call> calls_;
   std::vector<std::size_t> free_;

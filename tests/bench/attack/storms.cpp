@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "tests/bench/attack/client_hello.hpp"
 #include "tests/bench/attack/loop.hpp"
 #include "tests/bench/attack/mutations.hpp"
 
@@ -14,7 +15,7 @@ constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 constexpr std::string_view kHalf = "GET / HTTP/1.1\r\nHost: local";
 constexpr std::size_t kOnce = 1U << 20U;  // sent or received of one connection before others have their turn
 constexpr std::int64_t kRest = 10 * kMillisecond;
-constexpr std::int64_t kPatience = 2 * kSecond;  // of mutated, churn and reset with an answer that does not come
+constexpr std::int64_t kPatience = 2 * kSecond;  // of all but pipeline and bombs with an answer that does not come
 
 std::string repeated(std::string_view what, std::size_t size) {
   std::string out;
@@ -41,7 +42,8 @@ class Storm {
     pipeline_ = o_.mode == "pipeline";
     bombs_ = o_.mode == "bombs";
     mutated_ = o_.mode == "mutated";
-    const std::size_t own = pipeline_ ? 16 : bombs_ || mutated_ ? 64 : 32;
+    handshakes_ = o_.mode == "handshake_flood";
+    const std::size_t own = pipeline_ ? 16 : bombs_ || mutated_ || handshakes_ ? 64 : 32;
     places_.resize(!mutated_ && o_.count != 0 ? o_.count : own);
     most_ = !mutated_ ? UINT64_MAX : o_.count != 0 ? o_.count : 20'000;
     if (pipeline_) stream_ = repeated(kGet, std::size_t{1} << 16U);
@@ -159,6 +161,7 @@ class Storm {
     if (mutated_) p.text = mutated_request(o_.seed, p.number);
     if (mutated_ && p.text.empty()) shutdown(p.fd, SHUT_WR);  // nothing at all is a request to try, too
     if (churn_) p.text = kGet;
+    if (handshakes_) p.text = hello_;
     if (reset_) p.text = p.number % 2 == 0 ? kGet : kHalf;
     if (bombs_) p.text = p.number % 2 == 0 ? "GET / HTTP/1.1\r\nHost: localhost\r\n" : "GET / HTTP/1.1\r\nX: ";
     if (!pipeline_ && !(reset_ && p.number % 2 != 0)) ++t_.requests;
@@ -218,6 +221,8 @@ class Storm {
       if (pipeline_) count_answers(p, {in, static_cast<std::size_t>(r)});
       // The whole of so small an answer comes in one piece.
       if (churn_) return end(i, false), false;
+      // The server has signed: that is what it was to pay for.
+      if (handshakes_) return end(i, true), false;
       once += static_cast<std::size_t>(r);
       if (once < kOnce) continue;
       again_.push_back(i);
@@ -242,6 +247,8 @@ class Storm {
   bool pipeline_ = false;
   bool bombs_ = false;
   bool mutated_ = false;
+  bool handshakes_ = false;
+  const std::string hello_ = client_hello();
   std::string stream_;
   std::string small_fields_;
   std::string huge_field_;

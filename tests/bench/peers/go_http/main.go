@@ -1,6 +1,7 @@
 // The Go peer: net/http as it comes, but for the time-outs that the attack table sets. GOMAXPROCS is set by the harness.
+// With h2c it speaks HTTP/2 by prior knowledge, too; with a certificate it speaks TLS, and HTTP/2 by ALPN.
 //
-//	go_http HTTP-ADDRESS TCP-ADDRESS FILES [header=10s] [idle=60s] [read=30s] [write=30s]
+//	go_http HTTP-ADDRESS TCP-ADDRESS FILES [header=10s] [idle=60s] [read=30s] [write=30s] [h2c] [certificate=FILE key=FILE]
 package main
 
 import (
@@ -11,6 +12,9 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
 )
 
 func text(body string) http.HandlerFunc {
@@ -19,6 +23,11 @@ func text(body string) http.HandlerFunc {
 		w.Header().Set("Content-Type", "text/plain")
 		w.Write(bytes)
 	}
+}
+
+// Takes a body of any length, and keeps nothing of it.
+func sink(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
 }
 
 // Reads the whole body before it answers, so that a refusal can be told by its status.
@@ -70,10 +79,23 @@ func main() {
 	mux.HandleFunc("/", text("Hello, World!"))
 	mux.HandleFunc("/sentinel", text("sentinel"))
 	mux.HandleFunc("/echo", echo)
+	mux.HandleFunc("/sink", sink)
 	mux.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(os.Args[3]))))
 	server := &http.Server{Addr: os.Args[1], Handler: mux}
+	certificate, key, priorKnowledge := "", "", false
 	for _, option := range os.Args[4:] {
 		name, value, _ := strings.Cut(option, "=")
+		switch name {
+		case "h2c":
+			priorKnowledge = true
+			continue
+		case "certificate":
+			certificate = value
+			continue
+		case "key":
+			key = value
+			continue
+		}
 		limit, err := time.ParseDuration(value)
 		if err != nil {
 			log.Fatal(err)
@@ -91,6 +113,12 @@ func main() {
 			log.Fatal("unknown option " + option)
 		}
 	}
+	if priorKnowledge {
+		server.Handler = h2c.NewHandler(mux, &http2.Server{IdleTimeout: server.IdleTimeout})
+	}
 	go serveEcho(os.Args[2])
+	if certificate != "" {
+		log.Fatal(server.ListenAndServeTLS(certificate, key))
+	}
 	log.Fatal(server.ListenAndServe())
 }
