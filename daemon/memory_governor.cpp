@@ -24,7 +24,7 @@ static constexpr std::int64_t kSecond = 1'000'000'000;
 
 /// At the last level: those that finish, drain and report must go on, those that serve somebody new must not begin.
 static Result<void> admit_nobody_new(std::string_view name) noexcept {
-  if (name == "http" || name == "tcp") return fail(std::errc::not_enough_memory);
+  if (name == "http" || name == "http2 stream" || name == "tcp") return fail(std::errc::not_enough_memory);
   return {};
 }
 

@@ -163,10 +163,10 @@ Answer Process::follow_with(const upgrade::Request& request) {
 
 /// True: it has done no worse. False: `why` it has.
 bool Process::stand_by(Successor& next, std::chrono::nanoseconds time, std::string& why) {
-  log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " serves; this one stands by for " +
-                          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s");
   const upgrade::Traffic before = traffic();
   current_->accept(false);
+  log(LogLevel::info, "upgrade: process " + std::to_string(next.pid()) + " serves; this one stands by for " +
+                          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s");
   return runtime::blocking([&] {
     return upgrade::watch(
         next, before, time_after(monotonic_now(), time), [this] { return stop_.load(std::memory_order_acquire) != 0; },

@@ -108,7 +108,10 @@ TEST_CASE("h2 abuse: floods end with ENHANCE_YOUR_CALM", "[h2][abuse]") {
         Flood{"PRIORITY_UPDATE", "", http2::frame(http2::kPriorityUpdate, 0, 0, http2::number(1, 4) + "u=1")},
         Flood{"WINDOW_UPDATE", "", http2::window_update(0, 1)},
         Flood{"WINDOW_UPDATE of a stream", body, http2::window_update(1, 1)},
-        Flood{"empty DATA", body, http2::data(1, "", false)}, Flood{"unknown frames", "", http2::frame(0x77, 0, 0)},
+        Flood{"empty DATA", body, http2::data(1, "", false)},
+        Flood{"DATA that is all padding", body,
+              http2::frame(http2::kData, http2::kPadded, 1, std::string("\x04\0\0\0\0", 5))},
+        Flood{"unknown frames", "", http2::frame(0x77, 0, 0)},
         Flood{"RST_STREAM of a stream that is over", http2::get(1) + http2::rst(1, 8),
               http2::rst(1, http2::kCancel)}}) {
     INFO(row.name);

@@ -355,3 +355,52 @@ TEST_CASE("h2: HTTP/1 is served beside it, also what begins as the preface does"
   HttpClient nearly(server.port());
   CHECK(nearly.ask("PRI * HTTP/1.1\r\nHost: a\r\n\r\n")->status == 400);
 }
+
+TEST_CASE("h2: answers leave by urgency, and take turns where they are incremental (RFC 9218)", "[h2]") {
+  const std::size_t size = 50'000;
+  const auto large = *http::make_respond_handler({.content_type = "text/plain", .body = std::string(size, 'x')});
+  HttpServer server({route("/", large)}, http2::h2c_options());
+  // No stream has a window: what is ready waits, until all may leave at the same time.
+  http2::Client client(server.port(), http2::settings(http2::setting(4, 0)) + http2::window_update(0, 10'000'000));
+  const auto ask = [&](std::uint32_t id, const std::string& priority) {
+    const http2::Fields more = priority.empty() ? http2::Fields{} : http2::Fields{{"priority", priority}};
+    REQUIRE(client.send(http2::get(id, "/", more)));
+    REQUIRE(client.until([&] { return client.so_far(id).status == 200; }));
+  };
+  const auto let_go = [&](std::vector<std::uint32_t> ids, const std::string& before = "") {
+    REQUIRE(client.send(before + http2::settings(http2::setting(4, 1'000'000))));
+    for (const std::uint32_t id : ids) CHECK(client.reply(id).body.size() == size);
+  };
+  using Order = std::vector<std::uint32_t>;
+  SECTION("by urgency, one behind the other") {
+    ask(1, "u=7");
+    ask(3, "u=0");
+    ask(5, "");  // 3
+    ask(7, "u=5");
+    let_go({1, 3, 5, 7});
+    CHECK(client.data_order == Order{3, 5, 7, 1});
+  }
+  SECTION("of the same urgency one behind the other, too") {
+    ask(1, "u=3");
+    ask(3, "u=3, i=?0");
+    ask(5, "");
+    let_go({1, 3, 5});
+    CHECK(client.data_order.size() == 3);
+  }
+  SECTION("or in turns") {
+    ask(1, "i");
+    ask(3, "u=3, i");
+    ask(5, "i");
+    let_go({1, 3, 5});
+    REQUIRE(client.data_order.size() >= 9);
+    CHECK(client.data_order[0] != client.data_order[2]);
+    CHECK(client.data_order[1] != client.data_order[3]);
+  }
+  SECTION("as PRIORITY_UPDATE has it since") {
+    ask(1, "u=7");
+    ask(3, "u=0");
+    let_go({1, 3}, http2::frame(http2::kPriorityUpdate, 0, 0, http2::number(1, 4) + "u=0") +
+                       http2::frame(http2::kPriorityUpdate, 0, 0, http2::number(3, 4) + "u=6"));
+    CHECK(client.data_order == Order{1, 3});
+  }
+}

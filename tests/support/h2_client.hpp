@@ -127,6 +127,7 @@ class Client {
     Reply& reply = replies_[f.stream];
     switch (f.type) {
       case kData:
+        if (!f.payload.empty() && (data_order.empty() || data_order.back() != f.stream)) data_order.push_back(f.stream);
         reply.body += f.payload;
         ++reply.data_frames;
         reply.ended |= (f.flags & kEndStream) != 0;
@@ -207,6 +208,8 @@ class Client {
 
  public:
   bool answers_pings = true;
+  std::vector<std::uint32_t>
+      data_order;  // streams of DATA, one entry for as many frames as came together; empty ones left out
 };
 
 inline http::ServerOptions h2c_options() {

@@ -51,7 +51,9 @@ MemoryStream::IdleTimer::IdleTimer(MemoryStream& stream) noexcept
       }),
       owner(stream) {}
 
-MemoryStream::MemoryStream(std::shared_ptr<Link> link) : link_(std::move(link)), timer_(*this) { link_->server = this; }
+MemoryStream::MemoryStream(std::shared_ptr<Link> link) : link_(std::move(link)), timer_(*this), edge_(readable()) {
+  link_->server = this;
+}
 
 bool MemoryStream::readable() const noexcept {
   return link_->reset || link_->to_server.ended || !link_->to_server.bytes.empty();
@@ -75,6 +77,7 @@ Result<std::size_t> MemoryStream::try_read(std::span<std::byte> data) noexcept {
   if (link_->reset) return fail(std::errc::connection_reset);
   if (!readable() || (!link_->to_server.bytes.empty() && says_would_block())) {
     drained_ = !readable();
+    edge_ = edge_ || readable();  // as if they came behind this
     return fail(std::errc::operation_would_block);
   }
   const std::size_t n = take(data);
@@ -89,15 +92,19 @@ Result<std::size_t> MemoryStream::read_some(std::span<std::byte> data, Deadline 
     if (closed_) return fail(std::errc::bad_file_descriptor);
     if (shut_down_) return fail(std::errc::operation_canceled);
     if (link_->reset) return fail(std::errc::connection_reset);
-    if (readable()) {
+    if (readable() && !drained_) {
       const std::size_t n = take(data);
       link_->count(n);
       runtime::spend_budget();
       return n;
     }
-    if (const std::error_code error =
-            wait_at(link_->to_server.reader, runtime::WaitReason::io_read, deadline, cancellation))
-      return fail(error);
+    if (!std::exchange(edge_, false)) {
+      if (const std::error_code error =
+              wait_at(link_->to_server.reader, runtime::WaitReason::io_read, deadline, cancellation))
+        return fail(error);
+      edge_ = false;
+    }
+    drained_ = false;
   }
 }
 
@@ -149,7 +156,8 @@ Result<void> MemoryStream::shutdown_write() noexcept {
 }
 
 bool MemoryStream::go_idle(const runtime::IdleHandler& handler, void* argument, Deadline deadline) noexcept {
-  if (readable() || shut_down_ || link_->faults.never_idle) return false;
+  if (shut_down_ || link_->faults.never_idle) return false;
+  if (std::exchange(edge_, false)) return false;
   handler_ = &handler;
   argument_ = argument;
   idle_ = true;
@@ -166,7 +174,10 @@ bool MemoryStream::claim_idle() noexcept {
 void MemoryStream::arrived() noexcept {
   rouse(link_->to_server.reader);
   if (hung_up() && watch_ != nullptr) watch_->on_hang_up(*watch_, link_->reset);
-  if (!claim_idle()) return;
+  if (!claim_idle()) {
+    edge_ = true;
+    return;
+  }
   handler_->on_ready(argument_);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 // MemoryStream: a net::ByteStream that is memory, for simulations: one end is a server's, the other a client's on a
 // fiber of the same simulation. All that a network may do to bytes it does by a seed: it delivers them in pieces of any
-// size, takes short writes, says "would block" with room left, and breaks off behind any byte.
+// size, takes short writes, says "would block" with room left, and breaks off behind any byte. What has come is told
+// once, as by edge-triggered epoll: whoever has seen the edge and does not read waits for the next one.
 //
 // One thread, no locks: simulations have one Processor.
 #include <cstdint>
@@ -95,6 +96,7 @@ class MemoryStream final : public net::ByteStream {
   const runtime::IdleHandler* handler_ = nullptr;
   void* argument_ = nullptr;
   runtime::HangUpWatch* watch_ = nullptr;
+  bool edge_ = false;  // came, and was not waited for yet
   bool idle_ = false;
   bool shut_down_ = false;
   bool closed_ = false;

@@ -47,8 +47,9 @@ void Connection::run_http2(std::string_view first) noexcept {
   metric::Gauge* const active = metrics().active;
   metric::Gauge* const idle = metrics().idle;
   if (active != nullptr) active->add();
-  stream_->note_readable();
   for (;;) {
+    // Also behind a wait_idle() that said no: that has used up the edge of what is there.
+    stream_->note_readable();
     const bool expired = has_past(kExpired) && !stream_->bytes_waiting();
     const h2::Session::End end = session_->run(first, expired);
     if (end == h2::Session::End::closed) break;

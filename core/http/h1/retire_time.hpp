@@ -25,6 +25,10 @@ class RetireTime {
   [[nodiscard]] bool passed(std::int64_t now) const noexcept {
     return static_cast<std::int32_t>(units(now) - at_) >= 0;
   }
+  /// So many ns from now; not positive: it has passed.
+  [[nodiscard]] std::int64_t left(std::int64_t now) const noexcept {
+    return std::int64_t{static_cast<std::int32_t>(at_ - units(now))} * (std::int64_t{1} << kShift);
+  }
 
  private:
   static constexpr unsigned kShift = 24;

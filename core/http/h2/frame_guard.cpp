@@ -14,12 +14,16 @@ static constexpr std::uint8_t kContinuation = 9;
 static constexpr std::uint8_t kEndStream = 1;  // and ACK
 static constexpr std::uint8_t kEndHeaders = 4;
 static constexpr std::uint8_t kPadded = 8;
+static constexpr std::uint32_t kNoData = 4;
 
 /// Of the frame whose head has come.
 std::uint32_t FrameGuard::points() noexcept {
   const std::uint8_t flags = head_[4];
   switch (type_) {
-    case kData: return left_ == 0 && (flags & kEndStream) == 0 ? 4 : 0;
+    case kData:
+      if ((flags & kEndStream) != 0) return 0;
+      padded_ = (flags & kPadded) != 0;
+      return left_ == 0 ? kNoData : 0;
     case kHeaders:
       block_ = (flags & kEndHeaders) == 0;
       block_bytes_ = left_;
@@ -68,6 +72,11 @@ Code FrameGuard::walk(std::string_view bytes, std::int64_t now) noexcept {
   }
   while (!bytes.empty()) {
     if (left_ != 0) {
+      if (padded_) {
+        padded_ = false;
+        const bool nothing_else = static_cast<std::uint8_t>(bytes.front()) + 1U >= left_;
+        if (nothing_else && !charge(kNoData)) return Code::enhance_your_calm;
+      }
       const std::size_t n = std::min<std::size_t>(left_, bytes.size());
       left_ -= static_cast<std::uint32_t>(n);
       bytes.remove_prefix(n);

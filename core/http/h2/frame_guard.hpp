@@ -4,10 +4,11 @@
 // them.
 //
 // One score a connection. A frame that asks us for work, or for nothing at all, costs points: PING and SETTINGS want an
-// answer each, RST_STREAM undoes a request that was begun, CONTINUATION and empty DATA make no progress. Points are
-// forgiven by time, a tenth of the limit each second, and by what the client has really got: WINDOW_UPDATEs come with
-// the data that they are about, PRIORITY with requests. Whoever comes to the limit is a flood, and its connection ends
-// (ENHANCE_YOUR_CALM). One score, and not a limit a kind: a client that does a little of each harms as much.
+// answer each, RST_STREAM undoes a request that was begun, CONTINUATION makes no progress, nor does DATA that is empty
+// or all padding. Points are forgiven by time, a tenth of the limit each second, and by what the client has really got:
+// WINDOW_UPDATEs come with the data that they are about, PRIORITY with requests. Whoever comes to the limit is a flood,
+// and its connection ends (ENHANCE_YOUR_CALM). One score, and not a limit a kind: a client that does a little of each
+// harms as much.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -66,7 +67,8 @@ class FrameGuard {
   std::array<std::uint8_t, kHead> head_{};
   std::uint8_t at_ = 0;  // bytes of the head
   std::uint8_t type_ = 0;
-  bool block_ = false;  // of fields: its end has not come
+  bool block_ = false;   // of fields: its end has not come
+  bool padded_ = false;  // DATA that ends nothing: how much of it is padding its next byte says
 };
 
 }  // namespace fiberd::http::h2

@@ -5,6 +5,7 @@
 // round, of all streams, leave in one send. A stream that has something to say later, when that fiber waits for the
 // client, starts a writer: a fiber that lives as long as there is something to be sent, and takes all of it along. So a
 // handler never waits for another stream's client-side trouble, and an HTTP/2 connection at rest has no fiber at all.
+// One on which handlers wait (events, a WebSocket) keeps its fiber, but no buffers, and is woken by what happens alone.
 //
 // One mutex a session, held across no wait but its own: nghttp2 is not thread-safe, and fibers of streams are anywhere.
 // Bytes are read and written outside of it.
@@ -54,6 +55,8 @@ Session::Session(Connection& connection) noexcept
       site_(*connection.server_.site_.read()),
       guard_(site_->options().http2.glitches),
       max_streams_(site_->options().http2.max_streams),
+      allowed_(max_streams_),
+      told_(max_streams_),
       secured_(wire_.tls_peer() != nullptr) {}
 
 Session::~Session() {
@@ -180,28 +183,112 @@ bool Session::read_more(Held& held) noexcept {
     busy_ = true;
   }
   const Deadline limit = read_limit(runtime::coarse_now());
+  // Who stays in the middle of a head, with nothing else under way, makes room for others (h1/reclaim.hpp).
+  const bool in_head = tasks_ == 0 && (frame_since_ != 0 || !settled_);
+  std::atomic<std::int64_t>& waiting = connection_.waiting_since_;
+  if (in_head) {
+    const std::int64_t since = frame_since_ != 0 ? frame_since_ : quiet_since_;
+    waiting.store(Connection::encode(Waiting::for_head, since), std::memory_order_release);
+  }
   busy_ = false;
   held.unlock();
-  const Result<std::size_t> n = wire_.read_some({in_.get(), kIn}, limit);
+  Result<std::size_t> n = wire_.read_some({in_.get(), kIn}, limit);
   held.lock();
   busy_ = true;
-  if (n && *n != 0) {
-    take_in({reinterpret_cast<const char*>(in_.get()), *n});
-    return true;
-  }
-  if (n) {
-    client_ended_ = true;
-  } else if (n.error() != std::errc::timed_out) {
-    lose(n.error());
-  } else if (is_quiet() && !server_.stopping_.load(std::memory_order_relaxed)) {
+  // Bytes that came when the connection had been taken already are too late.
+  if (in_head && waiting.exchange(0, std::memory_order_acq_rel) == 0) n = fail(std::errc::operation_canceled);
+  if (took_in(n, {in_.get(), kIn})) return true;
+  if (is_quiet() && !server_.stopping_.load(std::memory_order_relaxed)) {
     busy_ = false;
     return false;
   }
+  if (may_rest()) rest(held);
   return true;
+}
+
+/// What a read has brought. False: nothing has come in time.
+bool Session::took_in(const Result<std::size_t>& n, std::span<const std::byte> room) noexcept {
+  if (n && *n != 0)
+    take_in({reinterpret_cast<const char*>(room.data()), *n});
+  else if (n)
+    client_ended_ = true;
+  else if (n.error() == std::errc::timed_out)
+    return false;
+  else
+    lose(n.error());
+  return true;
+}
+
+/// Requests are under way, and for a whole tick nobody had anything to say: a long poll, events, a WebSocket.
+bool Session::may_rest() const noexcept {
+  if (tasks_ == 0 || lost_ || terminated_ || goodbye_ || server_.stopping_.load(std::memory_order_relaxed) ||
+      !settled_ || frame_since_ != 0 || writing_ || out_size_ != 0)
+    return false;
+  Stream* s = streams_.front();
+  while (s != nullptr && !s->detached_) s = streams_.after(*s);
+  return s == nullptr;
+}
+
+/// Waits for the client without buffers, and without looking at anything meanwhile. What the connection's fiber would
+/// have to do calls it: rouse().
+void Session::rest(Held& held) noexcept {
+  std::array<std::byte, 512> few;
+  Result<std::size_t> n = fail(std::errc::timed_out);
+  try {
+    const context::Cancelable roused = context::with_cancel(server_.drain_context());
+    const std::int64_t now = runtime::coarse_now();
+    const Deadline age = Deadline::at(now + connection_.retire_at_.left(now));
+    rest_ = &roused;
+    in_.reset();
+    out_.reset();
+    out_capacity_ = 0;
+    busy_ = false;
+    held.unlock();
+    n = wire_.read_some(few, age, roused.context.cancellation());
+    held.lock();
+    busy_ = true;
+    rest_ = nullptr;
+    roused.cancel();
+  } catch (const std::bad_alloc&) {
+    return;  // it looks around as before
+  }
+  in_.reset(new (std::nothrow) std::byte[kIn]);
+  if (in_ == nullptr) {
+    metric::count(server_.metrics_.spawn_refused);
+    return lose(std::make_error_code(std::errc::not_enough_memory));
+  }
+  if (!n && n.error() == std::errc::operation_canceled && !wire_.is_shut_down()) return;
+  (void)took_in(n, few);
+}
+
+/// Under the mutex.
+void Session::rouse() noexcept {
+  if (rest_ != nullptr) rest_->cancel();
+}
+
+/// While requests of the lower priorities are turned away for want of memory a connection has fewer at once, a quarter
+/// for each of them: what is not begun needs no stack, and its client may try elsewhere.
+void Session::note_pressure() noexcept {
+  const flow::Pressure* const pressure = site_->options().pressure;
+  allowed_ = max_streams_;
+  if (pressure == nullptr || !pressure->sheds(flow::Priority::low)) [[likely]]
+    return;
+  const unsigned shed = pressure->sheds(flow::Priority::high) ? 3 : pressure->sheds(flow::Priority::normal) ? 2 : 1;
+  allowed_ = std::max(max_streams_ >> (2 * shed), 1U);
+}
+
+/// Once a client has acknowledged what it was told before.
+void Session::tell_allowance() noexcept {
+  if (allowed_ == told_ || unacknowledged_ != 0) return;
+  const nghttp2_settings_entry entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, allowed_};
+  if (nghttp2_submit_settings(ng_, NGHTTP2_FLAG_NONE, &entry, 1) != 0) return terminate(Code::internal_error);
+  told_ = allowed_;
+  ++unacknowledged_;
 }
 
 void Session::take_in(std::string_view bytes) noexcept {
   const std::int64_t now = runtime::coarse_now();
+  note_pressure();
   if (const Code wrong = guard_.walk(bytes, now); wrong != Code::no_error) return terminate(wrong);
   const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   if (n < 0)
@@ -221,6 +308,8 @@ void Session::take_in(std::string_view bytes) noexcept {
 void Session::look_at_clock(Held& /*held*/, std::int64_t now) noexcept {
   if (lost_ || terminated_) return;
   look_at_streams(now);
+  note_pressure();
+  tell_allowance();
   const SiteOptions& o = site_->options();
   const std::int64_t since = frame_since_ != 0 ? frame_since_ : !settled_ ? quiet_since_ : 0;
   if (since != 0 && now >= Deadline::after(since, o.timeouts.header).ns()) {
@@ -273,6 +362,7 @@ void Session::begin_goodbye() noexcept {
 void Session::terminate(Code code) noexcept {
   if (terminated_) return;
   terminated_ = true;
+  rouse();
   if (nghttp2_session_terminate_session(ng_, static_cast<std::uint32_t>(code)) != 0) lost_ = true;
 }
 
@@ -297,6 +387,7 @@ void Session::wait_for_others(Held& held) noexcept {
     if (!lost_) look_at_streams(runtime::coarse_now());
     if (terminated_) close_streams();  // also when it was found out while answers were on their way
     schedule_write();
+    if (client_ended_) give_up_stuck();
     if (tasks_ == 0 && !writing_) break;
     main_ = runtime::prepare_park(runtime::WaitReason::join);
     const runtime::Ticket ticket = main_;
@@ -313,6 +404,20 @@ void Session::wait_for_others(Held& held) noexcept {
   }
 }
 
+/// Answers that wait for a window of a client that has ended its side: nobody will open it. What windows and socket
+/// allow leaves first.
+void Session::give_up_stuck() noexcept {
+  if (writing_ || lost_) return;
+  Stream* next = streams_.front();
+  while (Stream* const s = next) {
+    next = streams_.after(*s);
+    if (!s->is_stuck()) continue;
+    s->cancel_context(std::make_error_code(std::errc::connection_aborted));
+    s->reset_stream(Code::cancel);
+    if (lost_) return;  // and all of them are over
+  }
+}
+
 void Session::wake_main() noexcept {
   if (main_) (void)runtime::wake(main_);
 }
@@ -323,13 +428,17 @@ void Session::linger() noexcept {
   static constexpr std::size_t kMost = std::size_t{1} << 20U;
   if (client_ended_) return;
   (void)wire_.shutdown_write();
-  const Deadline until = Deadline::at(monotonic_now() + kLongest);
+  const std::int64_t begin = monotonic_now();
+  const Deadline until = Deadline::at(begin + kLongest);
+  // Meanwhile the place can be had back by whoever needs it more.
+  connection_.waiting_since_.store(Connection::encode(Waiting::for_end, begin), std::memory_order_release);
   for (std::size_t discarded = 0; discarded < kMost;) {
     const Result<std::size_t> n = wire_.read_some({in_.get(), kIn}, until);
-    if (!n || *n == 0) return;
+    if (!n || *n == 0) break;
     discarded += *n;
     runtime::yield();
   }
+  connection_.waiting_since_.store(0, std::memory_order_release);
 }
 
 }  // namespace fiberd::http::h2

@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "core/base/clock.hpp"
 #include "core/base/intrusive_list.hpp"
+#include "core/context/context.hpp"
 #include "core/http/h1/rate_guard.hpp"
 #include "core/http/h2/frame_guard.hpp"
 #include "core/http/h2/options.hpp"
@@ -69,6 +71,13 @@ class Session {
   void look_at_clock(Held& held, std::int64_t now) noexcept;
   [[nodiscard]] Deadline read_limit(std::int64_t now) const noexcept;
   void look_at_streams(std::int64_t now) noexcept;
+  void note_pressure() noexcept;
+  void tell_allowance() noexcept;
+  void give_up_stuck() noexcept;
+  [[nodiscard]] bool may_rest() const noexcept;
+  void rest(Held& held) noexcept;
+  [[nodiscard]] bool took_in(const Result<std::size_t>& n, std::span<const std::byte> room) noexcept;
+  void rouse() noexcept;
   void begin_goodbye() noexcept;
   void end_idle() noexcept;
   void terminate(Code code) noexcept;
@@ -114,20 +123,24 @@ class Session {
   std::shared_ptr<const Site> site_;  // null while it is idle: what was replaced shall go
   std::uint32_t site_version_ = 0;
   FrameGuard guard_;
-  const std::uint32_t max_streams_;  // as our SETTINGS have told it: a reload tells it to new connections
-  std::uint64_t frames_begun_ = 0;   // when frame_since_ was set
-  List<Stream> streams_;             // open, or with a fiber
-  std::vector<Stream*> unsent_;      // whose end lies in out_
-  List<Stream> spare_;               // some that are over, for the next ones
+  const std::uint32_t max_streams_;   // as our first SETTINGS have told it: a reload tells it to new connections
+  std::uint32_t allowed_;             // of them at present: fewer while memory is short
+  std::uint32_t told_;                // as our last SETTINGS have told it
+  std::uint32_t unacknowledged_ = 1;  // SETTINGS of ours
+  std::uint64_t frames_begun_ = 0;    // when frame_since_ was set
+  List<Stream> streams_;              // open, or with a fiber
+  std::vector<Stream*> unsent_;       // whose end lies in out_
+  List<Stream> spare_;                // some that are over, for the next ones
   std::uint32_t spares_ = 0;
-  std::uint32_t tasks_ = 0;       // requests that are being served, or are not accounted for
-  std::uint32_t unanswered_ = 0;  // of these, those whose answer has not been laid out to its end
-  std::uint32_t spawned_ = 0;     // since the last round
-  runtime::Ticket main_{};        // the connection's fiber waits for the others
-  bool busy_ = false;             // the connection's fiber is at work, and will send what there is
-  bool writing_ = false;          // a fiber is in write_all()
-  bool lost_ = false;             // a send failed, or the connection was cut
-  bool client_ended_ = false;     // its FIN
+  std::uint32_t tasks_ = 0;                    // requests that are being served, or are not accounted for
+  std::uint32_t unanswered_ = 0;               // of these, those whose answer has not been laid out to its end
+  std::uint32_t spawned_ = 0;                  // since the last round
+  runtime::Ticket main_{};                     // the connection's fiber waits for the others
+  const context::Cancelable* rest_ = nullptr;  // while it waits in rest(): what ends that
+  bool busy_ = false;                          // the connection's fiber is at work, and will send what there is
+  bool writing_ = false;                       // a fiber is in write_all()
+  bool lost_ = false;                          // a send failed, or the connection was cut
+  bool client_ended_ = false;                  // its FIN
   bool terminated_ = false;
   bool final_goaway_ = false;  // the second of the two
   bool goodbye_ = false;       // the first

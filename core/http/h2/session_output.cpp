@@ -119,6 +119,10 @@ void Session::run_writer() noexcept {
   Held held(mutex_);
   write_all(held);
   writing_ = false;
+  if (rest_ != nullptr && out_size_ == 0) {
+    out_.reset();
+    out_capacity_ = 0;
+  }
   wake_main();
 }
 

@@ -141,9 +141,8 @@ struct Callbacks {
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     // A handler counts until its answer is complete, whatever has become of its stream: whoever resets gets no more
     // of them for it.
-    if (s.unanswered_ >= s.max_streams_) {
+    if (s.unanswered_ >= s.allowed_) {
       s.refuse_stream(frame->hd.stream_id);
-      charge(s, kRefusedStream);
       return 0;
     }
     return s.begin_stream(frame->hd.stream_id) != nullptr ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -197,7 +196,10 @@ struct Callbacks {
         }
         break;
       case NGHTTP2_SETTINGS:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) session.settled_ = true;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
+          session.settled_ = true;
+        else if (session.unacknowledged_ != 0)
+          --session.unacknowledged_;
         break;
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && session.goodbye_) session.goodbye_at_ = 1;
@@ -246,7 +248,7 @@ struct Callbacks {
         Stream* const s = stream_of(ng, frame->hd.stream_id);
         if (frame->hd.type == NGHTTP2_DATA) session.guard_.note_data_sent();
         if (s == nullptr) break;
-        if (frame->hd.type == NGHTTP2_HEADERS) s->sent_head_ += frame->hd.length + 9;
+        if (frame->hd.type == NGHTTP2_HEADERS) s->note_head_sent(frame->hd.length + 9);
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
         // What is copied is laid out behind this call, data was before it.
         s->end_at_ = session.appended_ + (frame->hd.type == NGHTTP2_HEADERS ? frame->hd.length + 9 : 0);
@@ -265,11 +267,15 @@ struct Callbacks {
         if (code == Code::protocol_error || code == Code::flow_control_error || code == Code::stream_closed ||
             code == Code::frame_size_error || code == Code::enhance_your_calm)
           charge(session, kBadStream);
+        else if (code == Code::refused_stream)  // by whom ever: nghttp2 refuses, too
+          charge(session, kRefusedStream);
         break;
       }
       case NGHTTP2_GOAWAY:
         metric::count(m.goaways_sent[static_cast<std::size_t>(code_from(frame->goaway.error_code))]);
-        if (frame->goaway.error_code != NGHTTP2_NO_ERROR) session.terminated_ = true;
+        if (frame->goaway.error_code == NGHTTP2_NO_ERROR) break;
+        session.terminated_ = true;
+        session.rouse();
         break;
       default: break;
     }

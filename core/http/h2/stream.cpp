@@ -43,7 +43,7 @@ void Stream::reset(std::int32_t id) noexcept {
   pending_at_ = 0;
   head_bytes_ = 0;
   head_at_ = 0;
-  status_ = 0;
+  status_ = interim_ = 0;
   close_code_ = 0;
   head_refused_ = head_done_ = in_over_ = timed_out_ = continue_settled_ = false;
   no_body_ = committed_ = submitted_ = eof_ = deferred_ = sent_ = false;
@@ -96,7 +96,10 @@ bool Stream::detach(Held& /*held*/, bool ended) noexcept {
   detached_ = true;
   looked_at_ = progress_at_ = runtime::coarse_now();
   moved_before_ = moved_;
-  if (sent_ || session_.lost_ || (closed_ && end_at_ == 0)) finish();
+  if (sent_ || session_.lost_ || (closed_ && end_at_ == 0))
+    finish();
+  else
+    session_.rouse();  // to look at the clock
   return true;
 }
 
@@ -114,7 +117,7 @@ void Stream::finish() noexcept {
   site_.reset();
   running_ = detached_ = false;
   session.answered(*this);
-  --session.tasks_;
+  if (--session.tasks_ == 0) session.rouse();
   if (!open_) session.stream_over(*this);
   session.wake_main();
 }
@@ -200,7 +203,8 @@ void Stream::wake_writer() noexcept {
 }
 
 std::error_code Stream::gone_error() const noexcept {
-  return reset_by_client_ ? reset_by_client(code_from(close_code_)) : std::make_error_code(std::errc::connection_reset);
+  if (reset_by_client_) return reset_by_client(code_from(close_code_));
+  return std::make_error_code(session_.client_ended_ ? std::errc::connection_aborted : std::errc::connection_reset);
 }
 
 void Stream::reset_stream(Code code) noexcept {

@@ -86,6 +86,11 @@ class Stream final : public ServerStream, public ListHook {
   [[nodiscard]] Result<void> receive(Held& held, Deadline own) noexcept;
   [[nodiscard]] bool wait_for_memory(Held& held, Deadline own) noexcept;
   void send_continue() noexcept;
+  void note_head_sent(std::uint64_t bytes) noexcept;
+  /// Of one for which nothing is being sent: it has something to say, and no window.
+  [[nodiscard]] bool is_stuck() const noexcept {
+    return open_ && submitted_ && !deferred_ && end_at_ == 0 && (waiting_bytes() != 0 || eof_);
+  }
   [[nodiscard]] std::size_t waiting_bytes() const noexcept { return pending_.size() - pending_at_ + direct_.size(); }
   /// Everything that waits may go.
   void submit() noexcept;
@@ -138,6 +143,7 @@ class Stream final : public ServerStream, public ListHook {
   std::uint64_t sent_body_ = 0;
   std::int64_t head_at_ = 0;
   unsigned status_ = 0;
+  unsigned interim_ = 0;  // answers before the answer that nghttp2 still has
   bool no_body_ = false;  // head and end in one frame
   bool committed_ = false;
   bool submitted_ = false;

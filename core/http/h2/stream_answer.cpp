@@ -19,6 +19,7 @@ namespace fiberd::http::h2 {
 
 static constexpr std::size_t kCopyBody = 4096;
 static constexpr std::size_t kPending = std::size_t{16} * 1024;
+static constexpr unsigned kMostInterim = 8;
 
 ServerStream::Room Stream::room() noexcept {
   if (room_ == nullptr) room_.reset(new (std::nothrow) char[kHeldFields + kHeldBody]);
@@ -274,6 +275,14 @@ void Stream::send_continue() noexcept {
   session_.schedule_write();
 }
 
+/// A head of it, or one before it, lies in the connection's output.
+void Stream::note_head_sent(std::uint64_t bytes) noexcept {
+  sent_head_ += bytes;
+  if (interim_ == 0) return;
+  --interim_;
+  wake_writer();
+}
+
 Result<void> Stream::send_interim(unsigned status, std::span<const Field> fields) {
   std::string text;
   for (const Field& field : fields) {
@@ -290,10 +299,14 @@ Result<void> Stream::send_interim(unsigned status, std::span<const Field> fields
     if (!is_left_out(name)) nvs.push_back(nv(name, field.value));
   }
   for (nghttp2_nv& field : nvs) field.flags = NGHTTP2_NV_FLAG_NONE;  // copied
-  const Held held(session_.mutex_);
+  Held held(session_.mutex_);
+  // No window bounds them: whoever goes on with them waits until those before have left. When to give that up is the
+  // writer's to know.
+  while (interim_ >= kMostInterim && !is_gone()) (void)wait(held, writer_, runtime::WaitReason::io_write, {});
   if (is_gone()) return fail(gone_error());
   if (nghttp2_submit_headers(session_.ng_, NGHTTP2_FLAG_NONE, id_, nullptr, nvs.data(), nvs.size(), nullptr) != 0)
     return fail(std::errc::not_enough_memory);
+  ++interim_;
   session_.schedule_write();
   return {};
 }

@@ -11,6 +11,9 @@ import math
 import os
 import signal
 import socket
+import ssl
+import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,6 +32,7 @@ listeners:
   - name: web
     address: "127.0.0.1:{web}"
     http:
+      h2c: true
       access_log: {{format: json, output: {directory}/access.log}}
       routes:
         - {{path: /, respond: {{body: "Hello, World!", content_type: text/plain}}}}
@@ -36,11 +40,31 @@ listeners:
         - {{path: /limited, rate_limit: {{rate: 1/s}}, respond: {{body: "one"}}}}
         - {{path: /queue, concurrency: {{limit: 1, queue: 10, max_wait: 20s}}, echo: {{}}}}
         - {{path: /files/*, files: {{root: {directory}}}}}
+  - name: secure
+    address: "127.0.0.1:{secure}"
+    tls: {{certificate: {directory}/web.pem, key: {directory}/web.key}}
+    http: {{routes: [{{path: /, respond: {{body: "Hello, World!"}}}}]}}
+  - name: ordered
+    address: "127.0.0.1:{ordered}"
+    tls: {{acme: {{domains: [a.example.test], directory: "https://127.0.0.1:{nobody}/", storage: {directory}/acme}}}}
+    http: {{routes: [{{path: /, respond: {{body: "Hello, World!"}}}}]}}
   - {{name: echo, address: "127.0.0.1:{echo}", tcp: {{echo: {{}}}}}}
   - name: stats
     address: "127.0.0.1:{stats}"
     aggregate: {{flush_interval: 500ms, flush: [{{statsd: "127.0.0.1:{nobody}"}}]}}
 """
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+# A client of HTTP/2 that is answered, changes its mind, breaks a request's rule, and then the connection's.
+GET = b"\x82\x86\x84\x41\x01a"
+HTTP2 = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(1, 5, 1, GET) +
+         frame(1, 4, 3, b"\x83\x86\x84\x41\x01a") + frame(3, 0, 3, struct.pack(">I", 8)) +
+         frame(1, 5, 5, GET + b"\x10\x0aconnection\x05close"))
+SHORT_PING = frame(6, 0, 0, b"short")
 PRESSURE = "fiberd_memory_stalled_seconds_total"  # of kernels that measure it
 passed = 0
 failed = []
@@ -132,6 +156,23 @@ class Load(threading.Thread):
             client.recv(1)
         with connect(self.ports["stats"]) as client:
             client.sendall(b"requests:1|c\nlatency:3|ms\nbad line\n")
+        with connect(self.ports["web"]) as client:
+            client.sendall(HTTP2)
+            said = more = client.recv(4096)
+            while more and frame(3, 0, 5, struct.pack(">I", 1)) not in said:
+                more = client.recv(4096)
+                said += more
+            client.sendall(SHORT_PING)
+            while client.recv(4096):
+                pass
+        with connect(self.ports["secure"]) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.recv(4096)
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        with connect(self.ports["secure"]) as client, anybody.wrap_socket(client) as secure:
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            secure.recv(4096)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.sendto(b"datagrams:1|c\n", ("127.0.0.1", self.ports["stats"]))
         # The second waits for the first one's place.
@@ -200,7 +241,7 @@ def main():
     args = parser.parse_args()
     parts.need("prometheus", parts.ALERTMANAGER)
     with tempfile.TemporaryDirectory() as directory:
-        names = ("admin", "metrics", "web", "echo", "stats", "nobody", "prometheus", "alertmanager")
+        names = ("admin", "metrics", "web", "secure", "ordered", "echo", "stats", "nobody", "prometheus", "alertmanager")
         ports = dict(zip(names, parts.free_ports(len(names))))
         webhook = Webhook()
         config = os.path.join(directory, "fiberd.yaml")
@@ -208,6 +249,10 @@ def main():
             f.write(CONFIG.format(directory=directory, collector=webhook.server_address[1], **ports))
         with open(os.path.join(directory, "page.txt"), "w") as f:
             f.write("page\n")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
+                        "-subj", "/CN=localhost", "-keyout", directory + "/web.key", "-out", directory + "/web.pem"],
+                       check=True, capture_output=True)
+        os.chmod(directory + "/web.key", 0o600)
         with parts.Program(directory, "fiberd", args.fiberd, "run", "-c", config) as fiberd, \
                 alertmanager(directory, webhook.server_address[1], ports["alertmanager"]), \
                 parts.Prometheus(directory, [ports["metrics"]], ports["alertmanager"], ports["prometheus"]) as prometheus:
