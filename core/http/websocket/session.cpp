@@ -71,7 +71,7 @@ void WebSocket::Session::say_close(std::uint16_t code, std::string_view reason) 
 
 /// What is to be sent has left, or will, by another who is at it. An error of `ctx`: it is still there.
 std::error_code WebSocket::Session::flush(Held& held, const Context& ctx) {
-  while (to_send() || flushing_) {
+  while (to_send()) {
     if (lost_) return lost_;
     if (flushing_) {
       if (out_.size() < kMostQueued) return {};

@@ -70,7 +70,8 @@ class WebSocket::Session final : private CodecPeer {
   void end(const Codec::Read& how);
   [[nodiscard]] std::error_code error_of_end(Codec::End how) const noexcept;
   void say_close(std::uint16_t code, std::string_view reason = {});
-  [[nodiscard]] bool to_send() const noexcept { return sending_at_ < sending_.size() || !out_.empty(); }
+  // While somebody flushes, what he has is his, without the lock.
+  [[nodiscard]] bool to_send() const noexcept { return flushing_ || sending_at_ < sending_.size() || !out_.empty(); }
   [[nodiscard]] std::error_code flush(Held& held, const context::Context& ctx);
   [[nodiscard]] std::error_code send(const context::Context& ctx) noexcept;
   void say_last() noexcept;
