@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "core/tls/buffer_pool.hpp"
 #include "daemon/command_line.hpp"
 #include "daemon/exit_code.hpp"
 #include "daemon/process_setup.hpp"
@@ -44,6 +45,7 @@ Daemon& Daemon::default_config(std::string yaml) {
 }
 
 int Daemon::main(int argc, char** argv) {
+  tls::pool_openssl_buffers();
   set_up_process();
   for (const std::string& mistake : mistakes_) std::fprintf(stderr, "%s\n", mistake.c_str());
   if (!mistakes_.empty()) return static_cast<int>(ExitCode::bad_usage);

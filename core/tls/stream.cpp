@@ -84,6 +84,12 @@ Stream::~Stream() { close(); }
 
 // ---------------------------------------------------------------------------------------------- what OpenSSL says
 
+/// Of the thread's queue of errors: hardly ever is one there, and to look takes a tenth of the time.
+static void forget_errors() noexcept {
+  if (ERR_peek_error() != 0) [[unlikely]]
+    ERR_clear_error();
+}
+
 /// Of a call that did not succeed: what it lacks, or what is wrong for good. Under lock_.
 std::error_code Stream::classify(int result, Want& want) noexcept {
   if (refused_ != errc{}) [[unlikely]] {
@@ -219,7 +225,7 @@ Result<std::size_t> Stream::take_plaintext(std::span<std::byte> data, Want& want
   std::size_t taken = 0;
   while (!ended_ && !broken_) {
     std::size_t n = 0;
-    ERR_clear_error();
+    forget_errors();
     const int result = SSL_read_ex(session_.get(), data.data() + taken, data.size() - taken, &n);
     if (result != 1) {
       (void)classify(result, want);
@@ -341,7 +347,7 @@ Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& wan
     }
     more_ = more || record.size() < data.size();
     std::size_t n = 0;
-    ERR_clear_error();
+    forget_errors();
     const int result = SSL_write_ex(session_.get(), record.data(), record.size(), &n);
     more_ = false;  // close_notify for one is the last of all
     if (result == 1) [[likely]] {
