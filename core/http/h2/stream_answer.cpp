@@ -15,7 +15,7 @@
 namespace fiberd::http::h2 {
 
 // session_streams.cpp
-[[nodiscard]] nghttp2_data_provider body_of(Stream& stream) noexcept;
+nghttp2_data_provider body_of(Stream& stream) noexcept;
 
 static constexpr std::size_t kCopyBody = 4096;
 static constexpr std::size_t kPending = std::size_t{16} * 1024;
