@@ -77,7 +77,7 @@ bool Session::start() noexcept {
   static const Options_ options;
   const nghttp2_session_callbacks* const callbacks = session_callbacks();
   if (options.option == nullptr || callbacks == nullptr) return false;
-  if (nghttp2_session_server_new2(&ng_, callbacks, this, options.option) != 0) return false;
+  if (nghttp2_session_server_new3(&ng_, callbacks, this, options.option, memory_.hooks()) != 0) return false;
   site_version_ = server_.site_version_.load(std::memory_order_acquire);
   const SiteOptions& o = site_->options();
   const std::array<nghttp2_settings_entry, 5> settings{{

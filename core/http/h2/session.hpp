@@ -18,6 +18,7 @@
 #include "core/http/h1/rate_guard.hpp"
 #include "core/http/h2/frame_guard.hpp"
 #include "core/http/h2/options.hpp"
+#include "core/http/h2/session_memory.hpp"
 #include "core/http/server.hpp"
 #include "core/http/site/site.hpp"
 #include "core/net/byte_stream.hpp"
@@ -119,6 +120,7 @@ class Session {
 
   // The rest is under the mutex, but for what is said.
   mutable sync::Mutex mutex_;
+  SessionMemory memory_;  // ng_'s
   nghttp2_session* ng_ = nullptr;
   std::shared_ptr<const Site> site_;  // null while it is idle: what was replaced shall go
   std::uint32_t site_version_ = 0;

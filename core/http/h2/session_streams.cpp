@@ -9,7 +9,7 @@
 
 namespace fiberd::http::h2 {
 
-static constexpr std::uint32_t kSpares = 32;
+static constexpr std::uint32_t kSpares = 128;       // until it rests: as many as a round of a busy client has
 static constexpr std::uint32_t kBadStream = 10;     // one that we have to reset
 static constexpr std::uint32_t kRefusedStream = 2;  // a request beyond what is served
 
@@ -109,7 +109,7 @@ void Session::forget(Stream& s) noexcept {
 
 /// Neither nghttp2 nor a fiber has it.
 void Session::stream_over(Stream& s) noexcept {
-  forget(s);
+  if (s.end_at_ != 0 && !s.sent_) forget(s);
   List<Stream>::remove(s);
   if (streams_.empty()) quiet_since_ = runtime::coarse_now();
   if (spares_ == kSpares) {
@@ -123,6 +123,7 @@ void Session::stream_over(Stream& s) noexcept {
 void Session::drop_spares() noexcept {
   while (Stream* const s = spare_.pop_front()) delete s;
   spares_ = 0;
+  memory_.drop();
 }
 
 // ---------------------------------------------------------------------------------------------- callbacks

@@ -43,10 +43,15 @@ static nghttp2_nv nv(std::string_view name, std::string_view value) noexcept {
 }
 
 void Stream::add_line(std::string_view name, std::string_view value) {
-  lines_ += "\r\n";
-  for (const char c : name) lines_ += ascii::to_lower(c);
-  lines_ += ": ";
-  lines_ += value;
+  const std::size_t before = lines_.size();
+  lines_.resize(before + name.size() + value.size() + 4);
+  char* to = lines_.data() + before;
+  *to++ = '\r';
+  *to++ = '\n';
+  to = std::transform(name.begin(), name.end(), to, [](char c) { return ascii::to_lower(c); });
+  *to++ = ':';
+  *to++ = ' ';
+  std::copy(value.begin(), value.end(), to);
 }
 
 /// Behind this no view of the handler's is needed.

@@ -38,7 +38,7 @@ listeners:
 HAPROXY = """
 global
   nbthread 2
-  maxconn 20000
+  maxconn 9900
   ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
   mode http
@@ -80,8 +80,6 @@ class Server:
         def limit():
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             n = FEW_DESCRIPTORS if few else min(20000, hard) if hard != resource.RLIM_INFINITY else 20000
-            # HAProxy wants two a connection and refuses to start with fewer.
-            n = n if name != "haproxy" else max(n, min(45000, hard) if hard != resource.RLIM_INFINITY else 45000)
             resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
 
         self.log = open(os.path.join(self.dir, "log"), "w+b")
@@ -92,6 +90,7 @@ class Server:
         except RuntimeError as e:
             self.stop()
             self.log.seek(0)
+            shutil.rmtree(self.dir, ignore_errors=True)
             raise RuntimeError(f"{name}: {e}\n{self.log.read().decode(errors='replace')}") from None
 
     def write(self, file, text):
