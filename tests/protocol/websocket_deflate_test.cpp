@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "core/http/websocket/websocket.hpp"
 #include "tests/support/websocket_client.hpp"
@@ -16,7 +17,9 @@ namespace {
 /// One side's compressor, as a client has it: raw DEFLATE, flushed behind each message, without its last four bytes.
 class Deflater {
  public:
-  explicit Deflater(int bits) { (void)::deflateInit2(&z_, 6, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY); }
+  explicit Deflater(int bits, int level = 6) {
+    (void)::deflateInit2(&z_, level, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY);
+  }
   ~Deflater() { (void)::deflateEnd(&z_); }
   Deflater(const Deflater&) = delete;
   Deflater& operator=(const Deflater&) = delete;
@@ -124,6 +127,67 @@ TEST_CASE("websocket: compressed messages both ways, in fragments, and mixed wit
   }
   REQUIRE(client.send(close_frame(1000)));
   CHECK(client.conversation() == "close:1000");
+}
+
+TEST_CASE("websocket: a message goes out whole whose first pieces hardly take room and whose last is short",
+          "[protocol][websocket][deflate]") {
+  HttpServer server({packed_echo()});
+  WebSocketClient client(server.port());
+  REQUIRE(client.open("/", kOffer) != "");
+  Deflater deflate(12);
+  Inflater inflate(12);
+  for (const std::size_t size : {16'384U, 16'385U, 16'447U, 16'448U, 32'769U, 50'000U, 65'537U}) {
+    INFO(size);
+    const std::string text(size, 'a');
+    REQUIRE(client.send(frame(kFin | kRsv1 | kBinaryFrame, deflate(text))));
+    std::string back;
+    for (;;) {
+      const WebSocketFrame f = client.next().value_or(WebSocketFrame{kFin, ""});
+      CHECK((f.first & kRsv1) == (back.empty() ? kRsv1 : 0));
+      back += f.payload;
+      if ((f.first & kFin) != 0) break;
+    }
+    REQUIRE((inflate(back, 100'000) == text));
+  }
+  REQUIRE(client.send(close_frame(1000)));
+  CHECK(client.conversation() == "close:1000");
+}
+
+// Beast unpacks into as much room as there is, and has its own ideas of a message that ends where the room does.
+TEST_CASE("websocket: compressed messages of all sizes around those of a reader's room, one after the other",
+          "[protocol][websocket][deflate]") {
+  HttpServer server({packed_echo()});
+  std::uint32_t random = 1;
+  const auto draw = [&](std::uint32_t below) {
+    random = random * 1'664'525U + 1'013'904'223U;
+    return (random >> 8U) % below;
+  };
+  std::vector<std::string> words(50);
+  for (std::string& word : words)
+    for (std::uint32_t n = 2 + draw(28); n != 0; --n) word += static_cast<char>(draw(256));
+  for (const int level : {1, 6}) {
+    WebSocketClient client(server.port());
+    REQUIRE(client.open("/", kOffer) != "");
+    Deflater deflate(12, level);
+    Inflater inflate(12);
+    for (const std::size_t room : {256U, 512U, 1024U, 2048U, 4096U, 8192U, 16'384U}) {
+      for (std::size_t size = room - 6; size <= room + 6; ++size) {
+        INFO("level " << level << ", " << size);
+        std::string data;
+        while (data.size() < size) data += size % 2 == 0 ? "a" : words[draw(50)];
+        data.resize(size);
+        REQUIRE(client.send(frame(kFin | kRsv1 | kBinaryFrame, deflate(data))));
+        std::string back;
+        for (;;) {
+          const WebSocketFrame f = client.next().value_or(WebSocketFrame{kFin, ""});
+          REQUIRE(f.opcode() != kCloseFrame);
+          back += f.payload;
+          if ((f.first & kFin) != 0) break;
+        }
+        REQUIRE((inflate(back, 100'000) == data));
+      }
+    }
+  }
 }
 
 TEST_CASE("websocket: a bomb is refused by what it unpacks to, and what cannot be unpacked too",

@@ -1,8 +1,12 @@
 #include "core/http/websocket/codec.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/beast/websocket.hpp>
 #include <utility>
+#include <vector>
+
+#include "core/http/websocket/message_ends.hpp"
 
 namespace fiberd::http {
 
@@ -10,8 +14,8 @@ namespace beast = boost::beast;
 namespace websocket = boost::beast::websocket;
 namespace asio = boost::asio;
 
-// How much a compressed WebSocket holds in each direction is 2^bits; browsers, Python's and npm's clients let us say it
-// for theirs.
+// How much a compressed WebSocket holds in each direction is 2^bits; Chrome, Python's and npm's clients let us say it
+// for theirs. With those that do not (Firefox) nothing is compressed.
 static constexpr int kWindowBits = 12;
 static constexpr int kMemoryLevel = 4;
 static constexpr int kLevel = 3;
@@ -51,7 +55,7 @@ class CodecLayer {
     for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
       const asio::mutable_buffer buffer(*it);
       if (buffer.size() == 0) continue;
-      const Result<std::size_t> n = peer_.take({static_cast<std::byte*>(buffer.data()), buffer.size()});
+      const Result<std::size_t> n = next({static_cast<std::byte*>(buffer.data()), buffer.size()});
       if (n && *n != 0) return *n;
       error = error_of(n);
       ec = asio::error::eof;
@@ -94,10 +98,48 @@ class CodecLayer {
   }
 
   bool opening = true;
+  bool compressing = false;
   std::string answer;     // to the handshake
   std::error_code error;  // of the take() that failed
 
  private:
+  /// What goes to Beast: what comes, and of compressed messages the ends.
+  Result<std::size_t> next(std::span<std::byte> room) {
+    if (!compressing) return peer_.take(room);
+    if (ends_.owed()) return put_end(room);
+    if (behind_.empty()) {
+      const Result<std::size_t> n = peer_.take(room);
+      if (!n || *n == 0) return n;
+      const std::size_t passed = ends_.pass(room.first(*n));
+      behind_.assign(room.begin() + static_cast<std::ptrdiff_t>(passed),
+                     room.begin() + static_cast<std::ptrdiff_t>(*n));
+      behind_at_ = 0;
+      return passed;
+    }
+    const auto rest = std::span(behind_).subspan(behind_at_);
+    const std::size_t n = std::min(room.size(), rest.size());
+    std::copy_n(rest.begin(), n, room.begin());
+    const std::size_t passed = ends_.pass(room.first(n));
+    behind_at_ += passed;
+    if (behind_at_ == behind_.size()) std::vector<std::byte>().swap(behind_);
+    return passed;
+  }
+  std::size_t put_end(std::span<std::byte> room) noexcept {
+    const auto rest = std::span(MessageEnds::kEnd).subspan(end_at_);
+    const std::size_t n = std::min(room.size(), rest.size());
+    std::copy_n(rest.begin(), n, room.begin());
+    end_at_ += n;
+    if (end_at_ == MessageEnds::kEnd.size()) {
+      end_at_ = 0;
+      ends_.put_in();
+    }
+    return n;
+  }
+
+  MessageEnds ends_;
+  std::size_t end_at_ = 0;         // of MessageEnds::kEnd, what was given
+  std::vector<std::byte> behind_;  // what has come already and goes behind it
+  std::size_t behind_at_ = 0;
   CodecPeer& peer_;
 };
 
@@ -107,6 +149,7 @@ static void teardown(beast::role_type /*role*/, CodecLayer& /*layer*/, boost::sy
 struct Codec::Stream {
   explicit Stream(CodecPeer& peer) : socket(peer) {}
   websocket::stream<CodecLayer, true> socket;
+  bool in_message = false;  // pieces of it were written, and its last is to come
 };
 
 Codec::Codec(CodecPeer& peer, const CodecOptions& options) : stream_(std::make_unique<Stream>(peer)) {
@@ -120,7 +163,7 @@ Codec::Codec(CodecPeer& peer, const CodecOptions& options) : stream_(std::make_u
   deflate.client_max_window_bits = kWindowBits;
   deflate.memLevel = kMemoryLevel;
   deflate.compLevel = kLevel;
-  deflate.msg_size_threshold = kLeastCompressed;
+  deflate.msg_size_threshold = 0;  // write_some() says it
   socket.set_option(deflate);
 }
 
@@ -153,7 +196,9 @@ Result<CodecAgreement> Codec::accept(const CodecOffer& offer) {
     const auto value = fields[name];
     return std::string(value.data(), value.size());
   };
-  return CodecAgreement{text(field::sec_websocket_accept), text(field::sec_websocket_extensions)};
+  CodecAgreement agreed{text(field::sec_websocket_accept), text(field::sec_websocket_extensions)};
+  layer.compressing = !agreed.extensions.empty();
+  return agreed;
 }
 
 /// What Beast calls an end, for us.
@@ -192,9 +237,15 @@ std::string_view Codec::close_reason() const noexcept {
   return {reason.data(), reason.size()};
 }
 
+/// Whether a message is compressed is said once, at its first piece. Beast would ask again at each piece until
+/// something has come out of the compressor, and by that piece's size alone: of 16 KiB that hardly take room nothing
+/// has, and a last piece of a few bytes would leave uncompressed, as a message of its own, without all that came
+/// before.
 bool Codec::write_some(bool text, bool fin, std::string_view data) {
   auto& socket = stream_->socket;
   socket.text(text);
+  if (!stream_->in_message) socket.compress(!fin || data.size() >= kLeastCompressed);
+  stream_->in_message = !fin;
   boost::system::error_code ec;
   (void)socket.write_some(fin, asio::buffer(data.data(), data.size()), ec);
   return !ec;
