@@ -90,7 +90,9 @@ std::string hex_of(const ASN1_INTEGER* number) {
   return text;
 }
 
-Own<X509> first_of(BIO* text) noexcept { return Own<X509>(PEM_read_bio_X509(text, nullptr, nullptr, nullptr)); }
+Own<X509> first_of(BIO* text) noexcept {
+  return Own<X509>(PEM_read_bio_X509(text, nullptr, handles::no_passphrase, nullptr));
+}
 
 Own<BIO> open_text(std::string_view pem) noexcept {
   return pem.size() > INT_MAX ? nullptr : Own<BIO>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));

@@ -371,12 +371,12 @@ Result<std::shared_ptr<const Certificate>> CertificateLoader::load(const Certifi
   return parse(files, texts[0], texts[1], texts[2], now, why);
 }
 
-std::string warn_of_key_file(const std::string& file) {
+std::string warn_of_key_file(const std::string& file, const std::string& what) {
   struct stat status {};
   if (file.empty() || ::stat(file.c_str(), &status) != 0) return {};
-  if ((status.st_mode & S_IROTH) != 0) return "the private key in " + file + " can be read by everybody: chmod o-r";
+  if ((status.st_mode & S_IROTH) != 0) return what + " in " + file + " can be read by everybody: chmod o-r";
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    return "the private key in " + file + " can be replaced by others than its owner: chmod go-w";
+    return what + " in " + file + " can be replaced by others than its owner: chmod go-w";
   return {};
 }
 

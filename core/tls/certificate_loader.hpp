@@ -57,7 +57,7 @@ class CertificateLoader {
 /// Blocks the thread.
 [[nodiscard]] std::vector<std::string> warn_of(const Certificate& certificate, const CertificateFiles& files,
                                                std::int64_t now);
-/// The same of a key's file alone; empty: nothing.
-[[nodiscard]] std::string warn_of_key_file(const std::string& file);
+/// The same of a file alone that has a secret, `what`; empty: nothing.
+[[nodiscard]] std::string warn_of_key_file(const std::string& file, const std::string& what = "the private key");
 
 }  // namespace fiberd::tls

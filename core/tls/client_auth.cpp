@@ -55,7 +55,7 @@ Result<std::shared_ptr<const ClientAuth>> ClientAuth::load(const ClientAuthFiles
   const Own<BIO> pem = reader_of(*ca);
   if (pem == nullptr) throw std::bad_alloc();
   std::size_t count = 0;
-  for (; Own<X509> one{PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr)}; ++count) {
+  for (; Own<X509> one{PEM_read_bio_X509(pem.get(), nullptr, handles::no_passphrase, nullptr)}; ++count) {
     if (X509_STORE_add_cert(auth->store_, one.get()) != 1) return refuse("cannot be used: " + take_reason());
     Own<X509_NAME> name(X509_NAME_dup(X509_get_subject_name(one.get())));
     if (name == nullptr || sk_X509_NAME_push(auth->names_, name.get()) <= 0) throw std::bad_alloc();
@@ -74,7 +74,7 @@ Result<std::shared_ptr<const ClientAuth>> ClientAuth::load(const ClientAuthFiles
     const Own<BIO> lists = reader_of(crl_text);
     if (lists == nullptr) throw std::bad_alloc();
     std::size_t found = 0;
-    for (; Own<X509_CRL> one{PEM_read_bio_X509_CRL(lists.get(), nullptr, nullptr, nullptr)}; ++found) {
+    for (; Own<X509_CRL> one{PEM_read_bio_X509_CRL(lists.get(), nullptr, handles::no_passphrase, nullptr)}; ++found) {
       std::tm parts{};
       const ASN1_TIME* const until = X509_CRL_get0_nextUpdate(one.get());
       if (until != nullptr && ASN1_TIME_to_tm(until, &parts) == 1)

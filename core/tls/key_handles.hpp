@@ -66,6 +66,9 @@ struct Forgotten {
   return Own<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
+/// For whatever reads PEM: without it OpenSSL asks for a passphrase at the terminal, and waits for who sits there.
+inline int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*data*/) noexcept { return -1; }
+
 /// The first thing that OpenSSL noted on this thread, for people; all of it is taken.
 [[nodiscard]] inline std::string take_reason() {
   const unsigned long code = ERR_get_error();

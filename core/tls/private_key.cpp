@@ -22,9 +22,6 @@ const unsigned char* bytes_of(std::string_view text) noexcept {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-/// A passphrase is never asked for: there may be a terminal, and nobody at it.
-int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*data*/) { return -1; }
-
 bool is_p256(EVP_PKEY* key) noexcept {
   if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC) return false;
   std::array<char, 32> name{};
@@ -47,7 +44,7 @@ Result<PrivateKey> PrivateKey::from_pem(std::string_view pem) {
   if (pem.size() > INT_MAX) return fail(std::errc::invalid_argument);
   const Own<BIO> text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   if (text == nullptr) return fail(std::errc::not_enough_memory);
-  Own<EVP_PKEY> key(PEM_read_bio_PrivateKey(text.get(), nullptr, no_passphrase, nullptr));
+  Own<EVP_PKEY> key(PEM_read_bio_PrivateKey(text.get(), nullptr, handles::no_passphrase, nullptr));
   if (key == nullptr || !is_p256(key.get())) return fail(std::errc::invalid_argument);
   return PrivateKey(std::shared_ptr<evp_pkey_st>(key.release(), EVP_PKEY_free));
 }

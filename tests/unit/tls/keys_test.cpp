@@ -1,5 +1,9 @@
 // Known answers: RFC 7515 appendices A.1 and A.3, RFC 7638 section 3.1, RFC 9773 section 4.1.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -192,4 +196,32 @@ TEST_CASE("a certificate request is DER with its names, and the challenge certif
     }
   const std::string extension("\x06\x08\x2b\x06\x01\x05\x05\x07\x01\x1f\x01\x01\xff\x04\x22\x04\x20", 17);
   CHECK(raw(body).find(extension + digest) != std::string::npos);
+}
+
+TEST_CASE("nobody is asked for the passphrase of what an authority hands out", "[tls][certificate]") {
+  const std::string encrypted =
+      "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: "
+      "AES-256-CBC,000102030405060708090A0B0C0D0E0F\n\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+      "-----END CERTIFICATE-----\n";
+  // At a terminal, or without one on its standard input, OpenSSL would wait for somebody who types.
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    (void)::setsid();
+    (void)::dup2(ends[0], 0);
+    _exit(tls::read_certificate_facts(encrypted) || tls::is_certificate_of(encrypted, *tls::PrivateKey::make()) ? 1
+                                                                                                                : 0);
+  }
+  int status = 0;
+  pid_t ended = 0;
+  for (int i = 0; i < 6000 && (ended = ::waitpid(child, &status, WNOHANG)) == 0; ++i) ::usleep(10'000);
+  if (ended == 0) {  // other signals OpenSSL catches while it waits
+    (void)::kill(child, SIGKILL);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK(status == 0);
 }
