@@ -11,6 +11,14 @@ namespace fiberd::config {
 
 enum class AcmeChallenge : std::uint8_t { any, http_01, tls_alpn_01, dns_01 };
 
+/// Certificates for names that clients ask for.
+struct AcmeOnDemandConfig {
+  std::string ask;              ///< URL; empty: off
+  std::uint64_t orders = 10;    ///< an hour
+  std::uint64_t names = 1'000;  ///< that are kept in memory
+  bool operator==(const AcmeOnDemandConfig&) const = default;
+};
+
 struct AcmeConfig {
   std::vector<std::string> domains;  ///< lower case
   std::string email;                 ///< empty: none is said
@@ -21,6 +29,7 @@ struct AcmeConfig {
   std::string dns_program;  ///< path; empty: none
   std::string key_id;       ///< of an external account; empty: none
   std::string key_file;
+  AcmeOnDemandConfig on_demand{};
   ClientTlsConfig tls{};  ///< whom the directory is believed by
   Place at{};
   Place storage_at{};

@@ -343,6 +343,7 @@ enum class AggregateProtocol : std::uint8_t { both, tcp, udp };
 struct AggregateFlush {
   std::string statsd;      ///< "host:port" or "udp://host:port"; "tcp://host:port"
   std::string prometheus;  ///< "http[s]://host[:port]/path"
+  ClientTlsConfig tls{};   ///< of an https:// one
   bool operator==(const AggregateFlush&) const = default;
 };
 

@@ -10,6 +10,7 @@
 #include "config/addresses.hpp"
 #include "config/config.hpp"
 #include "config/include.hpp"
+#include "config/load_acme.hpp"
 #include "config/load_admin.hpp"
 #include "config/load_listener.hpp"
 #include "config/load_log.hpp"
@@ -195,6 +196,7 @@ Outcome load(Tree tree, const std::vector<std::string>& overrides, std::vector<D
   if (listeners == 0 && out.readable) root.report("listeners", "at least one listener is needed");
   settle_addresses(c, out.diagnostics);
   check_proxies(c, proxy_protocol, out.diagnostics);
+  check_acme(c, out.diagnostics);
   drop_consequences(out.diagnostics);
   sort_by_place(out.diagnostics);
   return out;

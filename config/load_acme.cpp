@@ -97,8 +97,48 @@ AcmeConfig read_acme(const Reader& acme) {
   check_acme_path(eab, "key_file", c.key_file);
   if (c.key_id.empty() != c.key_file.empty())
     eab.report(c.key_id.empty() ? "key_id" : "key_file", "goes with the other: both are the authority's");
+  if (acme.has("on_demand")) {
+    const Reader on_demand = acme.section("on_demand");
+    c.on_demand.ask = on_demand.text("ask");
+    if (c.on_demand.ask.empty())
+      on_demand.report("ask", "is required: who says which names are yours? Anybody may ask for any name");
+    else if (const std::string wrong = check_http_url(c.on_demand.ask); !wrong.empty())
+      on_demand.report("ask", wrong);
+    c.on_demand.orders = on_demand.rate("orders");
+    c.on_demand.names = on_demand.number("names");
+  }
   c.tls = read_client_tls(acme.section("authority"), c.directory, "acme.directory");
   return c;
+}
+
+void check_acme(const Config& config, std::vector<Diagnostic>& diagnostics) {
+  const auto sorted = [](std::vector<std::string> names) {
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  for (std::size_t i = 0; i < config.listeners.size(); ++i) {
+    const auto& tls = config.listeners[i].tls;
+    if (!tls || !tls->acme || tls->acme->domains.empty()) continue;
+    const AcmeConfig& one = *tls->acme;
+    for (std::size_t before = 0; before < i; ++before) {
+      const auto& its = config.listeners[before].tls;
+      if (!its || !its->acme || its->acme->domains.empty()) continue;
+      const AcmeConfig& other = *its->acme;
+      if (one.storage != other.storage || one.directory != other.directory) continue;
+      std::string what;
+      if (one.email != other.email || one.key_id != other.key_id || one.key_file != other.key_file)
+        what = "email and eab must be those of listener " + config.listeners[before].name +
+               ": with one storage and one directory both have one account";
+      else if (one.domains.front() == other.domains.front() && sorted(one.domains) == sorted(other.domains) &&
+               (one.challenge != other.challenge || one.dns_program != other.dns_program ||
+                one.profile != other.profile || one.tls != other.tls))
+        what = "challenge, dns_program, profile and authority must be those of listener " +
+               config.listeners[before].name + ": for the same names both have one certificate";
+      if (what.empty()) continue;
+      diagnostics.push_back(diagnostic_at(one.at, std::move(what)));
+      break;
+    }
+  }
 }
 
 }  // namespace fiberd::config

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "config/addresses.hpp"
+#include "config/load_client_tls.hpp"
 #include "config/text_rules.hpp"
 #include "config/urls.hpp"
 #include "core/base/characters.hpp"
@@ -86,6 +87,7 @@ AggregateConfig read_aggregate(const Reader& r, const Reader& listener, const Li
     } else if (const std::string wrong = check_http_url(f.prometheus); !wrong.empty()) {
       item.report("prometheus", wrong);
     }
+    f.tls = read_client_tls(item.section("tls"), f.prometheus, "prometheus");
     c.flush.push_back(std::move(f));
   });
   c.idle_timeout = r.section("timeouts").duration("idle");

@@ -16,9 +16,11 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/observe/catalogue.hpp"
+#include "core/runtime/blocking.hpp"
 #include "core/runtime/gomaxprocs.hpp"
 #include "core/runtime/scheduler.hpp"
 #include "core/runtime/service_thread.hpp"
+#include "core/tls/certificate_loader.hpp"
 #include "daemon/admin/admin_token.hpp"
 #include "daemon/admin/sampled_pages.hpp"
 #include "daemon/client_tls.hpp"
@@ -71,6 +73,15 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
       for (const std::string& warning : warn_of_tls(*listener.tls, *parts)) log(LogLevel::warning, warning);
       provided.tls.back() = std::move(parts);
     }
+    if (const auto* const aggregate = std::get_if<config::AggregateConfig>(&listener.service))
+      for (const config::AggregateFlush& flush : aggregate->flush) {
+        std::string wrong;
+        config::Place at;
+        if (const auto made = make_client_tls(flush.tls, wrong, at); !made) {
+          why = {at.key + ": " + wrong + explain_shortage(made.error()), code_of(made.error(), ExitCode::bad_usage)};
+          return nullptr;
+        }
+      }
     provided.http.emplace_back();
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     if (http == nullptr) continue;
@@ -152,7 +163,8 @@ ExitCode Process::build(const config::Config& config) {
   trimmer_ = std::make_unique<Trimmer>(*runtime_, room_, registry_);
   if (Orphans::are_ours()) orphans_ = std::make_unique<Orphans>(*runtime_);
   for (const std::string& warning :
-       {warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)})
+       {warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file),
+        tls::warn_of_key_file(config.tracing.tls.key)})
     if (!warning.empty()) log(LogLevel::warning, warning);
   manager_ = std::make_unique<ManagerTalk>(
       notifier_, *runtime_, [this] { return figures_of(registry_, runtime_->scheduler().live_fibers()); });
@@ -184,7 +196,11 @@ ExitCode Process::build(const config::Config& config) {
     config_watcher_->loaded(config.digest);
   }
   certificate_watcher_ = std::make_unique<CertificateWatcher>(*runtime_);
-  acme_ = std::make_unique<acme::Manager>(*runtime_, acme::board(), acme::make_manager_metrics(registry_));
+  acme::ManagerMetrics orders = acme::make_manager_metrics(registry_);
+  acme_ = std::make_unique<acme::Manager>(*runtime_, acme::board(), orders);
+  orders.failing = nullptr;  // of names that strangers say none has to be there
+  on_demand_ = std::make_unique<acme::OnDemand>(*runtime_, acme::board(), acme::on_demand_wake(), orders,
+                                                acme::make_on_demand_metrics(registry_));
   admin_state_.renew = [this] { return acme_->renew(); };
   admin_state_.sched_trace = [this](std::chrono::milliseconds period, bool detail) {
     return runtime_->set_sched_trace(period, detail);
@@ -211,7 +227,9 @@ ExitCode Process::build(const config::Config& config) {
 void Process::watch_config() noexcept {
   certificate_watcher_->use(current_->keepers());
   try {
-    acme_->use(acme::sites_of(current_->config()));
+    // It reads files.
+    acme_->use(runtime::blocking([this] { return acme::sites_of(current_->config()); }));
+    on_demand_->use(runtime::blocking([this] { return acme::on_demand_sites_of(current_->config()); }));
   } catch (const std::bad_alloc&) {
     log(LogLevel::error, "acme: no memory: certificates are not renewed until the next reload");
   }

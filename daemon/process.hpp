@@ -158,6 +158,7 @@ class Process {
   std::unique_ptr<ConfigWatcher> config_watcher_;  // null: there is nothing to load
   std::unique_ptr<CertificateWatcher> certificate_watcher_;
   std::unique_ptr<acme::Manager> acme_;
+  std::unique_ptr<acme::OnDemand> on_demand_;
   sync::Mutex changing_;                          // of a reload and an upgrade one at a time
   upgrade::Channel to_next_;                      // by who has changing_, once another process serves
   std::atomic<pid_t> handed_over_{0};             // who serves while this process stops; 0: nobody

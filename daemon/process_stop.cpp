@@ -95,6 +95,7 @@ void Process::drain() {
   if (config_watcher_ != nullptr) config_watcher_->stop();
   certificate_watcher_->stop();
   acme_->cancel();
+  on_demand_->cancel();
   reloader_->close();
   upgrader_->close();
   // One that takes over is over soon. One that is being prepared may wait for a disk as long as it likes: it finds out
@@ -140,7 +141,8 @@ void Process::drain() {
     log(LogLevel::warning,
         std::to_string(cut) + " connections were cut " +
             (stop_.load(std::memory_order_acquire) > 1 ? "at the second signal" : "at shutdown.timeout"));
-  acme_->stop();  // last: nobody who is served waits for it
+  acme_->stop();  // last: nobody who is served waits for them
+  on_demand_->stop();
 }
 
 }  // namespace fiberd::daemon

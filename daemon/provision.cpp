@@ -311,6 +311,12 @@ class Search {
     for (const config::ListenAddress& address : listener.addresses)
       look_at_address(listener.name, address.text, address.at, listener.owner, listener.owner_at, tcp, udp);
     look_at_tls(listener);
+    if (aggregate != nullptr)
+      for (const config::AggregateFlush& flush : aggregate->flush) {
+        std::string why;
+        config::Place at;
+        if (const auto made = make_client_tls(flush.tls, why, at); !made) add(at, why, made.error());
+      }
     const auto* const http = std::get_if<config::HttpConfig>(&listener.service);
     provided_.http.emplace_back();
     if (http == nullptr) return;
@@ -412,7 +418,8 @@ std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& hand
 std::vector<std::string> forewarn(const config::Config& config) {
   std::vector<std::string> warnings{
       runtime::detect_gomaxprocs(config.runtime.gomaxprocs).warning, find_memory_limit(config.memory.limit).warning,
-      warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file)};
+      warn_of_token_file(config.admin.token_file), warn_of_headers_file(config.tracing.headers_file),
+      tls::warn_of_key_file(config.tracing.tls.key)};
   warnings.erase(std::remove(warnings.begin(), warnings.end(), ""), warnings.end());
   return warnings;
 }

@@ -87,6 +87,7 @@ class Reading {
   /// asks for it looks at the file, too.
   void read_acme(const config::AcmeConfig& config) {
     const std::string file = acme::file_of(config);
+    acme::board()->share(config.storage);
     TlsPart pair{{file, file, {}}};
     const auto found = old_.find(key_of(pair.files));
     const TlsPart* const old = found != old_.end() ? found->second : nullptr;
@@ -152,6 +153,10 @@ class Reading {
     return shown ? acme::board() : nullptr;
   }
 
+  [[nodiscard]] std::shared_ptr<tls::NameSource> names_of_listener() const {
+    return config_.acme && !config_.acme->on_demand.ask.empty() ? acme::names_on_demand(*config_.acme) : nullptr;
+  }
+
   void make_context() {
     const tls::ServerContext* const old = before_ != nullptr ? before_->context.get() : nullptr;
     const tls::Profile profile =
@@ -161,7 +166,8 @@ class Reading {
     for (const TlsPart& pair : parts_.pairs) list.push_back(pair.certificate);
     if (old != nullptr && old->options().certificates == list && old->options().client_auth == parts_.client_auth &&
         old->options().tickets == parts_.tickets && old->options().profile == profile && old->options().alpn == alpn_ &&
-        old->options().challenges == challenges_of_listener() && old->options().strict_sni == config_.strict_sni) {
+        old->options().challenges == challenges_of_listener() && old->options().names == names_of_listener() &&
+        old->options().strict_sni == config_.strict_sni) {
       parts_.context = before_->context;
       parts_.changed = false;
       return;
@@ -174,7 +180,8 @@ class Reading {
                                           .strict_sni = config_.strict_sni,
                                           .client_auth = parts_.client_auth,
                                           .tickets = parts_.tickets,
-                                          .challenges = std::move(challenges)},
+                                          .challenges = std::move(challenges),
+                                          .names = names_of_listener()},
                                          why);
     if (!made) return add(config_.at, why.empty() ? made.error().message() : why, made.error());
     parts_.context = std::move(*made);
@@ -209,7 +216,13 @@ std::vector<std::string> warn_of_tls(const config::TlsConfig& config, const TlsP
   for (const TlsPart& pair : parts.pairs)
     for (std::string& one : tls::warn_of(*pair.certificate, pair.files, now)) all.push_back(std::move(one));
   for (const std::string& file : config.ticket_keys)
-    if (std::string open = tls::warn_of_key_file(file); !open.empty()) all.push_back(std::move(open));
+    if (std::string open = tls::warn_of_key_file(file, "the ticket key"); !open.empty()) all.push_back(std::move(open));
+  if (config.acme) {
+    std::string open = tls::warn_of_key_file(config.acme->key_file, "the key of acme.eab");
+    if (!open.empty()) all.push_back(std::move(open));
+    open = tls::warn_of_key_file(config.acme->tls.key);
+    if (!open.empty()) all.push_back(std::move(open));
+  }
   if (parts.client_auth != nullptr && parts.client_auth->crl_until() < now)
     all.push_back(config.client_auth->crl + ": a list of revoked certificates is over since " +
                   tls::describe_time(parts.client_auth->crl_until()) +

@@ -537,6 +537,14 @@ inline constexpr MetricInfo kServingRows[] = {
      {},
      "messages",
      "Messages to an authority that were sent again since it did not take their nonce."},
+    {"fiberd_acme_on_demand_names_total",
+     counter,
+     registry,
+     {"result"},
+     "names",
+     "Names that handshakes asked a certificate for on demand: one was issued, or was in the state directory (loaded); "
+     "on_demand.ask did not want it (denied), or did not answer (unanswered); no order is left for now, or one has "
+     "failed a while ago (limited); none was had (failed); too many names were asked for at once (dropped)."},
     // Process: the names that every Prometheus client library uses
     {"process_cpu_seconds_total", counter, process, {}, "seconds", "User and system CPU time."},
     {"process_resident_memory_bytes", gauge, process, {}, "bytes", "Resident memory."},

@@ -28,12 +28,14 @@ struct ServerContext::Shared {
         strict_sni(options.strict_sni),
         alpn(std::move(protocols)),
         challenges(options.challenges),
+        names(options.names),
         crl_until(options.client_auth != nullptr ? options.client_auth->crl_until() : INT64_MAX) {}
   const CertificateTable table;
   const std::shared_ptr<TicketKeys> tickets;
   const bool strict_sni;
   const std::string alpn;  // as it goes over the wire (RFC 7301)
   const std::shared_ptr<const ChallengeSource> challenges;
+  const std::shared_ptr<NameSource> names;
   const std::int64_t crl_until;
 };
 
@@ -110,6 +112,7 @@ struct ServerCallbacks {
     const auto& shared = *static_cast<const Shared*>(argument);
     if (shared.table.find(name_said(ssl)) != nullptr || looks_at_challenge(ssl)) return SSL_TLSEXT_ERR_OK;
     if (!shared.strict_sni) return SSL_TLSEXT_ERR_NOACK;
+    if (shared.names != nullptr && shared.names->find(name_said(ssl)) != nullptr) return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
@@ -119,6 +122,9 @@ struct ServerCallbacks {
     const auto& shared = *static_cast<const Shared*>(argument);
     if (looks_at_challenge(ssl)) return put_challenge(ssl, shared);
     const CertificateChoice* const choice = shared.table.find(name_said(ssl));
+    if (choice == nullptr && shared.names != nullptr)
+      if (const std::shared_ptr<const Certificate> one = shared.names->find(name_said(ssl)))
+        return put_one(ssl, *one) ? 1 : 0;
     if (choice == nullptr) return 1;  // the first, which is there already
     const Certificate* const first = choice->all().front();
     const auto there = shared.table.by_default().all();
@@ -230,10 +236,13 @@ struct ServerCallbacks {
   template <class Shared>
   static int put_challenge(SSL* ssl, const Shared& shared) noexcept {
     const std::shared_ptr<const Certificate> one = shared.challenges->challenge(name_said(ssl));
-    if (one == nullptr) return 0;
-    X509* const leaf = one->leaf();
+    return one != nullptr && put_one(ssl, *one) ? 1 : 0;
+  }
+  /// OpenSSL has its own count of what it is given.
+  static bool put_one(SSL* ssl, const Certificate& one) noexcept {
+    X509* const leaf = one.leaf();
     SSL_certs_clear(ssl);
-    return leaf != nullptr && SSL_use_cert_and_key(ssl, leaf, one->key(), one->chain(), 1) == 1 ? 1 : 0;
+    return leaf != nullptr && SSL_use_cert_and_key(ssl, leaf, one.key(), one.chain(), 1) == 1;
   }
   /// Found once: to look for it takes longer than to use it.
   static const EVP_CIPHER* cbc() noexcept {
@@ -328,7 +337,8 @@ Result<void> ServerContext::set_up(std::string& why) {
     if (acme_index() < 0) return fail(std::errc::not_enough_memory);
     SSL_CTX_set_client_hello_cb(c, &ServerCallbacks::on_hello, argument);
   }
-  if (shared_->table.certificates().size() > 1 || options_.strict_sni || shared_->challenges != nullptr)
+  if (shared_->table.certificates().size() > 1 || options_.strict_sni || shared_->challenges != nullptr ||
+      shared_->names != nullptr)
     SSL_CTX_set_cert_cb(c, &ServerCallbacks::on_certificate<Shared>, argument);
   (void)SSL_CTX_set_tlsext_servername_callback(c, &ServerCallbacks::on_name<Shared>);
   (void)SSL_CTX_set_tlsext_servername_arg(c, argument);

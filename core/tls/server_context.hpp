@@ -15,6 +15,7 @@
 #include "core/tls/certificate_table.hpp"
 #include "core/tls/challenge_source.hpp"
 #include "core/tls/client_auth.hpp"
+#include "core/tls/name_source.hpp"
 #include "core/tls/session.hpp"
 #include "core/tls/ticket_keys.hpp"
 
@@ -38,6 +39,7 @@ struct ServerOptions {
   std::uint32_t early_data = 0;                     ///< most bytes of it; 0: off
   /// Null: nobody is proved anything. A connection of theirs has the protocol kAcmeProtocol, and is to be closed.
   std::shared_ptr<const ChallengeSource> challenges{};
+  std::shared_ptr<NameSource> names{};  ///< asked for names that no certificate has; null: there are none
 };
 
 /// Of one certificate, whose PEM is in hand.

@@ -234,6 +234,11 @@ std::optional<RenewalWindow> read_renewal_window(std::string_view body) {
   return RenewalWindow{*start, *end};
 }
 
+bool is_valid_account(std::string_view body) {
+  const std::optional<json::object> top = parse_object(body);
+  return top && status_of(*top) == Status::valid;
+}
+
 Problem read_problem(std::string_view body) {
   const std::optional<json::object> top = parse_object(body);
   return top ? problem_of(*top) : Problem{};

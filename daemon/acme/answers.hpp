@@ -67,6 +67,8 @@ struct RenewalWindow {
 [[nodiscard]] std::optional<Order> read_order(std::string_view body, std::string_view scheme);
 [[nodiscard]] std::optional<Authorization> read_authorization(std::string_view body, std::string_view scheme);
 [[nodiscard]] std::optional<RenewalWindow> read_renewal_window(std::string_view body);
+/// Of an account: whether it is one (section 7.1.6).
+[[nodiscard]] bool is_valid_account(std::string_view body);
 /// Of anything; empty where it says nothing.
 [[nodiscard]] Problem read_problem(std::string_view body);
 

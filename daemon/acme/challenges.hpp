@@ -1,7 +1,8 @@
 #pragma once
 // Challenges: what is shown to an authority that looks, while an order is under way: answers to http-01 (RFC 8555
 // section 8.3), for the filter on plain listeners, and certificates for tls-alpn-01 (RFC 8737), for TLS listeners. As
-// many as orders are under way, and those are bounded.
+// many as orders are under way, and those are bounded. What this process does not know is looked for in the state
+// directories of its configurations: another one's order may be under way (shared_challenges.hpp).
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -10,8 +11,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/base/lock.hpp"
+#include "core/flow/token_bucket.hpp"
 #include "core/http/filter.hpp"
 #include "core/tls/challenge_source.hpp"
 #include "daemon/acme/order.hpp"
@@ -32,6 +36,13 @@ class Challenges final : public tls::ChallengeSource {
   [[nodiscard]] std::optional<std::string> http(std::string_view token) const;
   [[nodiscard]] bool any_http() const noexcept { return http_count_.load(std::memory_order_relaxed) != 0; }
 
+  /// From now on what is not known here is looked for in this state directory, too; at most kMostShared. Throws
+  /// std::bad_alloc.
+  void share(const std::string& storage);
+  [[nodiscard]] bool is_shared() const noexcept { return shared_count_.load(std::memory_order_relaxed) != 0; }
+  /// What another process answers for this token. Blocks the thread.
+  [[nodiscard]] std::optional<std::string> shared_http(std::string_view token) const;
+
   /// PEM: a certificate and its key.
   struct Pair {
     std::string certificate;
@@ -39,12 +50,21 @@ class Challenges final : public tls::ChallengeSource {
   };
   /// Blocks for a fraction of a millisecond. False: also when it is no pair.
   [[nodiscard]] bool put_tls(const std::string& name, Pair pair);
+  /// What another process shows is read in place, by a handshake that cannot wait: twenty a second at most, whoever
+  /// asks.
   [[nodiscard]] std::shared_ptr<const tls::Certificate> challenge(std::string_view name) const noexcept override;
   void take_tls(const std::string& name) noexcept;
   [[nodiscard]] std::optional<Pair> tls(std::string_view name) const;
 
  private:
+  static constexpr std::size_t kMostShared = 64;
+  [[nodiscard]] std::vector<std::string> shared() const;
+  [[nodiscard]] std::shared_ptr<const tls::Certificate> shared_challenge(std::string_view name) const;
+
   mutable Lock lock_;
+  std::vector<std::string> shared_ FIBERD_GUARDED_BY(lock_);
+  std::atomic<std::size_t> shared_count_{0};
+  mutable flow::TokenBucket looks_{20, 20};
   std::map<std::string, std::string, std::less<>> http_ FIBERD_GUARDED_BY(lock_);
   struct Shown {
     Pair pair;
@@ -77,7 +97,9 @@ class OwnProver final : public Prover {
     bool tls_alpn = false;
     std::string dns_program;  ///< empty: none
   };
-  OwnProver(Challenges& challenges, Ways ways) : challenges_(challenges), ways_(std::move(ways)) {}
+  /// `storage`: the state directory by which other processes are told; empty: nobody is.
+  OwnProver(Challenges& challenges, Ways ways, std::string storage = {})
+      : challenges_(challenges), ways_(std::move(ways)), storage_(std::move(storage)) {}
   [[nodiscard]] std::string choose(const Authorization& of) const override;
   [[nodiscard]] Outcome<void> present(const context::Context& ctx, const std::string& type, const std::string& name,
                                       const std::string& token, const std::string& key_authorization) override;
@@ -85,8 +107,11 @@ class OwnProver final : public Prover {
                const std::string& key_authorization) noexcept override;
 
  private:
+  void tell_others(std::string_view kind, const std::string& of, const std::string& text) const;
+  void take_from_others(std::string_view kind, const std::string& of) const noexcept;
   Challenges& challenges_;
   const Ways ways_;
+  const std::string storage_;
 };
 
 }  // namespace fiberd::daemon::acme

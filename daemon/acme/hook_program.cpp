@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -27,8 +28,9 @@ namespace {
 constexpr std::chrono::nanoseconds kHookPatience = 120s;
 constexpr std::chrono::nanoseconds kFirstAsked = 5ms;
 constexpr std::chrono::nanoseconds kLastAsked = 250ms;
+constexpr std::size_t kMostSaid = 512;
 
-/// What it says, as far as a pipe holds it.
+/// What it says.
 struct Pipe {
   std::array<int, 2> ends{-1, -1};
   ~Pipe() {
@@ -76,12 +78,14 @@ pid_t look_after(pid_t child, int& status) noexcept {
   return n < 0 ? -errno : n;
 }
 
-std::string first_line_of(int fd) {
-  std::array<char, 512> text{};
-  const ssize_t n = ::read(fd, text.data(), text.size());
-  if (n <= 0) return {};
-  const std::string_view all(text.data(), static_cast<std::size_t>(n));
-  return printable(all.substr(0, all.find('\n')), 256);
+/// What has come; the first of it is kept.
+void drain(int fd, std::string& said) noexcept {
+  std::array<char, 4096> text{};
+  for (int i = 0; i < 64; ++i) {
+    const ssize_t n = ::read(fd, text.data(), text.size());
+    if (n <= 0) return;
+    said.append(text.data(), std::min(static_cast<std::size_t>(n), kMostSaid - said.size()));
+  }
 }
 
 std::string how_it_ended(int status) {
@@ -94,17 +98,21 @@ std::string how_it_ended(int status) {
 Outcome<void> run_hook(const context::Context& ctx, const std::vector<std::string>& command) {
   const std::string name = "the hook program " + printable(command.front(), 256);
   Pipe errors;
-  if (::pipe2(errors.ends.data(), O_CLOEXEC | O_NONBLOCK) != 0)
+  // Our end alone does not wait: a program whose writes do not is told by a full pipe that they have failed.
+  if (::pipe2(errors.ends.data(), O_CLOEXEC) != 0 || ::fcntl(errors.ends[0], F_SETFL, O_NONBLOCK) != 0)
     return give_up(Reason::storage, name + " cannot be started: " + std::system_category().message(errno));
+  std::string said;
+  said.reserve(kMostSaid);
+  const context::Cancelable limit = context::with_timeout(ctx, kHookPatience);  // before there is a child to look after
   pid_t child = -1;
   if (const int error = start(command, errors.ends[1], child); error != 0)
     return give_up(Reason::storage, name + " cannot be started: " + std::system_category().message(error));
-  const context::Cancelable limit = context::with_timeout(ctx, kHookPatience);
   std::chrono::nanoseconds pause = kFirstAsked;
   int status = 0;
   pid_t ended = 0;
   bool killed = false;
   while ((ended = look_after(child, status)) == 0) {
+    drain(errors.ends[0], said);
     if (!killed && limit.context.done()) {
       (void)::kill(-child, SIGKILL);
       killed = true;
@@ -121,7 +129,8 @@ Outcome<void> run_hook(const context::Context& ctx, const std::vector<std::strin
     return give_up(Reason::storage,
                    name + ": nobody knows how it ended: " + std::system_category().message(static_cast<int>(-ended)));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  const std::string said = first_line_of(errors.ends[0]);
+  drain(errors.ends[0], said);
+  said = printable(std::string_view(said).substr(0, said.find('\n')), 256);
   return give_up(Reason::storage, name + " " + how_it_ended(status) + (said.empty() ? "" : ": " + said));
 }
 

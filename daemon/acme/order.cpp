@@ -9,6 +9,7 @@
 #include "core/base/printable.hpp"
 #include "core/context/waits.hpp"
 #include "core/tls/certificate_facts.hpp"
+#include "core/tls/certificate_loader.hpp"
 #include "core/tls/jose.hpp"
 #include "core/tls/made_certificate.hpp"
 
@@ -105,10 +106,7 @@ class Ordering {
 
   /// Between two looks: as long as it says, at least; else a little longer each time.
   Outcome<void> wait(const Authority::Answer& last) {
-    const nanoseconds asked = last.retry_after.value_or(std::chrono::seconds(0));
-    const nanoseconds longest = std::chrono::minutes(2);
-    const nanoseconds time = std::min(std::max(asked, pace_), longest);
-    pace_ = std::min<nanoseconds>(pace_ * 2, kLongestLook);
+    const nanoseconds time = pace_.next(last.retry_after.value_or(std::chrono::seconds(0)));
     if (const Result<void> slept = context::sleep(ctx_, time); !slept)
       return give_up(slept.error() == context::errc::canceled ? Reason::canceled : Reason::unreachable,
                      "the order took longer than " + std::to_string(kOrderPatience.count()) + " minutes");
@@ -117,6 +115,7 @@ class Ordering {
 
   /// The order, as soon as it is no longer in that state.
   Outcome<Order> await(Status state) {
+    pace_.begin();
     for (;;) {
       const Outcome<Authority::Answer> answer = authority_.post(ctx_, url_, {});
       if (!answer) return give_up(answer.error());
@@ -163,6 +162,7 @@ class Ordering {
       return give_up(shown.error());
     if (challenge->status == Status::pending)
       if (const auto told = authority_.post(ctx_, challenge->url, "{}"); !told) return give_up(told.error());
+    pace_.begin();
     for (;;) {
       found = look(url, answer);
       if (!found) return give_up(found.error());
@@ -202,11 +202,18 @@ class Ordering {
   const context::Context& ctx_;
   Authority& authority_;
   Prover& prover_;
-  nanoseconds pace_;
+  Pace pace_;
   std::string url_;
 };
 
 }  // namespace
+
+nanoseconds Pace::next(nanoseconds asked) noexcept {
+  const nanoseconds longest = std::chrono::minutes(2);
+  const nanoseconds time = std::min(std::max(asked, next_), longest);
+  next_ = std::min<nanoseconds>(next_ * 2, kLongestLook);
+  return time;
+}
 
 std::string why_not(const std::string& chain, const tls::PrivateKey& key, const std::vector<std::string>& names,
                     std::int64_t now) {
@@ -218,6 +225,12 @@ std::string why_not(const std::string& chain, const tls::PrivateKey& key, const 
       return "it is not for " + printable(name, 256);
   if (facts->not_after <= now) return "it has expired already";
   if (facts->not_before > now + kClocksApart) return "it is not valid yet; is this machine's clock right?";
+  // By the one who is to show it: a chain out of order, or with a part that has ended, would be kept and never shown.
+  const Result<std::string> pem = key.to_pem();
+  tls::CertificateLoader loader;
+  tls::CertificateFlaw flaw;
+  if (!pem || !loader.parse({"its chain", "its key"}, chain, *pem, {}, now, flaw))
+    return "it could not be shown: " + printable(flaw.text, 512);
   return {};
 }
 

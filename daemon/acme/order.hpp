@@ -41,6 +41,20 @@ struct OrderWish {
 /// Seconds between two looks at what the authority is doing, where it says nothing.
 inline constexpr std::chrono::seconds kFirstLook{1};
 inline constexpr std::chrono::seconds kLongestLook{10};
+/// How long to wait for one thing that the authority is doing: a little longer each time, at most kLongestLook, unless
+/// it asks for more itself. Each thing anew: of a hundred names that are proved one after the other each would else be
+/// waited for as long as for the slowest, and the order be over before them.
+class Pace {
+ public:
+  explicit Pace(std::chrono::nanoseconds first) noexcept : first_(first), next_(first) {}
+  void begin() noexcept { next_ = first_; }
+  /// `asked`: what the authority says.
+  [[nodiscard]] std::chrono::nanoseconds next(std::chrono::nanoseconds asked) noexcept;
+
+ private:
+  const std::chrono::nanoseconds first_;
+  std::chrono::nanoseconds next_;
+};
 /// For a whole order.
 inline constexpr std::chrono::minutes kOrderPatience{10};
 

@@ -12,6 +12,8 @@ std::int64_t renewal_time(std::int64_t not_before, std::int64_t not_after,
   return std::min(suggested->start + part(suggested->end - suggested->start), not_after - life / 20);
 }
 
+std::int64_t rest_after(std::int64_t left) noexcept { return std::clamp<std::int64_t>(left / 3, 60, 3600); }
+
 std::chrono::seconds pause_after(unsigned failures, const Trouble& trouble, double chance) noexcept {
   using std::chrono::seconds;
   static constexpr seconds kFirst{60};

@@ -15,6 +15,10 @@ namespace fiberd::daemon::acme {
 [[nodiscard]] std::int64_t renewal_time(std::int64_t not_before, std::int64_t not_after,
                                         const std::optional<RenewalWindow>& suggested, double chance) noexcept;
 
+/// How long to wait after one was issued, whatever its dates and the authority's window say: an authority that hands
+/// out what has nearly ended, or a clock that is wrong, would be asked without a pause. `left`: seconds until it ends.
+[[nodiscard]] std::int64_t rest_after(std::int64_t left) noexcept;
+
 /// How long to wait after the `failures`-th failure in a row (≥ 1): a minute, doubled each time up to six hours,
 /// between 3/4 and 5/4 of it by `chance`; what the authority asks for at least, an hour where it says that we ask too
 /// much, and at most a day and a half.

@@ -6,6 +6,7 @@
 
 #include "config/config.hpp"
 #include "daemon/acme/manager.hpp"
+#include "daemon/acme/on_demand.hpp"
 
 namespace fiberd::daemon {
 struct Flaw;
@@ -26,10 +27,17 @@ namespace fiberd::daemon::acme {
 /// Those of all listeners. Reads the files that they name; what is wrong is logged, and that one left out. Blocks the
 /// thread. Throws std::bad_alloc.
 [[nodiscard]] std::vector<Site> sites_of(const config::Config& config);
+/// Those of listeners that have certificates on demand. As sites_of(), which has logged what is wrong.
+[[nodiscard]] std::vector<OnDemandSite> on_demand_sites_of(const config::Config& config);
+/// What its handshakes look into: one for all configurations that say the same of it. Throws std::bad_alloc.
+[[nodiscard]] std::shared_ptr<OnDemandNames> names_on_demand(const config::AcmeConfig& acme);
+/// That of all of them.
+[[nodiscard]] const OnDemandNames::Wake& on_demand_wake();
 /// What this machine lacks for it. Blocks the thread.
 void look_for_flaws(const config::AcmeConfig& acme, std::vector<Flaw>& flaws);
 
 /// Throws as Registry does.
 [[nodiscard]] ManagerMetrics make_manager_metrics(metric::Registry& registry);
+[[nodiscard]] OnDemandMetrics make_on_demand_metrics(metric::Registry& registry);
 
 }  // namespace fiberd::daemon::acme

@@ -2,19 +2,17 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <system_error>
 #include <utility>
 
 #include "core/base/characters.hpp"
 #include "core/base/printable.hpp"
 #include "core/base/read_file.hpp"
-#include "core/tls/jose.hpp"
+#include "daemon/acme/files.hpp"
 
 namespace fiberd::daemon::acme {
 
@@ -22,89 +20,12 @@ namespace {
 
 constexpr std::size_t kMostFile = std::size_t{512} * 1024;
 
-tl::unexpected<Trouble> failed(const std::string& what, const std::string& path, int error) {
-  return give_up(Reason::storage, what + " " + printable(path, 512) + ": " + std::system_category().message(error));
-}
-
 /// Letters, digits, dots and hyphens of a name that may be anything.
 std::string as_file_name(std::string_view text) {
   std::string name;
   for (const char c : text.substr(0, 96)) name += ascii::is_alnum(c) || c == '.' || c == '-' ? ascii::to_lower(c) : '_';
   if (name.starts_with('.')) name.front() = '_';
   return name;
-}
-
-/// A few digits of a hash: two texts of one file name are two files.
-std::string digest_of(std::string_view text) {
-  const Result<std::string> digest = tls::sha256(text);
-  std::string hex;
-  for (const char c : digest.value_or(std::string(8, '0')).substr(0, 8)) {
-    hex += ascii::kHexDigits[static_cast<unsigned char>(c) >> 4U];
-    hex += ascii::kHexDigits[static_cast<unsigned char>(c) & 15U];
-  }
-  return hex;
-}
-
-int write_all(int fd, std::string_view text) noexcept {
-  while (!text.empty()) {
-    const ssize_t n = ::write(fd, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    text.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return 0;
-}
-
-int sync_directory(const std::string& path) noexcept {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return errno;
-  const int error = ::fsync(fd) != 0 ? errno : 0;
-  ::close(fd);
-  return error;
-}
-
-/// A file beside another, whole and synced; empty: it is gone again, and `error` says why.
-std::string write_beside(const std::string& path, std::string_view text, int& error) {
-  std::string beside = path + ".XXXXXX";
-  const int fd = ::mkostemp(beside.data(), O_CLOEXEC);  // 0600
-  error = fd < 0 ? errno : write_all(fd, text);
-  if (fd < 0) return {};
-  if (error == 0 && ::fsync(fd) != 0) error = errno;
-  if (::close(fd) != 0 && error == 0) error = errno;
-  if (error == 0) return beside;
-  (void)::unlink(beside.c_str());
-  return {};
-}
-
-/// All of it is there, on the disk, under its name; or nothing has changed.
-Outcome<void> write_file(const std::string& path, std::string_view text) {
-  int error = 0;
-  const std::string beside = write_beside(path, text, error);
-  if (beside.empty()) return failed("cannot write beside", path, error);
-  if (::rename(beside.c_str(), path.c_str()) != 0) {
-    error = errno;
-    (void)::unlink(beside.c_str());
-    return failed("cannot write", path, error);
-  }
-  error = sync_directory(path.substr(0, path.rfind('/')));
-  return error != 0 ? failed("cannot sync the directory of", path, error) : Outcome<void>();
-}
-
-Outcome<void> make_directory(const std::string& path) {
-  // Those above it are whoever's: made as they need to be, if they are not there.
-  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
-    if (::mkdir(path.substr(0, at).c_str(), 0755) != 0 && errno != EEXIST)
-      return failed("cannot make the directory", path.substr(0, at), errno);
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed("cannot make the directory", path, errno);
-  struct stat is {};
-  if (::stat(path.c_str(), &is) != 0) return failed("cannot look at", path, errno);
-  if (!S_ISDIR(is.st_mode)) return failed("is no directory:", path, ENOTDIR);
-  if ((is.st_mode & 077U) != 0)
-    return give_up(Reason::storage,
-                   "others can look into " + printable(path, 512) + ", where private keys are kept: chmod 700 it");
-  if (is.st_uid != ::geteuid() && ::geteuid() != 0)
-    return give_up(Reason::storage, printable(path, 512) + " belongs to another user: chown it to this one");
-  return {};
 }
 
 }  // namespace
@@ -142,11 +63,11 @@ Outcome<void> Store::open() const {
 Outcome<StoreLock> Store::try_lock() const {
   const std::string path = directory_ + "/lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return failed("cannot open", path, errno);
+  if (fd < 0) return storage_failed("cannot open", path, errno);
   StoreLock lock(fd);
   if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno == EWOULDBLOCK) return StoreLock();
-  return failed("cannot lock", path, errno);
+  return storage_failed("cannot lock", path, errno);
 }
 
 Outcome<tls::PrivateKey> Store::account_key() const {
@@ -168,21 +89,31 @@ Outcome<tls::PrivateKey> Store::account_key() const {
   return *made;
 }
 
-std::string Store::account_url() const {
+/// "URL", and of one that was made in another's place "SECONDS" in a second line.
+Account Store::account() const {
   const Result<std::string> text = read_file(authority_ + "/account.url", 4096);
-  return text ? text->substr(0, text->find('\n')) : std::string();
+  if (!text) return {};
+  Account account{text->substr(0, text->find('\n'))};
+  const std::size_t second = std::min(account.url.size() + 1, text->size());
+  if (std::from_chars(text->data() + second, text->data() + text->size(), account.replaced).ec != std::errc{})
+    account.replaced = 0;
+  return account;
 }
 
-Outcome<void> Store::keep_account_url(const std::string& url) const {
-  return write_file(authority_ + "/account.url", url + "\n");
+Outcome<void> Store::keep(const Account& account) const {
+  std::string text = account.url + "\n";
+  if (account.replaced != 0) text += std::to_string(account.replaced) + "\n";
+  return write_file(authority_ + "/account.url", text);
 }
 
-void Store::forget_account() const noexcept {
-  try {
-    (void)::unlink((authority_ + "/account.url").c_str());
-    (void)::rename((authority_ + "/account.pem").c_str(), (authority_ + "/account.pem.old").c_str());
-  } catch (const std::bad_alloc&) {  // it is refused again then
-  }
+Outcome<void> Store::forget_account(std::int64_t now) const {
+  const std::string key = authority_ + "/account.pem";
+  // Kept: what was bound to it elsewhere can be had by it alone.
+  const std::string old = key + ".old-" + std::to_string(now);
+  if (::rename(key.c_str(), old.c_str()) != 0) return storage_failed("cannot put away", key, errno);
+  const std::string url = authority_ + "/account.url";
+  if (::unlink(url.c_str()) != 0 && errno != ENOENT) return storage_failed("cannot remove", url, errno);
+  return {};
 }
 
 std::optional<Issued> Store::certificate(const std::vector<std::string>& names) const {
@@ -199,12 +130,7 @@ Outcome<void> Store::keep(const std::vector<std::string>& names, const Issued& i
 
 Outcome<void> Store::has_room() const {
   static constexpr std::size_t kRoom = std::size_t{64} * 1024;  // more than a chain, its key and what is noted of it
-  const std::string path = authority_ + "/room";
-  int error = 0;
-  const std::string beside = write_beside(path, std::string(kRoom, '\0'), error);
-  if (beside.empty()) return failed("no room for a certificate beside", path, error);
-  if (::unlink(beside.c_str()) != 0) return failed("cannot remove", beside, errno);
-  return {};
+  return has_room_beside(authority_ + "/room", kRoom);
 }
 
 /// "FAILURES TIME WHY".
@@ -225,7 +151,7 @@ Attempts Store::attempts(const std::vector<std::string>& names) const {
 Outcome<void> Store::keep(const std::vector<std::string>& names, const Attempts& attempts) const {
   const std::string path = base_of(names) + ".state";
   if (attempts == Attempts{}) {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed("cannot remove", path, errno);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return storage_failed("cannot remove", path, errno);
     return {};
   }
   return write_file(

@@ -4,9 +4,10 @@
 //
 //   DIRECTORY/                      0700
 //     lock                          flock(2): of who is asking an authority
-//     <authority>/account.pem       the account's key; account.url: where it is there
+//     <authority>/account.pem       the account's key; account.url: where it is there; *.old-<time>: one that is gone
 //     <authority>/<names>.pem       key, certificate and chain in one file: never half of a pair
 //     <authority>/<names>.state     how often it went wrong in a row, and not before when it is tried again
+//     challenges/                   what an order that is under way shows (shared_challenges.hpp)
 //
 // Files are 0600, written beside their place, synced, and renamed. Calls block the thread. What they return on an error
 // is what the system said; errors name the file (Trouble::storage).
@@ -26,7 +27,17 @@ struct Attempts {
   unsigned failures = 0;        ///< in a row
   std::int64_t not_before = 0;  ///< seconds of the epoch: no earlier is it tried again
   std::string why{};            ///< of the last one; one line
+  /// One that is counted before it is known how it ends: it may be under way, or its process has died.
+  static constexpr std::string_view kBegun = "it is being asked for, or who asked has died";
+  [[nodiscard]] bool failed() const noexcept { return failures > (why == kBegun ? 1U : 0U); }
   bool operator==(const Attempts&) const = default;
+};
+
+/// Where the authority has the account of the key.
+struct Account {
+  std::string url{};  ///< empty: nobody knows
+  std::int64_t replaced =
+      0;  ///< seconds of the epoch: when it was made in the place of one that was gone; 0: it was not
 };
 
 /// The lock of a store, as long as it lives.
@@ -55,10 +66,10 @@ class Store {
 
   /// The account's key: the one that is there, or a new one, kept. Under the lock.
   [[nodiscard]] Outcome<tls::PrivateKey> account_key() const;
-  [[nodiscard]] std::string account_url() const;
-  [[nodiscard]] Outcome<void> keep_account_url(const std::string& url) const;
-  /// It is none any more.
-  void forget_account() const noexcept;
+  [[nodiscard]] Account account() const;
+  [[nodiscard]] Outcome<void> keep(const Account& account) const;
+  /// It is none any more: the next is another one. Its key is put away.
+  [[nodiscard]] Outcome<void> forget_account(std::int64_t now) const;
 
   /// Key and chain; nullopt: there is none, or it cannot be read.
   [[nodiscard]] std::optional<Issued> certificate(const std::vector<std::string>& names) const;

@@ -5,7 +5,7 @@
 
 #include "core/base/printable.hpp"
 #include "core/tls/certificate.hpp"
-#include "core/tls/certificate_facts.hpp"
+#include "daemon/acme/kept.hpp"
 #include "daemon/acme/sites.hpp"
 #include "daemon/acme/store.hpp"
 #include "daemon/admin_client.hpp"
@@ -17,28 +17,29 @@ namespace fiberd::daemon::commands {
 static bool tell(const config::ListenerConfig& listener) {
   const config::AcmeConfig& acme = *listener.tls->acme;
   const acme::Store store(acme.storage, acme.directory);
-  const auto there = store.certificate(acme.domains);
-  const auto facts = there ? tls::read_certificate_facts(there->chain) : fail(std::errc::bad_message);
+  const std::int64_t now = std::time(nullptr);
+  const acme::Kept kept = acme::look_at_kept(store, acme.domains, now);
   const acme::Attempts attempts = store.attempts(acme.domains);
   std::string names;
   for (const std::string& name : acme.domains) names += (names.empty() ? "" : ", ") + name;
   std::printf("%s  %s\n", printable(listener.name, 64).c_str(), printable(names, 1024).c_str());
   std::printf("  file         %s\n", printable(store.path_of(acme.domains), 1024).c_str());
-  const std::int64_t now = std::time(nullptr);
-  if (!facts) {
+  if (!kept.flaw.empty()) {
+    std::printf("  certificate  nobody is shown what is there: %s\n", printable(kept.flaw, 1024).c_str());
+  } else if (kept.not_after == 0) {
     std::printf("  certificate  none yet: a self-signed one is shown\n");
   } else {
-    std::printf("  certificate  good until %s%s, issued by %s, serial %s\n",
-                tls::describe_time(facts->not_after).c_str(), facts->not_after <= now ? " (it has ended)" : "",
-                printable(facts->issuer, 128).c_str(), facts->serial.c_str());
+    std::printf("  certificate  good until %s%s, issued by %s, serial %s\n", tls::describe_time(kept.not_after).c_str(),
+                kept.not_after <= now ? " (it has ended)" : "", printable(kept.issuer, 128).c_str(),
+                kept.serial.c_str());
     // The authority may have suggested another time (ARI), which the daemon knows.
     std::printf("  renewal      from %s on\n",
-                tls::describe_time(acme::renewal_time(facts->not_before, facts->not_after, {}, 1)).c_str());
+                tls::describe_time(acme::renewal_time(kept.not_before, kept.not_after, {}, 1)).c_str());
   }
   if (attempts.failures != 0)
     std::printf("  failed       %u times in a row, not tried before %s: %s\n", attempts.failures,
                 tls::describe_time(attempts.not_before).c_str(), attempts.why.c_str());
-  return facts && facts->not_after > now && attempts.failures == 0;
+  return kept.not_after > now && !attempts.failed();
 }
 
 int acme_list(const Program& program, const AcmeWords& words) {

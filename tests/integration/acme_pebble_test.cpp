@@ -12,7 +12,9 @@
 #include "core/tls/certificate_facts.hpp"
 #include "core/tls/jose.hpp"
 #include "daemon/acme/challenges.hpp"
+#include "daemon/acme/hook_program.hpp"
 #include "daemon/acme/order.hpp"
+#include "daemon/acme/renewer.hpp"
 #include "tests/support/client_fixture.hpp"
 #include "tests/support/hostile_upstream.hpp"
 #include "tests/support/pebble.hpp"
@@ -244,4 +246,68 @@ TEST_CASE("acme: dns-01 by a hook program", "[integration][acme]") {
     CHECK(acme::obtain(ctx, authority, {{"other.test"}, "", ""}, missing, 5ms).error().what ==
           "the hook program /none cannot be started: No such file or directory");
   });
+}
+
+TEST_CASE("acme: an account that was closed is told from one that may not have a name", "[integration][acme]") {
+  FIBERD_NEEDS_PEBBLE();
+  acme::Challenges board;
+  const HostileUpstream shown({shows(board)});
+  const Pebble pebble({.http_port = shown.endpoint().port()});
+  REQUIRE(pebble.ready());
+  const TemporaryDirectory folder;
+  Rig rig;
+  const acme::Store store(folder.path() + "/state", pebble.directory());
+  REQUIRE(store.open());
+  rig.key = *store.account_key();
+  rig.with(pebble, [&](const context::Context& ctx, acme::Authority& authority) {
+    const auto account = authority.enter(ctx, {}, "");
+    REQUIRE(account);
+    REQUIRE(store.keep(acme::Account{*account}));
+    const auto there = authority.post(ctx, *account, {});
+    REQUIRE(there);
+    CHECK(acme::is_valid_account(there->body));
+    REQUIRE(authority.post(ctx, *account, R"({"status":"deactivated"})"));
+    acme::OwnProver prover(board, {.http = true, .tls_alpn = false, .dns_program = {}});
+    const auto refused = acme::obtain(ctx, authority, {{"one.test"}, "", ""}, prover, 5ms);
+    REQUIRE_FALSE(refused);
+    INFO(words_of(refused));
+    CHECK(refused.error().reason == acme::Reason::account);
+  });
+  // Who has to have a certificate gives it up, and makes another.
+  const context::Cancelable life = context::with_cancel(context::background());
+  acme::Renewer renewer(life.context, board, {}, [](const acme::Site&, const acme::Standing&) {});
+  rig.fixture.run([&] {
+    const acme::Site site{.listener = "web",
+                          .names = {"one.test"},
+                          .directory = pebble.directory(),
+                          .storage = store.directory(),
+                          .email = {},
+                          .key_id = {},
+                          .key_file = {},
+                          .profile = {},
+                          .ways = {.http = true, .tls_alpn = false, .dns_program = {}},
+                          .tls = *tls::ClientContext::make({.ca = kTestCa, .protocols = {"http/1.1"}})};
+    (void)renewer.turn(site, false);
+    renewer.close();
+  });
+  CHECK(store.certificate({"one.test"}));
+  CHECK(store.account().replaced != 0);
+  life.cancel();
+}
+
+TEST_CASE("acme: a hook program that says much ends as it would", "[integration][acme]") {
+  const TemporaryDirectory folder;
+  // More than a pipe holds, by who does not put up with a write that fails.
+  const std::string program =
+      folder.write("hook", "#!/bin/sh\nset -e\necho first >&2\nhead -c 300000 /dev/zero | tr '\\0' x >&2\ntouch " +
+                               folder.path() + "/done\nexit ${1}\n");
+  REQUIRE(::chmod(program.c_str(), 0700) == 0);
+  Rig rig;
+  rig.fixture.run([&] {
+    CHECK(acme::run_hook(context::background(), {program, "0"}));
+    const auto failed = acme::run_hook(context::background(), {program, "3"});
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().what == "the hook program " + program + " ended with 3: first");
+  });
+  CHECK(test::read_file(folder.path() + "/done").empty());
 }

@@ -169,3 +169,65 @@ TEST_CASE("tls.acme: check refuses what cannot be had, and makes nothing", "[int
     CHECK(said.find(words) != std::string::npos);
   }
 }
+
+TEST_CASE("tls.acme: two listeners have one account by one wish, and one certificate", "[integration][acme][tls]") {
+  const TemporaryDirectory folder;
+  const auto says = [&](const std::string& one, const std::string& other) {
+    const std::string storage = ", storage: \"" + folder.path() + "/state\"";
+    std::string text = with_acme(one + storage, 0, 0);
+    const std::string second = with_acme(other + storage, 0, 0);
+    text += second.substr(second.find("  - {name: web"));
+    text.replace(text.rfind("name: web"), 9, "name: two");
+    const Finished done = run({FIBERD_BINARY, "check", folder.write("f.yaml", text)});
+    return std::to_string(done.code) + " " + done.output + done.errors;
+  };
+  CHECK(says("domains: [one.test]", "domains: [one.test]").starts_with("0 "));
+  CHECK(says("domains: [one.test]", "domains: [two.test], profile: shortlived").starts_with("0 "));
+  CHECK(says("domains: [one.test]", "domains: [two.test], email: ops@one.test").find("both have one account") !=
+        std::string::npos);
+  CHECK(says("domains: [one.test]", "domains: [one.test], profile: shortlived").find("both have one certificate") !=
+        std::string::npos);
+}
+
+TEST_CASE("tls.acme: whichever process the authority meets answers for the one that asks", "[integration][acme][tls]") {
+  if (!Pebble::is_there()) {
+    WARN("skipped: pebble and pebble-challtestsrv are not there (apt-get install pebble)");
+    return;
+  }
+  for (const bool http : {true, false}) {
+    const std::uint16_t met = free_port();
+    const Pebble pebble({.http_port = http ? met : std::uint16_t{1}, .tls_port = http ? std::uint16_t{1} : met});
+    REQUIRE(pebble.ready());
+    const TemporaryDirectory folder;
+    const std::string how = std::string(", challenge: ") + (http ? "http-01" : "tls-alpn-01");
+    // It shares the directory, and asks another authority, which is away.
+    const Daemon other(with_acme(
+        "domains: [other.test], storage: \"" + folder.path() + "/state\", directory: \"https://127.0.0.1:1/dir\"" + how,
+        http ? met : std::uint16_t{0}, http ? free_port() : met));
+    REQUIRE(other.wait_for_log("a self-signed one is shown"));
+    const std::uint16_t secure = free_port();
+    const Daemon daemon(
+        with_acme(acme_of(pebble, folder.path() + "/state", how), http ? free_port() : std::uint16_t{0}, secure));
+    INFO(daemon.log());
+    CHECK(eventually([&] { return shown_by(secure).find("Pebble") != std::string::npos; }, 60s));
+    CHECK(eventually([&] { return !std::filesystem::exists(folder.path() + "/state/challenges"); }));
+  }
+}
+
+TEST_CASE("tls.acme: secrets that others can read are named for what they are", "[integration][acme][tls]") {
+  const TemporaryDirectory folder;
+  const std::string key = folder.write("eab", "c2VjcmV0\n");
+  const std::string ticket = folder.write("ticket", std::string(80, 't'));
+  for (const std::string& file : {key, ticket}) REQUIRE(::chmod(file.c_str(), 0644) == 0);
+  std::string text = with_acme(
+      "domains: [one.test], eab: {key_id: x, key_file: \"" + key + "\"}, storage: \"" + folder.path() + "/state\"", 0,
+      0);
+  const std::string begin = "tls: {";
+  text.insert(text.find(begin) + begin.size(), "ticket_keys: [\"" + ticket + "\"], ");
+  const Finished done = run({FIBERD_BINARY, "check", folder.write("f.yaml", text)});
+  INFO(done.output << done.errors);
+  CHECK(done.code == 0);
+  CHECK(done.errors.find("the key of acme.eab in " + key + " can be read by everybody") != std::string::npos);
+  CHECK(done.errors.find("the ticket key in " + ticket + " can be read by everybody") != std::string::npos);
+  CHECK(done.errors.find("private key") == std::string::npos);
+}

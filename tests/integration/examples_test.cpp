@@ -74,6 +74,12 @@ std::string localized(std::string text, const std::string& directory) {
   static const std::regex kPort("(address: \"(?!unix:)[^\"]*:)[0-9]+\"");
   text = std::regex_replace(text, kPort, "$010\"");
   replace_all(text, "include: [conf.d/", "include: [" + directory + "/conf.d/");
+  // Nobody is asked for a certificate: where the authority would be there is none.
+  replace_all(text, "domains: [",
+              "directory: \"https://127.0.0.1:1/dir\", storage: \"" + directory + "/acme\", domains: [");
+  replace_all(text, "        directory: \"https://127.0.0.1:1/dir\", storage: \"" + directory + "/acme\", domains: [",
+              "        directory: \"https://127.0.0.1:1/dir\"\n        storage: \"" + directory +
+                  "/acme\"\n        domains: [");
   for (const char* folder :
        {"/var/www/html", "/var/log/fiberd", "/run/fiberd", "/etc/fiberd", "/var/lib/fiberd/traces"})
     replace_all(text, folder, directory);
@@ -112,10 +118,15 @@ void make_tls_files(const config::Config& config, const TemporaryDirectory& dire
 /// By OpenSSL's client, which ends when the server does.
 std::string talk_encrypted(const Daemon& daemon, const config::ListenerConfig& listener, const std::string& bytes) {
   const TemporaryDirectory directory;
-  const std::string own = fs::path(listener.tls->certificates.front().certificate).parent_path().string() + "/client";
+  std::string own;
+  if (!listener.tls->certificates.empty()) {
+    const std::string file =
+        fs::path(listener.tls->certificates.front().certificate).parent_path().string() + "/client";
+    own.append(" -cert ").append(file).append(".pem -key ").append(file).append(".key");
+  }
   return run({"sh", "-c",
-              "openssl s_client -quiet -connect 127.0.0.1:" + std::to_string(daemon.port(listener.name)) + " -cert " +
-                  own + ".pem -key " + own + ".key < " + directory.write("request", bytes) + " 2>/dev/null"})
+              "openssl s_client -quiet -connect 127.0.0.1:" + std::to_string(daemon.port(listener.name)) + own + " < " +
+                  directory.write("request", bytes) + " 2>/dev/null"})
       .output;
 }
 

@@ -25,6 +25,7 @@ class Pebble {
     unsigned reuse = 0;           ///< percent of valid authorizations that are used again
     bool external_account = false;
     std::uint16_t port = 0;  ///< of its own; 0: a free one
+    unsigned life = 0;       ///< seconds that its certificates are good for; 0: years
   };
   static constexpr std::string_view kKeyId = "kid-1";
   static constexpr std::string_view kSecret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
@@ -46,6 +47,7 @@ class Pebble {
     if (options.external_account)
       config += R"(, "externalAccountBindingRequired": true, "externalAccountMACKeys": {")" + std::string(kKeyId) +
                 R"(": ")" + std::string(kSecret) + R"("})";
+    if (options.life != 0) config += R"(, "certificateValidityPeriod": )" + std::to_string(options.life);
     config += "}}";
     const std::string file = directory_.write("pebble.json", config);
     const std::string dns = "127.0.0.1:" + std::to_string(dns_port_);

@@ -10,6 +10,7 @@
 #include "core/observe/catalogue.hpp"
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
+#include "daemon/client_tls.hpp"
 #include "daemon/services/tcp_service.hpp"
 
 namespace fiberd::daemon::aggregate {
@@ -86,7 +87,16 @@ Service::Service(const std::string& listener, const config::AggregateConfig& con
     const bool statsd = !f.statsd.empty();
     const std::string& where = statsd ? f.statsd : f.prometheus;
     const UpstreamMetrics metrics = upstream_metrics(upstream_name(where));
-    auto upstream = statsd ? make_statsd_upstream(where, metrics) : make_prometheus_upstream(where, metrics);
+    std::string why;
+    config::Place at;
+    auto tls = runtime::blocking([&] { return make_client_tls(f.tls, why, at); });
+    if (!tls) {  // it was right when it was proved, a moment ago
+      log(LogLevel::error,
+          "listener " + listener + ": " + at.key + ": " + why + ": nothing is sent to " + upstream_name(where));
+      continue;
+    }
+    auto upstream =
+        statsd ? make_statsd_upstream(where, metrics) : make_prometheus_upstream(where, metrics, std::move(*tls));
     if (upstream != nullptr) upstreams_.push_back(std::move(upstream));
   }
   if (!wants_tcp()) return;

@@ -172,8 +172,9 @@ class StatsdUpstream final : public Upstream {
 
 class PrometheusUpstream final : public Upstream {
  public:
-  PrometheusUpstream(std::string name, std::string url, const UpstreamMetrics& metrics)
-      : Upstream(std::move(name), metrics), url_(std::move(url)) {}
+  PrometheusUpstream(std::string name, std::string url, const UpstreamMetrics& metrics,
+                     std::shared_ptr<const tls::ClientContext> tls)
+      : Upstream(std::move(name), metrics), url_(std::move(url)), client_({.tls = std::move(tls)}) {}
 
  private:
   void prepare(const View& view) override { page_ = view.prometheus; }
@@ -209,10 +210,11 @@ std::unique_ptr<Upstream> make_statsd_upstream(std::string_view where, const Ups
   return std::make_unique<StatsdUpstream>(upstream_name(where), tcp, std::move(*host), metrics);
 }
 
-std::unique_ptr<Upstream> make_prometheus_upstream(std::string_view url, const UpstreamMetrics& metrics) {
+std::unique_ptr<Upstream> make_prometheus_upstream(std::string_view url, const UpstreamMetrics& metrics,
+                                                   std::shared_ptr<const tls::ClientContext> tls) {
   const Result<http::ClientUrl> parsed = http::parse_client_url(url);
   if (!parsed || !parsed->target.starts_with('/')) return nullptr;
-  return std::make_unique<PrometheusUpstream>(upstream_name(url), std::string(url), metrics);
+  return std::make_unique<PrometheusUpstream>(upstream_name(url), std::string(url), metrics, std::move(tls));
 }
 
 }  // namespace fiberd::daemon::aggregate

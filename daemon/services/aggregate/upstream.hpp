@@ -26,6 +26,7 @@
 #include "core/metric/metrics.hpp"
 #include "core/net/resolver.hpp"
 #include "core/sync/channel.hpp"
+#include "core/tls/client_context.hpp"
 #include "daemon/services/aggregate/http_post.hpp"
 #include "daemon/services/aggregate/view.hpp"
 
@@ -86,8 +87,10 @@ class Upstream {
 
 /// `where`: "host:port" or "udp://host:port", "tcp://host:port". `metrics` of the name that upstream_name() gives.
 [[nodiscard]] std::unique_ptr<Upstream> make_statsd_upstream(std::string_view where, const UpstreamMetrics& metrics);
-/// `url`: "http://host[:port]/path".
-[[nodiscard]] std::unique_ptr<Upstream> make_prometheus_upstream(std::string_view url, const UpstreamMetrics& metrics);
+/// `url`: "http[s]://host[:port]/path". `tls`: of https; null: the system's authorities are believed, and nobody is
+/// shown a certificate.
+[[nodiscard]] std::unique_ptr<Upstream> make_prometheus_upstream(std::string_view url, const UpstreamMetrics& metrics,
+                                                                 std::shared_ptr<const tls::ClientContext> tls = {});
 
 /// What metrics and logs call it: without a URL's query, in which there may be secrets.
 [[nodiscard]] std::string upstream_name(std::string_view where);

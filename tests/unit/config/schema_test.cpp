@@ -53,6 +53,7 @@ std::vector<std::string> setting(std::string path, const std::string& value) {
       {".tls.", "{certificate: /x, key: /x}"},
       {".client_auth.", "{ca: /x}"},
       {".tls.acme.", "{domains: [a.example]}"},
+      {".on_demand.", "{ask: \"http://127.0.0.1:1/\"}"},
       {".cors.", "{origins: [\"https://a.example\"]}"}};
   for (const auto& [part, needed] : kNeeded)
     if (const std::size_t at = path.find(part); at != std::string::npos)

@@ -100,3 +100,9 @@ TEST_CASE("renewal windows have a beginning before their end", "[acme]") {
                                 "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00+1:00", "0001-01-01T00:00:00Z"})
     CHECK_FALSE(parse_rfc3339(bad));
 }
+
+TEST_CASE("an account is one as long as the authority says so", "[acme]") {
+  CHECK(is_valid_account(R"({"status":"valid","contact":[]})"));
+  for (const char* const body : {R"({"status":"deactivated"})", R"({"status":"revoked"})", "{}", "[]", ""})
+    CHECK_FALSE(is_valid_account(body));
+}

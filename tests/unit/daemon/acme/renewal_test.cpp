@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "daemon/acme/order.hpp"
+
 using namespace fiberd::daemon::acme;
 using std::chrono::seconds;
 
@@ -34,4 +36,23 @@ TEST_CASE("who is refused asks less and less often", "[acme]") {
   CHECK(pause_after(1, {Reason::rate_limited, "x"}, 0.5) == seconds(3600));
   CHECK(pause_after(1, {Reason::rate_limited, "x", "", seconds(86'400)}, 0.5) == seconds(86'400));
   CHECK(pause_after(1, {Reason::rate_limited, "x", "", seconds(999'999'999)}, 0.5) == seconds(36 * 3600));
+}
+
+TEST_CASE("after one was issued there is a rest, whatever its dates say", "[acme]") {
+  CHECK(rest_after(-100) == 60);
+  CHECK(rest_after(30) == 60);
+  CHECK(rest_after(600) == 200);
+  CHECK(rest_after(90 * kDay) == 3600);
+}
+
+TEST_CASE("each thing that an authority does is waited for from the beginning", "[acme]") {
+  Pace pace(kFirstLook);
+  CHECK(pace.next(seconds(0)) == seconds(1));
+  CHECK(pace.next(seconds(0)) == seconds(2));
+  for (int i = 0; i < 10; ++i) (void)pace.next(seconds(0));
+  CHECK(pace.next(seconds(0)) == kLongestLook);
+  CHECK(pace.next(seconds(60)) == seconds(60));
+  CHECK(pace.next(seconds(86'400)) == seconds(120));
+  pace.begin();
+  CHECK(pace.next(seconds(0)) == seconds(1));
 }

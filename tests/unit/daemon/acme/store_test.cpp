@@ -47,15 +47,15 @@ TEST_CASE("a store keeps keys, certificates and failures, for this user alone", 
   const Store store(path, kAuthority);
   REQUIRE(store.open());
   CHECK(mode_of(path) == 0700);
-  CHECK(store.account_url().empty());
+  CHECK(store.account().url.empty());
   CHECK_FALSE(store.certificate(kNames));
   CHECK(store.attempts(kNames) == Attempts{});
 
   const auto key = store.account_key();
   REQUIRE(key);
   CHECK(store.account_key()->public_point().value() == key->public_point().value());
-  REQUIRE(store.keep_account_url("https://ca.example/acct/1"));
-  CHECK(store.account_url() == "https://ca.example/acct/1");
+  REQUIRE(store.keep(Account{"https://ca.example/acct/1"}));
+  CHECK(store.account().url == "https://ca.example/acct/1");
 
   const auto chain = tls::make_self_signed(*key, {kNames, 0, 1, {}});
   REQUIRE(chain);
@@ -83,8 +83,8 @@ TEST_CASE("a store keeps keys, certificates and failures, for this user alone", 
     CHECK((entry.is_directory() || name.ends_with(".pem") || name.ends_with(".url") || name.ends_with(".state")));
   }
 
-  store.forget_account();
-  CHECK(store.account_url().empty());
+  REQUIRE(store.forget_account(1000));
+  CHECK(store.account().url.empty());
   CHECK(store.account_key()->public_point().value() != key->public_point().value());
 }
 
