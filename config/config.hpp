@@ -304,6 +304,7 @@ struct Http2Config {
   std::uint64_t stream_window = 256 * 1024;       ///< bytes
   std::uint64_t connection_window = 1024 * 1024;  ///< bytes
   unsigned glitches = 1000;
+  bool upgrade = false;  ///< without TLS, by a request of HTTP/1.1 that asks for it
   bool operator==(const Http2Config&) const = default;
 };
 

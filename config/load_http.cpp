@@ -206,7 +206,7 @@ HttpConfig read_http(const Reader& http, bool nameless, bool trusts_unix) {
     l.report("connections_per_address", "is not for unix: addresses, whose clients have none");
   const Reader h2 = http.section("http2");
   h.http2 = {static_cast<unsigned>(h2.number("max_streams")), h2.number("stream_window"),
-             h2.number("connection_window"), static_cast<unsigned>(h2.number("glitches"))};
+             h2.number("connection_window"), static_cast<unsigned>(h2.number("glitches")), h2.boolean("upgrade")};
   h.h2c = http.boolean("h2c");
   h.access_log = read_access_log(http.section("access_log"), {});
   h.server = http.text("server");

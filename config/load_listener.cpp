@@ -113,6 +113,10 @@ ListenerConfig read_listener(const Reader& l, const PlacedTexts& trusted_proxies
     for (const auto& [section, key] : {std::pair("timeouts", "handshake"), std::pair("limits", "handshakes")})
       if (h.section(section).has(key)) h.section(section).report(key, "is for listeners with tls");
   }
+  if (http && l.has("tls")) {
+    const Reader h2 = l.section("http").section("http2");
+    if (h2.boolean("upgrade")) h2.report("upgrade", "is for listeners without tls");
+  }
   if (http) c.service = read_http(l.section("http"), nameless, trusts_unix);
   if (tcp && !http) c.service = read_tcp(l.section("tcp"), nameless);
   if (aggregate && !http && !tcp) c.service = read_aggregate(l.section("aggregate"), l, c);

@@ -246,6 +246,7 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].http.http2.stream_window", .type = Type::bytes, .fallback = "256KiB", .least = 65'535, .most = 16 * kMiB, .help = "Of a request's body, what may wait for its handler."},
   {.path = "listeners[].http.http2.connection_window", .type = Type::bytes, .fallback = "1MiB", .least = 65'535, .most = 64 * kMiB, .help = "The same of all bodies of a connection together, and the most of one: the memory that a client can fill."},
   {.path = "listeners[].http.http2.glitches", .type = Type::integer, .fallback = "1000", .least = 100, .most = 1'000'000, .help = "Points of a connection for frames that cost work and bring nothing (PING 4, SETTINGS 8, RST_STREAM 3, a DATA without data 4, a CONTINUATION 5, a stream that breaks a rule 10, one that is refused 2, others 1), a tenth of which is forgiven each second: there it ends with ENHANCE_YOUR_CALM."},
+  {.path = "listeners[].http.http2.upgrade", .type = Type::boolean, .fallback = "false", .help = "true: over connections without TLS a request of HTTP/1.1 without a body that asks for it by Upgrade: h2c and HTTP2-Settings (RFC 7540) is answered 101, then by HTTP/2. RFC 9113 has withdrawn it; for clients that know nothing else."},
   {.path = "listeners[].http.access_log", .type = Type::section, .fallback = "", .help = "A line per answer."},
   FIBERD_ACCESS_LOG_ROWS("listeners[].http.access_log"),
   {.path = "listeners[].http.server", .type = Type::string, .fallback = "fiberd", .help = "The Server field of answers; \"\" leaves it out."},

@@ -72,6 +72,7 @@ http::SiteOptions options_of(const config::HttpConfig& config, const config::Shu
   options.requests = config.limits.requests;
   options.http2 = {
       .prior_knowledge = config.h2c,
+      .by_upgrade = config.http2.upgrade,
       .max_streams = config.http2.max_streams,
       .stream_window = static_cast<std::uint32_t>(std::min(config.http2.stream_window, config.http2.connection_window)),
       .connection_window = static_cast<std::uint32_t>(config.http2.connection_window),

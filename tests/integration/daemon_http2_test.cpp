@@ -32,7 +32,8 @@ struct Http2Site {
     daemon.emplace("admin: {address: \"127.0.0.1:0\"}\nshutdown: {idle: 100ms}\nlisteners:\n" +
                    ("  - {name: secure, address: \"127.0.0.1:0\", tls: {certificate: " + files.path() +
                     "/web.pem, key: " + files.path() + "/web.key}, http: {" + routes + "}}\n") +
-                   "  - {name: plain, address: \"127.0.0.1:0\", http: {h2c: true, " + routes + "}}\n");
+                   "  - {name: plain, address: \"127.0.0.1:0\", http: {h2c: true, http2: {upgrade: true}, " + routes +
+                   "}}\n");
   }
   [[nodiscard]] std::string secure() const { return "https://localhost:" + std::to_string(daemon->port("secure")); }
   [[nodiscard]] std::string plain() const { return "http://localhost:" + std::to_string(daemon->port("plain")); }
@@ -123,6 +124,19 @@ TEST_CASE("daemon: HTTP/2 in the log and in metrics, beside HTTP/1.1", "[integra
   CHECK(eventually([&] { return site.metric("listener_connections", plain) == 0; }, 60s));
   CHECK(site.metric("http_requests_in_flight", plain + ",route=\"/echo\"").value_or(0) == 0);
   CHECK(site.daemon->metric("fiberd_bugs_total").value_or(0) == 0);
+  CHECK(site.daemon->stop() == 0);
+}
+
+TEST_CASE("daemon: curl and nghttp ask for HTTP/2 by an upgrade", "[integration][daemon][h2][tools]") {
+  Http2Site site;
+  CHECK(site.curl({"--http2", "--write-out", " %{http_version}", site.plain() + "/hello"}).output == "hello 2");
+  // What has a body is served as it came.
+  CHECK(site.curl({"--http2", "--data", "hello", "--write-out", " %{http_version}", site.plain() + "/echo"}).output ==
+        "hello 1.1");
+  CHECK(run({"nghttp", "--upgrade", site.plain() + "/hello"}).output == "hello");
+  CHECK(site.logged("HTTP/2.0 GET 200 /hello in 0 out 5"));
+  CHECK(site.logged("HTTP/1.1 POST 200 /echo in 5 out 5"));
+  CHECK(site.metric("http2_requests_total", "listener=\"plain\"") == 2);
   CHECK(site.daemon->stop() == 0);
 }
 

@@ -143,9 +143,15 @@ TEST_CASE("h2: who is in the middle of a head makes room, and who is being serve
   REQUIRE(served.send(http2::get(1, "/wait") + half));
   REQUIRE(eventually([&] { return waiting.running == 1; }));
   CHECK(reclaim_one(server) == 0);
-  http2::Client stalls(server.port());
-  SECTION("of a request") { REQUIRE(stalls.send(half)); }
-  SECTION("of a frame") { REQUIRE(stalls.send(half.substr(0, 5))); }
+  const std::size_t size = GENERATE(std::size_t{5}, std::size_t{9'999});
+  // All at once: between two pieces it would be an idle one.
+  http2::Client stalls(server.port(), http2::settings() + half.substr(0, size));
+  const auto stands = [&] {
+    std::vector<std::int64_t> since;
+    server.runtime().run([&] { server.server().waiting_since(http::Waiting::for_head, since); });
+    return !since.empty();
+  };
+  REQUIRE(eventually(stands));
   CHECK(eventually([&] { return reclaim_one(server) == 1; }));
   CHECK(stalls.until_closed());
   CHECK(heads.value() == 1);

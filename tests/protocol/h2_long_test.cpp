@@ -79,23 +79,24 @@ TEST_CASE("h2: idle connections that end are counted, as HTTP/1's", "[h2]") {
 
 TEST_CASE("h2: what comes at the very moment at which the connection would rest is served at once",
           "[h2][simulation]") {
-  // As long as a connection without requests keeps its fiber.
-  static constexpr auto kTick = 250ms;
-  for_each_simulation(64, [&](std::uint64_t seed) {
+  for_each_simulation(8, [&](std::uint64_t seed) {
     auto made = http::Server::make(http2::h2c_options(), {route("/", hello())});
     invariant(made.has_value(), "no server");
     const auto link = std::make_shared<MemoryStream::Link>(MemoryFaults{}, seed);
+    // The connection's fiber has waited for nothing; it will give itself up next.
+    link->when_read_timed_out = [&] { link->deliver(http2::get(1)); };
     (*made)->serve(std::make_unique<MemoryStream>(link));
     {
       MemoryClient client(link);
-      (void)client.send(std::string(http2::kPreface) + http2::settings());
       const auto begun = runtime::coarse_now();
-      (void)runtime::sleep_for(kTick);
-      (void)client.send(http2::get(1));
+      // In two pieces: the connection believes that the last, which came short, was all there is.
+      (void)client.send(std::string(http2::kPreface));
+      (void)runtime::sleep_for(1ms);
+      (void)client.send(http2::settings());
       while (client.rest().find("hello") == std::string_view::npos && client.more()) {
       }
       invariant(client.rest().find("hello") != std::string_view::npos, "no answer");
-      invariant(runtime::coarse_now() - begun < std::chrono::nanoseconds(2 * kTick).count(), "it took its time");
+      invariant(runtime::coarse_now() - begun < std::chrono::nanoseconds(1s).count(), "it took its time");
     }
     const std::atomic<std::int64_t> until{Deadline::in(1min).ns()};
     (void)(*made)->stop(until);

@@ -44,6 +44,11 @@ void MemoryStream::Link::break_off() {
   if (server != nullptr) server->arrived();
 }
 
+void MemoryStream::Link::deliver(std::string_view data) {
+  to_server.bytes += data;
+  if (server != nullptr) server->arrived();
+}
+
 MemoryStream::IdleTimer::IdleTimer(MemoryStream& stream) noexcept
     : Timer([](Timer& timer) noexcept {
         MemoryStream& s = static_cast<IdleTimer&>(timer).owner;
@@ -100,8 +105,10 @@ Result<std::size_t> MemoryStream::read_some(std::span<std::byte> data, Deadline 
     }
     if (!std::exchange(edge_, false)) {
       if (const std::error_code error =
-              wait_at(link_->to_server.reader, runtime::WaitReason::io_read, deadline, cancellation))
+              wait_at(link_->to_server.reader, runtime::WaitReason::io_read, deadline, cancellation)) {
+        if (auto call = std::exchange(link_->when_read_timed_out, nullptr)) call();
         return fail(error);
+      }
       edge_ = false;
     }
     drained_ = false;

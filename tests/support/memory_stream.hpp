@@ -6,6 +6,7 @@
 //
 // One thread, no locks: simulations have one Processor.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,10 @@ class MemoryStream final : public net::ByteStream {
     MemoryPipe to_server;
     MemoryPipe to_client;
     MemoryStream* server = nullptr;  // while it lives
+    // Called once, when a read of the server's has timed out, before the server knows.
+    std::function<void()> when_read_timed_out;
+    /// By the client, where it is no fiber: bytes come.
+    void deliver(std::string_view data);
     void count(std::size_t n);
     void break_off();
   };

@@ -197,6 +197,8 @@ void Connection::run() noexcept {
         ws.begin == ws.end ? Verdict::need_more : ws.parser.parse(ws.in + ws.begin, ws.end - ws.begin);
     if (verdict == Verdict::complete) {
       step = serve_request();
+      if (step == Step::left) [[unlikely]]
+        return;
       ws_->parser.reset();
       if (--turn == 0) {
         turn = kTurn;
@@ -306,9 +308,12 @@ Connection::Step Connection::serve_request() noexcept {
   ws.begin += static_cast<std::uint32_t>(head);
   ws.head_since = 0;
   past_.store(kServed, std::memory_order_relaxed);
-  --requests_left_;
 
   const Site& site = *ws.site;
+  if (site.options().http2.by_upgrade) [[unlikely]] {
+    if (const Step step = try_http2(request, head); step != Step::go_on) return step;
+  }
+  --requests_left_;
   H1Stream stream(*this, request, site, request.keep_alive && may_live_on(begin), ws.begin);
   Exchange ex(stream, request, site);
   ws.writes.reset();

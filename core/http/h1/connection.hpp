@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "core/base/intrusive_list.hpp"
@@ -76,7 +77,8 @@ class Connection : public ListHook {
     close,   // the client is gone, or not worth more time
     done,    // all that the client sent was answered, and it asked for the end
     linger,  // more of it may be on its way
-    gone
+    gone,
+    left  // gone, and counted off: it was HTTP/2's
   };
 
   /// How long is read for nothing behind the last answer.
@@ -95,6 +97,8 @@ class Connection : public ListHook {
   // connection_h2.cpp
   [[nodiscard]] bool begins_http2() const noexcept;
   void become_http2() noexcept;
+  [[nodiscard]] bool asks_for_http2(const WireRequest& request, std::string& settings) const;
+  Step try_http2(const WireRequest& request, std::size_t head) noexcept;
   void run_http2(std::string_view first) noexcept;
   void leave_session() noexcept;
   // connection.cpp

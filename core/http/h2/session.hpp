@@ -47,6 +47,11 @@ class Session {
   /// On the connection's fiber. `first`: what was read of the connection already. `expired`: it has been idle for too
   /// long. Returns with no stream's fiber left.
   [[nodiscard]] End run(std::string_view first, bool expired) noexcept;
+  /// Before run(), of a connection whose request asks for HTTP/2 (RFC 7540 section 3.2): what its HTTP2-Settings holds.
+  /// False: that cannot be.
+  [[nodiscard]] bool take_settings(std::string_view payload, bool head_request) noexcept;
+  /// Then: that request, which is answered on stream 1. `head`: its bytes. False: memory is out.
+  [[nodiscard]] bool begin_first(const Request& request, std::size_t head) noexcept;
   /// Since when it is quiet, for the idle time-out; monotonic ns.
   [[nodiscard]] std::int64_t quiet_since() const noexcept { return quiet_since_; }
   [[nodiscard]] bool served() const noexcept { return served_; }

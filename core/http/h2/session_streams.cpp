@@ -1,7 +1,11 @@
 // What nghttp2 tells of a connection's frames. Under the session's mutex, on whichever fiber is inside; nothing here
 // parks, and nothing throws.
+#include <algorithm>
+#include <array>
 #include <new>
+#include <string>
 
+#include "core/base/text.hpp"
 #include "core/http/h1/connection.hpp"
 #include "core/http/h2/session.hpp"
 #include "core/http/h2/stream.hpp"
@@ -70,6 +74,52 @@ void Session::begin_request(Stream& s, bool ended) noexcept {
   answered(s);
   references_.fetch_sub(1, std::memory_order_relaxed);
   refuse_stream(s.id_);
+}
+
+// ---------------------------------------------------------------------------------------------- by an upgrade
+
+bool Session::take_settings(std::string_view payload, bool head_request) noexcept {
+  const Held held(mutex_);
+  if (nghttp2_session_upgrade2(ng_, reinterpret_cast<const std::uint8_t*>(payload.data()), payload.size(),
+                               head_request ? 1 : 0, nullptr) != 0)
+    return false;
+  settled_ = false;  // the client's preface, with SETTINGS of its own, is still to come
+  return true;
+}
+
+/// What belongs to a connection of HTTP/1.1, or has another name in HTTP/2.
+static bool is_left_behind(std::string_view name) noexcept {
+  static constexpr std::array<std::string_view, 8> kNames{
+      "connection", "keep-alive", "proxy-connection", "upgrade", "transfer-encoding", "http2-settings", "host", "te"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+bool Session::begin_first(const Request& request, std::size_t head) noexcept {
+  const Held held(mutex_);
+  Stream* const s = begin_stream(1);
+  if (s == nullptr) return false;
+  // It was within HTTP/1.1's limits, which do not count what is around a field.
+  HeadLimits limits = site_->options().head;
+  limits.header_size += static_cast<std::uint32_t>(64 * (request.headers.size() + 4));
+  try {
+    s->head_.add(":method", request.method_text, limits);
+    s->head_.add(":scheme", "http", limits);
+    s->head_.add(":authority", request.host, limits);
+    s->head_.add(":path", request.target, limits);
+    std::string name;
+    for (std::size_t i = 0; i < request.headers.size(); ++i) {
+      const Field field = request.headers[i];
+      name.assign(field.name);
+      for (char& c : name) c = ascii::to_lower(c);
+      if (!is_left_behind(name)) s->head_.add(name, field.value, limits);
+    }
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  s->head_done_ = true;
+  begin_request(*s, true);
+  s->head_bytes_ = static_cast<std::uint32_t>(head);
+  return true;
 }
 
 void Session::answered(Stream& s) noexcept {

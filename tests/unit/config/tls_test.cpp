@@ -69,4 +69,9 @@ TEST_CASE("tls: what does not go together", "[config][tls]") {
   std::string tcp;
   for (const Diagnostic& d : loaded("{certificate: /c, key: /k}", "tcp: {echo: {}}").diagnostics) tcp += d.to_string();
   CHECK_THAT(tcp, Contains("listeners[0].tls: is for http listeners"));
+  std::string upgrades;
+  for (const Diagnostic& d :
+       loaded("{certificate: /c, key: /k}", "http: {http2: {upgrade: true}, routes: []}").diagnostics)
+    upgrades += d.to_string();
+  CHECK_THAT(upgrades, Contains("listeners[0].http.http2.upgrade: is for listeners without tls"));
 }
