@@ -62,6 +62,8 @@ int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) 
     s.refused_ = errc::malformed;
     return -1;
   }
+  // Also when a writer takes them, who does not look at what is in them.
+  s.plaintext_waits_.store(true, std::memory_order_relaxed);
   *taken = *n;
   return 1;
 }

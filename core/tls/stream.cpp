@@ -157,21 +157,35 @@ std::string Stream::failure() const {
 
 /// Until the socket may have what `want` says, or take it.
 Result<void> Stream::wait(Want want, Deadline deadline, Cancellation* cancellation) noexcept {
-  if (want == Want::write) {
-    // A reader that has to send something (which hardly ever is) may meet the writer here.
-    if (waits_to_write_.exchange(true, std::memory_order_acquire)) {
-      if (runtime::past(deadline)) return fail(std::errc::timed_out);
-      return runtime::sleep_for(std::chrono::milliseconds(1), cancellation);
-    }
-    Result<void> waited = socket_.descriptor()->wait(Direction::write, WaitReason::io_write, deadline, cancellation);
-    waits_to_write_.store(false, std::memory_order_release);
-    return waited;
-  }
-  Result<void> waited = socket_.descriptor()->wait(Direction::read, WaitReason::io_read, deadline, cancellation);
-  if (waited) {
+  const bool writes = want == Want::write;
+  const WaitReason reason = writes ? WaitReason::io_write : WaitReason::io_read;
+  Turn& turn = writes ? to_write_ : to_read_;
+  // Hardly ever a reader has to send something (a new key), or a writer to read (the rest of a message that asks for
+  // one), and meets the other here. Who comes second waits for the first, and tries again when he does.
+  runtime::Ticket second{};
+  {
     const LockGuard guard(lock_);
-    socket_.note_readable();
+    if (turn.taken)
+      turn.second = second = runtime::prepare_park(reason);
+    else
+      turn.taken = true;
   }
+  if (second) [[unlikely]] {
+    const std::error_code error = runtime::to_error(runtime::park_until(second, deadline, cancellation));
+    const LockGuard guard(lock_);
+    if (turn.second == second) turn.second = {};
+    return as_result(error);
+  }
+  Result<void> waited =
+      socket_.descriptor()->wait(writes ? Direction::write : Direction::read, reason, deadline, cancellation);
+  {
+    const LockGuard guard(lock_);
+    turn.taken = false;
+    second = std::exchange(turn.second, {});
+    if (waited && !writes) socket_.note_readable();
+  }
+  if (second) [[unlikely]]
+    (void)runtime::wake(second);
   return waited;
 }
 
@@ -296,10 +310,8 @@ bool Stream::peek() noexcept {
     socket_.note_readable();
     const int result = SSL_peek_ex(session_.get(), &one, 1, &n);
     Want want = Want::nothing;
-    if (result == 1)
-      plaintext_waits_.store(found = true, std::memory_order_relaxed);
-    else
-      (void)classify(result, want);
+    if (result != 1) (void)classify(result, want);
+    plaintext_waits_.store(found = result == 1, std::memory_order_relaxed);
   }
   lock_.unlock();
   return found;

@@ -90,6 +90,11 @@ class Stream final : public net::ByteStream {
 
  private:
   enum class Want : std::uint8_t { nothing, read, write };
+  /// Who waits for the socket in one direction.
+  struct Turn {
+    bool taken = false;
+    runtime::Ticket second{};  // waits for that one
+  };
   friend struct SocketBio;
 
   Stream(net::SocketStream&& socket, SslHandle session) noexcept;
@@ -114,14 +119,15 @@ class Stream final : public net::ByteStream {
   Bye bye_ = Bye::unsaid;  // close_notify
   errc refused_{};         // what the BIO has read and does not pass on
   std::uint8_t first_size_ = 0;
-  std::array<unsigned char, 9> first_{};  // bytes that came: the heads of a record and of the message in it
-  int socket_error_ = 0;                  // -errno, of the last call
-  std::uint16_t owed_ = 0;                // bytes of a write that has begun
-  bool more_ = false;                     // follows what is being sent
-  bool slow_ = false;                     // the client, when the last piece of a file was sent
-  std::size_t talk_ = 0;                  // bytes read since the last one for the reader
-  std::atomic<bool> plaintext_waits_{false};
-  std::atomic<bool> waits_to_write_{false};  // somebody does
+  std::array<unsigned char, 9> first_{};      // bytes that came: the heads of a record and of the message in it
+  int socket_error_ = 0;                      // -errno, of the last call
+  std::uint16_t owed_ = 0;                    // bytes of a write that has begun
+  bool more_ = false;                         // follows what is being sent
+  bool slow_ = false;                         // the client, when the last piece of a file was sent
+  std::size_t talk_ = 0;                      // bytes read since the last one for the reader
+  std::atomic<bool> plaintext_waits_{false};  // or bytes of which nobody knows what they are
+  Turn to_read_;
+  Turn to_write_;
   std::uint64_t owed_hash_ = 0;
   unsigned long openssl_error_ = 0;  // the one that ended it
   std::error_code broken_;           // for good, in both directions
