@@ -123,10 +123,12 @@ void Acceptor::shake(Shaking& s) noexcept {
   // Nothing of what use() replaces is held while the client is waited for: use() waits for who holds it.
   std::shared_ptr<const ServerContext> context;
   std::string_view plain_answer;
+  std::chrono::nanoseconds farewell{};
   {
     const auto now = secured_.read();
     if ((*now)->contexts != nullptr) context = (*now)->contexts->get();
     plain_answer = (*now)->plain_answer;
+    farewell = (*now)->farewell;
   }
   Result<std::unique_ptr<Stream>> stream = context != nullptr
                                                ? Stream::make(std::move(s.socket), context->new_session())
@@ -151,23 +153,31 @@ void Acceptor::shake(Shaking& s) noexcept {
   const Unshaken why = reason_of(shaken.error());
   if (shaken.error() == errc::plain_http && !plain_answer.empty()) {
     count_end(**secured_.read(), why);  // first: who is answered finds it counted
-    answer_plain(*s.stream, plain_answer);
+    answer_plain(s.stream->socket(), plain_answer, Deadline::in(farewell));
+    return gone(s);
+  }
+  // With TLS 1.3 the handshake is over for a client before its certificate is looked at: its request is on the way.
+  if (shaken.error() == errc::no_certificate || shaken.error() == errc::certificate) {
+    count_end(**secured_.read(), why);
+    see_off(s.stream->socket(), Deadline::in(farewell));
     return gone(s);
   }
   end(s, why);
 }
 
-/// And waits a little for the client's end: what it still sends would make the kernel answer by a reset, which may
-/// overtake the answer.
-void Acceptor::answer_plain(Stream& stream, std::string_view answer) noexcept {
-  static constexpr std::size_t kMost = std::size_t{64} * 1024;
-  net::SocketStream& socket = stream.socket();
-  const Deadline limit = Deadline::in(std::chrono::seconds(1));
+void Acceptor::answer_plain(net::SocketStream& socket, std::string_view answer, const Deadline& limit) noexcept {
   while (!answer.empty()) {
     const Result<std::size_t> n = socket.write_some(std::as_bytes(std::span(answer)), limit);
     if (!n) return;
     answer.remove_prefix(*n);
   }
+  see_off(socket, limit);
+}
+
+/// Waits a little for the client's end: what it still sends would make the kernel answer by a reset, which may overtake
+/// what it was told.
+void Acceptor::see_off(net::SocketStream& socket, const Deadline& limit) noexcept {
+  static constexpr std::size_t kMost = std::size_t{64} * 1024;
   (void)socket.shutdown_write();
   std::array<std::byte, 1024> bytes;
   for (std::size_t all = 0; all < kMost;) {

@@ -70,6 +70,7 @@ struct Secured {
   std::shared_ptr<CurrentContext> contexts{};
   std::chrono::nanoseconds patience = std::chrono::seconds(10);  ///< from accept to the handshake's end
   std::chrono::nanoseconds drain = std::chrono::seconds(1);      ///< the same, from when a stop has begun
+  std::chrono::nanoseconds farewell = std::chrono::seconds(1);   ///< for a client to read why it was refused
   std::size_t handshakes = 1'000;                                ///< silent and shaking ones at once
   std::string_view plain_answer{};                               ///< outlives all
   OnSecured on_secured = nullptr;
@@ -108,7 +109,8 @@ class Acceptor {
   using Current = std::shared_ptr<const Secured>;
   void begin(Shaking& s) noexcept;
   void shake(Shaking& s) noexcept;
-  void answer_plain(Stream& stream, std::string_view answer) noexcept;
+  void answer_plain(net::SocketStream& socket, std::string_view answer, const Deadline& limit) noexcept;
+  void see_off(net::SocketStream& socket, const Deadline& limit) noexcept;
   void hand_over(Shaking& s, std::int64_t began) noexcept;
   void end(Shaking& s, Unshaken why) noexcept;
   void gone(Shaking& s) noexcept;

@@ -4,10 +4,14 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <ctime>
 #include <list>
 #include <vector>
 
 #include "core/metric/registry.hpp"
+#include "core/tls/certificate_loader.hpp"
+#include "tests/support/certificates.hpp"
+#include "tests/support/daemon.hpp"
 #include "tests/unit/tls/support.hpp"
 
 using namespace fiberd;
@@ -108,6 +112,45 @@ TEST_CASE("connections are handed over when their handshake is over, counted by 
     e.use({});
     for (int i = 0; i < 3; ++i) expect(e.serves(), "served");
     expect(e.settled() && e.secured == 3 && e.metrics.completed[1][0]->value() == 3, "three of TLS 1.3");
+  });
+}
+
+// With TLS 1.3 its handshake is over before its certificate is looked at, and the request follows at once: a reset by
+// the kernel would be all that it learns.
+TEST_CASE("who is refused for want of a certificate reads why, whatever it has sent meanwhile",
+          "[tls][acceptor][mtls]") {
+  const test::TestAuthority clients("clients");
+  const test::TemporaryDirectory files;
+  std::string why;
+  bool of_crl = false;
+  tls::CertificateLoader loader;
+  tls::CertificateFlaw flaw;
+  const auto certificate =
+      loader.parse({"certificate", "key"}, test::kTestCertificate, test::kTestKey, {}, std::time(nullptr), flaw);
+  REQUIRE(certificate);
+  Contexts asking;
+  asking.server =
+      tls::ServerContext::make({.certificates = {certificate.value()},
+                                .client_auth = tls::ClientAuth::load({files.write("ca.pem", clients.certificate())},
+                                                                     tls::ClientAuthMode::require, why, of_crl)
+                                                   .value()},
+                               why)
+          .value();
+  encrypting([&](Expectations& expect, Encrypting& e) {
+    e.use({.contexts = std::make_shared<tls::CurrentContext>(asking.server), .farewell = 60s});
+    TlsStream client = client_over(asking, e.connect());
+    expect(client->handshake(Deadline::in(60s)).has_value(), "over, for the client");
+    bool sent = true;
+    for (int i = 0; i < 200 || (e.failed(tls::errc::no_certificate) == 0 && i < 60'000); ++i) {
+      sent = sent && !write_whole(*client, "a request");
+      (void)runtime::sleep_for(1ms);
+    }
+    expect(sent, "what it sends is taken");
+    std::string buffer(10, ' ');
+    const auto read = client->read_some(bytes(buffer), Deadline::in(60s));
+    expect(!read && read.error() == tls::errc::alert, "it is told why");
+    client->close();
+    expect(e.settled() && e.failed(tls::errc::no_certificate) == 1, "counted once, and gone");
   });
 }
 
