@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/clock.hpp"
 #include "core/flow/pressure.hpp"
 #include "core/http/h1/reclaim.hpp"
 #include "core/metric/registry.hpp"
@@ -198,6 +199,21 @@ TEST_CASE("h2: who has ended his side and opened no window is given up at once",
     CHECK(shut.so_far(1).reset == http2::kCancel);
     CHECK(shut.until_closed());
   }
+}
+
+TEST_CASE("h2: who sends a body that nobody wants has a second to read the answer, however fast it is",
+          "[h2][simulation]") {
+  for_each_simulation(4, [](std::uint64_t seed) {
+    SimulatedH2 h2(seed, {route("/", hello())});
+    (void)h2.client->send(http2::get(1));
+    invariant(h2.hears("hello"), "no answer");
+    const std::int64_t began = monotonic_now();
+    std::string bytes = http2::settings_ack() + http2::headers(3, http2::post_fields("/"), false);
+    for (int i = 0; i < 16; ++i) bytes += http2::data(3, std::string(16'384, 'x'), false);  // the whole window
+    (void)h2.client->send(bytes);
+    invariant(h2.hears(http2::rst(3, 0)), "it is not told to stop");
+    invariant(monotonic_now() - began >= std::chrono::nanoseconds(1s).count(), "it is told at once");
+  });
 }
 
 TEST_CASE("h2: answers before the answer wait for a client that does not read", "[h2][simulation]") {

@@ -163,17 +163,19 @@ void Stream::settle(Held& held, bool ended) noexcept {
   if (!sent_) reset_stream(ended ? Code::cancel : Code::internal_error);
 }
 
-/// The rest of a body that nobody wants. A little of it is thrown away: there are clients that forget an answer when
-/// its stream is reset right behind it, while they are sending. Then they are told to stop (RFC 9113 section 8.1).
+/// The rest of a body that nobody wants. A little of it is thrown away, and behind that the window stays shut: there
+/// are clients that forget an answer when its stream is reset right behind it, while they are sending. Who has not
+/// ended it by then is told to stop (RFC 9113 section 8.1).
 void Stream::drop_rest(Held& held) noexcept {
   static constexpr std::size_t kMost = std::size_t{256} * 1024;
   const Deadline until = Deadline::in(std::chrono::seconds(1));
   std::size_t dropped = 0;
-  while (!in_over_ && !is_gone() && !session_.client_ended_ && dropped < kMost &&
-         session_.tasks_ <= session_.max_streams_) {
+  while (!in_over_ && !is_gone() && !session_.client_ended_ && session_.tasks_ <= session_.max_streams_) {
     if (!in_.empty()) {
+      const bool opens = dropped < kMost;
       dropped += in_.size();
-      (void)nghttp2_session_consume(session_.ng_, id_, in_.size());
+      (void)(opens ? nghttp2_session_consume(session_.ng_, id_, in_.size())
+                   : nghttp2_session_consume_connection(session_.ng_, in_.size()));
       in_.clear();
       session_.schedule_write();
       continue;
