@@ -214,7 +214,7 @@ void MemoryGovernor::run_trimmer(MemoryGovernor* const& governor) noexcept {
     (void)sem_wait(&self.trim_);
     if (self.stopping_.load(std::memory_order_acquire)) return;
     if (!self.trimming_.load(std::memory_order_acquire)) continue;
-    self.last_trimmed_.store(self.trim(), kRelaxed);
+    self.last_trimmed_.store(self.trim(self.gently_.load(kRelaxed)), kRelaxed);
     self.trimming_.store(false, std::memory_order_release);
   }
 }
@@ -225,9 +225,17 @@ void MemoryGovernor::let_trim(MemoryLevel level, std::int64_t now) noexcept {
     trim_begun_ = false;
     pace_.trimmed(now, last_trimmed_.load(kRelaxed), std::max<std::uint64_t>(limit_.load(kRelaxed), 1));
   }
-  if (level == MemoryLevel::normal) return pace_.reset();
-  if (!pace_.due(now)) return;
-  trim_begun_ = true;
+  if (level == MemoryLevel::normal) {
+    pace_.reset();
+    timespec cpu{};
+    if (::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) != 0) return;
+    const auto spent = static_cast<std::uint64_t>(cpu.tv_sec) * kSecond + static_cast<std::uint64_t>(cpu.tv_nsec);
+    if (!calm_.due(now, resident_.load(kRelaxed), spent)) return;
+  } else {
+    if (!pace_.due(now)) return;
+    trim_begun_ = true;
+  }
+  gently_.store(level == MemoryLevel::normal, kRelaxed);
   trimming_.store(true, std::memory_order_release);
   (void)sem_post(&trim_);
 }
@@ -282,11 +290,12 @@ void MemoryGovernor::stop() noexcept {
 
 // ---------------------------------------------------------------------------------------------- the fiber
 
-std::uint64_t MemoryGovernor::trim() noexcept {
+std::uint64_t MemoryGovernor::trim(bool gently) noexcept {
   // malloc keeps what was freed between what was not: after a crowd has gone that is most of what it cost. Free stacks
   // and workspaces go back by themselves a second after they were needed last.
   const std::uint64_t before = resident_bytes();
-  if (const std::shared_ptr<http::OpenFiles> files = room_.files(); files != nullptr) files->clear();
+  if (!gently)
+    if (const std::shared_ptr<http::OpenFiles> files = room_.files(); files != nullptr) files->clear();
   (void)malloc_trim(0);
   const std::uint64_t after = resident_bytes();
   const std::uint64_t back = before - std::min(before, after);

@@ -29,6 +29,7 @@
 #include "core/runtime/pressure_stall.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/runtime/wait.hpp"
+#include "daemon/calm_trim.hpp"
 #include "daemon/cpu_follower.hpp"
 #include "daemon/memory_gate.hpp"
 #include "daemon/memory_levels.hpp"
@@ -61,7 +62,8 @@ class MemoryGovernor {
   }
   /// Empties caches and has the allocator give back what it holds, now. Returns by how many bytes the resident memory
   /// is less. Any thread, which it blocks, for as long as a large heap takes: on a fiber inside of runtime::blocking.
-  std::uint64_t trim() noexcept;
+  /// Gently: caches stay.
+  std::uint64_t trim(bool gently = false) noexcept;
 
  private:
   struct Settings {
@@ -107,8 +109,10 @@ class MemoryGovernor {
   sem_t trim_{};
   std::atomic<bool> trimming_{false};           // the trimmer's turn
   std::atomic<std::uint64_t> last_trimmed_{0};  // bytes; read when trimming_ is false again
+  std::atomic<bool> gently_{false};             // what is free alone: nothing presses
   bool trim_begun_ = false;
   TrimPace pace_;
+  CalmTrim calm_;
   std::atomic<bool> stopping_{false};
   runtime::CgroupMemory group_;
   LevelRule rule_;
