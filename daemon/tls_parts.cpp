@@ -130,7 +130,7 @@ class Reading {
     if (!loaded) return add(of_crl ? config_.client_auth->crl_at : config_.client_auth->ca_at, why, loaded.error());
     const bool same =
         before_ != nullptr && before_->client_auth != nullptr && before_->client_auth->digest() == (*loaded)->digest();
-    parts_.client_auth = same ? before_->client_auth : std::move(*loaded);
+    parts_.client_auth = same ? before_->client_auth : *loaded;
   }
 
   void read_tickets() {

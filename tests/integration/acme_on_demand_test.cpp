@@ -41,7 +41,7 @@ std::string on_demand(const std::string& directory, const std::string& ca, const
          "\", orders: 2/h}}}, http: {routes: [{path: /, respond: {body: hello}}]}}\n";
 }
 
-double ended(const Daemon& daemon, const std::string& result) {
+double came_of(const Daemon& daemon, const std::string& result) {
   return daemon.metric("fiberd_acme_on_demand_names_total{result=\"" + result + "\"}").value_or(0);
 }
 
@@ -71,24 +71,24 @@ TEST_CASE("tls.acme.on_demand: a name that the operator's URL allows has its cer
         [&] { return issuer_of(secure, "good1.test.example").find("DNS:good1.test.example") != std::string::npos; },
         120s));
     CHECK(issuer_of(secure, "GOOD1.test.example").find("Pebble") != std::string::npos);
-    CHECK(ended(daemon, "issued") == 1);
+    CHECK(came_of(daemon, "issued") == 1);
     (void)issuer_of(secure, "bad.test.example");
-    CHECK(eventually([&] { return ended(daemon, "denied") == 1; }));
+    CHECK(eventually([&] { return came_of(daemon, "denied") == 1; }));
     (void)issuer_of(secure, "bad.test.example");
     (void)issuer_of(secure, "broken.test.example");
-    CHECK(eventually([&] { return ended(daemon, "unanswered") == 1; }));
+    CHECK(eventually([&] { return came_of(daemon, "unanswered") == 1; }));
     CHECK(daemon.wait_for_log("answered 500"));
-    CHECK(ended(daemon, "denied") == 1);  // it is not asked again so soon
+    CHECK(came_of(daemon, "denied") == 1);  // it is not asked again so soon
     // Two in an hour, whatever is allowed.
     REQUIRE(eventually(
         [&] {
           (void)issuer_of(secure, "good2.test.example");
-          return ended(daemon, "issued") == 2;
+          return came_of(daemon, "issued") == 2;
         },
         120s));
     for (int i = 0; i < 3; ++i) (void)issuer_of(secure, "good3.test.example");
     for (int i = 0; i < 3; ++i) (void)issuer_of(secure, "good4.test.example");
-    CHECK(eventually([&] { return ended(daemon, "limited") >= 1; }));
+    CHECK(eventually([&] { return came_of(daemon, "limited") >= 1; }));
     CHECK(daemon.metric("fiberd_bugs_total").value_or(0) == 0);
     CHECK(daemon.stop() == 0);
   }
@@ -98,7 +98,7 @@ TEST_CASE("tls.acme.on_demand: a name that the operator's URL allows has its cer
   CHECK(eventually(
       [&] { return issuer_of(secure, "good1.test.example").find("DNS:good1.test.example") != std::string::npos; },
       120s));
-  CHECK(ended(again, "loaded") == 1);
+  CHECK(came_of(again, "loaded") == 1);
   CHECK(ask.requests() == asked);
 }
 
