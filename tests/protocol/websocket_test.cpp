@@ -23,8 +23,7 @@
 using namespace fiberd;
 using namespace fiberd::test;
 using namespace std::chrono_literals;
-using http::WebSocket;
-using http::WebSocketMessage;
+using http::WebSocket, http::WebSocketMessage;
 using Kind = WebSocketMessage::Kind;
 
 namespace {
