@@ -23,6 +23,8 @@ struct H2Case {
   H2Outcome outcome;
   std::uint32_t code = 0;
   bool with_preface = true;  ///< false: the row has its own
+  /// What comes in pieces may be answered before the one that is wrong is there.
+  bool in_one_piece = false;
 };
 
 }  // namespace fiberd::protocol

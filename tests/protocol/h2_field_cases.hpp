@@ -165,6 +165,7 @@ inline std::vector<H2Case> h2_field_cases() {
   malformed("a body longer than its length", "9113 8.1.1", body("3", "body"));
   malformed("a length and no body", "9113 8.1.1", headers(1, post_fields("/echo", {{"content-length", "4"}})));
   malformed("a body of a length of 0", "9113 8.1.1", body("0", "x"));
+  rows.back().in_one_piece = true;
   for (const char* const bad : {"-1", "+4", "4,4", "4 4", "0x4", "four", "", "99999999999999999999"})
     malformed(std::string("content-length: ") + bad, "9110 8.6", body(bad, "body"));
   malformed(

@@ -137,6 +137,7 @@ TEST_CASE("HTTP/2: frames and fields by section", "[protocol][h2]") {
   for (const auto& row : rows) {
     INFO(row.name << " (" << row.rfc << ")");
     CHECK(run_row(plain(server.port()), row, SIZE_MAX / 2) == "");
-    if (row.bytes.size() < 600) CHECK(run_row(plain(server.port()), row, 1 + random.below(20)) == "");
+    if (row.bytes.size() < 600 && !row.in_one_piece)
+      CHECK(run_row(plain(server.port()), row, 1 + random.below(20)) == "");
   }
 }
