@@ -312,3 +312,13 @@ TEST_CASE("h2: a connection at rest grows old", "[h2][simulation]") {
     (void)(*made)->stop(until);
   });
 }
+
+TEST_CASE("h2: a block whose pieces come byte by byte is no flood", "[h2][simulation]") {
+  for_each_simulation(2, [](std::uint64_t seed) {
+    SimulatedH2 h2(seed, {route("/", hello())}, {.most_read = 1});
+    const std::string fields = http2::block(http2::get_fields());
+    (void)h2.client->send(http2::frame(http2::kHeaders, http2::kEndStream, 1, fields.substr(0, 15)) +
+                          http2::frame(http2::kContinuation, http2::kEndHeaders, 1, fields.substr(15)));
+    invariant(h2.hears("hello"), "no answer");
+  });
+}

@@ -41,6 +41,9 @@ struct Options_ {
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_outbound_ack(option, 1000);
+    // FrameGuard bounds them. The library's own bound, 8, counts each read that brings a piece of a CONTINUATION's
+    // head.
+    nghttp2_option_set_max_continuations(option, 2000);
     nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
   }
 };
@@ -292,9 +295,9 @@ void Session::take_in(std::string_view bytes) noexcept {
   if (const Code wrong = guard_.walk(bytes, now); wrong != Code::no_error) return terminate(wrong);
   const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   if (n < 0)
-    terminate(n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? Code::protocol_error
-              : n == NGHTTP2_ERR_FLOODED        ? Code::enhance_your_calm
-                                                : Code::internal_error);
+    terminate(n == NGHTTP2_ERR_BAD_CLIENT_MAGIC                                     ? Code::protocol_error
+              : n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ? Code::enhance_your_calm
+                                                                                    : Code::internal_error);
   const bool whole = guard_.between_frames() || (guard_.in_data() && tasks_ != 0);
   if (whole) {
     frame_since_ = 0;
