@@ -82,6 +82,14 @@ TlsConfig read_tls(const Reader& tls) {
   if (keys.texts.size() > 3)
     tls.report("ticket_keys", "at most three are allowed: the newest, and two that still open");
   if (!keys.texts.empty() && !c.tickets) tls.report("ticket_keys", "is of tickets, and tickets: false gives none");
+  c.early_data = tls.boolean("early_data");
+  if (c.early_data && !c.tickets)
+    tls.report("early_data", "is sent by who has a ticket, and tickets: false gives none");
+  if (c.early_data && !keys.texts.empty())
+    tls.report("early_data", "does not go with ticket_keys: each machine that has them would take the same data once");
+  c.ktls = static_cast<TlsKernel>(tls.choice("ktls"));
+  if (c.early_data && c.ktls != TlsKernel::off)
+    tls.report("ktls", "does not go with early_data: an answer may be sent before the kernel could have the keys");
   c.ticket_keys = std::move(keys.texts);
   return c;
 }

@@ -31,11 +31,19 @@ enum class LogField : std::uint8_t {
   user_agent,    ///< the field User-Agent
   user,          ///< whose password basic_auth accepted
   trace_id,      ///< of the request's trace; empty where nothing is traced
-  span_id        ///< of the request's span in it
+  span_id,       ///< of the request's span in it
+  // As the request variables of these names; empty where the connection is not encrypted.
+  tls_version,
+  tls_cipher,
+  tls_server_name,
+  client_cert_verified,
+  client_cert_subject,
+  client_cert_names,
+  client_cert_fingerprint
 };
 
 /// In LogField's order.
-inline constexpr std::array<VariableName, 22> kLogFields{{
+inline constexpr std::array<VariableName, 29> kLogFields{{
     {"time", static_cast<std::uint8_t>(LogField::time)},
     {"listener", static_cast<std::uint8_t>(LogField::listener)},
     {"client", static_cast<std::uint8_t>(LogField::client)},
@@ -58,6 +66,13 @@ inline constexpr std::array<VariableName, 22> kLogFields{{
     {"user", static_cast<std::uint8_t>(LogField::user)},
     {"trace_id", static_cast<std::uint8_t>(LogField::trace_id)},
     {"span_id", static_cast<std::uint8_t>(LogField::span_id)},
+    {"tls_version", static_cast<std::uint8_t>(LogField::tls_version)},
+    {"tls_cipher", static_cast<std::uint8_t>(LogField::tls_cipher)},
+    {"tls_server_name", static_cast<std::uint8_t>(LogField::tls_server_name)},
+    {"client_cert_verified", static_cast<std::uint8_t>(LogField::client_cert_verified)},
+    {"client_cert_subject", static_cast<std::uint8_t>(LogField::client_cert_subject)},
+    {"client_cert_names", static_cast<std::uint8_t>(LogField::client_cert_names)},
+    {"client_cert_fingerprint", static_cast<std::uint8_t>(LogField::client_cert_fingerprint)},
 }};
 
 }  // namespace fiberd::config

@@ -83,7 +83,7 @@ static constexpr std::uint64_t kTiB = kMiB * kMiB;
   {.path = at ".filters", .type = Type::strings, .fallback = "", .help = "Filters of the program's own, by the names they were registered with in C++ (docs/handlers.md)."}
 #define FIBERD_ACCESS_LOG_ROWS(at) \
   {.path = at ".format", .type = Type::choice, .fallback = "off", .choices = "off|common|json|combined|template", .help = "off, the common or the combined log format, one JSON object a line, or a template of your own."}, \
-  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent} ${user} ${trace_id} ${span_id}. Empty ones are -.", .variables = true}, \
+  {.path = at ".template", .type = Type::string, .fallback = "", .help = "A line of format: template, of named fields: ${time} ${listener} ${client} ${host} ${method} ${target} ${path} ${query} ${protocol} ${route} ${status} ${bytes_in} ${bytes_out} ${duration} ${time_to_head} (seconds) ${request_id} ${reason} ${referer} ${user_agent} ${user} ${trace_id} ${span_id}, and of TLS ${tls_version} ${tls_cipher} ${tls_server_name} ${client_cert_verified} ${client_cert_subject} ${client_cert_names} ${client_cert_fingerprint}. Empty ones are -.", .variables = true}, \
   {.path = at ".output", .type = Type::string, .fallback = "stdout", .help = "stdout, stderr, or a path, as log.output. Lines that do not fit are dropped and counted."}, \
   {.path = at ".sample", .type = Type::string, .fallback = "1", .help = "The share of answers that get a line: 0.1, or 1/10."}, \
   {.path = at ".only", .type = Type::texts, .fallback = "", .help = "Statuses that get a line: errors (4xx and 5xx), 5xx, 404. Default all."}, \
@@ -218,6 +218,8 @@ static constexpr auto kRows = std::to_array<Row>({
   {.path = "listeners[].tls.client_auth.mode", .type = Type::choice, .fallback = "require", .choices = "request|require", .help = "require: who has none is refused. request: who has none is served; one that is shown must be good either way."},
   {.path = "listeners[].tls.client_auth.crl", .type = Type::string, .fallback = "", .help = "A PEM file with lists of revoked certificates. Then there must be one of each issuer of clients' certificates, and when it is over that issuer's are refused."},
   {.path = "listeners[].tls.tickets", .type = Type::boolean, .fallback = "true", .help = "Sessions are resumed within two hours, by tickets that clients keep: the server keeps nothing."},
+  {.path = "listeners[].tls.early_data", .type = Type::boolean, .fallback = "false", .help = "true: who resumes a session may send requests before the handshake is over (0-RTT), at most 16 KiB. They can be replayed, so GET and HEAD without content are served then, with the field Early-Data: 1 for handlers; what else comes on HTTP/1.1 waits for the handshake's end, and on HTTP/2 is answered 425 (RFC 8470). No early data is taken twice by one process; not with ticket_keys, therefore."},
+  {.path = "listeners[].tls.ktls", .type = Type::choice, .fallback = "off", .choices = "auto|off", .help = "auto: what is sent is encrypted by the kernel where it has the module tls and knows the cipher, and files go by sendfile; where it has not, as with off. Not with early_data."},
   {.path = "listeners[].tls.ticket_keys", .type = Type::texts, .fallback = "", .help = "Files of 80 random bytes each (openssl rand 80), the newest first, at most three: the first seals tickets, the others still open theirs. For machines that resume each other's sessions; replace them at least once a day. Default: three random keys of the process's own, a new one each hour."},
   {.path = "listeners[].http", .type = Type::section, .fallback = "", .help = "Serves HTTP/1.1, and HTTP/2 where it is asked for. Exactly one of http, tcp and aggregate."},
   {.path = "listeners[].http.timeouts", .type = Type::section, .fallback = "", .help = "How long a client may take."},
@@ -425,7 +427,9 @@ std::string render_schema_markdown() {
       "Filters (`headers`, `allow`, `deny`, `basic_auth`, `cors`, `compress`, `request_id`, `cache_control`,\n"
       "`filters`) stand in the order in which their keys are written ([filters.md](filters.md)). Values whose meaning\n"
       "says so may hold request variables: `${host}`, `${path}`, `${rest}`, `${query}`, `${method}`, `${scheme}`,\n"
-      "`${client}`, `${request_id}`, `${header.NAME}`; `$$` is a dollar sign.\n\n"
+      "`${client}`, `${request_id}`, `${header.NAME}`, and of TLS `${tls_version}`, `${tls_cipher}`, "
+      "`${tls_server_name}`, `${client_cert_verified}`, `${client_cert_subject}`, `${client_cert_names}`, "
+      "`${client_cert_fingerprint}` (docs/tls.md); `$$` is a dollar sign.\n\n"
       "Durations need a unit: `250us`, `10ms`, `1.5s`, `5m`, `1h`, `1d`; `1m30s` has parts from the greatest down. "
       "Sizes are binary: `512`, `16KiB`, `1MiB`, `2GiB`.\n"
       "Rates say per what: `100/s`, `30/m`, `5/h`.\n"

@@ -21,6 +21,7 @@ struct TlsCertificateConfig {
 };
 
 enum class TlsProfile : std::uint8_t { modern, intermediate };
+enum class TlsKernel : std::uint8_t { automatic, off };
 enum class TlsClientAuthMode : std::uint8_t { request, require };
 
 struct TlsClientAuthConfig {
@@ -41,6 +42,8 @@ struct TlsConfig {
   bool tickets = true;
   std::vector<std::string> ticket_keys{};  ///< files, the newest first; empty: keys of our own
   Place ticket_keys_at{};
+  bool early_data = false;
+  TlsKernel ktls = TlsKernel::off;
   Place at{};
   bool operator==(const TlsConfig&) const = default;
 };

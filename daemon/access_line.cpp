@@ -24,6 +24,7 @@
 #include "core/base/characters.hpp"
 #include "core/base/json.hpp"
 #include "core/base/variable_names.hpp"
+#include "core/net/tls_peer.hpp"
 
 namespace fiberd::daemon {
 
@@ -41,6 +42,10 @@ static constexpr std::size_t kMaxRoute = 256;
 static constexpr std::size_t kMaxId = 128;
 static constexpr std::size_t kMaxUser = 128;
 static constexpr std::size_t kMaxRest = 768;  // all else
+// Of these a line of JSON has what is known, and a target may be that much shorter.
+static constexpr std::size_t kMaxTls = 80;
+static constexpr std::size_t kMaxSubject = 256;
+static constexpr std::size_t kMaxCertificate = kMaxSubject + 160;
 static_assert(kMaxMethod + kMaxTarget + 2 * kMaxField + kMaxListener + kMaxHost + kMaxRoute + kMaxId + kMaxUser +
                   kMaxRest <
               AccessLine::kMost);
@@ -150,7 +155,7 @@ void write_common(Line& line, const Known& known, const http::AccessRecord& r, b
 }
 
 void write_json(Line& line, const Known& known, const http::AccessRecord& r) noexcept {
-  std::array<std::string_view, 11> cut;
+  std::array<std::string_view, 12> cut;
   std::size_t cuts = 0;
   const auto text = [&](std::string_view name, std::string_view value, std::size_t most) noexcept {
     line.raw(",\"");
@@ -179,7 +184,8 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
   text("host", r.host, kMaxHost);
   text("route", r.route, kMaxRoute);
   text("method", r.method, kMaxMethod);
-  text("target", r.target, kMaxTarget);
+  const bool certified = r.tls != nullptr && !r.tls->fingerprint.empty();
+  text("target", r.target, kMaxTarget - (r.tls != nullptr ? kMaxTls : 0) - (certified ? kMaxCertificate : 0));
   line.raw(",\"version\":\"");
   line.raw(r.protocol);
   line.raw("\"");
@@ -196,6 +202,14 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
     line.raw(r.reason);
     line.raw("\"");
   }
+  if (r.tls != nullptr) {
+    text("tls_version", r.tls->version, kMaxTls);
+    text("tls_cipher", r.tls->cipher, kMaxTls);
+  }
+  if (certified) {
+    text("client_cert_subject", r.tls->subject, kMaxSubject);
+    text("client_cert_fingerprint", r.tls->fingerprint, kMaxId);
+  }
   text("user_agent", r.user_agent, kMaxField);
   text("referer", r.referer, kMaxField);
   for (std::size_t i = 0; i < cuts; ++i) {
@@ -210,7 +224,8 @@ void write_json(Line& line, const Known& known, const http::AccessRecord& r) noe
 bool may_hold_anything(LogField field) noexcept {
   return field != LogField::time && field != LogField::client && field != LogField::listener &&
          field != LogField::protocol && field != LogField::reason && field != LogField::trace_id &&
-         field != LogField::span_id;
+         field != LogField::span_id && field != LogField::tls_version && field != LogField::tls_cipher &&
+         field != LogField::client_cert_verified && field != LogField::client_cert_fingerprint;
 }
 
 /// Most bytes of a field in a template; 0: what is left of the line.
@@ -233,6 +248,13 @@ std::size_t most_of(LogField field) noexcept {
     case LogField::user: return kMaxUser;
     case LogField::trace_id: return 32;
     case LogField::span_id: return 16;
+    case LogField::tls_version: return 16;
+    case LogField::tls_cipher: return 48;
+    case LogField::tls_server_name: return kMaxHost;
+    case LogField::client_cert_verified: return 4;
+    case LogField::client_cert_subject:
+    case LogField::client_cert_names: return kMaxField;
+    case LogField::client_cert_fingerprint: return 64;
     case LogField::target:
     case LogField::path:
     case LogField::query:
@@ -244,6 +266,9 @@ std::size_t most_of(LogField field) noexcept {
 
 std::string_view text_of(LogField field, const Known& known, const http::AccessRecord& r) noexcept {
   const std::size_t question = std::min(r.target.find('?'), r.target.size());
+  const auto of_tls = [&r](auto member) {
+    return r.tls != nullptr ? std::string_view(r.tls->*member) : std::string_view();
+  };
   switch (field) {
     case LogField::time: return known.time;
     case LogField::listener: return known.listener;
@@ -262,6 +287,13 @@ std::string_view text_of(LogField field, const Known& known, const http::AccessR
     case LogField::user: return r.user;
     case LogField::trace_id: return known.trace_id;
     case LogField::span_id: return known.span_id;
+    case LogField::tls_version: return of_tls(&net::TlsPeer::version);
+    case LogField::tls_cipher: return of_tls(&net::TlsPeer::cipher);
+    case LogField::tls_server_name: return of_tls(&net::TlsPeer::server_name);
+    case LogField::client_cert_verified: return r.tls != nullptr ? r.tls->verified() : std::string_view();
+    case LogField::client_cert_subject: return of_tls(&net::TlsPeer::subject);
+    case LogField::client_cert_names: return of_tls(&net::TlsPeer::all_names);
+    case LogField::client_cert_fingerprint: return of_tls(&net::TlsPeer::fingerprint);
     case LogField::status:
     case LogField::bytes_in:
     case LogField::bytes_out:

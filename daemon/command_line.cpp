@@ -68,10 +68,12 @@ int run(const Program& program, const std::string& file, const std::vector<std::
   if (!understood || !inherited.take_from_environment(why)) return refuse(why);
   config::Outcome outcome = load(program, file, overrides);
   if (outcome.ok() && !inherited.settle(outcome.config, why)) return refuse(why);
-  const ExitCode verdict =
-      judge(program, outcome, [&](std::string_view listener, const std::string& address, bool datagrams) {
+  const ExitCode verdict = judge(
+      program, outcome,
+      [&](std::string_view listener, const std::string& address, bool datagrams) {
         return inherited.has(listener, address, datagrams);
-      });
+      },
+      nullptr, &inheritance.tls);
   if (verdict != ExitCode::clean) {
     std::string told = "the configuration is refused";
     for (const auto& diagnostic : outcome.diagnostics) told += "; " + diagnostic.to_string();

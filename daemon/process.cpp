@@ -58,12 +58,15 @@ std::shared_ptr<Instance> Process::first_instance(const config::Config& config, 
     provided.collector_tls = std::move(*made);
   }
   tls::CertificateLoader certificates;
+  const TlsPartsByName before = std::exchange(tls_read_, {});
   for (const config::ListenerConfig& listener : config.listeners) {
     provided.tls.emplace_back();
     if (listener.tls) {
       std::vector<Flaw> wrong;
+      const auto found = before.find(listener.name);
       auto parts = std::make_shared<const TlsParts>(
-          read_tls_parts(*listener.tls, alpn_of(listener), nullptr, certificates, wrong));
+          read_tls_parts(*listener.tls, alpn_of(listener), found != before.end() ? found->second.get() : nullptr,
+                         certificates, wrong));
       if (!wrong.empty()) {
         why = {"listener " + listener.name + ": " + wrong.front().diagnostic.to_string() +
                    explain_shortage(wrong.front().error),

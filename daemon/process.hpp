@@ -58,7 +58,8 @@ class Process {
         end_(end),
         notifier_(notifier),
         inherited_(inheritance != nullptr ? &inheritance->sockets : nullptr),
-        predecessor_(inheritance != nullptr ? inheritance->predecessor : nullptr) {}
+        predecessor_(inheritance != nullptr ? inheritance->predecessor : nullptr),
+        tls_read_(inheritance != nullptr ? std::move(inheritance->tls) : TlsPartsByName()) {}
   ~Process() { end_.scheduler.store(nullptr, std::memory_order_release); }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -130,6 +131,7 @@ class Process {
   InheritedSockets* inherited_;                              // until everything is bound
   std::vector<std::string> abandoned_;                       // files of sockets that nobody has any more
   const std::shared_ptr<upgrade::Predecessor> predecessor_;  // null: none
+  TlsPartsByName tls_read_;                                  // until the first instance is made of them
   metric::Registry registry_;
   std::unique_ptr<observe::Exporter> exporter_;
   std::unique_ptr<StatusSource> status_;

@@ -408,11 +408,13 @@ HttpParts provision_http(const config::HttpConfig& config, const HttpSurrounding
 }
 
 std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers, Provided* provided, HasSocket has,
-                            std::vector<std::string>* warnings) {
+                            std::vector<std::string>* warnings, TlsPartsByName* tls) {
   Provided nobody_wants;
-  return Search(outcome, handlers, provided != nullptr ? *provided : nobody_wants, provided != nullptr, std::move(has),
-                warnings)
-      .run();
+  Provided& found = provided != nullptr ? *provided : nobody_wants;
+  std::vector<Flaw> flaws = Search(outcome, handlers, found, provided != nullptr, std::move(has), warnings).run();
+  for (std::size_t i = 0; tls != nullptr && i < found.tls.size(); ++i)
+    if (found.tls[i] != nullptr) tls->emplace(outcome.config.listeners[i].name, found.tls[i]);
+  return flaws;
 }
 
 std::vector<std::string> forewarn(const config::Config& config) {

@@ -69,7 +69,7 @@ struct Provided {
   std::shared_ptr<const tls::ClientContext> collector_tls{};  ///< of tracing.tls; may be null
   std::vector<HttpParts> http{};  ///< for each listener of the configuration; empty for one that is no HTTP
   /// Of listeners by their names, as they are served; before.
-  std::map<std::string, std::shared_ptr<const TlsParts>, std::less<>> tls_before{};
+  TlsPartsByName tls_before{};
   std::vector<std::shared_ptr<const TlsParts>> tls{};  ///< for each listener; null for one without
 };
 
@@ -79,10 +79,11 @@ using HasSocket = std::function<bool(std::string_view listener, const std::strin
 /// Everything that is missing, in the order of the file. With what the loader found wrong in `outcome` already, the
 /// rest is still looked for, but not twice at one key. `provided` (may be null) is to be used if nothing is missing.
 /// Without it, what passes with the load of the machine (no descriptor, no memory just now) is not told. Empty `has`:
-/// there are no sockets yet. `warnings` (may be null): what is to be said of what is there and good, as yet.
+/// there are no sockets yet. `warnings` (may be null): what is to be said of what is there and good, as yet. `tls` (may
+/// be null) gets what was read of certificates, for who goes on to serve them.
 [[nodiscard]] std::vector<Flaw> provision(const config::Outcome& outcome, const Handlers& handlers,
                                           Provided* provided = nullptr, HasSocket has = {},
-                                          std::vector<std::string>* warnings = nullptr);
+                                          std::vector<std::string>* warnings = nullptr, TlsPartsByName* tls = nullptr);
 
 /// Of a configuration that is right: what `run` warns of before it looks at anything but this machine and the
 /// environment. `check` says it, too.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/base/clock.hpp"
+#include "core/tls/kernel_tls.hpp"
 #include "core/tls/made_certificate.hpp"
 #include "daemon/acme/sites.hpp"
 #include "daemon/provision.hpp"
@@ -17,6 +18,8 @@ namespace fiberd::daemon {
 namespace {
 
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
+/// More than the heads of some requests: what is more has to wait for the handshake's end.
+constexpr std::uint32_t kEarlyData = 16 * 1024;
 
 std::int64_t wall_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(wall_now().time_since_epoch()).count();
@@ -167,7 +170,8 @@ class Reading {
     if (old != nullptr && old->options().certificates == list && old->options().client_auth == parts_.client_auth &&
         old->options().tickets == parts_.tickets && old->options().profile == profile && old->options().alpn == alpn_ &&
         old->options().challenges == challenges_of_listener() && old->options().names == names_of_listener() &&
-        old->options().strict_sni == config_.strict_sni) {
+        old->options().strict_sni == config_.strict_sni && (old->options().early_data != 0) == config_.early_data &&
+        old->options().kernel == (config_.ktls == config::TlsKernel::automatic)) {
       parts_.context = before_->context;
       parts_.changed = false;
       return;
@@ -180,6 +184,8 @@ class Reading {
                                           .strict_sni = config_.strict_sni,
                                           .client_auth = parts_.client_auth,
                                           .tickets = parts_.tickets,
+                                          .early_data = config_.early_data ? kEarlyData : 0,
+                                          .kernel = config_.ktls == config::TlsKernel::automatic,
                                           .challenges = std::move(challenges),
                                           .names = names_of_listener()},
                                          why);
@@ -206,7 +212,7 @@ TlsParts read_tls_parts(const config::TlsConfig& config, const std::vector<std::
 
 std::vector<std::string> alpn_of(const config::ListenerConfig& listener) {
   if (!std::holds_alternative<config::HttpConfig>(listener.service)) return {};
-  return {"h2", "http/1.1"};
+  return {"h2", "http/1.1", "http/1.0"};
 }
 
 std::vector<std::string> warn_of_tls(const config::TlsConfig& config, const TlsParts& parts) {
@@ -223,6 +229,8 @@ std::vector<std::string> warn_of_tls(const config::TlsConfig& config, const TlsP
     open = tls::warn_of_key_file(config.acme->tls.key);
     if (!open.empty()) all.push_back(std::move(open));
   }
+  if (config.ktls == config::TlsKernel::automatic && !tls::kernel_has_tls())
+    all.push_back("tls.ktls: auto: " + std::string(tls::why_no_kernel_tls()) + ": records are made by the process");
   if (parts.client_auth != nullptr && parts.client_auth->crl_until() < now)
     all.push_back(config.client_auth->crl + ": a list of revoked certificates is over since " +
                   tls::describe_time(parts.client_auth->crl_until()) +

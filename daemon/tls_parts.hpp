@@ -6,6 +6,8 @@
 // times). A pair whose stamp is the same is not read again, unless the stamp was so young that a later write might
 // have left it as it is; then its content decides.
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +44,9 @@ struct TlsParts {
   std::size_t read = 0;                                  ///< pairs that were not as they are in the parts before
   bool changed = true;                                   ///< something is not as in the parts before
 };
+
+/// Of listeners by their names.
+using TlsPartsByName = std::map<std::string, std::shared_ptr<const TlsParts>, std::less<>>;
 
 /// Reads all of it. What is in `before` (may be null) and has not changed is kept, a whole context if nothing has. What
 /// is wrong is added to `flaws`. `alpn`: what the listener serves. Blocks the thread. Throws std::bad_alloc.

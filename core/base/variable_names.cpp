@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint8_t id_of(RequestVariable variable) noexcept { return static_cast<std::uint8_t>(variable); }
 
-constexpr std::array<VariableName, 9> kRequest = {{
+constexpr std::array<VariableName, 16> kRequest = {{
     {"host", id_of(RequestVariable::host)},
     {"path", id_of(RequestVariable::path)},
     {"rest", id_of(RequestVariable::rest)},
@@ -21,6 +21,13 @@ constexpr std::array<VariableName, 9> kRequest = {{
     {"client", id_of(RequestVariable::client)},
     {"request_id", id_of(RequestVariable::request_id)},
     {"header.", id_of(RequestVariable::header)},
+    {"tls_version", id_of(RequestVariable::tls_version)},
+    {"tls_cipher", id_of(RequestVariable::tls_cipher)},
+    {"tls_server_name", id_of(RequestVariable::tls_server_name)},
+    {"client_cert_verified", id_of(RequestVariable::client_cert_verified)},
+    {"client_cert_subject", id_of(RequestVariable::client_cert_subject)},
+    {"client_cert_names", id_of(RequestVariable::client_cert_names)},
+    {"client_cert_fingerprint", id_of(RequestVariable::client_cert_fingerprint)},
 }};
 
 struct Foreign {
@@ -28,7 +35,7 @@ struct Foreign {
   std::string_view ours;
 };
 // What nginx and Caddy call them. Of several with the same name the first that the table has.
-constexpr std::array<Foreign, 30> kForeign = {{
+constexpr std::array<Foreign, 37> kForeign = {{
     {"uri", "path"},
     {"document_uri", "path"},
     {"request_uri", "target"},
@@ -59,6 +66,13 @@ constexpr std::array<Foreign, 30> kForeign = {{
     {"time_local", "time"},
     {"time_iso8601", "time"},
     {"msec", "time"},
+    {"ssl_protocol", "tls_version"},
+    {"ssl_cipher", "tls_cipher"},
+    {"ssl_server_name", "tls_server_name"},
+    {"ssl_client_verify", "client_cert_verified"},
+    {"ssl_client_s_dn", "client_cert_subject"},
+    {"ssl_client_fingerprint", "client_cert_fingerprint"},
+    {"tls_client_subject", "client_cert_subject"},
 }};
 
 constexpr bool begins_name(char c) noexcept { return ascii::is_alpha(c) || c == '_'; }

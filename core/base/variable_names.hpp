@@ -27,7 +27,16 @@ enum class RequestVariable : std::uint8_t {
   scheme,      ///< "http", "https"
   client,      ///< the client's address without its port, behind trusted proxies the real one
   request_id,  ///< empty where no filter gave one
-  header       ///< header.NAME: the request's first field of that name; empty without one
+  header,      ///< header.NAME: the request's first field of that name; empty without one
+  // Of the connection, where it is encrypted; else empty.
+  tls_version,           ///< "TLSv1.3"
+  tls_cipher,            ///< "TLS_AES_256_GCM_SHA384"
+  tls_server_name,       ///< which the client asked for (SNI), as it sent it
+  client_cert_verified,  ///< "yes": the client has shown a certificate, which was proved; "no": it has not
+  // Of that certificate; empty without one. Printable ASCII.
+  client_cert_subject,     ///< "CN=alice,O=Example" (RFC 2253)
+  client_cert_names,       ///< its subjectAltName, with blanks between: "DNS:a.example URI:spiffe://a/b"
+  client_cert_fingerprint  ///< SHA-256, in hexadecimal digits
 };
 
 /// A name that templates of one kind know. One that ends in '.' takes a field name behind it: "header.".

@@ -7,6 +7,10 @@
 #include "core/net/endpoint.hpp"
 #include "core/trace/ids.hpp"
 
+namespace fiberd::net {
+struct TlsPeer;
+}
+
 namespace fiberd::http {
 
 /// What the access log is told of each answer. Views hold during the call only.
@@ -27,7 +31,8 @@ struct AccessRecord {
   std::uint64_t body_bytes;      ///< of the answer
   std::uint64_t received_bytes;  ///< of the request's body
   std::uint64_t duration_ns;
-  std::uint64_t head_ns;  ///< until the head of the answer was committed
+  std::uint64_t head_ns;              ///< until the head of the answer was committed
+  const net::TlsPeer* tls = nullptr;  ///< of the connection, as long as that lives; null: it is not encrypted
 };
 
 }  // namespace fiberd::http

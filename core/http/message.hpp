@@ -136,9 +136,12 @@ class HeaderView {
 struct Request {
   Method method = Method::unknown;
   TargetForm form = TargetForm::origin;
-  bool expect_continue = false;      ///< the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)
-  bool unknown_length = false;       ///< there is content, and how much is known at its end
-  bool may_have_traceparent = true;  ///< false: whoever has read the fields has seen none of that name
+  bool expect_continue = false;  ///< the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)
+  bool unknown_length = false;   ///< there is content, and how much is known at its end
+  /// It may have been sent before, by another whom somebody has recorded (RFC 8470): there is a field Early-Data, ours
+  /// or of who has forwarded it.
+  bool early_data = false;
+  bool may_have_traceparent = true;               ///< false: whoever has read the fields has seen none of that name
   std::optional<std::uint64_t> content_length{};  ///< as the client said; nothing: none, or unknown_length
   std::string_view method_text;
   std::string_view target;  ///< as it was sent

@@ -36,6 +36,7 @@ constexpr std::array<Row, static_cast<std::size_t>(Reject::count_)> kRows{{
     {Reject::unknown_method, 501, "unknown_method"},
     {Reject::method_not_allowed, 405, "method_not_allowed"},
     {Reject::length_required, 411, "length_required"},
+    {Reject::too_early, 425, "too_early"},
     {Reject::bad_connection, 400, "bad_connection"},
     {Reject::bad_content_length, 400, "bad_content_length"},
     {Reject::duplicate_content_length, 400, "duplicate_content_length"},

@@ -33,6 +33,7 @@ enum class Reject : std::uint8_t {
   unknown_method,
   method_not_allowed,
   length_required,
+  too_early,
   bad_connection,
   bad_content_length,
   duplicate_content_length,
@@ -63,7 +64,8 @@ enum class Reject : std::uint8_t {
   count_
 };
 
-/// The status code that answers this refusal: 400, 405, 411, 413, 414, 417, 421, 431, 501, 503 or 505; 0 for `none`.
+/// The status code that answers this refusal: 400, 405, 411, 413, 414, 417, 421, 425, 431, 501, 503 or 505; 0 for
+/// `none`.
 [[nodiscard]] std::uint16_t status_of(Reject reason) noexcept;
 /// A stable snake_case token; static storage.
 [[nodiscard]] std::string_view token_of(Reject reason) noexcept;

@@ -44,7 +44,14 @@ Piece piece_of(std::uint8_t id) noexcept {
     case Variable::method:
     case Variable::scheme:
     case Variable::request_id:
-    case Variable::header: break;
+    case Variable::header:
+    case Variable::tls_version:
+    case Variable::tls_cipher:
+    case Variable::tls_server_name:
+    case Variable::client_cert_verified:
+    case Variable::client_cert_subject:
+    case Variable::client_cert_names:
+    case Variable::client_cert_fingerprint: break;
   }
   return Piece::component;
 }

@@ -94,6 +94,14 @@ class ByteStream {
   /// Null where nothing is encrypted. As long as the stream lives; by one fiber at a time.
   [[nodiscard]] virtual const TlsPeer* tls_peer() const noexcept { return nullptr; }
 
+  /// What is read may have been sent before, by another client whom somebody has recorded (TLS's early data, RFC 8446
+  /// section 8), for the carrier's handshake is not over. Once false it stays so. From any fiber.
+  [[nodiscard]] virtual bool is_early() const noexcept { return false; }
+  /// Waits for the handshake's end; what comes meanwhile is kept. By the fiber that reads.
+  [[nodiscard]] virtual Result<void> finish_handshake(Deadline, runtime::Cancellation* = nullptr) noexcept {
+    return {};
+  }
+
   // ---- the end
   /// From any fiber: waits inside and later ones end with operation_canceled. The stream stays open until close().
   virtual void shutdown() noexcept = 0;

@@ -62,6 +62,13 @@ class ForwardedStream final : public ByteStream {
     return stream_->application_protocol();
   }
   [[nodiscard]] const TlsPeer* tls_peer() const noexcept override { return stream_->tls_peer(); }
+  [[nodiscard]] bool is_early() const noexcept override { return stream_->is_early(); }
+  [[nodiscard]] Result<void> finish_handshake(Deadline deadline,
+                                              runtime::Cancellation* cancellation) noexcept override {
+    const Result<void> done = stream_->finish_handshake(deadline, cancellation);
+    drained_ = stream_->drained();
+    return done;
+  }
   void shutdown() noexcept override { stream_->shutdown(); }
   [[nodiscard]] bool is_shut_down() const noexcept override { return stream_->is_shut_down(); }
   void close() noexcept override { stream_->close(); }

@@ -15,8 +15,12 @@ struct TlsPeer {
   // The certificate that it has shown and that was proved to be good; empty when there is none. Printable ASCII.
   std::string subject{};  ///< as RFC 2253 writes it: "CN=alice,O=Example"
   std::vector<std::string>
-      names{};  ///< subjectAltName: "DNS:a.example", "URI:spiffe://…", "email:…", "IP:…"; 32 at most
+      names{};              ///< subjectAltName: "DNS:a.example", "URI:spiffe://…", "email:…", "IP:…"; 32 at most
+  std::string all_names{};  ///< `names` with a blank between; none is in any of them
   std::string fingerprint{};  ///< SHA-256, 64 hexadecimal digits in lower case
+
+  /// "yes": it has shown a certificate. One that does not verify ends the handshake.
+  [[nodiscard]] std::string_view verified() const noexcept { return fingerprint.empty() ? "no" : "yes"; }
 };
 
 }  // namespace fiberd::net

@@ -32,21 +32,28 @@ static Unshaken reason_of(const std::error_code& error) noexcept {
   return Unshaken::reset;
 }
 
+/// Let in.
+struct Acceptor::Newcomer {
+  net::Place place;  // outlives the socket
+  net::TcpStream socket;
+  net::Endpoint client;
+};
+
 /// A connection whose handshake is not over. Silent, it is its socket's owner's: whoever has the poll word. Shaking, it
 /// is its fiber's; others may shut its stream down, under the lock, while it is in the list.
 struct Acceptor::Shaking : ListHook {
-  Shaking(Acceptor& a, net::TcpStream&& s, net::Place&& p, const net::Endpoint& c,
-          std::chrono::nanoseconds patience) noexcept
+  Shaking(Acceptor& a, Newcomer&& n, std::chrono::nanoseconds patience) noexcept
       : acceptor(a),
-        place(std::move(p)),
-        socket(std::move(s)),
-        client(c),
+        place(std::move(n.place)),
+        socket(std::move(n.socket)),
+        client(n.client),
         since(runtime::coarse_now()),
         limit(Deadline::after(since, patience)) {}
   Acceptor& acceptor;
   net::Place place;  // outlives the socket
   net::SocketStream socket;
   std::unique_ptr<Stream> stream;
+  std::unique_ptr<Newcomer> next;  // who comes in its place; set by whoever has told it to end, under the lock
   const net::Endpoint client;
   const std::int64_t since;
   const Deadline limit;
@@ -70,6 +77,53 @@ void Acceptor::accept(net::Admitted&& connection) noexcept {
 }
 
 void Acceptor::accept(net::TcpStream&& stream, net::Place&& place, const net::Endpoint& client) noexcept {
+  Newcomer newcomer{std::move(place), std::move(stream), client};
+  const std::size_t most = (*secured_.read())->handshakes;
+  while (!take_place(most)) {
+    if (end_silent(1, INT64_MAX, Unshaken::reclaimed) != 0) continue;
+    if (!succeed(newcomer)) refuse(std::move(newcomer), Unshaken::limit);
+    return;
+  }
+  admit(std::move(newcomer));
+}
+
+/// Of those that are counted.
+bool Acceptor::take_place(std::size_t most) noexcept {
+  std::size_t n = pending_.load(std::memory_order_relaxed);
+  while (n < most)
+    if (pending_.compare_exchange_weak(n, n + 1, std::memory_order_relaxed)) return true;
+  return false;
+}
+
+/// Of those that shake the one that has waited longest is told to end, and the newcomer comes in its place. False: all
+/// have been told, or memory is out.
+bool Acceptor::succeed(Newcomer& newcomer) noexcept {
+  std::unique_ptr<Newcomer> next(new (std::nothrow) Newcomer(std::move(newcomer)));
+  if (next == nullptr) return false;
+  {
+    const LockGuard guard(lock_);
+    for (Shaking* s = shaking_.front(); s != nullptr; s = shaking_.after(*s)) {
+      std::uint8_t not_yet = 0;
+      if (!s->told.compare_exchange_strong(not_yet, static_cast<std::uint8_t>(Unshaken::reclaimed),
+                                           std::memory_order_acq_rel))
+        continue;
+      s->next = std::move(next);
+      if (s->stream != nullptr) s->stream->shutdown();
+      return true;
+    }
+  }
+  newcomer = std::move(*next);
+  return false;
+}
+
+void Acceptor::refuse(Newcomer&& newcomer, Unshaken why) noexcept {
+  count_end(**secured_.read(), why);
+  Newcomer ours = std::move(newcomer);
+  ours.socket.close();
+}
+
+/// A place of those that are counted is its own.
+void Acceptor::admit(Newcomer&& newcomer) noexcept {
   static constexpr runtime::IdleHandler kHandler{[](void* argument) noexcept {
                                                    auto& s = *static_cast<Shaking*>(argument);
                                                    s.acceptor.begin(s);
@@ -78,26 +132,19 @@ void Acceptor::accept(net::TcpStream&& stream, net::Place&& place, const net::En
                                                    auto& s = *static_cast<Shaking*>(argument);
                                                    s.acceptor.end(s, Unshaken::timeout);
                                                  }};
-  net::Place ours = std::move(place);
-  net::TcpStream socket = std::move(stream);  // closed before the place goes back
   std::chrono::nanoseconds patience{};
-  std::size_t most = 0;
   metric::Gauge* gauge = nullptr;
   {
     const auto now = secured_.read();
     patience = (*now)->patience;
-    most = (*now)->handshakes;
     if ((*now)->metrics != nullptr) gauge = (*now)->metrics->pending;
   }
-  const auto refuse = [&](Unshaken why) {
-    count_end(**secured_.read(), why);
-    socket.close();
-  };
-  if (pending_.load(std::memory_order_relaxed) >= most && end_some(1, INT64_MAX, Unshaken::reclaimed) == 0)
-    return refuse(Unshaken::limit);
-  auto* const s = new (std::nothrow) Shaking(*this, std::move(socket), std::move(ours), client, patience);
-  if (s == nullptr) return refuse(Unshaken::resources);
-  pending_.fetch_add(1, std::memory_order_relaxed);
+  auto* const s = new (std::nothrow) Shaking(*this, std::move(newcomer), patience);
+  if (s == nullptr) {
+    refuse(std::move(newcomer), Unshaken::resources);  // NOLINT(bugprone-use-after-move): nothing was made of it
+    pending_.fetch_sub(1, std::memory_order_release);
+    return;
+  }
   if (gauge != nullptr) gauge->add();
   {
     const LockGuard guard(lock_);
@@ -105,6 +152,17 @@ void Acceptor::accept(net::TcpStream&& stream, net::Place&& place, const net::En
   }
   // Bytes that are there already are an edge, too, when the socket is put into epoll.
   if (!s->socket.go_idle(kHandler, s, s->limit)) begin(*s);
+}
+
+/// Its place is the next one's, or free. It is in no list any more.
+void Acceptor::leave(Shaking& s) noexcept {
+  const std::unique_ptr<Newcomer> next = std::move(s.next);
+  if (s.begun) begun_.fetch_sub(1, std::memory_order_release);
+  delete &s;
+  if (next != nullptr)
+    admit(std::move(*next));
+  else
+    pending_.fetch_sub(1, std::memory_order_release);
 }
 
 /// Its first bytes have come, or its end.
@@ -141,6 +199,9 @@ void Acceptor::shake(Shaking& s) noexcept {
   }
   const std::int64_t began = monotonic_now();
   const Result<void> shaken = s.stream->handshake(s.limit);
+  if (const EarlyData early = s.stream->early_data(); early != EarlyData::none)
+    if (const auto now = secured_.read(); (*now)->metrics != nullptr)
+      count((*now)->metrics->early_data[static_cast<std::size_t>(early)]);
   if (shaken && s.stream->application_protocol() == kAcmeProtocol) {
     // An authority has seen the certificate that it wanted to see; nothing is served by such a connection (RFC 8737
     // section 3).
@@ -187,6 +248,18 @@ void Acceptor::see_off(net::SocketStream& socket, const Deadline& limit) noexcep
   }
 }
 
+/// As OnHandshake.
+static void count_handshake(const void* metrics, std::int64_t began, const Stream& stream,
+                            const std::error_code& why) noexcept {
+  const auto& m = *static_cast<const HandshakeMetrics*>(metrics);
+  if (why) return count(m.failed[static_cast<std::size_t>(reason_of(why))]);
+  const net::TlsPeer& peer = *stream.tls_peer();
+  count(m.completed[peer.version == "TLSv1.3" ? 1 : 0][peer.resumed ? 1 : 0]);
+  if (stream.kernel_sends()) count(m.kernel);
+  if (m.duration != nullptr)
+    m.duration->observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, monotonic_now() - began)));
+}
+
 void Acceptor::hand_over(Shaking& s, std::int64_t began) noexcept {
   std::unique_ptr<Stream> stream;
   {
@@ -199,17 +272,13 @@ void Acceptor::hand_over(Shaking& s, std::int64_t began) noexcept {
     const auto now = secured_.read();
     const Secured& to = **now;
     if (to.metrics != nullptr) {
-      const net::TlsPeer& peer = *stream->tls_peer();
-      count(to.metrics->completed[peer.version == "TLSv1.3" ? 1 : 0][peer.resumed ? 1 : 0]);
-      if (to.metrics->duration != nullptr)
-        to.metrics->duration->observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, monotonic_now() - began)));
+      (void)stream->tls_peer();
+      stream->tell_handshake({&count_handshake, to.metrics, began});
       if (to.metrics->pending != nullptr) to.metrics->pending->sub();
     }
     to.on_secured(to.argument, std::move(stream), std::move(s.place), s.client);
   }
-  begun_.fetch_sub(1, std::memory_order_release);
-  delete &s;
-  pending_.fetch_sub(1, std::memory_order_release);
+  leave(s);
 }
 
 void Acceptor::end(Shaking& s, Unshaken why) noexcept {
@@ -227,13 +296,11 @@ void Acceptor::gone(Shaking& s) noexcept {
   s.place.give_back();
   if (const auto now = secured_.read(); (*now)->metrics != nullptr && (*now)->metrics->pending != nullptr)
     (*now)->metrics->pending->sub();
-  if (s.begun) begun_.fetch_sub(1, std::memory_order_release);
-  delete &s;
-  pending_.fetch_sub(1, std::memory_order_release);
+  leave(s);
 }
 
-/// Silent ones are closed here; one that shakes is told, and its fiber closes it.
-std::size_t Acceptor::end_some(std::size_t most, std::int64_t until, Unshaken why) noexcept {
+/// They are closed here.
+std::size_t Acceptor::end_silent(std::size_t most, std::int64_t until, Unshaken why) noexcept {
   List<Shaking> ours;
   std::size_t n = 0;
   {
@@ -247,15 +314,21 @@ std::size_t Acceptor::end_some(std::size_t most, std::int64_t until, Unshaken wh
       }
       s = next;
     }
-    for (Shaking* s = shaking_.front(); s != nullptr && n < most && s->since <= until; s = shaking_.after(*s)) {
-      std::uint8_t not_yet = 0;
-      if (!s->told.compare_exchange_strong(not_yet, static_cast<std::uint8_t>(why), std::memory_order_acq_rel))
-        continue;
-      if (s->stream != nullptr) s->stream->shutdown();
-      ++n;
-    }
   }
   while (Shaking* const s = ours.front()) end(*s, why);
+  return n;
+}
+
+/// One that shakes is told, and its fiber closes it.
+std::size_t Acceptor::end_some(std::size_t most, std::int64_t until, Unshaken why) noexcept {
+  std::size_t n = end_silent(most, until, why);
+  const LockGuard guard(lock_);
+  for (Shaking* s = shaking_.front(); s != nullptr && n < most && s->since <= until; s = shaking_.after(*s)) {
+    std::uint8_t not_yet = 0;
+    if (!s->told.compare_exchange_strong(not_yet, static_cast<std::uint8_t>(why), std::memory_order_acq_rel)) continue;
+    if (s->stream != nullptr) s->stream->shutdown();
+    ++n;
+  }
   return n;
 }
 

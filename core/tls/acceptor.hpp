@@ -6,9 +6,13 @@
 //  - silent: its client has said nothing. No fiber, no stack and nothing of OpenSSL's.
 //  - shaking: since its first bytes. On a fiber of its own ("tls handshake"), before any buffer of who serves.
 // Both together have one deadline from accept, and are bounded: beyond `handshakes` the one that has waited longest
-// makes room, silent ones before those that shake. A client needs a round trip or two; who is pushed out within that
+// makes room, silent ones before those that shake. One that shakes ends on its fiber, in a moment: until then the
+// newcomer waits beside it, as a socket. A client needs a round trip or two; who is pushed out within that
 // time met so many others at once that to wait would not have helped. To refuse the newcomer instead would let whoever
 // fills the places keep everybody else out for as long as the deadline.
+//
+// Where early data is taken a connection may be handed over before its handshake is over: then the stream tells when it
+// is, and the bounds are those of who serves. It is counted then, as others are.
 //
 // A client that speaks plain HTTP is sent `plain_answer`; whoever else fails has been told by TLS's own alert.
 //
@@ -58,6 +62,8 @@ struct HandshakeMetrics {
   std::array<std::array<metric::Counter*, 2>, 2> completed{};  ///< TLS 1.2, 1.3; full, resumed
   std::array<metric::LateCounter*, kUnshaken> failed{};        ///< by Unshaken
   metric::Histogram* duration = nullptr;                       ///< of those completed, from the first bytes; ns
+  std::array<metric::Counter*, 4> early_data{};                ///< by EarlyData; none is null
+  metric::Counter* kernel = nullptr;                           ///< of those completed whose records the kernel makes
   metric::Gauge* pending = nullptr;                            ///< silent and shaking
 };
 
@@ -75,7 +81,7 @@ struct Secured {
   std::string_view plain_answer{};                               ///< outlives all
   OnSecured on_secured = nullptr;
   void* argument = nullptr;
-  const HandshakeMetrics* metrics = nullptr;  ///< outlives the Acceptor's connections
+  const HandshakeMetrics* metrics = nullptr;  ///< outlives the Acceptor's connections, and those handed over
 };
 
 /// Thread-safe. Outlives the listeners that it stands behind, and its connections: drain() first.
@@ -105,8 +111,14 @@ class Acceptor {
   void drain(const std::atomic<std::int64_t>& deadline) noexcept;
 
  private:
+  struct Newcomer;
   struct Shaking;
   using Current = std::shared_ptr<const Secured>;
+  [[nodiscard]] bool take_place(std::size_t most) noexcept;
+  [[nodiscard]] bool succeed(Newcomer& newcomer) noexcept;
+  void admit(Newcomer&& newcomer) noexcept;
+  void leave(Shaking& s) noexcept;
+  void refuse(Newcomer&& newcomer, Unshaken why) noexcept;
   void begin(Shaking& s) noexcept;
   void shake(Shaking& s) noexcept;
   void answer_plain(net::SocketStream& socket, std::string_view answer, const Deadline& limit) noexcept;
@@ -115,6 +127,7 @@ class Acceptor {
   void end(Shaking& s, Unshaken why) noexcept;
   void gone(Shaking& s) noexcept;
   void count_end(const Secured& by, Unshaken why) noexcept;
+  std::size_t end_silent(std::size_t most, std::int64_t until, Unshaken why) noexcept;
   std::size_t end_some(std::size_t most, std::int64_t until, Unshaken why) noexcept;
 
   sync::AtomicSnapshot<Current> secured_;

@@ -62,6 +62,7 @@ void read_peer_certificate(const ssl_st& session, net::TlsPeer& peer) {
       default: break;
     }
   }
+  for (const std::string& name : peer.names) peer.all_names += (peer.all_names.empty() ? "" : " ") + name;
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   if (X509_digest(certificate, EVP_sha256(), digest.data(), &size) != 1) throw std::bad_alloc();

@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -12,6 +13,7 @@
 
 #include "core/base/clock.hpp"
 #include "core/tls/certificate_loader.hpp"
+#include "core/tls/kernel_tls.hpp"
 #include "core/tls/key_handles.hpp"
 #include "core/tls/pem.hpp"
 
@@ -29,6 +31,7 @@ struct ServerContext::Shared {
         alpn(std::move(protocols)),
         challenges(options.challenges),
         names(options.names),
+        chooses(table.certificates().size() > 1 || strict_sni || challenges != nullptr || names != nullptr),
         crl_until(options.client_auth != nullptr ? options.client_auth->crl_until() : INT64_MAX) {}
   const CertificateTable table;
   const std::shared_ptr<TicketKeys> tickets;
@@ -36,6 +39,7 @@ struct ServerContext::Shared {
   const std::string alpn;  // as it goes over the wire (RFC 7301)
   const std::shared_ptr<const ChallengeSource> challenges;
   const std::shared_ptr<NameSource> names;
+  const bool chooses;  // a certificate by the client's hello
   const std::int64_t crl_until;
 };
 
@@ -55,12 +59,44 @@ std::int64_t now_in_seconds() noexcept {
   return std::chrono::duration_cast<std::chrono::seconds>(wall_now().time_since_epoch()).count();
 }
 
+/// What marks a connection whose early data may be a replay.
+int replay_index() noexcept {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
 /// What marks a connection of who looks at a challenge.
 int acme_index() noexcept {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
 }
-bool looks_at_challenge(const SSL* ssl) noexcept { return SSL_get_ex_data(ssl, acme_index()) != nullptr; }
+bool at_challenge(const SSL* ssl) noexcept { return SSL_get_ex_data(ssl, acme_index()) != nullptr; }
+
+/// What marks a connection whose handshake may stop before it signs.
+int aside_index() noexcept {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+/// Whether the client is likely to be signed for with RSA, of these: what it offers first decides. With TLS 1.2 the
+/// cipher does, too; one step too many aside costs little.
+bool signs_with_rsa(SSL* ssl, const CertificateChoice& choice) noexcept {
+  const auto has = [&](KeyKind kind) {
+    const auto all = choice.all();
+    return std::any_of(all.begin(), all.end(), [kind](const Certificate* one) { return one->key_kind() == kind; });
+  };
+  if (!has(KeyKind::rsa)) return false;
+  if (choice.all().size() == 1 || SSL_version(ssl) != TLS1_3_VERSION) return true;
+  const int shared = SSL_get_shared_sigalgs(ssl, 0, nullptr, nullptr, nullptr, nullptr, nullptr);
+  for (int i = 0; i < shared; ++i) {
+    int key = NID_undef;
+    (void)SSL_get_shared_sigalgs(ssl, i, &key, nullptr, nullptr, nullptr, nullptr);
+    if (key == EVP_PKEY_EC && has(KeyKind::ecdsa)) return false;
+    if (key == EVP_PKEY_ED25519 && has(KeyKind::ed25519)) return false;
+    if (key == EVP_PKEY_RSA || key == EVP_PKEY_RSA_PSS) return true;
+  }
+  return true;
+}
 
 bool put(SSL* ssl, const CertificateChoice& choice) noexcept {
   for (const Certificate* const one : choice.all()) {
@@ -92,7 +128,7 @@ struct ServerCallbacks {
     const bool looks =
         SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offer, &size) == 1 &&
         std::string_view(reinterpret_cast<const char*>(offer), size) == kOffer;
-    if (!looks && !looks_at_challenge(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+    if (!looks && !at_challenge(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
     // The second hello of one handshake offers what the first did: else who looked first would be served then, with
     // nothing asked of it.
     static constexpr std::string_view kNobody("acme");
@@ -110,7 +146,7 @@ struct ServerCallbacks {
   template <class Shared>
   static int on_name(SSL* ssl, int* alert, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
-    if (shared.table.find(name_said(ssl)) != nullptr || looks_at_challenge(ssl)) return SSL_TLSEXT_ERR_OK;
+    if (shared.table.find(name_said(ssl)) != nullptr || at_challenge(ssl)) return SSL_TLSEXT_ERR_OK;
     if (!shared.strict_sni) return SSL_TLSEXT_ERR_NOACK;
     if (shared.names != nullptr && shared.names->find(name_said(ssl)) != nullptr) return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
@@ -120,11 +156,15 @@ struct ServerCallbacks {
   template <class Shared>
   static int on_certificate(SSL* ssl, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
-    if (looks_at_challenge(ssl)) return put_challenge(ssl, shared);
+    if (at_challenge(ssl)) return put_challenge(ssl, shared);
     const CertificateChoice* const choice = shared.table.find(name_said(ssl));
     if (choice == nullptr && shared.names != nullptr)
       if (const std::shared_ptr<const Certificate> one = shared.names->find(name_said(ssl)))
         return put_one(ssl, *one) ? 1 : 0;
+    if (SSL_get_ex_data(ssl, aside_index()) != nullptr) {
+      (void)SSL_set_ex_data(ssl, aside_index(), nullptr);
+      if (signs_with_rsa(ssl, choice != nullptr ? *choice : shared.table.by_default())) return -1;
+    }
     if (choice == nullptr) return 1;  // the first, which is there already
     const Certificate* const first = choice->all().front();
     const auto there = shared.table.by_default().all();
@@ -137,7 +177,7 @@ struct ServerCallbacks {
   static int on_protocols(SSL* ssl, const unsigned char** out, unsigned char* size, const unsigned char* offered,
                           unsigned offered_size, void* argument) noexcept {
     const auto& shared = *static_cast<const Shared*>(argument);
-    if (looks_at_challenge(ssl)) {
+    if (at_challenge(ssl)) {
       *out = reinterpret_cast<const unsigned char*>(kAcmeProtocol.data());
       *size = static_cast<unsigned char>(kAcmeProtocol.size());
       return SSL_TLSEXT_ERR_OK;
@@ -149,6 +189,20 @@ struct ServerCallbacks {
             static_cast<unsigned>(shared.alpn.size()), offered, offered_size) == OPENSSL_NPN_NEGOTIATED)
       return SSL_TLSEXT_ERR_OK;
     return SSL_TLSEXT_ERR_ALERT_FATAL;  // RFC 7301 section 3.2: no_application_protocol
+  }
+
+  /// Whether early data is taken; all else that speaks against it OpenSSL has looked at: the ticket's age and name, the
+  /// protocol, a second hello.
+  template <class Shared>
+  static int on_early_data(SSL* ssl, void* argument) noexcept {
+    const auto& shared = *static_cast<const Shared*>(argument);
+    std::array<unsigned char, SSL3_RANDOM_SIZE> random{};
+    const std::size_t size = SSL_get_client_random(ssl, random.data(), random.size());
+    if (size == random.size() &&
+        shared.tickets->replays().take(random, now_in_seconds()) == ReplayRecord::Verdict::fresh)
+      return 1;
+    (void)SSL_set_ex_data(ssl, replay_index(), argument);
+    return 0;
   }
 
   /// The OCSP response of the certificate that was chosen.
@@ -262,6 +316,21 @@ struct ServerCallbacks {
 
 ServerContext::~ServerContext() { SSL_CTX_free(context_); }
 
+bool ServerContext::looks_at_challenge(const ssl_st* session) noexcept { return at_challenge(session); }
+
+bool ServerContext::chooses(const ssl_st* session) noexcept {
+  const auto* const kept = static_cast<const Kept*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), kept_index()));
+  return kept != nullptr && static_cast<const Shared*>(kept->get())->chooses;
+}
+
+void ServerContext::may_step_aside(ssl_st* session) noexcept {
+  if (aside_index() >= 0 && chooses(session)) (void)SSL_set_ex_data(session, aside_index(), session);
+}
+
+bool ServerContext::replayed(const ssl_st* session) noexcept {
+  return SSL_get_ex_data(session, replay_index()) != nullptr;
+}
+
 const CertificateTable& ServerContext::table() const noexcept { return shared_->table; }
 
 Result<std::shared_ptr<const ServerContext>> ServerContext::make(ServerOptions options, std::string& why) {
@@ -293,6 +362,7 @@ Result<std::shared_ptr<const ServerContext>> ServerContext::with_certificates(Ce
 }
 
 Result<void> ServerContext::set_up(std::string& why) {
+  static constexpr long kMostShownChain = 16 * 1024;  // that a client shows; OpenSSL makes room for what is announced
   // Without ECDHE a recording can be read once the key is known; CBC and DHE have been attacked too often.
   static constexpr const char* kCiphers =
       "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -317,7 +387,9 @@ Result<void> ServerContext::set_up(std::string& why) {
   (void)SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION);
   (void)SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  (void)SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_ANTI_REPLAY);
+  (void)SSL_CTX_set_options(
+      c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_ANTI_REPLAY);  // replay_record.hpp does that
+  if (options_.kernel && options_.early_data == 0 && kernel_has_tls()) (void)SSL_CTX_set_options(c, SSL_OP_ENABLE_KTLS);
   (void)SSL_CTX_clear_options(
       c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
   const auto refuse = [&](const std::string& what) {
@@ -337,9 +409,7 @@ Result<void> ServerContext::set_up(std::string& why) {
     if (acme_index() < 0) return fail(std::errc::not_enough_memory);
     SSL_CTX_set_client_hello_cb(c, &ServerCallbacks::on_hello, argument);
   }
-  if (shared_->table.certificates().size() > 1 || options_.strict_sni || shared_->challenges != nullptr ||
-      shared_->names != nullptr)
-    SSL_CTX_set_cert_cb(c, &ServerCallbacks::on_certificate<Shared>, argument);
+  if (shared_->chooses) SSL_CTX_set_cert_cb(c, &ServerCallbacks::on_certificate<Shared>, argument);
   (void)SSL_CTX_set_tlsext_servername_callback(c, &ServerCallbacks::on_name<Shared>);
   (void)SSL_CTX_set_tlsext_servername_arg(c, argument);
   if (!shared_->alpn.empty() || shared_->challenges != nullptr)
@@ -352,7 +422,11 @@ Result<void> ServerContext::set_up(std::string& why) {
   }
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
   (void)SSL_CTX_set_timeout(c, kTicketLife);
-  (void)SSL_CTX_set_max_early_data(c, options_.early_data);
+  (void)SSL_CTX_set_max_early_data(c, options_.tickets != nullptr ? options_.early_data : 0);
+  if (options_.early_data != 0 && options_.tickets != nullptr) {
+    if (replay_index() < 0) return fail(std::errc::not_enough_memory);
+    SSL_CTX_set_allow_early_data_cb(c, &ServerCallbacks::on_early_data<Shared>, argument);
+  }
   if (options_.tickets != nullptr) {
     (void)SSL_CTX_set_tlsext_ticket_key_evp_cb(c, &ServerCallbacks::on_ticket<Shared>);
   } else {
@@ -369,6 +443,7 @@ Result<void> ServerContext::set_up(std::string& why) {
     SSL_CTX_set_verify(
         c, SSL_VERIFY_PEER | (auth->mode() == ClientAuthMode::require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
     SSL_CTX_set_verify_depth(c, 8);
+    SSL_CTX_set_max_cert_list(c, kMostShownChain);
     if (SSL_CTX_set_session_ticket_cb(c, &ServerCallbacks::on_proved, &ServerCallbacks::on_opened<Shared>, argument) !=
         1)
       return fail(std::errc::not_enough_memory);

@@ -36,7 +36,11 @@ struct ServerOptions {
   bool strict_sni = false;              ///< who says no name, or one without a certificate, is refused
   std::shared_ptr<const ClientAuth> client_auth{};  ///< null: clients are not asked
   std::shared_ptr<TicketKeys> tickets{};            ///< null: no session is resumed
-  std::uint32_t early_data = 0;                     ///< most bytes of it; 0: off
+  /// Most bytes of early data; 0: none is taken, and what is sent all the same is skipped. With tickets alone, by keys
+  /// that no other process has: each would take the same data once.
+  std::uint32_t early_data = 0;
+  /// Records are made by the kernel where it can (kernel_tls.hpp); not beside early data.
+  bool kernel = false;
   /// Null: nobody is proved anything. A connection of theirs has the protocol kAcmeProtocol, and is to be closed.
   std::shared_ptr<const ChallengeSource> challenges{};
   std::shared_ptr<NameSource> names{};  ///< asked for names that no certificate has; null: there are none
@@ -69,6 +73,15 @@ class ServerContext {
   [[nodiscard]] const ServerOptions& options() const noexcept { return options_; }
   [[nodiscard]] const CertificateTable& table() const noexcept;
   [[nodiscard]] ssl_ctx_st* handle() const noexcept { return context_; }
+  /// Of a connection: it looks at a challenge, and is served nothing.
+  [[nodiscard]] static bool looks_at_challenge(const ssl_st* session) noexcept;
+  /// Of a connection: which certificate it is shown is not known before its hello.
+  [[nodiscard]] static bool chooses(const ssl_st* session) noexcept;
+  /// From now on the handshake stops once (SSL_ERROR_WANT_X509_LOOKUP) when it is about to sign with RSA, and goes on
+  /// by the next call: what takes milliseconds is for another thread.
+  static void may_step_aside(ssl_st* session) noexcept;
+  /// Of a connection: early data was offered, and may have been taken before.
+  [[nodiscard]] static bool replayed(const ssl_st* session) noexcept;
 
  private:
   struct Shared;

@@ -3,12 +3,11 @@
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "core/net/system_calls.hpp"
 #include "core/tls/errc.hpp"
+#include "core/tls/kernel_tls.hpp"
 #include "core/tls/stream.hpp"
+#include "core/tls/stream_early.hpp"
 
 namespace fiberd::tls {
 
@@ -19,19 +18,11 @@ static constexpr std::size_t kMostTalk = std::size_t{64} * 1024;
 
 static Stream& stream_of(BIO* bio) noexcept { return *static_cast<Stream*>(BIO_get_data(bio)); }
 
-/// Keeps the first bytes that come. False: they announce a hello that no client has. OpenSSL makes room for as much as
-/// is announced, up to 128 KiB, and fills it with zeros, before any of it has come.
-bool SocketBio::take_first(Stream& s, std::string_view bytes) noexcept {
-  static constexpr unsigned kHandshake = 22;
-  static constexpr unsigned kClientHello = 1;
-  static constexpr unsigned kMostHello = 16 * 1024;
-  const std::size_t n = std::min(bytes.size(), s.first_.size() - s.first_size_);
-  std::memcpy(s.first_.data() + s.first_size_, bytes.data(), n);
-  s.first_size_ = static_cast<std::uint8_t>(s.first_size_ + n);
-  if (s.first_size_ < s.first_.size() || s.first_[0] != kHandshake || SSL_is_server(s.session_.get()) == 0) return true;
-  // In a record that ends within the message's head that could not be seen.
-  if (s.first_[3] == 0 && s.first_[4] < 4) return false;
-  return s.first_[5] != kClientHello || (s.first_[6] == 0 && s.first_[7] * 256U + s.first_[8] <= kMostHello);
+/// Whether a message that begins now may be a hello: nothing has been answered yet, or a HelloRetryRequest (with a key
+/// of its own whoever is in the middle of TLS 1.3 sends no handshake in plain text).
+static bool expects_hello(const SSL* ssl) noexcept {
+  const OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+  return state == TLS_ST_BEFORE || state == TLS_ST_SR_CLNT_HELLO || state == TLS_ST_EARLY_DATA;
 }
 
 int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) noexcept {
@@ -54,7 +45,8 @@ int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) 
     s.at_fin_ = true;
     return 0;
   }
-  if (s.first_size_ < s.first_.size() && !take_first(s, {data, *n})) {
+  if (!s.established_ && SSL_is_server(s.session_.get()) != 0 &&
+      !s.hello_.see({data, *n}, expects_hello(s.session_.get()))) {
     s.refused_ = errc::hello_too_large;
     return -1;
   }
@@ -68,16 +60,34 @@ int SocketBio::read(BIO* bio, char* data, std::size_t size, std::size_t* taken) 
   return 1;
 }
 
+/// The kernel would go on with the old ones.
+static bool is_new_keys(unsigned char record_type, std::string_view message) noexcept {
+  return record_type == SSL3_RT_HANDSHAKE && !message.empty() && message.front() == SSL3_MT_KEY_UPDATE;
+}
+
 int SocketBio::write(BIO* bio, const char* data, std::size_t size, std::size_t* taken) noexcept {
   // Not SocketStream::try_write(): that may let others run, and the lock is held.
   Stream& s = stream_of(bio);
   BIO_clear_retry_flags(bio);
   *taken = 0;
+  if (s.early_ != nullptr) [[unlikely]] {
+    if (!s.send_or_keep({data, size})) return -1;
+    *taken = size;
+    return 1;
+  }
+  if (is_new_keys(s.record_type_, {data, size})) [[unlikely]] {
+    s.socket_error_ = -EPROTO;
+    return -1;
+  }
   ssize_t n = 0;
   const int fd = s.socket_.native_handle();
-  do n = s.more_ ? net::sys::send_more(fd, data, size) : net::sys::send(fd, data, size);
+  do
+    n = s.record_type_ != 0 ? send_record(fd, s.record_type_, data, size)
+        : s.more_           ? net::sys::send_more(fd, data, size)
+                            : net::sys::send(fd, data, size);
   while (n == -EINTR);
   if (n >= 0) {
+    s.record_type_ = 0;
     *taken = static_cast<std::size_t>(n);
     return 1;
   }
@@ -88,10 +98,25 @@ int SocketBio::write(BIO* bio, const char* data, std::size_t size, std::size_t* 
   return -1;
 }
 
-long SocketBio::control(BIO* bio, int command, long, void*) noexcept {
-  if (command == BIO_CTRL_FLUSH) return 1;
-  if (command == BIO_CTRL_EOF) return stream_of(bio).at_fin_ ? 1 : 0;
-  return 0;
+long SocketBio::control(BIO* bio, int command, long number, void* pointer) noexcept {
+  // Of these openssl/bio.h has the numbers, but no names.
+  static constexpr int kSetKernelKeys = 72;    // BIO_CTRL_SET_KTLS: `number` is 0 for those that read
+  static constexpr int kSetRecordType = 74;    // BIO_CTRL_SET_KTLS_TX_SEND_CTRL_MSG
+  static constexpr int kClearRecordType = 75;  // BIO_CTRL_CLEAR_KTLS_TX_CTRL_MSG
+  Stream& s = stream_of(bio);
+  switch (command) {
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return s.at_fin_ ? 1 : 0;
+    case kSetKernelKeys:
+      // Where early data is taken what is encrypted may wait here.
+      s.kernel_sends_ = number != 0 && s.early_ == nullptr && SSL_is_server(s.session_.get()) != 0 &&
+                        give_keys_to_kernel(s.socket_.native_handle(), pointer);
+      return s.kernel_sends_ ? 1 : 0;
+    case BIO_CTRL_GET_KTLS_SEND: return s.kernel_sends_ ? 1 : 0;
+    case kSetRecordType: s.record_type_ = static_cast<unsigned char>(number); return 0;
+    case kClearRecordType: s.record_type_ = 0; return 0;
+    default: return 0;
+  }
 }
 
 static BIO_METHOD* make_method() noexcept {

@@ -1,7 +1,6 @@
 #pragma once
 // SocketBio: how OpenSSL reads and writes a Stream's socket: at once, or it says that it would have to wait.
 #include <cstddef>
-#include <string_view>
 
 struct bio_st;
 
@@ -17,9 +16,6 @@ struct SocketBio {
   static int read(bio_st* bio, char* data, std::size_t size, std::size_t* taken) noexcept;
   static int write(bio_st* bio, const char* data, std::size_t size, std::size_t* taken) noexcept;
   static long control(bio_st* bio, int command, long number, void* pointer) noexcept;
-
- private:
-  static bool take_first(Stream& s, std::string_view bytes) noexcept;
 };
 
 }  // namespace fiberd::tls

@@ -22,8 +22,8 @@
 // cold; the signatures alone 0.03, 0.4, 2.1 and 5.7 ms). Two switches of threads cost a small part of that. So
 // that step goes there when the key is RSA. What is signed on P-256 stays: others wait for it no longer than for much
 // else that fibers do without a pause (sysmon gives a Processor away after 10 ms). The step behind it, which proves
-// that the client has the same keys, takes 0.1 ms. Asked is the key of the first certificate: with one on P-256 in
-// front, RSA that is chosen by a name, or by the client's offer, is signed with in place.
+// that the client has the same keys, takes 0.1 ms. Where there is one certificate its key says so; where there are
+// several whoever chooses stops there once (ServerContext::may_step_aside()) if the choice may be RSA.
 //
 // The end. close_notify is the end of the stream; a FIN without it is errc::truncated, since anybody on the way can
 // make one. What is broken stays broken: OpenSSL must not be called again after a fatal error.
@@ -44,8 +44,9 @@
 #include "core/runtime/blocking.hpp"
 #include "core/runtime/runtime.hpp"
 #include "core/tls/errc.hpp"
-#include "core/tls/peer_certificate.hpp"
+#include "core/tls/server_context.hpp"
 #include "core/tls/socket_bio.hpp"
+#include "core/tls/stream_early.hpp"
 
 namespace fiberd::tls {
 
@@ -99,6 +100,7 @@ std::error_code Stream::classify(int result, Want& want) noexcept {
   switch (SSL_get_error(session_.get(), result)) {
     case SSL_ERROR_WANT_READ: want = Want::read; return {};
     case SSL_ERROR_WANT_WRITE: want = Want::write; return {};
+    case SSL_ERROR_WANT_X509_LOOKUP: want = Want::aside; return {};
     case SSL_ERROR_ZERO_RETURN: ended_ = true; return {};
     case SSL_ERROR_SYSCALL:
       broken_ = socket_error_ != 0 ? std::error_code(-socket_error_, std::system_category())
@@ -125,7 +127,7 @@ std::error_code Stream::reason_of(unsigned long error) const noexcept {
     case SSL_R_WRONG_VERSION_NUMBER:
       // Methods that OpenSSL does not know are text as well.
       if (established_) return errc::malformed;
-      return first_[0] >= 'A' && first_[0] <= 'Z' ? errc::plain_http : errc::not_tls;
+      return hello_.first() >= 'A' && hello_.first() <= 'Z' ? errc::plain_http : errc::not_tls;
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_UNKNOWN_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:
@@ -139,6 +141,8 @@ std::error_code Stream::reason_of(unsigned long error) const noexcept {
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: return errc::cipher;
     case SSL_R_NO_APPLICATION_PROTOCOL: return errc::protocol;
     case SSL_R_CALLBACK_FAILED:
+      // Who looks for a challenge is refused by the callback for hellos: his second one is another.
+      return ServerContext::looks_at_challenge(session_.get()) ? errc::malformed : errc::server_name;
     case SSL_R_CERT_CB_ERROR: return errc::server_name;  // who looks for a challenge that there is none of
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return errc::no_certificate;
     case SSL_R_CERTIFICATE_VERIFY_FAILED: return errc::certificate;
@@ -194,6 +198,8 @@ Result<void> Stream::wait(Want want, Deadline deadline, Cancellation* cancellati
 std::error_code Stream::handshake_now(Want& want) noexcept {
   const LockGuard guard(lock_);
   if (broken_) return broken_;
+  if (early_ != nullptr) [[unlikely]]
+    return shake_early(want);
   ERR_clear_error();
   const int result = SSL_do_handshake(session_.get());
   if (result != 1) {
@@ -208,12 +214,15 @@ std::error_code Stream::handshake_now(Want& want) noexcept {
 
 /// Whether the answer to a client's hello is for another thread.
 static bool signs_slowly(const SSL* ssl) noexcept {
-  const EVP_PKEY* const key = SSL_is_server(ssl) != 0 ? SSL_get_privatekey(ssl) : nullptr;
+  const EVP_PKEY* const key =
+      SSL_is_server(ssl) != 0 && !ServerContext::chooses(ssl) ? SSL_get_privatekey(ssl) : nullptr;
   return key != nullptr && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
 }
 
 Result<void> Stream::handshake(Deadline deadline, Cancellation* cancellation) noexcept {
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
+  expect_early(deadline);
+  if (SSL_is_server(session_.get()) != 0) ServerContext::may_step_aside(session_.get());
   bool aside = signs_slowly(session_.get());
   for (;;) {
     if (runtime::past(deadline)) return fail(std::errc::timed_out);
@@ -226,6 +235,10 @@ Result<void> Stream::handshake(Deadline deadline, Cancellation* cancellation) no
     }
     if (error) return fail(error);
     if (want == Want::nothing) return {};
+    if (want == Want::aside) {
+      aside = true;
+      continue;
+    }
     const OSSL_HANDSHAKE_STATE state = SSL_get_state(session_.get());
     aside = aside && (state == TLS_ST_BEFORE || state == TLS_ST_SR_CLNT_HELLO);
     if (const Result<void> waited = wait(want, deadline, cancellation); !waited) return waited;
@@ -236,6 +249,8 @@ Result<void> Stream::handshake(Deadline deadline, Cancellation* cancellation) no
 
 /// Under lock_: up to data.size() bytes of as many records as are here; 0: the end, or `want` tells what is missing.
 Result<std::size_t> Stream::take_plaintext(std::span<std::byte> data, Want& want) noexcept {
+  if (early_ != nullptr) [[unlikely]]
+    if (const std::optional<Result<std::size_t>> early = take_early(data, want)) return *early;
   std::size_t taken = 0;
   while (!ended_ && !broken_) {
     std::size_t n = 0;
@@ -331,27 +346,39 @@ bool Stream::go_idle(const runtime::IdleHandler& handler, void* argument, Deadli
   {
     const LockGuard guard(lock_);
     if (ended_ || broken_ || at_fin_) return false;
+    if (early_ != nullptr && is_early()) deadline = deadline.earlier(early_->limit);
   }
   return socket_.go_idle(handler, argument, deadline);
 }
 
 // ---------------------------------------------------------------------------------------------- writing
 
-static std::uint64_t hash_of(std::span<const std::byte> data) noexcept {
-  return hash_bytes(reinterpret_cast<const char*>(data.data()), data.size(), 0);
+/// Under lock_: why nothing can be written.
+std::error_code Stream::unwritable() const noexcept {
+  return !broken_ && bye_ != Bye::unsaid ? std::make_error_code(std::errc::broken_pipe) : broken_;
+}
+
+/// Of one that the kernel encrypts. A client that has asked for new keys would have to be sent them first (RFC 8446
+/// section 4.6.3).
+std::error_code Stream::why_not_by_kernel() noexcept {
+  const LockGuard guard(lock_);
+  if (!broken_ && SSL_get_key_update_type(session_.get()) != SSL_KEY_UPDATE_NONE)
+    broken_ = std::make_error_code(std::errc::not_supported);
+  return unwritable();
 }
 
 /// Record by record, as many as the socket takes, which is told that more follows: so 64 KiB leave in large packets,
 /// and wake who reads them once. `more`: behind `data`, too.
 Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& want, bool more) noexcept {
   const LockGuard guard(lock_);
-  if (broken_) return fail(broken_);
-  if (bye_ != Bye::unsaid) return fail(std::errc::broken_pipe);
+  if (const std::error_code error = unwritable()) return fail(error);
+  if (early_ != nullptr) [[unlikely]]
+    return write_early(data.first(std::min(data.size(), kRecord)), want);
   std::size_t done = 0;
   while (!data.empty() && done < kMostAtOnce) {
     std::span<const std::byte> record = data.first(std::min(data.size(), kRecord));
     if (owed_ != 0) [[unlikely]] {
-      if (record.size() < owed_ || hash_of(record.first(owed_)) != owed_hash_) {
+      if (record.size() < owed_ || hash_of_owed(record.first(owed_)) != owed_hash_) {
         broken_ = errc::out_of_step;
         return fail(broken_);
       }
@@ -371,7 +398,7 @@ Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& wan
     const std::error_code error = classify(result, want);
     if (!error && want != Want::nothing && owed_ == 0) {
       owed_ = static_cast<std::uint16_t>(record.size());
-      owed_hash_ = hash_of(record);
+      owed_hash_ = hash_of_owed(record);
     }
     if (done != 0) break;  // what is wrong the next call finds
     if (error) return fail(error);
@@ -385,6 +412,10 @@ Result<std::size_t> Stream::write_now(std::span<const std::byte> data, Want& wan
 Result<std::size_t> Stream::try_write(std::span<const std::byte> data) noexcept {
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
+  if (kernel_sends_) {
+    if (const std::error_code error = why_not_by_kernel()) return fail(error);
+    return socket_.try_write(data);
+  }
   Want want = Want::nothing;
   Result<std::size_t> n = write_now(data, want);
   if (want != Want::nothing) return fail(std::errc::operation_would_block);
@@ -397,6 +428,10 @@ Result<std::size_t> Stream::write_some(std::span<const std::byte> data, Deadline
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
   if (data.empty()) return std::size_t{0};
   if (runtime::past(deadline)) return fail(std::errc::timed_out);
+  if (kernel_sends_) {
+    if (const std::error_code error = why_not_by_kernel()) return fail(error);
+    return socket_.write_some(data, deadline, cancellation);
+  }
   for (;;) {
     Want want = Want::nothing;
     Result<std::size_t> n = write_now(data, want);
@@ -410,6 +445,10 @@ Result<std::size_t> Stream::write_some(std::span<const std::byte> data, Deadline
 
 Result<std::size_t> Stream::writev_some(std::span<const iovec> parts, Deadline deadline,
                                         Cancellation* cancellation) noexcept {
+  if (kernel_sends_ && socket_.is_open()) {
+    if (const std::error_code error = why_not_by_kernel()) return fail(error);
+    return socket_.writev_some(parts, deadline, cancellation);
+  }
   std::size_t all = 0;
   std::size_t used = 0;
   const iovec* only = nullptr;
@@ -445,6 +484,10 @@ Result<std::size_t> Stream::writev_some(std::span<const iovec> parts, Deadline d
 Result<std::size_t> Stream::sendfile_some(int fd, std::uint64_t offset, std::uint64_t count, Deadline deadline,
                                           Cancellation* cancellation) noexcept {
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
+  if (kernel_sends_) {
+    if (const std::error_code error = why_not_by_kernel()) return fail(error);
+    return socket_.sendfile_some(fd, offset, count, deadline, cancellation);
+  }
   if (count == 0) return std::size_t{0};
   if (runtime::past(deadline)) return fail(std::errc::timed_out);
   for (;;) {
@@ -476,6 +519,8 @@ Result<std::size_t> Stream::sendfile_some(int fd, std::uint64_t offset, std::uin
 /// False: it would have to wait.
 bool Stream::say_goodbye() noexcept {
   const LockGuard guard(lock_);
+  const auto kept_back = [this] { return early_ != nullptr && !send_unsent() && !broken_; };
+  if (kept_back()) return false;
   if (bye_ == Bye::sent || !established_ || broken_ || owed_ != 0) return true;
   bye_ = Bye::waits;
   ERR_clear_error();
@@ -483,11 +528,12 @@ bool Stream::say_goodbye() noexcept {
   if (result < 0 && SSL_get_error(session_.get(), result) == SSL_ERROR_WANT_WRITE) return false;
   ERR_clear_error();
   bye_ = Bye::sent;
-  return true;
+  return !kept_back();
 }
 
 Result<void> Stream::take_leave(Deadline deadline, Cancellation* cancellation) noexcept {
   if (!socket_.is_open()) return fail(std::errc::bad_file_descriptor);
+  if (is_early()) (void)finish_handshake(deadline, cancellation);
   while (!say_goodbye())
     if (const Result<void> waited = wait(Want::write, deadline, cancellation); !waited) return waited;
   return {};
@@ -501,35 +547,8 @@ Result<void> Stream::shutdown_write() noexcept {
 void Stream::close() noexcept {
   if (!socket_.is_open()) return;
   (void)say_goodbye();
+  leave_early();
   socket_.close();
-}
-
-// ---------------------------------------------------------------------------------------------- the peer
-
-std::string_view Stream::application_protocol() const noexcept {
-  const unsigned char* name = nullptr;
-  unsigned size = 0;
-  SSL_get0_alpn_selected(session_.get(), &name, &size);
-  return {reinterpret_cast<const char*>(name), size};
-}
-
-const net::TlsPeer* Stream::tls_peer() const noexcept {
-  if (peer_ != nullptr) return peer_.get();
-  try {
-    auto peer = std::make_unique<net::TlsPeer>();
-    const SSL* const ssl = session_.get();
-    peer->version = SSL_get_version(ssl);
-    if (const char* const cipher = SSL_get_cipher_name(ssl); cipher != nullptr) peer->cipher = cipher;
-    if (const char* const name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr)
-      peer->server_name = name;
-    peer->resumed = SSL_session_reused(ssl) != 0;
-    read_peer_certificate(*ssl, *peer);
-    peer_ = std::move(peer);
-  } catch (const std::bad_alloc&) {
-    static const net::TlsPeer unknown{};
-    return &unknown;
-  }
-  return peer_.get();
 }
 
 }  // namespace fiberd::tls

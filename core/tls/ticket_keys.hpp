@@ -13,6 +13,7 @@
 
 #include "core/base/lock.hpp"
 #include "core/base/result.hpp"
+#include "core/tls/replay_record.hpp"
 
 namespace fiberd::tls {
 
@@ -51,6 +52,8 @@ class TicketKeys {
   /// Both have the same keys in the same order.
   [[nodiscard]] bool same(const TicketKeys& other) const noexcept;
   [[nodiscard]] bool shared() const noexcept { return shared_; }
+  /// Of the tickets that these keys open.
+  [[nodiscard]] ReplayRecord& replays() noexcept { return replays_; }
 
  private:
   explicit TicketKeys(bool shared) noexcept : shared_(shared) {}
@@ -59,6 +62,7 @@ class TicketKeys {
   std::array<TicketKey, kTicketRing> ring_ FIBERD_GUARDED_BY(lock_){};
   std::size_t count_ FIBERD_GUARDED_BY(lock_) = 0;
   std::int64_t due_ FIBERD_GUARDED_BY(lock_) = INT64_MAX;  // monotonic ns
+  ReplayRecord replays_;
 };
 
 }  // namespace fiberd::tls

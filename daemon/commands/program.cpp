@@ -37,9 +37,10 @@ config::Outcome load(const Program& program, const std::string& file, const std:
   return outcome;
 }
 
-ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has, std::vector<std::string>* warnings) {
+ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has, std::vector<std::string>* warnings,
+               TlsPartsByName* tls) {
   ExitCode verdict = outcome.ok() ? ExitCode::clean : ExitCode::bad_usage;
-  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has), warnings)) {
+  for (Flaw& flaw : provision(outcome, program.handlers, nullptr, std::move(has), warnings, tls)) {
     // The configuration is to be mended first: an address may be another then.
     if (verdict == ExitCode::clean || flaw.code == ExitCode::bad_usage) verdict = flaw.code;
     outcome.diagnostics.push_back(std::move(flaw.diagnostic));

@@ -36,9 +36,9 @@ void print(const std::vector<config::Diagnostic>& diagnostics);
                                    const std::vector<std::string>& overrides, NotRegular others = NotRegular::read);
 
 /// All that is wrong with it, and all that this machine lacks for it, told on standard error in the order of the file.
-/// `has` and `warnings` as provision() takes them.
+/// `has`, `warnings` and `tls` as provision() takes them.
 [[nodiscard]] ExitCode judge(const Program& program, config::Outcome& outcome, HasSocket has = {},
-                             std::vector<std::string>* warnings = nullptr);
+                             std::vector<std::string>* warnings = nullptr, TlsPartsByName* tls = nullptr);
 
 /// As the daemon and who asks it for a reload name it to each other, wherever they stand.
 [[nodiscard]] std::string absolute(const std::string& file);

@@ -27,6 +27,11 @@ static tls::HandshakeMetrics make_handshake_metrics(const std::string& listener,
     m.failed[i] = &late->emplace_back(registry, failed, listener, tls::token_of(static_cast<tls::Unshaken>(i)));
   leases.keep(late);
   m.duration = &leases.histogram(register_metric(registry, "fiberd_tls_handshake_duration_seconds"), {listener});
+  metric::Family& early = register_metric(registry, "fiberd_tls_early_data_total");
+  m.early_data[static_cast<std::size_t>(tls::EarlyData::accepted)] = &leases.counter(early, {listener, "accepted"});
+  m.early_data[static_cast<std::size_t>(tls::EarlyData::refused)] = &leases.counter(early, {listener, "refused"});
+  m.early_data[static_cast<std::size_t>(tls::EarlyData::replayed)] = &leases.counter(early, {listener, "replayed"});
+  m.kernel = &leases.counter(register_metric(registry, "fiberd_tls_kernel_connections_total"), {listener});
   m.pending = &leases.gauge(register_metric(registry, "fiberd_tls_handshakes_pending"), {listener});
   return m;
 }

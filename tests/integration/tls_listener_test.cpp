@@ -110,6 +110,12 @@ TEST_CASE("openssl s_client: versions, ALPN, resumption, and no renegotiation", 
   CHECK(client("-tls1_1 -cipher ALL:@SECLEVEL=0", get).output.find("https 127.0.0.1") == std::string::npos);
   CHECK(eventually([&] { return site.failed("version") == 1; }));
   CHECK(client("-alpn http/1.1").output.find("ALPN protocol: http/1.1") != std::string::npos);
+  CHECK(client("-alpn http/1.0,http/1.1").output.find("ALPN protocol: http/1.1") != std::string::npos);
+  const Finished old = client("-ign_eof -alpn http/1.0", "GET / HTTP/1.0\\r\\n\\r\\n");
+  CHECK(old.output.find("ALPN protocol: http/1.0") != std::string::npos);
+  CHECK(old.output.find("https 127.0.0.1") != std::string::npos);
+  CHECK(client(quiet, "GET https://localhost/ HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+            .output.find("https 127.0.0.1") != std::string::npos);
   CHECK(client("-tls1_2 -cipher AES128-SHA").code != 0);
   CHECK(eventually([&] { return site.failed("cipher") == 1; }));
   CHECK(client("-alpn nonsense").output.find("no application protocol") != std::string::npos);

@@ -127,8 +127,10 @@ std::unique_ptr<TestAuthority> TestAuthority::below(const std::string& name, std
 
 MadePair TestAuthority::issue(const CertificateWishes& wishes) const {
   const Key key = make_key(wishes.key, wishes.rsa_bits);
-  const X509Ptr made =
-      make_certificate(wishes.names.empty() ? "nobody" : wishes.names.front(), key.get(), wishes.from, wishes.until);
+  const X509Ptr made = make_certificate(!wishes.subject.empty() ? wishes.subject
+                                        : wishes.names.empty()  ? "nobody"
+                                                                : wishes.names.front(),
+                                        key.get(), wishes.from, wishes.until);
   X509* const issuer = state_->certificate.get();
   X509_set_issuer_name(made.get(), X509_get_subject_name(issuer));
   extend(made.get(), issuer, NID_basic_constraints, "critical,CA:FALSE");
@@ -136,6 +138,7 @@ MadePair TestAuthority::issue(const CertificateWishes& wishes) const {
   extend(made.get(), issuer, NID_ext_key_usage, "serverAuth,clientAuth");
   std::string names;
   for (const std::string& name : wishes.names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
+  if (!wishes.also.empty()) names += (names.empty() ? "" : ",") + wishes.also;
   if (!names.empty()) extend(made.get(), issuer, NID_subject_alt_name, names);
   sign(made.get(), state_->key.get());
   const BioPtr bio(BIO_new(BIO_s_mem()));

@@ -15,6 +15,8 @@ struct CertificateWishes {
   std::int64_t from = -3'600;          ///< seconds from now
   std::int64_t until = 90LL * 86'400;  ///< seconds from now
   int rsa_bits = 2048;
+  std::string subject{};  ///< its common name, instead; UTF-8
+  std::string also{};     ///< more of subjectAltName, as OpenSSL's configuration writes it: "URI:spiffe://a/b"
 };
 
 /// As PEM. The chain has the issuer behind the leaf if that is no root.

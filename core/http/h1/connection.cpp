@@ -185,8 +185,12 @@ void Connection::run() noexcept {
   if (is_http2()) [[unlikely]]
     return run_http2({});
   if (!take_workspace()) return;
-  if (!served() && stream_->application_protocol() == "h2") [[unlikely]]
-    return become_http2();
+  if (!served()) {
+    if (stream_->application_protocol() == "h2") [[unlikely]]
+      return become_http2();
+    if (stream_->is_early()) [[unlikely]]
+      note_past(kEarly);
+  }
   metric::Gauge* const active = metrics().active;
   if (active != nullptr) active->add();
   Step step = parted_ ? Step::linger : read_more();
@@ -196,7 +200,7 @@ void Connection::run() noexcept {
     const Verdict verdict =
         ws.begin == ws.end ? Verdict::need_more : ws.parser.parse(ws.in + ws.begin, ws.end - ws.begin);
     if (verdict == Verdict::complete) {
-      step = serve_request();
+      step = has_past(kEarly) ? serve_early() : serve_request();
       if (step == Step::left) [[unlikely]]
         return;
       ws_->parser.reset();
@@ -209,6 +213,7 @@ void Connection::run() noexcept {
         if (active != nullptr) active->sub();
         return become_http2();
       }
+      if (reads_as_secured()) continue;
       step = refuse(ws_->parser.reason());
       ws_->parser.reset();
     } else {
@@ -332,6 +337,15 @@ Connection::Step Connection::serve_request() noexcept {
   if (body_done && stream.keep_alive()) return Step::go_on;
   // Whoever did not ask for the end may have sent more than we have seen.
   return body_done && !request.keep_alive ? Step::done : Step::linger;
+}
+
+/// An https target was refused, and the connection is secured: then it is for us, and read again. That it is, is looked
+/// at here, where it is asked for: hardly any client sends such a target.
+bool Connection::reads_as_secured() noexcept {
+  RequestParser& parser = ws_->parser;
+  if (parser.reason() != Reject::misdirected || stream_->tls_peer() == nullptr) return false;
+  parser.reset_secured(has_past(kAfterEmptyLine));
+  return true;
 }
 
 /// The head cannot be understood: there is no request, and where the next one begins nobody knows.

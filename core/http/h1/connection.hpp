@@ -94,6 +94,9 @@ class Connection : public ListHook {
   [[nodiscard]] bool go_idle() noexcept;
   [[nodiscard]] bool wait_idle(Deadline limit) noexcept;
   [[nodiscard]] static std::int64_t encode(Waiting what, std::int64_t since) noexcept;
+  // connection_early.cpp
+  Step serve_early() noexcept;
+  [[nodiscard]] bool mark_early() noexcept;
   // connection_h2.cpp
   [[nodiscard]] bool begins_http2() const noexcept;
   void become_http2() noexcept;
@@ -103,6 +106,7 @@ class Connection : public ListHook {
   void leave_session() noexcept;
   // connection.cpp
   Step serve_request() noexcept;
+  [[nodiscard]] bool reads_as_secured() noexcept;
   Step refuse(Reject reason) noexcept;
   Step refuse(unsigned status, Reject reason = Reject::none) noexcept;
   [[nodiscard]] bool may_live_on(std::int64_t now) const noexcept {
@@ -177,6 +181,7 @@ class Connection : public ListHook {
   static constexpr std::uint8_t kAfterEmptyLine = 2;
   static constexpr std::uint8_t kHttp2 = 4;    // session_ has it
   static constexpr std::uint8_t kExpired = 8;  // and it has been idle for too long
+  static constexpr std::uint8_t kEarly = 16;   // the carrier's handshake may not be over
   void note_past(std::uint8_t what) noexcept {
     past_.store(static_cast<std::uint8_t>(past_.load(std::memory_order_relaxed) | what), std::memory_order_relaxed);
   }

@@ -13,6 +13,7 @@ HeadGuard::HeadGuard(const HeadLimits& limits) noexcept : limits_(limits) {  // 
 
 void HeadGuard::reset(bool after_empty_line) noexcept {
   empty_line_ = after_empty_line;
+  secured_ = false;
   pos_ = 0;
   mark_ = 0;
   state_ = State::start;
@@ -167,7 +168,7 @@ Reject HeadGuard::check_target(const char* message) noexcept {
   // Userinfo is an error in a URI from outside (RFC 9110 section 4.2.4); '@' is no host character, so it fails here.
   if (!is_valid_authority(target.substr(scheme, stop - scheme))) return Reject::bad_target;
   // Not over a connection that is not secured (RFC 9110 section 7.4).
-  if (scheme == 8) return Reject::misdirected;
+  if (scheme == 8 && !secured_) return Reject::misdirected;
   head_.form = TargetForm::absolute;
   head_.authority_begin = head_.target_begin + static_cast<std::uint32_t>(scheme);
   head_.authority_size = static_cast<std::uint32_t>(stop - scheme);
@@ -209,6 +210,7 @@ Reject HeadGuard::check_field(const char* message, const FieldSpan& field) noexc
       return check_expect(value);
     case 10:
       if (equals_lower(name, "connection")) return check_connection(head_, value);
+      if (equals_lower(name, "early-data")) head_.early_data = true;
       break;
     case 11:
       if (equals_lower(name, "traceparent")) head_.has_traceparent = true;

@@ -57,6 +57,12 @@ class HeadGuard {
 
   /// Forgets the message; O(1). `after_empty_line`: the one that may stand before a request has been there already.
   void reset(bool after_empty_line = false) noexcept;
+  /// reset(), for a message that came over a connection that is secured: its target may be an https URI (RFC 9112
+  /// section 3.2.2, RFC 9110 section 7.4).
+  void reset_secured(bool after_empty_line) noexcept {
+    reset(after_empty_line);
+    secured_ = true;
+  }
   /// Goes on from where the last call ended. `message` holds the message from its first byte, all bytes seen so far and
   /// any more that arrived; bytes behind the head are not looked at. After `refused` or `complete` it returns the same
   /// until reset().
@@ -84,6 +90,7 @@ class HeadGuard {
     bool has_host = false;
     bool expect_continue = false;
     bool has_traceparent = false;
+    bool early_data = false;
     bool blank_after_framing = false;  ///< behind the value of Content-Length or Transfer-Encoding
   };
   [[nodiscard]] const Head& head() const noexcept { return head_; }
@@ -115,6 +122,7 @@ class HeadGuard {
   std::uint32_t mark_ = 0;  // first byte of the token being read
   State state_ = State::start;
   bool empty_line_ = false;  // one was skipped
+  bool secured_ = false;
   Reject reason_ = Reject::none;
   char major_ = 0;
   char minor_ = 0;

@@ -102,6 +102,7 @@ WireRequest RequestParser::request(const char* message) const noexcept {
   if (r.framing == Framing::length) r.content_length = head.content_length;
   r.keep_alive = !head.connection_close && (head.version == Version::http11 || head.connection_keep_alive);
   r.expect_continue = head.expect_continue && r.has_body();
+  r.early_data = head.early_data;
   r.may_have_traceparent = head.has_traceparent;
   r.method_text = {message + head.method_begin, head.method_size};
   r.target = {message + head.target_begin, head.target_size};

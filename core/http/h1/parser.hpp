@@ -24,6 +24,12 @@ class RequestParser {
     verdict_ = Verdict::need_more;
     disagreed_ = false;
   }
+  /// As HeadGuard::reset_secured().
+  void reset_secured(bool after_empty_line = false) noexcept {
+    guard_.reset_secured(after_empty_line);
+    verdict_ = Verdict::need_more;
+    disagreed_ = false;
+  }
   /// `message` points at the first byte of the message and `size` counts what is there now; it may have moved and must
   /// have grown or stayed since the last call. Bytes behind the head are not touched.
   Verdict parse(const char* message, std::size_t size) noexcept;

@@ -20,7 +20,7 @@ void RequestHead::reset() noexcept {
   method_ = scheme_ = authority_ = path_ = protocol_ = host_ = Piece();
   framing_ = FramingFields();
   reason_ = Reject::none;
-  two_hosts_ = expect_continue_ = has_traceparent_ = false;
+  two_hosts_ = expect_continue_ = has_traceparent_ = early_data_ = false;
 }
 
 RequestHead::Piece RequestHead::keep(std::string_view text) {
@@ -35,6 +35,12 @@ void RequestHead::add(std::string_view name, std::string_view value, const HeadL
   } catch (const std::bad_alloc&) {
     reason_ = Reject::memory;
   }
+}
+
+void RequestHead::add_early_data() noexcept {
+  HeadLimits limits;
+  limits.header_size = limits.header_fields = limits.target_size = UINT32_MAX;
+  if (!early_data_) add("early-data", "1", limits);
 }
 
 void RequestHead::add_or_throw(std::string_view name, std::string_view value, const HeadLimits& limits) {
@@ -77,6 +83,7 @@ void RequestHead::add_or_throw(std::string_view name, std::string_view value, co
 Reject RequestHead::check_field(std::string_view name, std::string_view value) noexcept {
   if (name == "content-length") return check_content_length(framing_, value);
   if (name == "traceparent") has_traceparent_ = true;
+  if (name == "early-data") early_data_ = true;
   if (name != "expect") return Reject::none;
   TokenList list(value);
   std::string_view expectation;
@@ -156,6 +163,7 @@ Reject RequestHead::finish(Request& request, bool ended, bool secured, const Hea
   request.method = method_from(request.method_text);
   request.headers = {text_.data(), fields_.data(), fields_.size()};
   request.may_have_traceparent = has_traceparent_;
+  request.early_data = early_data_;
   const Reject wrong = check_target(request, secured, limits);
   if (framing_.has_content_length) request.content_length = framing_.content_length;
   request.unknown_length = !ended && !framing_.has_content_length;

@@ -28,6 +28,8 @@ class RequestHead {
   void reset() noexcept;
   /// In the order they come. Never throws: without memory the request is refused.
   void add(std::string_view name, std::string_view value, const HeadLimits& limits) noexcept;
+  /// The field that says that it came before TLS's handshake was over (RFC 8470 section 5.1); whatever the limits are.
+  void add_early_data() noexcept;
   /// All have come. `ended`: so has the request. `secured`: the connection is. Not none: why it is refused; the request
   /// says as much as was understood. Views hold until reset().
   [[nodiscard]] Reject finish(Request& request, bool ended, bool secured, const HeadLimits& limits) noexcept;
@@ -72,6 +74,7 @@ class RequestHead {
   bool two_hosts_ = false;
   bool expect_continue_ = false;
   bool has_traceparent_ = false;
+  bool early_data_ = false;
 };
 
 /// The fields behind a request's body.

@@ -60,7 +60,8 @@ Session::Session(Connection& connection) noexcept
       max_streams_(site_->options().http2.max_streams),
       allowed_(max_streams_),
       told_(max_streams_),
-      secured_(wire_.tls_peer() != nullptr) {}
+      secured_(wire_.tls_peer() != nullptr),
+      early_(wire_.is_early()) {}
 
 Session::~Session() {
   drop_spares();

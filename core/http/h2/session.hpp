@@ -154,6 +154,7 @@ class Session {
   bool settled_ = false;       // the client's SETTINGS have come
   bool served_ = false;        // a request has come
   const bool secured_;         // by TLS
+  bool early_;                 // and its handshake was not over when that was last looked at
   std::int64_t goodbye_at_ = 0;
   std::int64_t streams_looked_at_ = 0;
   std::int64_t quiet_since_ = 0;

@@ -49,6 +49,8 @@ void Session::begin_request(Stream& s, bool ended) noexcept {
   s.begun_at_ = runtime::coarse_now();
   s.site_ = site();
   const SiteOptions& o = s.site_->options();
+  early_ = early_ && wire_.is_early();
+  if (early_) s.head_.add_early_data();
   s.refused_ = s.head_.finish(s.request_, ended, secured_, o.head);
   s.head_refused_ = s.refused_ != Reject::none;
   if (connection_.requests_left_ != 0) --connection_.requests_left_;

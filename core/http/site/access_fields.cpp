@@ -22,6 +22,7 @@ void describe_request(AccessRecord& record, const Exchange& ex, const Route* rou
   record.reason = reason != Reject::none ? token_of(reason) : ex.refusal();
   record.protocol = ex.protocol();
   record.trace = ex.trace_ids();
+  record.tls = ex.tls();
   const RequestId* const id = ex.find_slot<RequestId>();
   record.request_id = id != nullptr ? std::string_view(id->text) : std::string_view();
   const AuthenticatedUser* const user = ex.find_slot<AuthenticatedUser>();

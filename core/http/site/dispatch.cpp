@@ -21,6 +21,12 @@ static bool lacks_length(const Request& request) noexcept {
   return !request.content_length && (m == Method::post || m == Method::put || m == Method::patch);
 }
 
+/// Served by who would not mind to be asked twice (RFC 8470 section 4): nothing is changed by it, nor begun.
+static bool may_be_early(const Request& request) noexcept {
+  return (request.method == Method::get || request.method == Method::head) && !request.has_body() &&
+         request.connect_protocol.empty() && !request.headers.has("upgrade");
+}
+
 /// What the request's path, host, method and length say: why it is refused, or which route serves it (nullptr: match_
 /// tells what else there is to say). Starts the body either way.
 [[gnu::always_inline]] inline Reject Dispatch::find_route(std::span<char> room) noexcept {
@@ -50,6 +56,8 @@ static bool lacks_length(const Request& request) noexcept {
   }
   if (reason == Reject::none && route_ != nullptr && route_->require_length && lacks_length(request))
     reason = Reject::length_required;
+  if (request.early_data && reason == Reject::none && !may_be_early(request)) [[unlikely]]
+    reason = Reject::too_early;
   return reason;
 }
 
@@ -195,6 +203,7 @@ std::error_code Dispatch::answer_refused() noexcept {
   switch (reason_) {
     // These were understood, and the connection can go on.
     case Reject::misdirected:
+    case Reject::too_early:
     case Reject::length_required: break;
     case Reject::memory: {
       // Whoever is turned away shall not hold buffers until his body has come.

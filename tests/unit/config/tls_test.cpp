@@ -34,6 +34,10 @@ TEST_CASE("tls: one pair, several, and what is by default", "[config][tls]") {
   CHECK_FALSE(c.client_auth.has_value());
   CHECK(c.tickets);
   CHECK(c.ticket_keys.empty());
+  CHECK_FALSE(c.early_data);
+  CHECK(c.ktls == TlsKernel::off);
+  CHECK(loaded("{certificate: /c, key: /k, ktls: auto}").config.listeners[0].tls->ktls == TlsKernel::automatic);
+  CHECK(loaded("{certificate: /c, key: /k, early_data: true}").config.listeners[0].tls->early_data);
   const Outcome several = loaded(
       "{certificates: [{certificate: /a, key: /b}, {certificate: /c, key: /d}], profile: modern, strict_sni: true, "
       "client_auth: {ca: /ca, mode: request, crl: /crl}, ticket_keys: [/1, /2]}");
@@ -55,6 +59,12 @@ TEST_CASE("tls: what does not go together", "[config][tls]") {
   CHECK_THAT(wrong_tls("{}"), Contains("listeners[0].tls: needs certificate and key"));
   CHECK_THAT(wrong_tls("{profile: modern}"), Contains("needs certificate and key"));
   CHECK_THAT(wrong_tls("{certificates: []}"), Contains("needs certificate and key"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, early_data: true, ktls: auto}"),
+             Contains("ktls: does not go with early_data"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, early_data: true, tickets: false}"),
+             Contains("early_data: is sent by who has a ticket"));
+  CHECK_THAT(wrong_tls("{certificate: /c, key: /k, early_data: true, ticket_keys: [/1]}"),
+             Contains("early_data: does not go with ticket_keys"));
   CHECK_THAT(wrong_tls("{certificate: /c}"),
              Contains("key is required") || Contains("is required: a certificate and its key"));
   CHECK_THAT(wrong_tls("{key: /c}"), Contains("is required"));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/random.hpp"
+#include "core/net/tls_peer.hpp"
 #include "tests/support/allocations.hpp"
 #include "tests/support/json.hpp"
 
@@ -111,6 +112,51 @@ TEST_CASE("a template's fields", "[daemon][access_log]") {
   r.method = {};
   r.target = {};
   CHECK(line("${method} ${target} ${protocol}", r) == "- - -\n");
+}
+
+TEST_CASE("what TLS says of a connection and of its client", "[daemon][access_log]") {
+  http::AccessRecord r = record();
+  static constexpr std::string_view kAll =
+      "${tls_version} ${tls_cipher} ${tls_server_name} ${client_cert_verified} ${client_cert_subject} "
+      "${client_cert_names} ${client_cert_fingerprint}";
+  CHECK(line(kAll, r) == "- - - - - - -\n");
+  net::TlsPeer peer;
+  r.tls = &peer;
+  peer.version = "TLSv1.3";
+  peer.cipher = "TLS_AES_256_GCM_SHA384";
+  CHECK(line(kAll, r) == "TLSv1.3 TLS_AES_256_GCM_SHA384 - no - - -\n");
+  const std::string plain = line(AccessFormat::json, r);
+  CHECK(is_json(plain));
+  CHECK(plain.find(R"(,"tls_version":"TLSv1.3","tls_cipher":"TLS_AES_256_GCM_SHA384","user_agent")") !=
+        std::string::npos);
+  // Whatever an issuer signs, and a client asks for.
+  peer.server_name = "a\"b c\n\xff";
+  peer.subject = "CN=a \"b\"\\,\r\nX: y";
+  peer.names = {"DNS:a", "URI:b"};
+  peer.all_names = "DNS:a URI:b";
+  peer.fingerprint = std::string(64, 'f');
+  CHECK(line(kAll, r) ==
+        "TLSv1.3 TLS_AES_256_GCM_SHA384 a\\\"b\\x20c\\x0a\\xff yes CN=a\\x20\\\"b\\\"\\\\,\\x0d\\x0aX:\\x20y "
+        "DNS:a\\x20URI:b " +
+            std::string(64, 'f') + "\n");
+  CHECK(line("\"${client_cert_names}\"", r) == "\"DNS:a URI:b\"\n");
+  const std::string all = line(AccessFormat::json, r);
+  CHECK(is_json(all));
+  CHECK(all.find(R"("client_cert_subject":"CN=a \"b\"\\,\u000d\u000aX: y","client_cert_fingerprint":"ffff)") !=
+        std::string::npos);
+  // A line stays whole when all of it is as long as it may be.
+  const std::string bad(4096, '\x01');
+  peer.cipher = "ECDHE-ECDSA-CHACHA20-POLY1305";
+  peer.subject = r.target = r.host = r.route = r.user_agent = r.referer = r.request_id = r.user = bad;
+  r.method = std::string_view(bad).substr(0, 64);
+  r.trace = {{1, 2}, {3}, true};
+  r.reason = "duplicate_transfer_encoding";
+  r.body_bytes = r.received_bytes = r.duration_ns = r.head_ns = UINT64_MAX;
+  const std::string whole = line(AccessLine::make(AccessFormat::json, std::string(128, 'l')).value(), r);
+  CHECK(whole.size() <= AccessLine::kMost);
+  CHECK(is_json(whole));
+  CHECK(whole.find("\"client_cert_subject\"]}") == std::string::npos);
+  CHECK(whole.find("\"client_cert_subject\",\"user_agent\"") != std::string::npos);
 }
 
 TEST_CASE("what a client sends ends neither its field nor the line", "[daemon][access_log]") {

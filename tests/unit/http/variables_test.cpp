@@ -21,6 +21,7 @@ struct Values {
   std::string path = "/x/y";
   std::string query = "?q=1";
   std::string field = "v";
+  std::string subject = "CN=alice,O=Example";
 };
 
 class Source final : public http::VariableSource {
@@ -37,6 +38,8 @@ class Source final : public http::VariableSource {
       case Variable::client: return "2001:db8::1";
       case Variable::request_id: return "abc123";
       case Variable::header: asked = argument; return values_.field;
+      case Variable::client_cert_subject: return values_.subject;
+      default: break;
     }
     return {};
   }
@@ -78,6 +81,8 @@ TEST_CASE("templates put each variable where it stands", "[http][variables]") {
   REQUIRE(Template::parse("${header.X-Real}")->render(values, Form::field, out));
   CHECK(out == "<v");
   CHECK(values.asked == "X-Real");
+  CHECK(render("by ${client_cert_subject}", Form::field) == "by CN=alice,O=Example");
+  CHECK(render("/${client_cert_subject}", Form::location) == "/CN%3Dalice%2CO%3DExample");
   CHECK(render("", Form::text).empty());
   CHECK(Template::parse("plain")->constant());
   CHECK(Template::parse("$$ 5 $ $5 $")->constant());
@@ -109,6 +114,8 @@ TEST_CASE("an unknown variable is refused with the nearest there is", "[http][va
                                                                   {"$scheme", "${scheme}"},
                                                                   {"$remote_addr", "${client}"},
                                                                   {"${remote_addr}", "${client}"},
+                                                                  {"$ssl_client_s_dn", "${client_cert_subject}"},
+                                                                  {"${tls_versoin}", "${tls_version}"},
                                                                   {"$http_x_real", "${header.x-real}"},
                                                                   {"${uri}", "${path}"}};
   for (const auto& [text, hint] : meant) {
