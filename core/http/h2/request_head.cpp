@@ -13,7 +13,9 @@ static constexpr std::uint32_t kAroundField = 32;  // RFC 9113 section 6.5.2
 static std::uint32_t size32(std::size_t size) noexcept { return static_cast<std::uint32_t>(size); }
 
 void RequestHead::reset() noexcept {
+  static constexpr std::size_t kKept = std::size_t{2} * 1024;
   text_.clear();
+  if (text_.capacity() > kKept) text_.shrink_to_fit();
   fields_.clear();
   size_ = 0;
   count_ = cookies_ = 0;

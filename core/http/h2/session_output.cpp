@@ -36,6 +36,8 @@ void Session::fill() noexcept {
       lose(std::make_error_code(std::errc::not_enough_memory));
       return;
     }
+    // Of a head in several frames nghttp2 does not tell how long it is together.
+    if (!unsent_.empty() && unsent_.back()->end_at_ > appended_) unsent_.back()->end_at_ = appended_;
   }
 }
 

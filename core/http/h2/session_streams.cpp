@@ -14,6 +14,7 @@
 namespace fiberd::http::h2 {
 
 static constexpr std::uint32_t kSpares = 128;       // until it rests: as many as a round of a busy client has
+static constexpr std::uint32_t kRooms = 32;         // of them keep 16 KiB for an answer
 static constexpr std::uint32_t kBadStream = 10;     // one that we have to reset
 static constexpr std::uint32_t kRefusedStream = 2;  // a request beyond what is served
 
@@ -137,9 +138,12 @@ void Session::stream_closed(Stream& s, std::uint32_t code, bool by_client) noexc
   s.close_code_ = code;
   s.reset_by_client_ = by_client;
   if (!s.in_.empty()) {
-    // Nobody will read it.
+    // What came before an end in order is the handler's still: he may read while another fiber of his has ended the
+    // answer. Of what was broken off nobody shall believe that it is all there is.
     (void)nghttp2_session_consume_connection(ng_, s.in_.size());
-    s.in_.clear();
+    s.whole_ = s.in_over_ && code == NGHTTP2_NO_ERROR && !by_client;
+    s.cut_ = !s.whole_;
+    if (s.cut_) s.in_.clear();
   }
   if (!s.running_) return stream_over(s);
   if (s.end_at_ == 0)
@@ -168,6 +172,7 @@ void Session::stream_over(Stream& s) noexcept {
     delete &s;
     return;
   }
+  s.trim(spares_ < kRooms);
   spare_.push_front(s);
   ++spares_;
 }
@@ -292,6 +297,18 @@ struct Callbacks {
     return 0;
   }
 
+  /// A head that it finds too large, behind having taken it. Else its request would wait for an answer until time is
+  /// up.
+  static int on_frame_not_send(nghttp2_session* ng, const nghttp2_frame* frame, int /*error*/,
+                               void* /*user*/) noexcept {
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    if (Stream* const s = stream_of(ng, frame->hd.stream_id)) {
+      s->note_head_sent(0);
+      s->reset_stream(Code::internal_error);
+    }
+    return 0;
+  }
+
   static int on_frame_send(nghttp2_session* ng, const nghttp2_frame* frame, void* user) noexcept {
     Session& session = session_of(user);
     const Metrics& m = session.server_.metrics_.http2;
@@ -390,6 +407,7 @@ const nghttp2_session_callbacks* session_callbacks() noexcept {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, &Callbacks::on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, &Callbacks::on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, &Callbacks::on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, &Callbacks::on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(c, &Callbacks::send_data);
     return c;
   }();

@@ -14,22 +14,22 @@ namespace fiberd::http::h2 {
 Stream::Stream(Session& session) noexcept : session_(session) {}
 Stream::~Stream() = default;
 
-/// Ready for another request; memory that is kept is what an ordinary one needs.
-void Stream::reset(std::int32_t id) noexcept {
-  static constexpr std::size_t kKept = std::size_t{8} * 1024;
-  const auto empty = [](std::string& text) {
-    text.clear();
-    if (text.capacity() > kKept) text.shrink_to_fit();
-  };
-  id_ = id;
+/// It is over: memory that is kept for another request is what an ordinary one needs. Here, and not when that begins: a
+/// client that has one more going on could have all the rest held.
+void Stream::trim(bool with_room) noexcept {
+  static constexpr std::size_t kKept = std::size_t{2} * 1024;
+  for (std::string* const text : {&in_, &taking_, &lines_, &pending_, &trailer_text_, &head_.path_room()}) {
+    text->clear();
+    if (text->capacity() > kKept) text->shrink_to_fit();
+  }
   head_.reset();
   trailers_.reset();
-  empty(in_);
-  empty(taking_);
-  empty(lines_);
-  empty(pending_);
-  empty(trailer_text_);
-  empty(head_.path_room());
+  if (!with_room) room_.reset();
+}
+
+/// Ready for another request.
+void Stream::reset(std::int32_t id) noexcept {
+  id_ = id;
   trailer_nvs_.clear();
   direct_ = {};
   site_.reset();
@@ -45,7 +45,7 @@ void Stream::reset(std::int32_t id) noexcept {
   head_at_ = 0;
   status_ = interim_ = 0;
   close_code_ = 0;
-  head_refused_ = head_done_ = in_over_ = timed_out_ = continue_settled_ = false;
+  head_refused_ = head_done_ = in_over_ = whole_ = cut_ = timed_out_ = continue_settled_ = false;
   no_body_ = committed_ = submitted_ = eof_ = deferred_ = sent_ = false;
   moved_before_ = 0;
   looked_at_ = progress_at_ = 0;
@@ -262,18 +262,18 @@ Result<std::string_view> Stream::read_body(Deadline own) {
   for (;;) {
     if (refused_ != Reject::none) return fail(std::errc::bad_message);
     if (timed_out_) return fail(std::errc::timed_out);
-    if (!in_.empty() && !is_gone()) {
+    if (!in_.empty() && (whole_ || !is_gone())) {
       taking_.swap(in_);
       in_.clear();
       received_ += taking_.size();
-      (void)nghttp2_session_consume(session_.ng_, id_, taking_.size());
+      if (!whole_) (void)nghttp2_session_consume(session_.ng_, id_, taking_.size());
       session_.schedule_write();
       if (received_ <= most_) return std::string_view(taking_);
       refused_ = Reject::body_too_large;
       metric::count(session_.server_.metrics_.rejects[static_cast<std::size_t>(refused_)]);
       continue;
     }
-    if (in_over_ && in_.empty()) {
+    if (in_over_ && in_.empty() && !cut_) {
       continue_settled_ = true;
       return std::string_view();
     }

@@ -64,6 +64,7 @@ class Stream final : public ServerStream, public ListHook {
   static constexpr std::size_t kHeldBody = std::size_t{14} * 1024;
 
   void reset(std::int32_t id) noexcept;
+  void trim(bool with_room) noexcept;
   /// The stream's fiber.
   void serve() noexcept;
   void refuse(Exchange& exchange) noexcept;
@@ -124,6 +125,8 @@ class Stream final : public ServerStream, public ListHook {
   TrailerFields trailers_;
   bool head_done_ = false;
   bool in_over_ = false;  // its end has come
+  bool whole_ = false;    // and its stream's, in order: what is in `in_` no window counts any more
+  bool cut_ = false;      // of what came some was thrown away
   bool timed_out_ = false;
   bool continue_settled_ = false;
   // ---- the answer

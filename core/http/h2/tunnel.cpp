@@ -20,7 +20,7 @@ static constexpr std::size_t kTunnelPending = std::size_t{16} * 1024;
 Result<std::size_t> Tunnel::take(std::span<std::byte> data) noexcept {
   Stream& s = stream_;
   if (shut_down_) return fail(std::errc::operation_canceled);
-  if (s.closed_ && s.in_.empty() && !s.in_over_) return fail(s.gone_error());
+  if (s.closed_ && s.in_.empty() && (!s.in_over_ || s.cut_)) return fail(s.gone_error());
   if (s.session_.lost_) return fail(std::errc::connection_reset);
   if (s.in_.empty()) {
     if (s.in_over_ || s.session_.client_ended_) return 0;
@@ -31,7 +31,7 @@ Result<std::size_t> Tunnel::take(std::span<std::byte> data) noexcept {
   s.in_.erase(0, n);
   s.received_ += n;
   drained_ = s.in_.empty();
-  (void)nghttp2_session_consume(s.session_.ng_, s.id_, n);
+  if (!s.whole_) (void)nghttp2_session_consume(s.session_.ng_, s.id_, n);
   s.session_.schedule_write();
   return n;
 }
