@@ -200,6 +200,29 @@ TEST_CASE("of too many handshakes those that have waited longest make room", "[t
   });
 }
 
+TEST_CASE("the bound holds while those that were told to end are still there; newcomers come in their places",
+          "[tls][acceptor]") {
+  encrypting([](Expectations& expect, Encrypting& e) {
+    e.use({.patience = 60s, .handshakes = 3});
+    std::vector<net::TcpStream> held;
+    for (int i = 0; i < 3; ++i) {
+      held.push_back(e.connect());
+      (void)held.back().write_all(bytes(std::string_view("\x16\x03")));
+    }
+    for (int i = 0; i < 60'000 && e.acceptor.shaking() != 3; ++i) (void)runtime::sleep_for(1ms);
+    // Nothing runs on this Processor in between: who is told has no time to end.
+    for (int i = 0; i < 3; ++i) {
+      held.push_back(e.connect());
+      expect(e.acceptor.pending() <= 3, "no more than three");
+    }
+    for (int i = 0; i < 60'000 && e.failed(tls::Unshaken::reclaimed) != 3; ++i) (void)runtime::sleep_for(1ms);
+    expect(e.failed(tls::Unshaken::reclaimed) == 3 && e.failed(tls::Unshaken::limit) == 0, "three are in their places");
+    expect(e.serves() && e.acceptor.pending() <= 3, "who behaves is served");
+    held.clear();
+    expect(e.settled(), "nothing is left");
+  });
+}
+
 TEST_CASE("reclaim ends those that have waited for long, silent ones first", "[tls][acceptor]") {
   encrypting([](Expectations& expect, Encrypting& e) {
     e.use({.patience = 60s});
