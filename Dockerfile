@@ -43,12 +43,14 @@ COPY --from=stripped /out/debug/fiberd.debug /fiberd.debug
 # Debian with the libraries, the user and the files: all that both images have.
 FROM ${BASE} AS furnished
 COPY deploy/packages.txt deploy/install-packages /tmp/deploy/
-# A user and a group of its own. Nothing of it is writable but /run/fiberd, for Unix sockets.
+# A user and a group of its own. Nothing of it is writable but /run/fiberd, for Unix sockets. The licenses that Debian
+# lists of Boost as a whole are 2 MB.
 RUN /tmp/deploy/install-packages runtime > /dev/null \
  && groupadd --gid 10001 fiberd \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
       --comment "fiberd" fiberd \
  && install -d -o 10001 -g 10001 -m 0755 /run/fiberd \
+ && find /usr/share/doc -type f -name copyright -size +256k -exec gzip -9n {} + \
  && rm -rf /tmp/deploy /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/*.log \
       /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
       /usr/share/doc/*/changelog* /usr/share/man
