@@ -22,7 +22,6 @@ using http::ClientFailure;
 
 namespace {
 
-using Seen = TlsSeen;
 using Identity = TlsIdentity;
 using TlsEnd = TlsServer::End;
 
@@ -51,7 +50,7 @@ Identity self_signed(const std::vector<std::string>& names, std::int64_t from, s
 TEST_CASE("client over TLS: a server that proves its name is asked, and its connection is kept",
           "[integration][client][tls]") {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Seen seen;
+    TlsSeen seen;
     const TlsServer server({}, version);
     const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
@@ -75,7 +74,7 @@ TEST_CASE("client over TLS: a server that proves its name is asked, and its conn
 
 TEST_CASE("client over TLS: the next connection resumes the session of one before", "[integration][client][tls]") {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Seen seen;
+    TlsSeen seen;
     const TlsServer server({}, version);
     const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
@@ -106,7 +105,7 @@ TEST_CASE("client over TLS: whoever proves nothing gets nothing, and is told apa
                          Row{elsewhere, elsewhere.certificate, client_errc::name_mismatch, "name that it has"},
                          Row{{}, elsewhere.certificate, client_errc::unknown_issuer, "`ca`"},
                          Row{{}, "", client_errc::unknown_issuer, "ca-certificates"}}) {
-    Seen seen;
+    TlsSeen seen;
     const TlsServer server(row.identity);
     const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     ClientFixture rig(row.ca.empty() ? http::ClientOptions{} : http::ClientOptions{.tls = believing(row.ca)});
@@ -158,7 +157,7 @@ TEST_CASE("client over TLS: a server that speaks something else, or nothing", "[
 
 TEST_CASE("client over TLS: a server that wants a certificate", "[integration][client][tls]") {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Seen seen;
+    TlsSeen seen;
     const TlsServer server({}, version, true);
     const HostileUpstream upstream({server.script(kOkOverTls, TlsEnd::keep, seen)});
     {
@@ -180,7 +179,7 @@ TEST_CASE("client over TLS: a body that ends with the connection is whole only i
           "[integration][client][tls]") {
   const std::string until_end = "HTTP/1.1 200 OK\r\n\r\nall of it";
   for (const TlsEnd end : {TlsEnd::close_notify, TlsEnd::fin}) {
-    Seen seen;
+    TlsSeen seen;
     const TlsServer server;
     const HostileUpstream upstream({server.script(until_end, end, seen)});
     ClientFixture rig({.tls = believing(kTestCa)});
@@ -196,7 +195,7 @@ TEST_CASE("client over TLS: a body that ends with the connection is whole only i
 
 TEST_CASE("client over TLS: of a kept connection that its server ended without a word a request is sent again",
           "[integration][client][tls]") {
-  Seen seen;
+  TlsSeen seen;
   const TlsServer server;
   // The first connection ends behind its answer; the client finds out when it asks, or before.
   const HostileUpstream upstream(
