@@ -247,7 +247,7 @@ std::size_t most_of(LogField field) noexcept {
     case LogField::reason: return 40;
     case LogField::user: return kMaxUser;
     case LogField::trace_id: return 32;
-    case LogField::span_id: return 16;
+    case LogField::span_id:
     case LogField::tls_version: return 16;
     case LogField::tls_cipher: return 48;
     case LogField::tls_server_name: return kMaxHost;

@@ -36,12 +36,10 @@ TEST_CASE("events: how they are written", "[protocol][events]") {
         const Event good[] = {{.data = "plain"},
                               {.data = "two\nlines", .event = "news", .id = "7"},
                               {.data = "a\r\nb\rc\n", .id = "", .retry = 0ms},
-                              {.data = "", .event = "empty"},
-                              {.data = "asked: " + std::string(events.last_event_id())}};
+                              {.data = "", .event = "empty"}};
         const std::string asked = "after " + std::string(events.last_event_id());
         for (const Event& e : good)
-          if (&e != &good[4])
-            if (const auto sent = events.send(e); !sent) return sent;
+          if (const auto sent = events.send(e); !sent) return sent;
         if (const auto sent = events.send({.data = asked}); !sent) return sent;
         const std::string nul("a\0b", 3);
         const Event bad[] = {{.data = "x", .event = "a\nb"},

@@ -91,8 +91,9 @@ Service::Service(const std::string& listener, const config::AggregateConfig& con
     config::Place at;
     auto tls = runtime::blocking([&] { return make_client_tls(f.tls, why, at); });
     if (!tls) {  // it was right when it was proved, a moment ago
-      log(LogLevel::error,
-          "listener " + listener + ": " + at.key + ": " + why + ": nothing is sent to " + upstream_name(where));
+      std::string line = "listener ";
+      line.append(listener).append(": ").append(at.key).append(": ").append(why);
+      log(LogLevel::error, line.append(": nothing is sent to ").append(upstream_name(where)));
       continue;
     }
     auto upstream =
