@@ -144,14 +144,15 @@ TEST_CASE("two pinned fibers that yield to each other leave others their turns",
   std::atomic<int> readable_at{kMost};
   std::array<int, 2> pipe_ends{};
   REQUIRE(::pipe2(pipe_ends.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+  // They go on behind run(): what they look at is out here.
+  const auto goes_on = [&] {
+    return pinned_turns < kTurns || (pinned_turns < kMost && (global_at == kMost || readable_at == kMost));
+  };
   {
     auto rt = runtime::Runtime::start({.gomaxprocs = 1});
     REQUIRE(rt);
     (*rt)->run([&] {
       std::atomic<bool> waits{false};
-      const auto goes_on = [&] {
-        return pinned_turns < kTurns || (pinned_turns < kMost && (global_at == kMost || readable_at == kMost));
-      };
       (void)runtime::spawn("reader", [&] {
         runtime::PollDescriptor* const d = *runtime::PollDescriptor::open(pipe_ends[0]);
         waits = true;

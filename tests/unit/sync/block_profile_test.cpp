@@ -1,6 +1,7 @@
 // Where fibers waited for each other, by reason and stack, and who let them wait.
 #include "core/runtime/block_profile.hpp"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <map>
@@ -73,54 +74,7 @@ class Rates {
   Rates& operator=(const Rates&) = delete;
 };
 
-/// A fiber of its own that does `fn` when the others have come to their waits.
-template <class F>
-void later(sync::WaitGroup& group, F fn) {
-  (void)group.go("later", [fn] {
-    (void)runtime::sleep_for(2ms);
-    fn();
-  });
-}
-
-/// One wait of each kind.
-void wait_for_everything() {
-  sync::WaitGroup group;
-  sync::Channel<int> values;
-  later(group, [&] { (void)values.send(1); });
-  (void)values.receive();
-  later(group, [&] { (void)values.receive(); });
-  (void)values.send(1);
-  later(group, [&] { (void)values.send(1); });
-  sync::select(sync::on_receive(values, [](Result<int>) {}));
-  sync::Semaphore semaphore(1);
-  (void)semaphore.acquire();
-  later(group, [&] { (void)semaphore.release(); });
-  (void)semaphore.acquire();
-  sync::Mutex mutex;
-  sync::Condition condition;
-  bool told = false;
-  later(group, [&] {
-    const std::lock_guard guard(mutex);
-    told = true;
-    condition.notify_one();
-  });
-  {
-    std::unique_lock lock(mutex);
-    condition.wait(lock, [&] { return told; });
-  }
-  sync::WaitGroup inner;
-  later(inner, [] {});
-  inner.wait();
-  sync::Once once;
-  (void)group.go("first", [&] { once.call([] { (void)runtime::sleep_for(2ms); }); });
-  (void)runtime::sleep_for(500us);
-  once.call([] {});
-  auto task = sync::spawn_task("task", [] { (void)runtime::sleep_for(2ms); });
-  if (task) (void)task->join();
-  group.wait();
-}
-
-/// Goes on when a fiber waits for the present one's lock, and 2 ms later: the machine may have let it come late.
+/// Goes on when a fiber waits for what `reason` says, and 2 ms later: the machine may have let it come late.
 void until_somebody_waits(runtime::WaitReason reason) {
   for (int i = 0; i < 10'000; ++i) {
     bool waits = false;
@@ -132,6 +86,60 @@ void until_somebody_waits(runtime::WaitReason reason) {
     (void)runtime::sleep_for(1ms);
   }
   (void)runtime::sleep_for(2ms);
+}
+
+/// A fiber of its own that does `fn` when another one has come to its wait.
+template <class F>
+void later(sync::WaitGroup& group, runtime::WaitReason reason, F fn) {
+  (void)group.go("later", [reason, fn] {
+    until_somebody_waits(reason);
+    fn();
+  });
+}
+
+/// One wait of each kind.
+void wait_for_everything() {
+  sync::WaitGroup group;
+  sync::Channel<int> values;
+  using runtime::WaitReason;
+  later(group, WaitReason::channel_receive, [&] { (void)values.send(1); });
+  (void)values.receive();
+  later(group, WaitReason::channel_send, [&] { (void)values.receive(); });
+  (void)values.send(1);
+  later(group, WaitReason::select, [&] { (void)values.send(1); });
+  sync::select(sync::on_receive(values, [](Result<int>) {}));
+  sync::Semaphore semaphore(1);
+  (void)semaphore.acquire();
+  later(group, WaitReason::semaphore, [&] { (void)semaphore.release(); });
+  (void)semaphore.acquire();
+  sync::Mutex mutex;
+  sync::Condition condition;
+  bool told = false;
+  later(group, WaitReason::condition, [&] {
+    const std::lock_guard guard(mutex);
+    told = true;
+    condition.notify_one();
+  });
+  {
+    std::unique_lock lock(mutex);
+    condition.wait(lock, [&] { return told; });
+  }
+  sync::WaitGroup inner;
+  later(inner, WaitReason::wait_group, [] {});
+  inner.wait();
+  sync::Once once;
+  std::atomic<bool> begun{false};
+  (void)group.go("first", [&] {
+    once.call([&] {
+      begun = true;
+      until_somebody_waits(WaitReason::once);
+    });
+  });
+  while (!begun) (void)runtime::sleep_for(500us);
+  once.call([] {});
+  auto task = sync::spawn_task("task", [] { until_somebody_waits(WaitReason::join); });
+  if (task) (void)task->join();
+  group.wait();
 }
 
 }  // namespace
