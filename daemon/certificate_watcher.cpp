@@ -8,7 +8,6 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
-#include "core/runtime/blocking.hpp"
 
 namespace fiberd::daemon {
 
@@ -19,7 +18,6 @@ struct CertificateWatcher::Turn {
   FileWatch files;
   runtime::CancelSource over;
   std::error_code told{};  // the failure that the log knows of
-  bool complete = false;   // all is watched
 };
 
 void CertificateWatcher::use(std::vector<std::shared_ptr<TlsKeeper>> keepers) noexcept {
@@ -70,8 +68,9 @@ void CertificateWatcher::tell(Turn& turn, std::error_code error) {
 }
 
 /// What is there now is watched, and what it says taken over, until both are of one moment.
-void CertificateWatcher::look(Turn& turn) {
+bool CertificateWatcher::look(Turn& turn) {
   static constexpr int kMostRounds = 4;  // what is swapped meanwhile is an event of the next look
+  bool complete = false;
   std::error_code error;
   for (int round = 0; round < kMostRounds; ++round) {
     WatchTargets targets;
@@ -79,44 +78,27 @@ void CertificateWatcher::look(Turn& turn) {
       for (const std::string& file : keeper->files()) targets.add({file, {}});
     const FileWatch::Armed armed = turn.files.arm(targets);
     error = armed.error;
-    turn.complete = !error;
+    complete = !error;
     if (armed.fresh && round + 1 < kMostRounds) continue;
-    if (turn.over.canceled()) return;  // others have what is served
+    if (turn.over.canceled()) return complete;  // others have what is served
     for (const auto& keeper : turn.keepers)
-      if (!keeper->look()) turn.complete = false;
+      if (!keeper->look()) complete = false;
     break;
   }
   if (error)
     tell(turn, error);
   else
     turn.told = {};
+  return complete;
 }
 
 void CertificateWatcher::run(Turn& turn) {
-  static constexpr std::chrono::nanoseconds kQuiet = 250ms;
-  static constexpr std::chrono::nanoseconds kMostBurst = 1s;
-  static constexpr std::chrono::nanoseconds kRetry = 60s;
-  while (!turn.over.canceled()) {
-    try {
-      runtime::blocking([&] { look(turn); });
-    } catch (const std::exception& e) {
-      turn.complete = false;
-      tell(turn, std::make_error_code(std::errc::resource_unavailable_try_again));
-      log(LogLevel::error, std::string("the files of certificates cannot be looked at: ") + e.what());
-    }
-    const Deadline retry = turn.complete ? Deadline::never() : Deadline::in(kRetry);
-    const Result<void> changed = turn.files.wait(retry, turn.over);
-    if (!changed && changed.error() != std::errc::timed_out) {
-      // Without a descriptor, or with one that cannot be waited for, the minute still passes.
-      (void)runtime::sleep_for(kRetry, &turn.over);
-      continue;
-    }
-    const Deadline latest = Deadline::in(kMostBurst);
-    while (changed && !turn.over.canceled() && monotonic_now() < latest.ns()) {
-      (void)runtime::sleep_for(kQuiet, &turn.over);
-      if (!turn.files.drain()) break;
-    }
-  }
+  turn.files.follow(
+      turn.over, [&] { return look(turn); },
+      [&](const std::exception& e) {
+        tell(turn, std::make_error_code(std::errc::resource_unavailable_try_again));
+        log(LogLevel::error, std::string("the files of certificates cannot be looked at: ") + e.what());
+      });
 }
 
 }  // namespace fiberd::daemon

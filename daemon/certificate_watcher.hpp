@@ -30,7 +30,7 @@ class CertificateWatcher {
  private:
   struct Turn;  // from one use() to the next
   static void run(Turn& turn);
-  static void look(Turn& turn);
+  [[nodiscard]] static bool look(Turn& turn);
   static void tell(Turn& turn, std::error_code error);
 
   runtime::Runtime& runtime_;

@@ -8,7 +8,6 @@
 #include "core/base/clock.hpp"
 #include "core/base/log.hpp"
 #include "core/observe/catalogue.hpp"
-#include "core/runtime/blocking.hpp"
 
 namespace fiberd::daemon {
 
@@ -19,7 +18,6 @@ struct ConfigWatcher::Turn {
   runtime::CancelSource over;
   std::error_code told{};  // the failure that the log knows of
   std::size_t watches = 0;
-  bool complete = false;  // all is watched
 };
 
 ConfigWatcher::ConfigWatcher(runtime::Runtime& runtime, metric::Registry& registry, std::string file,
@@ -82,8 +80,9 @@ void ConfigWatcher::tell_failure(Turn& turn, std::error_code error) {
 }
 
 /// What is there now is watched, and what it says loaded, until both are of one moment.
-void ConfigWatcher::look(Turn& turn) {
+bool ConfigWatcher::look(Turn& turn) {
   static constexpr int kMostRounds = 4;  // what is swapped meanwhile is an event of the next look
+  bool complete = false;
   std::error_code error;
   for (int round = 0; round < kMostRounds; ++round) {
     const config::Outcome outcome = load_();
@@ -94,7 +93,7 @@ void ConfigWatcher::look(Turn& turn) {
     const FileWatch::Armed armed = turn.files.arm(targets);
     watches_.store(armed.watches);
     error = armed.error;
-    turn.complete = !error;
+    complete = !error;
     if (armed.fresh && round + 1 < kMostRounds) continue;
     if (loaded_.exchange(outcome.config.digest) != outcome.config.digest) {
       log(LogLevel::info, "config.watch: " + file_ + " has changed: the configuration is loaded anew");
@@ -107,33 +106,16 @@ void ConfigWatcher::look(Turn& turn) {
   } else if (std::exchange(turn.told, {})) {
     log(LogLevel::info, "config.watch: all that " + file_ + " stands for is watched again");
   }
+  return complete;
 }
 
 void ConfigWatcher::run(Turn& turn) {
-  static constexpr std::chrono::nanoseconds kQuiet = 250ms;
-  static constexpr std::chrono::nanoseconds kMostBurst = 1s;
-  static constexpr std::chrono::nanoseconds kRetry = 60s;
-  while (!turn.over.canceled()) {
-    try {
-      runtime::blocking([&] { look(turn); });
-    } catch (const std::exception& e) {
-      turn.complete = false;
-      tell_failure(turn, std::make_error_code(std::errc::resource_unavailable_try_again));
-      log(LogLevel::error, std::string("config.watch: ") + e.what());
-    }
-    const Deadline retry = turn.complete ? Deadline::never() : Deadline::in(kRetry);
-    const Result<void> changed = turn.files.wait(retry, turn.over);
-    if (!changed && changed.error() != std::errc::timed_out) {
-      // Without a descriptor, or with one that cannot be waited for, the minute still passes.
-      (void)runtime::sleep_for(kRetry, &turn.over);
-      continue;
-    }
-    const Deadline latest = Deadline::in(kMostBurst);
-    while (changed && !turn.over.canceled() && monotonic_now() < latest.ns()) {
-      (void)runtime::sleep_for(kQuiet, &turn.over);
-      if (!turn.files.drain()) break;
-    }
-  }
+  turn.files.follow(
+      turn.over, [&] { return look(turn); },
+      [&](const std::exception& e) {
+        tell_failure(turn, std::make_error_code(std::errc::resource_unavailable_try_again));
+        log(LogLevel::error, std::string("config.watch: ") + e.what());
+      });
   watches_.store(0);
 }
 

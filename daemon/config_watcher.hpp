@@ -41,7 +41,7 @@ class ConfigWatcher {
  private:
   struct Turn;  // from set(true) to set(false)
   void run(Turn& turn);
-  void look(Turn& turn);
+  [[nodiscard]] bool look(Turn& turn);
   void tell_failure(Turn& turn, std::error_code error);
 
   runtime::Runtime& runtime_;

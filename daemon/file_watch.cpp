@@ -9,8 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <string_view>
 #include <utility>
+
+#include "core/base/clock.hpp"
+#include "core/runtime/blocking.hpp"
+#include "core/runtime/runtime.hpp"
 
 namespace fiberd::daemon {
 
@@ -211,6 +216,33 @@ Result<void> FileWatch::wait(Deadline deadline, runtime::Cancellation& cancellat
             descriptor_->wait(runtime::Direction::read, runtime::WaitReason::file, deadline, &cancellation);
         !ready)
       return ready;
+  }
+}
+
+void FileWatch::follow(runtime::CancelSource& over, const std::function<bool()>& look,
+                       const std::function<void(const std::exception&)>& failed) {
+  static constexpr std::chrono::milliseconds kQuiet{250};
+  static constexpr std::chrono::seconds kMostBurst{1};
+  static constexpr std::chrono::seconds kRetry{60};
+  while (!over.canceled()) {
+    bool complete = false;
+    try {
+      complete = runtime::blocking([&] { return look(); });
+    } catch (const std::exception& e) {
+      failed(e);
+    }
+    const Deadline retry = complete ? Deadline::never() : Deadline::in(kRetry);
+    const Result<void> changed = wait(retry, over);
+    if (!changed && changed.error() != std::errc::timed_out) {
+      // Without a descriptor, or with one that cannot be waited for, the minute still passes.
+      (void)runtime::sleep_for(kRetry, &over);
+      continue;
+    }
+    const Deadline latest = Deadline::in(kMostBurst);
+    while (changed && !over.canceled() && monotonic_now() < latest.ns()) {
+      (void)runtime::sleep_for(kQuiet, &over);
+      if (!drain()) break;
+    }
   }
 }
 

@@ -10,6 +10,8 @@
 // long, and who wants to know what has changed has to look.
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -72,6 +74,11 @@ class FileWatch {
   [[nodiscard]] Result<void> wait(Deadline deadline, runtime::Cancellation& cancellation);
   /// Takes what has happened so far, without waiting; whether any of it is relevant.
   [[nodiscard]] bool drain();
+  /// Until `over`: calls `look`, on a thread that may wait, at once and whenever what has happened has come to rest
+  /// (after 250 ms of quiet, or a second). It arms what it looks at, and says whether all is watched: if not, and when
+  /// it threw, which `failed` is told, it is called again a minute later. On a fiber; throws nothing.
+  void follow(runtime::CancelSource& over, const std::function<bool()>& look,
+              const std::function<void(const std::exception&)>& failed);
 
  private:
   [[nodiscard]] bool is_relevant(int watch, std::uint32_t mask, const char* name) const;
